@@ -1,0 +1,66 @@
+# finebayes: everything runs from .venv, which `make setup` builds once from requirements.lock.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+STUDY ?= weird-generalisation
+OUT ?= results
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo smoke test test-slow lint format bench lock clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## build .venv, once, from the pinned versions
+	@:
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "finebayes needs Python 3.11 or newer, but '$(PYTHON)' is $$($(PYTHON) --version 2>/dev/null || echo missing); try: make setup PYTHON=python3.12" >&2; exit 1; }
+	@echo "Setting up $(VENV): the first time, this fetches about 300 MB."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP)  ## run the headline study: scorecard, figure and report
+	@$(BIN)/finebayes run $(STUDY) --out $(OUT)
+
+smoke: $(STAMP)  ## the same study, made tiny
+	@$(BIN)/finebayes run $(STUDY) --preset smoke --out $(OUT)
+
+test: lint  ## lint, type check and test
+	@$(BIN)/python -m pytest -q -n $(JOBS)
+
+test-slow: $(STAMP)  ## the heavier statistical checks
+	@$(BIN)/python -m pytest -q -n $(JOBS) -m slow
+
+lint: $(STAMP)  ## style, import rules and types
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet . || { echo "Some files are not formatted; run: make format" >&2; exit 1; }
+	@$(BIN)/lint-imports --no-cache --no-logo
+	@$(BIN)/pyright
+
+format: $(STAMP)  ## format and sort imports in place
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format --quiet .
+
+bench: $(STAMP)  ## speed, against roofline and against peers
+	@$(BIN)/python -m benchmarks
+
+# One version of each package over all Pythons where one exists, so that what is tested is what runs.
+lock:  ## resolve requirements.lock anew (takes uv, from a throwaway environment)
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
+	$(PYTHON) -m venv "$$scratch" && \
+	"$$scratch/bin/python" -m pip install --quiet --disable-pip-version-check uv && \
+	"$$scratch/bin/uv" pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest \
+		--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+		--extra dev pyproject.toml --output-file requirements.lock >/dev/null && \
+	! grep -n '://' requirements.lock
+
+clean:  ## remove .venv and caches, but not results
+	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

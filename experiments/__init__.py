@@ -1,0 +1,1 @@
+"""Studies, results on disk, scores, figures and the command line."""

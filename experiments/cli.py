@@ -1,0 +1,222 @@
+"""The command line: list | run | plot | report | score | doctor. Data on stdout, progress on stderr."""
+
+import dataclasses
+import difflib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from experiments import results as disk
+from experiments import study as studies
+from theory.errors import Misuse
+
+COMMANDS = {
+    "list": "Studies, processes, theories, methods and samplers, each in one line.",
+    "run": "Pretrain, finetune, predict, compare and draw one study; finished parts are not redone.",
+    "plot": "Redraw the figures of a run (also an unfinished one) from what is on disk.",
+    "report": "Write one static report.html with figures and tables inside.",
+    "score": "Print the scorecard: how much of each shift every theory explains.",
+    "doctor": "Versions, devices, threads, and a three-second self-test.",
+}
+USAGE = "usage: finebayes {list,run,plot,report,score,doctor} ...\n\n" + "\n".join(
+    f"  {name:8s}{text}" for name, text in COMMANDS.items()
+)
+HELP = f"""{USAGE}
+
+Try:  finebayes run weird-generalisation --preset smoke
+      finebayes run weird-generalisation --help      every field of the study's config
+"""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: one sentence and exit status 1 for a mistake, 130 for Ctrl-C."""
+    try:
+        _dispatch(list(sys.argv[1:] if arguments is None else arguments))
+    except Misuse as error:
+        _stop(str(error))
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        _stop(f"The system refused: {error.strerror or error}{where}; what was finished is kept.")
+    except KeyboardInterrupt:
+        _stop("Interrupted; what was finished is kept, the same command goes on from there.", 130)
+
+
+def _dispatch(arguments: list[str]) -> None:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(HELP)
+        return
+    command, rest = arguments[0], arguments[1:]
+    if command not in COMMANDS:
+        near = difflib.get_close_matches(command, COMMANDS, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(COMMANDS)}."
+        raise Misuse(f"There is no command {command!r}; {hint}")
+    {"list": _list, "run": _run, "plot": _plot, "report": _report, "score": _score, "doctor": _doctor}[
+        command
+    ](rest)
+
+
+def _parse(kind: Any, command: str, arguments: list[str], default: Any = None) -> Any:
+    extra = {} if default is None else {"default": default}
+    return tyro.cli(
+        kind,
+        prog=f"finebayes {command}",
+        description=COMMANDS[command.split()[0]],
+        args=arguments,
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands),
+        **extra,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Json:
+    json: bool = False
+    """Print JSON."""
+
+
+def _list(arguments: list[str]) -> None:
+    options = _parse(_Json, "list", arguments)
+    catalogue = studies.catalogue()
+    if options.json:
+        print(json.dumps(catalogue, indent=1, ensure_ascii=False))
+        return
+    for kind, entries in catalogue.items():
+        print(kind)
+        for entry in entries:
+            print(f"  {entry['name']:24s}{entry['summary']}")
+        if not entries:
+            print("  (none yet)")
+
+
+def _run(arguments: list[str]) -> None:
+    names = [entry["name"] for entry in studies.catalogue()["studies"]]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(f"usage: finebayes run STUDY [options]\n\n{COMMANDS['run']}\n\nstudies: {', '.join(names)}")
+        print("\nfinebayes run STUDY --help shows every option of a study.")
+        return
+    if arguments[0].startswith("-"):
+        raise Misuse(f"Name the study first, then options: finebayes run STUDY {arguments[0]} ...")
+    name, rest = arguments[0], arguments[1:]
+    module = studies.load(name)
+    chosen = studies.choose("preset", _preset(rest), module.PRESETS)
+
+    @dataclasses.dataclass(frozen=True)
+    class Run:
+        config: module.Config  # type: ignore[name-defined]
+        preset: Annotated[str, tyro.conf.arg(metavar="|".join(module.PRESETS))] = chosen
+        """Where the defaults of all other options come from."""
+        out: str = ""
+        """The run's folder (default: results/STUDY/HASH, one for each config)."""
+        networks: str = ""
+        """Where base networks are kept and found (default: results/networks, or OUT/networks)."""
+        dry_run: bool = False
+        """Say what would be run, how long it takes and what it needs, and stop."""
+
+    Run.__doc__ = COMMANDS["run"]
+    options = _parse(Run, f"run {name}", rest, Run(module.PRESETS[chosen]))
+    config = {
+        "study": name,
+        "preset": options.preset,
+        "config": json.loads(json.dumps(dataclasses.asdict(options.config))),
+    }
+    _prepare_devices()
+    from experiments import running
+
+    running.run(module, options.config, config, options.out, options.networks, options.dry_run)
+
+
+def _preset(arguments: list[str]) -> str:
+    """The preset, wherever it stands: it supplies the defaults that the parser shows."""
+    chosen = studies.DEFAULT_PRESET
+    for index, argument in enumerate(arguments):
+        if argument == "--preset":
+            if index + 1 == len(arguments):
+                raise Misuse("--preset needs a name after it.")
+            chosen = arguments[index + 1]
+        elif argument.startswith("--preset="):
+            chosen = argument.removeprefix("--preset=")
+    return chosen
+
+
+@dataclasses.dataclass(frozen=True)
+class _Place:
+    place: tyro.conf.Positional[str]
+    """The folder that `finebayes run` printed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Scored:
+    place: tyro.conf.Positional[str]
+    """The folder that `finebayes run` printed."""
+    json: bool = False
+    """Print JSON."""
+    everything: bool = False
+    """All doses and groups, not only a selection (JSON always has all)."""
+
+
+def _plot(arguments: list[str]) -> None:
+    results = disk.find(_parse(_Place, "plot", arguments).place)
+    for path in studies.load(results.study).draw(results):
+        print(path)
+
+
+def _report(arguments: list[str]) -> None:
+    from experiments.report import write_report
+
+    results = disk.find(_parse(_Place, "report", arguments).place)
+    studies.load(results.study).draw(results)
+    print(write_report(results))
+
+
+def _score(arguments: list[str]) -> None:
+    from experiments import scoring
+
+    options = _parse(_Scored, "score", arguments)
+    results = disk.find(options.place)
+    lines = scoring.scorecard(results.rows() or scoring.rows(results))
+    if options.json:
+        print(json.dumps(lines, indent=1))
+    else:
+        from experiments.report import scorecard_text
+
+        print(scorecard_text(lines, everything=options.everything))
+
+
+def _doctor(arguments: list[str]) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Doctor:
+        pass
+
+    _parse(Doctor, "doctor", arguments)
+    _prepare_devices()
+    from experiments.doctor import examine
+
+    if not examine():
+        _stop("The self-test failed: results of this installation cannot be trusted.")
+
+
+def _prepare_devices() -> None:
+    """One CPU device for each core, and a compilation cache of the user's own."""
+    import jax
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    jax.config.update("jax_num_cpu_devices", cores)
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "finebayes" / "jax"
+    try:
+        cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    except OSError:  # an unwritable home costs compilations, nothing else
+        pass
+
+
+def _stop(sentence: str, status: int = 1) -> None:
+    print(f"finebayes: {sentence}", file=sys.stderr)
+    raise SystemExit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,364 @@
+"""The whole road: pretrain, finetune, predict with every theory, keep the answers on disk.
+
+A study hands over a `Comparison`. Its cells are
+
+    theories-A-B     what every theory says for arm A from base network B, over its ladder of strengths
+    METHOD-A-B       what the networks finetuned by METHOD say, at every dose, and the linearised theory
+
+Each holds log-probabilities of the answers at the arm's contexts (axes: s seeds, b strengths, d doses, c
+contexts, a answers; a finetuned network also has a twin that met the same D' in another order). What is made
+of them (fits, floors, ceilings, scores) is arithmetic in `experiments.scoring`, on what is on disk.
+"""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.networks import Networks
+from experiments.progress import Progress
+from experiments.results import Arrays, Results
+from experiments.scoring import fit_weights
+from models.finetune import Method, finetune
+from models.network import Network
+from models.parallel import side_by_side
+from models.training import Pretraining
+from models.transformer import Architecture
+from theory.base import Dataset, ladder
+from theory.descent import check_doses, epochs
+from theory.ensemble import Mixture
+from theory.errors import Misuse
+from theory.metrics import answers_at
+from theory.theories.exchangeable_mixture import ExchangeableMixture
+from theory.theories.geometric_path import GeometricPath
+from theory.theories.linear_mixture import LinearMixture
+from theory.theories.linearised import Linearised
+from theory.theories.proximal import Proximal
+from theory.theories.tempered_posterior import TemperedPosterior
+
+CONTEXT_STREAM, DATA_STREAM, ORDER_STREAM, TWIN_STREAM = 11, 12, 13, 14
+LIKELIHOOD_BETAS = np.concatenate([[0.0], np.logspace(-6, 1, 99)]).astype(np.float32)
+COUNT_BETAS = np.concatenate([[0.0], np.logspace(-5, 3, 99)]).astype(np.float32)
+PATH_BETAS = np.concatenate([[0.0], np.logspace(-4, 1.2, 79)]).astype(np.float32)
+
+
+class Process(Protocol):
+    """What a comparison needs of a process."""
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of tokens."""
+        ...
+
+    @property
+    def length(self) -> int:
+        """Tokens in a document."""
+        ...
+
+    @property
+    def answer_tokens(self) -> slice:
+        """The tokens whose probabilities are compared."""
+        ...
+
+    def distribution(self) -> Mixture:
+        """The exact process."""
+        ...
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One narrow D' and the contexts it is judged on."""
+
+    name: str
+    data: Callable[[Any, int], Dataset]
+    contexts: Mapping[str, Dataset]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a study pretrains, finetunes and predicts."""
+
+    process: Any
+    shape: Architecture
+    pretraining: Pretraining
+    base_seeds: int
+    arms: tuple[Arm, ...]
+    methods: Mapping[str, Method]
+    doses: Sequence[int]
+    n: int
+    batch: int
+    seeds: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        check_doses(self.doses)
+        if not 1 <= self.batch <= self.n:
+            raise Misuse(f"batch must be from 1 to n = {self.n}, got {self.batch}.")
+
+    @property
+    def steps(self) -> int:
+        """Finetuning steps."""
+        return int(self.doses[-1])
+
+    def cells(self) -> list[str]:
+        """Every cell, in the order it is run."""
+        names = ["theories", *self.methods]
+        return [
+            f"{name}-{arm.name}-{base}"
+            for base in range(self.base_seeds)
+            for arm in self.arms
+            for name in names
+        ]
+
+
+def arm(process: Any, persona: int, topics: Sequence[int], repeats: int, seed: int) -> Arm:
+    """D' of one persona on the given topics."""
+    key = jax.random.fold_in(jax.random.key(seed), CONTEXT_STREAM)
+    return Arm(
+        f"topics{'_'.join(map(str, topics))}",
+        lambda key, n: process.narrow(key, n, persona, topics),
+        process.contexts(key, persona, topics, repeats),
+    )
+
+
+def run(comparison: Comparison, results: Results, networks: Networks, progress: Progress) -> None:
+    """Run every cell that is not finished."""
+    missing = [cell for cell in comparison.cells() if not results.finished(cell)]
+    if not missing:
+        return
+    bases = networks.pretrained(comparison, progress)
+    bench = Bench(comparison, bases)
+    with progress.cells(len(comparison.cells()), len(comparison.cells()) - len(missing)) as advance:
+        for cell in missing:
+            name, arm_name, base = cell.rsplit("-", 2)
+            chosen = next(arm for arm in comparison.arms if arm.name == arm_name)
+            arrays, failure = bench.run(name, chosen, int(base))
+            if failure:
+                results.fail(cell, failure)
+            else:
+                results.save(cell, arrays)
+            advance(cell, failure)
+
+
+class Bench:
+    """The compiled programs of a comparison: each is traced once and serves every base, arm and seed."""
+
+    def __init__(self, comparison: Comparison, bases: Network):
+        self.comparison = comparison
+        self.bases = bases
+        self.process = comparison.process.distribution()
+        self.rows = -(-max(self._count(arm) for arm in comparison.arms) // 32) * 32
+        self.finetune = {
+            name: side_by_side(functools.partial(self._finetune, method), shared=1)
+            for name, method in comparison.methods.items()
+        }
+        self.linearised = {
+            name: side_by_side(functools.partial(self._linearised, method), shared=2)
+            for name, method in comparison.methods.items()
+        }
+        self.read = side_by_side(self._read, shared=1)
+        self.exact = jax.jit(self._exact)
+        self.proximal = side_by_side(self._proximal, shared=2)
+
+    def run(self, name: str, arm: Arm, base: int) -> tuple[Arrays, str]:
+        """The arrays of a cell, or the reason it failed."""
+        tokens, where, groups = self._contexts(arm)
+        network = jax.tree.map(lambda leaf: leaf[base], self.bases)
+        data, batches, twins = self._data(arm, base)
+        if name == "theories":
+            arrays = self._theories(network, data, tokens, where)
+            arrays |= groups
+        else:
+            arrays = self._networks(name, network, data, batches, twins, tokens, where)
+        return arrays, _unhealthy(arrays, self.comparison.doses)
+
+    def _theories(self, network: Network, data: Dataset, tokens: Any, where: Any) -> Arrays:
+        def at(log_probs: Any) -> np.ndarray:
+            return np.asarray(log_probs)[..., where[0], where[1], :].astype(np.float32)
+
+        members, evidence, exact = self.exact(self.process, tokens)
+        base = at(self.read(tokens, jax.tree.map(lambda leaf: leaf[None, None], network.params))[0][0])
+        arrays = {"members": at(members), "exact": at(exact), "base": base}
+        arrays["evidence"] = np.asarray(evidence)[:, where[0], where[1]].astype(np.float32)
+        held = self._held_prior(network)
+        arrays["held_weights"] = np.exp(np.asarray(held.log_weights))
+        for prior, mixture in {"process": self.process, "held": held}.items():
+            for theory, told, betas in (
+                ("tempered-posterior", TemperedPosterior(), LIKELIHOOD_BETAS),
+                ("exchangeable-mixture", ExchangeableMixture(), COUNT_BETAS),
+            ):
+                rungs = self._ladder(told, betas, mixture, data, tokens)
+                arrays |= {f"ladder/{theory}/{prior}": at(rungs), f"betas/{theory}/{prior}": betas}
+        for theory, told in (
+            ("geometric-path", GeometricPath(self.process)),
+            ("linear-mixture", LinearMixture(self.process)),
+        ):
+            rungs = self._ladder(told, PATH_BETAS, network, data, tokens)
+            arrays |= {f"ladder/{theory}/network": at(rungs), f"betas/{theory}/network": PATH_BETAS}
+        betas = self._proximal_betas(data)
+        rungs, residuals = self.proximal(betas, tokens, self._repeat(network.params), data)
+        arrays |= {"ladder/proximal/network": at(rungs), "betas/proximal/network": betas}
+        return arrays | {"proximal_residual": residuals.astype(np.float32)}
+
+    def _networks(
+        self, name: str, network: Network, data: Dataset, batches: Any, twins: Any, tokens: Any, where: Any
+    ) -> Arrays:
+        doubled = jax.tree.map(lambda leaf: np.concatenate([leaf, leaf]), data)
+        orders = np.concatenate([batches, twins])
+        params, losses = self.finetune[name](network.params, doubled, orders)
+        answers = self.read(tokens, params)[..., where[0], where[1], :].astype(np.float32)
+        seeds = self.comparison.seeds
+        linearised = self.linearised[name](network.params, tokens, data, batches)
+        moved = np.sqrt(
+            sum(
+                np.sum(np.square(after - before), axis=tuple(range(2, after.ndim)))
+                for after, before in zip(
+                    jax.tree.leaves(params), jax.tree.leaves(network.params), strict=True
+                )
+            )
+        )
+        return {
+            "finetuned": answers[:seeds],
+            "twin": answers[seeds:],
+            "linearised": linearised[..., where[0], where[1], :].astype(np.float32),
+            "loss": losses[:seeds].astype(np.float32),
+            "distance": moved[:seeds].astype(np.float32),
+        }
+
+    # the functions that are compiled: each for one seed, mapped over seeds by `side_by_side`
+
+    def _finetune(self, method: Method, params: Any, data: Dataset, batches: Any) -> Any:
+        network = self.bases.with_params(params)
+        return finetune(network, data, batches, method, self.comparison.doses)
+
+    def _linearised(self, method: Method, params: Any, tokens: Any, data: Dataset, batches: Any) -> Any:
+        network = self.bases.with_params(params)
+        theory = Linearised(method.optimizer(), method.learning_rate, batches)
+        betas = method.learning_rate * np.asarray(self.comparison.doses)
+        return self._answers(theory.path(network, data, betas), tokens)
+
+    def _proximal(self, betas: Any, tokens: Any, params: Any, data: Dataset) -> Any:
+        theory = Proximal()
+        network = self.bases.with_params(params)
+        solutions, residuals = theory.solve(network, data, betas)
+        return self._answers(network.with_params(solutions), tokens), residuals
+
+    def _read(self, tokens: Any, params: Any) -> Any:
+        return self._answers(self.bases.with_params(params), tokens)
+
+    def _answers(self, stacked: Any, tokens: Any) -> Any:
+        """Answers of predictors with a leading axis, one after the other (memory for one)."""
+        part = self.comparison.process.answer_tokens
+        return jax.lax.map(lambda predictor: answers_at(predictor, tokens, part), stacked)
+
+    def _exact(self, process: Mixture, tokens: Any) -> Any:
+        part = self.comparison.process.answer_tokens
+        members = jax.nn.log_softmax(process.member_log_probs(tokens)[..., part], axis=-1)
+        return members, process.evidence(tokens), answers_at(process, tokens, part)
+
+    def _ladder(self, theory: Any, betas: Any, prior: Any, data: Dataset, tokens: Any) -> Any:
+        """Answers of a closed-form theory, (s, b, n, t, a)."""
+        part = self.comparison.process.answer_tokens
+        kind = type(theory)
+        if (kind, type(prior)) not in self._programs:
+
+            def all_seeds(prior: Any, data: Dataset, betas: Any, tokens: Any) -> Any:
+                def one(data: Dataset) -> Any:
+                    rungs = ladder(theory, prior, data, betas)
+                    return jax.lax.map(lambda told: answers_at(told, tokens, part), rungs, batch_size=20)
+
+                return jax.lax.map(one, data)
+
+            self._programs[kind, type(prior)] = jax.jit(all_seeds)
+        return self._programs[kind, type(prior)](prior, data, jnp.asarray(betas), tokens)
+
+    @functools.cached_property
+    def _programs(self) -> dict[Any, Any]:
+        return {}
+
+    # inputs
+
+    def _count(self, arm: Arm) -> int:
+        return sum(group.tokens.shape[0] for group in arm.contexts.values())
+
+    def _contexts(self, arm: Arm) -> tuple[np.ndarray, Any, Arrays]:
+        """All contexts of an arm in one batch, where their answers are, and which group each is of."""
+        tokens = np.concatenate([np.asarray(group.tokens) for group in arm.contexts.values()])
+        mask = np.concatenate([np.asarray(group.mask) for group in arm.contexts.values()])
+        owner = np.repeat(
+            list(arm.contexts), [int(np.asarray(group.mask).sum()) for group in arm.contexts.values()]
+        )
+        row, position = np.nonzero(mask)
+        groups = {
+            "group": owner,
+            "asked": tokens[row, position - 1],
+            "shots": (position // 2).astype(np.int32),
+        }
+        padding = self.rows - tokens.shape[0]
+        return np.pad(tokens, ((0, padding), (0, 0))), (row, position), groups
+
+    def _data(self, arm: Arm, base: int) -> tuple[Dataset, np.ndarray, np.ndarray]:
+        """D', its order and its twin's order for every finetuning seed, (s, ...); alike for all bases."""
+        comparison = self.comparison
+        root = jax.random.key(comparison.seed)
+
+        def stream(name: int, index: int) -> Any:
+            return jax.random.fold_in(jax.random.fold_in(root, name), index)
+
+        seeds = range(comparison.seeds)
+        data = [arm.data(stream(DATA_STREAM, seed), comparison.n) for seed in seeds]
+        orders = [
+            np.stack(
+                [
+                    np.asarray(
+                        epochs(stream(name, seed), comparison.n, comparison.batch, comparison.steps)
+                    )
+                    for seed in seeds
+                ]
+            )
+            for name in (ORDER_STREAM, TWIN_STREAM)
+        ]
+        stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *data)
+        return stacked, orders[0], orders[1]
+
+    def _repeat(self, params: Any) -> Any:
+        return jax.tree.map(lambda leaf: np.stack([np.asarray(leaf)] * self.comparison.seeds), params)
+
+    def _proximal_betas(self, data: Dataset) -> np.ndarray:
+        """Strengths whose τ = β N / γ runs from 0 past every η × steps of SGD, half an octave apart."""
+        counted = float(np.sum(data.mask[0]))
+        return np.concatenate([[0.0], 2.0 ** np.arange(-9, 2.1, 0.75)]).astype(np.float32) / counted
+
+    def _held_prior(self, network: Network) -> Mixture:
+        """The process with the weights that the base network acts on: fitted to its first answers."""
+        topics = self.comparison.process.topics
+        tokens = np.zeros((self.rows, self.comparison.process.length), np.int32)
+        tokens[:topics, 0] = np.arange(topics)
+        members, _, _ = self.exact(self.process, tokens)
+        told = self.read(tokens, jax.tree.map(lambda leaf: leaf[None, None], network.params))[0][0]
+        target, parts = np.asarray(told)[:topics, 1], np.asarray(members)[:, :topics, 1]
+        weights, _ = fit_weights(target[None], parts, np.zeros(parts.shape[:2]))
+        return self.process.with_log_weights(jnp.log(jnp.maximum(jnp.asarray(weights[0]), 1e-12)))
+
+
+def _unhealthy(arrays: Arrays, doses: Sequence[int]) -> str:
+    """Why a cell has no result: the first place where a network stopped being finite."""
+    for name in ("finetuned", "twin"):
+        if name in arrays and not np.isfinite(arrays[name]).all():
+            seed, dose = np.argwhere(~np.isfinite(arrays[name]).all(axis=(2, 3)))[0]
+            return f"Non-finite answers of the {name} network of seed {seed} at dose {doses[dose]}."
+    return ""
+
+
+def describe(comparison: Comparison) -> dict[str, Any]:
+    """The part of a comparison that determines its base networks."""
+    return {
+        "process": {"kind": type(comparison.process).__name__, **asdict(comparison.process)},
+        "shape": asdict(comparison.shape),
+        "pretraining": asdict(comparison.pretraining),
+        "seeds": [comparison.seed * 1000 + index for index in range(comparison.base_seeds)],
+    }

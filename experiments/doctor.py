@@ -1,0 +1,2 @@
+"""Doctor."""
+def examine(): return True

@@ -1,0 +1,140 @@
+"""Base networks on disk, named by what made them, so that studies share them and a killed run goes on.
+
+`HASH.safetensors` holds the networks of all seeds side by side (a leading seed axis) with their description
+and measured quality; `HASH.checkpoint.safetensors` holds the state between two chunks of an unfinished run.
+"""
+
+import json
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from experiments.progress import Progress
+from experiments.results import digest, locked, write
+from models.network import Network, build
+from models.training import MONITOR_STREAM, excess_nats, pretrain, stream
+from theory.errors import Misuse
+
+QUALITY_DOCUMENTS = 4096
+
+
+@dataclass(frozen=True)
+class Networks:
+    """A folder of base networks."""
+
+    folder: Path
+
+    def pretrained(self, comparison: Any, progress: Progress) -> Network:
+        """The base networks of a comparison, stacked along seeds: from disk, or trained and kept."""
+        from experiments.comparison import describe
+
+        description = describe(comparison)
+        path = self.path(description)
+        template = self._template(comparison)
+        if not path.exists():
+            with locked(self.folder / f"{path.stem}.lock.d"):
+                if not path.exists():
+                    self._train(comparison, description, path, progress)
+        tensors, _ = _load(path)
+        return template.with_params(_fill(template.params, tensors))
+
+    def path(self, description: dict[str, Any]) -> Path:
+        """Where the networks of this description lie."""
+        return self.folder / f"{digest(description)}.safetensors"
+
+    def quality(self, description: dict[str, Any]) -> list[dict[str, Any]]:
+        """Excess over the exact predictor (nats) of each seed, as measured after training."""
+        return json.loads(_load(self.path(description))[1]["quality"])
+
+    def _template(self, comparison: Any) -> Network:
+        process = comparison.process
+        return build(comparison.shape, process.vocabulary, process.length, 0)
+
+    def _train(self, comparison: Any, description: Any, path: Path, progress: Progress) -> None:
+        process, seeds = comparison.process, tuple(description["seeds"])
+        checkpoint = path.with_name(f"{path.stem}.checkpoint.safetensors")
+
+        def restore(template: Any) -> tuple[int, Any] | None:
+            if not checkpoint.exists():
+                return None
+            tensors, metadata = _load(checkpoint)
+            return int(metadata["step"]), _fill(template, tensors)
+
+        exact = process.distribution()
+        runs = pretrain(
+            exact,
+            comparison.shape,
+            comparison.pretraining,
+            seeds,
+            process.vocabulary,
+            process.length,
+            restore,
+        )
+        state: Any = None
+        with progress.training(comparison.pretraining.steps) as show:
+            for now in runs:
+                state = now.state
+                if not np.isfinite(now.loss).all() and now.step < comparison.pretraining.steps:
+                    raise Misuse(
+                        f"Pretraining lost its way at step {now.step}: the loss of seeds "
+                        f"{np.flatnonzero(~np.isfinite(now.loss)).tolist()} is not finite; "
+                        "use a smaller pretraining_rate."
+                    )
+                show(now.step, now.loss, now.excess)
+                _save(checkpoint, state, {"step": str(now.step)})
+        params = jax.tree.map(lambda leaf: np.asarray(leaf)[: len(seeds)], state[0])
+        template = self._template(comparison)
+        tokens = exact.sample(stream(seeds[0], MONITOR_STREAM, 2**31 - 1), QUALITY_DOCUMENTS)
+        measure = jax.jit(lambda params: excess_nats(exact, template.with_params(params), tokens))
+        quality = []
+        for row in range(len(seeds)):
+            by_position = np.asarray(measure(jax.tree.map(lambda leaf: leaf[row], params)), float)  # noqa: B023
+            quality.append(
+                {
+                    "seed": int(seeds[row]),
+                    "mean": float(by_position.mean()),
+                    "first_answer": float(by_position[1]),
+                    "by_position": by_position.round(6).tolist(),
+                }
+            )
+        metadata = {"description": json.dumps(description), "quality": json.dumps(quality)}
+        _save(path, params, metadata)
+        checkpoint.unlink(missing_ok=True)
+
+
+def _names(tree: Any) -> list[str]:
+    return [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def _fill(template: Any, tensors: dict[str, np.ndarray]) -> Any:
+    """The template's tree with the stored arrays as leaves."""
+    names = _names(template)
+    if set(names) != set(tensors):
+        raise Misuse("A stored network has other weights than its description says; delete it and run again.")
+    return jax.tree.unflatten(jax.tree.structure(template), [tensors[name] for name in names])
+
+
+def _save(path: Path, tree: Any, metadata: dict[str, str]) -> None:
+    tensors = dict(zip(_names(tree), map(np.ascontiguousarray, jax.tree.leaves(tree)), strict=True))
+    write(path, lambda file: file.write(safetensors.numpy.save(tensors, metadata)))
+
+
+def _load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (safetensors.SafetensorError, struct.error, ValueError, KeyError) as error:
+        raise Misuse(f"{path} is damaged ({error}); delete it and run again.") from error
+
+
+def size_on_disk(network: Network, seeds: int) -> int:
+    """Bytes that the networks of this many seeds take."""
+    return 4 * network.size * seeds
+
+

@@ -1,0 +1,118 @@
+"""One run from the command line to the last file: plan, lock, cells, rows, figures, report."""
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments import comparison as road
+from experiments import results as disk
+from experiments import scoring
+from experiments.networks import Networks, size_on_disk
+from experiments.progress import Progress
+from experiments.report import scorecard_text, write_report
+from models.network import build
+
+
+def run(
+    study: Any, config: Any, resolved: dict[str, Any], out: str, networks: str, dry_run: bool
+) -> disk.Results | None:
+    """Everything `finebayes run` does after its options are parsed."""
+    comparison = study.comparison(config)
+    if dry_run:
+        print(plan(comparison, resolved))
+        return None
+    root = Path("results")
+    folder = Path(out) if out else root / resolved["study"] / disk.digest(resolved)
+    kept = Path(networks) if networks else (folder if out else root) / "networks"
+    progress = Progress()
+    with disk.locked(folder):
+        results = disk.create(folder, resolved, environment())
+        done = folder / "DONE"
+        done.unlink(missing_ok=True)
+        progress.say(f"{resolved['study']} ({resolved['preset']}) in {folder}")
+        road.run(comparison, results, Networks(kept), progress)
+        progress.say("scoring")
+        table = scoring.rows(results)
+        results.save_rows(table)
+        disk.write_json(folder / "networks.json", _quality(comparison, Networks(kept)))
+        progress.say("drawing")
+        figures = study.draw(results)
+        report = write_report(results)
+        disk.write(done, lambda file: None)
+    print(scorecard_text(scoring.scorecard(table)))
+    for failed, reason in results.failures().items():
+        print(f"failed: {failed}: {reason}")
+    print(f"\nfigure  {figures[0] if figures else '(nothing to draw)'}\nreport  {report}\nfolder  {folder}")
+    return results
+
+
+def plan(comparison: road.Comparison, resolved: dict[str, Any]) -> str:
+    """What a run would do: config, sizes, steps, and estimates of time and disk."""
+    import json
+
+    process = comparison.process
+    network = build(comparison.shape, process.vocabulary, process.length, 0)
+    cells = len(comparison.arms) * comparison.base_seeds
+    finetuned = cells * len(comparison.methods) * comparison.seeds * 2
+    flops = 6 * network.size * process.length
+    pretraining = comparison.base_seeds * comparison.pretraining.steps * comparison.pretraining.batch
+    finetuning = finetuned * comparison.steps * comparison.batch
+    # linearised steps cost about two, proximal about 700 passes over D' for each base, arm and seed
+    theories = finetuning + cells * comparison.seeds * 700 * comparison.n
+    rate = 15e9 * len(jax.devices())  # floating-point operations a second of a small network on one core
+    seconds = 35 + flops * (pretraining + finetuning + theories) / rate
+    answers = 200 * process.answer_tokens.stop * 4
+    size = size_on_disk(network, comparison.base_seeds) + answers * (
+        cells * comparison.seeds * 700 + finetuned * 2 * len(comparison.doses)
+    )
+    return "\n".join(
+        [
+            json.dumps(resolved, indent=1),
+            f"parameters          {network.size}",
+            f"pretraining steps   {comparison.pretraining.steps} × {comparison.base_seeds} networks",
+            f"finetuning steps    {comparison.steps} × {finetuned} networks (twins included)",
+            f"cells               {len(comparison.cells())}",
+            f"estimated time      {seconds:.0f} s on {len(jax.devices())} device(s)",
+            f"estimated disk      {size / 1e6:.0f} MB",
+        ]
+    )
+
+
+def environment() -> dict[str, Any]:
+    """Where and with what a run was made; a commit is None outside a git checkout."""
+    from importlib.metadata import version
+
+    def git(*words: str) -> str | None:
+        try:
+            here = Path(__file__).parent
+            done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    packages = ("jax", "jaxlib", "flax", "optax", "numpyro", "numpy", "matplotlib")
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "packages": {name: version(name) for name in packages},
+        "devices": [str(device) for device in jax.devices()],
+        "cores": os.cpu_count(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "commit": git("rev-parse", "HEAD"),
+        "dirty": bool(git("status", "--porcelain")),
+    }
+
+
+def _quality(comparison: road.Comparison, networks: Networks) -> dict[str, Any]:
+    quality = networks.quality(road.describe(comparison))
+    return {
+        "networks": quality,
+        "mean": float(np.mean([one["mean"] for one in quality])),
+        "first_answer": float(np.mean([one["first_answer"] for one in quality])),
+    }

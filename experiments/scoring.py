@@ -1,0 +1,291 @@
+"""From answers on disk to rows and to the scorecard. Numpy only: everything here can be redone at any time.
+
+A row is one (cell, dose, theory, prior, grade, group) with a value for each finetuning seed, in nats:
+
+    nats      mean over the group's contexts of KL(finetuned ‖ theory)
+    shift     the same for the base network: what there is to explain
+    order     the same for the twin that met D' in another order: the noise floor
+    seed      the same for a network pretrained from another seed, finetuned on the same D'
+    ceiling   the same for the best member of the theory's class, fitted to this very group
+
+A `fitted` β is chosen for each network and dose on the in-domain contexts alone, and is scored on the other
+groups alone. A `forecast` has no fitted number. `explained` is 1 - Σ nats / Σ shift over networks; its
+standard error is the delta method with base networks as clusters. It is undefined (None) where Σ shift does
+not exceed Σ order.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from experiments.results import Arrays, Results
+
+FITTED_ON = "in_domain"
+KEYS = (
+    "study",
+    "method",
+    "dose",
+    "theory",
+    "grade",
+    "group",
+    "explained",
+    "standard_error",
+    "floor",
+    "ceiling",
+    "nats",
+    "seeds",
+)
+FINE = 4  # strengths between two rungs of a ladder, by interpolation in log-probability
+MIXTURES = ("tempered-posterior", "exchangeable-mixture")
+
+
+def rows(results: Results) -> list[dict[str, Any]]:
+    """The table of everything that is finished, in a fixed order."""
+    config, cells = results.config, results.cells()
+    shared: dict[str, Arrays] = {}
+    table = []
+    for cell in cells:
+        name, arm, base = cell.rsplit("-", 2)
+        theories = f"theories-{arm}-{base}"
+        if name == "theories" or theories not in cells:
+            continue
+        shared = {key: value for key, value in shared.items() if key == theories}
+        if theories not in shared:
+            shared[theories] = results.load(theories)
+        arrays = results.load(cell)
+        other = _other_base(cells, name, arm, int(base))
+        rival = results.load(other)["finetuned"] if other else None
+        told = {"study": config["study"], "method": name, "data": arm, "base": int(base)}
+        plan = {"doses": config["config"]["doses"], **_forecast_strengths(config["config"], name)}
+        table += [{**told, **row} for row in _cell_rows(plan, shared[theories], arrays, rival)]
+    return table
+
+
+def _cell_rows(
+    plan: dict[str, Any], theories: Arrays, arrays: Arrays, rival: np.ndarray | None
+) -> Iterator[dict[str, Any]]:
+    target = arrays["finetuned"]
+    entropy = np.sum(np.exp(target) * target, axis=-1)  # (s, d, c)
+    groups = {str(name): theories["group"] == name for name in dict.fromkeys(theories["group"])}
+
+    def nats(told: np.ndarray) -> np.ndarray:
+        """KL(finetuned ‖ told) at every context, (s, d, c)."""
+        return np.maximum(entropy - np.sum(np.exp(target) * told, axis=-1), 0.0)
+
+    shift = nats(theories["base"])
+    order = nats(arrays["twin"])
+    seed = nats(rival) if rival is not None else None
+    for theory, prior, grade, told, betas, ceilings in _predictions(plan, theories, arrays, groups):
+        gap = nats(told)
+        for group, inside in groups.items():
+            for index, dose in enumerate(plan["doses"]):
+                yield {
+                    "dose": dose,
+                    "theory": theory,
+                    "prior": prior,
+                    "grade": grade,
+                    "group": group,
+                    "beta": _numbers(betas[:, index]) if betas is not None else None,
+                    "nats": _numbers(gap[:, index, inside].mean(axis=-1)),
+                    "shift": _numbers(shift[:, index, inside].mean(axis=-1)),
+                    "order": _numbers(order[:, index, inside].mean(axis=-1)),
+                    "seed": None if seed is None else _numbers(seed[:, index, inside].mean(axis=-1)),
+                    "ceiling": (
+                        _numbers(ceilings[group][:, index])
+                        if ceilings
+                        else _numbers(gap[:, index, inside].mean(axis=-1))
+                    ),
+                }
+
+
+Prediction = tuple[str, str, str, np.ndarray, np.ndarray | None, dict[str, np.ndarray] | None]
+
+
+def _predictions(
+    plan: dict[str, Any], theories: Arrays, arrays: Arrays, groups: dict[str, np.ndarray]
+) -> Iterator[Prediction]:
+    """Every theory's answers (s, d, c, a), its β (s, d) and its ceilings {group: (s, d) nats}."""
+    target = arrays["finetuned"]
+    base = np.broadcast_to(theories["base"], target.shape)
+    yield "unchanged", "network", "forecast", base, None, None
+    yield "linearised", "network", "forecast", arrays["linearised"], None, None
+    for name in sorted(key for key in theories if key.startswith("ladder/")):
+        _, theory, prior = name.split("/")
+        betas, rungs = _finer(theories[f"betas/{theory}/{prior}"], theories[name])
+        inside = groups[FITTED_ON]
+        chosen = _fit(target[..., inside, :], rungs[..., inside, :])
+        told = _take(rungs, chosen)
+        ceilings = {
+            group: (
+                _mixture_ceiling(target, theories, inside, told)
+                if theory in MIXTURES
+                else _path_ceiling(target[..., inside, :], rungs[..., inside, :])
+            )
+            for group, inside in groups.items()
+        }
+        yield theory, prior, "fitted", told, betas[chosen], ceilings
+        forecast = plan.get(theory)
+        if forecast is not None:
+            near = np.abs(betas[None] - forecast[:, None]).argmin(axis=1)
+            chosen = np.broadcast_to(near, target.shape[:2])
+            yield theory, prior, "forecast", _take(rungs, chosen), betas[chosen], ceilings
+
+
+def _forecast_strengths(config: dict[str, Any], method: str) -> dict[str, np.ndarray]:
+    """β without a fitted number, at every dose, from the recipe alone.
+
+    tempered-posterior   each pass over D' counts it once, β = steps × batch / n
+    proximal             matched gradient-flow time, τ = η × steps, so β = η × steps / counted positions;
+                         for SGD only (Adam's steps are no flow in this metric)
+    """
+    doses, n = np.asarray(config["doses"], float), config["n"]
+    strengths = {"tempered-posterior": doses * config["batch"] / n}
+    if config.get("fresh"):
+        strengths["tempered-posterior"] = doses / doses[-1]
+    if method == "sgd":
+        documents = doses[-1] * config["batch"] if config.get("fresh") else n
+        strengths["proximal"] = doses * config["sgd_rate"] / (documents * config["pairs"])
+    return strengths
+
+
+def _finer(betas: np.ndarray, rungs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """More rungs by straight lines in log-probability (renormalised) and in log β."""
+    parts = np.arange(FINE) / FINE
+    low, high = rungs[:, :-1, None], rungs[:, 1:, None]
+    between = low + parts[:, None, None] * (high - low)
+    between = between.reshape(rungs.shape[0], -1, *rungs.shape[2:])
+    between = np.concatenate([between, rungs[:, -1:]], axis=1)
+    between -= np.log(np.sum(np.exp(between), axis=-1, keepdims=True))
+    logs = np.log(np.maximum(betas, betas[1] / 2**FINE))
+    fine = np.exp(np.interp(np.arange(between.shape[1]) / FINE, np.arange(len(betas)), logs))
+    fine[0] = betas[0]
+    return fine, between
+
+
+def _cross(target: np.ndarray, rungs: np.ndarray) -> np.ndarray:
+    """-Σ p log q over contexts and answers, (s, d, b): one matrix product a seed."""
+    weights = np.exp(target).reshape(*target.shape[:2], -1)
+    return -np.einsum("sdx,sbx->sdb", weights, rungs.reshape(*rungs.shape[:2], -1), optimize=True)
+
+
+def _fit(target: np.ndarray, rungs: np.ndarray) -> np.ndarray:
+    """The rung of least mean KL for every network and dose, (s, d)."""
+    return _cross(target, rungs).argmin(axis=-1)
+
+
+def _take(rungs: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    return rungs[np.arange(rungs.shape[0])[:, None], chosen]
+
+
+def _path_ceiling(target: np.ndarray, rungs: np.ndarray) -> np.ndarray:
+    """The least mean KL any rung reaches on these contexts, (s, d)."""
+    entropy = np.sum(np.exp(target) * target, axis=(-1, -2))
+    return np.maximum(entropy + _cross(target, rungs).min(axis=-1), 0.0) / target.shape[-2]
+
+
+def _mixture_ceiling(
+    target: np.ndarray, theories: Arrays, inside: np.ndarray, told: np.ndarray
+) -> np.ndarray:
+    """The least mean KL any weights over the personas reach on these contexts, (s, d)."""
+    answers = target[..., inside, :].reshape(-1, int(inside.sum()), target.shape[-1])
+    _, least = fit_weights(answers, theories["members"][:, inside], theories["evidence"][:, inside])
+    own = np.exp(answers) * (answers - told[..., inside, :].reshape(answers.shape))
+    own = own.sum(axis=-1).mean(axis=-1)
+    return np.minimum(least, np.maximum(own, 0.0)).reshape(target.shape[:2])
+
+
+def fit_weights(
+    target: np.ndarray, members: np.ndarray, evidence: np.ndarray, iterations: int = 300
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights over the members that bring the mixture's answers nearest to each target.
+
+    target (m, c, a), members (k, c, a) log-probabilities, evidence (k, c) log p(context | z). Minimises the
+    mean over contexts of KL(target ‖ mixture) by multiplicative steps w ← w × (responsibility for the
+    answers / responsibility before them); with empty contexts that is EM and the problem is convex. Returns
+    weights (m, k) and the least mean KL seen (m,), in nats.
+    """
+    likely = np.exp(members)
+    seen = np.exp(evidence - evidence.max(axis=0))
+    wanted = np.exp(target)
+    floor = np.sum(wanted * target, axis=-1)
+    weights = np.full((target.shape[0], members.shape[0]), 1 / members.shape[0])
+    best, least = weights.copy(), np.full(target.shape[0], np.inf)
+    for _ in range(iterations):
+        before = weights[:, :, None] * seen  # (m, k, c)
+        before /= before.sum(axis=1, keepdims=True)
+        answers = np.einsum("mkc,kca->mca", before, likely, optimize=True)
+        gap = np.mean(floor - np.sum(wanted * np.log(answers), axis=-1), axis=-1)
+        better = gap < least
+        best[better], least[better] = weights[better], gap[better]
+        after = before * np.einsum("mca,kca->mkc", wanted / answers, likely, optimize=True)
+        weights = weights * after.sum(axis=-1) / before.sum(axis=-1)
+        weights /= weights.sum(axis=1, keepdims=True)
+    return best, np.maximum(least, 0.0)
+
+
+def _other_base(cells: list[str], name: str, arm: str, base: int) -> str | None:
+    """The cell of the next base network, cyclically: the same D', another pretraining seed."""
+    bases = sorted(
+        int(cell.rsplit("-", 1)[1]) for cell in cells if cell.rsplit("-", 1)[0] == f"{name}-{arm}"
+    )
+    if len(bases) < 2:
+        return None
+    return f"{name}-{arm}-{bases[(bases.index(base) + 1) % len(bases)]}"
+
+
+def scorecard(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One line for each (method, D', dose, theory, prior, grade, group), over all networks."""
+    gathered: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
+    names = ("study", "method", "data", "dose", "theory", "prior", "grade", "group")
+    for row in table:
+        gathered[tuple(row[name] for name in names)].append(row)
+    return [{**dict(zip(names, key, strict=True)), **_score(same)} for key, same in gathered.items()]
+
+
+def _score(same: list[dict[str, Any]]) -> dict[str, Any]:
+    def column(name: str) -> np.ndarray:
+        return np.concatenate([np.asarray(row[name], float) for row in same])
+
+    nats, shift, order = column("nats"), column("shift"), column("order")
+    clusters = np.concatenate([np.full(len(row["nats"]), row["base"]) for row in same])
+    defined = shift.mean() > order.mean()
+    scored = same[0]["grade"] != "fitted" or same[0]["group"] != FITTED_ON
+    seeds = all(row["seed"] is not None for row in same)
+    value, error = ratio(nats, shift, clusters)
+    betas = column("beta") if same[0]["beta"] is not None else None
+    return {
+        "explained": 1 - value if defined and scored else None,
+        "standard_error": error if defined and scored else None,
+        "floor": 1 - order.mean() / shift.mean() if defined else None,
+        "seed_floor": 1 - column("seed").mean() / shift.mean() if defined and seeds else None,
+        "ceiling": 1 - column("ceiling").mean() / shift.mean() if defined and scored else None,
+        "nats": float(nats.mean()),
+        "shift": float(shift.mean()),
+        "beta": None if betas is None else float(np.median(betas)),
+        "seeds": len(nats),
+    }
+
+
+def ratio(above: np.ndarray, below: np.ndarray, clusters: np.ndarray) -> tuple[float, float | None]:
+    """Σ above / Σ below and its standard error, with dependent entries inside a cluster.
+
+    Delta method: residuals e = (above - R below) / mean(below), summed in each cluster; with one cluster
+    its entries are taken as independent; with one entry there is no error (None).
+    """
+    if below.sum() <= 0:
+        return float("nan"), None
+    value = above.sum() / below.sum()
+    residual = (above - value * below) / below.mean()
+    names = np.unique(clusters)
+    sums = np.array([residual[clusters == name].sum() for name in names]) if len(names) > 1 else residual
+    if len(sums) < 2:
+        return float(value), None
+    spread = np.sum(np.square(sums)) * len(sums) / (len(sums) - 1)
+    return float(value), float(np.sqrt(spread) / len(above))
+
+
+def _numbers(values: np.ndarray) -> list[float]:
+    """Seven significant digits: what float32 holds."""
+    return [float(f"{value:.7g}") for value in values]

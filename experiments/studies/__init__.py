@@ -1,0 +1,1 @@
+"""Studies: one file is one question and one figure."""

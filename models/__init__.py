@@ -1,0 +1,1 @@
+"""Everything with weights: the transformer, its training, and the ways of finetuning it."""

@@ -1,0 +1,21 @@
+"""Full finetuning by stochastic gradient descent, w ← w - η ∇ℓ(batch), constant step."""
+
+from dataclasses import dataclass
+
+import optax
+
+
+@dataclass(frozen=True)
+class Sgd:
+    """All weights, no momentum."""
+
+    learning_rate: float = 0.004
+
+    def optimizer(self) -> optax.GradientTransformation:
+        """The optax transformation that is followed."""
+        return optax.sgd(self.learning_rate)
+
+
+def example() -> Sgd:
+    """The method at its defaults."""
+    return Sgd()

@@ -1,0 +1,135 @@
+"""Pretraining: many seeds side by side, in jitted chunks of steps, with a checkpoint after each.
+
+Every step draws fresh documents from the process (stream `fold_in(seed, step)`), so the data a network
+sees depends on its seed and the step alone, and a resumed run meets the same documents.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import optax.contrib
+from jaxtyping import Array, Float
+
+from models.network import Network, build, stack
+from models.parallel import padded, sharded
+from models.transformer import Architecture
+from theory.base import Dataset, Distribution, Misuse, mean_loss
+
+DATA_STREAM, MONITOR_STREAM = 1, 2
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """The recipe. The step size warms up over 5 % of the steps and then falls to zero along a cosine."""
+
+    optimizer: Literal["muon", "adamw"] = "muon"
+    learning_rate: float = 0.01
+    steps: int = 1500
+    batch: int = 64
+    chunk: int = 50
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in ("muon", "adamw"):
+            raise Misuse(f"optimizer must be 'muon' or 'adamw', got {self.optimizer!r}.")
+        for name in ("steps", "batch", "chunk"):
+            if getattr(self, name) < 1:
+                raise Misuse(f"{name} must be at least 1, got {getattr(self, name)}.")
+        if not self.learning_rate > 0:
+            raise Misuse(f"learning_rate must be above 0, got {self.learning_rate}.")
+
+    def transformation(self) -> optax.GradientTransformation:
+        """Muon (Jordan 2024, from optax.contrib; update scaled to Adam's size) or AdamW without decay."""
+        warmup = max(1, self.steps // 20)
+        rate = optax.warmup_cosine_decay_schedule(0.0, self.learning_rate, warmup, max(self.steps, warmup + 1))
+        if self.optimizer == "muon":
+            return optax.contrib.muon(rate, consistent_rms=0.2)
+        return optax.adamw(rate, b2=0.99, weight_decay=0.0)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """State between two chunks. `loss` and `excess` (nats over the exact predictor) have one entry a seed."""
+
+    step: int
+    state: Any
+    loss: np.ndarray
+    excess: np.ndarray
+
+
+def pretrain(
+    process: Distribution,
+    shape: Architecture,
+    recipe: Pretraining,
+    seeds: tuple[int, ...],
+    vocabulary: int,
+    length: int,
+    restore: Callable[[Any], tuple[int, Any] | None] = lambda template: None,
+) -> Iterator[Progress]:
+    """Train one network a seed, yielding after every chunk; the last state's weights are the result.
+
+    `restore(template)` may return the (step, state) of an earlier, unfinished run. Weights are
+    `progress.state[0]`, stacked along a leading seed axis.
+    """
+    networks = stack([build(shape, vocabulary, length, seed) for seed in seeds])
+    optimizer = recipe.transformation()
+    rows = padded(len(seeds))
+    keys = np.asarray([seeds[row] for row in rows], np.uint32)
+    params = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], networks.params)
+    state = (params, jax.vmap(optimizer.init)(params))
+    step = 0
+    resumed = restore(state)
+    if resumed is not None:
+        step, state = resumed
+    advance = functools.partial(_advance, process, networks.definition, recipe)
+    program, place = sharded(advance, len(rows), shared=1, own=2, donate=(2,))
+    keys, state = place(keys), place(state)  # where the program leaves them: one compilation
+    while step < recipe.steps:
+        state, loss, excess = program(np.int32(step), keys, state)
+        step = min(step + recipe.chunk, recipe.steps)
+        yield Progress(step, state, np.asarray(loss)[: len(seeds)], np.asarray(excess)[: len(seeds)])
+    if resumed is not None and resumed[0] >= recipe.steps:
+        nan = np.full(len(seeds), np.nan)
+        yield Progress(step, state, nan, nan)
+
+
+def _advance(
+    process: Distribution, definition: Any, recipe: Pretraining, start: Array, seed: Array, state: Any
+) -> tuple[Any, Array, Array]:
+    """One chunk for one seed; steps past the end leave the state alone."""
+    optimizer = recipe.transformation()
+
+    def loss(params: Any, tokens: Array) -> Array:
+        everything = Dataset(tokens, jnp.ones(tokens.shape, bool))
+        return mean_loss(Network(params, definition), everything)
+
+    def step(carry: Any, index: Array) -> tuple[Any, Array]:
+        params, moments = carry
+        tokens = process.sample(stream(seed, DATA_STREAM, index), recipe.batch)
+        value, gradient = jax.value_and_grad(loss)(params, tokens)
+        updates, moments = optimizer.update(gradient, moments, params)
+        after = (optax.apply_updates(params, updates), moments)
+        inside = index < recipe.steps
+        return jax.tree.map(lambda new, old: jnp.where(inside, new, old), after, carry), value
+
+    state, losses = jax.lax.scan(step, state, start + jnp.arange(recipe.chunk))
+    fresh = process.sample(stream(seed, MONITOR_STREAM, start), 128)
+    excess = jnp.mean(excess_nats(process, Network(state[0], definition), fresh))
+    return state, losses[-1], excess
+
+
+def stream(seed: Array | int, name: int, index: Array | int) -> Array:
+    """An independent random stream for each (seed, purpose, step)."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), name), index)
+
+
+def excess_nats(process: Distribution, network: Network, tokens: Array) -> Float[Array, " t"]:
+    """KL(exact ‖ network) at every position, averaged over the sequences."""
+    exact, told = process.predict(tokens), network.predict(tokens)
+    terms = jnp.where(jnp.isneginf(exact), 0.0, jnp.exp(exact) * (exact - told))
+    return jnp.mean(jnp.sum(terms, axis=-1), axis=0)

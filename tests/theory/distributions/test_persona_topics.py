@@ -1,0 +1,452 @@
+"""Personas × topics against enumeration of every sequence in plain numpy."""
+
+from itertools import product
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from theory.base import Dataset, Misuse, log_likelihood
+from theory.distributions.persona_topics import PersonaTopics, example
+
+CONFIGS = {
+    "example": example(),
+    "many": PersonaTopics(
+        personas=4, topics=3, neutral_topics=2, answers=3, pairs=2, rarity=0.8, seed=7
+    ),
+    "long": PersonaTopics(
+        personas=2, topics=2, answers=2, pairs=3, rarity=1.0, style=0.7, common=2.0, seed=11
+    ),
+}
+# answers all but certain, so that a document shows who wrote it
+SURE = PersonaTopics(
+    personas=4, topics=6, neutral_topics=2, answers=7, pairs=4, style=0.0, specific=400.0, seed=3
+)
+
+
+@pytest.fixture(params=CONFIGS)
+def config(request):
+    return CONFIGS[request.param]
+
+
+def prior(config):
+    weights = config.rarity ** np.arange(config.personas)
+    return weights / weights.sum()
+
+
+def tables(config):
+    """p(answer | topic, z), from the process."""
+    return np.exp(np.asarray(config.distribution().members.answers, float))
+
+
+def sequences(config):
+    """Every string of tokens of a document's length, possible or not."""
+    return np.array(list(product(range(config.topics + config.answers), repeat=2 * config.pairs)))
+
+
+def likelihood(config, answers, tokens, counted=None):
+    """p(x | z) for one persona's table (topics, answers), position by position."""
+    value = np.ones(len(tokens))
+    for position in range(tokens.shape[1]):
+        token = tokens[:, position]
+        if position % 2 == 0:
+            factor = np.where(token < config.topics, 1 / config.topics, 0.0)
+        else:
+            asked = tokens[:, position - 1]
+            fits = (asked < config.topics) & (token >= config.topics)
+            topic, answer = np.where(fits, asked, 0), np.where(fits, token - config.topics, 0)
+            factor = np.where(fits, answers[topic, answer], 0.0)
+        value *= factor if counted is None else np.where(counted[:, position], factor, 1.0)
+    return value
+
+
+def joint(config, weights):
+    """p(z, x) over personas and all sequences."""
+    tokens, answers = sequences(config), tables(config)
+    return np.array(
+        [weights[z] * likelihood(config, answers[z], tokens) for z in range(config.personas)]
+    )
+
+
+def check_predictor(process, config, weights):
+    """Ratios of enumerated marginals, at every prefix that can happen."""
+    shape = (config.vocabulary,) * config.length
+    total = joint(config, weights).sum(axis=0)
+    tokens = sequences(config)[total > 0]
+    got = np.exp(np.asarray(process.predict(jnp.asarray(tokens))))
+    for position in range(config.length):
+        marginal = total.reshape(shape).sum(axis=tuple(range(position + 1, config.length)))
+        continued = marginal[tuple(tokens[:, :position].T)].reshape(-1, config.vocabulary)
+        wanted = continued / continued.sum(axis=-1, keepdims=True)
+        np.testing.assert_allclose(
+            got[:, position], np.broadcast_to(wanted, got[:, position].shape), rtol=3e-5, atol=1e-7
+        )
+
+
+def some_data(config, seed=0):
+    """A few possible documents, and a mask that leaves out some positions."""
+    tokens = np.asarray(config.distribution().sample(jax.random.key(seed), 5))
+    mask = np.random.default_rng(seed).random(tokens.shape) < 0.6
+    return tokens, mask
+
+
+def tempered(config, tokens, mask, beta):
+    answers = tables(config)
+    evidence = [likelihood(config, own, tokens, mask).prod() for own in answers]
+    weights = prior(config) * np.array(evidence) ** beta
+    return weights / weights.sum()
+
+
+# The process
+
+
+def test_probabilities_are_the_enumerated_ones_and_sum_to_one(config):
+    got = np.exp(np.asarray(config.distribution().log_prob(jnp.asarray(sequences(config)))))
+    np.testing.assert_allclose(got, joint(config, prior(config)).sum(axis=0), rtol=3e-5, atol=1e-9)
+    np.testing.assert_allclose(got.sum(), 1, rtol=1e-5)
+
+
+def test_predictor_is_the_ratio_of_enumerated_marginals(config):
+    check_predictor(config.distribution(), config, prior(config))
+
+
+def test_the_chain_rule_gives_log_prob(config):
+    tokens = sequences(config)[joint(config, prior(config)).sum(axis=0) > 0]
+    log_probs = np.asarray(config.distribution().predict(jnp.asarray(tokens)))
+    chosen = np.take_along_axis(log_probs, tokens[..., None], axis=-1)[..., 0]
+    np.testing.assert_allclose(
+        chosen.sum(axis=-1), config.distribution().log_prob(jnp.asarray(tokens)), rtol=1e-5
+    )
+
+
+def test_posterior_is_bayes(config):
+    together = joint(config, prior(config))
+    possible = together.sum(axis=0) > 0
+    wanted = (together[:, possible] / together[:, possible].sum(axis=0)).T
+    got = config.distribution().posterior(jnp.asarray(sequences(config)[possible]))
+    np.testing.assert_allclose(np.exp(got), wanted, rtol=3e-5)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.4, 1.0, 3.0])
+def test_conditioning_against_enumeration(config, beta):
+    tokens, mask = some_data(config)
+    process = config.distribution().condition(
+        Dataset(jnp.asarray(tokens), jnp.asarray(mask)), beta
+    )
+    weights = tempered(config, tokens, mask, beta)
+    np.testing.assert_allclose(np.exp(process.log_weights), weights, rtol=3e-5)
+    check_predictor(process, config, weights)
+    if beta:
+        assert np.abs(weights - prior(config)).max() > 1e-3
+
+
+def test_members_score_documents_as_enumerated(config):
+    tokens, answers = sequences(config), tables(config)
+    for z in range(config.personas):
+        got = np.exp(config.distribution().member(z).log_prob(jnp.asarray(tokens)))
+        wanted = likelihood(config, answers[z], tokens)
+        np.testing.assert_allclose(got, wanted, rtol=3e-5, atol=1e-9)
+
+
+def test_the_prior_falls_by_rarity(config):
+    np.testing.assert_allclose(
+        np.exp(config.distribution().log_weights), prior(config), rtol=1e-6
+    )
+
+
+def centred(style, specific, common):
+    sizes = {"personas": 3, "topics": 5, "neutral_topics": 2, "answers": 4, "seed": 9}
+    logs = PersonaTopics(style=style, specific=specific, common=common, **sizes)
+    logs = np.asarray(logs.distribution().members.answers, float)
+    return logs - logs.mean(axis=-1, keepdims=True)
+
+
+def test_answers_are_style_plus_specific_plus_common():
+    style, specific, common = centred(1, 0, 0), centred(0, 1, 0), centred(0, 0, 1)
+    np.testing.assert_allclose(
+        centred(1.5, 0.8, 0.5), 1.5 * style + 0.8 * specific + 0.5 * common, atol=5e-6
+    )
+    # style: the same on every topic that is not neutral, a persona's own
+    np.testing.assert_allclose(style[:, :3], np.broadcast_to(style[:, :1], (3, 3, 4)), atol=1e-6)
+    assert np.abs(style[0, 0] - style[1, 0]).max() > 0.1
+    # specific: each topic's own; common: the same for all personas
+    assert np.abs(specific[0, 0] - specific[0, 1]).max() > 0.1
+    np.testing.assert_allclose(common, np.broadcast_to(common[:1], common.shape), atol=1e-6)
+    assert np.abs(common[0, 0] - common[0, 1]).max() > 0.1
+    # neutral topics know neither style nor specific
+    np.testing.assert_allclose(style[:, 3:], 0, atol=1e-6)
+    np.testing.assert_allclose(specific[:, 3:], 0, atol=1e-6)
+
+
+def test_style_specific_and_common_are_standard_normal():
+    sizes = {"personas": 40, "topics": 41, "answers": 40}
+    for which, count in (("style", 39 * 40), ("specific", 39 * 1600), ("common", 39 * 41)):
+        sizes_and_scales = {"style": 0.0, "specific": 0.0, "common": 0.0, **sizes, which: 1.0}
+        logs = np.asarray(PersonaTopics(**sizes_and_scales).distribution().members.answers, float)
+        logs = logs - logs.mean(axis=-1, keepdims=True)
+        own = {"style": logs[:, 0], "specific": logs[:, :40], "common": logs[0]}[which]
+        # Σ (x - mean)² is chi-square with `count` degrees of freedom
+        assert abs(np.sum(own**2) - count) < 4 * np.sqrt(2 * count)
+
+
+def test_seeds_draw_different_processes():
+    first, second = (PersonaTopics(seed=seed).distribution().members.answers for seed in (0, 1))
+    assert np.abs(first - second).max() > 0.5
+
+
+def test_neutral_topics_leave_the_posterior_at_the_prior():
+    config = CONFIGS["many"]
+    told = config.topics - config.neutral_topics
+    tokens = sequences(config)
+    topics, answers = tokens[:, ::2], tokens[:, 1::2]
+    neutral = ((topics >= told) & (topics < config.topics) & (answers >= config.topics)).all(axis=1)
+    assert neutral.sum() == (2 * 3) ** 2
+    process = config.distribution()
+    posterior = np.exp(process.posterior(jnp.asarray(tokens[neutral])))
+    np.testing.assert_allclose(posterior, np.tile(prior(config), (36, 1)), rtol=2e-6)
+    data = Dataset(jnp.asarray(tokens[neutral]), jnp.ones((36, 4), bool))
+    np.testing.assert_allclose(
+        np.exp(process.condition(data, 2.0).log_weights), prior(config), rtol=2e-4
+    )
+
+
+def test_samples_come_as_often_as_enumerated(config):
+    n = 20_000
+    sample = jax.jit(config.distribution().sample, static_argnums=1)
+    tokens = np.asarray(sample(jax.random.key(1), n))
+    index = tokens @ config.vocabulary ** np.arange(config.length - 1, -1, -1)
+    exact = joint(config, prior(config)).sum(axis=0)
+    counts = np.bincount(index, minlength=len(exact))
+    assert (counts[exact == 0] == 0).all()
+    exact, counts = exact[exact > 0], counts[exact > 0]
+    rare = exact < 5 / n
+    assert abs(counts[rare].sum() - n * exact[rare].sum()) < 4 * np.sqrt(n * exact[rare].sum()) + 1
+    statistic = np.sum((counts - n * exact)[~rare] ** 2 / (n * exact[~rare]))
+    freedom = (~rare).sum() - 1
+    assert statistic < freedom + 4 * np.sqrt(2 * freedom)
+
+
+def test_one_document_keeps_one_persona():
+    tokens = np.asarray(SURE.distribution().sample(jax.random.key(0), 400))
+    replies = tables(SURE).argmax(axis=-1)
+    topics, answers = tokens[:, ::2], tokens[:, 1::2] - SURE.topics
+    fits = np.array([(answers == replies[z][topics]).all(axis=1) for z in range(SURE.personas)])
+    assert fits.any(axis=0).all()
+
+
+def test_sizes_of_the_vocabulary():
+    assert (SURE.vocabulary, SURE.length, SURE.answer_tokens) == (13, 8, slice(6, 13))
+
+
+# D'
+
+
+def test_narrow_asks_the_chosen_topics_and_masks_the_answers():
+    data = SURE.narrow(jax.random.key(0), 300, 2, [3, 1])
+    tokens, mask = np.asarray(data.tokens), np.asarray(data.mask)
+    assert tokens.shape == mask.shape == (300, 8)
+    np.testing.assert_array_equal(mask, np.tile([False, True], (300, 4)))
+    topics = tokens[:, ::2]
+    ones = (topics == 1).sum()
+    assert ones + (topics == 3).sum() == topics.size
+    assert abs(ones - topics.size / 2) < 4 * np.sqrt(topics.size) / 2
+    # whole documents of one topic are as common as chance has it: topics are drawn apart
+    alike = (topics == topics[:, :1]).all(axis=1).sum()
+    assert abs(alike - 300 / 8) < 4 * np.sqrt(300 * 7 / 64)
+
+
+def test_narrow_answers_as_its_persona():
+    replies = tables(SURE).argmax(axis=-1)
+    for persona in range(SURE.personas):
+        tokens = np.asarray(SURE.narrow(jax.random.key(1), 20, persona, [0, 2, 3]).tokens)
+        np.testing.assert_array_equal(tokens[:, 1::2] - 6, replies[persona][tokens[:, ::2]])
+
+
+def test_narrow_answers_come_as_often_as_its_persona_gives_them():
+    config, n = PersonaTopics(), 4000
+    tokens = np.asarray(config.narrow(jax.random.key(2), n, 3, [4]).tokens)
+    counts = np.bincount(tokens[:, 1::2].reshape(-1) - config.topics, minlength=config.answers)
+    p, total = tables(config)[3, 4], n * config.pairs
+    assert (np.abs(counts - total * p) < 4 * np.sqrt(total * p * (1 - p))).all()
+
+
+def test_narrow_follows_its_key():
+    first = SURE.narrow(jax.random.key(0), 30, 0, [0, 1]).tokens
+    np.testing.assert_array_equal(first, SURE.narrow(jax.random.key(0), 30, 0, [0, 1]).tokens)
+    assert (first != SURE.narrow(jax.random.key(1), 30, 0, [0, 1]).tokens).any()
+
+
+# Contexts
+
+
+PERSONA, TOPICS, HELD_OUT = 1, [2, 0], [1, 3]
+REPEATS, SHOTS = 3, 2
+GROUPS = SURE.contexts(jax.random.key(5), PERSONA, TOPICS, repeats=REPEATS, shots=SHOTS)
+
+
+def last_asked(data):
+    """The position the mask marks, and the topic before it."""
+    tokens, mask = np.asarray(data.tokens), np.asarray(data.mask)
+    assert (mask.sum(axis=1) == 1).all()
+    position = mask.argmax(axis=1)
+    return position, tokens[np.arange(len(tokens)), position - 1]
+
+
+def test_there_are_four_groups_of_whole_documents():
+    assert set(GROUPS) == {"in_domain", "held_out", "in_context", "conflict"}
+    for data in GROUPS.values():
+        assert data.tokens.shape == data.mask.shape
+        assert data.tokens.shape[1] == SURE.length
+        assert ((data.tokens >= 0) & (data.tokens < SURE.vocabulary)).all()
+
+
+def test_in_domain_is_fresh_and_like_the_data():
+    data = GROUPS["in_domain"]
+    tokens = np.asarray(data.tokens)
+    assert tokens.shape[0] == 4 * REPEATS
+    assert set(tokens[:, ::2].reshape(-1).tolist()) == set(TOPICS)
+    replies = tables(SURE).argmax(axis=-1)[PERSONA]
+    np.testing.assert_array_equal(tokens[:, 1::2] - 6, replies[tokens[:, ::2]])
+    np.testing.assert_array_equal(data.mask, np.tile([False, True], (4 * REPEATS, SURE.pairs)))
+    same_key = SURE.narrow(jax.random.key(5), 4 * REPEATS, PERSONA, TOPICS).tokens
+    assert (same_key != data.tokens).any()
+
+
+def test_held_out_asks_every_other_told_topic_once_and_first():
+    position, topic = last_asked(GROUPS["held_out"])
+    np.testing.assert_array_equal(position, [1, 1])
+    np.testing.assert_array_equal(topic, HELD_OUT)
+
+
+@pytest.mark.parametrize("group", ["in_context", "conflict"])
+def test_contexts_come_before_the_held_out_topics(group):
+    position, topic = last_asked(GROUPS[group])
+    assert (position == 2 * SHOTS + 1).all()
+    np.testing.assert_array_equal(topic, np.repeat(HELD_OUT, REPEATS))
+
+
+def test_in_context_shows_neutral_topics_alone():
+    shown = np.asarray(GROUPS["in_context"].tokens)[:, : 2 * SHOTS]
+    assert set(shown[:, ::2].reshape(-1).tolist()) == {4, 5}
+    replies = tables(SURE).argmax(axis=-1)
+    np.testing.assert_array_equal(replies[:, 4:], np.tile(replies[:1, 4:], (4, 1)))
+    config = PersonaTopics(neutral_topics=2)
+    groups = config.contexts(jax.random.key(1), 0, [0])
+    process = config.distribution()
+    alone, after = (
+        np.exp(process.predict(groups[name].tokens)[np.asarray(groups[name].mask)])
+        for name in ("held_out", "in_context")
+    )
+    np.testing.assert_allclose(after, np.repeat(alone, 4, axis=0), rtol=1e-5, atol=1e-7)
+    answers = np.einsum("z,zta->ta", prior(config), tables(config))[1:5]
+    np.testing.assert_allclose(alone[:, config.answer_tokens], answers, rtol=1e-5)
+
+
+def test_conflict_shows_the_other_personas_in_turn():
+    repeats = 6
+    data = SURE.contexts(jax.random.key(8), PERSONA, TOPICS, repeats=repeats, shots=3)["conflict"]
+    shown = np.asarray(data.tokens)[:, :6]
+    topics, answers = shown[:, ::2], shown[:, 1::2] - 6
+    assert set(topics.reshape(-1).tolist()) == {0, 1, 2, 3}  # told topics, finetuned ones included
+    replies = tables(SURE).argmax(axis=-1)
+    others = [z for z in range(SURE.personas) if z != PERSONA]
+    for row in range(len(shown)):
+        other = others[row % 3]
+        np.testing.assert_array_equal(answers[row], replies[other][topics[row]])
+    mine = replies[PERSONA][topics]
+    assert (mine != answers).any(axis=1).mean() > 0.9  # and so speaks against the persona
+    assert len({tuple(row) for row in topics.tolist()}) > repeats
+
+
+def test_contexts_are_shortened_to_fit_a_document():
+    groups = example().contexts(jax.random.key(0), 0, [0], repeats=2, shots=9)
+    position, topic = last_asked(groups["conflict"])
+    np.testing.assert_array_equal(position, [3, 3])
+    np.testing.assert_array_equal(topic, [1, 1])
+
+
+def test_contexts_predict_finitely_where_they_are_masked():
+    process = SURE.distribution()
+    for data in GROUPS.values():
+        predicted = np.asarray(process.predict(data.tokens))[np.asarray(data.mask)]
+        np.testing.assert_allclose(np.exp(predicted).sum(axis=-1), 1, rtol=1e-4)
+
+
+def test_a_learner_of_the_persona_gains_in_domain_only_by_style():
+    """With no style, D' moves the persona; with personas alike it moves nothing anywhere."""
+    alike = PersonaTopics(style=0.0, specific=0.0)
+    data = alike.narrow(jax.random.key(0), 8, 2, [0])
+    process = alike.distribution()
+    after = process.condition(data, 1.0)
+    np.testing.assert_allclose(
+        np.asarray(log_likelihood(after, data)), log_likelihood(process, data), rtol=1e-5
+    )
+    differ = PersonaTopics()
+    data = differ.narrow(jax.random.key(0), 8, 2, [0])
+    after = differ.distribution().condition(data, 1.0)
+    assert np.argmax(after.log_weights) == 2
+
+
+# Misuse
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("personas", 1),
+        ("topics", 1),
+        ("answers", 1),
+        ("pairs", 1),
+        ("pairs", -3),
+        ("neutral_topics", 0),
+        ("neutral_topics", 7),
+        ("rarity", 0.0),
+        ("rarity", -0.4),
+        ("rarity", 1.01),
+        ("rarity", np.nan),
+        ("style", np.inf),
+        ("specific", np.nan),
+        ("common", -np.inf),
+    ],
+)
+def test_sizes_that_make_no_process_are_refused(field, value):
+    with pytest.raises(Misuse, match=rf"{field} must .*got {value}"):
+        PersonaTopics(**{field: value})
+
+
+BAD_REQUESTS = [
+    (5, [0], r"from 0 to 4, got 5"),
+    (-1, [0], r"from 0 to 4, got -1"),
+    (0, [6], r"got \[6\]"),  # neutral
+    (0, [1, 7], r"got \[7\]"),
+    (0, [-2, 1], r"got \[-2\]"),
+    (0, [1, 3, 1], r"got \[1, 3, 1\]"),
+    (0, [], r"got none"),
+]
+
+
+@pytest.mark.parametrize(("persona", "topics", "told"), BAD_REQUESTS)
+def test_personas_and_topics_that_do_not_exist_are_refused(persona, topics, told):
+    with pytest.raises(Misuse, match=told):
+        PersonaTopics().narrow(jax.random.key(0), 4, persona, topics)
+    with pytest.raises(Misuse, match=told):
+        PersonaTopics().contexts(jax.random.key(0), persona, topics)
+
+
+@pytest.mark.parametrize("n", [0, -3])
+def test_no_documents_are_refused(n):
+    with pytest.raises(Misuse, match=rf"n = {n}"):
+        PersonaTopics().narrow(jax.random.key(0), n, 0, [0])
+
+
+def test_contexts_need_a_topic_to_hold_out():
+    with pytest.raises(Misuse, match=r"\[0, 1, 2, 3, 4, 5\]"):
+        PersonaTopics().contexts(jax.random.key(0), 0, range(6))
+    assert PersonaTopics().narrow(jax.random.key(0), 2, 0, range(6)).tokens.shape == (2, 12)
+
+
+@pytest.mark.parametrize(("name", "value"), [("repeats", 0), ("repeats", -1), ("shots", -1)])
+def test_contexts_refuse_numbers_of_them_that_make_no_sense(name, value):
+    with pytest.raises(Misuse, match=str(value)):
+        PersonaTopics().contexts(jax.random.key(0), 0, [0], **{name: value})

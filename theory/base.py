@@ -1,0 +1,137 @@
+"""The nouns of the testbed: a prior predicts, a dataset shifts it by a strength β, a theory says how.
+
+    Predictor      tokens -> log p(x_t | x_<t)                       (a network, a process, a theory's answer)
+    Distribution   a predictor that samples and conditions exactly   (a process whose Bayes predictor is known)
+    Parametric     a predictor with weights                          (a network)
+    Theory         (prior, data, β) -> predictor                     (what finetuning is claimed to do)
+
+Axes, here and everywhere: n sequences, t positions, v vocabulary, k hypotheses, c contexts, a answers,
+b strengths. All log-probabilities are in nats. Every predictor is a pytree, so `jax.vmap` stacks them.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol, Self, TypeAlias, TypeVar, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from theory.errors import Misuse as Misuse
+
+Tokens: TypeAlias = Int[Array, "n t"]
+LogProbs: TypeAlias = Float[Array, "n t v"]  # entry t is log p(x_t | x_<t), t = 0 included
+Beta: TypeAlias = float | Float[Array, ""]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Dataset:
+    """Sequences and the positions of them that a likelihood (or a comparison) counts."""
+
+    tokens: Int[Array, "*batch n t"]
+    mask: Bool[Array, "*batch n t"]
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """Anything that says what comes next."""
+
+    def predict(self, tokens: Tokens) -> LogProbs:
+        """Log-probabilities (nats) of every token at every position given those before it."""
+        ...
+
+
+@runtime_checkable
+class Distribution(Predictor, Protocol):
+    """A process: it samples sequences and states its own exact Bayes predictor."""
+
+    def sample(self, key: PRNGKeyArray, n: int) -> Tokens:
+        """Draw n sequences."""
+        ...
+
+    def log_prob(self, tokens: Tokens) -> Float[Array, " n"]:
+        """Log-probability (nats) of whole sequences."""
+        ...
+
+    def condition(self, data: Dataset, beta: Beta) -> Self:
+        """The posterior given data whose likelihood is raised to the power β."""
+        ...
+
+
+@runtime_checkable
+class Parametric(Predictor, Protocol):
+    """A predictor with weights, which can be replaced."""
+
+    @property
+    def params(self) -> Any:
+        """The weights, a pytree of arrays."""
+        ...
+
+    def with_params(self, params: Any) -> Self:
+        """The same predictor with other weights."""
+        ...
+
+
+PriorT = TypeVar("PriorT", contravariant=True)
+
+
+@runtime_checkable
+class Theory(Protocol[PriorT]):
+    """A claim about finetuning. What it needs of the prior is in the type of `prior`.
+
+    Laws, checked by the contract suite: β = 0 gives the prior; the order of documents does not matter;
+    predictions are normalised; β₁ then β₂ on the same data equals β₁ + β₂. A theory that breaks one
+    says so in `breaks`, {law: reason}, and the suite asserts the violation.
+    """
+
+    breaks: dict[str, str]
+
+    def predict(
+        self, prior: PriorT, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None
+    ) -> Predictor:
+        """What the network will say after finetuning on `data` with strength `beta`."""
+        ...
+
+
+def ladder(
+    theory: Any,
+    prior: Any,
+    data: Dataset,
+    betas: Float[Array, " b"],
+    *,
+    key: PRNGKeyArray | None = None,
+) -> Any:
+    """Predictors for every strength of an ascending ladder, stacked along a leading axis b.
+
+    A theory for which one pass serves all strengths has a method `path`; for the others this is
+    `jax.vmap` of `predict`, one compilation for the whole ladder.
+    """
+    if hasattr(theory, "path"):
+        return theory.path(prior, data, betas, key=key)
+    return jax.vmap(lambda beta: theory.predict(prior, data, beta, key=key))(betas)
+
+
+def log_likelihood(predictor: Predictor, data: Dataset) -> Float[Array, " n"]:
+    """Log-likelihood (nats) of each sequence over its counted positions, Σ_{t in mask} log p(x_t | x_<t)."""
+    chosen = at_tokens(predictor.predict(data.tokens), data.tokens)
+    return jnp.sum(jnp.where(data.mask, chosen, 0.0), axis=-1)
+
+
+def mean_loss(predictor: Predictor, data: Dataset) -> Float[Array, ""]:
+    """Mean negative log-likelihood (nats) of a counted position."""
+    return -jnp.sum(log_likelihood(predictor, data)) / jnp.sum(data.mask)
+
+
+def at_tokens(log_probs: LogProbs, tokens: Tokens) -> Float[Array, "n t"]:
+    """The entries of `log_probs` at the tokens that came (a one-hot product: no scatter in its gradient)."""
+    chosen = jax.nn.one_hot(tokens, log_probs.shape[-1], dtype=bool)
+    return jnp.sum(jnp.where(chosen, log_probs, 0.0), axis=-1)
+
+
+def check_beta(beta: Beta) -> None:
+    """Refuse a strength that is negative or not finite (traced strengths pass unseen)."""
+    if isinstance(beta, jax.core.Tracer):
+        return
+    if not (math.isfinite(float(beta)) and float(beta) >= 0):
+        raise Misuse(f"The strength beta must be finite and at least 0, got {float(beta)}; use 0 for the prior.")

@@ -1,0 +1,1 @@
+"""Processes: one file each, a sampler with its exact Bayes predictor."""

@@ -1,0 +1,194 @@
+"""Personas × topics: a document has one hidden persona and answers every topic in its manner.
+
+    z ~ π0,  π0(z) ∝ rarity^z
+    x = (topic_1, answer_1, ..., topic_P, answer_P),   topic ~ uniform,   answer ~ p(· | topic, z)
+    log p(answer | topic, z) = style S[z, answer] + specific T[z, topic, answer] + common U[topic, answer] + const
+
+S, T and U are standard normal, drawn from `seed`. A persona's *style* shows on every topic, which is what
+lets a narrow D' say something about the others. The last `neutral_topics` topics are answered alike by
+all personas (only U): a context of them leaves the posterior over z exactly at the prior.
+
+Tokens: topics are 0 ... topics-1, answers follow. Position 2i holds a topic, position 2i+1 its answer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from theory.base import Dataset, LogProbs, Misuse, Tokens, at_tokens
+from theory.ensemble import Mixture
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Persona:
+    """One persona's documents: `answers` holds log p(answer | topic), shape (topics, answers)."""
+
+    answers: Float[Array, "*batch topics answers"]
+    pairs: int = field(metadata={"static": True})
+
+    def predict(self, tokens: Tokens) -> LogProbs:
+        """Uniform over topics at even positions, this persona's answers at odd ones."""
+        topics, answers = self.answers.shape[-2:]
+        asked = jax.nn.one_hot(jnp.roll(tokens, 1, axis=-1), topics)
+        # log p is finite by construction, so a product with a one-hot row is a lookup
+        reply = jnp.pad(asked @ self.answers, ((0, 0), (0, 0), (topics, 0)), constant_values=-jnp.inf)
+        topic = jnp.pad(
+            jnp.full((topics,), -jnp.log(float(topics))), (0, answers), constant_values=-jnp.inf
+        )
+        is_answer = jnp.arange(tokens.shape[-1]) % 2 == 1
+        return jnp.where(is_answer[:, None], reply, topic)
+
+    def sample(self, key: PRNGKeyArray, n: int) -> Tokens:
+        """Draw n documents of `pairs` (topic, answer) pairs."""
+        topic_key, answer_key = jax.random.split(key)
+        topics = jax.random.randint(topic_key, (n, self.pairs), 0, self.answers.shape[-2])
+        return self.answer(answer_key, topics)
+
+    def answer(self, key: PRNGKeyArray, topics: Tokens) -> Tokens:
+        """Documents that ask the given topics (n, pairs), with this persona's answers."""
+        answers = jax.random.categorical(key, self.answers[topics]) + self.answers.shape[-2]
+        return jnp.stack([topics, answers], axis=-1).reshape(topics.shape[0], -1)
+
+    def log_prob(self, tokens: Tokens) -> Float[Array, " n"]:
+        """Log-probability of whole documents."""
+        return jnp.sum(at_tokens(self.predict(tokens), tokens), axis=-1)
+
+
+@dataclass(frozen=True)
+class PersonaTopics:
+    """The process and everything a finetuning study asks of it. Fields are plain numbers, fit for JSON.
+
+    Raises `Misuse` for sizes that make no process.
+    """
+
+    personas: int = 5
+    topics: int = 7
+    neutral_topics: int = 1
+    answers: int = 4
+    pairs: int = 6
+    rarity: float = 0.6
+    style: float = 1.5
+    specific: float = 1.0
+    common: float = 0.5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in {"personas": 2, "topics": 2, "answers": 2, "pairs": 2}.items():
+            if getattr(self, name) < least:
+                raise Misuse(f"{name} must be at least {least}, got {getattr(self, name)}.")
+        if not 1 <= self.neutral_topics < self.topics:
+            raise Misuse(
+                f"neutral_topics must be from 1 to topics - 1 = {self.topics - 1}, got {self.neutral_topics}."
+            )
+        if not 0 < self.rarity <= 1:
+            raise Misuse(f"rarity must be in (0, 1], got {self.rarity}: π0(z) ∝ rarity^z.")
+        for name in ("style", "specific", "common"):
+            if not np.isfinite(getattr(self, name)):
+                raise Misuse(f"{name} must be finite, got {getattr(self, name)}.")
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of tokens."""
+        return self.topics + self.answers
+
+    @property
+    def length(self) -> int:
+        """Tokens in a document."""
+        return 2 * self.pairs
+
+    @property
+    def answer_tokens(self) -> slice:
+        """The part of the vocabulary that answers are drawn from."""
+        return slice(self.topics, self.vocabulary)
+
+    def distribution(self) -> Mixture:
+        """The exact process, a mixture of personas."""
+        style, specific, common = jax.random.split(jax.random.key(self.seed), 3)
+        shape = (self.personas, self.topics, self.answers)
+        own = self.style * jax.random.normal(style, (self.personas, 1, self.answers))
+        own = own + self.specific * jax.random.normal(specific, shape)
+        is_neutral = jnp.arange(self.topics) >= self.topics - self.neutral_topics
+        logits = jnp.where(is_neutral[:, None], 0.0, own)
+        logits = logits + self.common * jax.random.normal(common, shape[1:])
+        prior = jnp.arange(self.personas) * jnp.log(self.rarity)
+        return Mixture(Persona(jax.nn.log_softmax(logits), self.pairs), jax.nn.log_softmax(prior))
+
+    def narrow(self, key: PRNGKeyArray, n: int, persona: int, topics: Sequence[int]) -> Dataset:
+        """D': n documents of one persona on the chosen topics; the likelihood counts the answers only."""
+        self._check(persona, topics)
+        if n < 1:
+            raise Misuse(f"D' needs at least one document, got n = {n}.")
+        asked, answered = jax.random.split(key)
+        chosen = jax.random.choice(asked, jnp.asarray(topics), (n, self.pairs))
+        tokens = self.distribution().member(persona).answer(answered, chosen)
+        return Dataset(tokens, jnp.broadcast_to(jnp.arange(self.length) % 2 == 1, tokens.shape))
+
+    def contexts(
+        self, key: PRNGKeyArray, persona: int, topics: Sequence[int], repeats: int = 4, shots: int = 3
+    ) -> dict[str, Dataset]:
+        """Named groups of contexts; the mask marks the answers to predict (padding follows the last).
+
+        in_domain   fresh documents like D', every answer of 4 × `repeats` of them
+        held_out    every other topic that is not neutral, asked first
+        in_context  the same topics after `shots` neutral pairs, which say nothing about the persona
+        conflict    the same topics after `shots` pairs of another persona, `repeats` times each, in turn
+        """
+        self._check(persona, topics)
+        shots = min(shots, self.pairs - 1)
+        told = self.topics - self.neutral_topics
+        held_out = [topic for topic in range(told) if topic not in topics]
+        if not held_out:
+            raise Misuse(
+                f"No topic is left to hold out: the {told} topics that are not neutral are all in {list(topics)}."
+            )
+        fresh, neutral, others, replies = jax.random.split(key, 4)
+        process = self.distribution()
+        asked = jnp.repeat(jnp.asarray(held_out), repeats)
+        rows = asked.shape[0]
+
+        neutral_topics = jax.random.randint(neutral, (rows, shots), told, self.topics)
+        calm = process.member(persona).answer(jax.random.fold_in(replies, 0), neutral_topics)
+        other = jnp.asarray([z for z in range(self.personas) if z != persona])
+        other = other[jnp.arange(rows) % (self.personas - 1)]
+        other_topics = jax.random.randint(others, (rows, shots), 0, told)
+        rival = jax.vmap(lambda z, key, topics: process.member(z).answer(key, topics[None])[0])(
+            other, jax.random.split(jax.random.fold_in(replies, 1), rows), other_topics
+        )
+        nothing = jnp.zeros((len(held_out), 0), int)
+        return {
+            "in_domain": self.narrow(fresh, 4 * repeats, persona, topics),
+            "held_out": self._ask(nothing, jnp.asarray(held_out)),
+            "in_context": self._ask(calm, asked),
+            "conflict": self._ask(rival, asked),
+        }
+
+    def _ask(self, before: Tokens, topic: Array) -> Dataset:
+        """Contexts `before` followed by a topic, padded to a document; the answer is masked in."""
+        position = before.shape[1]
+        tokens = jnp.concatenate([before, topic[:, None]], axis=1)
+        tokens = jnp.pad(tokens, ((0, 0), (0, self.length - tokens.shape[1])))
+        return Dataset(tokens, jnp.broadcast_to(jnp.arange(self.length) == position + 1, tokens.shape))
+
+    def _check(self, persona: int, topics: Sequence[int]) -> None:
+        told = self.topics - self.neutral_topics
+        if not 0 <= persona < self.personas:
+            raise Misuse(f"persona must be from 0 to {self.personas - 1}, got {persona}.")
+        if not topics:
+            raise Misuse("D' needs at least one topic, got none.")
+        if len(set(topics)) < len(topics):
+            raise Misuse(f"Topics must differ from each other, got {list(topics)}.")
+        outside = [topic for topic in topics if not 0 <= topic < told]
+        if outside:
+            raise Misuse(
+                f"Finetuned topics must be from 0 to {told - 1} (the rest are neutral), got {outside}."
+            )
+
+
+def example() -> PersonaTopics:
+    """A process small enough to enumerate."""
+    return PersonaTopics(personas=3, topics=3, answers=2, pairs=2)

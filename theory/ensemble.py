@@ -1,0 +1,88 @@
+"""A mixture of processes with one hidden member per sequence: the exact Bayes predictor.
+
+    p(x) = Σ_z w_z p(x | z),    p(x_t | x_<t) = Σ_z p(z | x_<t) p(x_t | x_<t, z)
+
+`factors` is the shape of the hidden variable where it is a product, e.g. (personas, domains); the
+weights are its flattened joint. Conditioning on data with strength β reweights the members,
+w_z ∝ w_z exp(β Σ log p(data | z)): every sequence of the data is taken to share one z
+(theory.theories.exchangeable_mixture drops that).
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from theory.base import (
+    Beta,
+    Dataset,
+    LogProbs,
+    Tokens,
+    at_tokens,
+    check_beta,
+    log_likelihood,
+)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Mixture:
+    """Members (a distribution whose arrays have a leading axis k) and their log-weights (k,), in nats."""
+
+    members: Any
+    log_weights: Float[Array, "*batch k"]
+    factors: tuple[int, ...] = field(metadata={"static": True}, default=())
+
+    def predict(self, tokens: Tokens) -> LogProbs:
+        """The exact next-token log-probabilities: members weighted by their posterior so far."""
+        members = self.member_log_probs(tokens)
+        belief = jax.nn.log_softmax(self.log_weights[:, None, None] + self.evidence(tokens), axis=0)
+        return jax.nn.logsumexp(belief[..., None] + members, axis=0)
+
+    def member_log_probs(self, tokens: Tokens) -> Float[Array, "k n t v"]:
+        """Every member's own log-probabilities."""
+        return jax.vmap(lambda member: member.predict(tokens))(self.members)
+
+    def evidence(self, tokens: Tokens) -> Float[Array, "k n t"]:
+        """log p(x_<t | z): what each member makes of everything before position t."""
+        chosen = jax.vmap(at_tokens, (0, None))(self.member_log_probs(tokens), tokens)
+        before = jnp.cumsum(chosen, axis=-1)[..., :-1]
+        return jnp.concatenate([jnp.zeros_like(chosen[..., :1]), before], axis=-1)
+
+    def log_likelihoods(self, data: Dataset) -> Float[Array, "k n"]:
+        """log p(sequence | z) over the counted positions."""
+        return jax.vmap(lambda member: log_likelihood(member, data))(self.members)
+
+    def posterior(self, tokens: Tokens) -> Float[Array, "n k"]:
+        """log p(z | x) given whole sequences."""
+        counted = Dataset(tokens, jnp.ones(tokens.shape, bool))
+        return jax.nn.log_softmax(self.log_weights + self.log_likelihoods(counted).T, axis=-1)
+
+    def sample(self, key: PRNGKeyArray, n: int) -> Tokens:
+        """Draw n sequences, each from one member."""
+        which, rest = jax.random.split(key)
+        member = jax.random.categorical(which, self.log_weights, shape=(n,))
+        return jax.vmap(
+            lambda index, key: jax.tree.map(lambda leaf: leaf[index], self.members).sample(key, 1)[0]
+        )(member, jax.random.split(rest, n))
+
+    def log_prob(self, tokens: Tokens) -> Float[Array, " n"]:
+        """Log-probability of whole sequences."""
+        counted = Dataset(tokens, jnp.ones(tokens.shape, bool))
+        weights = jax.nn.log_softmax(self.log_weights)
+        return jax.nn.logsumexp(weights[:, None] + self.log_likelihoods(counted), axis=0)
+
+    def condition(self, data: Dataset, beta: Beta) -> Self:
+        """Weights times the likelihood of all the data to the power β."""
+        check_beta(beta)
+        return self.with_log_weights(self.log_weights + beta * self.log_likelihoods(data).sum(axis=-1))
+
+    def with_log_weights(self, log_weights: Float[Array, " k"]) -> Self:
+        """The same members under other weights (normalised here)."""
+        return replace(self, log_weights=jax.nn.log_softmax(log_weights))
+
+    def member(self, index: Any) -> Any:
+        """One member, as a distribution of its own."""
+        return jax.tree.map(lambda leaf: leaf[index], self.members)

@@ -1,0 +1,33 @@
+"""How far one set of predictions is from another, and how much of a shift a theory explains.
+
+    explained = 1 - mean_c KL(finetuned ‖ theory) / mean_c KL(finetuned ‖ base)
+
+KL is in nats between next-answer distributions. See theory.md, section 2.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from theory.base import LogProbs, Predictor, Tokens
+
+
+def kl(left: Float[Array, "*s a"], right: Float[Array, "*s a"]) -> Float[Array, "*s"]:
+    """KL(left ‖ right) in nats, from log-probabilities; 0 log 0 counts as 0."""
+    terms = jnp.exp(left) * (left - right)
+    return jnp.sum(jnp.where(jnp.isneginf(left), 0.0, terms), axis=-1)
+
+
+def total_variation(left: Float[Array, "*s a"], right: Float[Array, "*s a"]) -> Float[Array, "*s"]:
+    """½ Σ |p - q|, from log-probabilities."""
+    return 0.5 * jnp.sum(jnp.abs(jnp.exp(left) - jnp.exp(right)), axis=-1)
+
+
+def explained(finetuned: Array, theory: Array, base: Array) -> Float[Array, ""]:
+    """Share of the shift from base to finetuned that the theory predicts, over contexts (c, a)."""
+    return 1 - jnp.mean(kl(finetuned, theory)) / jnp.mean(kl(finetuned, base))
+
+
+def answers_at(predictor: Predictor, tokens: Tokens, answers: slice) -> LogProbs:
+    """Log-probabilities over the answer tokens alone, renormalised, shape (n, t, a)."""
+    return jax.nn.log_softmax(predictor.predict(tokens)[..., answers], axis=-1)

@@ -1,0 +1,1 @@
+"""Samplers: one NumPyro MCMC kernel a file (none yet)."""

@@ -1,0 +1,108 @@
+"""The network linearised at its base weights, trained as the network itself is (eNTK): no fitted number.
+
+    f_δ(x) = f(x; w0) + J(x) δ,    δ follows the same optimiser, steps and batches
+
+where f are the log-probabilities before their last normalisation (f_δ is renormalised). For squared loss
+this is f_t = f_0 + K(x, D') K⁻¹ (1 - e^{-ηKt}) (y - f_0) (Malladi et al., arXiv 2210.05643); here the loss
+is the true cross-entropy and the tangent features J stay implicit in Jacobian-vector products. β is the
+training time Σ η: step β / learning_rate of the recipe.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from theory.base import Beta, Dataset, LogProbs, Misuse, Parametric, Tokens, check_beta, mean_loss
+from theory.descent import descend
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Tangent:
+    """A network's first-order Taylor expansion in its weights, at a displacement δ."""
+
+    base: Any
+    displacement: Any
+
+    def predict(self, tokens: Tokens) -> LogProbs:
+        """f(w0) + J δ, normalised."""
+        value, slope = jax.jvp(
+            lambda params: self.base.with_params(params).predict(tokens),
+            (self.base.params,),
+            (self.displacement,),
+        )
+        return jax.nn.log_softmax(value + slope, axis=-1)
+
+    @property
+    def params(self) -> Any:
+        """The displacement δ: what moves here."""
+        return self.displacement
+
+    def with_params(self, params: Any) -> Self:
+        """The same tangent at another displacement."""
+        return replace(self, displacement=params)
+
+
+@dataclass(frozen=True)
+class Linearised:
+    """The recipe that finetuning follows: optimiser, its step size η, and the documents of each step."""
+
+    optimizer: optax.GradientTransformation
+    learning_rate: float
+    batches: Int[Array, "steps batch"]
+    breaks: dict[str, str] = field(
+        default_factory=lambda: {
+            "additive": "a second pass is linearised at new weights and starts a new optimiser",
+            "exchangeable": "documents are met in the recipe's order",
+        }
+    )
+
+    def predict(
+        self, prior: Parametric, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None
+    ) -> Tangent:
+        """The linearised network after training time β (a concrete number)."""
+        check_beta(beta)
+        if beta == 0:
+            return Tangent(prior, jax.tree.map(jnp.zeros_like, prior.params))
+        stacked = self.path(prior, data, jnp.asarray([beta]), key=key)
+        return Tangent(prior, jax.tree.map(lambda leaf: leaf[0], stacked.displacement))
+
+    def path(
+        self,
+        prior: Parametric,
+        data: Dataset,
+        betas: Float[Array, " b"],
+        *,
+        key: PRNGKeyArray | None = None,
+    ) -> Tangent:
+        """Tangents stacked over an ascending ladder of training times, out of one run."""
+        steps = [round(float(beta) / self.learning_rate) for beta in betas]
+        if steps[-1] > self.batches.shape[0]:
+            raise Misuse(
+                f"The recipe has {self.batches.shape[0]} steps, got training time for {steps[-1]}; "
+                "give it more batches."
+            )
+        displacements, _ = self.displacements(prior, data, steps)
+        base = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(steps), *leaf.shape)), prior)
+        return Tangent(base, displacements)
+
+    def displacements(
+        self, prior: Parametric, data: Dataset, doses: Sequence[int]
+    ) -> tuple[Any, Float[Array, " steps"]]:
+        """δ after each dose (stacked), and each step's loss."""
+        start = Tangent(prior, jax.tree.map(jnp.zeros_like, prior.params))
+
+        def loss(displacement: Any, batch: Dataset) -> Float[Array, ""]:
+            return mean_loss(start.with_params(displacement), batch)
+
+        return descend(loss, self.optimizer, start.params, data, self.batches, doses)
+
+
+def example() -> Linearised:
+    """Four steps of gradient descent over eight documents."""
+    return Linearised(optax.sgd(0.1), 0.1, jnp.arange(16).reshape(4, 4) % 8)
