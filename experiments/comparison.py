@@ -12,7 +12,7 @@ of them (fits, floors, ceilings, scores) is arithmetic in `experiments.scoring`,
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jax
@@ -69,7 +69,7 @@ class Process(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Arm:
     """One narrow D' and the contexts it is judged on."""
 
@@ -168,7 +168,7 @@ class Bench:
         """The arrays of a cell, or the reason it failed."""
         tokens, where, groups = self._contexts(arm)
         network = jax.tree.map(lambda leaf: leaf[base], self.bases)
-        data, batches, twins = self._data(arm, base)
+        data, batches, twins = self._data(arm)
         if name == "theories":
             arrays = self._theories(network, data, tokens, where)
             arrays |= groups
@@ -238,7 +238,7 @@ class Bench:
     def _linearised(self, method: Method, params: Any, tokens: Any, data: Dataset, batches: Any) -> Any:
         network = self.bases.with_params(params)
         theory = Linearised(method.optimizer(), method.learning_rate, batches)
-        betas = method.learning_rate * np.asarray(self.comparison.doses)
+        betas = jnp.asarray(method.learning_rate * np.asarray(self.comparison.doses))
         return self._answers(theory.path(network, data, betas), tokens)
 
     def _proximal(self, betas: Any, tokens: Any, params: Any, data: Dataset) -> Any:
@@ -301,29 +301,23 @@ class Bench:
         padding = self.rows - tokens.shape[0]
         return np.pad(tokens, ((0, padding), (0, 0))), (row, position), groups
 
-    def _data(self, arm: Arm, base: int) -> tuple[Dataset, np.ndarray, np.ndarray]:
+    @functools.cache  # noqa: B019  (a bench lives as long as its run)
+    def _data(self, arm: Arm) -> tuple[Dataset, np.ndarray, np.ndarray]:
         """D', its order and its twin's order for every finetuning seed, (s, ...); alike for all bases."""
         comparison = self.comparison
-        root = jax.random.key(comparison.seed)
 
-        def stream(name: int, index: int) -> Any:
-            return jax.random.fold_in(jax.random.fold_in(root, name), index)
+        def one(seed: int) -> Any:
+            def stream(name: int) -> Any:
+                return jax.random.fold_in(jax.random.fold_in(jax.random.key(comparison.seed), name), seed)
 
-        seeds = range(comparison.seeds)
-        data = [arm.data(stream(DATA_STREAM, seed), comparison.n) for seed in seeds]
-        orders = [
-            np.stack(
-                [
-                    np.asarray(
-                        epochs(stream(name, seed), comparison.n, comparison.batch, comparison.steps)
-                    )
-                    for seed in seeds
-                ]
-            )
-            for name in (ORDER_STREAM, TWIN_STREAM)
-        ]
-        stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *data)
-        return stacked, orders[0], orders[1]
+            def order(name: int) -> Any:
+                return epochs(stream(name), comparison.n, comparison.batch, comparison.steps)
+
+            data = arm.data(stream(DATA_STREAM), comparison.n)
+            return data, order(ORDER_STREAM), order(TWIN_STREAM)
+
+        made = [one(seed) for seed in range(comparison.seeds)]
+        return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *made)
 
     def _repeat(self, params: Any) -> Any:
         return jax.tree.map(lambda leaf: np.stack([np.asarray(leaf)] * self.comparison.seeds), params)
@@ -352,13 +346,3 @@ def _unhealthy(arrays: Arrays, doses: Sequence[int]) -> str:
             seed, dose = np.argwhere(~np.isfinite(arrays[name]).all(axis=(2, 3)))[0]
             return f"Non-finite answers of the {name} network of seed {seed} at dose {doses[dose]}."
     return ""
-
-
-def describe(comparison: Comparison) -> dict[str, Any]:
-    """The part of a comparison that determines its base networks."""
-    return {
-        "process": {"kind": type(comparison.process).__name__, **asdict(comparison.process)},
-        "shape": asdict(comparison.shape),
-        "pretraining": asdict(comparison.pretraining),
-        "seeds": [comparison.seed * 1000 + index for index in range(comparison.base_seeds)],
-    }

@@ -6,7 +6,7 @@ and measured quality; `HASH.checkpoint.safetensors` holds the state between two 
 
 import json
 import struct
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,10 @@ import safetensors.numpy
 from experiments.progress import Progress
 from experiments.results import digest, locked, write
 from models.network import Network, build
-from models.training import MONITOR_STREAM, excess_nats, pretrain, stream
+from models.training import excess_nats, pretrain
 from theory.errors import Misuse
 
-QUALITY_DOCUMENTS = 4096
+QUALITY_DOCUMENTS, QUALITY_SEED = 4096, 2**31
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,11 @@ class Networks:
 
     def pretrained(self, comparison: Any, progress: Progress) -> Network:
         """The base networks of a comparison, stacked along seeds: from disk, or trained and kept."""
-        from experiments.comparison import describe
-
         description = describe(comparison)
         path = self.path(description)
         template = self._template(comparison)
         if not path.exists():
-            with locked(self.folder / f"{path.stem}.lock.d"):
+            with locked(self.folder, f"{path.stem}.lock", wait=True):
                 if not path.exists():
                     self._train(comparison, description, path, progress)
         tensors, _ = _load(path)
@@ -54,7 +52,7 @@ class Networks:
 
     def _template(self, comparison: Any) -> Network:
         process = comparison.process
-        return build(comparison.shape, process.vocabulary, process.length, 0)
+        return build(comparison.shape, process.vocabulary, process.length, [0])
 
     def _train(self, comparison: Any, description: Any, path: Path, progress: Progress) -> None:
         process, seeds = comparison.process, tuple(description["seeds"])
@@ -80,17 +78,18 @@ class Networks:
         with progress.training(comparison.pretraining.steps) as show:
             for now in runs:
                 state = now.state
-                if not np.isfinite(now.loss).all() and now.step < comparison.pretraining.steps:
+                lost = np.flatnonzero(~np.isfinite(now.loss + now.excess)).tolist()
+                if lost:
                     raise Misuse(
-                        f"Pretraining lost its way at step {now.step}: the loss of seeds "
-                        f"{np.flatnonzero(~np.isfinite(now.loss)).tolist()} is not finite; "
-                        "use a smaller pretraining_rate."
+                        f"Pretraining lost its way by step {now.step}: the loss of networks {lost} is not "
+                        "finite; use a smaller pretraining_rate."
                     )
                 show(now.step, now.loss, now.excess)
-                _save(checkpoint, state, {"step": str(now.step)})
+                if now.step < comparison.pretraining.steps:
+                    _save(checkpoint, state, {"step": str(now.step)})
         params = jax.tree.map(lambda leaf: np.asarray(leaf)[: len(seeds)], state[0])
         template = self._template(comparison)
-        tokens = exact.sample(stream(seeds[0], MONITOR_STREAM, 2**31 - 1), QUALITY_DOCUMENTS)
+        tokens = jax.jit(exact.sample, static_argnums=1)(jax.random.key(QUALITY_SEED), QUALITY_DOCUMENTS)
         measure = jax.jit(lambda params: excess_nats(exact, template.with_params(params), tokens))
         quality = []
         for row in range(len(seeds)):
@@ -106,6 +105,16 @@ class Networks:
         metadata = {"description": json.dumps(description), "quality": json.dumps(quality)}
         _save(path, params, metadata)
         checkpoint.unlink(missing_ok=True)
+
+
+def describe(comparison: Any) -> dict[str, Any]:
+    """The part of a comparison that determines its base networks."""
+    return {
+        "process": {"kind": type(comparison.process).__name__, **asdict(comparison.process)},
+        "shape": asdict(comparison.shape),
+        "pretraining": asdict(comparison.pretraining),
+        "seeds": [comparison.seed * 1000 + index for index in range(comparison.base_seeds)],
+    }
 
 
 def _names(tree: Any) -> list[str]:
@@ -136,5 +145,3 @@ def _load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 def size_on_disk(network: Network, seeds: int) -> int:
     """Bytes that the networks of this many seeds take."""
     return 4 * network.size * seeds
-
-

@@ -1,2 +1,355 @@
-"""Figures."""
-def draw_comparison(results): return []
+"""The figures of a comparison, from what is on disk. Numpy and matplotlib only, and no global state.
+
+    figures/STUDY.png, .svg, .pdf           answers; explained shift, with what there is to explain; β
+    figures/STUDY-groups.png, .svg, .pdf    the explained shift in each group of contexts
+
+A theory keeps its colour and marker everywhere; a full line is fitted, a dashed one with open markers is a
+forecast. Theories of a latent mixture are drawn with the prior that the base network holds where it is known
+(the tables have both). The same folder gives the same bytes.
+"""
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.transforms import ScaledTranslation
+
+from experiments import scoring
+from experiments.report import judged_groups, one_prior, panel_name, panels
+from experiments.results import Results, write
+from theory.errors import Misuse
+
+Line = dict[str, Any]
+
+INKS = matplotlib.color_sequences["okabe_ito"]
+LOOKS = {
+    "linearised": (INKS[5], "o"),
+    "proximal": (INKS[6], "s"),
+    "tempered-posterior": (INKS[3], "^"),
+    "exchangeable-mixture": (INKS[7], "D"),
+    "geometric-path": (INKS[1], "v"),
+    "linear-mixture": (INKS[2], "P"),
+}
+GRADES = {"fitted": {"ls": "-", "mew": 0.4}, "forecast": {"ls": "--", "mfc": "white", "mew": 0.8}}
+DASHES: dict[str, Any] = {"ceiling": (0, (1, 1.3)), "seed_floor": (0, (6, 1.5, 1, 1.5))}
+WIDTH = 7.2  # inches, two columns; all other lengths are inches too
+LEFT, RIGHT, LEGEND = 0.62, 0.1, 0.62
+BOTTOM, TOP = -0.6, 1.05  # of the explained shift
+WEAK, STRONG = 3e-4, 20.0  # of the relative β
+TOPICS = 2  # held-out topics whose answers are drawn
+FORMATS: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+
+
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+    """Small, plain, and the same bytes each time."""
+    sizes = {"font.size": 7, "axes.titlesize": 7, "xtick.labelsize": 6.5, "ytick.labelsize": 6.5}
+    lines = {"axes.linewidth": 0.6, "lines.linewidth": 1.1, "lines.markersize": 3.4, "hatch.linewidth": 0.5}
+    frames = {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+    ticks = {f"{x}tick.major.{what}": size for x in "xy" for what, size in (("width", 0.6), ("size", 2.5))}
+    files = {"savefig.dpi": 200, "svg.hashsalt": "finebayes", "pdf.fonttype": 42}
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update({**sizes, **lines, **frames, **ticks, **files})
+        yield
+
+
+def draw_comparison(results: Results) -> list[Path]:
+    """Draw whatever is finished; returns the files written, the main figure's PNG first."""
+    table = results.rows() or scoring.rows(results)
+    if not table:
+        reasons = list(results.failures().values())
+        why = f" ({len(reasons)} failed, the first: {reasons[0].rstrip('.')})" if reasons else ""
+        raise Misuse(
+            f"Nothing to draw in {results.folder}: no finetuned cell is finished together with its "
+            f"theories{why}; let `finebayes run` finish one."
+        )
+    lines = scoring.scorecard(table)
+    with style():
+        figures = {results.study: _main(results, table, lines), f"{results.study}-groups": _groups(lines)}
+        paths = []
+        for name, figure in figures.items():
+            for kind, said in FORMATS.items():
+                paths.append(results.folder / "figures" / f"{name}.{kind}")
+                write(paths[-1], functools.partial(figure.savefig, format=kind, metadata=said))
+    return paths
+
+
+def _main(results: Results, table: list[Line], lines: list[Line]) -> Figure:
+    every, group = panels(lines), judged_groups(lines)[0]
+    methods, arms = list(dict.fromkeys(p[0] for p in every)), list(dict.fromkeys(p[1] for p in every))
+    tall, taller, low = 0.85 * TOPICS, 2.35 * len(arms) - 0.4, 1.25
+    starts = np.cumsum([LEGEND + 0.5, tall + 0.78, taller + 0.9])
+    figure = Figure(figsize=(WIDTH, starts[-1] + low + 0.4))
+    _legend(figure, lines)
+    shown = next(panel for panel in every if panel[1] == arms[-1])
+    _heading(figure, starts[0], "a", f"Answers on {_plain(group)} topics: {panel_name(*shown)}")
+    same = [row for row in table if (row["method"], row["data"], row["group"]) == (*shown, group)]
+    _answers(figure, starts[0], tall, *_told(results, same), sorted({row["dose"] for row in same}))
+
+    _heading(
+        figure,
+        starts[1],
+        "b",
+        f"Part of the shift explained on {_plain(group)} contexts; below, the shift and its noise (grey)",
+    )
+    outer = _grid(figure, starts[1], taller, len(arms), len(methods), hspace=0.3, wspace=0.12)
+    for name, data in every:
+        row, column = arms.index(data), methods.index(name)
+        above, below = outer[row, column].subgridspec(2, 1, height_ratios=[5, 1], hspace=0.1).subplots()
+        same = select(lines, name, data, group)
+        above.set_title(panel_name(name, data))
+        _explained(above, same)
+        _shift(below, same)
+        above.tick_params(labelbottom=False)
+        if column == 0:
+            above.set_ylabel("explained")
+            below.set_ylabel("shift\n(nats)")
+        if row == len(arms) - 1:
+            below.set_xlabel("dose (finetuning steps)")
+
+    _heading(
+        figure, starts[2], "c", "Strength β of each theory, relative to its last fitted β; grey: β ∝ dose"
+    )
+    grid = _grid(figure, starts[2], low, 1, len(every), wspace=0.08).subplots(squeeze=False, sharey=True)
+    for axes, (name, data) in zip(grid[0], every, strict=True):
+        axes.set_title(panel_name(name, data))
+        axes.set_xlabel("dose (finetuning steps)")
+        _strength(axes, select(lines, name, data, group))
+    grid[0, 0].set_ylabel("relative β")
+    return figure
+
+
+def _groups(lines: list[Line]) -> Figure:
+    every, groups = panels(lines), judged_groups(lines)
+    tall = 1.55 * len(groups)
+    figure = Figure(figsize=(WIDTH, LEGEND + 0.3 + tall + 0.4))
+    _legend(figure, lines)
+    grid = _grid(figure, LEGEND + 0.3, tall, len(groups), len(every), wspace=0.08, hspace=0.12)
+    grid = grid.subplots(squeeze=False, sharex="col", sharey=True)
+    for row, group in enumerate(groups):
+        for axes, (name, data) in zip(grid[row], every, strict=True):
+            _explained(axes, select(lines, name, data, group))
+        grid[row, 0].set_ylabel(f"{_plain(group)}\nexplained")
+    for column, panel in enumerate(every):
+        grid[0, column].set_title(panel_name(*panel))
+        grid[-1, column].set_xlabel("dose (finetuning steps)")
+    return figure
+
+
+def _told(results: Results, rows: list[Line]) -> tuple[dict[str, np.ndarray], list[int]]:
+    """Probabilities (d, topics, a) by name, mean over networks and contexts, and the topics asked.
+
+    `rows` are of one method, D' and group. A fitted theory is taken at the β of its row: picture and score
+    are of one prediction.
+    """
+    found: dict[str, list[np.ndarray]] = {}
+    topics = np.zeros(0, int)
+    for base in sorted({row["base"] for row in rows}):
+        mine = [row for row in rows if row["base"] == base]
+        arm = f"{mine[0]['data']}-{base}"
+        theories, arrays = results.load(f"theories-{arm}"), results.load(f"{mine[0]['method']}-{arm}")
+        inside = theories["group"] == mine[0]["group"]
+        topics = np.unique(theories["asked"][inside])
+        share = (theories["asked"][inside] == topics[:, None]) / 1.0
+        share /= share.sum(axis=1, keepdims=True)
+        target = arrays["finetuned"][..., inside, :]
+        told = {"finetuned": target, "base": np.broadcast_to(theories["base"][inside], target.shape)}
+        told["linearised"] = arrays["linearised"][..., inside, :]
+        for theory, prior in sorted({(row["theory"], row["prior"]) for row in one_prior(mine)}):
+            keys = (theory, prior, "fitted")
+            same = [row for row in mine if (row["theory"], row["prior"], row["grade"]) == keys]
+            if same:
+                wanted = np.array([row["beta"] for row in sorted(same, key=lambda row: row["dose"])]).T
+                ladder = theories[f"ladder/{theory}/{prior}"][..., inside, :]
+                betas, rungs = scoring._finer(theories[f"betas/{theory}/{prior}"], ladder)
+                told[theory] = scoring._take(rungs, np.abs(betas - wanted[..., None]).argmin(axis=-1))
+        for name, answers in told.items():
+            found.setdefault(name, []).append(np.einsum("oc,sdca->sdoa", share, np.exp(answers)))
+    return {name: np.concatenate(parts).mean(axis=0) for name, parts in found.items()}, topics.tolist()
+
+
+def _answers(
+    figure: Figure, start: float, tall: float, told: dict[str, np.ndarray], asked: list[int], doses: list[int]
+) -> None:
+    """Finetuned answers as bars, the base network as a line across, each theory as a marker."""
+    chosen = sorted(set(np.linspace(0, len(doses) - 1, 4).round().astype(int)[-3:]))
+    moved = np.abs(told["finetuned"] - told["base"])[-1].sum(axis=-1)
+    topics = sorted(np.argsort(-moved, kind="stable")[:TOPICS])
+    names = sorted(set(told) - {"finetuned", "base"}, key=_order)
+    grid = _grid(figure, start, tall, len(topics), len(chosen), wspace=0.05, hspace=0.12)
+    grid = grid.subplots(squeeze=False, sharex=True, sharey=True)
+    places = np.arange(told["base"].shape[-1])
+    for row, topic in enumerate(topics):
+        for axes, dose in zip(grid[row], chosen, strict=True):
+            axes.bar(places, told["finetuned"][dose, topic], 0.9, color="0.87")
+            axes.hlines(told["base"][dose, topic], places - 0.45, places + 0.45, color="black", lw=1)
+            for index, name in enumerate(names):
+                offset = 0.76 * ((index + 0.5) / len(names) - 0.5)
+                colour, marker = _look(name)
+                axes.plot(places + offset, told[name][dose, topic], marker, ms=3, color=colour, mew=0)
+        grid[row, 0].set_ylabel(f"topic {asked[topic]}\nprobability")
+    for column, dose in enumerate(chosen):
+        grid[0, column].set_title(f"dose {doses[dose]}")
+        grid[-1, column].set_xticks(places, [f"answer {place + 1}" for place in places])
+
+
+def _explained(axes: Axes, lines: list[Line]) -> None:
+    """The explained shift against dose; a value below the axis leaves a triangle under its dose."""
+    doses = _doses(axes, lines)
+    axes.set_ylim(BOTTOM, TOP)
+    if not lines:
+        return
+    axes.axhline(0, color="0.45", lw=0.6)
+    one = [next(line for line in lines if line["dose"] == dose) for dose in doses]
+    mixtures = [line for line in lines if line["theory"] in scoring.MIXTURES]
+    best = [[line["ceiling"] for line in mixtures if line["dose"] == dose] for dose in doses]
+    ceiling = np.array([max((c for c in at if c is not None), default=np.nan) for at in best])
+    axes.fill_between(doses, _column(one, "floor"), TOP, color="0.8", lw=0, zorder=0)
+    drawn: list[tuple[np.ndarray, Any]] = [(_column(one, "seed_floor"), "0.45"), (ceiling, "black")]
+    for (values, colour), name in zip(drawn, ("seed_floor", "ceiling"), strict=True):
+        axes.plot(doses, values, color=colour, ls=DASHES[name], lw=0.9)
+    for theory, grade, same in _series(lines):
+        colour, marker = _look(theory)
+        values, error = _column(same, "explained"), np.nan_to_num(_column(same, "standard_error"))
+        axes.fill_between(doses, values - error, values + error, color=colour, alpha=0.2, lw=0)
+        axes.plot(doses, values, color=colour, marker=marker, **GRADES[grade])
+        drawn.append((values, colour))
+    _off_scale(axes, doses, drawn, BOTTOM, "v")
+    edges = np.sqrt(np.array([doses[0] / 1.8, *doses]) * np.array([*doses, doses[-1] * 1.8]))
+    for index in [index for index, line in enumerate(one) if line["floor"] is None]:
+        axes.axvspan(*edges[index : index + 2], fc="white", ec="0.75", hatch="/////", lw=0, zorder=3)
+        note = {"rotation": 90, "ha": "center", "va": "center", "color": "0.3", "zorder": 4}
+        axes.text(doses[index], 0.2, "undefined", bbox={"fc": "white", "ec": "none", "pad": 1}, **note)
+
+
+def _off_scale(
+    axes: Axes, doses: list[int], drawn: list[tuple[np.ndarray, Any]], edge: float, way: str
+) -> None:
+    """Triangles on an edge of the axis, side by side, for what lies beyond it."""
+    gap = axes.get_position().width * WIDTH / len(doses) if doses else 0
+    for index, dose in enumerate(doses):
+        values = [(values[index], colour) for values, colour in drawn]
+        beyond = [colour for value, colour in values if (value < edge if way == "v" else value > edge)]
+        for place, colour in enumerate(beyond):
+            aside = min(0.034, gap / (len(beyond) + 0.5)) * (place - (len(beyond) - 1) / 2)
+            push = ScaledTranslation(aside, 0.03 if way == "v" else -0.03, axes.figure.dpi_scale_trans)
+            looks = {"ms": 2.6, "mew": 0, "color": colour, "clip_on": False, "zorder": 5}
+            axes.plot([dose], [edge], way, transform=axes.transData + push, **looks)
+
+
+def _shift(axes: Axes, lines: list[Line]) -> None:
+    """What there is to explain (black), and what another order of the data would make of it (grey)."""
+    doses = _doses(axes, lines)
+    one = [next(line for line in lines if line["dose"] == dose) for dose in doses]
+    shift, floor = _column(one, "shift"), _column(one, "floor")
+    axes.plot(doses, shift, ".-", color="black", ms=3)
+    axes.plot(doses, (1 - floor) * shift, ".-", color="0.65", ms=3)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(numticks=3))
+    axes.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+
+
+def _strength(axes: Axes, lines: list[Line]) -> None:
+    """β against dose in units of the theory's last fitted β."""
+    doses = _doses(axes, lines)
+    axes.set_yscale("log")
+    axes.set_ylim(WEAK, STRONG)
+    axes.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    axes.plot(doses, np.array(doses) / max(doses, default=1), color="0.87", lw=3.5, zorder=0)
+    drawn: list[tuple[np.ndarray, Any]] = []
+    scale: dict[str, float] = {}
+    for theory, grade, same in _series(lines):  # fitted ones come first
+        betas, (colour, marker) = _column(same, "beta"), _look(theory)
+        last = scale.setdefault(theory, betas[-1] if grade == "fitted" else np.nan)
+        if last > 0:
+            values = betas / last
+            axes.plot(doses, np.maximum(values, 1e-9), color=colour, marker=marker, **GRADES[grade])
+            drawn.append((values, colour))
+    _off_scale(axes, doses, drawn, WEAK, "v")
+    _off_scale(axes, doses, drawn, STRONG, "^")
+
+
+def _legend(figure: Figure, lines: list[Line]) -> None:
+    names = sorted({theory for theory, _, _ in _series(lines)}, key=_order)
+    looks: dict[str, dict[str, Any]] = {
+        **{
+            name.replace("-", " "): dict(zip(("color", "marker"), _look(name), strict=True)) for name in names
+        },
+        "β fitted in-domain": {"color": "0.45", "marker": "o", **GRADES["fitted"]},
+        "forecast": {"color": "0.45", "marker": "o", **GRADES["forecast"]},
+        "best mixture of personas": {"color": "black", "ls": DASHES["ceiling"], "lw": 0.9},
+        "another pretraining seed": {"color": "0.45", "ls": DASHES["seed_floor"], "lw": 0.9},
+        "noise: another order of D′": {"color": "0.8", "lw": 5},
+        "off the scale": {"color": "0.45", "marker": "v", "ls": "", "ms": 2.6, "mew": 0},
+        "finetuned network": {"color": "0.87", "lw": 5},
+        "base network": {"color": "black", "lw": 1},
+    }
+    handles = [Line2D([], [], label=label, **look) for label, look in looks.items()]
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, 1 - 0.02 / figure.get_figheight())}
+    figure.legend(handles=handles, ncols=5, fontsize=6.5, columnspacing=1.2, handlelength=2.0, **place)
+
+
+def _heading(figure: Figure, start: float, letter: str, text: str) -> None:
+    height = 1 - (start - 0.3) / figure.get_figheight()
+    figure.text(0.008, height, letter, fontsize=9, fontweight="bold")
+    figure.text(0.035, height, text, fontsize=8)
+
+
+def _grid(figure: Figure, start: float, tall: float, rows: int, columns: int, **gaps: float) -> Any:
+    high = figure.get_figheight()
+    sides = {"left": LEFT / WIDTH, "right": 1 - RIGHT / WIDTH}
+    return figure.add_gridspec(
+        rows, columns, top=1 - start / high, bottom=1 - (start + tall) / high, **sides, **gaps
+    )
+
+
+def _doses(axes: Axes, lines: list[Line]) -> list[int]:
+    """The doses of some lines, and a logarithmic axis that names as many of them as there is room for."""
+    doses = sorted({line["dose"] for line in lines})
+    if doses:
+        every = -(-len(doses) // int(axes.get_position().width * WIDTH / 0.27))
+        names = [str(dose) if (len(doses) - 1 - i) % every == 0 else "" for i, dose in enumerate(doses)]
+        axes.set_xscale("log")
+        axes.set_xlim(doses[0] / 1.4, doses[-1] * 1.4)
+        axes.set_xticks(doses, names)
+        axes.minorticks_off()
+    return doses
+
+
+def select(lines: list[Line], method: str, data: str, group: str) -> list[Line]:
+    """The lines of one panel."""
+    wanted = (method, data, group)
+    return [line for line in lines if (line["method"], line["data"], line["group"]) == wanted]
+
+
+def _series(lines: list[Line]) -> list[tuple[str, str, list[Line]]]:
+    """(theory, grade, its lines by dose), one prior for each theory and forecasts last."""
+    found: dict[tuple[str, str], list[Line]] = {}
+    for line in sorted(one_prior(lines), key=lambda line: line["dose"]):
+        found.setdefault((line["theory"], line["grade"]), []).append(line)
+    order = sorted(found, key=lambda name: (name[1] == "forecast", _order(name[0])))
+    return [(*name, found[name]) for name in order]
+
+
+def _column(lines: list[Line], key: str) -> np.ndarray:
+    return np.array([np.nan if line[key] is None else line[key] for line in lines], float)
+
+
+def _plain(group: str) -> str:
+    return {"held_out": "held-out", "in_context": "in-context"}.get(group, group.replace("_", " "))
+
+
+def _look(theory: str) -> tuple[Any, str]:
+    return LOOKS.get(theory, ("black", "*"))
+
+
+def _order(theory: str) -> tuple[int, str]:
+    return (list(LOOKS).index(theory) if theory in LOOKS else len(LOOKS), theory)

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
 
 @dataclass
@@ -76,5 +77,3 @@ class Progress:
         with Bar(*columns, console=self.console, transient=False) as bar:
             task = bar.add_task(title, total=total, completed=done, text="")
             yield lambda now, text: bar.update(task, completed=now, text=text)
-
-

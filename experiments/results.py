@@ -26,6 +26,11 @@ import numpy as np
 
 from theory.errors import Misuse
 
+try:
+    import fcntl
+except ImportError:
+    fcntl = None
+
 Arrays = dict[str, np.ndarray]
 
 
@@ -61,7 +66,10 @@ class Results:
 
     def save(self, cell: str, arrays: Arrays) -> None:
         """Keep a finished cell."""
-        write(self.folder / "cells" / f"{cell}.npz", lambda file: np.savez_compressed(file, **arrays))
+        write(
+            self.folder / "cells" / f"{cell}.npz",
+            lambda file: np.savez_compressed(file, allow_pickle=False, **arrays),
+        )
 
     def fail(self, cell: str, reason: str) -> None:
         """Record why a cell has no result."""
@@ -74,7 +82,9 @@ class Results:
             with np.load(path, allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}
         except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError) as error:
-            raise Misuse(f"{path} is damaged ({error}); delete it and run again: only it is redone.") from error
+            raise Misuse(
+                f"{path} is damaged ({error}); delete it and run again: only it is redone."
+            ) from error
 
     def rows(self) -> list[dict[str, Any]]:
         """The table; empty before the first cell is scored."""
@@ -84,7 +94,9 @@ class Results:
         try:
             return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise Misuse(f"{path} is damaged ({error}); delete it and run again: no cell is redone.") from error
+            raise Misuse(
+                f"{path} is damaged ({error}); delete it and run again: no cell is redone."
+            ) from error
 
     def save_rows(self, rows: list[dict[str, Any]]) -> None:
         """Replace the table."""
@@ -134,20 +146,20 @@ def find(place: str) -> Results:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder for writing; a second process is told so."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "a+") as file:
-        try:
-            import fcntl
+def locked(folder: Path, name: str = "lock", wait: bool = False) -> Iterator[None]:
+    """Hold a folder for writing; a second process waits, or is told so at once.
 
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Misuse(
-                f"Another process is writing to {folder}; wait for it or choose another --out."
-            ) from None
-        except ImportError:  # no advisory locks on this system: renames alone keep files whole
-            pass
+    The system drops the lock when its holder dies, however that happens.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / name, "a+") as file:
+        if fcntl is not None:  # elsewhere renames alone keep files whole
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Misuse(
+                    f"Another process is writing to {folder}; wait for it or choose another --out."
+                ) from None
         yield
 
 

@@ -1,5 +1,6 @@
 """One run from the command line to the last file: plan, lock, cells, rows, figures, report."""
 
+import json
 import os
 import platform
 import subprocess
@@ -12,7 +13,7 @@ import numpy as np
 from experiments import comparison as road
 from experiments import results as disk
 from experiments import scoring
-from experiments.networks import Networks, size_on_disk
+from experiments.networks import Networks, describe, size_on_disk
 from experiments.progress import Progress
 from experiments.report import scorecard_text, write_report
 from models.network import build
@@ -53,10 +54,8 @@ def run(
 
 def plan(comparison: road.Comparison, resolved: dict[str, Any]) -> str:
     """What a run would do: config, sizes, steps, and estimates of time and disk."""
-    import json
-
     process = comparison.process
-    network = build(comparison.shape, process.vocabulary, process.length, 0)
+    network = build(comparison.shape, process.vocabulary, process.length, [0])
     cells = len(comparison.arms) * comparison.base_seeds
     finetuned = cells * len(comparison.methods) * comparison.seeds * 2
     flops = 6 * network.size * process.length
@@ -110,7 +109,7 @@ def environment() -> dict[str, Any]:
 
 
 def _quality(comparison: road.Comparison, networks: Networks) -> dict[str, Any]:
-    quality = networks.quality(road.describe(comparison))
+    quality = networks.quality(describe(comparison))
     return {
         "networks": quality,
         "mean": float(np.mean([one["mean"] for one in quality])),

@@ -227,9 +227,7 @@ def fit_weights(
 
 def _other_base(cells: list[str], name: str, arm: str, base: int) -> str | None:
     """The cell of the next base network, cyclically: the same D', another pretraining seed."""
-    bases = sorted(
-        int(cell.rsplit("-", 1)[1]) for cell in cells if cell.rsplit("-", 1)[0] == f"{name}-{arm}"
-    )
+    bases = sorted(int(cell.rsplit("-", 1)[1]) for cell in cells if cell.rsplit("-", 1)[0] == f"{name}-{arm}")
     if len(bases) < 2:
         return None
     return f"{name}-{arm}-{bases[(bases.index(base) + 1) % len(bases)]}"

@@ -1,10 +1,13 @@
 """A transformer as a predictor: weights in a pytree, a pure function of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array
 
 from models.transformer import Architecture, Transformer
 from theory.base import LogProbs, Tokens
@@ -32,12 +35,17 @@ class Network:
         return sum(leaf.size for leaf in jax.tree.leaves(self.params))
 
 
-def build(shape: Architecture, vocabulary: int, length: int, seed: int) -> Network:
-    """A freshly initialised network."""
-    definition, params = nnx.split(Transformer(shape, vocabulary, length, nnx.Rngs(seed)))
-    return Network(params, definition)
+def build(shape: Architecture, vocabulary: int, length: int, seeds: Sequence[int]) -> Network:
+    """Freshly initialised networks, one a seed, stacked along a leading axis."""
+
+    def params(seed: Array) -> Any:
+        rngs = nnx.Rngs(jax.random.key(seed))
+        return nnx.split(Transformer(shape, vocabulary, length, rngs))[1]
+
+    definition, _ = nnx.split(nnx.eval_shape(lambda: Transformer(shape, vocabulary, length, nnx.Rngs(0))))
+    return Network(jax.jit(jax.vmap(params))(jnp.asarray(seeds, jnp.uint32)), definition)
 
 
-def stack(networks: list[Network]) -> Network:
-    """Networks of one shape as a single one with a leading axis."""
-    return jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *networks)
+def first(stacked: Any) -> Any:
+    """The first of a stack of predictors (or of any stacked pytree)."""
+    return jax.tree.map(lambda leaf: leaf[0], stacked)

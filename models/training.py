@@ -16,12 +16,12 @@ import optax
 import optax.contrib
 from jaxtyping import Array, Float
 
-from models.network import Network, build, stack
+from models.network import Network, build
 from models.parallel import padded, sharded
 from models.transformer import Architecture
 from theory.base import Dataset, Distribution, Misuse, mean_loss
 
-DATA_STREAM, MONITOR_STREAM = 1, 2
+DATA_STREAM = 1
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,16 @@ class Pretraining:
     def transformation(self) -> optax.GradientTransformation:
         """Muon (Jordan 2024, from optax.contrib; update scaled to Adam's size) or AdamW without decay."""
         warmup = max(1, self.steps // 20)
-        rate = optax.warmup_cosine_decay_schedule(0.0, self.learning_rate, warmup, max(self.steps, warmup + 1))
+        rate = optax.warmup_cosine_decay_schedule(
+            0.0, self.learning_rate, warmup, max(self.steps, warmup + 1)
+        )
         if self.optimizer == "muon":
             return optax.contrib.muon(rate, consistent_rms=0.2)
         return optax.adamw(rate, b2=0.99, weight_decay=0.0)
 
 
 @dataclass(frozen=True)
-class Progress:
+class Chunk:
     """State between two chunks. `loss` and `excess` (nats over the exact predictor) have one entry a seed."""
 
     step: int
@@ -70,13 +72,13 @@ def pretrain(
     vocabulary: int,
     length: int,
     restore: Callable[[Any], tuple[int, Any] | None] = lambda template: None,
-) -> Iterator[Progress]:
+) -> Iterator[Chunk]:
     """Train one network a seed, yielding after every chunk; the last state's weights are the result.
 
-    `restore(template)` may return the (step, state) of an earlier, unfinished run. Weights are
-    `progress.state[0]`, stacked along a leading seed axis.
+    `restore(template)` may return the (step, state) of an earlier run that has steps left. Weights are
+    `chunk.state[0]`, stacked along a leading seed axis.
     """
-    networks = stack([build(shape, vocabulary, length, seed) for seed in seeds])
+    networks = build(shape, vocabulary, length, seeds)
     optimizer = recipe.transformation()
     rows = padded(len(seeds))
     keys = np.asarray([seeds[row] for row in rows], np.uint32)
@@ -92,10 +94,7 @@ def pretrain(
     while step < recipe.steps:
         state, loss, excess = program(np.int32(step), keys, state)
         step = min(step + recipe.chunk, recipe.steps)
-        yield Progress(step, state, np.asarray(loss)[: len(seeds)], np.asarray(excess)[: len(seeds)])
-    if resumed is not None and resumed[0] >= recipe.steps:
-        nan = np.full(len(seeds), np.nan)
-        yield Progress(step, state, nan, nan)
+        yield Chunk(step, state, np.asarray(loss)[: len(seeds)], np.asarray(excess)[: len(seeds)])
 
 
 def _advance(
@@ -103,23 +102,25 @@ def _advance(
 ) -> tuple[Any, Array, Array]:
     """One chunk for one seed; steps past the end leave the state alone."""
     optimizer = recipe.transformation()
+    indices = start + jnp.arange(recipe.chunk + 1)  # the last batch is not trained on: it measures the excess
+    keys = jax.vmap(lambda index: stream(seed, DATA_STREAM, index))(indices)
+    tokens = jax.vmap(lambda key: process.sample(key, recipe.batch))(keys)
 
     def loss(params: Any, tokens: Array) -> Array:
         everything = Dataset(tokens, jnp.ones(tokens.shape, bool))
         return mean_loss(Network(params, definition), everything)
 
-    def step(carry: Any, index: Array) -> tuple[Any, Array]:
+    def step(carry: Any, now: tuple[Array, Array]) -> tuple[Any, Array]:
         params, moments = carry
-        tokens = process.sample(stream(seed, DATA_STREAM, index), recipe.batch)
+        index, tokens = now
         value, gradient = jax.value_and_grad(loss)(params, tokens)
         updates, moments = optimizer.update(gradient, moments, params)
         after = (optax.apply_updates(params, updates), moments)
         inside = index < recipe.steps
         return jax.tree.map(lambda new, old: jnp.where(inside, new, old), after, carry), value
 
-    state, losses = jax.lax.scan(step, state, start + jnp.arange(recipe.chunk))
-    fresh = process.sample(stream(seed, MONITOR_STREAM, start), 128)
-    excess = jnp.mean(excess_nats(process, Network(state[0], definition), fresh))
+    state, losses = jax.lax.scan(step, state, (indices[:-1], tokens[:-1]))
+    excess = jnp.mean(excess_nats(process, Network(state[0], definition), tokens[-1]))
     return state, losses[-1], excess
 
 

@@ -1,1 +1,1 @@
-"""Exact maths and inference: processes, theories of finetuning, samplers, and the measures that compare them."""
+"""Exact maths and inference: processes, theories of finetuning, samplers, and measures to compare them."""

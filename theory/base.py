@@ -1,9 +1,9 @@
 """The nouns of the testbed: a prior predicts, a dataset shifts it by a strength β, a theory says how.
 
-    Predictor      tokens -> log p(x_t | x_<t)                       (a network, a process, a theory's answer)
-    Distribution   a predictor that samples and conditions exactly   (a process whose Bayes predictor is known)
-    Parametric     a predictor with weights                          (a network)
-    Theory         (prior, data, β) -> predictor                     (what finetuning is claimed to do)
+    Predictor      tokens -> log p(x_t | x_<t)                      (a network, a process, a theory's answer)
+    Distribution   a predictor that samples and conditions exactly  (a process, its Bayes predictor known)
+    Parametric     a predictor with weights                         (a network)
+    Theory         (prior, data, β) -> predictor                    (what finetuning is claimed to do)
 
 Axes, here and everywhere: n sequences, t positions, v vocabulary, k hypotheses, c contexts, a answers,
 b strengths. All log-probabilities are in nats. Every predictor is a pytree, so `jax.vmap` stacks them.
@@ -15,6 +15,7 @@ from typing import Any, Protocol, Self, TypeAlias, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from theory.errors import Misuse as Misuse
@@ -131,7 +132,9 @@ def at_tokens(log_probs: LogProbs, tokens: Tokens) -> Float[Array, "n t"]:
 
 def check_beta(beta: Beta) -> None:
     """Refuse a strength that is negative or not finite (traced strengths pass unseen)."""
-    if isinstance(beta, jax.core.Tracer):
+    if isinstance(beta, Tracer):
         return
     if not (math.isfinite(float(beta)) and float(beta) >= 0):
-        raise Misuse(f"The strength beta must be finite and at least 0, got {float(beta)}; use 0 for the prior.")
+        raise Misuse(
+            f"The strength beta must be finite and at least 0, got {float(beta)}; use 0 for the prior."
+        )

@@ -4,6 +4,7 @@ Shared by finetuning itself (models.finetune) and by the theory that replays it 
 (theory.theories.linearised), so that the two differ in the model alone.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,11 +23,10 @@ def epochs(key: PRNGKeyArray, n: int, batch: int, steps: int) -> Int[Array, "ste
     """Which documents each step sees: a new random order of all n in every epoch, cut into batches."""
     if not 1 <= batch <= n:
         raise Misuse(f"The batch must hold from 1 to n = {n} documents, got {batch}.")
+    random = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())  # nothing to compile
     rounds = -(-steps * batch // n)
-    order = jax.vmap(lambda round: jax.random.permutation(jax.random.fold_in(key, round), n))(
-        jnp.arange(rounds)
-    )
-    return order.reshape(-1)[: steps * batch].reshape(steps, batch)
+    order = random.permuted(np.tile(np.arange(n), (rounds, 1)), axis=1)
+    return jnp.asarray(order.reshape(-1)[: steps * batch].reshape(steps, batch))
 
 
 def descend(
@@ -63,6 +63,6 @@ def descend(
 
 def check_doses(doses: Sequence[int]) -> int:
     """The number of steps a ladder of doses takes; refuses one that is not ascending from 1."""
-    if not doses or doses[0] < 1 or any(b <= a for a, b in zip(doses, doses[1:], strict=False)):
+    if not doses or doses[0] < 1 or any(b <= a for a, b in itertools.pairwise(doses)):
         raise Misuse(f"Doses must be ascending numbers of steps from 1, got {list(doses)}.")
     return int(doses[-1])

@@ -94,9 +94,9 @@ def test_epochs_follow_their_key_and_do_not_depend_on_the_number_of_steps():
 
 
 def test_the_first_document_of_an_epoch_is_uniform():
-    first = jax.vmap(lambda seed: epochs(jax.random.key(seed), 4, 1, 1)[0, 0])(jnp.arange(4000))
-    counts = np.bincount(np.asarray(first), minlength=4)
-    assert np.sum((counts - 1000.0) ** 2 / 1000) < 16.27  # chi-square, 3 d.f., 0.999
+    first = [int(epochs(jax.random.key(seed), 4, 1, 1)[0, 0]) for seed in range(800)]
+    counts = np.bincount(first, minlength=4)
+    assert np.sum((counts - 200.0) ** 2 / 200) < 16.27  # chi-square, 3 d.f., 0.999
 
 
 @pytest.mark.parametrize("batch", [0, -1, 6])

@@ -2,7 +2,7 @@
 
     z ~ π0,  π0(z) ∝ rarity^z
     x = (topic_1, answer_1, ..., topic_P, answer_P),   topic ~ uniform,   answer ~ p(· | topic, z)
-    log p(answer | topic, z) = style S[z, answer] + specific T[z, topic, answer] + common U[topic, answer] + const
+    log p(answer | topic, z) = style S[z, answer] + specific T[z, topic, answer] + common U[topic, answer] + c
 
 S, T and U are standard normal, drawn from `seed`. A persona's *style* shows on every topic, which is what
 lets a narrow D' say something about the others. The last `neutral_topics` topics are answered alike by
@@ -11,8 +11,10 @@ all personas (only U): a context of them leaves the posterior over z exactly at 
 Tokens: topics are 0 ... topics-1, answers follow. Position 2i holds a topic, position 2i+1 its answer.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -37,16 +39,15 @@ class Persona:
         asked = jax.nn.one_hot(jnp.roll(tokens, 1, axis=-1), topics)
         # log p is finite by construction, so a product with a one-hot row is a lookup
         reply = jnp.pad(asked @ self.answers, ((0, 0), (0, 0), (topics, 0)), constant_values=-jnp.inf)
-        topic = jnp.pad(
-            jnp.full((topics,), -jnp.log(float(topics))), (0, answers), constant_values=-jnp.inf
-        )
+        topic = jnp.pad(jnp.full((topics,), -jnp.log(float(topics))), (0, answers), constant_values=-jnp.inf)
         is_answer = jnp.arange(tokens.shape[-1]) % 2 == 1
         return jnp.where(is_answer[:, None], reply, topic)
 
     def sample(self, key: PRNGKeyArray, n: int) -> Tokens:
         """Draw n documents of `pairs` (topic, answer) pairs."""
         topic_key, answer_key = jax.random.split(key)
-        topics = jax.random.randint(topic_key, (n, self.pairs), 0, self.answers.shape[-2])
+        # uniform, by one draw of bits where randint would take three: programs that sample compile faster
+        topics = jax.random.categorical(topic_key, jnp.zeros(self.answers.shape[-2]), shape=(n, self.pairs))
         return self.answer(answer_key, topics)
 
     def answer(self, key: PRNGKeyArray, topics: Tokens) -> Tokens:
@@ -106,6 +107,7 @@ class PersonaTopics:
         """The part of the vocabulary that answers are drawn from."""
         return slice(self.topics, self.vocabulary)
 
+    @functools.partial(jax.jit, static_argnums=0)
     def distribution(self) -> Mixture:
         """The exact process, a mixture of personas."""
         style, specific, common = jax.random.split(jax.random.key(self.seed), 3)
@@ -123,9 +125,7 @@ class PersonaTopics:
         self._check(persona, topics)
         if n < 1:
             raise Misuse(f"D' needs at least one document, got n = {n}.")
-        asked, answered = jax.random.split(key)
-        chosen = jax.random.choice(asked, jnp.asarray(topics), (n, self.pairs))
-        tokens = self.distribution().member(persona).answer(answered, chosen)
+        tokens = _narrow(self.distribution().member(persona), self._allowed(topics), key, n)
         return Dataset(tokens, jnp.broadcast_to(jnp.arange(self.length) % 2 == 1, tokens.shape))
 
     def contexts(
@@ -144,28 +144,23 @@ class PersonaTopics:
         held_out = [topic for topic in range(told) if topic not in topics]
         if not held_out:
             raise Misuse(
-                f"No topic is left to hold out: the {told} topics that are not neutral are all in {list(topics)}."
+                f"No topic is left to hold out: all {told} topics that are not neutral are in {list(topics)}."
             )
-        fresh, neutral, others, replies = jax.random.split(key, 4)
-        process = self.distribution()
+        fresh, drawn = jax.random.split(key)
+        calm, rival = _talk(self.distribution(), drawn, self.neutral_topics, repeats, shots, persona)
+        rows = np.isin(np.repeat(np.arange(told), repeats), held_out)  # drawn for all topics: one program
         asked = jnp.repeat(jnp.asarray(held_out), repeats)
-        rows = asked.shape[0]
-
-        neutral_topics = jax.random.randint(neutral, (rows, shots), told, self.topics)
-        calm = process.member(persona).answer(jax.random.fold_in(replies, 0), neutral_topics)
-        other = jnp.asarray([z for z in range(self.personas) if z != persona])
-        other = other[jnp.arange(rows) % (self.personas - 1)]
-        other_topics = jax.random.randint(others, (rows, shots), 0, told)
-        rival = jax.vmap(lambda z, key, topics: process.member(z).answer(key, topics[None])[0])(
-            other, jax.random.split(jax.random.fold_in(replies, 1), rows), other_topics
-        )
         nothing = jnp.zeros((len(held_out), 0), int)
         return {
             "in_domain": self.narrow(fresh, 4 * repeats, persona, topics),
             "held_out": self._ask(nothing, jnp.asarray(held_out)),
-            "in_context": self._ask(calm, asked),
-            "conflict": self._ask(rival, asked),
+            "in_context": self._ask(calm[rows], asked),
+            "conflict": self._ask(rival[rows], asked),
         }
+
+    def _allowed(self, topics: Sequence[int]) -> Array:
+        """Log-weights that are uniform on the chosen topics (an array, so that one program serves all)."""
+        return jnp.log(jnp.isin(jnp.arange(self.topics), jnp.asarray(topics)).astype(float))
 
     def _ask(self, before: Tokens, topic: Array) -> Dataset:
         """Contexts `before` followed by a topic, padded to a document; the answer is masked in."""
@@ -187,6 +182,34 @@ class PersonaTopics:
             raise Misuse(
                 f"Finetuned topics must be from 0 to {told - 1} (the rest are neutral), got {outside}."
             )
+
+
+@functools.partial(jax.jit, static_argnames="n")
+def _narrow(persona: Persona, allowed: Array, key: PRNGKeyArray, n: int) -> Tokens:
+    asked, answered = jax.random.split(key)
+    return persona.answer(answered, jax.random.categorical(asked, allowed, shape=(n, persona.pairs)))
+
+
+@functools.partial(jax.jit, static_argnames=("neutral_topics", "repeats", "shots"))
+def _talk(
+    process: Mixture, key: PRNGKeyArray, neutral_topics: int, repeats: int, shots: int, persona: Any
+) -> tuple[Tokens, Tokens]:
+    """`shots` pairs before each topic: of neutral topics, and of the other personas in turn."""
+    personas, topics, _ = process.members.answers.shape
+    told = topics - neutral_topics
+    rows = told * repeats
+    speakers = jnp.arange(rows) % (personas - 1)
+    speakers = speakers + (speakers >= persona)
+    kinds = jnp.arange(2)[:, None, None]  # neutral, rival
+    is_neutral = jnp.arange(topics) >= told
+    asked_key, answered_key = jax.random.split(key)
+    allowed = jnp.log(jnp.where(kinds == 0, is_neutral, ~is_neutral).astype(float))
+    asked = jax.random.categorical(asked_key, allowed[:, :, None], shape=(2, rows, shots))
+    tables = process.members.answers[speakers]  # neutral topics are answered alike by all
+    replies = jnp.take_along_axis(tables[None], asked[..., None], axis=2)
+    answers = jax.random.categorical(answered_key, replies) + topics
+    talk = jnp.stack([asked, answers], axis=-1).reshape(2, rows, 2 * shots)
+    return talk[0], talk[1]
 
 
 def example() -> PersonaTopics:

@@ -5,10 +5,13 @@ likelihood with exponent 1: β strengthens D' alone, not the context (theory.md,
 """
 
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from jaxtyping import PRNGKeyArray
 
 from theory.base import Beta, Dataset, Distribution, check_beta
+
+DistributionT = TypeVar("DistributionT", bound=Distribution)
 
 
 @dataclass(frozen=True)
@@ -18,8 +21,8 @@ class TemperedPosterior:
     breaks: dict[str, str] = field(default_factory=dict)
 
     def predict(
-        self, prior: Distribution, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None
-    ) -> Distribution:
+        self, prior: DistributionT, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None
+    ) -> DistributionT:
         """The prior conditioned on the data with strength β (exact)."""
         check_beta(beta)
         return prior.condition(data, beta)

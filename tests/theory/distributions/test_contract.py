@@ -15,7 +15,7 @@ NAMES = [module.name for module in pkgutil.iter_modules(theory.distributions.__p
 BETAS = (0.3, 0.9)
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=NAMES, scope="module")
 def process(request):
     module = importlib.import_module(f"theory.distributions.{request.param}")
     return module.example().distribution()
@@ -46,21 +46,21 @@ def test_is_a_distribution(process):
 
 
 def test_samples_are_whole_possible_sequences(process):
-    tokens = process.sample(jax.random.key(0), 50)
-    assert tokens.shape[0] == 50
+    tokens = process.sample(jax.random.key(0), 20)
+    assert tokens.shape[0] == 20
     assert np.isfinite(process.log_prob(tokens)).all()
-    assert (np.asarray(tokens) != np.asarray(process.sample(jax.random.key(1), 50))).any()
-    np.testing.assert_array_equal(tokens, process.sample(jax.random.key(0), 50))
+    assert (np.asarray(tokens) != np.asarray(process.sample(jax.random.key(1), 20))).any()
+    np.testing.assert_array_equal(tokens, process.sample(jax.random.key(0), 20))
 
 
 def test_predictions_are_normalised(process):
-    tokens = process.sample(jax.random.key(0), 50)
+    tokens = process.sample(jax.random.key(0), 20)
     total = np.exp(np.asarray(process.predict(tokens), float)).sum(axis=-1)
     np.testing.assert_allclose(total, 1, atol=5e-6)
 
 
 def test_chain_rule(process):
-    tokens = process.sample(jax.random.key(2), 50)
+    tokens = process.sample(jax.random.key(2), 20)
     np.testing.assert_allclose(
         chosen(process, tokens).sum(axis=-1), process.log_prob(tokens), rtol=1e-5, atol=1e-5
     )
@@ -79,8 +79,8 @@ def test_predictions_do_not_look_ahead(process):
 
 
 def test_strength_zero_changes_nothing(process):
-    tokens = process.sample(jax.random.key(5), 10)
-    data = whole(process.sample(jax.random.key(6), 4))
+    tokens = process.sample(jax.random.key(5), 20)
+    data = whole(process.sample(jax.random.key(6), 20))
     np.testing.assert_allclose(
         np.exp(process.condition(data, 0.0).predict(tokens)),
         np.exp(process.predict(tokens)),
@@ -89,8 +89,8 @@ def test_strength_zero_changes_nothing(process):
 
 
 def test_strengths_on_the_same_data_add(process):
-    tokens = process.sample(jax.random.key(5), 10)
-    data = whole(process.sample(jax.random.key(6), 4))
+    tokens = process.sample(jax.random.key(5), 20)
+    data = whole(process.sample(jax.random.key(6), 20))
     twice = process.condition(data, BETAS[0]).condition(data, BETAS[1]).predict(tokens)
     once = process.condition(data, sum(BETAS)).predict(tokens)
     np.testing.assert_allclose(np.exp(twice), np.exp(once), atol=3e-6)
@@ -99,6 +99,6 @@ def test_strengths_on_the_same_data_add(process):
 
 @pytest.mark.parametrize("beta", [-0.1, np.nan, np.inf])
 def test_a_bad_strength_is_refused(process, beta):
-    data = whole(process.sample(jax.random.key(6), 4))
+    data = whole(process.sample(jax.random.key(6), 20))
     with pytest.raises(Misuse):
         process.condition(data, beta)

@@ -1,0 +1,109 @@
+"""The pretraining step at the demo's sizes, in floating-point operations against the machine's own best.
+
+A step of one network counts (forward 2, backward twice that; documents × positions = tokens)
+
+    6 × tokens × weights + 12 × layers × width × positions × tokens
+
+weights: all matrices but the two lookups (embedding, positions), which need no arithmetic. The second term is
+attention, QKᵀ and AV, 2 × width × positions each a token and layer, the masked half included as it is
+computed. Sampling, Muon's iterations, softmax and norms count nothing: they are what lowers the share. The
+yardstick is a float32 1024 × 1024 matrix product in the same run. Rates are in GFLOP/s, times in ms.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks._timing import interleaved, row
+from experiments.studies import weird_generalisation as study
+from models.network import build
+from models.parallel import sharded
+from models.training import pretrain
+from theory.base import Dataset, mean_loss
+
+STEPS, PRODUCTS, SIZE = 50, 5, 1024
+ALL, ONE = "matrix product, all threads", "matrix product, one thread"
+
+
+def measure(seconds: float) -> list[dict[str, Any]]:
+    """Shares of the matrix-product rate for one network and for four, whole step and bare gradient."""
+    comparison = study.comparison(study.Config())
+    runs = dict(_products())
+    for networks, where in {1: "one network, one device", 4: "four networks, all devices"}.items():
+        runs[f"pretraining step, {where}"] = _pretraining(comparison, networks)
+        runs[f"bare gradient step, {where}"] = _gradients(comparison, networks)
+    taken = interleaved(runs, seconds)
+    best = 2e-9 * PRODUCTS * SIZE**3 / taken[ALL]
+    rows = [row(ALL, best, "GFLOP/s")]
+    if ONE in taken:
+        rows.append(row(ONE, 2e-9 * PRODUCTS * SIZE**3 / taken[ONE], "GFLOP/s", ALL, taken[ALL] / taken[ONE]))
+    for name in [name for name in taken if "step" in name]:
+        networks = 4 if "four" in name else 1
+        rate = 1e-9 * networks * STEPS * operations(comparison) / taken[name]
+        goal = "≥ 0.5" if name.startswith("pretraining") else None
+        rows.append(row(name, rate, "GFLOP/s", ALL, rate / best, goal))
+        rows.append(row(f"{name}, time", 1e3 * taken[name] / STEPS, "ms"))
+    return rows
+
+
+def operations(comparison: Any) -> float:
+    """Floating-point operations of one gradient step of one network (formula above)."""
+    process, shape = comparison.process, comparison.shape
+    tables = (process.vocabulary + 1 + process.length) * shape.width
+    weights = build(shape, process.vocabulary, process.length, [0]).size - tables
+    tokens = comparison.pretraining.batch * process.length
+    return 6 * tokens * weights + 12 * shape.layers * shape.width * process.length * tokens
+
+
+def _products() -> dict[str, Callable[[], Any]]:
+    matrix = jnp.full((SIZE, SIZE), 1 / SIZE, jnp.float32)
+
+    def products(matrix: Any) -> Any:
+        return jax.lax.fori_loop(0, PRODUCTS, lambda _, left: left @ matrix, matrix)
+
+    lowered = jax.jit(products).lower(matrix)
+    programs = {ALL: lowered.compile()}
+    if jax.default_backend() == "cpu":
+        programs[ONE] = lowered.compile(compiler_options={"xla_cpu_multi_thread_eigen": False})
+    return {name: lambda program=program: program(matrix) for name, program in programs.items()}
+
+
+def _pretraining(comparison: Any, networks: int) -> Callable[[], Any]:
+    """One chunk of `models.training.pretrain`, as it really runs: sampling, Muon, monitoring and all."""
+    process = comparison.process
+    chunks = pretrain(
+        process.distribution(),
+        comparison.shape,
+        replace(comparison.pretraining, steps=10**6, chunk=STEPS),
+        tuple(range(networks)),
+        process.vocabulary,
+        process.length,
+    )
+    return lambda: next(chunks).loss
+
+
+def _gradients(comparison: Any, networks: int) -> Callable[[], Any]:
+    """As many steps of the gradient alone (and a subtraction), on documents drawn beforehand."""
+    process = comparison.process
+    stacked = build(comparison.shape, process.vocabulary, process.length, range(networks))
+    shape = (networks, STEPS, comparison.pretraining.batch, process.length)
+    keys = jax.random.split(jax.random.key(0), shape[:2])
+    tokens = jax.vmap(jax.vmap(lambda key: process.distribution().sample(key, shape[2])))(keys)
+
+    def descend(params: Any, tokens: Any) -> Any:
+        def loss(params: Any, tokens: Any) -> Any:
+            return mean_loss(stacked.with_params(params), Dataset(tokens, jnp.ones(tokens.shape, bool)))
+
+        def step(params: Any, tokens: Any) -> Any:
+            value, gradient = jax.value_and_grad(loss)(params, tokens)
+            return jax.tree.map(lambda weight, slope: weight - 1e-3 * slope, params, gradient), value
+
+        return jax.lax.scan(step, params, tokens)
+
+    program, place = sharded(descend, networks, shared=0, own=2)
+    params, tokens = place(stacked.params), place(np.asarray(tokens))
+    return lambda: program(params, tokens)

@@ -1,0 +1,12 @@
+"""Adam's first step has the size of its rate in every coordinate, whatever the gradient's size."""
+
+import numpy as np
+
+from models.finetuning.adam import Adam
+
+
+def test_the_first_step_is_the_rate_against_the_sign():
+    optimizer = Adam(learning_rate=0.01).optimizer()
+    gradient = {"w": np.array([1e-3, -20.0])}
+    updates, _ = optimizer.update(gradient, optimizer.init(gradient), gradient)
+    np.testing.assert_allclose(updates["w"], [-0.01, 0.01], rtol=1e-4)

@@ -1,0 +1,30 @@
+"""Side by side is the same as one by one."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from models.parallel import padded, side_by_side
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 5])
+def test_rows_come_back_whole_and_in_order(rows):
+    run = side_by_side(lambda scale, x, y: {"sum": scale * x + y, "x": x}, shared=1)
+    x, y = np.arange(rows, dtype=np.float32), np.ones((rows, 3), np.float32)
+    result = run(np.float32(2), x, y)
+    np.testing.assert_array_equal(result["x"], x)
+    np.testing.assert_array_equal(result["sum"], 2 * x[:, None] + y)
+
+
+def test_each_shape_is_compiled_once():
+    run = side_by_side(lambda x: jnp.sin(x))
+    for _ in range(3):
+        run(np.zeros((4, 2), np.float32))
+    assert [program._cache_size() for program in run.programs.values()] == [1]
+
+
+def test_the_tests_run_on_two_devices():
+    assert len(jax.devices()) == 2
+    assert padded(3) == [0, 1, 2, 2]
+    assert padded(1) == [0]

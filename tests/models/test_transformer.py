@@ -1,0 +1,63 @@
+"""The transformer predicts each token from those before it, and nothing else."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from models.network import build, first
+from models.transformer import Architecture
+from theory.errors import Misuse
+
+SHAPE = Architecture(width=16, layers=2, heads=2)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return first(build(SHAPE, vocabulary=5, length=6, seeds=[3]))
+
+
+def tokens(n=4, t=6):
+    return jax.random.randint(jax.random.key(0), (n, t), 0, 5)
+
+
+def test_predictions_are_normalised(network):
+    total = jnp.exp(network.predict(tokens())).sum(axis=-1)
+    np.testing.assert_allclose(total, 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("changed", range(6))
+def test_a_token_changes_only_what_comes_after_it(network, changed):
+    before = tokens()
+    after = before.at[:, changed].set((before[:, changed] + 1) % 5)
+    gap = jnp.abs(network.predict(before) - network.predict(after)).max(axis=(0, 2))
+    assert (gap[: changed + 1] == 0).all()
+    if changed < 5:
+        assert gap[changed + 1] > 1e-3
+
+
+def test_prefixes_are_predicted_as_in_the_whole(network):
+    whole = network.predict(tokens())
+    np.testing.assert_allclose(network.predict(tokens()[:, :3]), whole[:, :3], atol=1e-5)
+
+
+def test_networks_built_side_by_side_are_those_built_alone():
+    pair = build(SHAPE, 5, 6, [7, 8])
+    alone = build(SHAPE, 5, 6, [8])
+    for both, one in zip(jax.tree.leaves(pair.params), jax.tree.leaves(alone.params), strict=True):
+        np.testing.assert_array_equal(both[1], one[0])
+        assert not np.array_equal(both[0], both[1])
+
+
+def test_size_counts_every_weight(network):
+    width, vocabulary, length = 16, 5, 6
+    expected = (2 * vocabulary + 1) * width + length * width + 2 * 12 * width**2
+    assert network.size == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "word"), [({"width": 10, "heads": 4}, "heads"), ({"layers": 0}, "layers"), ({"width": 0}, "width")]
+)
+def test_impossible_shapes_are_refused(fields, word):
+    with pytest.raises(Misuse, match=word):
+        Architecture(**fields)

@@ -1,0 +1,77 @@
+"""Tiny predictors with weights, and a process with its D', for the tests of theories."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from theory.distributions.persona_topics import example
+
+
+def previous(tokens, vocabulary):
+    """The token before each position; `vocabulary` stands for the start."""
+    return jnp.pad(tokens[:, :-1], ((0, 0), (1, 0)), constant_values=vocabulary)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Bigram:
+    """Logits linear in the weights: a row for each previous token, the last one starts."""
+
+    params: Any
+
+    def predict(self, tokens):
+        return jax.nn.log_softmax(self.params[previous(tokens, self.params.shape[-1])])
+
+    def with_params(self, params):
+        return replace(self, params=params)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Curved:
+    """Logits that are not linear in the weights: tanh of an embedding, read out by a matrix."""
+
+    params: Any
+
+    def predict(self, tokens):
+        before = previous(tokens, self.params["read"].shape[-1])
+        return jax.nn.log_softmax(jnp.tanh(self.params["embed"][before]) @ self.params["read"])
+
+    def with_params(self, params):
+        return replace(self, params=params)
+
+
+@pytest.fixture(scope="session")
+def bigram():
+    return Bigram(0.7 * jax.random.normal(jax.random.key(1), (6, 5)))
+
+
+@pytest.fixture(scope="session")
+def curved():
+    embed, read = jax.random.split(jax.random.key(2))
+    return Curved(
+        {
+            "embed": 0.8 * jax.random.normal(embed, (6, 4)),
+            "read": 0.8 * jax.random.normal(read, (4, 5)),
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def process():
+    return example().distribution()
+
+
+@pytest.fixture(scope="session")
+def data():
+    """Eight documents of the rarest persona."""
+    return example().narrow(jax.random.key(3), 8, 2, [0, 1])
+
+
+@pytest.fixture(scope="session")
+def documents(process):
+    """Fresh documents to compare predictions on."""
+    return process.sample(jax.random.key(4), 12)

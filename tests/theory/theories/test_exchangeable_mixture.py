@@ -1,0 +1,173 @@
+"""Counts of personas against numpy, and what does and does not reach another domain."""
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from theory.base import Dataset, Misuse
+from theory.ensemble import Mixture
+from theory.theories.exchangeable_mixture import ExchangeableMixture
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Cell:
+    """One persona in one domain: the first token shows the domain, the others answer (2, 3)."""
+
+    log_domain: Any
+    log_answers: Any
+
+    def predict(self, tokens):
+        first = jnp.arange(tokens.shape[-1]) == 0
+        row = jnp.where(first[:, None], self.log_domain, self.log_answers)
+        return jnp.broadcast_to(row, (*tokens.shape, 4))
+
+
+# the chance of answer 3, personas × domains
+ANSWER = np.array([[0.2, 0.3], [0.7, 0.9]])
+PERSONA, DOMAIN = np.array([0.8, 0.2]), np.array([0.4, 0.6])
+INDEPENDENT = np.outer(PERSONA, DOMAIN)
+TIED = np.array([[0.5, 0.1], [0.1, 0.3]])
+DOCUMENTS = np.array([[0, 3, 3], [0, 3, 2], [0, 3, 3]])
+DATA = Dataset(jnp.asarray(DOCUMENTS), jnp.ones((3, 3), bool))
+
+
+def mixture(joint, factors=(2, 2)):
+    domains, answers = [], []
+    for persona, domain in product(range(2), range(2)):
+        domains.append([*np.eye(2)[domain], 0, 0])
+        p = ANSWER[persona, domain]
+        answers.append([0, 0, 1 - p, p])
+    cells = Cell(jnp.log(jnp.asarray(domains)), jnp.log(jnp.asarray(answers)))
+    return Mixture(cells, jnp.log(jnp.asarray(joint)).reshape(-1), factors)
+
+
+def likelihoods(document):
+    """p(document | persona, domain)."""
+    p = ANSWER
+    for_answers = np.prod([p if token == 3 else 1 - p for token in document[1:]], axis=0)
+    return for_answers * (np.arange(2) == document[0])
+
+
+def moved(joint, beta, kappa):
+    """(κ π0 + β N) / (κ + β n)."""
+    counts = np.zeros((2, 2))
+    for document in DOCUMENTS:
+        responsibility = joint * likelihoods(document)
+        counts += responsibility / responsibility.sum()
+    return (kappa * joint + beta * counts) / (kappa + beta * len(DOCUMENTS))
+
+
+def first_answer(predictor, domain):
+    """p(answer 3 | domain shown)."""
+    return float(np.exp(predictor.predict(jnp.asarray([[domain, 2, 2]])))[0, 1, 3])
+
+
+@pytest.mark.parametrize("joint", [INDEPENDENT, TIED])
+@pytest.mark.parametrize(("beta", "kappa"), [(0.0, 1.0), (0.4, 1.0), (2.0, 5.0), (30.0, 0.5)])
+def test_saturated_weights_are_prior_and_counts(joint, beta, kappa):
+    theory = ExchangeableMixture("saturated", kappa)
+    after = theory.predict(mixture(joint), DATA, beta)
+    wanted = moved(joint, beta, kappa)
+    np.testing.assert_allclose(
+        np.exp(after.log_weights).reshape(2, 2), wanted, rtol=1e-5, atol=1e-7
+    )
+    np.testing.assert_allclose(wanted.sum(), 1)
+
+
+@pytest.mark.parametrize("joint", [INDEPENDENT, TIED])
+@pytest.mark.parametrize("beta", [0.4, 2.0])
+def test_product_weights_are_the_marginals_remultiplied(joint, beta):
+    after = ExchangeableMixture("product", 2.0).predict(mixture(joint), DATA, beta)
+    free = moved(joint, beta, 2.0)
+    wanted = np.outer(free.sum(axis=1), free.sum(axis=0))
+    np.testing.assert_allclose(np.exp(after.log_weights).reshape(2, 2), wanted, rtol=1e-5)
+
+
+def test_product_of_three_factors():
+    rng = np.random.default_rng(0)
+    joint = rng.dirichlet(np.ones(8)).reshape(2, 2, 2)
+    p = rng.random(8)
+    zeros = np.zeros(8)
+    cells = Cell(
+        jnp.log(jnp.tile(jnp.asarray([0.5, 0.5, 0, 0]), (8, 1))),
+        jnp.log(jnp.asarray(np.stack([zeros, zeros, 1 - p, p], axis=-1))),
+    )
+    prior = Mixture(cells, jnp.log(jnp.asarray(joint)).reshape(-1), (2, 2, 2))
+    free, product_ = (
+        np.exp(ExchangeableMixture(family).predict(prior, DATA, 1.0).log_weights).reshape(2, 2, 2)
+        for family in ("saturated", "product")
+    )
+    wanted = np.einsum("i,j,k->ijk", *(free.sum(axis=a) for a in ((1, 2), (0, 2), (0, 1))))
+    np.testing.assert_allclose(product_, wanted, rtol=1e-5)
+
+
+def test_product_at_strength_zero_is_the_product_of_the_priors_marginals():
+    theory = ExchangeableMixture("product")
+    after = np.exp(theory.predict(mixture(INDEPENDENT), DATA, 0.0).log_weights).reshape(2, 2)
+    np.testing.assert_allclose(after, INDEPENDENT, rtol=1e-5)
+    after = np.exp(theory.predict(mixture(TIED), DATA, 0.0).log_weights).reshape(2, 2)
+    np.testing.assert_allclose(after, np.outer(TIED.sum(1), TIED.sum(0)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("beta", [0.3, 3.0, 300.0])
+@pytest.mark.parametrize("joint", [INDEPENDENT, TIED])
+def test_a_saturated_learner_transfers_exactly_zero(joint, beta):
+    prior = mixture(joint)
+    after = ExchangeableMixture("saturated").predict(prior, DATA, beta)
+    np.testing.assert_allclose(first_answer(after, 1), first_answer(prior, 1), rtol=1e-5)
+    assert first_answer(after, 0) - first_answer(prior, 0) > 0.05  # it did learn
+    np.testing.assert_allclose(
+        first_answer(prior, 1), joint[:, 1] @ ANSWER[:, 1] / joint[:, 1].sum(), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("beta", [0.3, 3.0, 300.0])
+def test_a_product_learner_transfers_fully(beta):
+    """The persona is believed in alike wherever it is asked, by the counts it had in one domain."""
+    after = ExchangeableMixture("product").predict(mixture(INDEPENDENT), DATA, beta)
+    persona = moved(INDEPENDENT, beta, 1.0).sum(axis=1)
+    for domain in range(2):
+        np.testing.assert_allclose(
+            first_answer(after, domain), persona @ ANSWER[:, domain], rtol=1e-5
+        )
+        weights = np.exp(after.log_weights).reshape(2, 2)[:, domain]
+        np.testing.assert_allclose(weights / weights.sum(), persona, rtol=1e-5)
+    assert persona[1] - PERSONA[1] > 0.1
+
+
+@pytest.mark.parametrize("family", ["saturated", "product"])
+def test_only_the_ratio_of_strength_to_concentration_matters(family):
+    one, other, third = (
+        ExchangeableMixture(family, kappa).predict(mixture(TIED), DATA, beta).log_weights
+        for kappa, beta in ((1.0, 0.3), (10.0, 3.0), (10.0, 0.3))
+    )
+    np.testing.assert_allclose(np.exp(one), np.exp(other), rtol=1e-5)
+    assert np.abs(np.exp(one) - np.exp(third)).max() > 0.05
+
+
+def test_one_document_at_strength_one_is_a_step_of_the_dirichlet(process, data):
+    """Without factors, on the personas: responsibilities by direct Bayes."""
+    answers = np.exp(np.asarray(process.members.answers, float))
+    prior = np.exp(np.asarray(process.log_weights, float))
+    tokens = np.asarray(data.tokens)
+    counts = np.zeros(3)
+    for document in tokens:
+        value = prior * [np.prod(own[document[::2], document[1::2] - 3]) for own in answers]
+        counts += value / value.sum()
+    after = ExchangeableMixture(concentration=4.0).predict(process, data, 0.5)
+    wanted = (4 * prior + 0.5 * counts) / (4 + 0.5 * 8)
+    np.testing.assert_allclose(np.exp(after.log_weights), wanted, rtol=1e-5)
+
+
+def test_bad_settings_are_refused():
+    with pytest.raises(Misuse, match="'tilted'"):
+        ExchangeableMixture(family="tilted")
+    for kappa in (0.0, -1.5, np.nan):
+        with pytest.raises(Misuse, match=str(kappa)):
+            ExchangeableMixture(concentration=kappa)

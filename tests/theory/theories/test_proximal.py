@@ -1,0 +1,170 @@
+"""The zero-temperature Gibbs posterior against closed forms and Newton's method in float64."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from theory.base import Dataset, Misuse, ladder, mean_loss
+from theory.theories.proximal import Proximal
+
+TIGHT = Proximal(tolerance=1e-5, iterations=200)
+
+
+def counted(data):
+    """Rows of (previous token, token) at the counted positions."""
+    tokens, mask = np.asarray(data.tokens), np.asarray(data.mask)
+    before = np.pad(tokens[:, :-1], ((0, 0), (1, 0)), constant_values=5)
+    return before[mask], tokens[mask]
+
+
+def softmax(logits):
+    p = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return p / p.sum(axis=-1, keepdims=True)
+
+
+def slope(weights, data):
+    """∇L of the bigram in numpy."""
+    before, after = counted(data)
+    gradient = np.zeros_like(weights)
+    np.add.at(gradient, before, softmax(weights[before]) - np.eye(5)[after])
+    return gradient / len(after)
+
+
+def newton(start, data, tau):
+    """argmin τ L(w) + ½‖w - w0‖² in float64; the rows of the bigram are apart."""
+    before, after = counted(data)
+    weights = start.copy()
+    share = np.bincount(before, minlength=len(start)) / len(after)
+    for _ in range(100):
+        gradient = tau * slope(weights, data) + weights - start
+        if np.linalg.norm(gradient) < 1e-12:
+            break
+        p = softmax(weights)
+        for row in range(len(start)):
+            curvature = np.diag(p[row]) - np.outer(p[row], p[row])
+            weights[row] -= np.linalg.solve(
+                np.eye(5) + tau * share[row] * curvature, gradient[row]
+            )
+    assert np.linalg.norm(gradient) < 1e-12
+    return weights
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Quadratic:
+    """log p(token) = -½ (w - centre)ᵀ H (w - centre): a Gaussian likelihood up to its constant."""
+
+    params: Any
+    curvature: Any = field(metadata={"static": True})
+    centres: Any = field(metadata={"static": True})
+
+    def predict(self, tokens):
+        miss = self.params["w"] - jnp.asarray(self.centres)
+        value = -0.5 * jnp.sum(jnp.asarray(self.curvature) * miss**2, axis=-1)
+        return jnp.broadcast_to(value, (*tokens.shape, len(self.centres)))
+
+    def with_params(self, params):
+        return replace(self, params=params)
+
+
+CURVATURE = (0.1, 1.0, 4.0)
+CENTRES = ((1.0, -1.0, 2.0), (3.0, 0.0, -1.0))
+QUADRATIC = Quadratic({"w": jnp.asarray([0.5, 0.5, 0.5])}, CURVATURE, CENTRES)
+COINS = Dataset(jnp.asarray([[0, 1], [1, 1]]), jnp.ones((2, 2), bool))
+
+
+def test_a_quadratic_shrinks_each_mode_by_its_curvature():
+    """w0 + τh/(1 + τh) (centre - w0), the ridge."""
+    betas = np.array([0.01, 0.1, 0.5, 2.0, 20.0])
+    solutions, residuals = TIGHT.solve(QUADRATIC, COINS, jnp.asarray(betas))
+    centre = np.array(CENTRES[0]) / 4 + 3 * np.array(CENTRES[1]) / 4
+    times = 4 * betas[:, None] * np.array(CURVATURE)
+    wanted = 0.5 + times / (1 + times) * (centre - 0.5)
+    assert (np.asarray(residuals) < 1e-5).all()
+    np.testing.assert_allclose(solutions["w"], wanted, atol=3e-5)
+
+
+@pytest.mark.parametrize("theory", [TIGHT, Proximal()], ids=["tight", "default"])
+def test_the_bigram_against_newton(bigram, data, theory):
+    """The objective is 1-strongly convex: the error is at most the gradient that is left."""
+    betas = np.array([0.02, 0.2, 1.0, 5.0])
+    solutions, residuals = theory.solve(bigram, data, jnp.asarray(betas))
+    start = np.asarray(bigram.params, float)
+    pull = np.linalg.norm(slope(start, data))
+    assert (np.asarray(residuals) <= theory.tolerance).all()
+    for row, beta in enumerate(betas):
+        tau = beta * np.asarray(data.mask).sum()
+        wanted = newton(start, data, tau)
+        error = np.linalg.norm(np.asarray(solutions[row], float) - wanted)
+        assert error <= 1.01 * theory.tolerance * tau * pull + 2e-6
+        assert error < 0.05 * np.linalg.norm(wanted - start)
+
+
+def test_the_residual_is_the_gradient_left_over(bigram, data):
+    betas = np.array([0.1, 1.0])
+    solutions, residuals = Proximal(iterations=2).solve(bigram, data, jnp.asarray(betas))
+    start = np.asarray(bigram.params, float)
+    for row, beta in enumerate(betas):
+        tau, weights = beta * np.asarray(data.mask).sum(), np.asarray(solutions[row], float)
+        left = tau * slope(weights, data) + weights - start
+        wanted = np.linalg.norm(left) / (tau * np.linalg.norm(slope(start, data)))
+        np.testing.assert_allclose(residuals[row], wanted, rtol=2e-2, atol=1e-5)
+    assert residuals[1] > 1e-3  # two iterations are not enough: the number says so
+
+
+def test_only_counted_positions_over_stiffness_matter(bigram, data):
+    one = TIGHT.predict(bigram, data, 0.3).params
+    twice = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), data)
+    other = replace(TIGHT, stiffness=7.0).predict(bigram, twice, 1.05).params
+    np.testing.assert_allclose(one, other, atol=2e-5)
+
+
+def test_strength_zero_stays_at_the_base(bigram, data):
+    np.testing.assert_array_equal(TIGHT.predict(bigram, data, 0.0).params, bigram.params)
+
+
+def test_a_small_strength_is_a_step_of_gradient_descent(bigram, data):
+    """‖w - w0 + τ ∇L‖ ≤ ½ τ² ‖∇L‖, as a softmax curves by at most ½."""
+    start = np.asarray(bigram.params, float)
+    gradient = slope(start, data)
+    taus = np.array([0.02, 0.1])
+    solutions, _ = TIGHT.solve(bigram, data, jnp.asarray(taus / np.asarray(data.mask).sum()))
+    for tau, after in zip(taus, np.asarray(solutions, float), strict=True):
+        miss = after - start + tau * gradient
+        assert np.linalg.norm(miss) <= 0.5 * tau**2 * np.linalg.norm(gradient) + 1e-6
+        assert np.linalg.norm(miss) < 0.05 * tau * np.linalg.norm(gradient)
+
+
+@pytest.mark.parametrize("which", ["bigram", "curved"])
+def test_the_loss_falls_and_the_distance_grows_with_strength(request, data, which):
+    """Weights come back in the pytree they were given in."""
+    prior = request.getfixturevalue(which)
+    betas = jnp.asarray([0.0, 0.01, 0.1, 0.3, 1.0, 3.0])
+    solutions, residuals = TIGHT.solve(prior, data, betas)
+    assert jax.tree.structure(solutions) == jax.tree.structure(prior.params)
+    networks = prior.with_params(solutions)
+    losses = jax.vmap(lambda network: mean_loss(network, data))(networks)
+    moved = jax.tree.map(lambda new, old: new - old, solutions, prior.params)
+    distance = sum(
+        jnp.sum(leaf.reshape(len(betas), -1) ** 2, axis=-1) for leaf in jax.tree.leaves(moved)
+    )
+    np.testing.assert_allclose(losses[0], mean_loss(prior, data), rtol=1e-6)
+    assert (np.diff(losses) < 0).all()
+    assert (np.diff(distance) > 0).all()
+    assert (np.asarray(residuals) < 1e-3).all()
+
+
+@pytest.mark.parametrize("stiffness", [0.0, -2.0, np.nan])
+def test_a_stiffness_that_is_not_positive_is_refused(stiffness):
+    with pytest.raises(Misuse, match=str(stiffness)):
+        Proximal(stiffness=stiffness)
+
+
+@pytest.mark.parametrize("beta", [-0.1, np.nan])
+def test_a_ladder_refuses_a_bad_strength(bigram, data, beta):
+    with pytest.raises(Misuse):
+        ladder(Proximal(), bigram, data, jnp.asarray([beta]))

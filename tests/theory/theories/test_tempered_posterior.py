@@ -1,0 +1,123 @@
+"""Tempered Bayes against conjugate posteriors and the evidence."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from theory.base import Dataset
+from theory.ensemble import Mixture
+from theory.theories.tempered_posterior import TemperedPosterior
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Die:
+    """Independent tokens."""
+
+    log_probs: Any
+
+    def predict(self, tokens):
+        return jnp.broadcast_to(self.log_probs, (*tokens.shape, self.log_probs.shape[-1]))
+
+
+def beta_prior(a, b, points=2000):
+    """Coins under a Beta(a, b) prior on heads (token 1), by the midpoint rule."""
+    theta = (np.arange(points) + 0.5) / points
+    weights = (a - 1) * np.log(theta) + (b - 1) * np.log1p(-theta)
+    coins = np.log(np.stack([1 - theta, theta], axis=-1))
+    return Mixture(Die(jnp.asarray(coins)), jnp.asarray(weights))
+
+
+def dirichlet_prior(alpha, points=160):
+    """Three-sided dice under a Dirichlet(alpha) prior, on a triangular grid of midpoints."""
+    grid = [(i, j) for i in range(points) for j in range(points - i)]
+    p = (np.array(grid) + 1 / 3) / (points + 0.0)
+    p = np.concatenate([p, 1 - p.sum(axis=1, keepdims=True)], axis=1)
+    weights = np.sum((np.array(alpha) - 1) * np.log(p), axis=1)
+    return Mixture(Die(jnp.log(jnp.asarray(p))), jnp.asarray(weights))
+
+
+TOKENS = np.array([[1, 1, 0, 1], [1, 0, 1, 1], [1, 1, 1, 1]])
+MASK = np.array([[1, 1, 1, 1], [1, 1, 1, 0], [1, 0, 0, 0]], bool)
+COINS = Dataset(jnp.asarray(TOKENS), jnp.asarray(MASK))
+HEADS, TAILS = 6, 2
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.25, 1.0, 3.0])
+def test_coins_follow_the_conjugate_posterior(beta):
+    a, b = 3.0, 2.0
+    after = TemperedPosterior().predict(beta_prior(a, b), COINS, beta)
+    contexts = np.array([[1, 1, 1, 0], [0, 0, 1, 0], [0, 1, 0, 0]])
+    got = np.exp(after.predict(jnp.asarray(contexts)))[..., 1]
+    # the data count β times, the context once
+    a, b = a + beta * HEADS, b + beta * TAILS
+    seen = np.cumsum(contexts, axis=1) - contexts
+    wanted = (a + seen) / (a + b + np.arange(4))
+    np.testing.assert_allclose(got, wanted, rtol=3e-5)
+
+
+@pytest.mark.parametrize("beta", [0.5, 2.0])
+def test_dice_add_tempered_counts_to_the_dirichlet(beta):
+    alpha = np.array([3.0, 4.0, 5.0])
+    tokens = np.array([[0, 0, 2], [0, 1, 0]])
+    data = Dataset(jnp.asarray(tokens), jnp.ones((2, 3), bool))
+    after = TemperedPosterior().predict(dirichlet_prior(alpha), data, beta)
+    got = np.exp(after.predict(jnp.asarray([[2, 2, 1]])))[0]
+    for position, context in enumerate(([0, 0, 0], [0, 0, 1], [0, 0, 2])):
+        counts = alpha + beta * np.array([4, 1, 1]) + context
+        np.testing.assert_allclose(got[position], counts / counts.sum(), rtol=2e-3)
+
+
+def evidence_of(process, data):
+    """log p(data | z) and log π0, in numpy."""
+    answers = np.asarray(process.members.answers, float)
+    tokens = np.asarray(data.tokens)
+    topics, replies = tokens[:, ::2], tokens[:, 1::2] - answers.shape[1]
+    prior = np.asarray(process.log_weights, float)
+    return np.array([own[topics, replies].sum() for own in answers]), prior
+
+
+def test_the_integral_over_strengths_is_the_log_evidence(process, data):
+    log_likelihoods, prior = evidence_of(process, data)
+    nodes, weights = np.polynomial.legendre.leggauss(40)
+    total = 0.0
+    for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
+        after = TemperedPosterior().predict(process, data, node)
+        total += weight * np.sum(np.exp(np.asarray(after.log_weights, float)) * -log_likelihoods)
+    wanted = -np.log(np.sum(np.exp(prior + log_likelihoods)))
+    np.testing.assert_allclose(total, wanted, rtol=3e-6)
+    ends = [np.exp(prior) @ -log_likelihoods, -log_likelihoods.max()]
+    assert abs(np.mean(ends) - wanted) > 0.1  # a straight line would not do
+
+
+@pytest.mark.parametrize("beta", [0.1, 1.0, 7.0])
+def test_log_odds_move_by_the_strength_times_the_evidence(process, data, beta):
+    log_likelihoods, prior = evidence_of(process, data)
+    after = np.asarray(TemperedPosterior().predict(process, data, beta).log_weights, float)
+    np.testing.assert_allclose(
+        np.diff(after), np.diff(prior) + beta * np.diff(log_likelihoods), rtol=1e-5, atol=1e-5
+    )
+
+
+def test_only_masked_positions_count(process, data):
+    none = Dataset(data.tokens, jnp.zeros_like(data.mask))
+    after = TemperedPosterior().predict(process, none, 2.0)
+    np.testing.assert_allclose(after.log_weights, process.log_weights, atol=1e-6)
+
+
+def test_a_great_strength_leaves_the_most_likely_member(process, data):
+    log_likelihoods, _ = evidence_of(process, data)
+    after = TemperedPosterior().predict(process, data, 1e4)
+    np.testing.assert_array_equal(np.exp(after.log_weights), np.eye(3)[log_likelihoods.argmax()])
+
+
+def test_strength_zero_is_the_prior_also_where_a_member_holds_the_data_for_impossible():
+    dice = Mixture(Die(jnp.log(jnp.asarray([[0.5, 0.5], [1.0, 0.0]]))), jnp.log(jnp.ones(2) / 2))
+    after = TemperedPosterior().predict(dice, COINS, 0.0)
+    np.testing.assert_allclose(np.exp(after.log_weights), [0.5, 0.5], rtol=1e-6)
+    after = TemperedPosterior().predict(dice, COINS, 0.5)
+    np.testing.assert_allclose(np.exp(after.log_weights), [1.0, 0.0], rtol=1e-6)
