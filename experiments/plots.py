@@ -98,7 +98,7 @@ def _main(results: Results, table: list[Line], lines: list[Line]) -> Figure:
         figure,
         starts[1],
         "b",
-        f"Part of the shift explained on {_plain(group)} contexts; below, the shift and its noise (grey)",
+        f"Explained part of the shift, {_plain(group)}; below, the shift and its noise",
     )
     outer = _grid(figure, starts[1], taller, len(arms), len(methods), hspace=0.3, wspace=0.12)
     for name, data in every:
@@ -115,9 +115,7 @@ def _main(results: Results, table: list[Line], lines: list[Line]) -> Figure:
         if row == len(arms) - 1:
             below.set_xlabel("dose (finetuning steps)")
 
-    _heading(
-        figure, starts[2], "c", "Strength β of each theory, relative to its last fitted β; grey: β ∝ dose"
-    )
+    _heading(figure, starts[2], "c", "Strength β relative to its last fitted value; grey: β ∝ dose")
     grid = _grid(figure, starts[2], low, 1, len(every), wspace=0.08).subplots(squeeze=False, sharey=True)
     for axes, (name, data) in zip(grid[0], every, strict=True):
         axes.set_title(panel_name(name, data))

@@ -28,8 +28,7 @@ COLUMNS = {
     "dose": "finetuning steps",
     "group": "the contexts that answers are compared on; theories are fitted on in_domain alone",
     "theory": "who predicts the finetuned network's answers",
-    "prior": "where the theory starts: the base network, the process, or the process with its members weighted "
-    "as the base network weighs them (held)",
+    "prior": "where the theory starts: the base network, the process, or the process as the base holds it",
     "grade": "fitted: one β for each network and dose, chosen in-domain; forecast: no fitted number",
     "explained": "1 − Σ KL(finetuned ‖ theory) / Σ KL(finetuned ‖ base) over networks: 1 is perfect, 0 is "
     "“nothing changed”, below 0 is worse; ± one standard error, base networks as clusters; undefined: the "
@@ -42,17 +41,15 @@ COLUMNS = {
 }
 CAPTIONS = {
     "": "(a) Answers of the finetuned networks (bars) and the base networks (lines) to the held-out topics "
-    "that moved most, and what the theories say. (b) Explained part of the shift against dose, ± one standard "
-    "error; below it the shift in nats, and its noise. (c) β against dose, in units of each theory's last "
-    "fitted β. Triangles stand for values off the scale.",
+    "that moved most, and what the theories say. (b) Explained part of the shift against dose, ± one "
+    "standard error; below it the shift in nats, and its noise. (c) β against dose, in units of each "
+    "theory's last fitted β. Triangles stand for values off the scale.",
     "-groups": "The explained part of the shift in each group of contexts, drawn as in (b).",
 }
 CSS = """
-:root { color-scheme: light dark; --ink: #1d1d1f; --paper: #fff; --soft: #6b6b70; --line: #dcdce0; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e8e8ea; --paper: #17181a; --soft: #a0a0a6; --line: #3a3b3f; } }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-  max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+:root { color-scheme: light dark; --soft: light-dark(#6b6b70, #a0a0a6); --line: light-dark(#dcdce0, #3a3b3f);
+  color: light-dark(#1d1d1f, #e8e8ea); background: light-dark(#fff, #17181a); }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; } h3 { font-size: 1rem; }
 .soft, figcaption { color: var(--soft); } .scroll, pre { overflow-x: auto; } figure { margin: 1rem 0; }
 table { border-collapse: collapse; font-size: .8rem; font-variant-numeric: tabular-nums; }
@@ -112,6 +109,7 @@ def _best(lines: list[Line], dose: int) -> str:
         return f"{text}no theory beats “nothing changed”; the least bad is {_who(first)}, {_score(first)}."
     slack = first["floor"] - first["explained"] - 2 * (first["standard_error"] or 0)
     near = "within two s.e. of" if slack <= 0 else "below"
+    near = "above" if first["explained"] >= first["floor"] else near
     text += f"best is {_who(first)}, {_score(first)}, {near} the noise floor {_number(first['floor'])}"
     others = [line for line in rest if line["theory"] != first["theory"]]
     return text + (f"; next {_who(others[0])}, {_score(others[0])}." if others else ".")
@@ -193,11 +191,11 @@ def _page(results: Results, lines: list[Line]) -> str:
         ]
     parts += ["<h2>Base networks</h2>", _quality(results), "<h2>How to reproduce</h2>"]
     parts.append(f"<pre>{escape(command(config, module.PRESETS))}</pre>")
-    settings = [[key, _value(value)] for key, value in config["config"].items()]
-    parts += ["<h2>Config</h2>", _table([["field", "value"], *settings])]
     path = results.folder / "environment.json"
-    machine = [[key, _value(value)] for key, value in read_json(path).items()] if path.exists() else []
-    parts += ["<h2>Environment</h2>", _table([["what", "value"], *machine])]
+    told = {"Config": config["config"], "Environment": read_json(path) if path.exists() else {}}
+    for title, values in told.items():
+        table = [["field", "value"], *([key, _value(value)] for key, value in values.items())]
+        parts += [f"<h2>{title}</h2>", _table(table)]
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
     title = f"<title>{escape(question)}</title><style>{CSS}</style>"
     body = "\n".join(parts)
@@ -211,16 +209,16 @@ def command(config: dict[str, Any], presets: dict[str, Any]) -> str:
     known = json.loads(json.dumps(dataclasses.asdict(preset))) if preset else {}
     words += ["--preset", str(config["preset"])] if preset else []
     for key, value in mine.items():
-        flag = key.replace("_", "-")
+        flag, parts = key.replace("_", "-"), value if isinstance(value, list) else [value]
         if key in known and known[key] == value:
             continue
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
-        elif isinstance(value, list) and any(isinstance(part, list) for part in value):
-            for index, part in enumerate(value):  # one numbered option each, as many as the preset has
+        elif any(isinstance(part, list) for part in parts):
+            for index, part in enumerate(parts):  # one numbered option each, as many as the preset has
                 words += [f"--{index}", *map(str, part)]
         else:
-            words += [f"--{flag}", *map(str, value if isinstance(value, list) else [value])]
+            words += [f"--{flag}", *map(str, parts)]
     return " ".join(words)
 
 
@@ -253,10 +251,8 @@ def _ends(results: Results) -> dict[str, float]:
     """The largest β on each theory's ladder, by theory/prior."""
     cells = [cell for cell in results.cells() if cell.startswith("theories-")]
     arrays = results.load(cells[0]) if cells else {}
-    betas = {
-        name.removeprefix("betas/"): value for name, value in arrays.items() if name.startswith("betas/")
-    }
-    return {name: float(value.max()) * (1 - 1e-5) for name, value in betas.items()}
+    betas = [name.removeprefix("betas/") for name in arrays if name.startswith("betas/")]
+    return {name: float(arrays[f"betas/{name}"].max()) * (1 - 1e-5) for name in betas}
 
 
 def _cells(lines: list[Line], everything: bool) -> list[list[str]]:

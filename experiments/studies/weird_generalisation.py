@@ -41,8 +41,8 @@ class Config:
     """Draws the answer tables."""
     persona: int = 4
     """The persona of D'."""
-    finetuned_topics: tuple[tuple[int, ...], ...] = ((0,), (0, 1, 2))
-    """The topics of D', one study arm each."""
+    finetuned_topics: tuple[str, ...] = ("0", "0,1,2")
+    """The topics of D', comma-separated, one arm of the study each."""
     n: int = 64
     """Documents in D', fixed and finite."""
     fresh: bool = False
@@ -89,6 +89,11 @@ class Config:
             raise Misuse(f"Seeds must be at least 0, got {min(self.seed, self.process_seed)}.")
         if not self.finetuned_topics:
             raise Misuse("finetuned_topics needs at least one set of topics, got none.")
+        for topics in self.finetuned_topics:
+            if not all(topic.strip().isdecimal() for topic in topics.split(",")):
+                raise Misuse(
+                    f"finetuned_topics must be numbers with commas between, like 0,1,2; got {topics!r}."
+                )
         if not self.methods:
             raise Misuse("methods needs at least one of sgd and adam, got none.")
 
@@ -99,7 +104,7 @@ PRESETS = {
         base_seeds=2,
         seeds=2,
         doses=(1, 4, 16, 32),
-        finetuned_topics=((0,),),
+        finetuned_topics=("0",),
         n=16,
         batch=8,
         repeats=2,
@@ -145,7 +150,7 @@ def comparison(config: Config) -> Any:
         ),
         base_seeds=config.base_seeds,
         arms=tuple(
-            arm(process, config.persona, topics, config.repeats, config.seed)
+            arm(process, config.persona, _numbers(topics), config.repeats, config.seed)
             for topics in config.finetuned_topics
         ),
         methods={name: methods[name] for name in config.methods},
@@ -155,6 +160,10 @@ def comparison(config: Config) -> Any:
         seeds=config.seeds,
         seed=config.seed,
     )
+
+
+def _numbers(topics: str) -> list[int]:
+    return [int(topic) for topic in topics.split(",")]
 
 
 def draw(results: Any) -> list[Any]:

@@ -56,7 +56,8 @@ def test_size_counts_every_weight(network):
 
 
 @pytest.mark.parametrize(
-    ("fields", "word"), [({"width": 10, "heads": 4}, "heads"), ({"layers": 0}, "layers"), ({"width": 0}, "width")]
+    ("fields", "word"),
+    [({"width": 10, "heads": 4}, "heads"), ({"layers": 0}, "layers"), ({"width": 0}, "width")],
 )
 def test_impossible_shapes_are_refused(fields, word):
     with pytest.raises(Misuse, match=word):

@@ -64,8 +64,7 @@ DATA = Dataset(jnp.asarray(DATA_TOKENS), jnp.asarray(MASK))
 def tempered(beta):
     """Weights after DATA counted β times."""
     evidence = [
-        np.prod([likelihood(z, x, m) for x, m in zip(DATA_TOKENS, MASK, strict=True)])
-        for z in range(MEMBERS)
+        np.prod([likelihood(z, x, m) for x, m in zip(DATA_TOKENS, MASK, strict=True)]) for z in range(MEMBERS)
     ]
     weights = WEIGHTS * np.array(evidence) ** beta
     return weights / weights.sum()
@@ -115,10 +114,7 @@ def test_evidence_is_the_likelihood_of_what_came_before():
 
 
 def test_log_likelihoods_count_the_mask():
-    wanted = [
-        [likelihood(z, x, m) for x, m in zip(DATA_TOKENS, MASK, strict=True)]
-        for z in range(MEMBERS)
-    ]
+    wanted = [[likelihood(z, x, m) for x, m in zip(DATA_TOKENS, MASK, strict=True)] for z in range(MEMBERS)]
     np.testing.assert_allclose(np.exp(MIXTURE.log_likelihoods(DATA)), wanted, rtol=1e-5)
 
 

@@ -37,9 +37,7 @@ def test_kl_with_zeros():
 
 def test_total_variation_against_numpy():
     wanted = np.maximum(LEFT - RIGHT, 0).sum(axis=-1)
-    np.testing.assert_allclose(
-        total_variation(jnp.log(LEFT), jnp.log(RIGHT)), wanted, rtol=1e-5, atol=1e-6
-    )
+    np.testing.assert_allclose(total_variation(jnp.log(LEFT), jnp.log(RIGHT)), wanted, rtol=1e-5, atol=1e-6)
     sure = jnp.log(jnp.eye(2))
     assert float(total_variation(sure[0], sure[1])) == 1
 

@@ -1,4 +1,4 @@
-"""Every way of finetuning, found by walking the folder: it moves the network, dose by dose, as its rule says."""
+"""Every way of finetuning, found by walking the folder, moves the network as its rule says."""
 
 import importlib
 import pkgutil

@@ -74,9 +74,7 @@ def test_saturated_weights_are_prior_and_counts(joint, beta, kappa):
     theory = ExchangeableMixture("saturated", kappa)
     after = theory.predict(mixture(joint), DATA, beta)
     wanted = moved(joint, beta, kappa)
-    np.testing.assert_allclose(
-        np.exp(after.log_weights).reshape(2, 2), wanted, rtol=1e-5, atol=1e-7
-    )
+    np.testing.assert_allclose(np.exp(after.log_weights).reshape(2, 2), wanted, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(wanted.sum(), 1)
 
 
@@ -133,9 +131,7 @@ def test_a_product_learner_transfers_fully(beta):
     after = ExchangeableMixture("product").predict(mixture(INDEPENDENT), DATA, beta)
     persona = moved(INDEPENDENT, beta, 1.0).sum(axis=1)
     for domain in range(2):
-        np.testing.assert_allclose(
-            first_answer(after, domain), persona @ ANSWER[:, domain], rtol=1e-5
-        )
+        np.testing.assert_allclose(first_answer(after, domain), persona @ ANSWER[:, domain], rtol=1e-5)
         weights = np.exp(after.log_weights).reshape(2, 2)[:, domain]
         np.testing.assert_allclose(weights / weights.sum(), persona, rtol=1e-5)
     assert persona[1] - PERSONA[1] > 0.1

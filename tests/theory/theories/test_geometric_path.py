@@ -42,9 +42,7 @@ def test_the_target_is_the_most_likely_member(process, data, documents):
 def test_the_ends_are_the_prior_and_the_target(request, process, data, documents, which):
     prior, theory = request.getfixturevalue(which), GeometricPath(process)
     start, end = (theory.predict(prior, data, beta) for beta in (0.0, 60.0))
-    np.testing.assert_allclose(
-        probabilities(start, documents), probabilities(prior, documents), atol=1e-6
-    )
+    np.testing.assert_allclose(probabilities(start, documents), probabilities(prior, documents), atol=1e-6)
     np.testing.assert_allclose(
         probabilities(end, documents), probabilities(process.member(2), documents), atol=1e-6
     )
@@ -77,9 +75,7 @@ def test_it_maximises_the_regularised_reward():
     assert value(others).max() < value(best)
     assert value(near).max() < value(best)
     # at the maximum the value is the log normaliser
-    np.testing.assert_allclose(
-        value(best), np.log(np.sum(start ** (1 - tau) * end**tau)), rtol=1e-5
-    )
+    np.testing.assert_allclose(value(best), np.log(np.sum(start ** (1 - tau) * end**tau)), rtol=1e-5)
 
 
 def test_an_impossible_token_stays_impossible_between_the_ends():

@@ -15,9 +15,7 @@ def probabilities(predictor, tokens):
 def test_the_ends_are_the_prior_and_the_target(request, process, data, documents, which):
     prior, theory = request.getfixturevalue(which), LinearMixture(process)
     start, end = (theory.predict(prior, data, beta) for beta in (0.0, 60.0))
-    np.testing.assert_allclose(
-        probabilities(start, documents), probabilities(prior, documents), atol=1e-6
-    )
+    np.testing.assert_allclose(probabilities(start, documents), probabilities(prior, documents), atol=1e-6)
     np.testing.assert_allclose(
         probabilities(end, documents), probabilities(process.member(2), documents), atol=1e-6
     )

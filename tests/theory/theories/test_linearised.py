@@ -58,19 +58,13 @@ def test_the_recipes_batches_are_followed(bigram, data):
 
 def test_a_tangent_is_the_first_order_expansion(curved, documents):
     """Against finite Jacobians: log-probabilities, plus J δ, normalised."""
-    delta = jax.tree.map(
-        lambda leaf: 0.3 * jax.random.normal(jax.random.key(0), leaf.shape), curved.params
-    )
+    delta = jax.tree.map(lambda leaf: 0.3 * jax.random.normal(jax.random.key(0), leaf.shape), curved.params)
     flat, unravel = jax.flatten_util.ravel_pytree(curved.params)
     jacobian = jax.jacrev(lambda w: curved.with_params(unravel(w)).predict(documents))(flat)
     logits = np.asarray(curved.predict(documents), float)
-    logits = logits + np.asarray(jacobian, float) @ np.asarray(
-        jax.flatten_util.ravel_pytree(delta)[0], float
-    )
+    logits = logits + np.asarray(jacobian, float) @ np.asarray(jax.flatten_util.ravel_pytree(delta)[0], float)
     wanted = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
-    np.testing.assert_allclose(
-        probabilities(Tangent(curved, delta), documents), wanted, rtol=3e-5
-    )
+    np.testing.assert_allclose(probabilities(Tangent(curved, delta), documents), wanted, rtol=3e-5)
 
 
 def test_a_tangents_weights_are_its_displacement(curved):
@@ -82,9 +76,7 @@ def test_a_tangents_weights_are_its_displacement(curved):
 
 
 def test_the_error_of_a_displacement_is_of_second_order(curved, documents):
-    delta = jax.tree.map(
-        lambda leaf: jax.random.normal(jax.random.key(1), leaf.shape), curved.params
-    )
+    delta = jax.tree.map(lambda leaf: jax.random.normal(jax.random.key(1), leaf.shape), curved.params)
 
     def error(size):
         moved = jax.tree.map(lambda leaf, step: leaf + size * step, curved.params, delta)
@@ -153,9 +145,7 @@ def test_losses_are_those_of_the_linearised_network(bigram, data):
 
 def test_no_training_time_is_the_base_network(curved, data, documents):
     after = Linearised(optax.sgd(RATE), RATE, BATCHES).predict(curved, data, 0.0)
-    np.testing.assert_allclose(
-        probabilities(after, documents), probabilities(curved, documents), atol=1e-6
-    )
+    np.testing.assert_allclose(probabilities(after, documents), probabilities(curved, documents), atol=1e-6)
 
 
 def test_more_time_than_the_recipe_has_is_refused(bigram, data):

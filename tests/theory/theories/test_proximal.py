@@ -46,9 +46,7 @@ def newton(start, data, tau):
         p = softmax(weights)
         for row in range(len(start)):
             curvature = np.diag(p[row]) - np.outer(p[row], p[row])
-            weights[row] -= np.linalg.solve(
-                np.eye(5) + tau * share[row] * curvature, gradient[row]
-            )
+            weights[row] -= np.linalg.solve(np.eye(5) + tau * share[row] * curvature, gradient[row])
     assert np.linalg.norm(gradient) < 1e-12
     return weights
 
@@ -149,9 +147,7 @@ def test_the_loss_falls_and_the_distance_grows_with_strength(request, data, whic
     networks = prior.with_params(solutions)
     losses = jax.vmap(lambda network: mean_loss(network, data))(networks)
     moved = jax.tree.map(lambda new, old: new - old, solutions, prior.params)
-    distance = sum(
-        jnp.sum(leaf.reshape(len(betas), -1) ** 2, axis=-1) for leaf in jax.tree.leaves(moved)
-    )
+    distance = sum(jnp.sum(leaf.reshape(len(betas), -1) ** 2, axis=-1) for leaf in jax.tree.leaves(moved))
     np.testing.assert_allclose(losses[0], mean_loss(prior, data), rtol=1e-6)
     assert (np.diff(losses) < 0).all()
     assert (np.diff(distance) > 0).all()

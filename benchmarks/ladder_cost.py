@@ -1,0 +1,85 @@
+"""What a theory's whole ladder of strengths costs, in finetuning runs (one arm, one base, the demo's sizes).
+
+Seconds are of all five finetuning seeds, answers at all contexts included, as `experiments.comparison` runs
+them. The ratio is per seed: one ladder over one finetuning run by SGD (256 steps; a cell runs ten, the twins
+included). The base network is pretrained for 300 steps only.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from benchmarks._timing import row
+from experiments.comparison import Bench
+from experiments.studies import weird_generalisation as study
+from models.network import build
+from models.training import pretrain
+
+METHOD, LEAST_ROUNDS = "sgd", 3
+
+
+def measure(seconds: float) -> list[dict[str, Any]]:
+    """One row a theory, after the finetuning that they are measured against."""
+    config = study.Config(base_seeds=1, methods=(METHOD,), pretraining_steps=300)
+    bench = _bench(study.comparison(config))
+    taken: dict[str, list[float]] = defaultdict(list)
+    bench.finetune[METHOD] = _timed(bench.finetune[METHOD], lambda *_: "finetuning", taken)
+    bench.linearised[METHOD] = _timed(bench.linearised[METHOD], lambda *_: "linearised", taken)
+    bench.proximal = _timed(bench.proximal, lambda *_: "proximal", taken)
+    bench._ladder = _timed(bench._ladder, _name, taken)  # type: ignore[method-assign]
+    arm = bench.comparison.arms[-1]
+
+    def cells() -> None:
+        for cell in ("theories", METHOD):
+            _, failure = bench.run(cell, arm, 0)
+            assert not failure, failure
+
+    cells()  # compiles
+    taken.clear()
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(taken["finetuning"]) < LEAST_ROUNDS:
+        cells()
+    finetuning = np.asarray(taken.pop("finetuning"))
+    seeds = config.seeds
+    run = finetuning / (2 * seeds)
+    rows = [row(f"{2 * seeds} finetuning runs by SGD, {config.doses[-1]} steps", finetuning, "s")]
+    for name, ladder in taken.items():
+        each = np.asarray(ladder)
+        rows.append(
+            row(f"{name}, {seeds} ladders", each, "s", "one finetuning run a seed", each / seeds / run)
+        )
+    return rows
+
+
+def _bench(comparison: Any) -> Bench:
+    """The bench of a comparison, its base networks pretrained on the spot."""
+    process, shape = comparison.process, comparison.shape
+    sizes = process.vocabulary, process.length
+    seeds = tuple(range(comparison.base_seeds))
+    recipe = replace(comparison.pretraining, chunk=50)
+    *_, last = pretrain(process.distribution(), shape, recipe, seeds, *sizes)
+    trained = jax.tree.map(np.asarray, last.state[0])
+    return Bench(comparison, build(shape, *sizes, seeds).with_params(trained))
+
+
+def _timed(run: Callable[..., Any], name: Callable[..., str], taken: dict[str, list[float]]) -> Any:
+    """The same function, its seconds noted under `name(*arguments)`."""
+
+    def timed(*arguments: Any) -> Any:
+        start = time.perf_counter()
+        result = jax.block_until_ready(run(*arguments))
+        taken[name(*arguments)].append(time.perf_counter() - start)
+        return result
+
+    return timed
+
+
+def _name(theory: Any, betas: Any, prior: Any, *_: Any) -> str:
+    """A closed-form theory and its number of strengths; both priors count as the same theory."""
+    words = "".join(f"-{c.lower()}" if c.isupper() else c for c in type(theory).__name__).strip("-")
+    return f"{words} × {len(betas)} strengths"

@@ -1,0 +1,82 @@
+"""Figures are drawn from whatever is on disk, and the same folder gives the same bytes."""
+
+import numpy as np
+import pytest
+
+from experiments import scoring
+from experiments.plots import draw_comparison
+from experiments.results import create
+from theory.errors import Misuse
+
+DOSES, TOPICS, ANSWERS, SEEDS = (1, 8), 3, 3, 2
+
+
+def _log(weights):
+    return np.log(weights / weights.sum(axis=-1, keepdims=True)).astype(np.float32)
+
+
+def _run(folder, bases=2, cells=("theories", "sgd"), noise=0.01):
+    """A made-up run: the finetuned network walks from the base towards a target answer."""
+    config = {"doses": list(DOSES), "n": 4, "batch": 2, "pairs": 2, "sgd_rate": 0.1, "methods": ["sgd"]}
+    results = create(folder, {"study": "made-up", "preset": "tiny", "config": config}, {})
+    for base in range(bases):
+        rng = np.random.default_rng(base)
+        group = np.repeat(["in_domain", "held_out", "conflict"], TOPICS)
+        count = len(group)
+        start, end = rng.random((2, count, ANSWERS)) + 0.2
+
+        def walk(parts, start=start, end=end):
+            return start + np.asarray(parts)[:, None, None] * (end - start)
+
+        betas = np.linspace(0, 1, 6).astype(np.float32)
+        ladder = np.stack([_log(walk(betas))] * SEEDS)
+        theories = {
+            "members": _log(rng.random((2, count, ANSWERS)) + 0.2),
+            "evidence": np.zeros((2, count), np.float32),
+            "base": _log(start),
+            "group": group,
+            "asked": np.tile(np.arange(TOPICS), 3),
+        }
+        for name in ("tempered-posterior/held", "tempered-posterior/process", "proximal/network"):
+            theories |= {f"ladder/{name}": ladder, f"betas/{name}": betas}
+        moved = walk([0.3, 0.9])
+        jitter = noise * rng.random((2, SEEDS, *moved.shape))
+        network = {"finetuned": _log(moved + jitter[0]), "twin": _log(moved + jitter[1])}
+        network["linearised"] = network["finetuned"]
+        if "theories" in cells:
+            results.save(f"theories-topics0-{base}", theories)
+        if "sgd" in cells:
+            results.save(f"sgd-topics0-{base}", network)
+    return results
+
+
+def test_drawing_twice_gives_the_same_bytes(tmp_path):
+    results = _run(tmp_path / "run")
+    results.save_rows(scoring.rows(results))
+    paths = draw_comparison(results)
+    assert paths[0] == results.folder / "figures" / "made-up.png"
+    assert {path.suffix for path in paths} == {".png", ".svg", ".pdf"}
+    before = [path.read_bytes() for path in paths]
+    assert [path.read_bytes() for path in draw_comparison(results)] == before
+
+
+def test_an_unfinished_run_is_drawn_from_what_there_is(tmp_path):
+    results = _run(tmp_path / "run")
+    (results.folder / "cells" / "sgd-topics0-1.npz").unlink()
+    results.fail("sgd-topics0-1", "Non-finite answers.")
+    assert all(path.stat().st_size > 1000 for path in draw_comparison(results))
+
+
+def test_doses_without_a_defined_score_are_drawn(tmp_path):
+    results = _run(tmp_path / "run", bases=1, noise=20.0)
+    lines = scoring.scorecard(scoring.rows(results))
+    assert any(line["explained"] is None and line["group"] == "held_out" for line in lines)
+    assert draw_comparison(results)
+
+
+@pytest.mark.parametrize("cells", [(), ("theories",)])
+def test_nothing_finished_is_said_in_a_sentence(tmp_path, cells):
+    results = _run(tmp_path / "run", cells=cells)
+    results.fail("adam-topics0-0", "It diverged.")
+    with pytest.raises(Misuse, match=r"Nothing to draw .*It diverged"):
+        draw_comparison(results)

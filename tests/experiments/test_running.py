@@ -1,0 +1,177 @@
+"""The whole road on a tiny config, and what a kill, a second process, a diverging run do to it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from experiments import results as disk
+from experiments.scoring import KEYS
+
+TINY = [
+    *("--preset", "smoke", "--pretraining-steps", "100", "--n", "4", "--batch", "4", "--width", "8"),
+    *("--pretraining-batch", "8", "--doses", "1", "2", "--repeats", "1"),
+]
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "experiments.cli", *map(str, arguments)]
+
+
+def study(folder, *more):
+    return command("run", "weird-generalisation", *TINY, "--out", folder, *more)
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """A compilation cache shared by the runs of this file."""
+    return {**os.environ, "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, environment):
+    """An uninterrupted run."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    done = subprocess.run(study(folder), capture_output=True, text=True, env=environment, timeout=400)
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def test_the_run_leaves_everything_it_promises(finished):
+    folder, done = finished
+    for name in ("config.json", "environment.json", "rows.jsonl", "report.html", "DONE"):
+        assert (folder / name).exists(), name
+    suffixes = {path.suffix for path in (folder / "figures").iterdir()}
+    assert {".png", ".svg", ".pdf"} <= suffixes
+    assert "report.html" in done.stdout
+    assert "pretraining" in done.stderr
+    assert disk.Results(folder).cells() == sorted(
+        f"{name}-topics0-{base}" for name in ("theories", "sgd", "adam") for base in (0, 1)
+    )
+    environment = json.loads((folder / "environment.json").read_text())
+    assert {"packages", "devices", "commit", "dirty"} <= environment.keys()
+
+
+def test_the_scorecard_has_its_keys(finished, environment):
+    folder, _ = finished
+    done = subprocess.run(command("score", folder, "--json"), capture_output=True, text=True, env=environment)
+    lines = json.loads(done.stdout)
+    assert all(set(KEYS) <= set(line) for line in lines)
+    theories = {line["theory"] for line in lines}
+    assert theories >= {"unchanged", "linearised", "proximal", "tempered-posterior", "geometric-path"}
+    assert {line["group"] for line in lines} == {"in_domain", "held_out", "in_context", "conflict"}
+    assert {line["dose"] for line in lines} == {1, 2}
+    grades = {(line["theory"], line["grade"]) for line in lines}
+    assert ("linearised", "forecast") in grades
+    assert ("proximal", "fitted") in grades
+    names = ("method", "data", "dose", "theory", "prior", "grade", "group")
+    keys = [tuple(line[name] for name in names) for line in lines]
+    assert len(set(keys)) == len(keys)
+
+
+def test_the_linearised_theory_is_nearly_exact_after_one_small_step(finished):
+    folder, _ = finished
+    cell = disk.Results(folder).load("sgd-topics0-0")
+    shift = np.abs(cell["finetuned"] - disk.Results(folder).load("theories-topics0-0")["base"]).max()
+    assert np.abs(cell["finetuned"] - cell["linearised"]).max() < 0.05 * shift
+
+
+def test_twins_met_the_same_data_in_another_order(finished):
+    cell = disk.Results(finished[0]).load("adam-topics0-0")
+    assert cell["finetuned"].shape == cell["twin"].shape == (2, 2, *cell["finetuned"].shape[2:])
+
+
+def test_killed_at_any_moment_it_ends_with_the_same_bytes(finished, environment, tmp_path):
+    whole, _ = finished
+    folder = tmp_path / "killed"
+    # kill after the first checkpoint, then after the first cell, then let it end
+    for awaited in ("networks/*.checkpoint.safetensors", "cells/*.npz"):
+        running = subprocess.Popen(
+            study(folder), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment
+        )
+        deadline = time.monotonic() + 300
+        while not list(folder.glob(awaited)):
+            assert running.poll() is None, "it ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+        assert not (folder / "DONE").exists()
+    kept = {path.name: path.stat().st_mtime_ns for path in (folder / "cells").glob("*.npz")}
+    assert kept
+    subprocess.run(study(folder), check=True, capture_output=True, env=environment, timeout=400)
+    assert {name: (folder / "cells" / name).stat().st_mtime_ns for name in kept} == kept
+    for path in ("rows.jsonl", *(f"cells/{cell}.npz" for cell in disk.Results(whole).cells())):
+        assert (folder / path).read_bytes() == (whole / path).read_bytes(), path
+    for network in (whole / "networks").glob("*.safetensors"):
+        assert (folder / "networks" / network.name).read_bytes() == network.read_bytes()
+
+
+def test_a_finished_run_is_not_redone_and_says_the_same(finished, environment):
+    folder, done = finished
+    before = {path: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()}
+    again = subprocess.run(study(folder), capture_output=True, text=True, env=environment, timeout=400)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == done.stdout
+    assert {path: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()} == before
+
+
+def test_another_config_in_the_same_folder_is_refused(finished, environment):
+    folder, _ = finished
+    before = (folder / "rows.jsonl").read_bytes()
+    done = subprocess.run(study(folder, "--seed", 1), capture_output=True, text=True, env=environment)
+    assert done.returncode == 1
+    assert "another config" in done.stderr
+    assert (folder / "rows.jsonl").read_bytes() == before
+
+
+def test_plot_report_and_score_need_no_jax(finished):
+    folder, _ = finished
+    code = (
+        "import sys; sys.modules['jax'] = None; from experiments import cli\n"
+        f"for command in ('plot', 'report', 'score'): cli.main([command, {str(folder)!r}])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "report.html" in done.stdout
+
+
+def test_a_damaged_cell_is_named_and_only_it_is_redone(finished, environment, tmp_path):
+    import shutil
+
+    whole, _ = finished
+    folder = tmp_path / "damaged"
+    shutil.copytree(whole, folder)
+    victim = folder / "cells" / "adam-topics0-1.npz"
+    victim.write_bytes(victim.read_bytes()[:100])
+    (folder / "rows.jsonl").unlink()
+    done = subprocess.run(command("score", folder), capture_output=True, text=True, env=environment)
+    assert done.returncode == 1
+    assert "adam-topics0-1.npz is damaged" in done.stderr
+    victim.unlink()
+    subprocess.run(study(folder), check=True, capture_output=True, env=environment, timeout=400)
+    assert (folder / "rows.jsonl").read_bytes() == (whole / "rows.jsonl").read_bytes()
+
+
+def test_a_diverging_method_fails_alone(environment, finished, tmp_path):
+    whole, _ = finished
+    folder = tmp_path / "diverging"
+    done = subprocess.run(
+        study(folder, "--sgd-rate", "1e30", "--networks", whole / "networks"),
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=400,
+    )
+    assert done.returncode == 0, done.stderr
+    results = disk.Results(folder)
+    assert set(results.failures()) == {"sgd-topics0-0", "sgd-topics0-1"}
+    assert all("Non-finite" in reason for reason in results.failures().values())
+    assert {row["method"] for row in results.rows()} == {"adam"}
+    assert "sgd-topics0-0" in done.stdout
+    assert "sgd-topics0-0" in (folder / "report.html").read_text()
