@@ -49,10 +49,8 @@ def measure(seconds: float) -> list[dict[str, Any]]:
     run = finetuning / (2 * seeds)
     rows = [row(f"{2 * seeds} finetuning runs by SGD, {config.doses[-1]} steps", finetuning, "s")]
     for name, ladder in taken.items():
-        each = np.asarray(ladder)
-        rows.append(
-            row(f"{name}, {seeds} ladders", each, "s", "one finetuning run a seed", each / seeds / run)
-        )
+        each = np.reshape(ladder, (len(finetuning), -1)).mean(axis=1)  # of both priors, where there are two
+        rows.append(row(f"{name}, {seeds} seeds", each, "s", "finetuning, per seed", each / seeds / run))
     return rows
 
 
@@ -80,6 +78,6 @@ def _timed(run: Callable[..., Any], name: Callable[..., str], taken: dict[str, l
 
 
 def _name(theory: Any, betas: Any, prior: Any, *_: Any) -> str:
-    """A closed-form theory and its number of strengths; both priors count as the same theory."""
+    """A closed-form theory and its number of strengths."""
     words = "".join(f"-{c.lower()}" if c.isupper() else c for c in type(theory).__name__).strip("-")
     return f"{words} × {len(betas)} strengths"

@@ -10,7 +10,12 @@ computed. Sampling, Muon's iterations, softmax and norms count nothing: they are
 yardstick is a float32 1024 × 1024 matrix product in the same run. Rates are in GFLOP/s, times in ms.
 """
 
-from collections.abc import Callable
+import contextlib
+import functools
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -32,11 +37,12 @@ ALL, ONE = "matrix product, all threads", "matrix product, one thread"
 def measure(seconds: float) -> list[dict[str, Any]]:
     """Shares of the matrix-product rate for one network and for four, whole step and bare gradient."""
     comparison = study.comparison(study.Config())
-    runs = dict(_products())
+    runs: dict[str, Callable[[], Any]] = {}
     for networks, where in {1: "one network, one device", 4: "four networks, all devices"}.items():
         runs[f"pretraining step, {where}"] = _pretraining(comparison, networks)
         runs[f"bare gradient step, {where}"] = _gradients(comparison, networks)
-    taken = interleaved(runs, seconds)
+    with _products() as products:
+        taken = interleaved(products | runs, seconds)
     best = 2e-9 * PRODUCTS * SIZE**3 / taken[ALL]
     rows = [row(ALL, best, "GFLOP/s")]
     if ONE in taken:
@@ -59,17 +65,27 @@ def operations(comparison: Any) -> float:
     return 6 * tokens * weights + 12 * shape.layers * shape.width * process.length * tokens
 
 
-def _products() -> dict[str, Callable[[], Any]]:
+@functools.cache
+def _program() -> Callable[[], Any]:
     matrix = jnp.full((SIZE, SIZE), 1 / SIZE, jnp.float32)
+    products = jax.jit(lambda matrix: jax.lax.fori_loop(0, PRODUCTS, lambda _, left: left @ matrix, matrix))
+    return lambda: jax.block_until_ready(products(matrix))
 
-    def products(matrix: Any) -> Any:
-        return jax.lax.fori_loop(0, PRODUCTS, lambda _, left: left @ matrix, matrix)
 
-    lowered = jax.jit(products).lower(matrix)
-    programs = {ALL: lowered.compile()}
-    if jax.default_backend() == "cpu":
-        programs[ONE] = lowered.compile(compiler_options={"xla_cpu_multi_thread_eigen": False})
-    return {name: lambda program=program: program(matrix) for name, program in programs.items()}
+def _multiply() -> None:
+    _program()()
+
+
+@contextlib.contextmanager
+def _products() -> Iterator[dict[str, Callable[[], Any]]]:
+    """The yardsticks. For one thread, a second process that stays on one core and waits between its turns."""
+    if jax.default_backend() != "cpu" or not hasattr(os, "sched_setaffinity"):
+        yield {ALL: _multiply}
+        return
+    core = min(os.sched_getaffinity(0))
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn, initializer=os.sched_setaffinity, initargs=(0, {core})) as pool:
+        yield {ALL: _multiply, ONE: lambda: pool.submit(_multiply).result()}
 
 
 def _pretraining(comparison: Any, networks: int) -> Callable[[], Any]:

@@ -38,6 +38,8 @@ def main(arguments: list[str] | None = None) -> None:
         _dispatch(list(sys.argv[1:] if arguments is None else arguments))
     except Misuse as error:
         _stop(str(error))
+    except BrokenPipeError:  # the reader, like `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         _stop(f"The system refused: {error.strerror or error}{where}; what was finished is kept.")
@@ -105,7 +107,8 @@ def _run(arguments: list[str]) -> None:
 
     @dataclasses.dataclass(frozen=True)
     class Run:
-        config: module.Config  # type: ignore[name-defined]
+        config: module.Config
+        """The study."""
         preset: Annotated[str, tyro.conf.arg(metavar="|".join(module.PRESETS))] = chosen
         """Where the defaults of all other options come from."""
         out: str = ""
@@ -180,7 +183,7 @@ def _score(arguments: list[str]) -> None:
     if options.json:
         print(json.dumps(lines, indent=1))
     else:
-        from experiments.report import scorecard_text
+        from experiments.words import scorecard_text
 
         print(scorecard_text(lines, everything=options.everything))
 

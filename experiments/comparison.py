@@ -41,13 +41,19 @@ from theory.theories.proximal import Proximal
 from theory.theories.tempered_posterior import TemperedPosterior
 
 CONTEXT_STREAM, DATA_STREAM, ORDER_STREAM, TWIN_STREAM = 11, 12, 13, 14
-LIKELIHOOD_BETAS = np.concatenate([[0.0], np.logspace(-6, 1, 99)]).astype(np.float32)
+LIKELIHOOD_BETAS = np.concatenate([[0.0], np.logspace(-6, 3, 109)]).astype(np.float32)
 COUNT_BETAS = np.concatenate([[0.0], np.logspace(-5, 3, 99)]).astype(np.float32)
 PATH_BETAS = np.concatenate([[0.0], np.logspace(-4, 1.2, 79)]).astype(np.float32)
 
 
 class Process(Protocol):
-    """What a comparison needs of a process."""
+    """What a comparison needs of a process: a frozen dataclass of plain fields whose documents are
+    (topic, answer) pairs; a study's arms also ask it for `narrow` data and `contexts`."""
+
+    @property
+    def topics(self) -> int:
+        """Number of topics, tokens 0 ... topics - 1."""
+        ...
 
     @property
     def vocabulary(self) -> int:
@@ -323,9 +329,13 @@ class Bench:
         return jax.tree.map(lambda leaf: np.stack([np.asarray(leaf)] * self.comparison.seeds), params)
 
     def _proximal_betas(self, data: Dataset) -> np.ndarray:
-        """Strengths whose τ = β N / γ runs from 0 past every η × steps of SGD, half an octave apart."""
+        """Strengths whose τ = β N / γ runs from 0 past every η × steps, an octave apart."""
         counted = float(np.sum(data.mask[0]))
-        return np.concatenate([[0.0], 2.0 ** np.arange(-9, 2.1, 0.75)]).astype(np.float32) / counted
+        longest = (
+            max(method.learning_rate for method in self.comparison.methods.values()) * self.comparison.steps
+        )
+        top = max(6, int(np.ceil(np.log2(longest))) + 1)
+        return np.concatenate([[0.0], 2.0 ** np.arange(-9.0, top + 1)]).astype(np.float32) / counted
 
     def _held_prior(self, network: Network) -> Mixture:
         """The process with the weights that the base network acts on: fitted to its first answers."""

@@ -22,8 +22,8 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
 from experiments import scoring
-from experiments.report import judged_groups, one_prior, panel_name, panels
 from experiments.results import Results, write
+from experiments.words import judged_groups, one_prior, panel_name, panels
 from theory.errors import Misuse
 
 Line = dict[str, Any]
@@ -40,7 +40,7 @@ LOOKS = {
 GRADES = {"fitted": {"ls": "-", "mew": 0.4}, "forecast": {"ls": "--", "mfc": "white", "mew": 0.8}}
 DASHES: dict[str, Any] = {"ceiling": (0, (1, 1.3)), "seed_floor": (0, (6, 1.5, 1, 1.5))}
 WIDTH = 7.2  # inches, two columns; all other lengths are inches too
-LEFT, RIGHT, LEGEND = 0.62, 0.1, 0.62
+LEFT, RIGHT, LEGEND = 0.7, 0.1, 0.62
 BOTTOM, TOP = -0.6, 1.05  # of the explained shift
 WEAK, STRONG = 3e-4, 20.0  # of the relative β
 TOPICS = 2  # held-out topics whose answers are drawn
@@ -98,7 +98,7 @@ def _main(results: Results, table: list[Line], lines: list[Line]) -> Figure:
         figure,
         starts[1],
         "b",
-        f"Explained part of the shift, {_plain(group)}; below, the shift and its noise",
+        f"Explained part of the {_plain(group)} shift; below, the shift and its noise",
     )
     outer = _grid(figure, starts[1], taller, len(arms), len(methods), hspace=0.3, wspace=0.12)
     for name, data in every:
@@ -221,7 +221,7 @@ def _explained(axes: Axes, lines: list[Line]) -> None:
         axes.plot(doses, values, color=colour, marker=marker, **GRADES[grade])
         drawn.append((values, colour))
     _off_scale(axes, doses, drawn, BOTTOM, "v")
-    edges = np.sqrt(np.array([doses[0] / 1.8, *doses]) * np.array([*doses, doses[-1] * 1.8]))
+    edges = np.sqrt(np.array([doses[0] / 1.96, *doses]) * np.array([*doses, doses[-1] * 1.96]))
     for index in [index for index, line in enumerate(one) if line["floor"] is None]:
         axes.axvspan(*edges[index : index + 2], fc="white", ec="0.75", hatch="/////", lw=0, zorder=3)
         note = {"rotation": 90, "ha": "center", "va": "center", "color": "0.3", "zorder": 4}

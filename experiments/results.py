@@ -1,9 +1,12 @@
-"""What is on disk: one folder a run, written so that a kill at any moment costs at most one cell.
+"""What is on disk: one folder a run, written so that a kill at any moment costs at most one cell
+(or one chunk of pretraining).
 
     config.json        the resolved config, and its hash
     environment.json   versions, git commit and whether it was dirty, devices
     cells/ID.npz       the arrays of a finished cell (no pickles); ID.failed.json the reason of a failed one
     rows.jsonl         one line for each cell × dose × theory × group, with a value for each seed
+    networks.json      how far the base networks are from the exact predictor
+    lock               held while a process writes
     figures/, report.html, DONE
 
 Every file is written beside its place and renamed, so it is whole or absent. A finished cell is never run

@@ -15,7 +15,8 @@ from experiments import results as disk
 from experiments import scoring
 from experiments.networks import Networks, describe, size_on_disk
 from experiments.progress import Progress
-from experiments.report import scorecard_text, write_report
+from experiments.report import write_report
+from experiments.words import scorecard_text
 from models.network import build
 
 
@@ -42,7 +43,7 @@ def run(
         results.save_rows(table)
         disk.write_json(folder / "networks.json", _quality(comparison, Networks(kept)))
         progress.say("drawing")
-        figures = study.draw(results)
+        figures = study.draw(results) if table else []
         report = write_report(results)
         disk.write(done, lambda file: None)
     print(scorecard_text(scoring.scorecard(table)))

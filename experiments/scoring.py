@@ -203,7 +203,8 @@ def fit_weights(
 
     target (m, c, a), members (k, c, a) log-probabilities, evidence (k, c) log p(context | z). Minimises the
     mean over contexts of KL(target ‖ mixture) by multiplicative steps w ← w × (responsibility for the
-    answers / responsibility before them); with empty contexts that is EM and the problem is convex. Returns
+    answers / responsibility before them); with empty contexts that is EM and the problem is convex, otherwise
+    the best of `iterations` steps is kept. Returns
     weights (m, k) and the least mean KL seen (m,), in nats.
     """
     likely = np.exp(members)

@@ -9,6 +9,7 @@ Axes, here and everywhere: n sequences, t positions, v vocabulary, k hypotheses,
 b strengths. All log-probabilities are in nats. Every predictor is a pytree, so `jax.vmap` stacks them.
 """
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeAlias, TypeVar, runtime_checkable
@@ -108,6 +109,7 @@ def ladder(
     A theory for which one pass serves all strengths has a method `path`; for the others this is
     `jax.vmap` of `predict`, one compilation for the whole ladder.
     """
+    check_ladder(betas)
     if hasattr(theory, "path"):
         return theory.path(prior, data, betas, key=key)
     return jax.vmap(lambda beta: theory.predict(prior, data, beta, key=key))(betas)
@@ -128,6 +130,16 @@ def at_tokens(log_probs: LogProbs, tokens: Tokens) -> Float[Array, "n t"]:
     """The entries of `log_probs` at the tokens that came (a one-hot product: no scatter in its gradient)."""
     chosen = jax.nn.one_hot(tokens, log_probs.shape[-1], dtype=bool)
     return jnp.sum(jnp.where(chosen, log_probs, 0.0), axis=-1)
+
+
+def check_ladder(betas: Float[Array, " b"]) -> None:
+    """Refuse a ladder with a strength that `check_beta` refuses, or one that does not ascend."""
+    if isinstance(betas, Tracer):
+        return
+    for beta in betas:
+        check_beta(beta)
+    if any(high < low for low, high in itertools.pairwise(map(float, betas))):
+        raise Misuse(f"A ladder of strengths must ascend, got {[float(beta) for beta in betas]}.")
 
 
 def check_beta(beta: Beta) -> None:

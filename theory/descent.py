@@ -42,6 +42,8 @@ def descend(
     `loss(params, batch)` is in nats. Non-finite losses are returned, not raised: they are data.
     """
     steps = check_doses(doses)
+    if steps > batches.shape[0]:
+        raise Misuse(f"A dose of {steps} steps needs as many batches, got {batches.shape[0]}.")
     row = np.searchsorted(doses, np.arange(1, steps + 1))
 
     def step(carry: Any, now: tuple[Array, Array]) -> tuple[Any, Array]:

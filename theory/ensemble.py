@@ -77,7 +77,9 @@ class Mixture:
     def condition(self, data: Dataset, beta: Beta) -> Self:
         """Weights times the likelihood of all the data to the power β."""
         check_beta(beta)
-        return self.with_log_weights(self.log_weights + beta * self.log_likelihoods(data).sum(axis=-1))
+        likelihood = self.log_likelihoods(data).sum(axis=-1)
+        # a member that finds the data impossible has -inf, and 0 × -inf is not 0
+        return self.with_log_weights(self.log_weights + jnp.where(beta == 0, 0.0, beta * likelihood))
 
     def with_log_weights(self, log_weights: Float[Array, " k"]) -> Self:
         """The same members under other weights (normalised here)."""

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from experiments import report
+from experiments import report, words
 from experiments.results import create
 
 STUDY = "weird-generalisation"
@@ -35,7 +35,7 @@ def _line(theory, explained, dose=4, grade="fitted", group="held_out", **changes
 
 
 def _words(lines, **known):
-    return "\n".join(sentence for said in report.findings(lines, **known).values() for sentence in said)
+    return "\n".join(sentence for said in words.findings(lines, **known).values() for sentence in said)
 
 
 def _row(theory, nats, dose, grade="fitted"):
@@ -98,8 +98,8 @@ def test_undefined_scores_are_named_and_nothing_fails_on_missing_numbers():
     holes = dict.fromkeys(("explained", "standard_error", "floor", "seed_floor", "ceiling", "beta"))
     lines = [_line("proximal", None, 1, **{k: v for k, v in holes.items() if k != "explained"})]
     lines += [_line("proximal", 0.9, 4, standard_error=None), _line("proximal", None, group="in_domain")]
-    words, table = _words(lines), report.scorecard_text(lines, everything=True)
-    assert "Undefined on held_out contexts at dose 1" in words
+    said, table = _words(lines), words.scorecard_text(lines, everything=True)
+    assert "Undefined on held_out contexts at dose 1" in said
     assert "undefined" in table and "fitted here" in table
     assert "no theory has a score" in _words(lines[:1])
 
@@ -107,11 +107,11 @@ def test_undefined_scores_are_named_and_nothing_fails_on_missing_numbers():
 def test_the_table_is_aligned_and_sorted_and_chooses_three_doses():
     lines = [_line("proximal", 0.1, dose) for dose in (1, 2, 4, 8, 16)]
     lines += [_line("geometric-path", 0.5, dose) for dose in (1, 2, 4, 8, 16)]
-    head, *body = report.scorecard_text(lines).splitlines()
+    head, *body = words.scorecard_text(lines).splitlines()
     assert [row[head.index("dose") :].split()[0] for row in body] == ["1", "1", "4", "4", "16", "16"]
     assert [row[head.index("theory") :].split()[0] for row in body[:2]] == ["geometric-path", "proximal"]
-    assert len(report.scorecard_text(lines, everything=True).splitlines()) == 11
-    assert report.scorecard_text([]) == "Nothing is scored yet."
+    assert len(words.scorecard_text(lines, everything=True).splitlines()) == 11
+    assert words.scorecard_text([]) == "Nothing is scored yet."
 
 
 def test_the_page_stands_alone_and_follows_the_table(tmp_path):
@@ -139,13 +139,13 @@ def test_the_command_names_the_preset_and_what_differs_from_it():
     preset = report.json.loads(report.json.dumps(report.dataclasses.asdict(presets["smoke"])))
     config = {"study": STUDY, "preset": "smoke", "config": preset}
     assert report.command(config, presets) == f"finebayes run {STUDY} --preset smoke"
-    changed = {"fresh": True, "doses": [1, 2], "finetuned_topics": [[1, 2]], "seed": 3}
+    changed = {"fresh": True, "doses": [1, 2], "finetuned_topics": ["0", "1,2"], "seed": 3}
     config["config"] = {key: preset[key] for key in preset if key not in changed} | changed
     said = report.command(config, presets)
-    assert "--fresh" in said and "--doses 1 2" in said and "--0 1 2" in said and said.endswith("--seed 3")
+    assert "--fresh" in said and "--doses 1 2" in said and said.endswith("--finetuned-topics 0 1,2 --seed 3")
     assert "--preset" not in report.command({**config, "preset": "gone"}, presets)
 
 
 def test_numbers_close_to_one_are_not_rounded_to_it():
-    assert report._number(0.9998) == "0.9998" and report._number(1.0) == "1.000"
-    assert report._number(np.nan) == "-" and report._number(-4308.2) == "-4308"
+    assert words.number(0.9998) == "0.9998" and words.number(1.0) == "1.000"
+    assert words.number(np.nan) == "-" and words.number(-4308.2) == "-4308"

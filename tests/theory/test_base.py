@@ -98,8 +98,8 @@ def test_a_traced_strength_passes_unseen():
     assert jax.jit(lambda beta: check_beta(beta) or beta)(-1.0) == -1.0
 
 
-def test_misuse_is_a_value_error():
-    assert issubclass(Misuse, ValueError)
+def test_misuse_is_no_value_error_which_parsers_would_catch_and_reword():
+    assert not issubclass(Misuse, ValueError)
 
 
 def test_a_ladder_is_predict_at_every_strength():

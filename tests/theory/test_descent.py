@@ -118,5 +118,5 @@ def test_the_last_dose_is_the_number_of_steps(doses):
 
 def test_doses_beyond_the_batches_are_refused():
     start = {"w": jnp.asarray(START)}
-    with pytest.raises(ValueError):
+    with pytest.raises(Misuse, match="8 steps"):
         descend(loss, optax.sgd(RATE), start, DATA, jnp.asarray(BATCHES), [8])

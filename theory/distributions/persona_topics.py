@@ -36,9 +36,8 @@ class Persona:
     def predict(self, tokens: Tokens) -> LogProbs:
         """Uniform over topics at even positions, this persona's answers at odd ones."""
         topics, answers = self.answers.shape[-2:]
-        asked = jax.nn.one_hot(jnp.roll(tokens, 1, axis=-1), topics)
-        # log p is finite by construction, so a product with a one-hot row is a lookup
-        reply = jnp.pad(asked @ self.answers, ((0, 0), (0, 0), (topics, 0)), constant_values=-jnp.inf)
+        reply = self.answers[jnp.roll(tokens, 1, axis=-1)]  # read at answers' positions only
+        reply = jnp.pad(reply, ((0, 0), (0, 0), (topics, 0)), constant_values=-jnp.inf)
         topic = jnp.pad(jnp.full((topics,), -jnp.log(float(topics))), (0, answers), constant_values=-jnp.inf)
         is_answer = jnp.arange(tokens.shape[-1]) % 2 == 1
         return jnp.where(is_answer[:, None], reply, topic)
@@ -139,6 +138,9 @@ class PersonaTopics:
         conflict    the same topics after `shots` pairs of another persona, `repeats` times each, in turn
         """
         self._check(persona, topics)
+        for name, least, given in (("repeats", 1, repeats), ("shots", 0, shots)):
+            if given < least:
+                raise Misuse(f"{name} must be at least {least}, got {given}.")
         shots = min(shots, self.pairs - 1)
         told = self.topics - self.neutral_topics
         held_out = [topic for topic in range(told) if topic not in topics]

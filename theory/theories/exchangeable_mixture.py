@@ -7,7 +7,8 @@ Where z is a product (personas × domains, `Mixture.factors`) the family says wh
     saturated   the free joint: evidence stays in the cell it came from, so nothing reaches other domains
     product     the marginals only, re-multiplied: what is learnt about the persona reaches every domain
 
-A saturated learner transfers exactly zero, a product learner fully (theory.md, 5.6).
+Responsibilities are those of whole documents, the mask notwithstanding: what a document asks tells its
+domain. A saturated learner transfers exactly zero, a product learner fully (theory.md, 5.6).
 """
 
 from dataclasses import dataclass, field
@@ -46,11 +47,16 @@ class ExchangeableMixture:
         joint is replaced by the product of its marginals too, so β = 0 gives the prior only if the
         prior is a product)."""
         check_beta(beta)
+        if self.family == "product" and len(prior.factors) < 2:
+            raise Misuse(
+                "The product family needs a prior whose hidden variable is a product, got factors = "
+                f"{prior.factors}; use the saturated family."
+            )
         counts = jnp.sum(jnp.exp(prior.posterior(data.tokens)), axis=0)
         before = jnp.exp(jax.nn.log_softmax(prior.log_weights))
         n = data.tokens.shape[0]
         joint = (self.concentration * before + beta * counts) / (self.concentration + beta * n)
-        if self.family == "product" and len(prior.factors) > 1:
+        if self.family == "product":
             joint = _product_of_marginals(joint.reshape(prior.factors)).reshape(-1)
         return prior.with_log_weights(jnp.log(joint))
 

@@ -14,10 +14,21 @@ from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from theory.base import Beta, Dataset, LogProbs, Misuse, Parametric, Tokens, check_beta, mean_loss
+from theory.base import (
+    Beta,
+    Dataset,
+    LogProbs,
+    Misuse,
+    Parametric,
+    Tokens,
+    check_beta,
+    check_ladder,
+    mean_loss,
+)
 from theory.descent import descend
 
 
@@ -57,7 +68,7 @@ class Linearised:
     batches: Int[Array, "steps batch"]
     breaks: dict[str, str] = field(
         default_factory=lambda: {
-            "additive": "a second pass is linearised at new weights and starts a new optimiser",
+            "additive": "a second pass starts the recipe's batches and its optimiser anew",
             "exchangeable": "documents are met in the recipe's order",
         }
     )
@@ -67,8 +78,6 @@ class Linearised:
     ) -> Tangent:
         """The linearised network after training time β (a concrete number)."""
         check_beta(beta)
-        if beta == 0:
-            return Tangent(prior, jax.tree.map(jnp.zeros_like, prior.params))
         stacked = self.path(prior, data, jnp.asarray([beta]), key=key)
         return Tangent(prior, jax.tree.map(lambda leaf: leaf[0], stacked.displacement))
 
@@ -81,15 +90,25 @@ class Linearised:
         key: PRNGKeyArray | None = None,
     ) -> Tangent:
         """Tangents stacked over an ascending ladder of training times, out of one run."""
-        steps = [round(float(beta) / self.learning_rate) for beta in betas]
+        check_ladder(betas)
+        steps = np.asarray([round(float(beta) / self.learning_rate) for beta in betas])
         if steps[-1] > self.batches.shape[0]:
             raise Misuse(
                 f"The recipe has {self.batches.shape[0]} steps, got training time for {steps[-1]}; "
                 "give it more batches."
             )
-        displacements, _ = self.displacements(prior, data, steps)
-        base = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(steps), *leaf.shape)), prior)
-        return Tangent(base, displacements)
+        base, moved = (
+            jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(steps), *leaf.shape)), tree)
+            for tree in (prior, jax.tree.map(jnp.zeros_like, prior.params))
+        )
+        doses = np.unique(steps[steps > 0])
+        if len(doses):
+            displacements, _ = self.displacements(prior, data, doses.tolist())
+            rows = np.searchsorted(doses, steps)
+            moved = jax.tree.map(
+                lambda all, zero: jnp.where(_column(steps == 0, zero), zero, all[rows]), displacements, moved
+            )
+        return Tangent(base, moved)
 
     def displacements(
         self, prior: Parametric, data: Dataset, doses: Sequence[int]
@@ -101,6 +120,11 @@ class Linearised:
             return mean_loss(start.with_params(displacement), batch)
 
         return descend(loss, self.optimizer, start.params, data, self.batches, doses)
+
+
+def _column(which: np.ndarray, like: Array) -> Array:
+    """A row mask that broadcasts against a stacked leaf."""
+    return jnp.asarray(which).reshape(-1, *[1] * (like.ndim - 1))
 
 
 def example() -> Linearised:

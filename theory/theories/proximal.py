@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from theory.base import Beta, Dataset, Misuse, Parametric, check_beta, mean_loss
+from theory.base import Beta, Dataset, Misuse, Parametric, check_beta, check_ladder, mean_loss
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class Proximal:
         key: PRNGKeyArray | None = None,
     ) -> Any:
         """Networks stacked over an ascending ladder of strengths."""
+        check_ladder(betas)
         params, _ = self.solve(prior, data, betas)
         return prior.with_params(params)
 
@@ -75,20 +76,20 @@ class Proximal:
         def climb(params: Any, time: Array) -> tuple[Any, tuple[Any, Array]]:
             limit = self.tolerance * pull * time / (1 + time)
 
+            slope = jax.grad(objective)
+
             def step(carry: Any) -> Any:
-                params, state, count, _ = carry
-                gradient = jax.grad(objective)(params, time)
+                params, state, gradient, count = carry
                 updates, state = optimizer.update(gradient, state, params)
-                size = optax.tree.norm(gradient)
-                moved = optax.apply_updates(params, updates)
-                params = jax.tree.map(lambda new, old: jnp.where(size > limit, new, old), moved, params)
-                return params, state, count + 1, size
+                params = optax.apply_updates(params, updates)
+                return params, state, slope(params, time), count + 1
 
             def unfinished(carry: Any) -> Array:
-                return (carry[2] < self.iterations) & (carry[3] > limit)
+                return (carry[3] < self.iterations) & (optax.tree.norm(carry[2]) > limit)
 
-            first = (params, optimizer.init(params), 0, jnp.where(time > 0, jnp.inf, 0.0))
-            params, _, _, left = jax.lax.while_loop(unfinished, step, first)
+            first = (params, optimizer.init(params), slope(params, time), 0)
+            params, _, gradient, _ = jax.lax.while_loop(unfinished, step, first)
+            left = optax.tree.norm(gradient)
             return params, (params, left * (1 + time) / jnp.maximum(time * pull, 1e-30))
 
         _, (solutions, residuals) = jax.lax.scan(climb, start, times)
