@@ -16,6 +16,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -57,7 +58,8 @@ def style() -> Iterator[None]:
     files = {"savefig.dpi": 200, "svg.hashsalt": "finebayes", "pdf.fonttype": 42}
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update({**sizes, **lines, **frames, **ticks, **files})
+        settings: Any = {**sizes, **lines, **frames, **ticks, **files}
+        matplotlib.rcParams.update(settings)
         yield
 
 
@@ -251,8 +253,8 @@ def _shift(axes: Axes, lines: list[Line]) -> None:
     axes.plot(doses, shift, ".-", color="black", ms=3)
     axes.plot(doses, (1 - floor) * shift, ".-", color="0.65", ms=3)
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(numticks=3))
-    axes.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    axes.yaxis.set_major_locator(ticker.LogLocator(numticks=3))
+    axes.yaxis.set_minor_locator(ticker.NullLocator())
 
 
 def _strength(axes: Axes, lines: list[Line]) -> None:
@@ -260,7 +262,7 @@ def _strength(axes: Axes, lines: list[Line]) -> None:
     doses = _doses(axes, lines)
     axes.set_yscale("log")
     axes.set_ylim(WEAK, STRONG)
-    axes.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    axes.yaxis.set_minor_locator(ticker.NullLocator())
     axes.plot(doses, np.array(doses) / max(doses, default=1), color="0.87", lw=3.5, zorder=0)
     drawn: list[tuple[np.ndarray, Any]] = []
     scale: dict[str, float] = {}

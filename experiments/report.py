@@ -9,25 +9,8 @@ from typing import Any
 
 from experiments import scoring, study
 from experiments.results import Results, read_json, write
-from experiments.words import Line, cells, findings, nats, selection
+from experiments.words import COLUMNS, Line, cells, findings, nats, selection
 
-COLUMNS = {
-    "method": "how the network was finetuned",
-    "data": "D′, the finetuning data",
-    "dose": "finetuning steps",
-    "group": "the contexts that answers are compared on; theories are fitted on in_domain alone",
-    "theory": "who predicts the finetuned network's answers",
-    "prior": "where the theory starts: the base network, the process, or the process as the base holds it",
-    "grade": "fitted: one β for each network and dose, chosen in-domain; forecast: no fitted number",
-    "explained": "1 − Σ KL(finetuned ‖ theory) / Σ KL(finetuned ‖ base) over networks: 1 is perfect, 0 is "
-    "“nothing changed”, below 0 is worse; ± one standard error, base networks as clusters; undefined: the "
-    "shift does not exceed its noise; fitted here: β was chosen on these contexts",
-    "floor": "the noise floor: the same score for a twin that met D′ in another order",
-    "seed floor": "the same score for a network pretrained from another seed, finetuned on the same D′",
-    "ceiling": "the same score for the best member of the theory's class, fitted to these very contexts",
-    "nats": "mean KL(finetuned ‖ theory); for “unchanged” it is the shift that is to be explained",
-    "networks": "finetuned networks: base networks × finetuning seeds",
-}
 CAPTIONS = {
     "": "(a) Answers of the finetuned networks (bars) and the base networks (lines) to the held-out topics "
     "that moved most, and what the theories say. (b) Explained part of the shift against dose, ± one "
@@ -101,7 +84,7 @@ def _page(results: Results, lines: list[Line]) -> str:
 def command(config: dict[str, Any], presets: dict[str, Any]) -> str:
     """The command line that makes this run: its preset, and the fields that differ from it."""
     words = ["finebayes", "run", str(config["study"])]
-    mine, preset = config["config"], presets.get(config.get("preset"))
+    mine, preset = config["config"], presets.get(str(config.get("preset")))
     known = json.loads(json.dumps(dataclasses.asdict(preset))) if preset else {}
     words += ["--preset", str(config["preset"])] if preset else []
     for key, value in mine.items():

@@ -14,6 +14,23 @@ from experiments import scoring
 
 Line = dict[str, Any]
 
+COLUMNS = {
+    "method": "how the network was finetuned",
+    "data": "D′, the finetuning data",
+    "dose": "finetuning steps",
+    "group": "the contexts that answers are compared on; theories are fitted on in_domain alone",
+    "theory": "who predicts the finetuned network's answers",
+    "prior": "where the theory starts: the base network, the process, or the process as the base holds it",
+    "grade": "fitted: one β for each network and dose, chosen in-domain; forecast: no fitted number",
+    "explained": "1 − Σ KL(finetuned ‖ theory) / Σ KL(finetuned ‖ base) over networks: 1 is perfect, 0 is "
+    "“nothing changed”, below 0 is worse; ± one standard error, base networks as clusters; undefined: the "
+    "shift does not exceed its noise; fitted here: β was chosen on these contexts",
+    "floor": "the noise floor: the same score for a twin that met D′ in another order",
+    "seed floor": "the same score for a network pretrained from another seed, finetuned on the same D′",
+    "ceiling": "the same score for the best member of the theory's class, fitted to these very contexts",
+    "nats": "mean KL(finetuned ‖ theory); for “unchanged” it is the shift that is to be explained",
+    "networks": "finetuned networks: base networks × finetuning seeds",
+}
 GOOD = 0.95  # a forecast explains the shift while it stays above this
 REACH = 0.9  # a class is refuted where even its best member stays below this (and below the noise floor)
 METHODS = {"sgd": "SGD", "adam": "Adam"}
