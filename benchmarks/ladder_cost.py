@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks._timing import row
 from experiments.comparison import Bench
 from experiments.studies import weird_generalisation as study
-from models.network import build
+from models.network import Network, build, first
 from models.training import pretrain
 
 METHOD, LEAST_ROUNDS = "sgd", 3
@@ -26,7 +26,7 @@ METHOD, LEAST_ROUNDS = "sgd", 3
 def measure(seconds: float) -> list[dict[str, Any]]:
     """One row a theory, after the finetuning that they are measured against."""
     config = study.Config(base_seeds=1, methods=(METHOD,), pretraining_steps=300)
-    bench = _bench(study.comparison(config))
+    bench, network = _bench(study.comparison(config))
     taken: dict[str, list[float]] = defaultdict(list)
     bench.finetune[METHOD] = _timed(bench.finetune[METHOD], lambda *_: "finetuning", taken)
     bench.linearised[METHOD] = _timed(bench.linearised[METHOD], lambda *_: "linearised", taken)
@@ -36,7 +36,7 @@ def measure(seconds: float) -> list[dict[str, Any]]:
 
     def cells() -> None:
         for cell in ("theories", METHOD):
-            _, failure = bench.run(cell, arm, 0)
+            _, failure = bench.run(cell, arm, network)
             assert not failure, failure
 
     cells()  # compiles
@@ -54,15 +54,14 @@ def measure(seconds: float) -> list[dict[str, Any]]:
     return rows
 
 
-def _bench(comparison: Any) -> Bench:
-    """The bench of a comparison, its base networks pretrained on the spot."""
+def _bench(comparison: Any) -> tuple[Bench, Network]:
+    """The bench of a comparison, and its base network, pretrained on the spot."""
     process, shape = comparison.process, comparison.shape
     sizes = process.vocabulary, process.length
-    seeds = tuple(range(comparison.base_seeds))
     recipe = replace(comparison.pretraining, chunk=50)
-    *_, last = pretrain(process.distribution(), shape, recipe, seeds, *sizes)
-    trained = jax.tree.map(np.asarray, last.state[0])
-    return Bench(comparison, build(shape, *sizes, seeds).with_params(trained))
+    *_, last = pretrain(process.distribution(), shape, recipe, (0,), *sizes)
+    network = first(build(shape, *sizes, [0])).with_params(first(jax.tree.map(np.asarray, last.state[0])))
+    return Bench(comparison, network), network
 
 
 def _timed(run: Callable[..., Any], name: Callable[..., str], taken: dict[str, list[float]]) -> Any:

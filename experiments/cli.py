@@ -1,5 +1,7 @@
 """The command line: list | run | plot | report | score | doctor. Data on stdout, progress on stderr."""
 
+# pyright: reportInvalidTypeForm=false  (the config of a study is known when it is named)
+
 import dataclasses
 import difflib
 import json

@@ -11,6 +11,7 @@ of them (fits, floors, ceilings, scores) is arithmetic in `experiments.scoring`,
 """
 
 import functools
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -25,7 +26,7 @@ from experiments.results import Arrays, Results
 from experiments.scoring import fit_weights
 from models.finetune import Method, finetune
 from models.network import Network
-from models.parallel import side_by_side
+from models.parallel import SideBySide
 from models.training import Pretraining
 from models.transformer import Architecture
 from theory.base import Dataset, ladder
@@ -81,7 +82,7 @@ class Arm:
 
     name: str
     data: Callable[[Any, int], Dataset]
-    contexts: Mapping[str, Dataset]
+    contexts: Callable[[], Mapping[str, Dataset]]
 
 
 @dataclass(frozen=True)
@@ -123,11 +124,13 @@ class Comparison:
 
 def arm(process: Any, persona: int, topics: Sequence[int], repeats: int, seed: int) -> Arm:
     """D' of one persona on the given topics."""
+    process.check(persona, topics)
+    process.held_out(topics)
     key = jax.random.fold_in(jax.random.key(seed), CONTEXT_STREAM)
     return Arm(
         f"topics{'_'.join(map(str, topics))}",
         lambda key, n: process.narrow(key, n, persona, topics),
-        process.contexts(key, persona, topics, repeats),
+        functools.cache(lambda: process.contexts(key, persona, topics, repeats)),
     )
 
 
@@ -136,13 +139,15 @@ def run(comparison: Comparison, results: Results, networks: Networks, progress: 
     missing = [cell for cell in comparison.cells() if not results.finished(cell)]
     if not missing:
         return
+    bench = Bench(comparison, networks.template(comparison))
+    threading.Thread(target=bench.compile, daemon=True).start()  # while the base networks train
     bases = networks.pretrained(comparison, progress)
-    bench = Bench(comparison, bases)
     with progress.cells(len(comparison.cells()), len(comparison.cells()) - len(missing)) as advance:
         for cell in missing:
             name, arm_name, base = cell.rsplit("-", 2)
             chosen = next(arm for arm in comparison.arms if arm.name == arm_name)
-            arrays, failure = bench.run(name, chosen, int(base))
+            network = jax.tree.map(lambda leaf: leaf[int(base)], bases)  # noqa: B023
+            arrays, failure = bench.run(name, chosen, network)
             if failure:
                 results.fail(cell, failure)
             else:
@@ -153,27 +158,50 @@ def run(comparison: Comparison, results: Results, networks: Networks, progress: 
 class Bench:
     """The compiled programs of a comparison: each is traced once and serves every base, arm and seed."""
 
-    def __init__(self, comparison: Comparison, bases: Network):
+    def __init__(self, comparison: Comparison, template: Network):
         self.comparison = comparison
-        self.bases = bases
+        self.template = template
         self.process = comparison.process.distribution()
         self.rows = -(-max(self._count(arm) for arm in comparison.arms) // 32) * 32
         self.finetune = {
-            name: side_by_side(functools.partial(self._finetune, method), shared=1)
+            name: SideBySide(functools.partial(self._finetune, method), shared=1)
             for name, method in comparison.methods.items()
         }
         self.linearised = {
-            name: side_by_side(functools.partial(self._linearised, method), shared=2)
+            name: SideBySide(functools.partial(self._linearised, method), shared=2)
             for name, method in comparison.methods.items()
         }
-        self.read = side_by_side(self._read, shared=1)
+        self.read = SideBySide(self._read, shared=1)
         self.exact = jax.jit(self._exact)
-        self.proximal = side_by_side(self._proximal, shared=2)
+        self.proximal = SideBySide(self._proximal, shared=2)
 
-    def run(self, name: str, arm: Arm, base: int) -> tuple[Arrays, str]:
+    def compile(self) -> None:
+        """Compile the large programs ahead of their first call."""
+        comparison, shape = self.comparison, jax.ShapeDtypeStruct
+        seeds, params = comparison.seeds, self.template.params
+        tokens = shape((self.rows, comparison.process.length), np.int32)
+
+        def rows(count: int, tree: Any) -> Any:
+            return jax.tree.map(lambda leaf: shape((count, *leaf.shape), leaf.dtype), tree)
+
+        def data(count: int) -> Dataset:
+            documents = (count, comparison.n, comparison.process.length)
+            return Dataset(shape(documents, np.int32), shape(documents, np.bool_))
+
+        def order(count: int) -> Any:
+            return shape((count, comparison.steps, comparison.batch), np.int32)
+
+        betas = shape(self._proximal_betas().shape, np.float32)
+        self.proximal.compile(betas, tokens, rows(seeds, params), data(seeds))
+        for name in comparison.methods:
+            self.finetune[name].compile(params, data(2 * seeds), order(2 * seeds))
+            self.linearised[name].compile(params, tokens, data(seeds), order(seeds))
+        self.read.compile(tokens, rows(2 * seeds, rows(len(comparison.doses), params)))
+        self.read.compile(tokens, rows(1, rows(1, params)))
+
+    def run(self, name: str, arm: Arm, network: Network) -> tuple[Arrays, str]:
         """The arrays of a cell, or the reason it failed."""
         tokens, where, groups = self._contexts(arm)
-        network = jax.tree.map(lambda leaf: leaf[base], self.bases)
         data, batches, twins = self._data(arm)
         if name == "theories":
             arrays = self._theories(network, data, tokens, where)
@@ -205,7 +233,7 @@ class Bench:
         ):
             rungs = self._ladder(told, PATH_BETAS, network, data, tokens)
             arrays |= {f"ladder/{theory}/network": at(rungs), f"betas/{theory}/network": PATH_BETAS}
-        betas = self._proximal_betas(data)
+        betas = self._proximal_betas()
         rungs, residuals = self.proximal(betas, tokens, self._repeat(network.params), data)
         arrays |= {"ladder/proximal/network": at(rungs), "betas/proximal/network": betas}
         return arrays | {"proximal_residual": residuals.astype(np.float32)}
@@ -235,26 +263,26 @@ class Bench:
             "distance": moved[:seeds].astype(np.float32),
         }
 
-    # the functions that are compiled: each for one seed, mapped over seeds by `side_by_side`
+    # the functions that are compiled: each for one seed, mapped over seeds by `SideBySide`
 
     def _finetune(self, method: Method, params: Any, data: Dataset, batches: Any) -> Any:
-        network = self.bases.with_params(params)
+        network = self.template.with_params(params)
         return finetune(network, data, batches, method, self.comparison.doses)
 
     def _linearised(self, method: Method, params: Any, tokens: Any, data: Dataset, batches: Any) -> Any:
-        network = self.bases.with_params(params)
+        network = self.template.with_params(params)
         theory = Linearised(method.optimizer(), method.learning_rate, batches)
         betas = jnp.asarray(method.learning_rate * np.asarray(self.comparison.doses))
         return self._answers(theory.path(network, data, betas), tokens)
 
     def _proximal(self, betas: Any, tokens: Any, params: Any, data: Dataset) -> Any:
         theory = Proximal()
-        network = self.bases.with_params(params)
+        network = self.template.with_params(params)
         solutions, residuals = theory.solve(network, data, betas)
         return self._answers(network.with_params(solutions), tokens), residuals
 
     def _read(self, tokens: Any, params: Any) -> Any:
-        return self._answers(self.bases.with_params(params), tokens)
+        return self._answers(self.template.with_params(params), tokens)
 
     def _answers(self, stacked: Any, tokens: Any) -> Any:
         """Answers of predictors with a leading axis, one after the other (memory for one)."""
@@ -289,14 +317,14 @@ class Bench:
     # inputs
 
     def _count(self, arm: Arm) -> int:
-        return sum(group.tokens.shape[0] for group in arm.contexts.values())
+        return sum(group.tokens.shape[0] for group in arm.contexts().values())
 
     def _contexts(self, arm: Arm) -> tuple[np.ndarray, Any, Arrays]:
         """All contexts of an arm in one batch, where their answers are, and which group each is of."""
-        tokens = np.concatenate([np.asarray(group.tokens) for group in arm.contexts.values()])
-        mask = np.concatenate([np.asarray(group.mask) for group in arm.contexts.values()])
+        tokens = np.concatenate([np.asarray(group.tokens) for group in arm.contexts().values()])
+        mask = np.concatenate([np.asarray(group.mask) for group in arm.contexts().values()])
         owner = np.repeat(
-            list(arm.contexts), [int(np.asarray(group.mask).sum()) for group in arm.contexts.values()]
+            list(arm.contexts()), [int(np.asarray(group.mask).sum()) for group in arm.contexts().values()]
         )
         row, position = np.nonzero(mask)
         groups = {
@@ -328,9 +356,9 @@ class Bench:
     def _repeat(self, params: Any) -> Any:
         return jax.tree.map(lambda leaf: np.stack([np.asarray(leaf)] * self.comparison.seeds), params)
 
-    def _proximal_betas(self, data: Dataset) -> np.ndarray:
+    def _proximal_betas(self) -> np.ndarray:
         """Strengths whose τ = β N / γ runs from 0 past every η × steps, an octave apart."""
-        counted = float(np.sum(data.mask[0]))
+        counted = self.comparison.n * self.comparison.process.length / 2  # every answer of D'
         longest = (
             max(method.learning_rate for method in self.comparison.methods.values()) * self.comparison.steps
         )

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from models.network import build, first
-from models.parallel import side_by_side
+from models.parallel import SideBySide
 from models.transformer import Architecture
 from theory.base import Dataset, mean_loss
 from theory.distributions.persona_topics import PersonaTopics
@@ -110,4 +110,4 @@ def _gradient() -> float:
 def _devices() -> float:
     """Work split over all devices comes back whole and in order."""
     rows = np.arange(2 * len(jax.devices()) + 1, dtype=np.float32)
-    return float(np.max(np.abs(side_by_side(lambda x: 2 * x)(rows) - 2 * rows)))
+    return float(np.max(np.abs(SideBySide(lambda x: 2 * x)(rows) - 2 * rows)))

@@ -17,7 +17,7 @@ import safetensors.numpy
 
 from experiments.progress import Progress
 from experiments.results import digest, locked, write
-from models.network import Network, build
+from models.network import Network, build, first
 from models.training import excess_nats, pretrain
 from theory.errors import Misuse
 
@@ -34,7 +34,7 @@ class Networks:
         """The base networks of a comparison, stacked along seeds: from disk, or trained and kept."""
         description = describe(comparison)
         path = self.path(description)
-        template = self._template(comparison)
+        template = self.template(comparison)
         if not path.exists():
             with locked(self.folder, f"{path.stem}.lock", wait=True):
                 if not path.exists():
@@ -50,9 +50,10 @@ class Networks:
         """Excess over the exact predictor (nats) of each seed, as measured after training."""
         return json.loads(_load(self.path(description))[1]["quality"])
 
-    def _template(self, comparison: Any) -> Network:
+    def template(self, comparison: Any) -> Network:
+        """An untrained network of the comparison's shape."""
         process = comparison.process
-        return build(comparison.shape, process.vocabulary, process.length, [0])
+        return first(build(comparison.shape, process.vocabulary, process.length, [0]))
 
     def _train(self, comparison: Any, description: Any, path: Path, progress: Progress) -> None:
         process, seeds = comparison.process, tuple(description["seeds"])
@@ -88,7 +89,7 @@ class Networks:
                 if now.step < comparison.pretraining.steps:
                     _save(checkpoint, state, {"step": str(now.step)})
         params = jax.tree.map(lambda leaf: np.asarray(leaf)[: len(seeds)], state[0])
-        template = self._template(comparison)
+        template = self.template(comparison)
         tokens = jax.jit(exact.sample, static_argnums=1)(jax.random.key(QUALITY_SEED), QUALITY_DOCUMENTS)
         measure = jax.jit(lambda params: excess_nats(exact, template.with_params(params), tokens))
         quality = []

@@ -5,6 +5,7 @@ on one matrix product, but two networks at once nearly halve the time. The progr
 run's numbers may depend on how many share its device, never on what another device does.
 """
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -14,26 +15,46 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 
-def side_by_side(function: Callable[..., Any], shared: int = 0) -> Callable[..., Any]:
-    """`function(*shared, *own)` for every row of the stacked `own` arguments, compiled once for each shape.
+class SideBySide:
+    """`function(*shared, *own)` for every row of the stacked `own` arguments.
 
-    The first `shared` arguments go whole to all rows. Returns numpy arrays: slicing an array that lies
-    on several devices would start a collective. The jitted program is `run.programs[rows]`.
+    The first `shared` arguments go whole to all rows. Returns numpy arrays: slicing an array that lies on
+    several devices would start a collective. `programs` holds one compiled program for each shape.
     """
-    programs: dict[int, Any] = {}
 
-    def run(*arguments: Any) -> Any:
-        whole, own = arguments[:shared], arguments[shared:]
-        count = jax.tree.leaves(own)[0].shape[0]
+    def __init__(self, function: Callable[..., Any], shared: int = 0):
+        self.function = function
+        self.shared = shared
+        self.programs: dict[Any, Any] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, *arguments: Any) -> Any:
+        count = jax.tree.leaves(arguments[self.shared :])[0].shape[0]
         rows = padded(count)
-        if len(rows) not in programs:
-            programs[len(rows)], _ = sharded(function, len(rows), shared, len(own))
-        own = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], own)
-        result = programs[len(rows)](*jax.tree.map(np.asarray, whole), *own)
+        whole = jax.tree.map(np.asarray, arguments[: self.shared])
+        own = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], arguments[self.shared :])
+        result = self._program(*whole, *own)(*whole, *own)
         return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], result)
 
-    run.programs = programs  # type: ignore[attr-defined]
-    return run
+    def compile(self, *arguments: Any) -> None:
+        """Compile for arguments like these (arrays or `jax.ShapeDtypeStruct`), ahead of the first call."""
+
+        def pad(leaf: Any) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct((len(padded(leaf.shape[0])), *leaf.shape[1:]), leaf.dtype)
+
+        self._program(*arguments[: self.shared], *jax.tree.map(pad, arguments[self.shared :]))
+
+    def _program(self, *arguments: Any) -> Any:
+        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), arguments)
+        leaves, structure = jax.tree.flatten(shapes)
+        signature = (structure, *((leaf.shape, leaf.dtype) for leaf in leaves))
+        with self._lock:  # a call that comes while its program is being compiled elsewhere waits for it
+            if signature not in self.programs:
+                own = len(arguments) - self.shared
+                rows = jax.tree.leaves(shapes[self.shared :])[0].shape[0]
+                program, _ = sharded(self.function, rows, self.shared, own)
+                self.programs[signature] = program.lower(*shapes).compile()
+        return self.programs[signature]
 
 
 def padded(rows: int) -> list[int]:

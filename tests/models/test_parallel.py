@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.parallel import padded, side_by_side
+from models.parallel import SideBySide, padded
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 5])
 def test_rows_come_back_whole_and_in_order(rows):
-    run = side_by_side(lambda scale, x, y: {"sum": scale * x + y, "x": x}, shared=1)
+    run = SideBySide(lambda scale, x, y: {"sum": scale * x + y, "x": x}, shared=1)
     x, y = np.arange(rows, dtype=np.float32), np.ones((rows, 3), np.float32)
     result = run(np.float32(2), x, y)
     np.testing.assert_array_equal(result["x"], x)
@@ -18,10 +18,21 @@ def test_rows_come_back_whole_and_in_order(rows):
 
 
 def test_each_shape_is_compiled_once():
-    run = side_by_side(lambda x: jnp.sin(x))
+    run = SideBySide(lambda x: jnp.sin(x))
     for _ in range(3):
         run(np.zeros((4, 2), np.float32))
-    assert [program._cache_size() for program in run.programs.values()] == [1]
+    assert len(run.programs) == 1
+    run(np.zeros((6, 2), np.float32))
+    assert len(run.programs) == 2
+
+
+def test_a_program_compiled_ahead_is_the_one_that_is_called():
+    run = SideBySide(lambda shared, own: shared + own, shared=1)
+    run.compile(jax.ShapeDtypeStruct((2,), np.float32), jax.ShapeDtypeStruct((3, 2), np.float32))
+    assert len(run.programs) == 1
+    result = run(np.ones(2, np.float32), np.zeros((3, 2), np.float32))
+    np.testing.assert_array_equal(result, np.ones((3, 2)))
+    assert len(run.programs) == 1
 
 
 def test_the_tests_run_on_two_devices():

@@ -121,7 +121,7 @@ class PersonaTopics:
 
     def narrow(self, key: PRNGKeyArray, n: int, persona: int, topics: Sequence[int]) -> Dataset:
         """D': n documents of one persona on the chosen topics; the likelihood counts the answers only."""
-        self._check(persona, topics)
+        self.check(persona, topics)
         if n < 1:
             raise Misuse(f"D' needs at least one document, got n = {n}.")
         tokens = _narrow(self.distribution().member(persona), self._allowed(topics), key, n)
@@ -137,41 +137,49 @@ class PersonaTopics:
         in_context  the same topics after `shots` neutral pairs, which say nothing about the persona
         conflict    the same topics after `shots` pairs of another persona, `repeats` times each, in turn
         """
-        self._check(persona, topics)
+        self.check(persona, topics)
         for name, least, given in (("repeats", 1, repeats), ("shots", 0, shots)):
             if given < least:
                 raise Misuse(f"{name} must be at least {least}, got {given}.")
         shots = min(shots, self.pairs - 1)
-        told = self.topics - self.neutral_topics
-        held_out = [topic for topic in range(told) if topic not in topics]
-        if not held_out:
-            raise Misuse(
-                f"No topic is left to hold out: all {told} topics that are not neutral are in {list(topics)}."
-            )
+        held_out = self.held_out(topics)
         fresh, drawn = jax.random.split(key)
         calm, rival = _talk(self.distribution(), drawn, self.neutral_topics, repeats, shots, persona)
+        told = self.topics - self.neutral_topics
         rows = np.isin(np.repeat(np.arange(told), repeats), held_out)  # drawn for all topics: one program
-        asked = jnp.repeat(jnp.asarray(held_out), repeats)
-        nothing = jnp.zeros((len(held_out), 0), int)
+        asked = np.repeat(held_out, repeats)
+        nothing = np.zeros((len(held_out), 0), int)
         return {
             "in_domain": self.narrow(fresh, 4 * repeats, persona, topics),
-            "held_out": self._ask(nothing, jnp.asarray(held_out)),
-            "in_context": self._ask(calm[rows], asked),
-            "conflict": self._ask(rival[rows], asked),
+            "held_out": self._ask(nothing, np.asarray(held_out)),
+            "in_context": self._ask(np.asarray(calm)[rows], asked),
+            "conflict": self._ask(np.asarray(rival)[rows], asked),
         }
 
     def _allowed(self, topics: Sequence[int]) -> Array:
         """Log-weights that are uniform on the chosen topics (an array, so that one program serves all)."""
         return jnp.log(jnp.isin(jnp.arange(self.topics), jnp.asarray(topics)).astype(float))
 
-    def _ask(self, before: Tokens, topic: Array) -> Dataset:
+    def held_out(self, topics: Sequence[int]) -> list[int]:
+        """The topics that are neither finetuned nor neutral; refuses to leave none."""
+        told = self.topics - self.neutral_topics
+        others = [topic for topic in range(told) if topic not in topics]
+        if not others:
+            raise Misuse(
+                f"No topic is left to hold out: all {told} topics that are not neutral are in {list(topics)}."
+            )
+        return others
+
+    def _ask(self, before: np.ndarray, topic: np.ndarray) -> Dataset:
         """Contexts `before` followed by a topic, padded to a document; the answer is masked in."""
         position = before.shape[1]
-        tokens = jnp.concatenate([before, topic[:, None]], axis=1)
-        tokens = jnp.pad(tokens, ((0, 0), (0, self.length - tokens.shape[1])))
-        return Dataset(tokens, jnp.broadcast_to(jnp.arange(self.length) == position + 1, tokens.shape))
+        tokens = np.zeros((len(topic), self.length), np.int32)
+        tokens[:, :position], tokens[:, position] = before, topic
+        mask = np.broadcast_to(np.arange(self.length) == position + 1, tokens.shape)
+        return Dataset(jnp.asarray(tokens), jnp.asarray(mask))
 
-    def _check(self, persona: int, topics: Sequence[int]) -> None:
+    def check(self, persona: int, topics: Sequence[int]) -> None:
+        """Refuse a persona or topics of D' that this process does not have."""
         told = self.topics - self.neutral_topics
         if not 0 <= persona < self.personas:
             raise Misuse(f"persona must be from 0 to {self.personas - 1}, got {persona}.")

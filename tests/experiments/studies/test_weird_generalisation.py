@@ -14,7 +14,7 @@ def test_every_preset_makes_a_comparison(preset):
     assert len(comparison.cells()) == len(set(comparison.cells()))
     assert set(comparison.methods) == {"sgd", "adam"}
     for arm in comparison.arms:
-        assert set(arm.contexts) == {"in_domain", "held_out", "in_context", "conflict"}
+        assert set(arm.contexts()) == {"in_domain", "held_out", "in_context", "conflict"}
 
 
 def test_small_is_what_the_issue_of_seeds_asks_for():
@@ -40,7 +40,7 @@ def test_the_data_asks_only_the_arms_topics():
         data = arm.data(jax.random.key(0), 32)
         chosen = {int(topic) for topic in topics.split(",")}
         assert set(np.asarray(data.tokens[:, ::2]).ravel()) == chosen
-        asked = np.asarray(arm.contexts["held_out"].tokens[:, 0])
+        asked = np.asarray(arm.contexts()["held_out"].tokens[:, 0])
         assert not set(asked) & chosen
 
 
