@@ -1,8 +1,8 @@
 """How often XLA compiles over a tiny comparison (2 bases × 2 arms × 2 methods): once for each program.
 
-What is compiled ahead and the first base's first arm are everything; whatever comes after (another arm,
-another base, and with them every dose, seed and strength) must compile nothing. Counted by jax's own events, so that small eager
-operations are seen too.
+What is compiled ahead and by the first base's first arm is everything: whatever comes after (another arm,
+another base, and with them every dose, seed and strength) must compile nothing. Counted by jax's own
+events, so that small eager operations are seen too.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ EVENT = "/jax/core/compile/backend_compile_duration"
 
 @dataclass(frozen=True)
 class Counts:
-    """Compiled programs, as (name, seconds), by when; `missed` were compiled ahead for other shapes than came."""
+    """Compiled programs, as (name, seconds), by when; `missed`: how many were compiled ahead in vain."""
 
     ahead: list[tuple[str, float]]
     first: list[tuple[str, float]]

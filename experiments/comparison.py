@@ -184,9 +184,9 @@ class Bench:
         def rows(count: int, tree: Any) -> Any:
             return jax.tree.map(lambda leaf: shape((count, *leaf.shape), leaf.dtype), tree)
 
-        def data(count: int) -> Dataset:
+        def data(count: int) -> Any:
             documents = (count, comparison.n, comparison.process.length)
-            return Dataset(shape(documents, np.int32), shape(documents, np.bool_))
+            return Dataset(*map(lambda kind: shape(documents, kind), (np.int32, np.bool_)))
 
         def order(count: int) -> Any:
             return shape((count, comparison.steps, comparison.batch), np.int32)
@@ -272,7 +272,7 @@ class Bench:
     def _linearised(self, method: Method, params: Any, tokens: Any, data: Dataset, batches: Any) -> Any:
         network = self.template.with_params(params)
         theory = Linearised(method.optimizer(), method.learning_rate, batches)
-        betas = jnp.asarray(method.learning_rate * np.asarray(self.comparison.doses))
+        betas = method.learning_rate * np.asarray(self.comparison.doses)
         return self._answers(theory.path(network, data, betas), tokens)
 
     def _proximal(self, betas: Any, tokens: Any, params: Any, data: Dataset) -> Any:

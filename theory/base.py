@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self, TypeAlias, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
@@ -24,6 +25,7 @@ from theory.errors import Misuse as Misuse
 Tokens: TypeAlias = Int[Array, "n t"]
 LogProbs: TypeAlias = Float[Array, "n t v"]  # entry t is log p(x_t | x_<t), t = 0 included
 Beta: TypeAlias = float | Float[Array, ""]
+Betas: TypeAlias = Float[Array, " b"] | Float[np.ndarray, " b"]  # numpy where strengths must be concrete
 
 
 @jax.tree_util.register_dataclass
@@ -100,7 +102,7 @@ def ladder(
     theory: Any,
     prior: Any,
     data: Dataset,
-    betas: Float[Array, " b"],
+    betas: Betas,
     *,
     key: PRNGKeyArray | None = None,
 ) -> Any:
@@ -112,7 +114,7 @@ def ladder(
     check_ladder(betas)
     if hasattr(theory, "path"):
         return theory.path(prior, data, betas, key=key)
-    return jax.vmap(lambda beta: theory.predict(prior, data, beta, key=key))(betas)
+    return jax.vmap(lambda beta: theory.predict(prior, data, beta, key=key))(jnp.asarray(betas))
 
 
 def log_likelihood(predictor: Predictor, data: Dataset) -> Float[Array, " n"]:
@@ -132,7 +134,7 @@ def at_tokens(log_probs: LogProbs, tokens: Tokens) -> Float[Array, "n t"]:
     return jnp.sum(jnp.where(chosen, log_probs, 0.0), axis=-1)
 
 
-def check_ladder(betas: Float[Array, " b"]) -> None:
+def check_ladder(betas: Betas) -> None:
     """Refuse a ladder with a strength that `check_beta` refuses, or one that does not ascend."""
     if isinstance(betas, Tracer):
         return

@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from theory.base import (
     Beta,
+    Betas,
     Dataset,
     LogProbs,
     Misuse,
@@ -78,14 +79,14 @@ class Linearised:
     ) -> Tangent:
         """The linearised network after training time β (a concrete number)."""
         check_beta(beta)
-        stacked = self.path(prior, data, jnp.asarray([beta]), key=key)
+        stacked = self.path(prior, data, np.asarray([float(beta)]), key=key)
         return Tangent(prior, jax.tree.map(lambda leaf: leaf[0], stacked.displacement))
 
     def path(
         self,
         prior: Parametric,
         data: Dataset,
-        betas: Float[Array, " b"],
+        betas: Betas,
         *,
         key: PRNGKeyArray | None = None,
     ) -> Tangent:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from theory.base import Beta, Dataset, Misuse, Parametric, check_beta, check_ladder, mean_loss
+from theory.base import Beta, Betas, Dataset, Misuse, Parametric, check_beta, check_ladder, mean_loss
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Proximal:
         self,
         prior: Parametric,
         data: Dataset,
-        betas: Float[Array, " b"],
+        betas: Betas,
         *,
         key: PRNGKeyArray | None = None,
     ) -> Any:
@@ -56,9 +56,7 @@ class Proximal:
         params, _ = self.solve(prior, data, betas)
         return prior.with_params(params)
 
-    def solve(
-        self, prior: Parametric, data: Dataset, betas: Float[Array, " b"]
-    ) -> tuple[Any, Float[Array, " b"]]:
+    def solve(self, prior: Parametric, data: Dataset, betas: Betas) -> tuple[Any, Float[Array, " b"]]:
         """Weights for every strength, and the objective's gradient norm left over, relative to w0's."""
         start = prior.params
         times = betas * jnp.sum(data.mask) / self.stiffness
