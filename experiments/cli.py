@@ -1,7 +1,5 @@
 """The command line: list | run | plot | report | score | doctor. Data on stdout, progress on stderr."""
 
-# pyright: reportInvalidTypeForm=false  (the config of a study is known when it is named)
-
 import dataclasses
 import difflib
 import json
@@ -109,7 +107,7 @@ def _run(arguments: list[str]) -> None:
 
     @dataclasses.dataclass(frozen=True)
     class Run:
-        config: module.Config
+        config: module.Config  # pyright: ignore
         """The study."""
         preset: Annotated[str, tyro.conf.arg(metavar="|".join(module.PRESETS))] = chosen
         """Where the defaults of all other options come from."""

@@ -162,7 +162,7 @@ class Bench:
         self.comparison = comparison
         self.template = template
         self.process = comparison.process.distribution()
-        self.rows = -(-max(self._count(arm) for arm in comparison.arms) // 32) * 32
+        self.rows = -(-max(self._count(arm) for arm in comparison.arms) // 8) * 8
         self.finetune = {
             name: SideBySide(functools.partial(self._finetune, method), shared=1)
             for name, method in comparison.methods.items()
@@ -186,7 +186,7 @@ class Bench:
 
         def data(count: int) -> Any:
             documents = (count, comparison.n, comparison.process.length)
-            return Dataset(*map(lambda kind: shape(documents, kind), (np.int32, np.bool_)))
+            return Dataset(shape(documents, np.int32), shape(documents, np.bool_))  # pyright: ignore
 
         def order(count: int) -> Any:
             return shape((count, comparison.steps, comparison.batch), np.int32)
@@ -302,8 +302,7 @@ class Bench:
 
             def all_seeds(prior: Any, data: Dataset, betas: Any, tokens: Any) -> Any:
                 def one(data: Dataset) -> Any:
-                    rungs = ladder(theory, prior, data, betas)
-                    return jax.lax.map(lambda told: answers_at(told, tokens, part), rungs, batch_size=20)
+                    return ladder(theory, prior, data, betas, lambda told: answers_at(told, tokens, part))
 
                 return jax.lax.map(one, data)
 
@@ -362,8 +361,8 @@ class Bench:
         longest = (
             max(method.learning_rate for method in self.comparison.methods.values()) * self.comparison.steps
         )
-        top = max(6, int(np.ceil(np.log2(longest))) + 1)
-        return np.concatenate([[0.0], 2.0 ** np.arange(-9.0, top + 1)]).astype(np.float32) / counted
+        top = max(5, int(np.ceil(np.log2(longest))) + 1)
+        return np.concatenate([[0.0], 2.0 ** np.arange(-8.0, top + 1)]).astype(np.float32) / counted
 
     def _held_prior(self, network: Network) -> Mixture:
         """The process with the weights that the base network acts on: fitted to its first answers."""

@@ -24,6 +24,7 @@ def run(
     study: Any, config: Any, resolved: dict[str, Any], out: str, networks: str, dry_run: bool
 ) -> disk.Results | None:
     """Everything `finebayes run` does after its options are parsed."""
+    jax.config.update("jax_disable_most_optimizations", not getattr(config, "optimise", True))
     comparison = study.comparison(config)
     if dry_run:
         print(plan(comparison, resolved))

@@ -37,7 +37,7 @@ KEYS = (
     "nats",
     "seeds",
 )
-FINE = 4  # strengths between two rungs of a ladder, by interpolation in log-probability
+FINE = 200  # a ladder is refined to at least so many strengths, by interpolation in log-probability
 MIXTURES = ("tempered-posterior", "exchangeable-mixture")
 
 
@@ -108,6 +108,7 @@ def _predictions(
 ) -> Iterator[Prediction]:
     """Every theory's answers (s, d, c, a), its β (s, d) and its ceilings {group: (s, d) nats}."""
     target = arrays["finetuned"]
+    free = {group: _free_weights(target, theories, inside) for group, inside in groups.items()}
     base = np.broadcast_to(theories["base"], target.shape)
     yield "unchanged", "network", "forecast", base, None, None
     yield "linearised", "network", "forecast", arrays["linearised"], None, None
@@ -119,7 +120,7 @@ def _predictions(
         told = _take(rungs, chosen)
         ceilings = {
             group: (
-                _mixture_ceiling(target, theories, inside, told)
+                np.minimum(free[group], _gap(target, told, inside))
                 if theory in MIXTURES
                 else _path_ceiling(target[..., inside, :], rungs[..., inside, :])
             )
@@ -152,14 +153,15 @@ def _forecast_strengths(config: dict[str, Any], method: str) -> dict[str, np.nda
 
 def _finer(betas: np.ndarray, rungs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """More rungs by straight lines in log-probability (renormalised) and in log β."""
-    parts = np.arange(FINE) / FINE
+    count = -(-FINE // (len(betas) - 1))
+    parts = np.arange(count) / count
     low, high = rungs[:, :-1, None], rungs[:, 1:, None]
     between = low + parts[:, None, None] * (high - low)
     between = between.reshape(rungs.shape[0], -1, *rungs.shape[2:])
     between = np.concatenate([between, rungs[:, -1:]], axis=1)
     between -= np.log(np.sum(np.exp(between), axis=-1, keepdims=True))
-    logs = np.log(np.maximum(betas, betas[1] / 2**FINE))
-    fine = np.exp(np.interp(np.arange(between.shape[1]) / FINE, np.arange(len(betas)), logs))
+    logs = np.log(np.maximum(betas, betas[1] / 16))
+    fine = np.exp(np.interp(np.arange(between.shape[1]) / count, np.arange(len(betas)), logs))
     fine[0] = betas[0]
     return fine, between
 
@@ -185,15 +187,17 @@ def _path_ceiling(target: np.ndarray, rungs: np.ndarray) -> np.ndarray:
     return np.maximum(entropy + _cross(target, rungs).min(axis=-1), 0.0) / target.shape[-2]
 
 
-def _mixture_ceiling(
-    target: np.ndarray, theories: Arrays, inside: np.ndarray, told: np.ndarray
-) -> np.ndarray:
+def _free_weights(target: np.ndarray, theories: Arrays, inside: np.ndarray) -> np.ndarray:
     """The least mean KL any weights over the personas reach on these contexts, (s, d)."""
     answers = target[..., inside, :].reshape(-1, int(inside.sum()), target.shape[-1])
     _, least = fit_weights(answers, theories["members"][:, inside], theories["evidence"][:, inside])
-    own = np.exp(answers) * (answers - told[..., inside, :].reshape(answers.shape))
-    own = own.sum(axis=-1).mean(axis=-1)
-    return np.minimum(least, np.maximum(own, 0.0)).reshape(target.shape[:2])
+    return least.reshape(target.shape[:2])
+
+
+def _gap(target: np.ndarray, told: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Mean KL(target ‖ told) on these contexts, (s, d)."""
+    terms = np.exp(target) * (target - told)
+    return np.maximum(terms[..., inside, :].sum(axis=-1).mean(axis=-1), 0.0)
 
 
 def fit_weights(

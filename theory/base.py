@@ -11,6 +11,7 @@ b strengths. All log-probabilities are in nats. Every predictor is a pytree, so 
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeAlias, TypeVar, runtime_checkable
 
@@ -103,18 +104,22 @@ def ladder(
     prior: Any,
     data: Dataset,
     betas: Betas,
+    read: Callable[[Any], Any],
     *,
     key: PRNGKeyArray | None = None,
+    together: int = 20,
 ) -> Any:
-    """Predictors for every strength of an ascending ladder, stacked along a leading axis b.
+    """`read(predictor)` at every strength of an ascending ladder, stacked along a leading axis b.
 
-    A theory for which one pass serves all strengths has a method `path`; for the others this is
-    `jax.vmap` of `predict`, one compilation for the whole ladder.
+    A theory for which one pass serves all strengths has a method `path`; the others are asked for
+    `together` strengths at a time, so that what does not depend on β is computed once for all of them.
     """
     check_ladder(betas)
     if hasattr(theory, "path"):
-        return theory.path(prior, data, betas, key=key)
-    return jax.vmap(lambda beta: theory.predict(prior, data, beta, key=key))(jnp.asarray(betas))
+        return jax.lax.map(read, theory.path(prior, data, betas, key=key))
+    return jax.lax.map(
+        lambda beta: read(theory.predict(prior, data, beta, key=key)), jnp.asarray(betas), batch_size=together
+    )
 
 
 def log_likelihood(predictor: Predictor, data: Dataset) -> Float[Array, " n"]:
@@ -132,6 +137,11 @@ def at_tokens(log_probs: LogProbs, tokens: Tokens) -> Float[Array, "n t"]:
     """The entries of `log_probs` at the tokens that came (a one-hot product: no scatter in its gradient)."""
     chosen = jax.nn.one_hot(tokens, log_probs.shape[-1], dtype=bool)
     return jnp.sum(jnp.where(chosen, log_probs, 0.0), axis=-1)
+
+
+def host_stream(key: PRNGKeyArray) -> np.random.Generator:
+    """A numpy stream that belongs to a key: for draws on the host, where nothing has to be compiled."""
+    return np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
 
 
 def check_ladder(betas: Betas) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from theory.base import Dataset, Misuse
+from theory.base import Dataset, Misuse, host_stream
 
 Loss = Callable[[Any, Dataset], Float[Array, ""]]
 
@@ -23,7 +23,7 @@ def epochs(key: PRNGKeyArray, n: int, batch: int, steps: int) -> Int[Array, "ste
     """Which documents each step sees: a new random order of all n in every epoch, cut into batches."""
     if not 1 <= batch <= n:
         raise Misuse(f"The batch must hold from 1 to n = {n} documents, got {batch}.")
-    random = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())  # nothing to compile
+    random = host_stream(key)
     rounds = -(-steps * batch // n)
     order = random.permuted(np.tile(np.arange(n), (rounds, 1)), axis=1)
     return jnp.asarray(order.reshape(-1)[: steps * batch].reshape(steps, batch))

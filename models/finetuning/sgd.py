@@ -9,7 +9,7 @@ import optax
 class Sgd:
     """All weights, no momentum."""
 
-    learning_rate: float = 0.004
+    learning_rate: float = 0.008
 
     def optimizer(self) -> optax.GradientTransformation:
         """The optax transformation that is followed."""

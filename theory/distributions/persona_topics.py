@@ -11,17 +11,15 @@ all personas (only U): a context of them leaves the posterior over z exactly at 
 Tokens: topics are 0 ... topics-1, answers follow. Position 2i holds a topic, position 2i+1 its answer.
 """
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from theory.base import Dataset, LogProbs, Misuse, Tokens, at_tokens
+from theory.base import Dataset, LogProbs, Misuse, Tokens, at_tokens, host_stream
 from theory.ensemble import Mixture
 
 
@@ -47,12 +45,8 @@ class Persona:
         topic_key, answer_key = jax.random.split(key)
         # uniform, by one draw of bits where randint would take three: programs that sample compile faster
         topics = jax.random.categorical(topic_key, jnp.zeros(self.answers.shape[-2]), shape=(n, self.pairs))
-        return self.answer(answer_key, topics)
-
-    def answer(self, key: PRNGKeyArray, topics: Tokens) -> Tokens:
-        """Documents that ask the given topics (n, pairs), with this persona's answers."""
-        answers = jax.random.categorical(key, self.answers[topics]) + self.answers.shape[-2]
-        return jnp.stack([topics, answers], axis=-1).reshape(topics.shape[0], -1)
+        answers = jax.random.categorical(answer_key, self.answers[topics]) + self.answers.shape[-2]
+        return jnp.stack([topics, answers], axis=-1).reshape(n, -1)
 
     def log_prob(self, tokens: Tokens) -> Float[Array, " n"]:
         """Log-probability of whole documents."""
@@ -106,26 +100,36 @@ class PersonaTopics:
         """The part of the vocabulary that answers are drawn from."""
         return slice(self.topics, self.vocabulary)
 
-    @functools.partial(jax.jit, static_argnums=0)
     def distribution(self) -> Mixture:
         """The exact process, a mixture of personas."""
-        style, specific, common = jax.random.split(jax.random.key(self.seed), 3)
+        prior = np.arange(self.personas) * np.log(self.rarity)
+        members = Persona(jnp.asarray(self.answer_table(), jnp.float32), self.pairs)
+        return Mixture(members, jnp.asarray(prior - np.log(np.sum(np.exp(prior))), jnp.float32))
+
+    def answer_table(self) -> np.ndarray:
+        """log p(answer | topic, z), shape (personas, topics, answers), in float64."""
+        random = np.random.default_rng(self.seed)
         shape = (self.personas, self.topics, self.answers)
-        own = self.style * jax.random.normal(style, (self.personas, 1, self.answers))
-        own = own + self.specific * jax.random.normal(specific, shape)
-        is_neutral = jnp.arange(self.topics) >= self.topics - self.neutral_topics
-        logits = jnp.where(is_neutral[:, None], 0.0, own)
-        logits = logits + self.common * jax.random.normal(common, shape[1:])
-        prior = jnp.arange(self.personas) * jnp.log(self.rarity)
-        return Mixture(Persona(jax.nn.log_softmax(logits), self.pairs), jax.nn.log_softmax(prior))
+        own = self.style * random.normal(size=(self.personas, 1, self.answers))
+        own = own + self.specific * random.normal(size=shape)
+        is_neutral = np.arange(self.topics) >= self.topics - self.neutral_topics
+        logits = np.where(is_neutral[:, None], 0.0, own) + self.common * random.normal(size=shape[1:])
+        return logits - np.log(np.sum(np.exp(logits), axis=-1, keepdims=True))
+
+    def _documents(self, random: np.random.Generator, personas: np.ndarray, topics: np.ndarray) -> np.ndarray:
+        """Documents (n, 2 × pairs) of the given personas (n,) asked the given topics (n, pairs)."""
+        below = np.cumsum(np.exp(self.answer_table()), axis=-1)[personas[:, None], topics][..., :-1]
+        answers = np.sum(random.random((*topics.shape, 1)) > below, axis=-1) + self.topics
+        return np.stack([topics, answers], axis=-1).reshape(len(topics), -1).astype(np.int32)
 
     def narrow(self, key: PRNGKeyArray, n: int, persona: int, topics: Sequence[int]) -> Dataset:
         """D': n documents of one persona on the chosen topics; the likelihood counts the answers only."""
         self.check(persona, topics)
         if n < 1:
             raise Misuse(f"D' needs at least one document, got n = {n}.")
-        tokens = _narrow(self.distribution().member(persona), self._allowed(topics), key, n)
-        return Dataset(tokens, jnp.broadcast_to(jnp.arange(self.length) % 2 == 1, tokens.shape))
+        random = host_stream(key)
+        tokens = self._documents(random, np.full(n, persona), random.choice(topics, (n, self.pairs)))
+        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile([False, True], (n, self.pairs))))
 
     def contexts(
         self, key: PRNGKeyArray, persona: int, topics: Sequence[int], repeats: int = 4, shots: int = 3
@@ -143,22 +147,20 @@ class PersonaTopics:
                 raise Misuse(f"{name} must be at least {least}, got {given}.")
         shots = min(shots, self.pairs - 1)
         held_out = self.held_out(topics)
-        fresh, drawn = jax.random.split(key)
-        calm, rival = _talk(self.distribution(), drawn, self.neutral_topics, repeats, shots, persona)
-        told = self.topics - self.neutral_topics
-        rows = np.isin(np.repeat(np.arange(told), repeats), held_out)  # drawn for all topics: one program
-        asked = np.repeat(held_out, repeats)
+        random = host_stream(jax.random.fold_in(key, 1))
+        told, asked = self.topics - self.neutral_topics, np.repeat(held_out, repeats)
+        others = np.delete(np.arange(self.personas), persona)[np.arange(len(asked)) % (self.personas - 1)]
+        calm, rival = (
+            self._documents(random, others, random.integers(low, high, (len(asked), shots)))
+            for low, high in ((told, self.topics), (0, told))
+        )
         nothing = np.zeros((len(held_out), 0), int)
         return {
-            "in_domain": self.narrow(fresh, 4 * repeats, persona, topics),
+            "in_domain": self.narrow(jax.random.fold_in(key, 0), 4 * repeats, persona, topics),
             "held_out": self._ask(nothing, np.asarray(held_out)),
-            "in_context": self._ask(np.asarray(calm)[rows], asked),
-            "conflict": self._ask(np.asarray(rival)[rows], asked),
+            "in_context": self._ask(calm, asked),
+            "conflict": self._ask(rival, asked),
         }
-
-    def _allowed(self, topics: Sequence[int]) -> Array:
-        """Log-weights that are uniform on the chosen topics (an array, so that one program serves all)."""
-        return jnp.log(jnp.isin(jnp.arange(self.topics), jnp.asarray(topics)).astype(float))
 
     def held_out(self, topics: Sequence[int]) -> list[int]:
         """The topics that are neither finetuned nor neutral; refuses to leave none."""
@@ -192,34 +194,6 @@ class PersonaTopics:
             raise Misuse(
                 f"Finetuned topics must be from 0 to {told - 1} (the rest are neutral), got {outside}."
             )
-
-
-@functools.partial(jax.jit, static_argnames="n")
-def _narrow(persona: Persona, allowed: Array, key: PRNGKeyArray, n: int) -> Tokens:
-    asked, answered = jax.random.split(key)
-    return persona.answer(answered, jax.random.categorical(asked, allowed, shape=(n, persona.pairs)))
-
-
-@functools.partial(jax.jit, static_argnames=("neutral_topics", "repeats", "shots"))
-def _talk(
-    process: Mixture, key: PRNGKeyArray, neutral_topics: int, repeats: int, shots: int, persona: Any
-) -> tuple[Tokens, Tokens]:
-    """`shots` pairs before each topic: of neutral topics, and of the other personas in turn."""
-    personas, topics, _ = process.members.answers.shape
-    told = topics - neutral_topics
-    rows = told * repeats
-    speakers = jnp.arange(rows) % (personas - 1)
-    speakers = speakers + (speakers >= persona)
-    kinds = jnp.arange(2)[:, None, None]  # neutral, rival
-    is_neutral = jnp.arange(topics) >= told
-    asked_key, answered_key = jax.random.split(key)
-    allowed = jnp.log(jnp.where(kinds == 0, is_neutral, ~is_neutral).astype(float))
-    asked = jax.random.categorical(asked_key, allowed[:, :, None], shape=(2, rows, shots))
-    tables = process.members.answers[speakers]  # neutral topics are answered alike by all
-    replies = jnp.take_along_axis(tables[None], asked[..., None], axis=2)
-    answers = jax.random.categorical(answered_key, replies) + topics
-    talk = jnp.stack([asked, answers], axis=-1).reshape(2, rows, 2 * shots)
-    return talk[0], talk[1]
 
 
 def example() -> PersonaTopics:

@@ -25,7 +25,7 @@ class Proximal:
     gradient norm of the objective falls below `tolerance` × that at w0."""
 
     stiffness: float = 1.0
-    iterations: int = 60
+    iterations: int = 40
     tolerance: float = 0.01
     breaks: dict[str, str] = field(
         default_factory=lambda: {"additive": "the second pass is pulled to the first one's solution"}
@@ -59,7 +59,7 @@ class Proximal:
     def solve(self, prior: Parametric, data: Dataset, betas: Betas) -> tuple[Any, Float[Array, " b"]]:
         """Weights for every strength, and the objective's gradient norm left over, relative to w0's."""
         start = prior.params
-        times = betas * jnp.sum(data.mask) / self.stiffness
+        times = jnp.asarray(betas) * jnp.sum(data.mask) / self.stiffness
         loss = lambda params: mean_loss(prior.with_params(params), data)  # noqa: E731
         pull = optax.tree.norm(jax.grad(loss)(start))
         # Unit steps: the pull towards w0 keeps the objective close to a quadratic, on which they are right;

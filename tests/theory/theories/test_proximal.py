@@ -163,4 +163,4 @@ def test_a_stiffness_that_is_not_positive_is_refused(stiffness):
 @pytest.mark.parametrize("beta", [-0.1, np.nan])
 def test_a_ladder_refuses_a_bad_strength(bigram, data, beta):
     with pytest.raises(Misuse):
-        ladder(Proximal(), bigram, data, jnp.asarray([beta]))
+        ladder(Proximal(), bigram, data, jnp.asarray([beta]), lambda told: told.params)
