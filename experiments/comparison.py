@@ -44,6 +44,7 @@ from theory.theories.tempered_posterior import TemperedPosterior
 CONTEXT_STREAM, DATA_STREAM, ORDER_STREAM, TWIN_STREAM = 11, 12, 13, 14
 LIKELIHOOD_BETAS = np.concatenate([[0.0], np.logspace(-6, 3, 109)]).astype(np.float32)
 COUNT_BETAS = np.concatenate([[0.0], np.logspace(-5, 3, 99)]).astype(np.float32)
+UNCONVERGED = 0.05  # of the gradient at w0: a rung of the proximal ladder with more is left out
 PATH_BETAS = np.concatenate([[0.0], np.logspace(-4, 1.2, 79)]).astype(np.float32)
 
 
@@ -235,6 +236,8 @@ class Bench:
             arrays |= {f"ladder/{theory}/network": at(rungs), f"betas/{theory}/network": PATH_BETAS}
         betas = self._proximal_betas()
         rungs, residuals = self.proximal(betas, tokens, self._repeat(network.params), data)
+        lost = residuals > UNCONVERGED
+        rungs = np.where(lost[(..., *[None] * (rungs.ndim - lost.ndim))], np.nan, rungs)
         arrays |= {"ladder/proximal/network": at(rungs), "betas/proximal/network": betas}
         return arrays | {"proximal_residual": residuals.astype(np.float32)}
 
@@ -361,7 +364,7 @@ class Bench:
         longest = (
             max(method.learning_rate for method in self.comparison.methods.values()) * self.comparison.steps
         )
-        top = max(5, int(np.ceil(np.log2(longest))) + 1)
+        top = max(3, int(np.ceil(np.log2(longest))) + 1)
         return np.concatenate([[0.0], 2.0 ** np.arange(-8.0, top + 1)]).astype(np.float32) / counted
 
     def _held_prior(self, network: Network) -> Mixture:

@@ -129,8 +129,8 @@ def _predictions(
         yield theory, prior, "fitted", told, betas[chosen], ceilings
         forecast = plan.get(theory)
         if forecast is not None:
-            near = np.abs(betas[None] - forecast[:, None]).argmin(axis=1)
-            chosen = np.broadcast_to(near, target.shape[:2])
+            lost = np.isnan(rungs[..., 0, 0])[:, None]
+            chosen = np.where(lost, np.inf, np.abs(betas - forecast[:, None])).argmin(axis=-1)
             yield theory, prior, "forecast", _take(rungs, chosen), betas[chosen], ceilings
 
 
@@ -167,9 +167,10 @@ def _finer(betas: np.ndarray, rungs: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def _cross(target: np.ndarray, rungs: np.ndarray) -> np.ndarray:
-    """-Σ p log q over contexts and answers, (s, d, b): one matrix product a seed."""
+    """-Σ p log q over contexts and answers, (s, d, b): one matrix product a seed; ∞ where q is missing."""
     weights = np.exp(target).reshape(*target.shape[:2], -1)
-    return -np.einsum("sdx,sbx->sdb", weights, rungs.reshape(*rungs.shape[:2], -1), optimize=True)
+    cross = -np.einsum("sdx,sbx->sdb", weights, rungs.reshape(*rungs.shape[:2], -1), optimize=True)
+    return np.where(np.isnan(cross), np.inf, cross)
 
 
 def _fit(target: np.ndarray, rungs: np.ndarray) -> np.ndarray:

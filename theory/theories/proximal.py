@@ -25,7 +25,7 @@ class Proximal:
     gradient norm of the objective falls below `tolerance` × that at w0."""
 
     stiffness: float = 1.0
-    iterations: int = 40
+    iterations: int = 60
     tolerance: float = 0.01
     breaks: dict[str, str] = field(
         default_factory=lambda: {"additive": "the second pass is pulled to the first one's solution"}
