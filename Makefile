@@ -5,7 +5,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 STUDY ?= weird-generalisation
-OUT ?= results
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
@@ -27,10 +26,10 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 demo: $(STAMP)  ## run the headline study: scorecard, figure and report
-	@$(BIN)/finebayes run $(STUDY) --out $(OUT)
+	@$(BIN)/finebayes run $(STUDY)
 
 smoke: $(STAMP)  ## the same study, made tiny
-	@$(BIN)/finebayes run $(STUDY) --preset smoke --out $(OUT)
+	@$(BIN)/finebayes run $(STUDY) --preset smoke
 
 test: lint  ## lint, type check and test
 	@$(BIN)/python -m pytest -q -n $(JOBS)
