@@ -14,7 +14,8 @@ from typing import Any
 import jax
 
 from benchmarks._timing import row
-from experiments.comparison import Bench, Comparison
+from experiments.bench import Bench
+from experiments.comparison import Comparison
 from experiments.studies import weird_generalisation as study
 from models.network import build, first
 from models.parallel import SideBySide

@@ -1,6 +1,6 @@
 """What a theory's whole ladder of strengths costs, in finetuning runs (one arm, one base, the demo's sizes).
 
-Seconds are of all five finetuning seeds, answers at all contexts included, as `experiments.comparison` runs
+Seconds are of all five finetuning seeds, answers at all contexts included, as `experiments.bench` runs
 them. The ratio is per seed: one ladder over one finetuning run by SGD (256 steps; a cell runs ten, the twins
 included). The base network is pretrained for 300 steps only.
 """
@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from benchmarks._timing import row
-from experiments.comparison import Bench
+from experiments.bench import Bench
 from experiments.studies import weird_generalisation as study
 from models.network import Network, build, first
 from models.training import pretrain

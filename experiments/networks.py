@@ -48,7 +48,7 @@ class Networks:
 
     def quality(self, description: dict[str, Any]) -> list[dict[str, Any]]:
         """Excess over the exact predictor (nats) of each seed, as measured after training."""
-        return json.loads(_load(self.path(description))[1]["quality"])
+        return json.loads(_load(self.path(description))[1]["json"])["quality"]
 
     def template(self, comparison: Any) -> Network:
         """An untrained network of the comparison's shape."""
@@ -103,8 +103,8 @@ class Networks:
                     "by_position": by_position.round(6).tolist(),
                 }
             )
-        metadata = {"description": json.dumps(description), "quality": json.dumps(quality)}
-        _save(path, params, metadata)
+        told = {"description": description, "quality": quality}
+        _save(path, params, {"json": json.dumps(told)})  # one entry: the format does not keep their order
         checkpoint.unlink(missing_ok=True)
 
 

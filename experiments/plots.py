@@ -92,7 +92,7 @@ def _main(results: Results, table: list[Line], lines: list[Line]) -> Figure:
     figure = Figure(figsize=(WIDTH, starts[-1] + low + 0.4))
     _legend(figure, lines)
     shown = next(panel for panel in every if panel[1] == arms[-1])
-    _heading(figure, starts[0], "a", f"Answers on {_plain(group)} topics: {panel_name(*shown)}")
+    _heading(figure, starts[0], "a", f"Answers on {group.replace('_', '-')} topics: {panel_name(*shown)}")
     same = [row for row in table if (row["method"], row["data"], row["group"]) == (*shown, group)]
     _answers(figure, starts[0], tall, *_told(results, same), sorted({row["dose"] for row in same}))
 
@@ -100,7 +100,7 @@ def _main(results: Results, table: list[Line], lines: list[Line]) -> Figure:
         figure,
         starts[1],
         "b",
-        f"Explained part of the {_plain(group)} shift; below, the shift and its noise",
+        f"Explained part of the {group.replace('_', '-')} shift; below, the shift and its noise",
     )
     outer = _grid(figure, starts[1], taller, len(arms), len(methods), hspace=0.3, wspace=0.12)
     for name, data in every:
@@ -137,7 +137,7 @@ def _groups(lines: list[Line]) -> Figure:
     for row, group in enumerate(groups):
         for axes, (name, data) in zip(grid[row], every, strict=True):
             _explained(axes, select(lines, name, data, group))
-        grid[row, 0].set_ylabel(f"{_plain(group)}\nexplained")
+        grid[row, 0].set_ylabel(f"{group.replace('_', '-')}\nexplained")
     for column, panel in enumerate(every):
         grid[0, column].set_title(panel_name(*panel))
         grid[-1, column].set_xlabel("dose (finetuning steps)")
@@ -193,7 +193,7 @@ def _answers(
             axes.hlines(told["base"][dose, topic], places - 0.45, places + 0.45, color="black", lw=1)
             for index, name in enumerate(names):
                 offset = 0.76 * ((index + 0.5) / len(names) - 0.5)
-                colour, marker = _look(name)
+                colour, marker = LOOKS.get(name, ("black", "*"))
                 axes.plot(places + offset, told[name][dose, topic], marker, ms=3, color=colour, mew=0)
         grid[row, 0].set_ylabel(f"topic {asked[topic]}\nprobability")
     for column, dose in enumerate(chosen):
@@ -217,7 +217,7 @@ def _explained(axes: Axes, lines: list[Line]) -> None:
     for (values, colour), name in zip(drawn, ("seed_floor", "ceiling"), strict=True):
         axes.plot(doses, values, color=colour, ls=DASHES[name], lw=0.9)
     for theory, grade, same in _series(lines):
-        colour, marker = _look(theory)
+        colour, marker = LOOKS.get(theory, ("black", "*"))
         values, error = _column(same, "explained"), np.nan_to_num(_column(same, "standard_error"))
         axes.fill_between(doses, values - error, values + error, color=colour, alpha=0.2, lw=0)
         axes.plot(doses, values, color=colour, marker=marker, **GRADES[grade])
@@ -267,7 +267,7 @@ def _strength(axes: Axes, lines: list[Line]) -> None:
     drawn: list[tuple[np.ndarray, Any]] = []
     scale: dict[str, float] = {}
     for theory, grade, same in _series(lines):  # fitted ones come first
-        betas, (colour, marker) = _column(same, "beta"), _look(theory)
+        betas, (colour, marker) = _column(same, "beta"), LOOKS.get(theory, ("black", "*"))
         last = scale.setdefault(theory, betas[-1] if grade == "fitted" else np.nan)
         if last > 0:
             values = betas / last
@@ -281,7 +281,10 @@ def _legend(figure: Figure, lines: list[Line]) -> None:
     names = sorted({theory for theory, _, _ in _series(lines)}, key=_order)
     looks: dict[str, dict[str, Any]] = {
         **{
-            name.replace("-", " "): dict(zip(("color", "marker"), _look(name), strict=True)) for name in names
+            name.replace("-", " "): dict(
+                zip(("color", "marker"), LOOKS.get(name, ("black", "*")), strict=True)
+            )
+            for name in names
         },
         "β fitted in-domain": {"color": "0.45", "marker": "o", **GRADES["fitted"]},
         "forecast": {"color": "0.45", "marker": "o", **GRADES["forecast"]},
@@ -341,14 +344,6 @@ def _series(lines: list[Line]) -> list[tuple[str, str, list[Line]]]:
 
 def _column(lines: list[Line], key: str) -> np.ndarray:
     return np.array([np.nan if line[key] is None else line[key] for line in lines], float)
-
-
-def _plain(group: str) -> str:
-    return {"held_out": "held-out", "in_context": "in-context"}.get(group, group.replace("_", " "))
-
-
-def _look(theory: str) -> tuple[Any, str]:
-    return LOOKS.get(theory, ("black", "*"))
 
 
 def _order(theory: str) -> tuple[int, str]:

@@ -4,15 +4,17 @@ import json
 import os
 import platform
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from experiments import comparison as road
 from experiments import results as disk
 from experiments import scoring
+from experiments.bench import Bench
+from experiments.comparison import Comparison
 from experiments.networks import Networks, describe, size_on_disk
 from experiments.progress import Progress
 from experiments.report import write_report
@@ -38,15 +40,15 @@ def run(
         done = folder / "DONE"
         done.unlink(missing_ok=True)
         progress.say(f"{resolved['study']} ({resolved['preset']}) in {folder}")
-        road.run(comparison, results, Networks(kept), progress)
+        run_cells(comparison, results, Networks(kept), progress)
         progress.say("scoring")
         table = scoring.rows(results)
         results.save_rows(table)
         disk.write_json(folder / "networks.json", _quality(comparison, Networks(kept)))
+        disk.write(done, lambda file: None)  # every cell is finished and scored; pictures can be redrawn
         progress.say("drawing")
         figures = study.draw(results) if table else []
         report = write_report(results)
-        disk.write(done, lambda file: None)
     print(scorecard_text(scoring.scorecard(table)))
     for failed, reason in results.failures().items():
         print(f"failed: {failed}: {reason}")
@@ -54,7 +56,28 @@ def run(
     return results
 
 
-def plan(comparison: road.Comparison, resolved: dict[str, Any]) -> str:
+def run_cells(comparison: Comparison, results: disk.Results, networks: Networks, progress: Progress) -> None:
+    """Run every cell that is not finished."""
+    missing = [cell for cell in comparison.cells() if not results.finished(cell)]
+    if not missing:
+        return
+    bench = Bench(comparison, networks.template(comparison))
+    threading.Thread(target=bench.compile, daemon=True).start()  # while the base networks train
+    bases = networks.pretrained(comparison, progress)
+    with progress.cells(len(comparison.cells()), len(comparison.cells()) - len(missing)) as advance:
+        for cell in missing:
+            name, arm_name, base = cell.rsplit("-", 2)
+            chosen = next(arm for arm in comparison.arms if arm.name == arm_name)
+            network = jax.tree.map(lambda leaf: leaf[int(base)], bases)  # noqa: B023
+            arrays, failure = bench.run(name, chosen, network)
+            if failure:
+                results.fail(cell, failure)
+            else:
+                results.save(cell, arrays)
+            advance(cell, failure)
+
+
+def plan(comparison: Comparison, resolved: dict[str, Any]) -> str:
     """What a run would do: config, sizes, steps, and estimates of time and disk."""
     process = comparison.process
     network = build(comparison.shape, process.vocabulary, process.length, [0])
@@ -110,7 +133,7 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _quality(comparison: road.Comparison, networks: Networks) -> dict[str, Any]:
+def _quality(comparison: Comparison, networks: Networks) -> dict[str, Any]:
     quality = networks.quality(describe(comparison))
     return {
         "networks": quality,

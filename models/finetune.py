@@ -1,7 +1,7 @@
 """Finetuning: from a base network and D' to the networks after every dose, in one run."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import optax
 from jaxtyping import Array, Float, Int
@@ -11,6 +11,7 @@ from theory.base import Dataset, mean_loss
 from theory.descent import descend
 
 
+@runtime_checkable
 class Method(Protocol):
     """A way of finetuning; one file each in models/finetuning."""
 

@@ -7,7 +7,7 @@ sees depends on its seed and the step alone, and a resumed run meets the same do
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ DATA_STREAM = 1
 class Pretraining:
     """The recipe. The step size warms up over 5 % of the steps and then falls to zero along a cosine."""
 
-    optimizer: Literal["muon", "adamw"] = "muon"
+    optimizer: str = "muon"
     learning_rate: float = 0.01
     steps: int = 1500
     batch: int = 64

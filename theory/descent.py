@@ -36,7 +36,7 @@ def descend(
     data: Dataset,
     batches: Int[Array, "steps batch"],
     doses: Sequence[int],
-) -> tuple[Any, Float[Array, " steps"]]:
+) -> tuple[Any, Float[Array, " last"]]:
     """Weights after each of `doses` steps (ascending), stacked along a leading axis; and every step's loss.
 
     `loss(params, batch)` is in nats. Non-finite losses are returned, not raised: they are data.

@@ -148,7 +148,7 @@ def comparison(config: Config) -> Any:
         process=process,
         shape=Architecture(config.width, config.layers, config.heads),
         pretraining=Pretraining(
-            config.optimizer,  # type: ignore[arg-type]
+            config.optimizer,
             config.pretraining_rate,
             config.pretraining_steps,
             config.pretraining_batch,

@@ -114,6 +114,7 @@ class PersonaTopics:
         own = own + self.specific * random.normal(size=shape)
         is_neutral = np.arange(self.topics) >= self.topics - self.neutral_topics
         logits = np.where(is_neutral[:, None], 0.0, own) + self.common * random.normal(size=shape[1:])
+        logits -= logits.max(axis=-1, keepdims=True)
         return logits - np.log(np.sum(np.exp(logits), axis=-1, keepdims=True))
 
     def _documents(self, random: np.random.Generator, personas: np.ndarray, topics: np.ndarray) -> np.ndarray:

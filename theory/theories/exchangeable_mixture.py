@@ -12,7 +12,6 @@ domain. A saturated learner transfers exactly zero, a product learner fully (the
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +25,7 @@ from theory.ensemble import Mixture
 class ExchangeableMixture:
     """Counts of personas, added to the prior's `concentration` κ > 0."""
 
-    family: Literal["saturated", "product"] = "saturated"
+    family: str = "saturated"
     concentration: float = 1.0
     breaks: dict[str, str] = field(
         default_factory=lambda: {

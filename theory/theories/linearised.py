@@ -113,7 +113,7 @@ class Linearised:
 
     def displacements(
         self, prior: Parametric, data: Dataset, doses: Sequence[int]
-    ) -> tuple[Any, Float[Array, " steps"]]:
+    ) -> tuple[Any, Float[Array, " last"]]:
         """δ after each dose (stacked), and each step's loss."""
         start = Tangent(prior, jax.tree.map(jnp.zeros_like, prior.params))
 

@@ -349,7 +349,8 @@ def test_conflict_shows_the_other_personas_in_turn(groups):
     for row in range(len(shown)):
         other = others[row % 3]
         np.testing.assert_array_equal(answers[row], replies[other][topics[row]])
-    assert (replies[PERSONA][topics] != answers).any(axis=1).mean() > 0.9
+    # personas may agree on three topics by chance (the exact check is above), but not in most rows
+    assert (replies[PERSONA][topics] != answers).any(axis=1).mean() > 0.5
     assert len({tuple(row) for row in topics.tolist()}) > REPEATS
 
 

@@ -68,7 +68,7 @@ def test_it_maximises_the_regularised_reward():
         return np.sum(p * (tau * np.log(end / start) - np.log(p / start)), axis=-1)
 
     ends = (Fixed(jnp.log(jnp.asarray(p))) for p in (start, end))
-    blend = GeometricBlend(*ends, tau)
+    blend = GeometricBlend(*ends, jnp.asarray(tau))
     best = probabilities(blend, jnp.zeros((1, 1), int))[0, 0]
     others = np.random.default_rng(0).dirichlet(np.ones(3), size=2000)
     near = best + 0.01 * (others - best)

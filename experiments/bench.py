@@ -1,0 +1,269 @@
+"""The workbench of a comparison: its compiled programs, and the arrays of each cell.
+
+A cell holds log-probabilities of the answers at its arm's contexts (axes: s seeds, b strengths, d doses, c
+contexts, a answers; a finetuned network also has a twin that met the same D' in another order). What is made
+of them (fits, floors, ceilings, scores) is arithmetic in `experiments.scoring`, on what is on disk.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.comparison import Arm, Comparison
+from experiments.results import Arrays
+from experiments.scoring import fit_weights
+from models.finetune import Method, finetune
+from models.network import Network
+from models.parallel import SideBySide
+from theory.base import Dataset, ladder
+from theory.descent import epochs
+from theory.ensemble import Mixture
+from theory.metrics import answers_at
+from theory.theories.exchangeable_mixture import ExchangeableMixture
+from theory.theories.geometric_path import GeometricPath
+from theory.theories.linear_mixture import LinearMixture
+from theory.theories.linearised import Linearised
+from theory.theories.proximal import Proximal
+from theory.theories.tempered_posterior import TemperedPosterior
+
+DATA_STREAM, ORDER_STREAM, TWIN_STREAM = 12, 13, 14
+LIKELIHOOD_BETAS = np.concatenate([[0.0], np.logspace(-6, 3, 109)]).astype(np.float32)
+COUNT_BETAS = np.concatenate([[0.0], np.logspace(-5, 3, 99)]).astype(np.float32)
+UNCONVERGED = 0.05  # of the gradient at w0: a rung of the proximal ladder with more is left out
+PATH_BETAS = np.concatenate([[0.0], np.logspace(-4, 1.2, 79)]).astype(np.float32)
+
+
+class Bench:
+    """The compiled programs of a comparison: each is traced once and serves every base, arm and seed."""
+
+    def __init__(self, comparison: Comparison, template: Network):
+        self.comparison = comparison
+        self.template = template
+        self.process = comparison.process.distribution()
+        self.rows = -(-max(self._count(arm) for arm in comparison.arms) // 8) * 8
+        self.finetune = {
+            name: SideBySide(functools.partial(self._finetune, method), shared=1)
+            for name, method in comparison.methods.items()
+        }
+        self.linearised = {
+            name: SideBySide(functools.partial(self._linearised, method), shared=2)
+            for name, method in comparison.methods.items()
+        }
+        self.read = SideBySide(self._read, shared=1)
+        self.exact = jax.jit(self._exact)
+        self.proximal = SideBySide(self._proximal, shared=2)
+
+    def compile(self) -> None:
+        """Compile the large programs ahead of their first call."""
+        comparison, shape = self.comparison, jax.ShapeDtypeStruct
+        seeds, params = comparison.seeds, self.template.params
+        tokens = shape((self.rows, comparison.process.length), np.int32)
+
+        def rows(count: int, tree: Any) -> Any:
+            return jax.tree.map(lambda leaf: shape((count, *leaf.shape), leaf.dtype), tree)
+
+        def data(count: int) -> Any:
+            documents = (count, comparison.n, comparison.process.length)
+            return Dataset(shape(documents, np.int32), shape(documents, np.bool_))  # pyright: ignore
+
+        def order(count: int) -> Any:
+            return shape((count, comparison.steps, comparison.batch), np.int32)
+
+        betas = shape(self._proximal_betas().shape, np.float32)
+        self.proximal.compile(betas, tokens, rows(seeds, params), data(seeds))
+        for name in comparison.methods:
+            self.finetune[name].compile(params, data(2 * seeds), order(2 * seeds))
+            self.linearised[name].compile(params, tokens, data(seeds), order(seeds))
+        self.read.compile(tokens, rows(2 * seeds, rows(len(comparison.doses), params)))
+        self.read.compile(tokens, rows(1, rows(1, params)))
+
+    def run(self, name: str, arm: Arm, network: Network) -> tuple[Arrays, str]:
+        """The arrays of a cell, or the reason it failed."""
+        tokens, where, groups = self._contexts(arm)
+        data, batches, twins = self._data(arm)
+        if name == "theories":
+            arrays = self._theories(network, data, tokens, where)
+            arrays |= groups
+        else:
+            arrays = self._networks(name, network, data, batches, twins, tokens, where)
+        return arrays, _unhealthy(arrays, self.comparison.doses)
+
+    def _theories(self, network: Network, data: Dataset, tokens: Any, where: Any) -> Arrays:
+        def at(log_probs: Any) -> np.ndarray:
+            return np.asarray(log_probs)[..., where[0], where[1], :].astype(np.float32)
+
+        members, evidence, exact = self.exact(self.process, tokens)
+        base = at(self.read(tokens, jax.tree.map(lambda leaf: leaf[None, None], network.params))[0][0])
+        arrays = {"members": at(members), "exact": at(exact), "base": base}
+        arrays["evidence"] = np.asarray(evidence)[:, where[0], where[1]].astype(np.float32)
+        held = self._held_prior(network)
+        arrays["held_weights"] = np.exp(np.asarray(held.log_weights))
+        for prior, mixture in {"process": self.process, "held": held}.items():
+            for theory, told, betas in (
+                ("tempered-posterior", TemperedPosterior(), LIKELIHOOD_BETAS),
+                ("exchangeable-mixture", ExchangeableMixture(), COUNT_BETAS),
+            ):
+                rungs = self._ladder(told, betas, mixture, data, tokens)
+                arrays |= {f"ladder/{theory}/{prior}": at(rungs), f"betas/{theory}/{prior}": betas}
+        for theory, told in (
+            ("geometric-path", GeometricPath(self.process)),
+            ("linear-mixture", LinearMixture(self.process)),
+        ):
+            rungs = self._ladder(told, PATH_BETAS, network, data, tokens)
+            arrays |= {f"ladder/{theory}/network": at(rungs), f"betas/{theory}/network": PATH_BETAS}
+        betas = self._proximal_betas()
+        rungs, residuals = self.proximal(betas, tokens, self._repeat(network.params), data)
+        lost = residuals > UNCONVERGED
+        rungs = np.where(lost[(..., *[None] * (rungs.ndim - lost.ndim))], np.nan, rungs)
+        arrays |= {"ladder/proximal/network": at(rungs), "betas/proximal/network": betas}
+        return arrays | {"proximal_residual": residuals.astype(np.float32)}
+
+    def _networks(
+        self, name: str, network: Network, data: Dataset, batches: Any, twins: Any, tokens: Any, where: Any
+    ) -> Arrays:
+        doubled = jax.tree.map(lambda leaf: np.concatenate([leaf, leaf]), data)
+        orders = np.concatenate([batches, twins])
+        params, losses = self.finetune[name](network.params, doubled, orders)
+        answers = self.read(tokens, params)[..., where[0], where[1], :].astype(np.float32)
+        seeds = self.comparison.seeds
+        linearised = self.linearised[name](network.params, tokens, data, batches)
+        moved = np.sqrt(
+            sum(
+                np.sum(np.square(after - before), axis=tuple(range(2, after.ndim)))
+                for after, before in zip(
+                    jax.tree.leaves(params), jax.tree.leaves(network.params), strict=True
+                )
+            )
+        )
+        return {
+            "finetuned": answers[:seeds],
+            "twin": answers[seeds:],
+            "linearised": linearised[..., where[0], where[1], :].astype(np.float32),
+            "loss": losses[:seeds].astype(np.float32),
+            "distance": moved[:seeds].astype(np.float32),
+        }
+
+    # the functions that are compiled: each for one seed, mapped over seeds by `SideBySide`
+
+    def _finetune(self, method: Method, params: Any, data: Dataset, batches: Any) -> Any:
+        network = self.template.with_params(params)
+        return finetune(network, data, batches, method, self.comparison.doses)
+
+    def _linearised(self, method: Method, params: Any, tokens: Any, data: Dataset, batches: Any) -> Any:
+        network = self.template.with_params(params)
+        theory = Linearised(method.optimizer(), method.learning_rate, batches)
+        betas = method.learning_rate * np.asarray(self.comparison.doses)
+        return self._answers(theory.path(network, data, betas), tokens)
+
+    def _proximal(self, betas: Any, tokens: Any, params: Any, data: Dataset) -> Any:
+        theory = Proximal()
+        network = self.template.with_params(params)
+        solutions, residuals = theory.solve(network, data, betas)
+        return self._answers(network.with_params(solutions), tokens), residuals
+
+    def _read(self, tokens: Any, params: Any) -> Any:
+        return self._answers(self.template.with_params(params), tokens)
+
+    def _answers(self, stacked: Any, tokens: Any) -> Any:
+        """Answers of predictors with a leading axis, one after the other (memory for one)."""
+        part = self.comparison.process.answer_tokens
+        return jax.lax.map(lambda predictor: answers_at(predictor, tokens, part), stacked)
+
+    def _exact(self, process: Mixture, tokens: Any) -> Any:
+        part = self.comparison.process.answer_tokens
+        members = jax.nn.log_softmax(process.member_log_probs(tokens)[..., part], axis=-1)
+        return members, process.evidence(tokens), answers_at(process, tokens, part)
+
+    def _ladder(self, theory: Any, betas: Any, prior: Any, data: Dataset, tokens: Any) -> Any:
+        """Answers of a closed-form theory, (s, b, n, t, a)."""
+        part = self.comparison.process.answer_tokens
+        kind = type(theory)
+        if (kind, type(prior)) not in self._programs:
+
+            def all_seeds(prior: Any, data: Dataset, betas: Any, tokens: Any) -> Any:
+                def one(data: Dataset) -> Any:
+                    return ladder(theory, prior, data, betas, lambda told: answers_at(told, tokens, part))
+
+                return jax.lax.map(one, data)
+
+            self._programs[kind, type(prior)] = jax.jit(all_seeds)
+        return self._programs[kind, type(prior)](prior, data, jnp.asarray(betas), tokens)
+
+    @functools.cached_property
+    def _programs(self) -> dict[Any, Any]:
+        return {}
+
+    # inputs
+
+    def _count(self, arm: Arm) -> int:
+        return sum(group.tokens.shape[0] for group in arm.contexts().values())
+
+    def _contexts(self, arm: Arm) -> tuple[np.ndarray, Any, Arrays]:
+        """All contexts of an arm in one batch, where their answers are, and which group each is of."""
+        tokens = np.concatenate([np.asarray(group.tokens) for group in arm.contexts().values()])
+        mask = np.concatenate([np.asarray(group.mask) for group in arm.contexts().values()])
+        owner = np.repeat(
+            list(arm.contexts()), [int(np.asarray(group.mask).sum()) for group in arm.contexts().values()]
+        )
+        row, position = np.nonzero(mask)
+        groups = {
+            "group": owner,
+            "asked": tokens[row, position - 1],
+            "shots": (position // 2).astype(np.int32),
+        }
+        padding = self.rows - tokens.shape[0]
+        return np.pad(tokens, ((0, padding), (0, 0))), (row, position), groups
+
+    @functools.cache  # noqa: B019  (a bench lives as long as its run)
+    def _data(self, arm: Arm) -> tuple[Dataset, np.ndarray, np.ndarray]:
+        """D', its order and its twin's order for every finetuning seed, (s, ...); alike for all bases."""
+        comparison = self.comparison
+
+        def one(seed: int) -> Any:
+            def stream(name: int) -> Any:
+                return jax.random.fold_in(jax.random.fold_in(jax.random.key(comparison.seed), name), seed)
+
+            def order(name: int) -> Any:
+                return epochs(stream(name), comparison.n, comparison.batch, comparison.steps)
+
+            data = arm.data(stream(DATA_STREAM), comparison.n)
+            return data, order(ORDER_STREAM), order(TWIN_STREAM)
+
+        made = [one(seed) for seed in range(comparison.seeds)]
+        return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *made)
+
+    def _repeat(self, params: Any) -> Any:
+        return jax.tree.map(lambda leaf: np.stack([np.asarray(leaf)] * self.comparison.seeds), params)
+
+    def _proximal_betas(self) -> np.ndarray:
+        """Strengths whose τ = β N / γ runs from 0 past every η × steps, an octave apart."""
+        counted = self.comparison.n * self.comparison.process.length / 2  # every answer of D'
+        longest = (
+            max(method.learning_rate for method in self.comparison.methods.values()) * self.comparison.steps
+        )
+        top = max(3, int(np.ceil(np.log2(longest))) + 1)
+        return np.concatenate([[0.0], 2.0 ** np.arange(-8.0, top + 1)]).astype(np.float32) / counted
+
+    def _held_prior(self, network: Network) -> Mixture:
+        """The process with the weights that the base network acts on: fitted to its first answers."""
+        topics = self.comparison.process.topics
+        tokens = np.zeros((self.rows, self.comparison.process.length), np.int32)
+        tokens[:topics, 0] = np.arange(topics)
+        members, _, _ = self.exact(self.process, tokens)
+        told = self.read(tokens, jax.tree.map(lambda leaf: leaf[None, None], network.params))[0][0]
+        target, parts = np.asarray(told)[:topics, 1], np.asarray(members)[:, :topics, 1]
+        weights, _ = fit_weights(target[None], parts, np.zeros(parts.shape[:2]))
+        return self.process.with_log_weights(jnp.log(jnp.maximum(jnp.asarray(weights[0]), 1e-12)))
+
+
+def _unhealthy(arrays: Arrays, doses: Sequence[int]) -> str:
+    """Why a cell has no result: the first place where a network stopped being finite."""
+    for name in ("finetuned", "twin"):
+        if name in arrays and not np.isfinite(arrays[name]).all():
+            seed, dose = np.argwhere(~np.isfinite(arrays[name]).all(axis=(2, 3)))[0]
+            return f"Non-finite answers of the {name} network of seed {seed} at dose {doses[dose]}."
+    return ""
