@@ -34,8 +34,8 @@ Betas: TypeAlias = Float[Array, " b"] | Float[np.ndarray, " b"]  # numpy where s
 class Dataset:
     """Sequences and the positions of them that a likelihood (or a comparison) counts."""
 
-    tokens: Int[Array, "*batch n t"]
-    mask: Bool[Array, "*batch n t"]
+    tokens: Int[Array | np.ndarray, "*batch n t"]
+    mask: Bool[Array | np.ndarray, "*batch n t"]
 
 
 @runtime_checkable
