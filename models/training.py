@@ -104,7 +104,7 @@ def _advance(
     optimizer = recipe.transformation()
     indices = start + jnp.arange(recipe.chunk + 1)  # the last batch is not trained on: it measures the excess
     keys = jax.vmap(lambda index: stream(seed, DATA_STREAM, index))(indices)
-    tokens = jax.vmap(lambda key: process.sample(key, recipe.batch))(keys)
+    tokens: Any = jax.vmap(lambda key: process.sample(key, recipe.batch))(keys)
 
     def loss(params: Any, tokens: Array) -> Array:
         everything = Dataset(tokens, jnp.ones(tokens.shape, bool))

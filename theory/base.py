@@ -19,11 +19,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from theory.errors import Misuse as Misuse
 
-Tokens: TypeAlias = Int[Array, "n t"]
+Tokens: TypeAlias = Int[Array | np.ndarray, "n t"]
 LogProbs: TypeAlias = Float[Array, "n t v"]  # entry t is log p(x_t | x_<t), t = 0 included
 Beta: TypeAlias = float | Float[Array, ""]
 Betas: TypeAlias = Float[Array, " b"] | Float[np.ndarray, " b"]  # numpy where strengths must be concrete
@@ -32,10 +32,14 @@ Betas: TypeAlias = Float[Array, " b"] | Float[np.ndarray, " b"]  # numpy where s
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Dataset:
-    """Sequences and the positions of them that a likelihood (or a comparison) counts."""
+    """Sequences and the positions of them that a likelihood (or a comparison) counts.
 
-    tokens: Int[Array | np.ndarray, "*batch n t"]
-    mask: Bool[Array | np.ndarray, "*batch n t"]
+    `tokens` is Int "*batch n t" and `mask` Bool "*batch n t"; they are not checked here, because jax
+    rebuilds a pytree around things that are no arrays (shapes, placeholders) when it compiles.
+    """
+
+    tokens: Any
+    mask: Any
 
 
 @runtime_checkable
