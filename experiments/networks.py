@@ -6,6 +6,8 @@ and measured quality; `HASH.checkpoint.safetensors` holds the state between two 
 
 import json
 import struct
+import threading
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,15 +32,20 @@ class Networks:
 
     folder: Path
 
-    def pretrained(self, comparison: Any, progress: Progress) -> Network:
-        """The base networks of a comparison, stacked along seeds: from disk, or trained and kept."""
+    def pretrained(
+        self, comparison: Any, progress: Progress, meanwhile: Callable[[], None] = lambda: None
+    ) -> Network:
+        """The base networks of a comparison, stacked along seeds: from disk, or trained and kept.
+
+        If they are trained, `meanwhile` runs beside it from the first chunk on.
+        """
         description = describe(comparison)
         path = self.path(description)
         template = self.template(comparison)
         if not path.exists():
             with locked(self.folder, f"{path.stem}.lock", wait=True):
                 if not path.exists():
-                    self._train(comparison, description, path, progress)
+                    self._train(comparison, description, path, progress, meanwhile)
         tensors, _ = _load(path)
         return template.with_params(_fill(template.params, tensors))
 
@@ -55,7 +62,9 @@ class Networks:
         process = comparison.process
         return first(build(comparison.shape, process.vocabulary, process.length, [0]))
 
-    def _train(self, comparison: Any, description: Any, path: Path, progress: Progress) -> None:
+    def _train(
+        self, comparison: Any, description: Any, path: Path, progress: Progress, meanwhile: Callable[[], None]
+    ) -> None:
         process, seeds = comparison.process, tuple(description["seeds"])
         checkpoint = path.with_name(f"{path.stem}.checkpoint.safetensors")
 
@@ -78,6 +87,8 @@ class Networks:
         state: Any = None
         with progress.training(comparison.pretraining.steps) as show:
             for now in runs:
+                if state is None:
+                    threading.Thread(target=meanwhile, daemon=True).start()
                 state = now.state
                 lost = np.flatnonzero(~np.isfinite(now.loss + now.excess)).tolist()
                 if lost:

@@ -4,7 +4,6 @@ import json
 import os
 import platform
 import subprocess
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +61,7 @@ def run_cells(comparison: Comparison, results: disk.Results, networks: Networks,
     if not missing:
         return
     bench = Bench(comparison, networks.template(comparison))
-    threading.Thread(target=bench.compile, daemon=True).start()  # while the base networks train
-    bases = networks.pretrained(comparison, progress)
+    bases = networks.pretrained(comparison, progress, meanwhile=bench.compile)
     with progress.cells(len(comparison.cells()), len(comparison.cells()) - len(missing)) as advance:
         for cell in missing:
             name, arm_name, base = cell.rsplit("-", 2)
