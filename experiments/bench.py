@@ -68,7 +68,7 @@ class Bench:
 
         def data(count: int) -> Any:
             documents = (count, comparison.n, comparison.process.length)
-            return Dataset(shape(documents, np.int32), shape(documents, np.bool_))  # pyright: ignore
+            return Dataset(shape(documents, np.int32), shape(documents, np.bool_))
 
         def order(count: int) -> Any:
             return shape((count, comparison.steps, comparison.batch), np.int32)

@@ -152,8 +152,3 @@ def _load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (safetensors.SafetensorError, struct.error, ValueError, KeyError) as error:
         raise Misuse(f"{path} is damaged ({error}); delete it and run again.") from error
-
-
-def size_on_disk(network: Network, seeds: int) -> int:
-    """Bytes that the networks of this many seeds take."""
-    return 4 * network.size * seeds

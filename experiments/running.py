@@ -14,7 +14,7 @@ from experiments import results as disk
 from experiments import scoring
 from experiments.bench import Bench
 from experiments.comparison import Comparison
-from experiments.networks import Networks, describe, size_on_disk
+from experiments.networks import Networks, describe
 from experiments.progress import Progress
 from experiments.report import write_report
 from experiments.words import scorecard_text
@@ -89,7 +89,7 @@ def plan(comparison: Comparison, resolved: dict[str, Any]) -> str:
     rate = 15e9 * len(jax.devices())  # floating-point operations a second of a small network on one core
     seconds = 35 + flops * (pretraining + finetuning + theories) / rate
     answers = 200 * process.answer_tokens.stop * 4
-    size = size_on_disk(network, comparison.base_seeds) + answers * (
+    size = 4 * network.size * comparison.base_seeds + answers * (
         cells * comparison.seeds * 700 + finetuned * 2 * len(comparison.doses)
     )
     return "\n".join(

@@ -44,22 +44,18 @@ MIXTURES = ("tempered-posterior", "exchangeable-mixture")
 def rows(results: Results) -> list[dict[str, Any]]:
     """The table of everything that is finished, in a fixed order."""
     config, cells = results.config, results.cells()
-    shared: dict[str, Arrays] = {}
     table = []
     for cell in cells:
         name, arm, base = cell.rsplit("-", 2)
         theories = f"theories-{arm}-{base}"
         if name == "theories" or theories not in cells:
             continue
-        shared = {key: value for key, value in shared.items() if key == theories}
-        if theories not in shared:
-            shared[theories] = results.load(theories)
         arrays = results.load(cell)
         other = _other_base(cells, name, arm, int(base))
         rival = results.load(other)["finetuned"] if other else None
         told = {"study": config["study"], "method": name, "data": arm, "base": int(base)}
         plan = {"doses": config["config"]["doses"], **_forecast_strengths(config["config"], name)}
-        table += [{**told, **row} for row in _cell_rows(plan, shared[theories], arrays, rival)]
+        table += [{**told, **row} for row in _cell_rows(plan, results.load(theories), arrays, rival)]
     return table
 
 
