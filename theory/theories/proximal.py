@@ -57,40 +57,47 @@ class Proximal:
         return prior.with_params(params)
 
     def solve(self, prior: Parametric, data: Dataset, betas: Betas) -> tuple[Any, Float[Array, " b"]]:
-        """Weights for every strength, and the objective's gradient norm left over, relative to w0's."""
+        """Weights for every strength, and the objective's gradient norm left over, relative to w0's.
+
+        One loop over all strengths with one gradient in it: a rung that is done (or out of iterations) hands
+        its weights to the next, so rows that are mapped side by side never wait for each other.
+        """
         start = prior.params
         times = jnp.asarray(betas) * jnp.sum(data.mask) / self.stiffness
         loss = lambda params: mean_loss(prior.with_params(params), data)  # noqa: E731
-        pull = optax.tree.norm(jax.grad(loss)(start))
         # Unit steps: the pull towards w0 keeps the objective close to a quadratic, on which they are right;
         # a line search would triple what is compiled. What did not converge shows in the residual.
-        optimizer = optax.lbfgs(1.0, memory_size=20, linesearch=None)
+        optimizer = optax.lbfgs(1.0, memory_size=10, linesearch=None)
+        fresh = optimizer.init(start)
 
-        def objective(params: Any, time: Array) -> Array:
-            # divided by 1 + τ so that its size does not depend on τ
-            distance = optax.tree.norm(optax.tree.sub(params, start), squared=True)
-            return (time * loss(params) + 0.5 * distance) / (1 + time)
+        def step(carry: Any) -> Any:
+            params, state, rung, count, pull, solutions, residuals = carry
+            time = times[rung]
+            gradient = jax.grad(loss)(params)
+            pull = jnp.where((rung == 0) & (count == 0), optax.tree.norm(gradient), pull)
+            # of (τ L + ½‖w - w0‖²) / (1 + τ): its size does not depend on τ
+            slope = jax.tree.map(
+                lambda gradient, leaf, base: (time * gradient + leaf - base) / (1 + time),
+                gradient,
+                params,
+                start,
+            )
+            left = optax.tree.norm(slope) * (1 + time)
+            done = (left <= self.tolerance * pull * time) | (count == self.iterations)
+            solutions = jax.tree.map(lambda all, leaf: all.at[rung].set(leaf), solutions, params)
+            residuals = residuals.at[rung].set(left / jnp.maximum(time * pull, 1e-30))
+            updates, state = optimizer.update(slope, state, params)
+            updates, state = jax.tree.map(
+                lambda stay, move: jnp.where(done, stay, move),
+                (jax.tree.map(jnp.zeros_like, updates), fresh),
+                (updates, state),
+            )
+            params = optax.apply_updates(params, updates)
+            return params, state, rung + done, jnp.where(done, 0, count + 1), pull, solutions, residuals
 
-        def climb(params: Any, time: Array) -> tuple[Any, tuple[Any, Array]]:
-            limit = self.tolerance * pull * time / (1 + time)
-
-            slope = jax.grad(objective)
-
-            def step(carry: Any) -> Any:
-                params, state, gradient, count = carry
-                updates, state = optimizer.update(gradient, state, params)
-                params = optax.apply_updates(params, updates)
-                return params, state, slope(params, time), count + 1
-
-            def unfinished(carry: Any) -> Array:
-                return (carry[3] < self.iterations) & (optax.tree.norm(carry[2]) > limit)
-
-            first = (params, optimizer.init(params), slope(params, time), 0)
-            params, _, gradient, _ = jax.lax.while_loop(unfinished, step, first)
-            left = optax.tree.norm(gradient)
-            return params, (params, left * (1 + time) / jnp.maximum(time * pull, 1e-30))
-
-        _, (solutions, residuals) = jax.lax.scan(climb, start, times)
+        solutions = jax.tree.map(lambda leaf: jnp.zeros((len(times), *leaf.shape), leaf.dtype), start)
+        first = (start, fresh, 0, 0, jnp.zeros(()), solutions, jnp.zeros(len(times)))
+        *_, solutions, residuals = jax.lax.while_loop(lambda carry: carry[2] < len(times), step, first)
         return solutions, residuals
 
 
