@@ -19,8 +19,8 @@ from flax import nnx
 from benchmarks._timing import interleaved, row
 from experiments.studies import weird_generalisation as study
 from models.network import Network, build
-from models.parallel import sharded
 from theory.base import Dataset, mean_loss
+from theory.parallel import sharded
 
 STEPS, RATE, DECAY = 25, 1e-3, 0.01
 CASES = {1: "one network", 4: "four networks"}

@@ -18,8 +18,8 @@ from experiments.bench import Bench
 from experiments.comparison import Comparison
 from experiments.studies import weird_generalisation as study
 from models.network import build, first
-from models.parallel import SideBySide
 from models.training import Pretraining, pretrain
+from theory.parallel import SideBySide
 
 EVENT = "/jax/core/compile/backend_compile_duration"
 

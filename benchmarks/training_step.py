@@ -26,9 +26,9 @@ import numpy as np
 from benchmarks._timing import interleaved, row
 from experiments.studies import weird_generalisation as study
 from models.network import build
-from models.parallel import sharded
 from models.training import pretrain
 from theory.base import Dataset, mean_loss
+from theory.parallel import sharded
 
 STEPS, PRODUCTS, SIZE = 50, 5, 1024
 ALL, ONE = "matrix product, all threads", "matrix product, one thread"

@@ -14,15 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.comparison import Arm, Comparison
+from experiments.langevin import Posteriors
 from experiments.results import Arrays
 from experiments.scoring import fit_weights
 from models.finetune import Method, finetune
 from models.network import Network
-from models.parallel import SideBySide
 from theory.base import Dataset, ladder
 from theory.descent import epochs
 from theory.ensemble import Mixture
 from theory.metrics import answers_at
+from theory.parallel import SideBySide
 from theory.theories.exchangeable_mixture import ExchangeableMixture
 from theory.theories.geometric_path import GeometricPath
 from theory.theories.linear_mixture import LinearMixture
@@ -56,6 +57,7 @@ class Bench:
         self.read = SideBySide(self._read, shared=1)
         self.exact = jax.jit(self._exact)
         self.proximal = SideBySide(self._proximal, shared=2)
+        self.posteriors = Posteriors(comparison, template, self.rows) if comparison.sampling else None
 
     def compile(self) -> None:
         """Compile the large programs ahead of their first call."""
@@ -71,13 +73,16 @@ class Bench:
             return Dataset(shape(documents, np.int32), shape(documents, np.bool_))
 
         def order(count: int) -> Any:
-            return shape((count, comparison.steps, comparison.batch), np.int32)
+            batch = comparison.arms[0].batch or comparison.batch
+            return shape((count, comparison.steps, batch), np.int32)
 
         betas = shape(self._proximal_betas().shape, np.float32)
         self.proximal.compile(betas, tokens, rows(seeds, params), data(seeds))
         for name in comparison.methods:
             self.finetune[name].compile(params, data(2 * seeds), order(2 * seeds))
             self.linearised[name].compile(params, tokens, data(seeds), order(seeds))
+        if self.posteriors is not None:
+            self.posteriors.compile()
         self.read.compile(tokens, rows(2 * seeds, rows(len(comparison.doses), params)))
         self.read.compile(tokens, rows(1, rows(1, params)))
 
@@ -88,6 +93,8 @@ class Bench:
         if name == "theories":
             arrays = self._theories(network, data, tokens, where)
             arrays |= groups
+        elif name == "langevin" and self.posteriors is not None:
+            arrays = self.posteriors.run(network, data, tokens, where)
         else:
             arrays = self._networks(name, network, data, batches, twins, tokens, where)
         return arrays, _unhealthy(arrays, self.comparison.doses)
@@ -228,7 +235,7 @@ class Bench:
                 return jax.random.fold_in(jax.random.fold_in(jax.random.key(comparison.seed), name), seed)
 
             def order(name: int) -> Any:
-                return epochs(stream(name), comparison.n, comparison.batch, comparison.steps)
+                return epochs(stream(name), comparison.n, arm.batch or comparison.batch, comparison.steps)
 
             data = arm.data(stream(DATA_STREAM), comparison.n)
             return data, order(ORDER_STREAM), order(TWIN_STREAM)

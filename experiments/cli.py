@@ -115,6 +115,8 @@ def _run(arguments: list[str]) -> None:
         """The run's folder (default: results/STUDY/HASH, one for each config)."""
         networks: str = ""
         """Where base networks are kept and found (default: results/networks, or OUT/networks)."""
+        strict: bool = False
+        """End with an error where chains behind a theory cannot be trusted (everything is written first)."""
         dry_run: bool = False
         """Say what would be run, how long it takes and what it needs, and stop."""
 
@@ -128,7 +130,8 @@ def _run(arguments: list[str]) -> None:
     _prepare_devices()
     from experiments import running
 
-    running.run(module, options.config, config, options.out, options.networks, options.dry_run)
+    places = options.out, options.networks
+    running.run(module, options.config, config, *places, options.dry_run, options.strict)
 
 
 def _preset(arguments: list[str]) -> str:

@@ -3,6 +3,7 @@
 A comparison's cells, the least parts of a run that are redone, are
 
     theories-A-B     what every theory says for arm A from base network B, over its ladder of strengths
+    langevin-A-B     what posteriors over weights say, and whether their chains can be trusted
     METHOD-A-B       what the networks finetuned by METHOD say, at every dose, and the linearised theory
 """
 
@@ -60,6 +61,7 @@ class Arm:
     name: str
     data: Callable[[Any, int], Dataset]
     contexts: Callable[[], Mapping[str, Dataset]]
+    batch: int | None = None  # documents in a finetuning step, where it is not the comparison's
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Comparison:
     batch: int
     seeds: int
     seed: int
+    sampling: Any = None  # experiments.langevin.Sampling, where posteriors over weights are sampled
 
     def __post_init__(self) -> None:
         check_doses(self.doses)
@@ -90,7 +93,7 @@ class Comparison:
 
     def cells(self) -> list[str]:
         """Every cell, in the order it is run."""
-        names = ["theories", *self.methods]
+        names = ["theories", *["langevin"] * (self.sampling is not None), *self.methods]
         return [
             f"{name}-{arm.name}-{base}"
             for base in range(self.base_seeds)
@@ -99,13 +102,16 @@ class Comparison:
         ]
 
 
-def arm(process: Any, persona: int, topics: Sequence[int], repeats: int, seed: int) -> Arm:
-    """D' of one persona on the given topics."""
+def arm(
+    process: Any, persona: int, topics: Sequence[int], repeats: int, seed: int, batch: int | None = None
+) -> Arm:
+    """D' of one persona on the given topics; a `batch` of its own is part of the name."""
     process.check(persona, topics)
     process.held_out(topics)
     key = jax.random.fold_in(jax.random.key(seed), CONTEXT_STREAM)
     return Arm(
-        f"topics{'_'.join(map(str, topics))}",
+        f"topics{'_'.join(map(str, topics))}" + (f"b{batch}" if batch else ""),
         lambda key, n: process.narrow(key, n, persona, topics),
         functools.cache(lambda: process.contexts(key, persona, topics, repeats)),
+        batch,
     )

@@ -11,10 +11,10 @@ import numpy as np
 import optax
 
 from models.network import build, first
-from models.parallel import SideBySide
 from models.transformer import Architecture
 from theory.base import Dataset, mean_loss
 from theory.distributions.persona_topics import PersonaTopics
+from theory.parallel import SideBySide
 from theory.theories.tempered_posterior import TemperedPosterior
 
 PACKAGES = (

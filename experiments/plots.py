@@ -8,9 +8,6 @@ forecast. Theories of a latent mixture are drawn with the prior that the base ne
 (the tables have both). The same folder gives the same bytes.
 """
 
-import contextlib
-import functools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +16,11 @@ import numpy as np
 from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
 from experiments import scoring
-from experiments.results import Results, write
+from experiments.results import Results
+from experiments.style import WIDTH, heading, legend, panels_grid, save, style
 from experiments.words import judged_groups, one_prior, panel_name, panels
 from theory.errors import Misuse
 
@@ -37,30 +34,15 @@ LOOKS = {
     "exchangeable-mixture": (INKS[7], "D"),
     "geometric-path": (INKS[1], "v"),
     "linear-mixture": (INKS[2], "P"),
+    "langevin-posterior": ("#882255", "X"),
+    "adam-gibbs": ("#999933", "p"),
 }
 GRADES = {"fitted": {"ls": "-", "mew": 0.4}, "forecast": {"ls": "--", "mfc": "white", "mew": 0.8}}
 DASHES: dict[str, Any] = {"ceiling": (0, (1, 1.3)), "seed_floor": (0, (6, 1.5, 1, 1.5))}
-WIDTH = 7.2  # inches, two columns; all other lengths are inches too
-LEFT, RIGHT, LEGEND = 0.7, 0.1, 0.62
+LEGEND = 0.62  # inches
 BOTTOM, TOP = -0.6, 1.05  # of the explained shift
 WEAK, STRONG = 3e-4, 20.0  # of the relative β
 TOPICS = 2  # held-out topics whose answers are drawn
-FORMATS: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
-
-
-@contextlib.contextmanager
-def style() -> Iterator[None]:
-    """Small, plain, and the same bytes each time."""
-    sizes = {"font.size": 7, "axes.titlesize": 7, "xtick.labelsize": 6.5, "ytick.labelsize": 6.5}
-    lines = {"axes.linewidth": 0.6, "lines.linewidth": 1.1, "lines.markersize": 3.4, "hatch.linewidth": 0.5}
-    frames = {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
-    ticks = {f"{x}tick.major.{what}": size for x in "xy" for what, size in (("width", 0.6), ("size", 2.5))}
-    files = {"savefig.dpi": 200, "svg.hashsalt": "finebayes", "pdf.fonttype": 42}
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        settings: Any = {**sizes, **lines, **frames, **ticks, **files}
-        matplotlib.rcParams.update(settings)
-        yield
 
 
 def draw_comparison(results: Results) -> list[Path]:
@@ -76,12 +58,7 @@ def draw_comparison(results: Results) -> list[Path]:
     lines = scoring.scorecard(table)
     with style():
         figures = {results.study: _main(results, table, lines), f"{results.study}-groups": _groups(lines)}
-        paths = []
-        for name, figure in figures.items():
-            for kind, said in FORMATS.items():
-                paths.append(results.folder / "figures" / f"{name}.{kind}")
-                write(paths[-1], functools.partial(figure.savefig, format=kind, metadata=said))
-    return paths
+        return save(results, figures)
 
 
 def _main(results: Results, table: list[Line], lines: list[Line]) -> Figure:
@@ -92,17 +69,17 @@ def _main(results: Results, table: list[Line], lines: list[Line]) -> Figure:
     figure = Figure(figsize=(WIDTH, starts[-1] + low + 0.4))
     _legend(figure, lines)
     shown = next(panel for panel in every if panel[1] == arms[-1])
-    _heading(figure, starts[0], "a", f"Answers on {group.replace('_', '-')} topics: {panel_name(*shown)}")
+    heading(figure, starts[0], "a", f"Answers on {group.replace('_', '-')} topics: {panel_name(*shown)}")
     same = [row for row in table if (row["method"], row["data"], row["group"]) == (*shown, group)]
     _answers(figure, starts[0], tall, *_told(results, same), sorted({row["dose"] for row in same}))
 
-    _heading(
+    heading(
         figure,
         starts[1],
         "b",
         f"Explained part of the {group.replace('_', '-')} shift; below, the shift and its noise",
     )
-    outer = _grid(figure, starts[1], taller, len(arms), len(methods), hspace=0.3, wspace=0.12)
+    outer = panels_grid(figure, starts[1], taller, len(arms), len(methods), hspace=0.3, wspace=0.12)
     for name, data in every:
         row, column = arms.index(data), methods.index(name)
         above, below = outer[row, column].subgridspec(2, 1, height_ratios=[5, 1], hspace=0.1).subplots()
@@ -117,8 +94,10 @@ def _main(results: Results, table: list[Line], lines: list[Line]) -> Figure:
         if row == len(arms) - 1:
             below.set_xlabel("dose (finetuning steps)")
 
-    _heading(figure, starts[2], "c", "Strength β relative to its last fitted value; grey: β ∝ dose")
-    grid = _grid(figure, starts[2], low, 1, len(every), wspace=0.08).subplots(squeeze=False, sharey=True)
+    heading(figure, starts[2], "c", "Strength β relative to its last fitted value; grey: β ∝ dose")
+    grid = panels_grid(figure, starts[2], low, 1, len(every), wspace=0.08).subplots(
+        squeeze=False, sharey=True
+    )
     for axes, (name, data) in zip(grid[0], every, strict=True):
         axes.set_title(panel_name(name, data))
         axes.set_xlabel("dose (finetuning steps)")
@@ -132,7 +111,7 @@ def _groups(lines: list[Line]) -> Figure:
     tall = 1.55 * len(groups)
     figure = Figure(figsize=(WIDTH, LEGEND + 0.3 + tall + 0.4))
     _legend(figure, lines)
-    grid = _grid(figure, LEGEND + 0.3, tall, len(groups), len(every), wspace=0.08, hspace=0.12)
+    grid = panels_grid(figure, LEGEND + 0.3, tall, len(groups), len(every), wspace=0.08, hspace=0.12)
     grid = grid.subplots(squeeze=False, sharex="col", sharey=True)
     for row, group in enumerate(groups):
         for axes, (name, data) in zip(grid[row], every, strict=True):
@@ -155,7 +134,8 @@ def _told(results: Results, rows: list[Line]) -> tuple[dict[str, np.ndarray], li
     for base in sorted({row["base"] for row in rows}):
         mine = [row for row in rows if row["base"] == base]
         arm = f"{mine[0]['data']}-{base}"
-        theories, arrays = results.load(f"theories-{arm}"), results.load(f"{mine[0]['method']}-{arm}")
+        theories = scoring.predictions(results, arm)
+        arrays = results.load(f"{mine[0]['method']}-{arm}")
         inside = theories["group"] == mine[0]["group"]
         topics = np.unique(theories["asked"][inside])
         share = (theories["asked"][inside] == topics[:, None]) / 1.0
@@ -184,7 +164,7 @@ def _answers(
     moved = np.abs(told["finetuned"] - told["base"])[-1].sum(axis=-1)
     topics = sorted(np.argsort(-moved, kind="stable")[:TOPICS])
     names = sorted(set(told) - {"finetuned", "base"}, key=_order)
-    grid = _grid(figure, start, tall, len(topics), len(chosen), wspace=0.05, hspace=0.12)
+    grid = panels_grid(figure, start, tall, len(topics), len(chosen), wspace=0.05, hspace=0.12)
     grid = grid.subplots(squeeze=False, sharex=True, sharey=True)
     places = np.arange(told["base"].shape[-1])
     for row, topic in enumerate(topics):
@@ -295,23 +275,7 @@ def _legend(figure: Figure, lines: list[Line]) -> None:
         "finetuned network": {"color": "0.87", "lw": 5},
         "base network": {"color": "black", "lw": 1},
     }
-    handles = [Line2D([], [], label=label, **look) for label, look in looks.items()]
-    place = {"loc": "upper center", "bbox_to_anchor": (0.5, 1 - 0.02 / figure.get_figheight())}
-    figure.legend(handles=handles, ncols=5, fontsize=6.5, columnspacing=1.2, handlelength=2.0, **place)
-
-
-def _heading(figure: Figure, start: float, letter: str, text: str) -> None:
-    height = 1 - (start - 0.3) / figure.get_figheight()
-    figure.text(0.008, height, letter, fontsize=9, fontweight="bold")
-    figure.text(0.035, height, text, fontsize=8)
-
-
-def _grid(figure: Figure, start: float, tall: float, rows: int, columns: int, **gaps: float) -> Any:
-    high = figure.get_figheight()
-    sides = {"left": LEFT / WIDTH, "right": 1 - RIGHT / WIDTH}
-    return figure.add_gridspec(
-        rows, columns, top=1 - start / high, bottom=1 - (start + tall) / high, **sides, **gaps
-    )
+    legend(figure, looks, 5)
 
 
 def _doses(axes: Axes, lines: list[Line]) -> list[int]:

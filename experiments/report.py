@@ -8,6 +8,8 @@ from html import escape
 from typing import Any
 
 from experiments import scoring, study
+from experiments.gate import COLUMNS as TRUST
+from experiments.gate import Gate, gate
 from experiments.results import Results, read_json, write
 from experiments.words import COLUMNS, Line, cells, findings, nats, selection
 
@@ -16,6 +18,10 @@ CAPTIONS = {
     "that moved most, and what the theories say. (b) Explained part of the shift against dose, ± one "
     "standard error; below it the shift in nats, and its noise. (c) β against dose, in units of each "
     "theory's last fitted β. Triangles stand for values off the scale.",
+    "-posteriors": "Sampled posteriors. Above: explained part of the shift on held-out contexts, for each "
+    "temperature T (nats by which the base loss rises in the localised prior), beside its zero-temperature "
+    "limit; a red ring marks scores whose chains miss the gate. Below: the health of the chains against the "
+    "strength τ = βN/γ, median (line) and worst (edge of the band) over networks, and the gate's limits.",
     "-groups": "The explained part of the shift in each group of contexts, drawn as in (b).",
 }
 CSS = """
@@ -27,6 +33,7 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; } h3 { fon
 table { border-collapse: collapse; font-size: .8rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; vertical-align: top; padding: .15rem .8rem .15rem 0;
   border-bottom: 1px solid var(--line); } .tight td, .tight th { white-space: nowrap; }
+.banner { background: #b3261e; color: #fff; padding: .6rem 1rem; border-radius: 6px; font-weight: 600; }
 img { width: 100%; background: #fff; border-radius: 6px; }
 """
 
@@ -40,7 +47,7 @@ def write_report(results: Results) -> Any:
 
 
 def _page(results: Results, lines: list[Line]) -> str:
-    config, name = results.config, results.study
+    config, name, judged = results.config, results.study, gate(results)
     module = study.load(name)
     question, _, about = (module.__doc__ or name).strip().partition("\n")
     done = (results.folder / "DONE").exists()
@@ -50,6 +57,7 @@ def _page(results: Results, lines: list[Line]) -> str:
         f"<p class=soft>{escape(name)}, preset {escape(str(config.get('preset')))}. {escape(counts)}.</p>",
         f"<h1>{escape(question)}</h1>",
         *(f"<p>{escape(text)}</p>" for text in about.strip().split("\n\n") if text),
+        *_banner(judged),
         "<h2>What won where</h2>",
     ]
     for title, sentences in findings(lines, _ends(results)).items():
@@ -63,6 +71,12 @@ def _page(results: Results, lines: list[Line]) -> str:
         f"<details><summary>All {len(lines)} lines</summary>{_table(cells(lines, True), 'tight')}</details>"
     )
     parts += ["<h2>What the columns mean</h2>", _table([["column", "meaning"], *map(list, COLUMNS.items())])]
+    if judged.table:
+        parts += ["<h2>Can the chains be trusted?</h2>", _table(judged.table, "tight")]
+        parts.append(_table([["column", "meaning"], *map(list, TRUST.items())]))
+        missed = [[where, theory, f"{time:g}", said] for where, theory, time, said in judged.problems]
+        listed = _table([["where", "theory", "τ", "what is wrong"], *missed])
+        parts.append(f"<details><summary>{len(missed)} untrustworthy posteriors</summary>{listed}</details>")
     if results.failures():
         parts += [
             "<h2>Failed cells</h2>",
@@ -96,6 +110,10 @@ def command(config: dict[str, Any], presets: dict[str, Any]) -> str:
         else:
             words += [f"--{flag}", *map(str, parts)]
     return shlex.join(words)
+
+
+def _banner(judged: Gate) -> list[str]:
+    return [f"<p class=banner>{escape(judged.sentence)}</p>"] if judged.sentence else []
 
 
 def _figures(results: Results) -> list[str]:

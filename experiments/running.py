@@ -14,15 +14,23 @@ from experiments import results as disk
 from experiments import scoring
 from experiments.bench import Bench
 from experiments.comparison import Comparison
+from experiments.gate import gate
 from experiments.networks import Networks, describe
 from experiments.progress import Progress
 from experiments.report import write_report
 from experiments.words import scorecard_text
 from models.network import build
+from theory.errors import Misuse
 
 
 def run(
-    study: Any, config: Any, resolved: dict[str, Any], out: str, networks: str, dry_run: bool
+    study: Any,
+    config: Any,
+    resolved: dict[str, Any],
+    out: str,
+    networks: str,
+    dry_run: bool,
+    strict: bool = False,
 ) -> disk.Results | None:
     """Everything `finebayes run` does after its options are parsed."""
     if not getattr(config, "optimise", True):
@@ -52,7 +60,13 @@ def run(
     print(scorecard_text(scoring.scorecard(table)))
     for failed, reason in results.failures().items():
         print(f"failed: {failed}: {reason}")
+    judged = gate(results)
+    if judged.sentence:
+        print(f"\nGATE: {judged.sentence}")
     print(f"\nfigure  {figures[0] if figures else '(nothing to draw)'}\nreport  {report}\nfolder  {folder}")
+    if strict and judged.problems:
+        where, theory, time, said = judged.problems[0]
+        raise Misuse(f"Strict: {judged.sentence} The first: {where}, {theory} at τ = {time:g}: {said}")
     return results
 
 

@@ -14,6 +14,7 @@ standard error is the delta method with base networks as clusters. It is undefin
 not exceed Σ order.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -48,15 +49,23 @@ def rows(results: Results) -> list[dict[str, Any]]:
     for cell in cells:
         name, arm, base = cell.rsplit("-", 2)
         theories = f"theories-{arm}-{base}"
-        if name == "theories" or theories not in cells:
+        if name in ("theories", "langevin") or theories not in cells:
             continue
         arrays = results.load(cell)
+        told = predictions(results, f"{arm}-{base}")
         other = _other_base(cells, name, arm, int(base))
         rival = results.load(other)["finetuned"] if other else None
-        told = {"study": config["study"], "method": name, "data": arm, "base": int(base)}
-        plan = {"doses": config["config"]["doses"], **_forecast_strengths(config["config"], name)}
-        table += [{**told, **row} for row in _cell_rows(plan, results.load(theories), arrays, rival)]
+        named = {"study": config["study"], "method": name, "data": arm, "base": int(base)}
+        plan = {"doses": config["config"]["doses"], **_forecast_strengths(config["config"], name, arm)}
+        table += [{**named, **row} for row in _cell_rows(plan, told, arrays, rival)]
     return table
+
+
+def predictions(results: Results, place: str) -> Arrays:
+    """What theories say at ARM-BASE, sampled posteriors included where they are finished."""
+    sampled = f"langevin-{place}"
+    told = results.load(f"theories-{place}")
+    return told | (results.load(sampled) if results.finished(sampled) and sampled in results.cells() else {})
 
 
 def _cell_rows(
@@ -67,14 +76,15 @@ def _cell_rows(
     groups = {str(name): theories["group"] == name for name in dict.fromkeys(theories["group"])}
 
     def nats(told: np.ndarray) -> np.ndarray:
-        """KL(finetuned ‖ told) at every context, (s, d, c)."""
-        return np.maximum(entropy - np.sum(np.exp(target) * told, axis=-1), 0.0)
+        """KL(finetuned ‖ told) at every context, (s, d, c), for as many finetuning seeds as are told."""
+        some = target[: len(told)] if told.ndim == target.ndim else target
+        return np.maximum(entropy[: len(some)] - np.sum(np.exp(some) * told, axis=-1), 0.0)
 
     shift = nats(theories["base"])
     order = nats(arrays["twin"])
     seed = nats(rival) if rival is not None else None
-    for theory, prior, grade, told, betas, ceilings in _predictions(plan, theories, arrays, groups):
-        gap = nats(told)
+    for theory, prior, grade, told, betas, ceilings, trusted in _predictions(plan, theories, arrays, groups):
+        gap, some = nats(told), len(told)
         for group, inside in groups.items():
             for index, dose in enumerate(plan["doses"]):
                 yield {
@@ -85,32 +95,38 @@ def _cell_rows(
                     "group": group,
                     "beta": _numbers(betas[:, index]) if betas is not None else None,
                     "nats": _numbers(gap[:, index, inside].mean(axis=-1)),
-                    "shift": _numbers(shift[:, index, inside].mean(axis=-1)),
-                    "order": _numbers(order[:, index, inside].mean(axis=-1)),
-                    "seed": None if seed is None else _numbers(seed[:, index, inside].mean(axis=-1)),
+                    "shift": _numbers(shift[:some, index, inside].mean(axis=-1)),
+                    "order": _numbers(order[:some, index, inside].mean(axis=-1)),
+                    "seed": None if seed is None else _numbers(seed[:some, index, inside].mean(axis=-1)),
                     "ceiling": (
                         _numbers(ceilings[group][:, index])
                         if ceilings
                         else _numbers(gap[:, index, inside].mean(axis=-1))
                     ),
+                    "trusted": None if trusted is None else trusted[:, index].tolist(),
                 }
 
 
-Prediction = tuple[str, str, str, np.ndarray, np.ndarray | None, dict[str, np.ndarray] | None]
+Ceilings = dict[str, np.ndarray] | None
+Prediction = tuple[str, str, str, np.ndarray, np.ndarray | None, Ceilings, np.ndarray | None]
 
 
 def _predictions(
     plan: dict[str, Any], theories: Arrays, arrays: Arrays, groups: dict[str, np.ndarray]
 ) -> Iterator[Prediction]:
-    """Every theory's answers (s, d, c, a), its β (s, d) and its ceilings {group: (s, d) nats}."""
+    """Every theory's answers (s, d, c, a), its β (s, d), its ceilings {group: (s, d) nats}, and whether the
+    chains behind it passed the gate (s, d). A sampled theory may tell of the first finetuning seeds alone."""
     target = arrays["finetuned"]
     free = {group: _free_weights(target, theories, inside) for group, inside in groups.items()}
     base = np.broadcast_to(theories["base"], target.shape)
-    yield "unchanged", "network", "forecast", base, None, None
-    yield "linearised", "network", "forecast", arrays["linearised"], None, None
+    yield "unchanged", "network", "forecast", base, None, None, None
+    yield "linearised", "network", "forecast", arrays["linearised"], None, None, None
     for name in sorted(key for key in theories if key.startswith("ladder/")):
         _, theory, prior = name.split("/")
-        betas, rungs = _finer(theories[f"betas/{theory}/{prior}"], theories[name])
+        coarse = theories[f"betas/{theory}/{prior}"]
+        betas, rungs = _finer(coarse, theories[name])
+        target = arrays["finetuned"][: len(rungs)]
+        problems = theories.get(f"problems/{theory}/{prior}")
         inside = groups[FITTED_ON]
         chosen = _fit(target[..., inside, :], rungs[..., inside, :])
         told = _take(rungs, chosen)
@@ -122,29 +138,58 @@ def _predictions(
             )
             for group, inside in groups.items()
         }
-        yield theory, prior, "fitted", told, betas[chosen], ceilings
+        yield (
+            theory,
+            prior,
+            "fitted",
+            told,
+            betas[chosen],
+            ceilings,
+            _trusted(problems, coarse, betas[chosen]),
+        )
         forecast = plan.get(theory)
+        if forecast is not None and f"times/{theory}/{prior}" in theories:  # told by τ, which is ∝ β
+            forecast = forecast * coarse[-1] / theories[f"times/{theory}/{prior}"][-1]
         if forecast is not None:
             lost = np.isnan(rungs[..., 0, 0])[:, None]
             chosen = np.where(lost, np.inf, np.abs(betas - forecast[:, None])).argmin(axis=-1)
-            yield theory, prior, "forecast", _take(rungs, chosen), betas[chosen], ceilings
+            trusted = _trusted(problems, coarse, betas[chosen])
+            yield theory, prior, "forecast", _take(rungs, chosen), betas[chosen], ceilings, trusted
 
 
-def _forecast_strengths(config: dict[str, Any], method: str) -> dict[str, np.ndarray]:
+def _forecast_strengths(config: dict[str, Any], method: str, arm: str) -> dict[str, np.ndarray]:
     """β without a fitted number, at every dose, from the recipe alone.
 
     tempered-posterior   each pass over D' counts it once, β = steps × batch / n
     proximal             matched gradient-flow time, τ = η × steps, so β = η × steps / counted positions;
                          for SGD only (Adam's steps are no flow in this metric)
+    langevin-posterior   the same time, told as τ itself
+    adam-gibbs           the same for Adam, whose steps are a flow in its own metric
     """
     doses, n = np.asarray(config["doses"], float), config["n"]
-    strengths = {"tempered-posterior": doses * config["batch"] / n}
+    own = re.search(r"b(\d+)$", arm)  # an arm with a batch of its own says so
+    batch = int(own.group(1)) if own else config["batch"]
+    strengths = {"tempered-posterior": doses * batch / n}
     if config.get("fresh"):
         strengths["tempered-posterior"] = doses / doses[-1]
     if method == "sgd":
-        documents = doses[-1] * config["batch"] if config.get("fresh") else n
+        documents = doses[-1] * batch if config.get("fresh") else n
         strengths["proximal"] = doses * config["sgd_rate"] / (documents * config["pairs"])
+        strengths["langevin-posterior"] = doses * config["sgd_rate"]
+    if method == "adam":
+        strengths["adam-gibbs"] = doses * config["adam_rate"]
     return strengths
+
+
+def _trusted(problems: np.ndarray | None, rungs: np.ndarray, betas: np.ndarray) -> np.ndarray | None:
+    """Whether the rungs next to each β (s, d), on both sides, have no problem; None without chains."""
+    if problems is None:
+        return None
+    sound = problems == ""
+    above = np.clip(np.searchsorted(rungs * (1 + 1e-6), betas), 0, len(rungs) - 1)
+    below = np.where(rungs[above] <= betas * (1 + 1e-6), above, np.maximum(above - 1, 0))
+    rows = np.arange(len(sound))[:, None]
+    return sound[rows, above] & sound[rows, below]
 
 
 def _finer(betas: np.ndarray, rungs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -152,7 +197,7 @@ def _finer(betas: np.ndarray, rungs: np.ndarray) -> tuple[np.ndarray, np.ndarray
     count = -(-FINE // (len(betas) - 1))
     parts = np.arange(count) / count
     low, high = rungs[:, :-1, None], rungs[:, 1:, None]
-    between = low + parts[:, None, None] * (high - low)
+    between = np.where(parts[:, None, None] > 0, low + parts[:, None, None] * (high - low), low)
     between = between.reshape(rungs.shape[0], -1, *rungs.shape[2:])
     between = np.concatenate([between, rungs[:, -1:]], axis=1)
     between -= np.log(np.sum(np.exp(between), axis=-1, keepdims=True))
@@ -264,6 +309,7 @@ def _score(same: list[dict[str, Any]]) -> dict[str, Any]:
         "nats": float(nats.mean()),
         "shift": float(shift.mean()),
         "beta": None if betas is None else float(np.median(betas)),
+        "trusted": None if same[0]["trusted"] is None else float(column("trusted").mean()),
         "seeds": len(nats),
     }
 

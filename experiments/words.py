@@ -20,7 +20,9 @@ COLUMNS = {
     "dose": "finetuning steps",
     "group": "the contexts that answers are compared on; theories are fitted on in_domain alone",
     "theory": "who predicts the finetuned network's answers",
-    "prior": "where the theory starts: the base network, the process, or the process as the base holds it",
+    "prior": "where the theory starts: the base network, the process, the process as the base holds it, or a "
+    "posterior localised at the base network at temperature T (nats by which the base loss rises)",
+    "trusted": "share of the networks for which the chains next to β passed the gate (below, if sampled)",
     "grade": "fitted: one β for each network and dose, chosen in-domain; forecast: no fitted number",
     "explained": "1 − Σ KL(finetuned ‖ theory) / Σ KL(finetuned ‖ base) over networks: 1 is perfect, 0 is "
     "“nothing changed”, below 0 is worse; ± one standard error, base networks as clusters; undefined: the "
@@ -143,6 +145,7 @@ def cells(lines: list[Line], everything: bool) -> list[list[str]]:
         row |= {"explained": _score(line), "floor": number(line["floor"]), "networks": str(line["seeds"])}
         row |= {"seed floor": number(line["seed_floor"]), "ceiling": number(line["ceiling"])}
         row["nats"] = nats(line["nats"])
+        row["trusted"] = "-" if line.get("trusted") is None else f"{line['trusted']:.2g}"
         table.append([row[name] for name in names])
     return table
 
@@ -179,16 +182,25 @@ def panels(lines: list[Line]) -> list[tuple[str, str]]:
     order = [*METHODS, *sorted({line["method"] for line in lines})]
 
     def key(panel: tuple[str, str]) -> tuple[Any, ...]:
-        return len(re.findall(r"\d+", panel[1])), panel[1], order.index(panel[0])
+        numbers = [int(number) for number in re.findall(r"\d+", panel[1])]
+        return len(numbers), numbers, panel[1], order.index(panel[0])
 
     return sorted({(line["method"], line["data"]) for line in lines}, key=key)
 
 
 def one_prior(lines: list[Line]) -> list[Line]:
-    """Without the base network itself, and with the held prior where there are several."""
-    held = {line["theory"] for line in lines if line["prior"] == "held"}
+    """Without the base network itself; of several priors the one the base network holds, or the coldest."""
+    best: dict[str, tuple[Any, ...]] = {}
     changed = [line for line in lines if line["theory"] != "unchanged"]
-    return [line for line in changed if line["prior"] == "held" or line["theory"] not in held]
+    for line in changed:
+        rank = line["prior"] != "held", temperature(line["prior"]), len(line["prior"]), line["prior"]
+        best[line["theory"]] = min(rank, best.get(line["theory"], rank))
+    return [line for line in changed if line["prior"] == best[line["theory"]][-1]]
+
+
+def temperature(prior: str) -> float:
+    """Nats, of a prior like T=0.001; 0 of others."""
+    return float(prior.rpartition("T=")[2]) if "T=" in prior else 0.0
 
 
 def judged_groups(lines: list[Line]) -> list[str]:
@@ -199,9 +211,10 @@ def judged_groups(lines: list[Line]) -> list[str]:
 
 def panel_name(method: str, data: str) -> str:
     """Words for a method and a D′."""
-    found = re.fullmatch(r"topics(\d+(?:_\d+)*)", data)
+    found = re.fullmatch(r"topics(\d+(?:_\d+)*)(?:b(\d+))?", data)
     topics = found.group(1).split("_") if found else []
     where = f"topic{'s' * (len(topics) > 1)} {', '.join(topics)}" if found else data
+    where += f", batch {found.group(2)}" if found and found.group(2) else ""
     return f"{METHODS.get(method, method)}, D′ on {where}"
 
 

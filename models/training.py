@@ -17,9 +17,9 @@ import optax.contrib
 from jaxtyping import Array, Float
 
 from models.network import Network, build
-from models.parallel import padded, sharded
 from models.transformer import Architecture
 from theory.base import Dataset, Distribution, Misuse, mean_loss
+from theory.parallel import padded, sharded
 
 DATA_STREAM = 1
 

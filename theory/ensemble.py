@@ -88,3 +88,37 @@ class Mixture:
     def member(self, index: Any) -> Any:
         """One member, as a distribution of its own."""
         return jax.tree.map(lambda leaf: leaf[index], self.members)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Average:
+    """Predictors of one kind, averaged in probability position by position; `members` has a leading axis k.
+
+    p(x_t | x_<t) = 1/k Σ p_k(x_t | x_<t): the predictive of a posterior over weights, in which a context is
+    no evidence about the weights (a `Mixture` reweights its members along the context).
+    """
+
+    members: Any
+
+    def predict(self, tokens: Tokens) -> LogProbs:
+        """Log of the mean probability (nats), one member after the other (memory for two)."""
+        count = jax.tree.leaves(self.members)[0].shape[0]
+        first = jax.eval_shape(
+            lambda members: members.predict(tokens), jax.tree.map(lambda leaf: leaf[0], self.members)
+        )
+
+        def add(told: Any, member: Any) -> tuple[Any, None]:
+            return jnp.logaddexp(told, member.predict(tokens)), None
+
+        total, _ = jax.lax.scan(add, jnp.full(first.shape, -jnp.inf, first.dtype), self.members)
+        return total - jnp.log(count)
+
+    @property
+    def params(self) -> Any:
+        """All members' weights."""
+        return self.members.params
+
+    def with_params(self, params: Any) -> Self:
+        """The same average with other weights."""
+        return replace(self, members=self.members.with_params(params))

@@ -43,7 +43,7 @@ class Config:
     """The persona of D'."""
     finetuned_topics: tuple[str, ...] = ("0", "0,1,2")
     """The topics of D', comma-separated, one arm of the study each."""
-    n: int = 64
+    n: int = 32
     """Documents in D', fixed and finite."""
     fresh: bool = False
     """Draw new documents at every step instead (D' is then all of them, steps × batch)."""
@@ -53,13 +53,13 @@ class Config:
     """Width of the transformer."""
     layers: int = 2
     """Layers of the transformer."""
-    heads: int = 4
+    heads: int = 2
     """Attention heads."""
     optimizer: str = "muon"
     """Pretraining optimiser, muon or adamw."""
     pretraining_rate: float = 0.01
     """Peak step size of pretraining."""
-    pretraining_steps: int = 1500
+    pretraining_steps: int = 1200
     """Steps of pretraining."""
     pretraining_batch: int = 64
     """Documents in a pretraining step."""
@@ -75,13 +75,24 @@ class Config:
     """Step size of Adam."""
     doses: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128)
     """Finetuning steps at which the network is looked at, out of one run."""
+    temperatures: tuple[float, ...] = (0.0001, 0.001)
+    """Temperatures of the sampled posteriors: nats by which the base loss rises in their prior; none: do not
+    sample."""
+    chains: int = 2
+    """Chains for each posterior, every other one with half the step."""
+    warmup: int = 40
+    """Steps of a chain before its draws count."""
+    draws: int = 80
+    """Draws of a chain, one every other step."""
+    sampled_seeds: int = 1
+    """Finetuning seeds whose posteriors are sampled."""
     repeats: int = 4
     """Contexts for each held-out topic in the groups that have a context."""
     optimise: bool = True
     """Let the compiler optimise; without, programs compile in half the time and run slower (smoke runs)."""
 
     def __post_init__(self) -> None:
-        for name in ("base_seeds", "seeds", "repeats", "n", "batch"):
+        for name in ("base_seeds", "seeds", "repeats", "n", "batch", "draws", "chains", "sampled_seeds"):
             if getattr(self, name) < 1:
                 raise Misuse(f"{name} must be at least 1, got {getattr(self, name)}.")
         for name in ("sgd_rate", "adam_rate"):
@@ -112,6 +123,9 @@ PRESETS = {
         n=16,
         batch=8,
         repeats=2,
+        temperatures=(0.001,),
+        warmup=20,
+        draws=40,
         optimise=False,
     ),
     "small": Config(),
@@ -122,11 +136,13 @@ PRESETS = {
 def comparison(config: Config) -> Any:
     """What is pretrained, finetuned and predicted."""
     from experiments.comparison import Comparison, arm
+    from experiments.langevin import Sampling
     from experiments.study import choose
     from models.finetuning.adam import Adam
     from models.finetuning.sgd import Sgd
     from models.training import Pretraining
     from models.transformer import Architecture
+    from theory.chains import Plan
     from theory.distributions.persona_topics import PersonaTopics
 
     process = PersonaTopics(
@@ -164,6 +180,14 @@ def comparison(config: Config) -> Any:
         batch=config.batch,
         seeds=config.seeds,
         seed=config.seed,
+        sampling=Sampling(
+            config.temperatures,
+            plan=Plan(config.warmup, config.draws, 2),
+            chains=config.chains,
+            seeds=min(config.sampled_seeds, config.seeds),
+        )
+        if config.temperatures
+        else None,
     )
 
 
@@ -174,5 +198,6 @@ def _numbers(topics: str) -> list[int]:
 def draw(results: Any) -> list[Any]:
     """The figures of the study, from what is on disk; returns the paths written."""
     from experiments.plots import draw_comparison
+    from experiments.posterior_plots import draw_posteriors
 
-    return draw_comparison(results)
+    return [*draw_comparison(results), *draw_posteriors(results)]

@@ -1,6 +1,6 @@
-"""The mixture against sums written out in numpy, on members with memory."""
+"""The mixture and the average against sums written out in numpy, on members with memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from theory.base import Dataset, Distribution, Misuse
-from theory.ensemble import Mixture
+from theory.base import Dataset, Distribution, Misuse, Parametric
+from theory.ensemble import Average, Mixture
 
 LENGTH, VOCABULARY, MEMBERS = 4, 3, 3
 
@@ -33,6 +33,13 @@ class Chain:
             token = jax.random.categorical(step, self.table[token])
             tokens.append(token)
         return jnp.stack(tokens, axis=1)
+
+    @property
+    def params(self):
+        return self.table
+
+    def with_params(self, params):
+        return replace(self, table=params)
 
 
 RNG = np.random.default_rng(5)
@@ -180,3 +187,55 @@ def test_samples_come_as_often_as_enumerated():
     statistic = np.sum((seen - n * pooled) ** 2 / (n * pooled))
     freedom = len(pooled) - 1
     assert statistic < freedom + 4 * np.sqrt(2 * freedom)
+
+
+AVERAGE = Average(MIXTURE.members)
+
+
+def test_an_average_is_the_mean_probability():
+    """Position by position, tokens that a member holds for impossible included."""
+    before = np.pad(ALL[:, :-1], ((0, 0), (1, 0)), constant_values=VOCABULARY)
+    wanted = np.mean([TABLES[z, before] for z in range(MEMBERS)], axis=0)
+    np.testing.assert_allclose(np.exp(AVERAGE.predict(jnp.asarray(ALL))), wanted, rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(wanted.sum(axis=-1), 1)
+
+
+def test_what_no_member_holds_for_possible_stays_impossible():
+    never = np.tile([[0.25, 0.75, 0.0]], (MEMBERS, VOCABULARY + 1, 1))
+    got = Average(Chain(jnp.log(jnp.asarray(never)))).predict(jnp.asarray(ALL))
+    assert np.isneginf(got[..., 2]).all()
+    np.testing.assert_allclose(np.exp(got[..., 0]), 0.25, rtol=1e-6)
+
+
+def test_an_average_takes_no_context_for_evidence():
+    """It agrees with the even mixture at the start, and only there."""
+    even = MIXTURE.with_log_weights(jnp.zeros(MEMBERS))
+    average, mixture = (np.exp(one.predict(jnp.asarray(ALL))) for one in (AVERAGE, even))
+    np.testing.assert_allclose(average[:, 0], mixture[:, 0], rtol=1e-5)
+    gap = np.nanmax(np.abs(average - mixture), axis=(0, 2))
+    assert gap[0] < 1e-6 < 0.05 < gap[1:].min()
+
+
+def test_the_weights_of_an_average_are_its_members():
+    assert isinstance(AVERAGE, Parametric)
+    np.testing.assert_array_equal(AVERAGE.params, MIXTURE.members.table)
+    back = AVERAGE.with_params(AVERAGE.params)
+    np.testing.assert_array_equal(back.predict(jnp.asarray(ALL)), AVERAGE.predict(jnp.asarray(ALL)))
+    one = AVERAGE.with_params(AVERAGE.params[1:2])
+    alone = MIXTURE.member(1).predict(jnp.asarray(ALL))
+    np.testing.assert_allclose(np.exp(one.predict(jnp.asarray(ALL))), np.exp(alone), rtol=1e-6)
+
+
+def test_averages_are_mapped_and_differentiated():
+    """A stack of averages is an average of stacks; slopes are finite where members differ."""
+    tokens = jnp.asarray(ALL)
+    stack = jax.tree.map(lambda leaf: jnp.stack([leaf, jnp.roll(leaf, 1, axis=1)]), AVERAGE)
+    told = jax.vmap(lambda average: average.predict(tokens))(stack)
+    np.testing.assert_allclose(np.exp(told[0]), np.exp(AVERAGE.predict(tokens)), rtol=1e-6)
+    tables = jnp.log(jnp.asarray(np.maximum(TABLES, 1e-3)))
+    value = lambda params: jnp.sum(AVERAGE.with_params(params).predict(tokens)[:, 1, 0])  # noqa: E731
+    slope, step = jax.grad(value)(tables), 1e-2
+    bump = jnp.zeros_like(tables).at[1, 2, 0].set(step)
+    rise = (value(tables + bump) - value(tables - bump)) / (2 * step)
+    assert np.isfinite(slope).all() and abs(rise) > 1
+    np.testing.assert_allclose(slope[1, 2, 0], rise, rtol=1e-2)

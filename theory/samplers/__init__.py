@@ -1,1 +1,1 @@
-"""Samplers: one NumPyro MCMC kernel a file (none yet)."""
+"""Samplers: one NumPyro MCMC kernel a file."""

@@ -1,15 +1,16 @@
 """The zero-temperature localised Gibbs posterior: the weights that trade D' against distance from w0.
 
-    w_β = argmin_w  β Σ_{x in D'} ℓ(x; w) + (γ/2) ‖w - w0‖²,      Λ = identity
+    w_β = argmin_w  β Σ_{x in D'} ℓ(x; w) + (γ/2) (w - w0)ᵀ Λ (w - w0)
 
-The limit of p(w) ∝ exp(-β Σ ℓ - (γ/2)‖w - w0‖²) when β and γ grow together; only τ = β N / γ matters, N the
-counted positions: argmin τ L(w) + ½‖w - w0‖² with L the mean loss. At matched τ = η × steps it approximates
-gradient flow; a mode of curvature h is shrunk by τh/(1+τh) instead of 1-exp(-τh), and the two differ by at
-most 0.204 (theory.md, section 4). Solved along an ascending ladder, each from the last, by L-BFGS.
+The limit of p(w) ∝ exp(-β Σ ℓ - (γ/2)‖w - w0‖²_Λ) when β and γ grow together; only τ = β N / γ matters, N the
+counted positions: argmin τ L(w) + ½‖w - w0‖²_Λ with L the mean loss; Λ is the identity unless given. At
+matched τ = η × steps it approximates gradient flow; a mode of curvature h is shrunk by τh/(1+τh) instead of
+1-exp(-τh), and the two differ by at most 0.204 (theory.md, section 4). Solved along an ascending ladder, each
+from the last, by L-BFGS with a backtracking stride.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,10 +22,12 @@ from theory.base import Beta, Betas, Dataset, Misuse, Parametric, check_beta, ch
 
 @dataclass(frozen=True)
 class Proximal:
-    """`stiffness` is γ > 0; `iterations` of L-BFGS at most for each strength; it stops early when the
-    gradient norm of the objective falls below `tolerance` × that at w0."""
+    """`stiffness` is γ > 0; `metric` is Λ, a positive pytree like the weights (None: identity). At most
+    `iterations` for each strength; it stops early when the gradient norm of the objective falls below
+    `tolerance` × that at w0."""
 
     stiffness: float = 1.0
+    metric: Any = None
     iterations: int = 60
     tolerance: float = 0.01
     breaks: dict[str, str] = field(
@@ -62,43 +65,62 @@ class Proximal:
         One loop over all strengths with one gradient in it: a rung that is done (or out of iterations) hands
         its weights to the next, so rows that are mapped side by side never wait for each other.
         """
-        start = prior.params
         times = jnp.asarray(betas) * jnp.sum(data.mask) / self.stiffness
-        loss = lambda params: mean_loss(prior.with_params(params), data)  # noqa: E731
-        # Unit steps: the pull towards w0 keeps the objective close to a quadratic, on which they are right;
-        # a line search would triple what is compiled. What did not converge shows in the residual.
-        optimizer = optax.lbfgs(1.0, memory_size=10, linesearch=None)
-        fresh = optimizer.init(start)
+        metric = jax.tree.map(jnp.ones_like, prior.params) if self.metric is None else self.metric
+        scale = jax.tree.map(lambda leaf: leaf**-0.5, metric)
+
+        def weights(moved: Any) -> Any:
+            """From scaled displacements Λ^½ (w - w0), in which the distance is Euclidean."""
+            return jax.tree.map(lambda base, leaf, unit: base + unit * leaf, prior.params, moved, scale)
+
+        loss = lambda moved: mean_loss(prior.with_params(weights(moved)), data)  # noqa: E731
+        directions = optax.scale_by_lbfgs(memory_size=10)
+        start = jax.tree.map(jnp.zeros_like, prior.params)
+        fresh = Search(start, jnp.inf, 0.0, start, 1.0, jnp.inf, directions.init(start))
 
         def step(carry: Any) -> Any:
-            params, state, rung, count, pull, solutions, residuals = carry
+            """Try the search's next point; take it, or halve the stride."""
+            search, rung, count, pull, solutions, residuals = carry
             time = times[rung]
-            gradient = jax.grad(loss)(params)
+            trial = optax.tree.add_scale(search.point, search.stride, search.direction)
+            value, gradient = jax.value_and_grad(loss)(trial)
             pull = jnp.where((rung == 0) & (count == 0), optax.tree.norm(gradient), pull)
-            # of (τ L + ½‖w - w0‖²) / (1 + τ): its size does not depend on τ
-            slope = jax.tree.map(
-                lambda gradient, leaf, base: (time * gradient + leaf - base) / (1 + time),
-                gradient,
-                params,
-                start,
-            )
-            left = optax.tree.norm(slope) * (1 + time)
-            done = (left <= self.tolerance * pull * time) | (count == self.iterations)
-            solutions = jax.tree.map(lambda all, leaf: all.at[rung].set(leaf), solutions, params)
-            residuals = residuals.at[rung].set(left / jnp.maximum(time * pull, 1e-30))
-            updates, state = optimizer.update(slope, state, params)
-            updates, state = jax.tree.map(
-                lambda stay, move: jnp.where(done, stay, move),
-                (jax.tree.map(jnp.zeros_like, updates), fresh),
-                (updates, state),
-            )
-            params = optax.apply_updates(params, updates)
-            return params, state, rung + done, jnp.where(done, 0, count + 1), pull, solutions, residuals
+            # (τ L + ½‖·‖²) / (1 + τ): its size does not depend on τ
+            height = (time * value + 0.5 * optax.tree.norm(trial, squared=True)) / (1 + time)
+            slope = jax.tree.map(lambda pull, leaf: (time * pull + leaf) / (1 + time), gradient, trial)
+            enough = search.height + 1e-4 * search.stride * search.descent + 1e-6 * jnp.abs(height)
+            downhill, state = directions.update(slope, search.state, trial)
+            direction = optax.tree.scale(-1.0, downhill)
+            left = optax.tree.norm(slope) * (1 + time) / jnp.maximum(time * pull, 1e-30)
+            taken = Search(trial, height, optax.tree.vdot(slope, direction), direction, 1.0, left, state)
+            search = _where(height <= enough, taken, search._replace(stride=search.stride / 2))
+            done = (search.left <= self.tolerance) | (time == 0) | (count == self.iterations)
+            solutions = jax.tree.map(lambda all, leaf: all.at[rung].set(leaf), solutions, search.point)
+            residuals = residuals.at[rung].set(search.left * (time > 0))
+            search = _where(done, fresh._replace(point=search.point, direction=start), search)
+            return search, rung + done, jnp.where(done, 0, count + 1), pull, solutions, residuals
 
         solutions = jax.tree.map(lambda leaf: jnp.zeros((len(times), *leaf.shape), leaf.dtype), start)
-        first = (start, fresh, 0, 0, jnp.zeros(()), solutions, jnp.zeros(len(times)))
-        *_, solutions, residuals = jax.lax.while_loop(lambda carry: carry[2] < len(times), step, first)
-        return solutions, residuals
+        first = (fresh, 0, 0, jnp.zeros(()), solutions, jnp.zeros(len(times)))
+        *_, solutions, residuals = jax.lax.while_loop(lambda carry: carry[1] < len(times), step, first)
+        return jax.vmap(weights)(solutions), residuals
+
+
+class Search(NamedTuple):
+    """L-BFGS with a backtracking stride: the last point taken, the objective there, its slope along the
+    direction that is tried, that direction, the stride, the gradient left over, and L-BFGS's memory."""
+
+    point: Any
+    height: Any
+    descent: Any
+    direction: Any
+    stride: Any
+    left: Any
+    state: Any
+
+
+def _where(condition: Array, this: Any, that: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), this, that)
 
 
 def example() -> Proximal:

@@ -41,6 +41,7 @@ PRIORS[Predictor] = ["bigram", "process"]
 CASES = [(name, prior) for name in NAMES for prior in PRIORS[NEEDS[name]]]
 LAWS = {"prior", "exchangeable", "normalised", "additive"}
 BETA = 0.1
+KEY = jax.random.key(0)
 BROKEN = 1e-3  # a law is broken when probabilities differ by more than this
 
 cases = pytest.mark.parametrize(("name", "which"), CASES)
@@ -64,7 +65,7 @@ def answer(answered, name, which, prior, data):
     def at(beta):
         key = name, which, beta
         if key not in answered:
-            answered[key] = THEORIES[name].predict(prior, data, beta)
+            answered[key] = THEORIES[name].predict(prior, data, beta, key=KEY)
         return answered[key]
 
     return at
@@ -146,7 +147,7 @@ def test_the_order_of_documents_does_not_matter(name, which, prior, data, answer
     shuffled = jax.tree.map(lambda leaf: leaf[order], data)
     assert len({tuple(row) for row in shuffled.tokens[:4].tolist()}) > 1
     assert (shuffled.tokens[:4].sum(axis=0) != data.tokens[:4].sum(axis=0)).any()
-    other = THEORIES[name].predict(prior, shuffled, BETA)
+    other = THEORIES[name].predict(prior, shuffled, BETA, key=KEY)
     check(name, "exchangeable", gap(answer(BETA), other, documents), 1e-5)
 
 
@@ -158,7 +159,7 @@ def test_predictions_are_normalised(name, which, answer, documents):
 
 @cases
 def test_strengths_on_the_same_data_add(name, which, data, answer, documents):
-    twice = THEORIES[name].predict(answer(BETA), data, BETA)
+    twice = THEORIES[name].predict(answer(BETA), data, BETA, key=KEY)
     check(name, "additive", gap(twice, answer(2 * BETA), documents), 5e-6)
 
 
@@ -166,7 +167,7 @@ def test_strengths_on_the_same_data_add(name, which, data, answer, documents):
 def test_a_ladder_is_predict_at_every_strength(name, which, prior, data, answer, documents):
     betas = [0.0, BETA, 2 * BETA]
     read = lambda told: told.predict(documents)  # noqa: E731
-    got = np.exp(ladder(THEORIES[name], prior, data, np.asarray(betas), read, together=2))
+    got = np.exp(ladder(THEORIES[name], prior, data, np.asarray(betas), read, key=KEY, together=2))
     for row, beta in enumerate(betas):
         np.testing.assert_allclose(got[row], probabilities(answer(beta), documents), atol=1e-5)
 
@@ -175,4 +176,4 @@ def test_a_ladder_is_predict_at_every_strength(name, which, prior, data, answer,
 @pytest.mark.parametrize("beta", [-0.1, np.nan, np.inf])
 def test_a_bad_strength_is_refused(name, which, prior, data, beta):
     with pytest.raises(Misuse, match=str(beta)):
-        THEORIES[name].predict(prior, data, beta)
+        THEORIES[name].predict(prior, data, beta, key=KEY)

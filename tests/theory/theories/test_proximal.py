@@ -34,19 +34,22 @@ def slope(weights, data):
     return gradient / len(after)
 
 
-def newton(start, data, tau):
-    """argmin τ L(w) + ½‖w - w0‖² in float64; the rows of the bigram are apart."""
+def newton(start, data, tau, metric=1.0):
+    """argmin τ L(w) + ½‖w - w0‖²_Λ in float64; the rows of the bigram are apart."""
+    metric = np.broadcast_to(metric, start.shape)
     before, after = counted(data)
     weights = start.copy()
     share = np.bincount(before, minlength=len(start)) / len(after)
     for _ in range(100):
-        gradient = tau * slope(weights, data) + weights - start
+        gradient = tau * slope(weights, data) + metric * (weights - start)
         if np.linalg.norm(gradient) < 1e-12:
             break
         p = softmax(weights)
         for row in range(len(start)):
             curvature = np.diag(p[row]) - np.outer(p[row], p[row])
-            weights[row] -= np.linalg.solve(np.eye(5) + tau * share[row] * curvature, gradient[row])
+            weights[row] -= np.linalg.solve(
+                np.diag(metric[row]) + tau * share[row] * curvature, gradient[row]
+            )
     assert np.linalg.norm(gradient) < 1e-12
     return weights
 
@@ -84,6 +87,39 @@ def test_a_quadratic_shrinks_each_mode_by_its_curvature():
     wanted = 0.5 + times / (1 + times) * (centre - 0.5)
     assert (np.asarray(residuals) < 1e-5).all()
     np.testing.assert_allclose(solutions["w"], wanted, atol=3e-5)
+
+
+def test_a_metric_holds_each_mode_by_its_own_stiffness():
+    """w0 + τh/(Λ + τh) (centre - w0)."""
+    metric, betas = np.array([4.0, 0.25, 30.0]), np.array([0.1, 2.0])
+    theory = replace(TIGHT, metric={"w": jnp.asarray(metric)})
+    solutions, residuals = theory.solve(QUADRATIC, COINS, jnp.asarray(betas))
+    centre = np.array(CENTRES[0]) / 4 + 3 * np.array(CENTRES[1]) / 4
+    times = 4 * betas[:, None] * np.array(CURVATURE)
+    assert (np.asarray(residuals) < 1e-5).all()
+    np.testing.assert_allclose(solutions["w"], 0.5 + times / (metric + times) * (centre - 0.5), atol=3e-5)
+
+
+def test_the_bigram_in_a_metric_against_newton(bigram, data):
+    """Λ from 0.1 to 10: far from the identity's answer, which a metric of ones gives."""
+    metric = np.exp(np.random.default_rng(0).uniform(np.log(0.1), np.log(10), size=(6, 5)))
+    theory, start = replace(TIGHT, metric=jnp.asarray(metric)), np.asarray(bigram.params, float)
+    betas = np.array([0.02, 0.2, 1.0, 5.0])
+    solve = jax.jit(lambda metric: replace(TIGHT, metric=metric).solve(bigram, data, jnp.asarray(betas))[0])
+    solutions, plain = solve(theory.metric), solve(None)
+    np.testing.assert_allclose(solve(jnp.ones((6, 5))), plain, atol=1e-6)
+    for row, beta in enumerate(betas):
+        wanted = newton(start, data, beta * np.asarray(data.mask).sum(), metric)
+        far = np.linalg.norm(wanted - start)
+        assert np.linalg.norm(np.asarray(solutions[row], float) - wanted) < 2e-4 * far
+        assert np.linalg.norm(np.asarray(plain[row], float) - wanted) > 0.1 * far
+
+
+def test_the_size_of_a_metric_is_stiffness(bigram, data):
+    one = replace(TIGHT, stiffness=6.0).predict(bigram, data, 1.0).params
+    other = replace(TIGHT, stiffness=2.0, metric=jnp.full((6, 5), 3.0)).predict(bigram, data, 1.0).params
+    assert np.abs(one - bigram.params).max() > 0.1
+    np.testing.assert_allclose(one, other, atol=2e-5)
 
 
 @pytest.mark.parametrize("theory", [TIGHT, Proximal()], ids=["tight", "default"])

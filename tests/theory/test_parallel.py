@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.parallel import SideBySide, padded
+from theory.parallel import SideBySide, padded
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 5])

@@ -1,0 +1,96 @@
+"""What a Langevin step costs beside the gradient that it needs: 100k weights, documents of 24 tokens.
+
+The yardstick is the bare value and gradient of a minibatch's likelihood, and a subtraction, in the same kind
+of `lax.scan`, on rows drawn beforehand: no prior, no draws, no noise. A step is `kernel.sample` of the NumPyro
+model: it draws the minibatch (a plate), adds the prior, and one normal number for each weight. The last two
+are also timed alone: what they leave over is the prior and the update. One device.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpyro
+
+from benchmarks._posterior import posterior, stepping
+from benchmarks._timing import interleaved, row
+from theory.base import log_likelihood
+from theory.posterior import Posterior
+from theory.samplers.harmonic_langevin import HarmonicLangevin
+from theory.samplers.sgld import SGLD
+
+DOCUMENTS = 512
+
+
+def measure(
+    seconds: float = 15.0,
+    *,
+    width: int = 64,
+    layers: int = 2,
+    batches: tuple[int, ...] = (16, 32, 128),
+    steps: int = 10,
+) -> list[dict[str, Any]]:
+    """Milliseconds a step, and the step over the bare gradient, for each size of the minibatch."""
+    rows = []
+    for batch in batches:
+        model = posterior(width, layers, DOCUMENTS, batch)
+        start, scale = model.weights(), model.scale()
+        size = model.network.size  # type: ignore[attr-defined]
+        names = {
+            "SGLD step": stepping(SGLD(model, step_size=1e-3, scale=scale), start, steps),
+            "HarmonicLangevin step": stepping(HarmonicLangevin(model, step_size=0.1, scale=scale), start, steps),
+            f"of that {size} normal numbers": _noise(size, steps),
+            "of that the rows of a minibatch": _rows(batch, steps),
+        }
+        bare = f"bare gradient, {batch} documents"
+        taken = interleaved({bare: _gradients(model, batch, steps)} | names, seconds / len(batches))
+        rows.append(row(bare, 1e3 * taken[bare] / steps, "ms"))
+        for name in names:
+            goal = "≤ 1.05" if "step" in name else None
+            ratio = taken[name] / taken[bare]
+            rows.append(row(f"{name}, {batch} documents", 1e3 * taken[name] / steps, "ms", bare, ratio, goal))
+    return rows
+
+
+def _gradients(model: Posterior, batch: int, steps: int) -> Callable[[], Any]:
+    """As many steps of the gradient alone."""
+    rows = jax.random.randint(jax.random.key(0), (steps, batch), 0, DOCUMENTS)
+
+    def descend(params: Any, rows: Any) -> Any:
+        def potential(params: Any, chosen: Any) -> Any:
+            data = jax.tree.map(lambda leaf: leaf[chosen], model.data)
+            network = model.network.with_params(params)
+            return -model.beta * DOCUMENTS / batch * jnp.sum(log_likelihood(network, data))
+
+        def step(params: Any, chosen: Any) -> Any:
+            value, gradient = jax.value_and_grad(potential)(params, chosen)
+            return jax.tree.map(lambda weight, slope: weight - 1e-7 * slope, params, gradient), value
+
+        return jax.lax.scan(step, params, rows)
+
+    program = jax.jit(descend)
+    return lambda: program(model.network.params, rows)
+
+
+def _noise(size: int, steps: int) -> Callable[[], Any]:
+    """As many draws of the noise."""
+
+    def draw(carry: Any, key: Any) -> Any:
+        return 0.9 * carry + jax.random.normal(key, (size,)), None
+
+    program = jax.jit(lambda keys: jax.lax.scan(draw, jnp.zeros(size), keys)[0])
+    keys = jax.random.split(jax.random.key(0), steps)
+    return lambda: program(keys)
+
+
+def _rows(batch: int, steps: int) -> Callable[[], Any]:
+    """As many draws of the rows of a minibatch, as NumPyro's plate draws them."""
+
+    def draw(carry: Any, key: Any) -> Any:
+        with numpyro.handlers.seed(rng_seed=key), numpyro.plate("documents", DOCUMENTS, batch) as rows:
+            return carry + rows, None
+
+    program = jax.jit(lambda keys: jax.lax.scan(draw, jnp.zeros(batch, int), keys)[0])
+    keys = jax.random.split(jax.random.key(0), steps)
+    return lambda: program(keys)

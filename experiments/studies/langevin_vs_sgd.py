@@ -1,0 +1,90 @@
+"""Where is plain gradient descent a Langevin posterior over weights, and where is it not?
+
+The networks of weird-generalisation are finetuned by SGD with batches of several sizes, from barely to long
+past what D' can teach, and posteriors localised at the base weights are sampled from stiff (cold) to loose
+(warm), in the identity metric, in the Fisher metric of pretraining and in Adam's. All are compared at matched
+in-domain performance (fitted) and at matched time τ = η × steps (forecast). If SGD sampled a posterior, some
+temperature would explain its shift at every dose, and the same one at every batch size; if it is a noisy path
+to a point, the coldest explains most, and what is left over is noise of the order (the floor), which grows as
+batches shrink.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from experiments.studies import weird_generalisation as shared
+from theory.errors import Misuse
+
+
+@dataclass(frozen=True)
+class Config(shared.Config):
+    """As in weird-generalisation, with batch sizes and more temperatures."""
+
+    batches: tuple[int, ...] = (2, 8, 32)
+    """Batch sizes of SGD, one arm of the study each (`batch` is not used)."""
+    finetuned_topics: tuple[str, ...] = ("0,1,2",)
+    """The topics of D', comma-separated."""
+    methods: tuple[str, ...] = ("sgd",)
+    """Ways of finetuning."""
+    doses: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+    """Finetuning steps at which the network is looked at, out of one run."""
+    temperatures: tuple[float, ...] = (0.00001, 0.0001, 0.001, 0.01, 0.1)
+    """Temperatures: nats by which the base loss rises in the localised prior."""
+    times: tuple[float, ...] = (0.0, 0.008, 0.025, 0.08, 0.25, 0.8, 2.5)
+    """Strengths τ = βN/γ of the posteriors in the identity and Fisher metrics."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.batches:
+            raise Misuse("batches needs at least one size, got none.")
+        for batch in self.batches:
+            if not 1 <= batch <= self.n:
+                raise Misuse(f"batches must be from 1 to n = {self.n}, got {batch}.")
+        if not self.temperatures:
+            raise Misuse("temperatures needs at least one, got none.")
+
+
+PRESETS = {
+    "smoke": Config(
+        layers=1,
+        pretraining_steps=200,
+        pretraining_batch=32,
+        base_seeds=2,
+        seeds=2,
+        doses=(1, 8, 32),
+        batches=(4,),
+        temperatures=(0.001,),
+        finetuned_topics=("0",),
+        n=16,
+        batch=4,
+        repeats=2,
+        warmup=20,
+        draws=40,
+        times=(0.0, 0.03, 0.25),
+        optimise=False,
+    ),
+    "small": Config(),
+    "full": Config(base_seeds=6, seeds=10, chains=4, draws=200, sampled_seeds=2, repeats=16),
+}
+
+
+def comparison(config: Config) -> Any:
+    """What is pretrained, finetuned and predicted."""
+    from experiments.comparison import arm
+
+    told = shared.comparison(replace(config, batch=max(config.batches)))
+    topics = [[int(topic) for topic in text.split(",")] for text in config.finetuned_topics]
+    return replace(
+        told,
+        arms=tuple(
+            arm(told.process, config.persona, some, config.repeats, config.seed, batch)
+            for some in topics
+            for batch in config.batches
+        ),
+        sampling=replace(told.sampling, times=config.times, fisher=True),
+    )
+
+
+def draw(results: Any) -> list[Any]:
+    """The figures of the study, from what is on disk; returns the paths written."""
+    return shared.draw(results)

@@ -1,0 +1,65 @@
+"""What all figures share: a small plain style, a grid in inches, legends, headings and saving."""
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from experiments.results import Results, write
+
+WIDTH = 7.2  # inches, two columns; all other lengths are inches too
+LEFT, RIGHT = 0.7, 0.1
+FORMATS: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+
+
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+    """Small, plain, and the same bytes each time."""
+    sizes = {"font.size": 7, "axes.titlesize": 7, "xtick.labelsize": 6.5, "ytick.labelsize": 6.5}
+    lines = {"axes.linewidth": 0.6, "lines.linewidth": 1.1, "lines.markersize": 3.4, "hatch.linewidth": 0.5}
+    frames = {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+    ticks = {f"{x}tick.major.{what}": size for x in "xy" for what, size in (("width", 0.6), ("size", 2.5))}
+    files = {"savefig.dpi": 200, "svg.hashsalt": "finebayes", "pdf.fonttype": 42}
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        settings: Any = {**sizes, **lines, **frames, **ticks, **files}
+        matplotlib.rcParams.update(settings)
+        yield
+
+
+def save(results: Results, figures: dict[str, Figure]) -> list[Path]:
+    """Write figures by name in every format; returns the paths."""
+    paths = []
+    for name, figure in figures.items():
+        for kind, said in FORMATS.items():
+            paths.append(results.folder / "figures" / f"{name}.{kind}")
+            write(paths[-1], functools.partial(figure.savefig, format=kind, metadata=said))
+    return paths
+
+
+def legend(figure: Figure, looks: dict[str, dict[str, Any]], columns: int) -> None:
+    """A legend over the whole figure, of lines by label."""
+    handles = [Line2D([], [], label=label, **look) for label, look in looks.items()]
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, 1 - 0.02 / figure.get_figheight())}
+    figure.legend(handles=handles, ncols=columns, fontsize=6.5, columnspacing=1.2, handlelength=2.0, **place)
+
+
+def heading(figure: Figure, start: float, letter: str, text: str) -> None:
+    """A letter and a title above a row of panels."""
+    height = 1 - (start - 0.3) / figure.get_figheight()
+    figure.text(0.008, height, letter, fontsize=9, fontweight="bold")
+    figure.text(0.035, height, text, fontsize=8)
+
+
+def panels_grid(figure: Figure, start: float, tall: float, rows: int, columns: int, **gaps: float) -> Any:
+    """A grid that starts and ends so many inches below the top."""
+    high = figure.get_figheight()
+    sides = {"left": LEFT / WIDTH, "right": 1 - RIGHT / WIDTH}
+    return figure.add_gridspec(
+        rows, columns, top=1 - start / high, bottom=1 - (start + tall) / high, **sides, **gaps
+    )

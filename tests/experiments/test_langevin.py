@@ -1,0 +1,266 @@
+"""Sampled posteriors of a tiny comparison: what is kept, and that it is what was asked for."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from experiments import langevin
+from experiments.bench import Bench
+from experiments.langevin import Sampling
+from experiments.studies import weird_generalisation as study
+from models.network import build, first
+from theory.base import Dataset, mean_loss
+from theory.chains import Plan
+from theory.diagnostics import Thresholds
+from theory.errors import Misuse
+from theory.metrics import answers_at, kl
+from theory.theories.adam_gibbs import AdamGibbs
+from theory.theories.proximal import Proximal
+
+COLD, WARM = 1e-5, 1e-3
+TIMES = {"langevin-posterior": (0.0, 0.1, 0.3), "adam-gibbs": (0.0, 0.001)}
+SETS = ("langevin-posterior/T=1e-05", "langevin-posterior/T=0.001", "adam-gibbs/T=1e-05")
+ONLY = Thresholds(None, None, None, acceptance=0.99, halved_step=None, gradient_noise=None)
+SAMPLING = Sampling((COLD, WARM), *TIMES.values(), plan=Plan(40, 30, 1), chains=4, seeds=2, thresholds=ONLY)
+SMALL = {"pretraining_steps": 1, "n": 6, "batch": 4, "width": 8, "doses": (1, 2), "repeats": 1, "seeds": 3}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    """These programs compile for longer than they run."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+def trained(network, process):
+    """Fitted to documents of the process: what noise costs is told of a network that has learned."""
+    tokens = process.distribution().sample(jax.random.key(5), 256)
+    documents = Dataset(tokens, jnp.ones(tokens.shape, bool))
+    optimizer = optax.adam(0.02)
+
+    def step(carry, _):
+        params, state = carry
+        slope = jax.grad(lambda params: mean_loss(network.with_params(params), documents))(params)
+        updates, state = optimizer.update(slope, state, params)
+        return (optax.apply_updates(params, updates), state), None
+
+    start = network.params, optimizer.init(network.params)
+    return network.with_params(jax.jit(lambda: jax.lax.scan(step, start, length=200)[0][0])())
+
+
+@pytest.fixture(scope="module")
+def bench():
+    config = replace(study.PRESETS["smoke"], layers=1, heads=2, finetuned_topics=("0",), **SMALL)
+    comparison = replace(study.comparison(config), sampling=SAMPLING)
+    process = comparison.process
+    network = first(build(comparison.shape, process.vocabulary, process.length, [0]))
+    return Bench(comparison, trained(network, process))
+
+
+@pytest.fixture(scope="module")
+def arrays(bench):
+    told, failure = bench.run("langevin", bench.comparison.arms[0], bench.template)
+    assert failure == ""
+    return told
+
+
+@pytest.fixture(scope="module")
+def contexts(bench):
+    """Tokens, and where they are answered."""
+    return bench._contexts(bench.comparison.arms[0])[:2]
+
+
+@pytest.fixture(scope="module")
+def data(bench):
+    """D' of every finetuning seed."""
+    return bench._data(bench.comparison.arms[0])[0]
+
+
+def one(data, seed):
+    return jax.tree.map(lambda leaf: leaf[seed], data)
+
+
+def answers(bench, contexts, predictor):
+    tokens, where = contexts
+    return answers_at(predictor, jnp.asarray(tokens), bench.comparison.process.answer_tokens)[where]
+
+
+@pytest.fixture(scope="module")
+def metrics(bench, data):
+    """Λ by theory and finetuning seed."""
+    key = jax.random.fold_in(jax.random.key(bench.comparison.seed), langevin.METRIC_STREAM)
+    adam = jax.jit(AdamGibbs(batch=bench.comparison.batch).metric)
+    iso = jax.tree.map(jnp.ones_like, bench.template.params)
+    moments = [adam(bench.template, one(data, seed), key) for seed in range(2)]
+    return {"langevin-posterior": [iso, iso], "adam-gibbs": moments}
+
+
+def test_every_set_keeps_its_ladders_and_their_health(bench, arrays, contexts):
+    kinds = ("ladder", "gamma", "betas", "times", "steps", "health", "problems")
+    assert set(arrays) == {f"{kind}/{name}" for kind in kinds for name in SETS}
+    count = len(contexts[1][0])
+    for name in SETS:
+        rungs = len(TIMES[name.split("/")[0]])
+        shapes = [(2, rungs, count, 4), (2,), (rungs,), (rungs,), (2, rungs), (2, rungs, 8), (2, rungs)]
+        assert [arrays[f"{kind}/{name}"].shape for kind in kinds] == shapes
+        np.testing.assert_allclose(np.exp(arrays[f"ladder/{name}"]).sum(axis=-1), 1, atol=1e-5)
+
+
+def test_strengths_are_told_by_their_time(arrays, data):
+    counted = float(np.asarray(data.mask)[0].sum())
+    assert counted > 1
+    for name in SETS:
+        times = arrays[f"times/{name}"]
+        assert tuple(times) == TIMES[name.split("/")[0]]
+        gamma = arrays[f"gamma/{name}"].mean()
+        np.testing.assert_allclose(arrays[f"betas/{name}"], times * gamma / counted, rtol=1e-6)
+        steps = arrays[f"steps/{name}"]
+        assert (steps[:, 0] == langevin.stable_step([0.0])).all()
+        assert (np.diff(steps, axis=1) < 0).all()  # the stronger, the stiffer
+
+
+def test_half_of_the_chains_take_half_the_step_of_the_same_posterior(bench, data):
+    """Rows: sets, strengths, chains; γ, Λ and the step are those of their set, the keys all differ."""
+    gammas, steps = [4.0, 9.0, 16.0], [np.array([0.8, 0.4, 0.2])] * 2 + [np.array([0.6, 0.3])]
+    metrics = [jax.tree.map(lambda leaf, k=k: k + 0 * leaf, bench.template.params) for k in (1.0, 2.0, 3.0)]
+    inputs = bench.posteriors._inputs(one(data, 0), gammas, metrics, steps, 0)
+    repeated, beta, gamma, step, metric, keys = inputs
+    assert bench.posteriors.posteriors == 8
+    assert repeated.tokens.shape == (32, *data.tokens.shape[1:])
+    np.testing.assert_array_equal(gamma, np.repeat(gammas, [12, 12, 8]).astype(np.float32))
+    np.testing.assert_array_equal(jax.tree.leaves(metric)[0][..., 0, 0], np.repeat([1, 2, 3], [12, 12, 8]))
+    times = np.concatenate([TIMES[name.split("/")[0]] for name in SETS])
+    counted = np.asarray(data.mask)[0].sum()
+    np.testing.assert_allclose(beta * counted / gamma, np.repeat(times, 4), rtol=1e-5)
+    rungs = step.reshape(8, 4)
+    np.testing.assert_allclose(rungs[:, ::2], np.concatenate(steps)[:, None].repeat(2, axis=1))
+    np.testing.assert_allclose(rungs[:, 1::2], rungs[:, ::2] / 2)
+    other = bench.posteriors._inputs(one(data, 1), gammas, metrics, steps, 1)[-1]
+    assert len(np.unique(np.concatenate([keys, other]), axis=0)) == 64
+
+
+def test_the_temperature_is_what_the_prior_costs(bench, arrays, metrics):
+    """The base loss on other documents, with weights w0 + (γΛ)^-½ ξ in opposite pairs, is T nats higher."""
+    network = bench.template
+    tokens = bench.comparison.process.distribution().sample(jax.random.key(99), 100)
+    documents = Dataset(tokens, jnp.ones(tokens.shape, bool))
+    flat, back = ravel_pytree(network.params)
+    losses = jax.jit(
+        lambda rows: jax.lax.map(lambda row: mean_loss(network.with_params(back(row)), documents), rows)
+    )
+    for name in SETS:
+        theory, rise = name.split("/")[0], float(name.split("=")[1])
+        for seed in range(2):
+            units = np.asarray(ravel_pytree(metrics[theory][seed])[0], float) ** -0.5
+            noise = np.random.default_rng(seed).normal(size=(50, len(flat)))
+            noise *= units * arrays[f"gamma/{name}"][seed] ** -0.5
+            both = np.concatenate([flat + noise, flat - noise, flat[None]]).astype(np.float32)
+            told = np.asarray(losses(both), float)
+            assert told[:-1].mean() - told[-1] == pytest.approx(rise, rel=0.5)
+
+
+def test_without_data_chains_wander_as_the_prior_does(bench, arrays, contexts):
+    base = answers(bench, contexts, bench.template)
+    size = sum(leaf.size for leaf in jax.tree.leaves(bench.template.params))
+    for name in SETS:
+        health = arrays[f"health/{name}"][:, 0]
+        _, _, _, acceptance, _, noise, drift, change = health.T
+        assert (acceptance > 0.99).all() and (noise == 0).all()
+        np.testing.assert_allclose(drift, np.sqrt(size), rtol=0.05)
+        # the average prediction is nearer to the base than its draws are (Jensen), which cost about T
+        nearer = np.asarray(kl(jnp.stack([base] * 2), jnp.asarray(arrays[f"ladder/{name}"][:, 0]))).mean(
+            axis=-1
+        )
+        assert (nearer < change).all()
+        rise = float(name.split("=")[1])
+        assert (rise / 4 < change).all() and (change < 4 * rise).all()
+
+
+def test_the_colder_the_nearer_to_the_proximal_point(bench, arrays, contexts, data, metrics):
+    """At the same τ, on the same D' and in the same metric."""
+    base = answers(bench, contexts, bench.template)
+    count = np.asarray(data.mask)[0].sum()
+    for theory, times in TIMES.items():
+
+        def solve(metric, data, betas=np.array(times[1:]) / count):
+            theory = Proximal(metric=metric, iterations=200)
+            return theory.solve(bench.template, data, jnp.asarray(betas))[0]
+
+        limits = jax.jit(solve)(metrics[theory][1], one(data, 1))
+        for rung in range(1, len(times)):
+            params = jax.tree.map(lambda leaf, rung=rung: leaf[rung - 1], limits)
+            point = answers(bench, contexts, bench.template.with_params(params))
+            shift = float(np.mean(kl(point, base)))
+            named = [name for name in SETS if name.startswith(theory)]
+            ladders = [jnp.asarray(arrays[f"ladder/{name}"][1, rung]) for name in named]
+            misses = [float(np.mean(kl(point, told))) for told in ladders]
+            assert misses[0] < 0.03 * shift
+            assert sorted(misses) == misses
+            assert misses[-1] < 0.1 * shift
+
+
+def test_a_problem_is_a_sentence_where_a_threshold_is_missed(arrays):
+    bad = []
+    for name in SETS:
+        acceptance, said = arrays[f"health/{name}"][..., 3], arrays[f"problems/{name}"]
+        np.testing.assert_array_equal(said != "", acceptance < 0.99)
+        bad += said[said != ""].tolist()
+        assert (said == "").any()
+    assert bad
+    assert all(text.startswith("The acceptance is 0.") and text.endswith("better scale.") for text in bad)
+
+
+def test_the_same_run_has_the_same_bits_and_another_data_others(bench, arrays):
+    again, _ = bench.run("langevin", bench.comparison.arms[0], bench.template)
+    for name in arrays:
+        np.testing.assert_array_equal(again[name], arrays[name])
+    for name in SETS:
+        ladder = arrays[f"ladder/{name}"]
+        assert (ladder[0] != ladder[1]).any(axis=(-1, -2)).all()
+
+
+def test_a_chain_that_is_lost_is_told_and_the_others_are_kept(bench, arrays, monkeypatch):
+    real = bench.posteriors.chains
+
+    def broken(*arguments):
+        out = jax.tree.map(np.array, real(*arguments))
+        out["nonfinite"][4 * 1 + 2] = 7  # the second posterior's third chain
+        for name in ("told", "acceptance", "drift", "base_change"):
+            out[name][4 * 1 + 2] = np.nan
+        return out
+
+    monkeypatch.setattr(bench.posteriors, "chains", broken)
+    told, failure = bench.run("langevin", bench.comparison.arms[0], bench.template)
+    assert failure == ""
+    said = told[f"problems/{SETS[0]}"][0, 1]
+    assert "Draw 7 of chain 2 is the first not finite" in said
+    assert "acceptance is nan" in said
+    assert np.isnan(told[f"ladder/{SETS[0]}"][:, 1]).all()
+    for kind in ("ladder", "problems", "health"):
+        kept = told[f"{kind}/{SETS[0]}"][:, [0, 2]], arrays[f"{kind}/{SETS[0]}"][:, [0, 2]]
+        np.testing.assert_array_equal(*kept)
+        np.testing.assert_array_equal(told[f"{kind}/{SETS[1]}"], arrays[f"{kind}/{SETS[1]}"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"chains": 3}, "chains must be 2 or more and even .* got 3"),
+        ({"chains": 0}, "got 0"),
+        ({"chains": -2}, "got -2"),
+        ({"temperatures": (1e-3, 0.0)}, r"temperatures must be above 0 and finite \(nats\), got 0.0"),
+        ({"temperatures": (-1.0,)}, "got -1.0"),
+        ({"temperatures": (np.nan,)}, "got nan"),
+        ({"temperatures": (np.inf,)}, "got inf"),
+    ],
+)
+def test_impossible_samplings_are_refused(fields, sentence):
+    with pytest.raises(Misuse, match=sentence):
+        Sampling(**fields)

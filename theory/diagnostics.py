@@ -1,0 +1,250 @@
+"""Can the draws of a chain be trusted? Convergence, effective draws, bias of the step, noise of the gradient.
+
+    R̂     √(variance over all chains / mean variance within one), on ranks made normal, of half chains; the
+          larger of that of the draws (do they agree where?) and of |draws - median| (do they agree how wide?)
+    ESS   draws / τ, τ = 1 + 2 Σ ρ_t by Geyer's initial monotone sequence: of the ranks (bulk); of being
+          under the 5 % and 95 % quantiles, the smaller of both (tail)
+
+Both are Vehtari et al. 2021 (arXiv 1903.08008), as in ArviZ, but what cannot be told is nan: an observable
+not finite somewhere or never changing, a tail without draws (over 5 % tied at the top), too few draws.
+An unadjusted chain has a bias that no R̂ sees. So ask also what a Metropolis test would say to its steps, what
+halving the step changes, how gradient noise compares with injected noise. Weights have symmetries and flat
+directions: judge functions of them. Axes: c chains, s draws of each, then any axes of observables.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, SupportsFloat, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Key, PRNGKeyArray, UInt32
+from numpyro.diagnostics import autocovariance, gelman_rubin
+from scipy.special import ndtri
+
+from theory.samplers.mala import MALA
+from theory.samplers.sghmc import SGHMC
+
+Draws: TypeAlias = Float[Array, "c s *o"] | Float[np.ndarray, "c s *o"]
+Values: TypeAlias = Float[np.ndarray, "c s *o"]
+PerObservable: TypeAlias = Float[np.ndarray, "*o"]
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What a chain must satisfy, with the reason. None: not asked for."""
+
+    rhat: float | None = 1.05  # at most; the worst of 500 observables exceeds the usual 1.01 on exact draws
+    bulk_ess: float | None = 100.0  # at least; the error of a mean is a tenth of the posterior's spread
+    tail_ess: float | None = 50.0  # at least; a tail of 5 % is told to within 3 percentage points
+    acceptance: float | None = 0.5  # at least; the best MALA has 0.57, below half most steps are refused
+    halved_step: float | None = 0.1  # at most; share of the predicted shift, about the bias that is left
+    gradient_noise: float | None = 0.1  # at most; 0.1 is a chain at temperature 1.1
+
+
+@dataclass(frozen=True)
+class Health:
+    """What is known of a chain, worst over observables; nan where not measured or not to be told.
+
+    `halved_step` is the change of predictions with half the step over the shift they predict, `nonfinite` the
+    (chain, draw) of the first draw that is not finite; `drift`, `base_loss_change` (nats) are not judged.
+    """
+
+    rhat: float
+    bulk_ess: float
+    tail_ess: float
+    acceptance: float
+    halved_step: float
+    gradient_noise: float
+    drift: float
+    base_loss_change: float
+    nonfinite: tuple[int, int] | None
+
+    def problems(self, thresholds: Thresholds) -> list[str]:
+        """A sentence for each violation: what, the value, the limit, what to do. nan violates."""
+        found = []
+        if self.nonfinite is not None:
+            chain, draw = self.nonfinite
+            found.append(f"Draw {draw} of chain {chain} is the first not finite: take a smaller step.")
+        for name, (what, side, advice) in _RULES.items():
+            value, limit = getattr(self, name), getattr(thresholds, name)
+            if limit is None or (value <= limit if side == "at most" else value >= limit):
+                continue
+            why = " (not measured, constant or not finite)" if np.isnan(value) else ""
+            found.append(f"{what} is {value:.3g}{why}, but must be {side} {limit:g}: {advice}.")
+        return found
+
+    def trustworthy(self, thresholds: Thresholds) -> bool:
+        """Whether nothing is violated."""
+        return not self.problems(thresholds)
+
+
+_RULES = {
+    "rhat": ("The worst R-hat", "at most", "run longer chains or start them closer"),
+    "bulk_ess": ("The least bulk ESS", "at least", "take more draws or a better scale"),
+    "tail_ess": ("The least tail ESS", "at least", "take more draws or report means only"),
+    "acceptance": ("The acceptance", "at least", "take a smaller step or a better scale"),
+    "halved_step": ("The change with half the step", "at most", "halve the step"),
+    "gradient_noise": ("Gradient over injected noise", "at most", "take larger batches or smaller steps"),
+}
+
+
+def diagnose(
+    observables: Draws,
+    *,
+    acceptance: SupportsFloat = np.nan,
+    halved_step: SupportsFloat = np.nan,
+    gradient_noise: SupportsFloat = np.nan,
+    drift: SupportsFloat = np.nan,
+    base_loss_change: SupportsFloat = np.nan,
+) -> Health:
+    """Health of draws of functions of the weights, shape (c, s, ...), with what was measured elsewhere."""
+    rhat, *sizes = (each(observables) for each in (rank_normalised_rhat, bulk_ess, tail_ess))
+    measured = acceptance, halved_step, gradient_noise, drift, base_loss_change
+    numbers = rhat.max(), *map(np.min, sizes), *measured
+    return Health(*map(float, numbers), nonfinite=first_nonfinite(observables))
+
+
+def rank_normalised_rhat(draws: Draws) -> PerObservable:
+    """The larger of bulk and tail R̂; 1 is agreement. Needs four draws a chain; one chain is split."""
+    values = _tellable(draws)
+    if values.shape[1] < 4:
+        return np.full(values.shape[2:], np.nan)
+    halves = _halves(values)
+    folded = np.abs(halves - np.median(halves, axis=(0, 1)))
+    scores = map(_normal_scores, (halves, folded))
+    return np.asarray(np.fmax(*(_where_varying(z, gelman_rubin(z)) for z in scores)))
+
+
+def bulk_ess(draws: Draws) -> PerObservable:
+    """Independent draws that would tell the centre as well; needs ten draws a chain."""
+    return _ess(_normal_scores(_halves(_tellable(draws))))
+
+
+def tail_ess(draws: Draws) -> PerObservable:
+    """Independent draws that would tell the 5 % and 95 % quantiles as well; needs ten draws a chain."""
+    values = _tellable(draws)
+    under = (values <= np.quantile(values, tail, axis=(0, 1)) for tail in (0.05, 0.95))
+    return np.asarray(np.minimum(*(_ess(_halves(each.astype(float))) for each in under)))
+
+
+def first_nonfinite(draws: Any) -> tuple[int, int] | None:
+    """(chain, draw) of the earliest draw that is not finite, or None; of a pytree with first axes (c, s)."""
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(draws)]
+    lost = [~np.isfinite(leaf).all(axis=tuple(range(2, leaf.ndim))) for leaf in leaves]
+    draw, chain = np.nonzero(np.any(lost, axis=0).T)
+    return (int(chain[0]), int(draw[0])) if draw.size else None
+
+
+def hypothetical_acceptance(
+    potential: Callable[[Any], Float[Array, ""]],
+    positions: Any,
+    step_size: float | Float[Array, ""],
+    scale: Any,
+    key: PRNGKeyArray,
+    *,
+    splitting: Literal["langevin", "baoab"] = "langevin",
+) -> Float[Array, ""]:
+    """Mean chance that a Metropolis test would have accepted the steps of an unadjusted chain.
+
+    `positions` is stacked along a leading axis, `potential` the whole one in nats, `scale` as in the kernels.
+    One proposal from each position; one not finite counts 0. "langevin" is MALA's test of a step ε; "baoab"
+    min(1, exp(-ΔH)) of the deterministic part (BAAB) of SGHMC's step h, the momentum from its stationary
+    law: severe, as BAOAB keeps the law of positions better than the energy.
+    """
+    tested = MALA(potential_fn=potential, step_size=step_size, scale=scale)  # refuses a potential_fn(z, key)
+    undamped = SGHMC(potential_fn=lambda z: potential(z), step_size=step_size, scale=scale, friction=0.0)
+
+    def chance(start: tuple[Any, PRNGKeyArray]) -> Float[Array, ""]:
+        position, own = start
+        if splitting == "langevin":
+            return tested.sample(tested.init(own, 0, position)).accept_prob
+        before = undamped.init(own, 0, position)
+        both = before, undamped.sample(before)
+        then, now = (at.potential_energy + jnp.sum(at.memory[0][0] ** 2) / 2 for at in both)
+        return jnp.where(jnp.isfinite(now), jnp.exp(jnp.minimum(0.0, then - now)), 0.0)
+
+    keys = jax.random.split(key, len(jax.tree.leaves(positions)[0]))
+    return jnp.mean(jax.lax.map(chance, (positions, keys)))
+
+
+def gradient_noise_ratio(
+    estimate: Callable[[Any, PRNGKeyArray], Any],
+    whole: Callable[[Any], Any],
+    positions: Any,
+    step_size: float | Float[Array, ""],
+    keys: Key[Array, "i j"] | UInt32[Array, "i j 2"],
+    *,
+    scale: Any = None,
+    friction: float = 1.0,
+) -> Float[Array, ""]:
+    """Variance that the minibatch adds to a step over the variance injected: the excess of the temperature.
+
+        σ² = E |s (ĝ - g)|² / dimension;    h σ² / (2κ) with friction κ,  ε σ² / 2 for Langevin (κ = 1)
+
+    `estimate(z, key)` and `whole(z)` are gradients (`jax.grad(potential)`); `positions` are stacked along a
+    leading axis i, `keys` draw j minibatches at each; s is `scale`.
+    """
+    widths = 1.0 if scale is None else ravel_pytree(scale)[0]
+
+    def variance(start: tuple[Any, Any]) -> Float[Array, ""]:
+        position, own = start
+        exact = ravel_pytree(whole(position))[0]
+        errors = jax.lax.map(lambda key: ravel_pytree(estimate(position, key))[0] - exact, own)
+        return jnp.mean((widths * errors) ** 2)
+
+    return step_size * jnp.mean(jax.lax.map(variance, (positions, keys))) / (2 * friction)
+
+
+def drift(positions: Any, start: Any, metric: Any = None) -> Float[Array, "*i"]:
+    """√ Σ metric (w - w0)² over pytrees; leading axes of `positions` stay; a metric of None is 1."""
+    metric = jax.tree.map(jnp.ones_like, start) if metric is None else metric
+
+    def squared(now: Any, then: Any, weight: Any) -> Array:
+        return jnp.sum(weight * (now - then) ** 2, axis=tuple(range(-jnp.ndim(then), 0)))
+
+    return jnp.sqrt(sum(jax.tree.leaves(jax.tree.map(squared, positions, start, metric))))
+
+
+def _tellable(draws: Draws) -> Values:
+    """In double precision; an observable that is not finite somewhere becomes a constant, hence nan."""
+    return np.where(np.isfinite(draws).all(axis=(0, 1)), np.asarray(draws, dtype=float), 0.0)
+
+
+def _halves(values: Values) -> Float[np.ndarray, "two_c half *o"]:
+    half = values.shape[1] // 2
+    return np.concatenate([values[:, :half], values[:, values.shape[1] - half :]])
+
+
+def _normal_scores(values: Values) -> Values:
+    """Φ⁻¹((rank - 3/8) / (S + 1/4)), ranks over all chains, ties averaged (Blom 1958)."""
+    from scipy.stats import rankdata  # takes a second to import
+
+    ranks = rankdata(values.reshape(-1, *values.shape[2:]), axis=0)
+    return ndtri((ranks - 3 / 8) / (len(ranks) + 1 / 4)).reshape(values.shape)
+
+
+def _where_varying(values: Values, told: Any) -> PerObservable:
+    return np.where(values.max(axis=(0, 1)) > values.min(axis=(0, 1)), told, np.nan)
+
+
+@np.errstate(invalid="ignore", divide="ignore")
+def _ess(values: Values) -> PerObservable:
+    """Of half chains: pairs ρ_2k + ρ_2k+1 fall and stay above 0; at most S log₁₀ S."""
+    chains, length = values.shape[:2]
+    if length < 5:
+        return np.full(values.shape[2:], np.nan)
+    lags = autocovariance(values, axis=1).mean(axis=0)
+    within, total = lags[0] * length / (length - 1), lags[0] + values.mean(axis=1).var(axis=0, ddof=1)
+    rho = 1 - (within - lags) / total
+    rho[0] = 1.0
+    last = (length - 1) // 2 * 2
+    even, pairs = rho[:last:2], rho[:last:2] + rho[1:last:2]
+    kept = np.logical_and.accumulate(pairs > 0, axis=0)
+    kept[-1] = False
+    ends = np.where(pairs < 0, np.maximum(even, 0), even)
+    rest = np.take_along_axis(ends, kept.sum(axis=0)[None], axis=0)[0]
+    tau = 2 * np.where(kept, np.minimum.accumulate(pairs), 0).sum(axis=0) - 1 + rest
+    return _where_varying(values, chains * length / np.maximum(tau, 1 / np.log10(chains * length)))

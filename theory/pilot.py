@@ -1,0 +1,174 @@
+"""Step size, warm-up and stiffness of a localised posterior, without art: from a short pilot.
+
+step size   a guess from the curvature: h = 1 / √(1 + λ), λ the largest eigenvalue of the Hessian of βΣℓ in
+            scaled coordinates (stable up to about 2 / √(1 + λ)). A pilot checks it: of candidates half an
+            octave apart, the largest h that keeps the acceptance of the hypothetical Metropolis check of a
+            short chain at or above the target, as do all smaller ones
+warm-up     6 / (κ h) steps: amplitudes decay as e^{-κt/2}, so 5 % of where the chain started is left
+stiffness   the temperature of a localised posterior is told by what it costs: T nats by which the base loss
+            rises when the weights are drawn from the prior alone, w0 + (γΛ)^-½ ξ. γ(T) is read off a curve of
+            exact draws in opposite pairs (which cancel the slope at w0), with no chain at all
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from theory.base import Dataset, Misuse, Parametric, mean_loss
+
+STEPS = 2.0 ** -np.arange(0.0, 4.5, 0.5)
+TARGET = 0.6
+WIDTHS = np.logspace(-4.5, 0.0, 37)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A step size, the acceptance there, the warm-up it asks for, and the reason in words."""
+
+    step_size: float
+    acceptance: float
+    warmup: int
+    reason: str
+
+
+def curvature(
+    network: Parametric, data: Dataset, metric: Any, time: Any, key: PRNGKeyArray, iterations: int = 12
+) -> Float[Array, ""]:
+    """Largest |eigenvalue| of the Hessian of the mean loss of D' in coordinates Λ^½ (w - w0), by power
+    iteration from below; times τ = βN/γ it is λ. The larger of that at w0 and that one step away, as far
+    towards D' as τ = `time` allows: in a metric of D' itself curvature grows on the way."""
+    scale = _scale(network, metric)
+
+    def loss(moved: Any) -> Any:
+        weights = jax.tree.map(lambda leaf, unit, step: leaf + unit * step, network.params, scale, moved)
+        return mean_loss(network.with_params(weights), data)
+
+    start = jax.tree.map(jnp.zeros_like, network.params)
+    leaves, structure = jax.tree.flatten(start)
+    keys = jax.random.split(key, len(leaves))
+    vector = jax.tree.unflatten(
+        structure, [jax.random.normal(one, leaf.shape) for one, leaf in zip(keys, leaves, strict=True)]
+    )
+
+    def power(carry: Any, second: Array) -> tuple[Any, Array]:
+        point, vector = carry
+        slope, bent = jax.jvp(jax.grad(loss), (point,), (vector,))
+        size = optax.tree.norm(bent)
+        onward = optax.tree.scale(-time / (1 + time * size), slope)
+        point = jax.tree.map(lambda here, there: jnp.where(second, there, here), point, onward)
+        return (point, optax.tree.scale(1 / size, bent)), size
+
+    first = optax.tree.scale(1 / optax.tree.norm(vector), vector)
+    turn = jnp.arange(2 * iterations) == iterations - 1
+    sizes = jax.lax.scan(power, (start, first), turn)[1]
+    return jnp.maximum(sizes[iterations - 1], sizes[-1])
+
+
+def stable_step(curvatures: Any) -> np.ndarray:
+    """The guess of a step size for each λ."""
+    return 1 / np.sqrt(1 + np.asarray(curvatures, float))
+
+
+def choose_step(
+    steps: Sequence[float], acceptance: Sequence[float], target: float = TARGET, friction: float = 1.0
+) -> Choice:
+    """The largest of the descending `steps` from which on every acceptance is at least `target`.
+
+    Where none is, the smallest is taken, and the reason says so: a gate on the acceptance will find it.
+    """
+    if not 0 < target < 1:
+        raise Misuse(f"The target acceptance must be between 0 and 1, got {target}.")
+    order = np.argsort(steps)
+    good = 0
+    for index in order:
+        if not acceptance[index] >= target:
+            break
+        good += 1
+    best = int(order[max(good - 1, 0)])
+    step, told = float(steps[best]), float(acceptance[best])
+    warmup = int(np.ceil(6 / (friction * step)))
+    if good:
+        above = (
+            f", {float(acceptance[order[good]]):.2f} one step up" if good < len(order) else ", the largest"
+        )
+        reason = f"h = {step:.3g}: acceptance {told:.2f}{above} (target {target})"
+    else:
+        reason = f"h = {step:.3g}, the smallest tried, misses the target: acceptance {told:.2f} < {target}"
+    return Choice(step, told, warmup, f"{reason}; warm-up {warmup} steps")
+
+
+def pilot(
+    acceptance: Callable[[float], float],
+    steps: Sequence[float] = tuple(STEPS),
+    target: float = TARGET,
+    friction: float = 1.0,
+    say: Callable[[str], None] = print,
+) -> Choice:
+    """Try every step with `acceptance(h)`, a short chain's mean acceptance, say what was chosen and why."""
+    choice = choose_step(steps, [acceptance(float(step)) for step in steps], target, friction)
+    say(f"pilot: {choice.reason}")
+    return choice
+
+
+def base_loss_rises(
+    network: Parametric, documents: Dataset, metric: Any, key: PRNGKeyArray, pairs: int = 4
+) -> Float[Array, " widths"]:
+    """Rise of the base loss (nats a counted position) for noise of each of WIDTHS times Λ^-½ (made unit in
+    root mean square); mean of `pairs` opposite pairs of draws."""
+    scale = jax.tree.map(lambda leaf: leaf / _norm(network, metric), _scale(network, metric))
+    start = mean_loss(network, documents)
+    leaves, structure = jax.tree.flatten(network.params)
+
+    def rise(width: Array, index: Array) -> Array:
+        keys = jax.random.split(jax.random.fold_in(key, index // 2), len(leaves))
+        sign = 1.0 - 2.0 * (index % 2)
+        moved = [
+            leaf + sign * width * unit * jax.random.normal(one, leaf.shape)
+            for leaf, unit, one in zip(leaves, jax.tree.leaves(scale), keys, strict=True)
+        ]
+        return mean_loss(network.with_params(jax.tree.unflatten(structure, moved)), documents) - start
+
+    grid = (jnp.repeat(WIDTHS, 2 * pairs), jnp.tile(jnp.arange(2 * pairs), len(WIDTHS)))
+    rises = jax.lax.map(lambda row: rise(*row), grid)
+    return jnp.mean(rises.reshape(len(WIDTHS), -1), axis=1)
+
+
+def stiffness_for(rises: Any, wanted: Sequence[float], network: Parametric, metric: Any) -> list[float]:
+    """γ at which the localised prior makes the base loss rise by each of `wanted` nats.
+
+    `rises` is what `base_loss_rises` returned; between its widths log-log lines; a rise that no width reaches
+    is refused.
+    """
+    curve = np.maximum.accumulate(np.maximum(np.asarray(rises, float), 1e-12))
+    norm = float(_norm(network, metric))
+    found = []
+    for rise in wanted:
+        if not curve[0] < rise < curve[-1]:
+            raise Misuse(
+                f"No stiffness makes the base loss rise by {rise} nats (widths tried: {curve[0]:.2g} to "
+                f"{curve[-1]:.2g}); ask for another temperature."
+            )
+        width = np.exp(np.interp(np.log(rise), np.log(curve), np.log(WIDTHS)))
+        found.append(float((norm / width) ** 2))
+    return found
+
+
+def _norm(network: Parametric, metric: Any) -> Any:
+    """Root mean square of Λ^-½."""
+    if metric is None:
+        return jnp.ones(())
+    leaves = jax.tree.leaves(metric)
+    return jnp.sqrt(sum(jnp.sum(1 / leaf) for leaf in leaves) / sum(leaf.size for leaf in leaves))
+
+
+def _scale(network: Parametric, metric: Any) -> Any:
+    """Λ^-½."""
+    if metric is None:
+        return jax.tree.map(jnp.ones_like, network.params)
+    return jax.tree.map(lambda leaf: leaf**-0.5, metric)

@@ -1,0 +1,70 @@
+"""The localised Gibbs posterior in Adam's metric: Λ = √v̂, from second moments at the base weights.
+
+    p(w) ∝ exp( -β Σ_{x in D'} ℓ(x; w) - (γ/2) (w - w0)ᵀ Λ (w - w0) ),      Λ = √v̂ + floor
+
+v̂ is the mean square of minibatch gradients of D' at w0: what Adam has accumulated before it has moved. A step
+of Adam, -η m̂/√v̂, is then a gradient step in this metric, and τ = βN/γ = η × steps without a fitted number.
+It holds while v̂ keeps its size; as D' is learned gradients fall, v̂ with them, and Adam goes further than any
+fixed metric says.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray
+
+from theory.base import Beta, Dataset, Misuse, Parametric, check_beta
+from theory.chains import Plan
+from theory.ensemble import Average
+from theory.localisation import FLOOR, adam
+from theory.theories.langevin_posterior import LangevinPosterior
+
+SAMPLING = LangevinPosterior()
+
+
+@dataclass(frozen=True)
+class AdamGibbs:
+    """`sampling` is the posterior but for its metric; `batch` documents make one of the `batches` minibatches
+    whose squared gradients are averaged; `floor` is a share of the metric's mean that is added."""
+
+    sampling: LangevinPosterior = SAMPLING
+    batch: int = 16
+    batches: int = 32
+    floor: float = FLOOR
+    breaks: dict[str, str] = field(
+        default_factory=lambda: {
+            "prior": "at β = 0 the weights still wander about w0, by (γΛ)^-½",
+            "exchangeable": "minibatches of D' are of its rows",
+            "additive": "the second pass starts from the average of the first, in another metric",
+        }
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "batches"):
+            if getattr(self, name) < 1:
+                raise Misuse(f"{name} must be at least 1, got {getattr(self, name)}.")
+
+    def predict(
+        self, prior: Parametric, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None
+    ) -> Average:
+        """The prior network averaged (in probability) over the draws of all chains."""
+        check_beta(beta)
+        if key is None:
+            raise Misuse("adam-gibbs draws at random and needs a key, got None.")
+        rows, chains = jax.random.split(key)
+        told = replace(self.sampling, metric=self.metric(prior, data, rows))
+        return told.predict(prior, data, beta, key=chains)
+
+    def metric(self, prior: Parametric, data: Dataset, key: PRNGKeyArray) -> Any:
+        """Λ, a pytree like the weights."""
+        count = data.tokens.shape[0]
+        rows = jax.random.randint(key, (self.batches, min(self.batch, count)), 0, count)
+        return adam(prior, data, jnp.asarray(rows), floor=self.floor)
+
+
+def example() -> AdamGibbs:
+    """Short chains of a warm posterior."""
+    short = LangevinPosterior(stiffness=100.0, plan=Plan(warmup=20, draws=20, thin=1))
+    return AdamGibbs(short, batch=4, batches=8)

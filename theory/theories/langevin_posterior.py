@@ -1,0 +1,99 @@
+"""The localised Gibbs posterior over weights, sampled by Langevin dynamics; predictions are averaged.
+
+    p(w) ∝ exp( -β Σ_{x in D'} ℓ(x; w) - (γ/2) (w - w0)ᵀ Λ (w - w0) - α Σ_{x in D} ℓ(x; w) )
+    p_β(x) = E_w [ p_w(x) ]
+
+τ = βN/γ, N the counted positions, says where the posterior goes (its limit γ → ∞ at fixed τ is `proximal`);
+1/γ is its temperature: how far from there the weights wander. Sampled by underdamped Langevin that solves the
+Gaussian prior exactly (theory.samplers.harmonic_langevin), in coordinates where the prior is a standard
+normal: the step size h is in those units, and h √(1 + λ) < 2 for the curvatures λ of βΣℓ there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray
+
+from theory.base import Beta, Dataset, Misuse, Parametric, check_beta
+from theory.chains import Plan, Stream, advance, begin, finish, trace
+from theory.ensemble import Average
+from theory.posterior import Posterior
+from theory.samplers.harmonic_langevin import HarmonicLangevin
+
+PLAN = Plan(warmup=40, draws=40, thin=2)
+
+
+@dataclass(frozen=True)
+class LangevinPosterior:
+    """`stiffness` is γ, `metric` Λ (a pytree like the weights; None: identity), `step_size` h, `friction` κ;
+    `batch` documents make a minibatch (None: all), with a control variate at w0; `replay` and `alpha` add
+    pretraining documents. `predict` keeps every draw of every chain: it is for small networks."""
+
+    stiffness: Beta = 1e4
+    metric: Any = None
+    step_size: Beta = 0.25
+    friction: Beta = 1.0
+    plan: Plan = PLAN
+    chains: int = 2
+    batch: int | None = None
+    replay: Dataset | None = None
+    alpha: Beta = 0.0
+    breaks: dict[str, str] = field(
+        default_factory=lambda: {
+            "prior": "at β = 0 the weights still wander about w0, by γ^-½",
+            "additive": "the second pass starts from the average of the first, not from its posterior",
+        }
+    )
+
+    def __post_init__(self) -> None:
+        if self.chains < 1:
+            raise Misuse(f"chains must be at least 1, got {self.chains}.")
+
+    def predict(
+        self, prior: Parametric, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None
+    ) -> Average:
+        """The prior network averaged (in probability) over the draws of all chains."""
+        check_beta(beta)
+        if key is None:
+            raise Misuse("langevin-posterior draws at random and needs a key, got None.")
+        posterior = self.posterior(prior, data, beta)
+
+        def one(index: Any) -> Any:
+            drawn = {"weights": trace(lambda state: posterior.params(state.z))}
+            return self.chain(posterior, jax.random.fold_in(key, index), drawn)["weights"]
+
+        draws = jax.vmap(one)(jnp.arange(self.chains))
+        return Average(prior.with_params(jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), draws)))
+
+    def posterior(self, prior: Parametric, data: Dataset, beta: Beta) -> Posterior:
+        """The NumPyro model that is sampled."""
+        return Posterior(
+            prior, data, beta, self.stiffness, self.metric, self.alpha, self.replay, batch=self.batch
+        )
+
+    def chain(
+        self,
+        posterior: Posterior,
+        key: PRNGKeyArray,
+        streams: Mapping[str, Stream],
+        steps: Any = None,
+    ) -> dict[str, Any]:
+        """What the streams make of one chain from w0 (of its first `steps` steps, if given)."""
+        kernel = HarmonicLangevin(
+            posterior,
+            step_size=self.step_size,
+            friction=self.friction,
+            scale=posterior.scale(),
+            control_variate=self.batch is not None,
+        )
+        carry = begin(kernel, self.plan, streams, key, posterior.weights())
+        carry = advance(kernel, self.plan, streams, carry, jnp.arange(self.plan.steps), limit=steps)
+        return finish(self.plan, streams, carry)
+
+
+def example() -> LangevinPosterior:
+    """Short chains of a warm posterior."""
+    return LangevinPosterior(stiffness=10.0, plan=Plan(warmup=20, draws=20, thin=1))
