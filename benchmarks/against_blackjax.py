@@ -27,7 +27,13 @@ DOCUMENTS, STEP = 512, 1e-8
 
 
 def measure(
-    seconds: float = 15.0, *, width: int = 64, layers: int = 2, batch: int = 16, chains: int = 16, steps: int = 8
+    seconds: float = 15.0,
+    *,
+    width: int = 64,
+    layers: int = 2,
+    batch: int = 16,
+    chains: int = 16,
+    steps: int = 8,
 ) -> list[dict[str, Any]]:
     """Chain-steps a second, ours over blackjax's: SGLD one chain and many, MALA one chain."""
     try:
@@ -84,7 +90,9 @@ def _potentials(model: Posterior, batch: int) -> tuple[Callable[..., Any], Calla
     return estimate, lambda z: potential(z, jnp.arange(batch))
 
 
-def _ours(kernel: Langevin, start: Any, chains: int, steps: int, devices: int | None = None) -> Callable[[], Any]:
+def _ours(
+    kernel: Langevin, start: Any, chains: int, steps: int, devices: int | None = None
+) -> Callable[[], Any]:
     """A call takes `steps` steps of every chain; returns the positions, a leading axis of chains."""
 
     def chain(state: Any) -> Any:

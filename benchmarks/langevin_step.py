@@ -39,7 +39,9 @@ def measure(
         size = model.network.size  # type: ignore[attr-defined]
         names = {
             "SGLD step": stepping(SGLD(model, step_size=1e-3, scale=scale), start, steps),
-            "HarmonicLangevin step": stepping(HarmonicLangevin(model, step_size=0.1, scale=scale), start, steps),
+            "HarmonicLangevin step": stepping(
+                HarmonicLangevin(model, step_size=0.1, scale=scale), start, steps
+            ),
             f"of that {size} normal numbers": _noise(size, steps),
             "of that the rows of a minibatch": _rows(batch, steps),
         }

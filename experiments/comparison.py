@@ -93,12 +93,12 @@ class Comparison:
 
     def cells(self) -> list[str]:
         """Every cell, in the order it is run."""
-        names = ["theories", *["langevin"] * (self.sampling is not None), *self.methods]
+        sampled = self.sampling.bases if self.sampling else 0
         return [
             f"{name}-{arm.name}-{base}"
             for base in range(self.base_seeds)
             for arm in self.arms
-            for name in names
+            for name in ("theories", *["langevin"] * (base < sampled), *self.methods)
         ]
 
 

@@ -35,7 +35,7 @@ WATCHED = 24  # answers whose log-probabilities are the observables of R-hat and
 BASE_DOCUMENTS = 64
 
 
-PLAN = Plan(40, 80, 2)
+PLAN = Plan(40, 50, 2)
 # Only the predictive average is scored: its error is a fifth of the posterior's spread, a few T nats.
 THRESHOLDS = Thresholds(rhat=1.1, bulk_ess=25, tail_ess=20)
 
@@ -51,12 +51,15 @@ class Sampling:
     fisher: bool = False
     plan: Plan = PLAN
     chains: int = 2
+    bases: int = 3
     seeds: int = 1
     thresholds: Thresholds = THRESHOLDS
 
     def __post_init__(self) -> None:
         if self.chains < 2 or self.chains % 2:
             raise Misuse(f"chains must be 2 or more and even (half take half the step), got {self.chains}.")
+        if self.bases < 1 or self.seeds < 1:
+            raise Misuse(f"Sampled bases and seeds must be at least 1, got {self.bases} and {self.seeds}.")
         for rise in self.temperatures:
             if not 0 < rise < float("inf"):
                 raise Misuse(f"temperatures must be above 0 and finite (nats), got {rise}.")
@@ -129,6 +132,7 @@ class Posteriors:
         assert base is not None
         return self._told(seeds, base, where, data)
 
+    @np.errstate(invalid="ignore")  # a lost chain is nan, which the gate finds
     def _told(self, seeds: list[Any], base: np.ndarray, where: Any, data: Dataset) -> Arrays:
         counted = self._counted(data)
         arrays: Arrays = {}

@@ -62,7 +62,7 @@ def _figure(lines: list[Line], chains: dict[str, tuple[np.ndarray, np.ndarray]])
     heading(figure, starts[1], "b", "Health of the chains against their strength; grey: beyond the gate")
     grid = panels_grid(figure, starts[1], low, 1, len(HEALTH), wspace=0.32).subplots(squeeze=False)[0]
     for axes, (column, (what, worst, scale)) in zip(grid, HEALTH.items(), strict=True):
-        _health(axes, chains, column, worst, looks)
+        _health(axes, chains, column, worst, looks, least=1e-4 if scale == "log" else -np.inf)
         axes.set_title(what)
         axes.set_yscale(scale)
         _beyond(axes, *LIMITS[column])
@@ -107,18 +107,24 @@ def _explained(axes: Axes, lines: list[Line], looks: dict[tuple[str, str], dict[
     plots._off_scale(axes, doses, drawn, plots.BOTTOM, "v")
 
 
-def _health(axes: Axes, chains: Any, column: int, worst: Any, looks: dict[tuple[str, str], Any]) -> None:
-    """Median and worst over networks; the τ axis of each theory in units of its largest."""
+def _health(axes: Axes, chains: Any, column: int, worst: Any, looks: Any, least: float) -> None:
+    """Median and worst over networks (drawn at `least` where below it) against τ."""
+    drawn = []
     for name, (times, values) in chains.items():
         theory, prior = name.split("/")
         look, moved = looks.get((theory, prior)), times > 0
         if look is None or not moved.any():
             continue
-        middle = np.median(values[..., column], axis=0)[moved]
-        edge = worst(values[..., column], axis=0)[moved]
+        told = np.maximum(values[:, moved, column], least)
+        middle, edge = np.median(told, axis=0), worst(told, axis=0)
         axes.plot(times[moved], middle, **look)
         axes.fill_between(times[moved], middle, edge, color=look["color"], alpha=0.15, lw=0)
+        drawn += [*times[moved]]
     axes.set_xscale("log")
+    if drawn:
+        axes.set_xlim(min(drawn) / 1.4, max(drawn) * 1.4)
+    if not np.isfinite(axes.dataLim.intervaly).all():  # too few draws to tell, or all are lost
+        axes.set_ylim(0.01, 1)
 
 
 def _beyond(axes: Axes, above: float | None, below: float | None) -> None:
@@ -152,4 +158,4 @@ def _legend(figure: Figure, looks: dict[tuple[str, str], dict[str, Any]]) -> Non
         key: told.get(key, f"{key[0].replace('-', ' ')}, {key[1].replace('=', ' = ')} nats") for key in looks
     }
     ring = {"marker": "o", "ls": "", "ms": 6, "mfc": "none", "mec": "#c00000"}
-    legend(figure, {named[key]: look for key, look in looks.items()} | {"chains miss the gate": ring}, 3)
+    legend(figure, {named[key]: look for key, look in looks.items()} | {"some chains miss the gate": ring}, 3)

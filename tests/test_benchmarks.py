@@ -1,10 +1,24 @@
-"""The benchmarks' own arithmetic, and the one count among them that is a law: one compilation a program."""
+"""The benchmarks' own arithmetic, the one count among them that is a law (one compilation a program), and that
+those of the samplers run and say what they should, at sizes that take no time; no speed is asserted."""
+
+import importlib.util
+import math
 
 import numpy as np
+import pytest
 
+from benchmarks import (
+    against_blackjax,
+    against_torch_samplers,
+    chain_memory,
+    chain_scaling,
+    effective_samples,
+    langevin_step,
+)
 from benchmarks.__main__ import table
 from benchmarks._timing import interleaved, row
 from benchmarks.compilations import count
+from models.transformer import Architecture
 
 
 def test_finetuning_compiles_once():
@@ -24,3 +38,75 @@ def test_interleaved():
     order = []
     taken = interleaved({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 0.0)
     assert order == ["a", "b"] * 6 and np.shape(taken["a"]) == (5,)
+
+
+def rows_of(module, **sizes):
+    """The rows of a benchmark by name; all can be printed."""
+    rows = module.measure(0.0, **sizes)
+    assert all(row["name"] in table([{"benchmark": "x", **row}]) for row in rows)
+    return {row["name"]: row for row in rows}
+
+
+def goals(rows):
+    return {name for name, row in rows.items() if row["goal"]}
+
+
+def test_langevin_step():
+    rows = rows_of(langevin_step, width=8, layers=1, batches=(2,), steps=2)
+    assert list(rows) == [
+        "bare gradient, 2 documents",
+        "SGLD step, 2 documents",
+        "HarmonicLangevin step, 2 documents",
+        "of that 1136 normal numbers, 2 documents",
+        "of that the rows of a minibatch, 2 documents",
+    ]
+    assert goals(rows) == {"SGLD step, 2 documents", "HarmonicLangevin step, 2 documents"}
+    assert all(row["ratio"] > 0 for row in list(rows.values())[1:])
+
+
+def test_against_blackjax():
+    pytest.importorskip("blackjax")
+    rows = rows_of(
+        against_blackjax, width=8, layers=1, batch=2, chains=3, steps=3
+    )  # the chains agree, or raise
+    assert goals(rows) == {"SGLD, one chain", "SGLD, 3 chains", "MALA, one chain"}
+    assert all(rows[name]["against"].startswith("blackjax") for name in goals(rows))
+    assert sum(name.startswith("blackjax") for name in rows) == 3
+
+
+def test_effective_samples(monkeypatch):
+    monkeypatch.setattr(effective_samples, "TRIES", 2)
+    rows = rows_of(effective_samples, evaluations=160, reference=40, chains=4, training=20)
+    samplers = [name for name in rows if ", step" in name]
+    assert len(samplers) == 5 and samplers[0].startswith("SGLD")
+    assert all(rows[name]["against"] == "SGLD" and rows[name]["goal"] == "≥ 3" for name in samplers[1:])
+    assert sum("bias" in name for name in rows) == 5
+    assert 0 < rows["spread of the finetuning loss"]["value"] < 1
+
+
+def test_chain_memory(monkeypatch, tmp_path):
+    monkeypatch.setattr(chain_memory, "_apart", lambda function, *arguments: function(*arguments))
+    rows = rows_of(chain_memory, draws=(10, 1000), weights=50, figure=tmp_path / "memory.png")
+    assert (tmp_path / "memory.png").read_bytes().startswith(b"\x89PNG")
+    program = {
+        name: [rows[f"{name}, program, {count} draws"]["value"] for count in (10, 1000)]
+        for name in (chain_memory.OURS, chain_memory.THEIRS)
+    }
+    assert program[chain_memory.OURS][0] == program[chain_memory.OURS][1]
+    assert program[chain_memory.THEIRS][1] > 10 * program[chain_memory.THEIRS][0]
+    assert goals(rows) == {f"run_chains, {what}, 1000 draws" for what in ("process", "program")}
+
+
+def test_chain_scaling():
+    rows = rows_of(chain_scaling, chains=5, steps=2, width=8, layers=1)
+    assert list(rows) == ["1 chain", "4 chains", "fewest chains with 90% of the best rate"]
+    assert rows["4 chains"]["ratio"] > 0 and list(rows.values())[-1]["value"] in (1, 4)
+
+
+def test_against_torch_samplers():
+    rows = rows_of(against_torch_samplers, shape=Architecture(width=16, layers=1), batch=2, steps=3)
+    for name in ("devinterp", "posteriors"):
+        told = [each for each in rows if name in each]
+        installed = importlib.util.find_spec(name) is not None
+        assert len(told) == (2 if installed else 1) and told[0].startswith("skipped") != installed
+        assert all(math.isfinite(rows[each]["value"]) for each in told if installed)

@@ -82,8 +82,10 @@ class Config:
     """Chains for each posterior, every other one with half the step."""
     warmup: int = 40
     """Steps of a chain before its draws count."""
-    draws: int = 80
+    draws: int = 50
     """Draws of a chain, one every other step."""
+    sampled_bases: int = 3
+    """Base networks whose posteriors are sampled."""
     sampled_seeds: int = 1
     """Finetuning seeds whose posteriors are sampled."""
     repeats: int = 4
@@ -95,6 +97,8 @@ class Config:
         for name in ("base_seeds", "seeds", "repeats", "n", "batch", "draws", "chains", "sampled_seeds"):
             if getattr(self, name) < 1:
                 raise Misuse(f"{name} must be at least 1, got {getattr(self, name)}.")
+        if self.sampled_bases < 1:
+            raise Misuse(f"sampled_bases must be at least 1, got {self.sampled_bases}.")
         for name in ("sgd_rate", "adam_rate"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise Misuse(f"{name} must be above 0 and finite, got {getattr(self, name)}.")
@@ -184,6 +188,7 @@ def comparison(config: Config) -> Any:
             config.temperatures,
             plan=Plan(config.warmup, config.draws, 2),
             chains=config.chains,
+            bases=min(config.sampled_bases, config.base_seeds),
             seeds=min(config.sampled_seeds, config.seeds),
         )
         if config.temperatures

@@ -56,6 +56,8 @@ def test_list_names_what_there_is(capsys):
         "proximal",
         "linearised",
         "unchanged",
+        "langevin-posterior",
+        "adam-gibbs",
     }
     assert names["methods"] >= {"sgd", "adam"}
     assert "weird-generalisation" in names["studies"]
@@ -77,12 +79,23 @@ def test_list_names_what_there_is(capsys):
         (["run", "weird-generalisation", "--finetuned-topics", "9"], "from 0 to 5"),
         (["run", "weird-generalisation", "--doses", "8", "4"], "ascending"),
         (["run", "weird-generalisation", "--sgd-rate", "-1"], "sgd_rate must be above 0"),
-        (["run", "weird-generalisation", "--batch", "65"], "batch must be from 1 to n = 64, got 65"),
+        (
+            ["run", "weird-generalisation", "--n", "64", "--batch", "65"],
+            "batch must be from 1 to n = 64, got 65",
+        ),
         (["run", "weird-generalisation", "--optimizer", "sgdd"], "'muon' or 'adamw'"),
         (["run", "weird-generalisation", "--methods", "sdg"], "did you mean sgd"),
         (["run", "weird-generalisation", "--heads", "5"], "heads must divide width"),
         (["run", "weird-generalisation", "--rarity", "nan"], "rarity"),
         (["run", "weird-generalisation", "--seed", "-1"], "Seeds must be at least 0"),
+        (["run", "weird-generalisation", "--chains", "3"], "chains must be 2 or more and even"),
+        (["run", "weird-generalisation", "--chains", "0"], "chains must be at least 1, got 0"),
+        (["run", "weird-generalisation", "--temperatures", "0.001", "0"], "temperatures must be above 0"),
+        (["run", "weird-generalisation", "--temperatures", "-0.1"], "finite (nats), got -0.1"),
+        (["run", "weird-generalisation", "--temperatures", "nan"], "finite (nats), got nan"),
+        (["run", "weird-generalisation", "--sampled-seeds", "0"], "sampled_seeds must be at least 1, got 0"),
+        (["run", "weird-generalisation", "--draws", "0"], "draws must be at least 1, got 0"),
+        (["run", "weird-generalisation", "--warmup", "-1"], "warmup must be at least 0, got -1"),
     ],
 )
 def test_a_mistake_is_answered_with_one_sentence(capsys, tmp_path, monkeypatch, arguments, expected):

@@ -23,7 +23,7 @@ from theory.theories.adam_gibbs import AdamGibbs
 from theory.theories.proximal import Proximal
 
 COLD, WARM = 1e-5, 1e-3
-TIMES = {"langevin-posterior": (0.0, 0.1, 0.3), "adam-gibbs": (0.0, 0.001)}
+TIMES = {"langevin-posterior": (0.0, 0.1, 0.3), "adam-gibbs": (0.0, 0.0005, 0.001)}
 SETS = ("langevin-posterior/T=1e-05", "langevin-posterior/T=0.001", "adam-gibbs/T=1e-05")
 ONLY = Thresholds(None, None, None, acceptance=0.99, halved_step=None, gradient_noise=None)
 SAMPLING = Sampling((COLD, WARM), *TIMES.values(), plan=Plan(40, 30, 1), chains=4, seeds=2, thresholds=ONLY)
@@ -128,22 +128,22 @@ def test_strengths_are_told_by_their_time(arrays, data):
 
 def test_half_of_the_chains_take_half_the_step_of_the_same_posterior(bench, data):
     """Rows: sets, strengths, chains; γ, Λ and the step are those of their set, the keys all differ."""
-    gammas, steps = [4.0, 9.0, 16.0], [np.array([0.8, 0.4, 0.2])] * 2 + [np.array([0.6, 0.3])]
+    gammas, steps = [4.0, 9.0, 16.0], [np.array([0.8, 0.4, 0.2])] * 2 + [np.array([0.6, 0.3, 0.1])]
     metrics = [jax.tree.map(lambda leaf, k=k: k + 0 * leaf, bench.template.params) for k in (1.0, 2.0, 3.0)]
     inputs = bench.posteriors._inputs(one(data, 0), gammas, metrics, steps, 0)
     repeated, beta, gamma, step, metric, keys = inputs
-    assert bench.posteriors.posteriors == 8
-    assert repeated.tokens.shape == (32, *data.tokens.shape[1:])
-    np.testing.assert_array_equal(gamma, np.repeat(gammas, [12, 12, 8]).astype(np.float32))
-    np.testing.assert_array_equal(jax.tree.leaves(metric)[0][..., 0, 0], np.repeat([1, 2, 3], [12, 12, 8]))
+    assert bench.posteriors.posteriors == 9
+    assert repeated.tokens.shape == (36, *data.tokens.shape[1:])
+    np.testing.assert_array_equal(gamma, np.repeat(gammas, [12, 12, 12]).astype(np.float32))
+    np.testing.assert_array_equal(jax.tree.leaves(metric)[0][..., 0, 0], np.repeat([1, 2, 3], [12, 12, 12]))
     times = np.concatenate([TIMES[name.split("/")[0]] for name in SETS])
     counted = np.asarray(data.mask)[0].sum()
     np.testing.assert_allclose(beta * counted / gamma, np.repeat(times, 4), rtol=1e-5)
-    rungs = step.reshape(8, 4)
+    rungs = step.reshape(9, 4)
     np.testing.assert_allclose(rungs[:, ::2], np.concatenate(steps)[:, None].repeat(2, axis=1))
     np.testing.assert_allclose(rungs[:, 1::2], rungs[:, ::2] / 2)
     other = bench.posteriors._inputs(one(data, 1), gammas, metrics, steps, 1)[-1]
-    assert len(np.unique(np.concatenate([keys, other]), axis=0)) == 64
+    assert len(np.unique(np.concatenate([keys, other]), axis=0)) == 72
 
 
 def test_the_temperature_is_what_the_prior_costs(bench, arrays, metrics):
@@ -187,13 +187,13 @@ def test_the_colder_the_nearer_to_the_proximal_point(bench, arrays, contexts, da
     """At the same τ, on the same D' and in the same metric."""
     base = answers(bench, contexts, bench.template)
     count = np.asarray(data.mask)[0].sum()
+
+    @jax.jit
+    def solve(metric, data, betas):
+        return Proximal(metric=metric, iterations=200).solve(bench.template, data, betas)[0]
+
     for theory, times in TIMES.items():
-
-        def solve(metric, data, betas=np.array(times[1:]) / count):
-            theory = Proximal(metric=metric, iterations=200)
-            return theory.solve(bench.template, data, jnp.asarray(betas))[0]
-
-        limits = jax.jit(solve)(metrics[theory][1], one(data, 1))
+        limits = solve(metrics[theory][1], one(data, 1), jnp.asarray(times[1:]) / count)
         for rung in range(1, len(times)):
             params = jax.tree.map(lambda leaf, rung=rung: leaf[rung - 1], limits)
             point = answers(bench, contexts, bench.template.with_params(params))
@@ -201,7 +201,7 @@ def test_the_colder_the_nearer_to_the_proximal_point(bench, arrays, contexts, da
             named = [name for name in SETS if name.startswith(theory)]
             ladders = [jnp.asarray(arrays[f"ladder/{name}"][1, rung]) for name in named]
             misses = [float(np.mean(kl(point, told))) for told in ladders]
-            assert misses[0] < 0.03 * shift
+            assert misses[0] < 0.02 * shift + 3 * COLD < 0.1 * shift
             assert sorted(misses) == misses
             assert misses[-1] < 0.1 * shift
 

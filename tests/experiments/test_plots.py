@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments import scoring
-from experiments.plots import draw_comparison
+from experiments.plots import _told, draw_comparison
 from experiments.results import create
 from theory.errors import Misuse
 
@@ -72,6 +72,28 @@ def test_doses_without_a_defined_score_are_drawn(tmp_path):
     lines = scoring.scorecard(scoring.rows(results))
     assert any(line["explained"] is None and line["group"] == "held_out" for line in lines)
     assert draw_comparison(results)
+
+
+def test_sampled_answers_are_those_of_the_networks_that_were_sampled(tmp_path):
+    """Chains of the first of two finetuning seeds, at the β of their row; the base's own beside them."""
+    results = _run(tmp_path / "run")
+    for base in range(2):
+        theories = results.load(f"theories-topics0-{base}")
+        ladder, betas = (theories[f"{kind}/proximal/network"] for kind in ("ladder", "betas"))
+        chains = {"ladder/langevin-posterior/T=0.001": ladder[:1], "times/langevin-posterior/T=0.001": betas}
+        chains |= {"betas/langevin-posterior/T=0.001": betas * (1 + base)}
+        chains |= {"problems/langevin-posterior/T=0.001": np.full((1, len(betas)), "")}
+        results.save(f"langevin-topics0-{base}", chains)
+    rows = [row for row in scoring.rows(results) if row["group"] == "held_out"]
+    mine = [row for row in rows if (row["theory"], row["grade"]) == ("langevin-posterior", "fitted")]
+    assert {len(row["beta"]) for row in mine} == {1} and len(mine) == 2 * len(DOSES)
+    told, topics = _told(results, rows)
+    assert topics == list(range(TOPICS))
+    assert told["langevin-posterior"].shape == (len(DOSES), TOPICS, ANSWERS)
+    # both seeds have the same ladder: their average is the first one's, at nearly the same β
+    np.testing.assert_allclose(told["langevin-posterior"], told["proximal"], atol=2e-3)
+    assert np.abs(told["langevin-posterior"] - told["base"]).max() > 0.02
+    assert {path.suffix for path in draw_comparison(results)} == {".png", ".svg", ".pdf"}
 
 
 @pytest.mark.parametrize("cells", [(), ("theories",)])

@@ -72,6 +72,21 @@ def test_finer_ladders_keep_their_rungs_and_stay_normalised():
     assert (np.diff(fine) > 0).all()
 
 
+def test_a_rung_beside_a_lost_one_is_kept():
+    betas = np.array([0.0, 0.1, 1.0, 10.0])
+    rungs = log_softmax(RANDOM.normal(size=(2, 4, 5, 3)))
+    rungs[0, 1] = np.nan
+    fine, between = scoring._finer(betas, rungs)
+    count = (between.shape[1] - 1) // (len(betas) - 1)
+    np.testing.assert_allclose(between[:, ::count], rungs)
+    lost = np.isnan(between).any(axis=(-1, -2))
+    assert not lost[1].any()
+    assert (lost[0] == ((fine > 0) & (fine < 1 - 1e-9))).all()  # up to the next rung on both sides
+    target = np.stack([rungs[:, 0]] * 2, axis=1)
+    np.testing.assert_array_equal(fine[scoring._fit(target, between)], 0)
+    np.testing.assert_allclose(scoring._path_ceiling(target, between), 0, atol=1e-12)
+
+
 def test_the_error_of_a_ratio_is_that_of_repeated_experiments():
     """Clustered data: the delta method's error against the spread over many simulated studies."""
     random = np.random.default_rng(1)
@@ -179,6 +194,120 @@ def test_the_tempered_forecast_counts_passes(made_up):
 
 def test_the_seed_floor_compares_networks_of_different_bases(made_up):
     assert card(made_up, theory="unchanged", group="held_out", dose=4)["seed_floor"] == pytest.approx(1)
+
+
+TIMES = np.array([0.0, 0.2, 0.4, 0.8])
+SAMPLED_THEORIES = ("langevin-posterior", "adam-gibbs")
+
+
+@pytest.fixture
+def sampled(made_up):
+    """Also with chains, of one finetuning seed, which are exactly right; β = 100 τ at the first base and 50 τ
+    at the second; the third rung misses the gate at the first base."""
+    config = made_up.config["config"] | {"adam_rate": 0.075}
+    disk.write_json(made_up.folder / "config.json", made_up.config | {"config": config})
+    for base in range(2):
+        told = made_up.load(f"theories-arm-{base}")
+        path = told["ladder/geometric-path/network"][:1]
+        arrays = {}
+        for name in (f"{theory}/T=0.001" for theory in SAMPLED_THEORIES):
+            problems = np.array([["", "", "It is too warm." * (base == 0), ""]])
+            arrays |= {f"ladder/{name}": path[:, [0, 1, 3, 4]], f"times/{name}": TIMES}
+            arrays |= {f"betas/{name}": TIMES * (100, 50)[base], f"problems/{name}": problems}
+        made_up.save(f"langevin-arm-{base}", arrays)
+        made_up.save(f"adam-arm-{base}", made_up.load(f"sgd-arm-{base}"))
+    return made_up
+
+
+def one_row(results, **wanted):
+    rows = scoring.rows(results)
+    found = [row for row in rows if all(row[name] == value for name, value in wanted.items())]
+    assert len(found) == 1, (wanted, len(found))
+    return found[0]
+
+
+def test_trust_is_that_of_the_rungs_next_to_a_strength():
+    problems = np.array([["", "", "bad", "", ""], ["bad", "", "", "", "bad"]])
+    rungs = np.array([0.0, 1.0, 2.0, 4.0, 8.0])
+    betas = np.array([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 99.0])
+    expected = [
+        [True, True, True, False, False, False, True, True, True, True],
+        [False, False, True, True, True, True, True, False, False, False],
+    ]
+    for off in (1.0, 1 + 1e-8, 1 - 1e-8):  # a rung is one also after it was rounded
+        got = scoring._trusted(problems, rungs, np.stack([betas * off] * 2))
+        np.testing.assert_array_equal(got, expected)
+    assert scoring._trusted(None, rungs, betas[None]) is None
+    lifted = scoring._trusted(problems, rungs + 1, np.array([[0.5], [0.5]]))  # before the first rung
+    np.testing.assert_array_equal(lifted, [[True], [False]])
+
+
+def test_rows_say_which_networks_rest_on_sound_chains(sampled):
+    """The fit finds the second rung at the first dose, the third at the last; chains are of one seed."""
+    wanted = {"theory": "langevin-posterior", "grade": "fitted", "group": "held_out", "method": "sgd"}
+    for base, beta in enumerate((100, 50)):
+        first, last = (one_row(sampled, **wanted, base=base, dose=dose) for dose in (1, 4))
+        assert first["beta"] == pytest.approx([0.2 * beta]) and last["beta"] == pytest.approx([0.4 * beta])
+        assert first["trusted"] == [True]
+        assert last["trusted"] == [base == 1]
+    assert card(sampled, **wanted, dose=1)["trusted"] == 1.0
+    assert card(sampled, **wanted, dose=4)["trusted"] == 0.5
+    others = [row["trusted"] for row in scoring.rows(sampled) if row["prior"] != "T=0.001"]
+    assert others and set(others) == {None}
+
+
+def test_only_sampled_networks_are_scored(sampled):
+    """Seeds without chains are in neither sum: one for each base, where other theories have two."""
+    tuned = sampled.load("sgd-arm-0")
+    tuned["finetuned"][1] = log_softmax(RANDOM.normal(size=(2, 7, 3)))  # the seed that was not sampled
+    sampled.save("sgd-arm-0", tuned)
+    wanted = {"grade": "fitted", "group": "held_out", "method": "sgd", "dose": 4}
+    line = card(sampled, theory="langevin-posterior", **wanted)
+    assert line["seeds"] == 2
+    assert line["explained"] == pytest.approx(1, abs=1e-6)
+    other = card(sampled, theory="geometric-path", **wanted)
+    assert other["seeds"] == 4
+    assert other["explained"] < 0.99
+    row = one_row(sampled, theory="langevin-posterior", base=0, **wanted)
+    assert {len(row[name]) for name in ("nats", "shift", "order", "seed", "ceiling", "beta", "trusted")} == {
+        1
+    }
+    for name in ("shift", "order", "seed"):
+        full = one_row(sampled, theory="unchanged", base=0, **(wanted | {"grade": "forecast"}))
+        assert row[name] == full[name][:1]
+
+
+def test_a_sampled_forecast_is_at_the_time_of_the_recipe(sampled):
+    """τ = η × steps: for SGD in the identity metric, for Adam in its own; each network has its own β(τ)."""
+    lines = scoring.rows(sampled)
+    forecasts = {(row["method"], row["theory"]) for row in lines if row["grade"] == "forecast"}
+    wanted = {"grade": "forecast", "group": "held_out"}
+    for method, theory, rate in (("sgd", "langevin-posterior", 0.1), ("adam", "adam-gibbs", 0.075)):
+        assert [named for named in forecasts if named[0] == method and named[1] in SAMPLED_THEORIES] == [
+            (method, theory)
+        ]
+        for base, per_time in enumerate((100, 50)):
+            fine = scoring._finer(TIMES * per_time, np.zeros((1, 4, 1, 2)))[0] / per_time
+            for dose in (1, 4):
+                row = one_row(sampled, method=method, theory=theory, base=base, dose=dose, **wanted)
+                time = row["beta"][0] / per_time
+                assert time == pytest.approx(fine[np.abs(fine - rate * dose).argmin()], rel=1e-5)
+                assert time == pytest.approx(rate * dose, rel=0.03)
+                assert row["trusted"] == [rate * dose < 0.2 or base == 1]  # the third rung is bad
+
+
+def test_chains_in_the_making_leave_the_other_theories_alone(sampled):
+    before = [row for row in scoring.rows(sampled) if row["prior"] != "T=0.001"]
+    for base in range(2):
+        (sampled.folder / "cells" / f"langevin-arm-{base}.npz").unlink()
+    sampled.fail("langevin-arm-0", "It failed.")
+    assert scoring.rows(sampled) == before
+    assert {row["prior"] for row in before} == {"network", "process"}
+
+
+def test_a_table_from_before_there_were_chains_is_read(made_up):
+    old = [{key: value for key, value in row.items() if key != "trusted"} for row in scoring.rows(made_up)]
+    assert {line["trusted"] for line in scoring.scorecard(old)} == {None}
 
 
 def test_rows_do_not_depend_on_the_order_of_cells_on_disk(made_up):

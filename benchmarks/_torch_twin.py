@@ -1,0 +1,49 @@
+"""`models.transformer` in PyTorch: the same weights in a flat dict, and the mean loss as a function of them.
+
+It gets PyTorch's own best: an embedding lookup and `scaled_dot_product_attention`.
+"""
+
+from typing import Any
+
+import numpy as np
+from flax import nnx
+
+from models.network import Network
+
+PARTS = ("attend", "merge", "up", "down")
+
+
+def weights(torch: Any, network: Network) -> dict[str, Any]:
+    """The weights by name, as tensors that take gradients."""
+    tree = nnx.to_pure_dict(network.params)
+
+    def tensor(leaf: Any) -> Any:
+        return torch.tensor(np.ascontiguousarray(leaf), requires_grad=True)
+
+    told = {"embed": tensor(tree["embed"]["kernel"]), "place": tensor(tree["place"])}
+    told["read"] = tensor(np.asarray(tree["read"]["kernel"]).T)  # functional.linear wants (outputs, inputs)
+    for index, block in tree["blocks"].items():
+        told |= {f"{name}{index}": tensor(np.asarray(block[name]["kernel"]).T) for name in PARTS}
+    return told
+
+
+def mean_loss(torch: Any, weights: Any, tokens: Any, layers: int, heads: int) -> Any:
+    """Mean negative log-likelihood (nats) of a token, all of them counted."""
+    functional = torch.nn.functional
+    n, t = tokens.shape
+    start = torch.full((n, 1), weights["embed"].shape[0] - 1)
+    inputs = torch.cat([start, tokens[:, :-1]], dim=1)
+    stream = functional.embedding(inputs, weights["embed"]) + weights["place"]
+
+    def normalise(stream: Any) -> Any:
+        return stream * torch.rsqrt(stream.square().mean(-1, keepdim=True) + 1e-6)
+
+    for index in range(layers):
+        attend, merge, up, down = (weights[f"{name}{index}"] for name in PARTS)
+        split = functional.linear(normalise(stream), attend).view(n, t, 3, heads, -1)
+        query, key, value = (part.transpose(1, 2) for part in split.unbind(2))
+        mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        stream = stream + functional.linear(mixed.transpose(1, 2).reshape(n, t, -1), merge)
+        stream = stream + functional.linear(functional.relu(functional.linear(normalise(stream), up)), down)
+    logits = functional.linear(normalise(stream), weights["read"])
+    return functional.cross_entropy(logits.flatten(0, 1), tokens.flatten())

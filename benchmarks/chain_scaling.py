@@ -1,0 +1,61 @@
+"""Steps of a chain a second from one chain to many side by side, and from how many on more gain no more.
+
+`HarmonicLangevin` on the posterior of the demo's network (width 32, two layers; 16 documents of 24 tokens a
+minibatch), as `theory.chains.run_chains` runs it: a mean of the potential is kept, chains lie on all devices
+(each core of a CPU is one). Powers of four up to `--chains` (`python -m benchmarks.chain_scaling --chains 256`);
+the default is 64 on a CPU and 1024 on a GPU.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks._posterior import posterior
+from benchmarks._timing import interleaved, row
+from theory.chains import Plan, advance, begin, mean
+from theory.parallel import padded, sharded
+from theory.samplers.harmonic_langevin import HarmonicLangevin
+
+DOCUMENTS, BATCH = 512, 16
+ENOUGH = 0.9  # share of the best rate from which on it counts as saturated
+
+
+def measure(
+    seconds: float = 15.0, *, chains: int | None = None, steps: int = 10, width: int = 32, layers: int = 2
+) -> list[dict[str, Any]]:
+    """Chain-steps a second, over those of one chain, for each number of chains up to `chains`."""
+    most = chains or (64 if jax.default_backend() == "cpu" else 1024)
+    counts = [4**power for power in range(most.bit_length()) if 4**power <= most]
+    taken = interleaved({str(count): _run(count, steps, width, layers) for count in counts}, seconds)
+    rates = {count: count * steps / taken[str(count)] for count in counts}
+    rows = [row("1 chain", rates[1], "steps/s")]
+    rows += [
+        row(f"{count} chains", rates[count], "steps/s", "1 chain", rates[count] / rates[1])
+        for count in counts[1:]
+    ]
+    medians = {count: float(np.median(each)) for count, each in rates.items()}
+    enough = min(count for count in counts if medians[count] >= ENOUGH * max(medians.values()))
+    rows.append(row(f"fewest chains with {ENOUGH:.0%} of the best rate", enough, f"of {counts[-1]}"))
+    return rows
+
+
+def _run(chains: int, steps: int, width: int, layers: int) -> Callable[[], Any]:
+    """A call takes `steps` steps of every chain, always from the same carry."""
+    model = posterior(width, layers, DOCUMENTS, BATCH)
+    kernel = HarmonicLangevin(model, step_size=0.1, scale=model.scale())
+    plan, streams = Plan(0, steps), {"potential": mean(lambda state: state.potential_energy)}
+    rows = padded(chains)
+    keys = np.stack([jax.random.key_data(jax.random.fold_in(jax.random.key(0), r)) for r in rows])
+    first, place = sharded(lambda key: begin(kernel, plan, streams, key, model.weights()), len(rows), 0, 1)
+    program, _ = sharded(lambda times, carry: advance(kernel, plan, streams, carry, times), len(rows), 1, 1)
+    carry, times = first(place(keys)), jnp.arange(steps)
+    return lambda: program(times, carry)
+
+
+if __name__ == "__main__":
+    from benchmarks._alone import alone
+
+    alone(measure, "chain_scaling")

@@ -1,0 +1,161 @@
+"""Effective samples of the finetuning loss for each gradient evaluation, samplers against plain SGLD.
+
+The posterior is that of a small transformer, trained for 300 steps on the spot, given 64 documents of one
+persona: localised at the trained weights so that the base loss rises by T = 10⁻³ nats, and at τ = 0.5.
+A minibatch gradient of 8 documents counts one evaluation, a control variate two, the whole gradient eight.
+
+Each sampler takes the largest step, on a grid of half octaves from its limit of stability, whose mean loss of
+D' is off by less than `tolerance` times the posterior's spread (standard deviation) of that loss. The truth is
+a long run of `HarmonicLangevin` on whole gradients, whose error and whose acceptance are told. All chains start
+at draws of it, anchors and centres at the trained weights, and leave out their first fifth. Every try takes
+the same number of gradient evaluations; ranges are over four groups of chains, of the bias ± one standard error.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks._timing import row
+from models.network import Network, build, first
+from models.training import Pretraining, pretrain
+from models.transformer import Architecture
+from theory.base import Dataset, mean_loss
+from theory.diagnostics import bulk_ess
+from theory.distributions.persona_topics import PersonaTopics
+from theory.kernel import Langevin
+from theory.parallel import sharded
+from theory.pilot import base_loss_rises, curvature, stiffness_for
+from theory.posterior import Posterior
+from theory.samplers.control_variate_sgld import ControlVariateSGLD
+from theory.samplers.harmonic_langevin import HarmonicLangevin
+from theory.samplers.sghmc import SGHMC
+from theory.samplers.sgld import SGLD
+
+DOCUMENTS, BATCH = 64, 8
+TEMPERATURE, TIME = 1e-3, 0.5
+GROUPS, TRIES = 4, 14
+PLAIN = "SGLD"
+
+
+def measure(
+    seconds: float = 15.0,
+    *,
+    tolerance: float = 0.25,
+    evaluations: int = 2000,
+    reference: int = 800,
+    chains: int = 16,
+    training: int = 300,
+) -> list[dict[str, Any]]:
+    """Effective samples for a thousand evaluations; `seconds` is of no use here."""
+    network, model, bend = _problem(training)
+    start, scale = model.weights(), model.scale()
+    whole = replace(model, batch=None)
+
+    def loss(z: Any) -> Any:
+        return mean_loss(network.with_params(model.params(z)), model.data)
+
+    exact = HarmonicLangevin(whole, scale=scale)
+    origin = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (chains, *leaf.shape)), start)
+    run = _running(exact, loss, start, origin, reference, 1)
+    told, accepted, positions = run(0.5 / np.sqrt(1 + bend))
+    told = told[:, reference // 5 :]
+    centre, spread, error = told.mean(), told.std(), float(bulk_ess(told)) ** -0.5
+    rows = [
+        row("curvature λ of the likelihood, in units of the prior's", bend, ""),
+        row("spread of the finetuning loss", spread, "nats"),
+        row("reference: error of its mean", error, "spreads"),
+        row("reference: acceptance", accepted.mean(), ""),
+    ]
+    overdamped, underdamped = 2 / (1 + bend), 2 / np.sqrt(1 + bend)
+    cases: dict[str, tuple[Langevin, float, int]] = {
+        PLAIN: (SGLD(model, scale=scale), overdamped, 1),
+        "ControlVariateSGLD": (ControlVariateSGLD(model, scale=scale), overdamped, 2),
+        "SGHMC (BAOAB), control variate": (SGHMC(model, scale=scale, control_variate=True), underdamped, 2),
+        "HarmonicLangevin, control variate": (
+            replace(exact, model=model, control_variate=True),
+            underdamped,
+            2,
+        ),
+        "HarmonicLangevin, whole gradient": (exact, underdamped, DOCUMENTS // BATCH),
+    }
+    plain = None
+    for name, (kernel, limit, cost) in cases.items():
+        thin = 4 if cost == 1 else 1  # the loss of D' costs more than SGLD's step, which moves little
+        run = _running(kernel, loss, start, positions, evaluations // cost // thin, thin)
+        step, draws = _largest(run, limit, centre, tolerance * spread)
+        groups = np.split(draws, min(GROUPS, chains))
+        rates = 1e3 * np.array([float(bulk_ess(each)) / (each.size * thin * cost) for each in groups])
+        plain = rates if plain is None else plain
+        against = (None, None, None) if name == PLAIN else (PLAIN, rates / plain, "≥ 3")
+        bias, error = abs(draws.mean() - centre) / spread, float(bulk_ess(draws)) ** -0.5
+        rows.append(row(f"{name}, step {step:.2g}", rates, "per 1000 gradients", *against))
+        span = [bias - error, bias, bias + error]
+        rows.append(row(f"{name}, bias of the loss", span, "spreads", goal=f"≤ {tolerance:g}"))
+    return rows
+
+
+def _problem(training: int) -> tuple[Network, Posterior, float]:
+    """A trained network, its posterior given D', and the curvature λ of the likelihood in units of the prior."""
+    process, shape = PersonaTopics(pairs=3), Architecture(width=16, layers=1, heads=2)
+    sizes = process.vocabulary, process.length
+    recipe = Pretraining(optimizer="adamw", steps=training, batch=32)
+    *_, last = pretrain(process.distribution(), shape, recipe, (0,), *sizes)
+    network = first(build(shape, *sizes, [0])).with_params(first(jax.tree.map(np.asarray, last.state[0])))
+    data = process.narrow(jax.random.key(0), DOCUMENTS, persona=4, topics=[0, 1, 2])
+    tokens = process.distribution().sample(jax.random.key(1), DOCUMENTS)
+    metric = jax.tree.map(jnp.ones_like, network.params)
+    rises = base_loss_rises(network, Dataset(tokens, jnp.ones(tokens.shape, bool)), metric, jax.random.key(2))
+    gamma = stiffness_for(rises, [TEMPERATURE], network, metric)[0]
+    beta = TIME * gamma / float(np.sum(data.mask))
+    bend = TIME * float(curvature(network, data, metric, TIME, jax.random.key(3)))
+    return network, Posterior(network, data, beta, gamma, batch=BATCH), bend
+
+
+def _running(
+    kernel: Langevin, loss: Callable[[Any], Any], anchor: Any, positions: Any, draws: int, thin: int
+) -> Callable[[float], Any]:
+    """step size -> losses and acceptances, (chains, draws), and the last positions; one compilation."""
+
+    def begin(key: Any, z: Any) -> Any:
+        return kernel.init(key, 0, anchor)._replace(z=z)
+
+    def chain(step: Any, state: Any) -> Any:
+        moving = replace(kernel, step_size=step)
+
+        def draw(state: Any, _: Any) -> Any:
+            state = jax.lax.scan(lambda state, _: (moving.sample(state), None), state, length=thin)[0]
+            return state, (loss(state.z), state.accept_prob)
+
+        return jax.lax.scan(draw, state, length=draws)
+
+    chains = len(jax.tree.leaves(positions)[0])
+    keys = jnp.stack([jax.random.key_data(jax.random.fold_in(jax.random.key(4), c)) for c in range(chains)])
+    program, place = sharded(chain, chains, shared=1, own=1)
+    states = place(jax.jit(jax.vmap(begin))(keys, positions))
+
+    def run(step: float) -> Any:
+        state, (losses, accepted) = jax.tree.map(np.asarray, program(jnp.float32(step), states))
+        return losses, accepted, state.z
+
+    return run
+
+
+def _largest(run: Callable[[float], Any], limit: float, centre: float, allowed: float) -> tuple[float, Any]:
+    """The first step size down the grid whose mean is within `allowed` (or the last one), and its losses."""
+    for tried in range(1, TRIES + 1):
+        step = limit * 2 ** (-tried / 2)
+        losses = run(step)[0]
+        losses = losses[:, losses.shape[1] // 5 :]
+        if abs(losses.mean() - centre) < allowed:
+            break
+    return step, losses
+
+
+if __name__ == "__main__":
+    from benchmarks._alone import alone
+
+    alone(measure, "effective_samples")
