@@ -1,4 +1,4 @@
-"""What the benchmarks of samplers sample: the posterior of an untrained transformer given persona documents."""
+"""What the benchmarks of samplers sample: an untrained transformer's posterior given documents."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,9 +1,9 @@
-"""The same chains by blackjax: the same log density and minibatches, the same noise, steps of a chain a second.
+"""The same chains by blackjax, of the same log density, minibatches and noise: chain-steps a second.
 
-The posterior is that of a transformer with 100k weights, 16 documents of 24 tokens a minibatch. Ours runs as
+The posterior is that of a transformer of 100k weights, 16 documents of 24 tokens a minibatch. Ours runs as
 `theory.chains.run_chains` runs it, blackjax as its documentation has it: `sgld.step` or `mala.step` in a
-`lax.scan`, vmapped over chains. Several chains lie on all devices here (each core of a CPU is one), and on one
-there; ours on one device is told too. Before any timing the two chains of SGLD, from the same keys, must agree.
+`lax.scan`, vmapped over chains. Several chains lie on all devices here (each core of a CPU is one), on
+one there; ours on one device is told too. Before any timing the chains of SGLD must agree, key by key.
 blackjax is a test extra: where it is not installed this says so and measures nothing.
 """
 

@@ -1,11 +1,11 @@
-"""Peak memory against the number of draws: `run_chains`, which reduces draws as they come, and NumPyro's MCMC,
+"""Peak memory against the number of draws: `run_chains`, which reduces them as they come, NumPyro's MCMC,
 which stores them.
 
 Both run the same ULA kernel on a standard normal of 5000 weights, two chains: with streams for the mean, a
 covariance of 32 weights and an average prediction, and with `MCMC.run`, vectorized. "process" is the most
-memory that a process of its own ever held, Python and compilation included; "program" what XLA says that the
-compiled program takes beside its inputs. `python -m benchmarks.chain_memory --figure memory.png` chooses where
-the figure goes (else a temporary file, named on stderr).
+memory that a process of its own ever held, Python and compilation included; "program" is what XLA says that
+the compiled program takes beside its inputs. The figure goes to a temporary file, told on stderr, or where
+`python -m benchmarks.chain_memory --figure memory.png` says.
 """
 
 import multiprocessing

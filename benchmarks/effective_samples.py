@@ -1,14 +1,14 @@
 """Effective samples of the finetuning loss for each gradient evaluation, samplers against plain SGLD.
 
 The posterior is that of a small transformer, trained for 300 steps on the spot, given 64 documents of one
-persona: localised at the trained weights so that the base loss rises by T = 10⁻³ nats, and at τ = 0.5.
-A minibatch gradient of 8 documents counts one evaluation, a control variate two, the whole gradient eight.
+persona: localised at the trained weights so that the base loss rises by T = 10⁻³ nats, and at τ = 0.5. A
+minibatch gradient of 8 documents counts one evaluation, a control variate two, the whole gradient eight.
 
-Each sampler takes the largest step, on a grid of half octaves from its limit of stability, whose mean loss of
-D' is off by less than `tolerance` times the posterior's spread (standard deviation) of that loss. The truth is
-a long run of `HarmonicLangevin` on whole gradients, whose error and whose acceptance are told. All chains start
-at draws of it, anchors and centres at the trained weights, and leave out their first fifth. Every try takes
-the same number of gradient evaluations; ranges are over four groups of chains, of the bias ± one standard error.
+Each sampler takes the largest step, on a grid of half octaves down from its limit of stability, whose mean
+loss of D' is off by less than `tolerance` times the posterior's spread (deviation) of that loss. The
+truth is a long run of `HarmonicLangevin` on whole gradients; its error and acceptance are told. All chains
+start at draws of it, anchors and centres at the trained weights, and leave out their first fifth. Every try
+takes the same number of evaluations. Ranges are over four groups of chains; of a bias, ± one s.e.
 """
 
 from collections.abc import Callable
@@ -38,7 +38,7 @@ from theory.samplers.sgld import SGLD
 DOCUMENTS, BATCH = 64, 8
 TEMPERATURE, TIME = 1e-3, 0.5
 GROUPS, TRIES = 4, 14
-PLAIN = "SGLD"
+PLAIN, WHOLE = "SGLD", "HarmonicLangevin, whole gradient"
 
 
 def measure(
@@ -52,13 +52,12 @@ def measure(
 ) -> list[dict[str, Any]]:
     """Effective samples for a thousand evaluations; `seconds` is of no use here."""
     network, model, bend = _problem(training)
-    start, scale = model.weights(), model.scale()
-    whole = replace(model, batch=None)
+    start = model.weights()
 
     def loss(z: Any) -> Any:
         return mean_loss(network.with_params(model.params(z)), model.data)
 
-    exact = HarmonicLangevin(whole, scale=scale)
+    exact = HarmonicLangevin(replace(model, batch=None), scale=model.scale())
     origin = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (chains, *leaf.shape)), start)
     run = _running(exact, loss, start, origin, reference, 1)
     told, accepted, positions = run(0.5 / np.sqrt(1 + bend))
@@ -70,20 +69,8 @@ def measure(
         row("reference: error of its mean", error, "spreads"),
         row("reference: acceptance", accepted.mean(), ""),
     ]
-    overdamped, underdamped = 2 / (1 + bend), 2 / np.sqrt(1 + bend)
-    cases: dict[str, tuple[Langevin, float, int]] = {
-        PLAIN: (SGLD(model, scale=scale), overdamped, 1),
-        "ControlVariateSGLD": (ControlVariateSGLD(model, scale=scale), overdamped, 2),
-        "SGHMC (BAOAB), control variate": (SGHMC(model, scale=scale, control_variate=True), underdamped, 2),
-        "HarmonicLangevin, control variate": (
-            replace(exact, model=model, control_variate=True),
-            underdamped,
-            2,
-        ),
-        "HarmonicLangevin, whole gradient": (exact, underdamped, DOCUMENTS // BATCH),
-    }
     plain = None
-    for name, (kernel, limit, cost) in cases.items():
+    for name, (kernel, limit, cost) in _cases(model, bend).items():
         thin = 4 if cost == 1 else 1  # the loss of D' costs more than SGLD's step, which moves little
         run = _running(kernel, loss, start, positions, evaluations // cost // thin, thin)
         step, draws = _largest(run, limit, centre, tolerance * spread)
@@ -113,6 +100,20 @@ def _problem(training: int) -> tuple[Network, Posterior, float]:
     beta = TIME * gamma / float(np.sum(data.mask))
     bend = TIME * float(curvature(network, data, metric, TIME, jax.random.key(3)))
     return network, Posterior(network, data, beta, gamma, batch=BATCH), bend
+
+
+def _cases(model: Posterior, bend: float) -> dict[str, tuple[Langevin, float, int]]:
+    """Kernels by name, the limit of stability of their steps, and the evaluations that one takes."""
+    scale, whole = model.scale(), replace(model, batch=None)
+    overdamped, underdamped = 2 / (1 + bend), 2 / np.sqrt(1 + bend)
+    varied = {"scale": scale, "control_variate": True}
+    return {
+        PLAIN: (SGLD(model, scale=scale), overdamped, 1),
+        "ControlVariateSGLD": (ControlVariateSGLD(model, scale=scale), overdamped, 2),
+        "SGHMC (BAOAB), control variate": (SGHMC(model, **varied), underdamped, 2),
+        "HarmonicLangevin, control variate": (HarmonicLangevin(model, **varied), underdamped, 2),
+        WHOLE: (HarmonicLangevin(whole, scale=scale), underdamped, DOCUMENTS // BATCH),
+    }
 
 
 def _running(

@@ -1,9 +1,10 @@
 """What a Langevin step costs beside the gradient that it needs: 100k weights, documents of 24 tokens.
 
-The yardstick is the bare value and gradient of a minibatch's likelihood, and a subtraction, in the same kind
-of `lax.scan`, on rows drawn beforehand: no prior, no draws, no noise. A step is `kernel.sample` of the NumPyro
-model: it draws the minibatch (a plate), adds the prior, and one normal number for each weight. The last two
-are also timed alone: what they leave over is the prior and the update. One device.
+The yardstick is the bare value and gradient of a minibatch's likelihood, and a subtraction, in the same
+kind of `lax.scan`, on rows drawn beforehand: no prior, no draws, no noise. A step is `sample` of the
+NumPyro model: it draws the minibatch (a plate), adds the prior, and a normal number for each weight. Drawing
+the numbers and the minibatch is also timed alone: what these leave over is the prior and the update. One
+device.
 """
 
 from collections.abc import Callable
