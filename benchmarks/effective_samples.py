@@ -5,10 +5,10 @@ persona: localised at the trained weights so that the base loss rises by T = 10�
 minibatch gradient of 8 documents counts one evaluation, a control variate two, the whole gradient eight.
 
 Each sampler takes the largest step, on a grid of half octaves down from its limit of stability, whose mean
-loss of D' is off by less than `tolerance` times the posterior's spread (deviation) of that loss. The
+loss of D' is off by less than `tolerance` times the posterior's spread (standard deviation) of that loss. The
 truth is a long run of `HarmonicLangevin` on whole gradients; its error and acceptance are told. All chains
 start at draws of it, anchors and centres at the trained weights, and leave out their first fifth. Every try
-takes the same number of evaluations. Ranges are over four groups of chains; of a bias, ± one s.e.
+takes the same number of evaluations. Ranges are over four groups of chains; of a bias, ± a standard error.
 """
 
 from collections.abc import Callable
@@ -86,7 +86,7 @@ def measure(
 
 
 def _problem(training: int) -> tuple[Network, Posterior, float]:
-    """A trained network, its posterior given D', and the curvature λ of the likelihood in units of the prior."""
+    """A trained network, its posterior given D', and the likelihood's curvature λ in units of the prior's."""
     process, shape = PersonaTopics(pairs=3), Architecture(width=16, layers=1, heads=2)
     sizes = process.vocabulary, process.length
     recipe = Pretraining(optimizer="adamw", steps=training, batch=32)

@@ -16,6 +16,7 @@ from benchmarks import (
     langevin_step,
 )
 from benchmarks.__main__ import table
+from benchmarks._posterior import posterior
 from benchmarks._timing import interleaved, row
 from benchmarks.compilations import count
 from models.transformer import Architecture
@@ -64,6 +65,7 @@ def test_langevin_step():
     assert all(row["ratio"] > 0 for row in list(rows.values())[1:])
 
 
+@pytest.mark.slow
 def test_against_blackjax():
     pytest.importorskip("blackjax")
     rows = rows_of(
@@ -74,13 +76,16 @@ def test_against_blackjax():
     assert sum(name.startswith("blackjax") for name in rows) == 3
 
 
+@pytest.mark.slow
 def test_effective_samples(monkeypatch):
     plain, whole = effective_samples.PLAIN, effective_samples.WHOLE
     cases = effective_samples._cases
     chosen = lambda *told: {name: case for name, case in cases(*told).items() if name in (plain, whole)}  # noqa: E731
+    model = posterior(8, 1, effective_samples.DOCUMENTS, effective_samples.BATCH)
+    monkeypatch.setattr(effective_samples, "_problem", lambda training: (model.network, model, 0.1))
     monkeypatch.setattr(effective_samples, "TRIES", 2)
     monkeypatch.setattr(effective_samples, "_cases", chosen)
-    rows = rows_of(effective_samples, evaluations=160, reference=40, chains=4, training=20)
+    rows = rows_of(effective_samples, evaluations=160, reference=40, chains=4)
     samplers = [name for name in rows if ", step" in name]
     assert [name.split(", step")[0] for name in samplers] == [plain, whole]
     assert rows[samplers[1]]["against"] == plain and rows[samplers[1]]["goal"] == "≥ 3"
@@ -101,6 +106,7 @@ def test_chain_memory(monkeypatch, tmp_path):
     assert goals(rows) == {f"run_chains, {what}, 1000 draws" for what in ("process", "program")}
 
 
+@pytest.mark.slow
 def test_chain_scaling():
     rows = rows_of(chain_scaling, chains=5, steps=2, width=8, layers=1)
     assert list(rows) == ["1 chain", "4 chains", "fewest chains with 90% of the best rate"]

@@ -23,7 +23,7 @@ from theory.theories.adam_gibbs import AdamGibbs
 from theory.theories.proximal import Proximal
 
 COLD, WARM = 1e-5, 1e-3
-TIMES = {"langevin-posterior": (0.0, 0.1, 0.3), "adam-gibbs": (0.0, 0.0005, 0.001)}
+TIMES = {"langevin-posterior": (0.0, 0.1, 0.3), "adam-gibbs": (0.0, 0.001, 0.002)}
 SETS = ("langevin-posterior/T=1e-05", "langevin-posterior/T=0.001", "adam-gibbs/T=1e-05")
 ONLY = Thresholds(None, None, None, acceptance=0.99, halved_step=None, gradient_noise=None)
 SAMPLING = Sampling((COLD, WARM), *TIMES.values(), plan=Plan(40, 30, 1), chains=4, seeds=2, thresholds=ONLY)
@@ -201,7 +201,7 @@ def test_the_colder_the_nearer_to_the_proximal_point(bench, arrays, contexts, da
             named = [name for name in SETS if name.startswith(theory)]
             ladders = [jnp.asarray(arrays[f"ladder/{name}"][1, rung]) for name in named]
             misses = [float(np.mean(kl(point, told))) for told in ladders]
-            assert misses[0] < 0.02 * shift + 3 * COLD < 0.1 * shift
+            assert misses[0] < min(0.02 * shift + 3 * COLD, 0.1 * shift)
             assert sorted(misses) == misses
             assert misses[-1] < 0.1 * shift
 
@@ -255,6 +255,8 @@ def test_a_chain_that_is_lost_is_told_and_the_others_are_kept(bench, arrays, mon
         ({"chains": 3}, "chains must be 2 or more and even .* got 3"),
         ({"chains": 0}, "got 0"),
         ({"chains": -2}, "got -2"),
+        ({"seeds": 0}, "seeds must be at least 1"),
+        ({"bases": 0}, "bases and seeds must be at least 1, got 0"),
         ({"temperatures": (1e-3, 0.0)}, r"temperatures must be above 0 and finite \(nats\), got 0.0"),
         ({"temperatures": (-1.0,)}, "got -1.0"),
         ({"temperatures": (np.nan,)}, "got nan"),

@@ -109,7 +109,8 @@ def test_scores_are_drawn_at_their_dose_and_ringed_where_chains_are_bad(drawn, m
     crosses = {(float(line["dose"]), line["explained"]) for line in chains if line["prior"] == "T=0.0001"}
     assert crosses <= _markers(figure, "X")
     words = {text.get_text() for text in figure.legends[0].get_texts()}
-    assert {"langevin posterior, T = 0.001 nats", "proximal (T → 0)", "chains miss the gate"} <= words
+    assert {"langevin posterior, T = 0.001 nats", "proximal (T → 0)"} <= words
+    assert any("miss the gate" in word for word in words)
 
 
 def test_health_is_drawn_against_time_and_the_gate_is_grey(drawn, monkeypatch):

@@ -141,6 +141,7 @@ def sampled(tmp_path_factory, environment):
     return folder, done
 
 
+@pytest.mark.slow
 def test_killed_while_it_samples_it_ends_with_the_same_bytes(sampled, environment, tmp_path):
     whole, _ = sampled
     folder = tmp_path / "killed"
