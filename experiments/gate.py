@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.results import Results
+from experiments.results import Arrays, Results
 
 COLUMNS = {
     "posteriors": "posteriors sampled, over base networks, data and strengths",
@@ -28,11 +28,13 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Gate:
-    """`table` says what was sampled, `problems` what is untrustworthy: (cell, theory, τ, sentences)."""
+    """`table` says what was sampled, `problems` what is untrustworthy: (cell, theory, τ, sentences), `steps`
+    how every step size was chosen: (cell, theory, τ, the pilot's reason)."""
 
     posteriors: int
     problems: list[tuple[str, str, float, str]]
     table: list[list[str]]
+    steps: list[tuple[str, str, float, str]]
 
     @property
     def sentence(self) -> str:
@@ -48,6 +50,7 @@ class Gate:
 def gate(results: Results) -> Gate:
     """The gate over every finished cell of chains."""
     problems: list[tuple[str, str, float, str]] = []
+    steps: list[tuple[str, str, float, str]] = []
     health: dict[str, list[np.ndarray]] = {}
     missed: dict[str, int] = {}
     at_zero: dict[str, list[float]] = {}
@@ -63,6 +66,9 @@ def gate(results: Results) -> Gate:
             for seed, rung in np.argwhere(said != ""):
                 problems.append((f"{cell}, D' {seed}", name, float(times[rung]), str(said[seed, rung])))
                 missed[name] = missed.get(name, 0) + 1
+            reasons = arrays.get(f"reasons/{name}", np.empty((0, 0), np.str_))
+            for (seed, rung), reason in np.ndenumerate(reasons):
+                steps.append((f"{cell}, D' {seed}", name, float(times[rung]), str(reason)))
     table = [["theory", *COLUMNS]] if health else []
     for name, parts in health.items():
         values = np.concatenate(parts)
@@ -70,7 +76,20 @@ def gate(results: Results) -> Gate:
         counts = str(len(values)), str(missed.get(name, 0))
         base = _number(np.median(at_zero[name])) if at_zero[name] else "-"
         table.append([name, *counts, *spread, _number(np.median(values[:, 6])), base])
-    return Gate(sum(len(part) for parts in health.values() for part in parts), problems, table)
+    return Gate(sum(len(part) for parts in health.values() for part in parts), problems, table, steps)
+
+
+def pilot_lines(arrays: Arrays) -> list[str]:
+    """What the pilot of a cell chose, a line for each ladder of posteriors."""
+    lines = []
+    for name in sorted(key.removeprefix("pilot/") for key in arrays if key.startswith("pilot/")):
+        steps, (acceptance, warmup) = arrays[f"steps/{name}"], np.moveaxis(arrays[f"pilot/{name}"], -1, 0)
+        lines.append(
+            f"{name}: γ {np.mean(arrays[f'gamma/{name}']):.3g}, h {steps.min():.2f} to {steps.max():.2f} "
+            f"(acceptance {acceptance.min():.2f} or more), warm-up "
+            f"of {warmup.max():.0f} steps asked for"
+        )
+    return lines
 
 
 def _spread(values: np.ndarray, worst: str) -> str:

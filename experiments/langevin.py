@@ -3,12 +3,14 @@
 A cell `langevin-ARM-BASE` holds, for the first finetuning seeds of an arm, the answers of
 `langevin-posterior` at every temperature and of `adam-gibbs` at the coldest, and the health of every
 posterior. A temperature T is told by what it costs: the base loss rises by T nats when weights are drawn from
-the localised prior alone (theory.pilot); strengths are told by τ = βN/γ. Half of the chains of a posterior
-take half the step: their difference is part of the R-hat, and of the gate. Step sizes come from the curvature
-of D' at the base weights.
+the localised prior alone (theory.pilot); strengths are told by τ = βN/γ. Every other chain of a posterior
+takes half the step: their difference is part of the R-hat, and of the gate.
+
+    pilot     short chains pick each step, as a share of where the curvature of D' makes it unstable
+    rounds    every posterior is sampled; those whose chains miss the gate get as many chains again, pooled
+              with the first, until the rounds are used up. What is still missed then is said
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -16,28 +18,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.chain import ChainPrograms
 from experiments.comparison import Comparison
 from experiments.results import Arrays
 from models.network import Network
 from theory.base import Dataset
-from theory.chains import Plan, log_mean_exp, mean, nonfinite, trace
-from theory.diagnostics import Thresholds, diagnose
+from theory.chains import Plan
+from theory.diagnostics import Health, Thresholds, diagnose
 from theory.errors import Misuse
-from theory.localisation import fisher
-from theory.metrics import answers_at, kl
-from theory.parallel import SideBySide
-from theory.pilot import base_loss_rises, curvature, stable_step, stiffness_for
-from theory.theories.adam_gibbs import AdamGibbs
-from theory.theories.langevin_posterior import LangevinPosterior
+from theory.metrics import kl
+from theory.pilot import Choice, choose_step, stable_step, stiffness_for
 
-CHAIN_STREAM, METRIC_STREAM, BASE_STREAM = 15, 16, 17
-WATCHED = 24  # answers whose log-probabilities are the observables of R-hat and effective sample size
-BASE_DOCUMENTS = 64
+CHAIN_STREAM, PILOT_STREAM = 15, 18
+SHARES = 0.85 * 2.0 ** -np.arange(0.0, 1.5, 0.5)  # of the step at which the stiffest direction is unstable
+PILOT_WARMUP, PILOT_STEPS = 24, 16
 
-
-PLAN = Plan(40, 50, 2)
+PLAN = Plan(30, 50, 2)
 # Only the predictive average is scored: its error is a fifth of the posterior's spread, a few T nats.
 THRESHOLDS = Thresholds(rhat=1.1, bulk_ess=25, tail_ess=20)
+HEALTH = tuple(name for name in Health.__annotations__ if name != "nonfinite")
 
 
 @dataclass(frozen=True)
@@ -46,11 +45,12 @@ class Sampling:
     with `fisher` also in the Fisher metric of pretraining documents, scaled to the same curvature."""
 
     temperatures: tuple[float, ...] = (1e-4, 1e-3)
-    times: tuple[float, ...] = (0.0, 0.008, 0.02, 0.05, 0.13, 0.35, 1.0)
-    adam_times: tuple[float, ...] = (0.0, 0.0003, 0.0006, 0.0009, 0.0015, 0.0024, 0.0036)
+    times: tuple[float, ...] = (0.0, 0.008, 0.027, 0.09, 0.3, 1.0)
+    adam_times: tuple[float, ...] = (0.0, 0.0003, 0.0006, 0.0012, 0.0024, 0.0036)
     fisher: bool = False
     plan: Plan = PLAN
     chains: int = 2
+    rounds: int = 2
     bases: int = 3
     seeds: int = 1
     thresholds: Thresholds = THRESHOLDS
@@ -60,9 +60,20 @@ class Sampling:
             raise Misuse(f"chains must be 2 or more and even (half take half the step), got {self.chains}.")
         if self.bases < 1 or self.seeds < 1:
             raise Misuse(f"Sampled bases and seeds must be at least 1, got {self.bases} and {self.seeds}.")
+        if self.rounds < 1:
+            raise Misuse(f"rounds must be at least 1, got {self.rounds}.")
         for rise in self.temperatures:
             if not 0 < rise < float("inf"):
                 raise Misuse(f"temperatures must be above 0 and finite (nats), got {rise}.")
+
+    def sets(self) -> list["Set"]:
+        """The ladders of posteriors."""
+        cold = min(self.temperatures)
+        told = [Set("langevin-posterior", f"T={rise:g}", 0, rise, self.times) for rise in self.temperatures]
+        told.append(Set("adam-gibbs", f"T={cold:g}", 1, cold, self.adam_times))
+        if self.fisher:
+            told.append(Set("langevin-posterior", f"Fisher, T={cold:g}", 2, cold, self.times))
+        return told
 
 
 class Set(NamedTuple):
@@ -75,120 +86,58 @@ class Set(NamedTuple):
     times: tuple[float, ...]
 
 
+class Target(NamedTuple):
+    """One D': γ and Λ of every set, the largest curvature λ (b,) of its likelihoods in units of the prior,
+    and where predictions are compared."""
+
+    data: Dataset
+    gammas: list[float]
+    metrics: list[Any]
+    curvatures: list[np.ndarray]
+    shared: tuple[Any, ...]
+    where: Any
+
+
+class Row(NamedTuple):
+    """A chain to be run: of which set, at which τ, with which step."""
+
+    set: int
+    time: float
+    step: float
+
+
 class Posteriors:
-    """The compiled programs; every posterior of every cell is a row of the same one."""
+    """The posteriors of a comparison, cell by cell."""
 
     def __init__(self, comparison: Comparison, template: Network, rows: int):
-        self.comparison, self.template, self.rows = comparison, template, rows
+        self.comparison = comparison
         self.sampling: Sampling = comparison.sampling
-        self.chains = SideBySide(self._chain, shared=4)
-        self.prepare = jax.jit(self._prepare)
-        told = self.sampling
-        cold = min(told.temperatures)
-        self.sets = [
-            Set("langevin-posterior", f"T={rise:g}", 0, rise, told.times) for rise in told.temperatures
+        self.sets = self.sampling.sets()
+        self.rungs = [
+            (index, rung) for index, each in enumerate(self.sets) for rung in range(len(each.times))
         ]
-        self.sets += [Set("adam-gibbs", f"T={cold:g}", 1, cold, told.adam_times)]
-        if told.fisher:
-            self.sets += [Set("langevin-posterior", f"Fisher, T={cold:g}", 2, cold, told.times)]
-
-    @property
-    def posteriors(self) -> int:
-        """Posteriors of one D'."""
-        return sum(len(each.times) for each in self.sets)
+        longest = [self.sampling.times[-1], self.sampling.adam_times[-1], *([0.0] * self.sampling.fisher)]
+        self.programs = ChainPrograms(comparison, template, rows, self.sampling.plan, longest)
 
     def compile(self) -> None:
         """Compile the large program ahead of its first call."""
-        comparison, shape = self.comparison, jax.ShapeDtypeStruct
-        count = self.posteriors * self.sampling.chains
-        tokens = (self.rows, comparison.process.length)
-        documents = (count, comparison.n, comparison.process.length)
-        params = self.template.params
-        metric = jax.tree.map(lambda leaf: shape((count, *leaf.shape), np.float32), params)
-        number = shape((count,), np.float32)
-        self.chains.compile(
-            shape(tokens, np.int32),
-            shape(tokens, np.bool_),
-            params,
-            shape((), np.int32),
-            Dataset(shape(documents, np.int32), shape(documents, np.bool_)),
-            *[number] * 3,
-            metric,
-            shape((count, 2), np.uint32),
-        )
+        self.programs.compile(len(self.rungs))
 
     def run(self, network: Network, data: Dataset, tokens: np.ndarray, where: Any) -> Arrays:
-        """Ladders and health of every set, for the first `sampling.seeds` D' (s posteriors side by side)."""
+        """Ladders and health of every set, for the first `sampling.seeds` D'."""
         mask = np.zeros(tokens.shape, bool)
         mask[where] = True
-        base: np.ndarray | None = None
         seeds = []
         for seed in range(self.sampling.seeds):
-            gammas, metrics, steps = self._localise(network, _row(data, seed))
-            rows = self._inputs(_row(data, seed), gammas, metrics, steps, seed)
-            out = self.chains(tokens, mask, network.params, np.int32(self.sampling.plan.steps), *rows)
-            base = out["base"][0][where]
-            seeds.append((gammas, steps, out))
-        assert base is not None
-        return self._told(seeds, base, where, data)
+            one = jax.tree.map(lambda leaf: leaf[seed], data)  # noqa: B023
+            target = self._localise(network, one, (tokens, mask, network.params), where)
+            choices = self._pilot(target, seed)
+            seeds.append((target, choices, self._sample(target, choices, seed)))
+        return self._told(seeds)
 
-    @np.errstate(invalid="ignore")  # a lost chain is nan, which the gate finds
-    def _told(self, seeds: list[Any], base: np.ndarray, where: Any, data: Dataset) -> Arrays:
-        counted = self._counted(data)
-        arrays: Arrays = {}
-        place = 0
-        for index, (theory, prior, _, rise, times) in enumerate(self.sets):
-            ladders, gammas, taken, health, problems = [], [], [], [], []
-            for gamma, steps, out in seeds:
-                chosen = slice(place, place + len(times))
-                one = {name: _by_posterior(leaf, self.posteriors)[chosen] for name, leaf in out.items()}
-                told = one["told"][:, :, where[0], where[1]]  # (b, chains, c, a)
-                average = np.logaddexp.reduce(told, axis=1) - np.log(told.shape[1])
-                ladders.append(average)
-                gammas.append(gamma[index])
-                taken.append(steps[index])
-                judged = [
-                    self._health(one, rung, told[rung], average[rung], base, rise)
-                    for rung in range(len(times))
-                ]
-                health.append([values for values, _ in judged])
-                problems.append([said for _, said in judged])
-            name = f"{theory}/{prior}"
-            arrays[f"ladder/{name}"] = np.stack(ladders).astype(np.float32)
-            arrays[f"gamma/{name}"] = np.array(gammas)
-            arrays[f"betas/{name}"] = np.asarray(times) * np.mean(gammas) / counted
-            arrays[f"times/{name}"] = np.asarray(times)
-            arrays[f"steps/{name}"] = np.array(taken)
-            arrays[f"health/{name}"] = np.array(health, np.float32)
-            arrays[f"problems/{name}"] = np.array(problems, dtype=np.str_)
-            place += len(times)
-        return arrays
-
-    def _health(
-        self, one: dict[str, Any], rung: int, told: Any, average: Any, base: Any, rise: float
-    ) -> tuple[list[Any], str]:
-        """Numbers, sentences. Half a step is judged against the shift, and T where there is almost none."""
-        whole, half = jnp.asarray(_mean(told[::2])), jnp.asarray(_mean(told[1::2]))
-        shift = float(np.mean(kl(jnp.asarray(average), jnp.asarray(base))))
-        health = diagnose(
-            one["watched"][rung],
-            acceptance=one["acceptance"][rung].min(),
-            halved_step=float(np.mean(kl(half, whole))) / (shift + rise),
-            gradient_noise=0.0,  # gradients are of the whole D'
-            drift=one["drift"][rung].mean(),
-            base_loss_change=one["base_change"][rung].mean(),
-        )
-        first = one["nonfinite"][rung]
-        if health.nonfinite is None and (first >= 0).any():
-            chain = int(np.argmax(first >= 0))
-            health = replace(health, nonfinite=(chain, int(first[chain])))
-        fields = [getattr(health, name) for name in HEALTH]
-        return fields, " ".join(health.problems(self.sampling.thresholds))
-
-    def _localise(self, network: Network, data: Dataset) -> tuple[list[float], list[Any], list[np.ndarray]]:
-        """γ, Λ and the step size at every strength, of every set."""
-        prepared = jax.tree.map(np.asarray, self.prepare(network.params, data))
-        gammas, metrics, steps = [], [], []
+    def _localise(self, network: Network, data: Dataset, shared: tuple[Any, ...], where: Any) -> Target:
+        prepared = self.programs.prepare(network.params, data)
+        gammas, metrics, curvatures = [], [], []
         for each in self.sets:
             metric, rises, bend = jax.tree.map(lambda leaf: leaf[each.metric], prepared)  # noqa: B023
             if each.metric == 2:  # as curved as in the identity metric: the same τ then go as far
@@ -196,115 +145,135 @@ class Posteriors:
                 metric, bend = jax.tree.map(lambda leaf: leaf * ratio, metric), bend / ratio  # noqa: B023
             gammas.append(stiffness_for(rises, [each.rise], network, metric)[0])
             metrics.append(metric)
-            steps.append(stable_step(np.asarray(each.times) * bend))
-        return gammas, metrics, steps
+            curvatures.append(np.asarray(each.times) * bend)
+        return Target(data, gammas, metrics, curvatures, shared, where)
 
-    def _prepare(self, params: Any, data: Dataset) -> Any:
-        """Stacked over metrics: Λ, the rise of the base loss with the prior's width, the curvature of D'."""
-        network = self.template.with_params(params)
-        key = jax.random.fold_in(jax.random.key(self.comparison.seed), METRIC_STREAM)
-        iso = jax.tree.map(jnp.ones_like, params)
-        adam = AdamGibbs(batch=self.comparison.batch).metric(network, data, key)
-        base_key = jax.random.fold_in(jax.random.key(self.comparison.seed), BASE_STREAM)
-        tokens = self.comparison.process.distribution().sample(base_key, BASE_DOCUMENTS)
-        documents = Dataset(tokens, jnp.ones(tokens.shape, bool))
+    def _pilot(self, target: Target, seed: int) -> list[Choice]:
+        """A step for every posterior. Of neighbouring strengths the strongest is tried, with as many shares
+        of its limit as they are (one more run of the same program); the others take the share it gets."""
+        rows, groups = [], []
+        for index, (each, curved) in enumerate(zip(self.sets, target.curvatures, strict=True)):
+            for top in range(len(each.times), 0, -len(SHARES)):
+                rungs = range(max(top - len(SHARES), 0), top)
+                steps = [Row(index, each.times[top - 1], h) for h in stable_step(curved[top - 1], SHARES)]
+                groups.append((index, rungs))
+                rows += steps[: len(rungs)]
+        plan = self.sampling.plan
+        last = min(plan.warmup + PILOT_STEPS, plan.steps)
+        told = self._chains(target, rows, (max(plan.warmup - PILOT_WARMUP, 0), last), (PILOT_STREAM, seed))
+        accepted = iter([float(one["acceptance"]) for one in told])
+        chosen = {}
+        for index, rungs in groups:
+            seen = [next(accepted) for _ in rungs]
+            for rung in rungs:
+                steps = stable_step(target.curvatures[index][rung], SHARES[: len(rungs)])
+                chosen[index, rung] = choose_step(list(steps), seen)
+        return [chosen[place] for place in self.rungs]
 
-        def told(case: Any) -> Any:
-            metric, longest = case
-            rises = base_loss_rises(network, documents, metric, base_key)
-            return metric, rises, curvature(network, data, metric, longest, key)
+    def _sample(self, target: Target, choices: list[Choice], seed: int) -> list["Judged"]:
+        """Every posterior, judged after the last of its rounds."""
+        chains: list[list[Any]] = [[] for _ in self.rungs]
+        judged: dict[int, Judged] = {}
+        wanted = list(range(len(self.rungs)))
+        for turn in range(self.sampling.rounds):
+            order = [(place, chain) for place in wanted for chain in range(self.sampling.chains)]
+            rows = []
+            for place, chain in order:
+                index, rung = self.rungs[place]
+                step = choices[place].step_size / (1 + chain % 2)
+                rows.append(Row(index, self.sets[index].times[rung], step))
+            span = (0, self.sampling.plan.steps)
+            for (place, _), out in zip(
+                order, self._chains(target, rows, span, (CHAIN_STREAM, seed, turn)), strict=True
+            ):
+                chains[place].append(out)
+            for place in wanted:
+                rise = self.sets[self.rungs[place][0]].rise
+                judged[place] = self._judge(chains[place], target.where, rise)
+            wanted = [place for place in wanted if judged[place].problems]
+            if not wanted:
+                break
+        return [judged[place] for place in range(len(self.rungs))]
 
-        metrics, longest = [iso, adam], [self.sampling.times[-1], self.sampling.adam_times[-1]]
-        if self.sampling.fisher:
-            metrics.append(fisher(network, documents))
-            longest.append(0.0)
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *metrics)
-        return jax.lax.map(told, (stacked, jnp.asarray(longest)))
-
-    def _inputs(self, data: Dataset, gammas: Any, metrics: Any, steps: Any, seed: int) -> tuple[Any, ...]:
-        """The rows of one D': posteriors × chains."""
-        counted = self._counted(jax.tree.map(lambda leaf: leaf[None], data))
-        chains = self.sampling.chains
-        key = jax.random.fold_in(jax.random.key(self.comparison.seed), CHAIN_STREAM)
-        stream = np.random.default_rng([*np.asarray(jax.random.key_data(key)).tolist(), seed])
-        rows = []
-        for each, gamma, metric, chosen in zip(self.sets, gammas, metrics, steps, strict=True):
-            for time, step in zip(each.times, chosen, strict=True):
-                for chain in range(chains):
-                    rows.append((time * gamma / counted, gamma, step / (1 + chain % 2), metric))
-        keys = stream.integers(0, 2**32, (len(rows), 2), dtype=np.uint32)
-        beta, gamma, step = (np.array([row[index] for row in rows], np.float32) for index in range(3))
-        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *[row[3] for row in rows])
-        repeated = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (len(rows), *leaf.shape)), data)
-        return repeated, beta, gamma, step, stacked, keys
-
-    def _counted(self, data: Dataset) -> float:
-        return float(np.asarray(data.mask)[0].sum())
-
-    def _chain(
-        self,
-        tokens: Any,
-        mask: Any,
-        params: Any,
-        limit: Any,
-        data: Dataset,
-        beta: Any,
-        gamma: Any,
-        step: Any,
-        metric: Any,
-        key: Any,
-    ) -> Any:
-        """One chain of one posterior."""
-        network = self.template.with_params(params)
-        theory = LangevinPosterior(gamma, metric, step, plan=self.sampling.plan)
-        posterior = theory.posterior(network, data, beta)
-        part = self.comparison.process.answer_tokens
-        weights = posterior.weights()
-        read: Callable[[Any], Any] = lambda state: answers_at(  # noqa: E731
-            network.with_params(posterior.params(state.z)), tokens, part
-        )
-        base = answers_at(network, tokens, part)
-
-        def change(state: Any) -> Any:
-            return jnp.sum(jnp.where(mask, kl(base, read(state)), 0.0)) / jnp.sum(mask)
-
-        def distance(state: Any) -> Any:
-            scale = posterior.scale()
-            return jnp.sqrt(
-                sum(jnp.sum(((state.z[name] - weights[name]) / scale[name]) ** 2) for name in weights)
+    def _chains(self, target: Target, rows: list[Row], span: tuple[int, int], stream: Any) -> list[Any]:
+        """What every chain keeps, a few at a time: the last batch is filled up with its last chain."""
+        counted = float(np.asarray(target.data.mask).sum())
+        key = jax.random.fold_in(jax.random.key(self.comparison.seed), stream[0])
+        random = np.random.default_rng([*np.asarray(jax.random.key_data(key)).tolist(), *stream[1:]])
+        keys = random.integers(0, 2**32, (len(rows), 2), dtype=np.uint32)
+        size, kept = len(self.rungs), []
+        for first in range(0, len(rows), size):
+            chosen = np.minimum(np.arange(first, first + size), len(rows) - 1)
+            sets, times, step = (
+                np.array(column) for column in zip(*[rows[row] for row in chosen], strict=True)
             )
+            gamma = np.array(target.gammas)[sets]
+            numbers = [column.astype(np.float32) for column in (times * gamma / counted, gamma, step)]
+            metric = jax.tree.map(lambda *leaves: np.stack([leaves[each] for each in sets]), *target.metrics)  # noqa: B023
+            data = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (size, *leaf.shape)), target.data)
+            out = self.programs.run(
+                *target.shared, np.array(span, np.int32), data, *numbers, metric, keys[chosen]
+            )
+            for row in range(min(size, len(rows) - first)):
+                kept.append(jax.tree.map(lambda leaf: leaf[row], out))  # noqa: B023
+        return kept
 
-        shown = jnp.nonzero(jnp.ravel(mask), size=WATCHED, fill_value=0)[0]
-        streams = {
-            "told": log_mean_exp(read),
-            "watched": trace(lambda state: read(state).reshape(-1, base.shape[-1])[shown, 0]),
-            "potential": trace(lambda state: state.potential_energy),
-            "acceptance": mean(lambda state: state.accept_prob),
-            "drift": mean(distance),
-            "base_change": mean(change),
-            "nonfinite": nonfinite(),
-        }
-        return theory.chain(posterior, key, streams, limit) | {"base": base}
+    @np.errstate(invalid="ignore")  # a lost chain is nan, which the gate finds
+    def _judge(self, chains: list[Any], where: Any, rise: float) -> "Judged":
+        """Half a step is judged against the shift, and T where there is almost none."""
+        told, base = np.stack([one["told"][where] for one in chains]), jnp.asarray(chains[0]["base"][where])
+        average = _mean(told)
+        whole, half = jnp.asarray(_mean(told[::2])), jnp.asarray(_mean(told[1::2]))
+        shift = float(np.mean(kl(jnp.asarray(average), base)))
+        health = diagnose(
+            np.stack([one["watched"] for one in chains]),
+            acceptance=np.min([one["acceptance"] for one in chains]),
+            halved_step=float(np.mean(kl(half, whole))) / (shift + rise),
+            gradient_noise=0.0,  # gradients are of the whole D'
+            drift=np.mean([one["drift"] for one in chains]),
+            base_loss_change=np.mean([one["base_change"] for one in chains]),
+        )
+        first = np.array([one["nonfinite"] for one in chains])
+        if health.nonfinite is None and (first >= 0).any():
+            chain = int(np.argmax(first >= 0))
+            health = replace(health, nonfinite=(chain, int(first[chain])))
+        problems = " ".join(health.problems(self.sampling.thresholds))
+        return Judged(average, [getattr(health, name) for name in HEALTH], problems, len(chains))
+
+    def _told(self, seeds: list[tuple[Target, list[Choice], list["Judged"]]]) -> Arrays:
+        """What is written: axes s seeds, b strengths, c contexts, a answers."""
+        counted = float(np.asarray(seeds[0][0].data.mask).sum())
+        arrays: Arrays = {}
+        for index, each in enumerate(self.sets):
+            places = [place for place, (owner, _) in enumerate(self.rungs) if owner == index]
+            gammas = [target.gammas[index] for target, _, _ in seeds]
+            choices = [[chosen[place] for place in places] for _, chosen, _ in seeds]
+            judged = [[told[place] for place in places] for _, _, told in seeds]
+            told = {
+                "ladder": np.array([[one.average for one in row] for row in judged], np.float32),
+                "gamma": np.array(gammas),
+                "betas": np.asarray(each.times) * np.mean(gammas) / counted,
+                "times": np.asarray(each.times),
+                "steps": np.array([[choice.step_size for choice in row] for row in choices]),
+                "pilot": np.array(
+                    [[(choice.acceptance, choice.warmup) for choice in row] for row in choices]
+                ),
+                "reasons": np.array([[choice.reason for choice in row] for row in choices], np.str_),
+                "health": np.array([[one.health for one in row] for row in judged], np.float32),
+                "problems": np.array([[one.problems for one in row] for row in judged], np.str_),
+                "chains": np.array([[one.chains for one in row] for row in judged]),
+            }
+            arrays |= {f"{kind}/{each.theory}/{each.prior}": value for kind, value in told.items()}
+        return arrays
 
 
-HEALTH = (
-    "rhat",
-    "bulk_ess",
-    "tail_ess",
-    "acceptance",
-    "halved_step",
-    "gradient_noise",
-    "drift",
-    "base_loss_change",
-)
+class Judged(NamedTuple):
+    """A sampled posterior: its average prediction (log, c × a), its health, what is wrong, chains taken."""
 
-
-def _row(data: Dataset, seed: int) -> Dataset:
-    return jax.tree.map(lambda leaf: leaf[seed], data)
-
-
-def _by_posterior(leaf: np.ndarray, posteriors: int) -> np.ndarray:
-    return leaf.reshape(posteriors, -1, *leaf.shape[1:])
+    average: np.ndarray
+    health: list[float]
+    problems: str
+    chains: int
 
 
 def _mean(told: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any
 from experiments import scoring, study
 from experiments.gate import COLUMNS as TRUST
 from experiments.gate import Gate, gate
-from experiments.results import Results, read_json, write
+from experiments.results import Arrays, Results, read_json, write
 from experiments.words import COLUMNS, Line, cells, findings, nats, selection
 
 CAPTIONS = {
@@ -77,6 +77,9 @@ def _page(results: Results, lines: list[Line]) -> str:
         missed = [[where, theory, f"{time:g}", said] for where, theory, time, said in judged.problems]
         listed = _table([["where", "theory", "τ", "what is wrong"], *missed])
         parts.append(f"<details><summary>{len(missed)} untrustworthy posteriors</summary>{listed}</details>")
+        picked = [[where, theory, f"{time:g}", why] for where, theory, time, why in judged.steps]
+        listed = _table([["where", "theory", "τ", "what the pilot chose, and why"], *picked])
+        parts.append(f"<details><summary>How the step sizes were chosen</summary>{listed}</details>")
     if results.failures():
         parts += [
             "<h2>Failed cells</h2>",
@@ -143,8 +146,10 @@ def _quality(results: Results) -> str:
 
 def _ends(results: Results) -> dict[str, float]:
     """The largest β on each theory's ladder, by theory/prior."""
-    cells = [cell for cell in results.cells() if cell.startswith("theories-")]
-    arrays = results.load(cells[0]) if cells else {}
+    arrays: Arrays = {}
+    for kind in ("langevin-", "theories-"):
+        cells = [cell for cell in results.cells() if cell.startswith(kind)]
+        arrays |= results.load(cells[0]) if cells else {}
     betas = [name.removeprefix("betas/") for name in arrays if name.startswith("betas/")]
     return {name: float(arrays[f"betas/{name}"].max()) * (1 - 1e-5) for name in betas}
 

@@ -14,7 +14,7 @@ from experiments import results as disk
 from experiments import scoring
 from experiments.bench import Bench
 from experiments.comparison import Comparison
-from experiments.gate import gate
+from experiments.gate import gate, pilot_lines
 from experiments.networks import Networks, describe
 from experiments.progress import Progress
 from experiments.report import write_report
@@ -88,6 +88,8 @@ def run_cells(comparison: Comparison, results: disk.Results, networks: Networks,
             else:
                 results.save(cell, arrays)
             advance(cell, failure)
+            for line in pilot_lines(arrays):
+                progress.say(f"        {line}")
 
 
 def _compile_fast() -> None:

@@ -88,6 +88,8 @@ def _cell_rows(
         gap, some = nats(told), len(told)
         for group, inside in groups.items():
             for index, dose in enumerate(plan["doses"]):
+                if not np.isfinite(gap[:, index, inside]).all():
+                    continue  # a forecast past the end of its ladder: nothing is said
                 yield {
                     "dose": dose,
                     "theory": theory,
@@ -155,7 +157,10 @@ def _predictions(
             lost = np.isnan(rungs[..., 0, 0])[:, None]
             chosen = np.where(lost, np.inf, np.abs(betas - forecast[:, None])).argmin(axis=-1)
             trusted = _trusted(problems, coarse, betas[chosen])
-            yield theory, prior, "forecast", _take(rungs, chosen), betas[chosen], ceilings, trusted
+            ends = np.where(lost[:, 0], -np.inf, betas).max(axis=-1, keepdims=True)
+            past = forecast > ends * (1 + 1e-3)
+            told = np.where(past[..., None, None], np.nan, _take(rungs, chosen))
+            yield theory, prior, "forecast", told, betas[chosen], ceilings, trusted
 
 
 def _forecast_strengths(config: dict[str, Any], method: str, arm: str) -> dict[str, np.ndarray]:

@@ -1,9 +1,9 @@
 """Step size, warm-up and stiffness of a localised posterior, without art: from a short pilot.
 
-step size   a guess from the curvature: h = 1 / √(1 + λ), λ the largest eigenvalue of the Hessian of βΣℓ in
-            scaled coordinates (stable up to about 2 / √(1 + λ)). A pilot checks it: of candidates half an
-            octave apart, the largest h that keeps the acceptance of the hypothetical Metropolis check of a
-            short chain at or above the target, as do all smaller ones
+step size   h = 2 arcsin(s / √(1 + λ)), λ the largest eigenvalue of the Hessian of βΣℓ in scaled coordinates:
+            where s = 1 the stiffest direction becomes unstable. Of shares s half an octave apart, the largest
+            that keeps the acceptance of the hypothetical Metropolis check of a short chain at or above the
+            target, as do all smaller ones
 warm-up     6 / (κ h) steps: amplitudes decay as e^{-κt/2}, so 5 % of where the chain started is left
 stiffness   the temperature of a localised posterior is told by what it costs: T nats by which the base loss
             rises when the weights are drawn from the prior alone, w0 + (γΛ)^-½ ξ. γ(T) is read off a curve of
@@ -24,7 +24,7 @@ from theory.base import Dataset, Misuse, Parametric, mean_loss
 
 STEPS = 2.0 ** -np.arange(0.0, 4.5, 0.5)
 TARGET = 0.6
-WIDTHS = np.logspace(-4.5, 0.0, 37)
+WIDTHS = np.logspace(-4.5, 0.0, 19)
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ def curvature(
     return jnp.maximum(sizes[iterations - 1], sizes[-1])
 
 
-def stable_step(curvatures: Any) -> np.ndarray:
-    """The guess of a step size for each λ."""
-    return 1 / np.sqrt(1 + np.asarray(curvatures, float))
+def stable_step(curvatures: Any, share: Any = 0.5) -> np.ndarray:
+    """The step at a share of the stability limit of each λ, about 2 × share / √(1 + λ)."""
+    return np.asarray(2 * np.arcsin(np.asarray(share) / np.sqrt(1 + np.asarray(curvatures, float))))
 
 
 def choose_step(

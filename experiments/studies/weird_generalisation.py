@@ -80,10 +80,12 @@ class Config:
     sample."""
     chains: int = 2
     """Chains for each posterior, every other one with half the step."""
-    warmup: int = 40
+    warmup: int = 30
     """Steps of a chain before its draws count."""
     draws: int = 50
     """Draws of a chain, one every other step."""
+    rounds: int = 2
+    """Where chains miss the gate, as many are added again until so many rounds are used up."""
     sampled_bases: int = 3
     """Base networks whose posteriors are sampled."""
     sampled_seeds: int = 1
@@ -94,7 +96,18 @@ class Config:
     """Let the compiler optimise; without, programs compile in half the time and run slower (smoke runs)."""
 
     def __post_init__(self) -> None:
-        for name in ("base_seeds", "seeds", "repeats", "n", "batch", "draws", "chains", "sampled_seeds"):
+        counts = (
+            "base_seeds",
+            "seeds",
+            "repeats",
+            "n",
+            "batch",
+            "draws",
+            "chains",
+            "rounds",
+            "sampled_seeds",
+        )
+        for name in counts:
             if getattr(self, name) < 1:
                 raise Misuse(f"{name} must be at least 1, got {getattr(self, name)}.")
         if self.sampled_bases < 1:
@@ -128,8 +141,10 @@ PRESETS = {
         batch=8,
         repeats=2,
         temperatures=(0.001,),
-        warmup=20,
-        draws=40,
+        warmup=10,
+        draws=12,
+        rounds=1,
+        sampled_bases=1,
         optimise=False,
     ),
     "small": Config(),
@@ -188,6 +203,7 @@ def comparison(config: Config) -> Any:
             config.temperatures,
             plan=Plan(config.warmup, config.draws, 2),
             chains=config.chains,
+            rounds=config.rounds,
             bases=min(config.sampled_bases, config.base_seeds),
             seeds=min(config.sampled_seeds, config.seeds),
         )

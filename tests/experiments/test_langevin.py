@@ -9,7 +9,7 @@ import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from experiments import langevin
+from experiments import chain, langevin
 from experiments.bench import Bench
 from experiments.langevin import Sampling
 from experiments.studies import weird_generalisation as study
@@ -26,7 +26,9 @@ COLD, WARM = 1e-5, 1e-3
 TIMES = {"langevin-posterior": (0.0, 0.1, 0.3), "adam-gibbs": (0.0, 0.001, 0.002)}
 SETS = ("langevin-posterior/T=1e-05", "langevin-posterior/T=0.001", "adam-gibbs/T=1e-05")
 ONLY = Thresholds(None, None, None, acceptance=0.99, halved_step=None, gradient_noise=None)
-SAMPLING = Sampling((COLD, WARM), *TIMES.values(), plan=Plan(40, 30, 1), chains=4, seeds=2, thresholds=ONLY)
+SAMPLING = Sampling(
+    (COLD, WARM), *TIMES.values(), plan=Plan(40, 30, 1), chains=4, rounds=1, seeds=2, thresholds=ONLY
+)
 SMALL = {"pretraining_steps": 1, "n": 6, "batch": 4, "width": 8, "doses": (1, 2), "repeats": 1, "seeds": 3}
 
 
@@ -95,7 +97,7 @@ def answers(bench, contexts, predictor):
 @pytest.fixture(scope="module")
 def metrics(bench, data):
     """Λ by theory and finetuning seed."""
-    key = jax.random.fold_in(jax.random.key(bench.comparison.seed), langevin.METRIC_STREAM)
+    key = jax.random.fold_in(jax.random.key(bench.comparison.seed), chain.METRIC_STREAM)
     adam = jax.jit(AdamGibbs(batch=bench.comparison.batch).metric)
     iso = jax.tree.map(jnp.ones_like, bench.template.params)
     moments = [adam(bench.template, one(data, seed), key) for seed in range(2)]
@@ -103,12 +105,13 @@ def metrics(bench, data):
 
 
 def test_every_set_keeps_its_ladders_and_their_health(bench, arrays, contexts):
-    kinds = ("ladder", "gamma", "betas", "times", "steps", "health", "problems")
+    kinds = ("ladder", "gamma", "betas", "times", "steps", "health", "problems", "chains", "pilot", "reasons")
     assert set(arrays) == {f"{kind}/{name}" for kind in kinds for name in SETS}
     count = len(contexts[1][0])
     for name in SETS:
         rungs = len(TIMES[name.split("/")[0]])
-        shapes = [(2, rungs, count, 4), (2,), (rungs,), (rungs,), (2, rungs), (2, rungs, 8), (2, rungs)]
+        shapes = [(2, rungs, count, 4), (2,), (rungs,), (rungs,), (2, rungs), (2, rungs, 8)]
+        shapes += [(2, rungs)] * 2 + [(2, rungs, 2), (2, rungs)]
         assert [arrays[f"{kind}/{name}"].shape for kind in kinds] == shapes
         np.testing.assert_allclose(np.exp(arrays[f"ladder/{name}"]).sum(axis=-1), 1, atol=1e-5)
 
@@ -121,29 +124,82 @@ def test_strengths_are_told_by_their_time(arrays, data):
         assert tuple(times) == TIMES[name.split("/")[0]]
         gamma = arrays[f"gamma/{name}"].mean()
         np.testing.assert_allclose(arrays[f"betas/{name}"], times * gamma / counted, rtol=1e-6)
-        steps = arrays[f"steps/{name}"]
-        assert (steps[:, 0] == langevin.stable_step([0.0])).all()
-        assert (np.diff(steps, axis=1) < 0).all()  # the stronger, the stiffer
+        assert (np.diff(arrays[f"steps/{name}"], axis=1) < 0).all()  # the stronger, the stiffer
 
 
-def test_half_of_the_chains_take_half_the_step_of_the_same_posterior(bench, data):
-    """Rows: sets, strengths, chains; γ, Λ and the step are those of their set, the keys all differ."""
-    gammas, steps = [4.0, 9.0, 16.0], [np.array([0.8, 0.4, 0.2])] * 2 + [np.array([0.6, 0.3, 0.1])]
-    metrics = [jax.tree.map(lambda leaf, k=k: k + 0 * leaf, bench.template.params) for k in (1.0, 2.0, 3.0)]
-    inputs = bench.posteriors._inputs(one(data, 0), gammas, metrics, steps, 0)
-    repeated, beta, gamma, step, metric, keys = inputs
-    assert bench.posteriors.posteriors == 9
-    assert repeated.tokens.shape == (36, *data.tokens.shape[1:])
-    np.testing.assert_array_equal(gamma, np.repeat(gammas, [12, 12, 12]).astype(np.float32))
-    np.testing.assert_array_equal(jax.tree.leaves(metric)[0][..., 0, 0], np.repeat([1, 2, 3], [12, 12, 12]))
-    times = np.concatenate([TIMES[name.split("/")[0]] for name in SETS])
+def test_the_pilot_takes_the_longest_good_step_and_says_why(bench, arrays):
+    """Three strengths are neighbours: they share the share of the limit that the strongest one took."""
+    shares = langevin.SHARES
+    for name in SETS:
+        steps, reasons = arrays[f"steps/{name}"], arrays[f"reasons/{name}"]
+        acceptance, warmup = np.moveaxis(arrays[f"pilot/{name}"], -1, 0)
+        share = np.sin(steps[:, 0] / 2)  # at τ = 0 nothing bends but the prior
+        assert np.isclose(share[:, None], shares, rtol=1e-6).any(axis=1).all()
+        assert (acceptance == acceptance[:, :1]).all()
+        assert ((acceptance[:, 0] >= 0.6) | np.isclose(share, shares[-1], rtol=1e-6)).all()
+        np.testing.assert_array_equal(warmup, np.ceil(6 / steps))
+        for place in np.ndindex(steps.shape):
+            told = f"h = {steps[place]:.3g}", f"acceptance {acceptance[place]:.2f}"
+            assert all(part in reasons[place] for part in told)
+
+
+def rows_run(bench, monkeypatch):
+    """Every row that a run hands to the chains' program, in order, and what comes back."""
+    seen, real = [], bench.posteriors.programs.run
+
+    def spy(*arguments):
+        out = real(*arguments)
+        seen.append((arguments[3:], out))
+        return out
+
+    monkeypatch.setattr(bench.posteriors.programs, "run", spy)
+    bench.run("langevin", bench.comparison.arms[0], bench.template)
+    return seen
+
+
+def test_every_other_chain_takes_half_the_step_of_the_same_posterior(bench, arrays, data, monkeypatch):
+    """Nine posteriors a batch: one of the pilot, then four of four chains for each posterior; twice, for
+    two D'. All streams differ."""
+    seen = rows_run(bench, monkeypatch)
+    assert len(seen) == 2 * (1 + 4)
     counted = np.asarray(data.mask)[0].sum()
-    np.testing.assert_allclose(beta * counted / gamma, np.repeat(times, 4), rtol=1e-5)
-    rungs = step.reshape(9, 4)
-    np.testing.assert_allclose(rungs[:, ::2], np.concatenate(steps)[:, None].repeat(2, axis=1))
-    np.testing.assert_allclose(rungs[:, 1::2], rungs[:, ::2] / 2)
-    other = bench.posteriors._inputs(one(data, 1), gammas, metrics, steps, 1)[-1]
-    assert len(np.unique(np.concatenate([keys, other]), axis=0)) == 72
+    keys = [row for (_, *_, rows), _ in seen for row in rows]
+    assert len(np.unique(np.stack(keys), axis=0)) == 90
+    for seed in range(2):
+        batches = [arguments for arguments, _ in seen[5 * seed + 1 : 5 * seed + 5]]
+        assert all(tuple(span) == (0, SAMPLING.plan.steps) for span, *_ in batches)
+        beta, gamma, step = (np.concatenate([one[2 + k] for one in batches]).reshape(9, 4) for k in range(3))
+        told = {
+            kind: np.concatenate([arrays[f"{kind}/{name}"][seed] for name in SETS]) for kind in ("steps",)
+        }
+        np.testing.assert_allclose(step[:, ::2], np.repeat(told["steps"][:, None], 2, axis=1), rtol=1e-6)
+        np.testing.assert_allclose(step[:, 1::2], step[:, ::2] / 2, rtol=1e-6)
+        wanted = np.repeat([arrays[f"gamma/{name}"][seed] for name in SETS], 3)
+        np.testing.assert_allclose(gamma, np.repeat(wanted[:, None], 4, axis=1), rtol=1e-6)
+        times = np.concatenate([TIMES[name.split("/")[0]] for name in SETS])
+        np.testing.assert_allclose(beta * counted / gamma, np.repeat(times[:, None], 4, axis=1), rtol=1e-5)
+        tokens = np.concatenate([np.asarray(one[1].tokens) for one in batches])
+        assert (tokens == np.asarray(data.tokens)[seed]).all()
+
+
+def test_what_misses_the_gate_gets_more_chains_and_is_judged_with_all(bench, arrays):
+    """A second round samples those posteriors alone, with streams of their own, and pools the chains."""
+    posteriors = bench.posteriors
+    before, posteriors.sampling = posteriors.sampling, replace(SAMPLING, rounds=2)
+    try:
+        told, _ = bench.run("langevin", bench.comparison.arms[0], bench.template)
+    finally:
+        posteriors.sampling = before
+    for name in SETS:
+        missed = arrays[f"problems/{name}"] != ""
+        assert (arrays[f"chains/{name}"] == 4).all()
+        np.testing.assert_array_equal(told[f"chains/{name}"], np.where(missed, 8, 4))
+        ladders = told[f"ladder/{name}"], arrays[f"ladder/{name}"]
+        np.testing.assert_array_equal(ladders[0][~missed], ladders[1][~missed])
+        assert (ladders[0][missed] != ladders[1][missed]).any(axis=(-1, -2)).all()
+        # the worst of more chains cannot be better
+        assert (told[f"health/{name}"][..., 3] <= arrays[f"health/{name}"][..., 3]).all()
+    assert sum((told[f"chains/{name}"] == 8).sum() for name in SETS) > 0
 
 
 def test_the_temperature_is_what_the_prior_costs(bench, arrays, metrics):
@@ -227,16 +283,19 @@ def test_the_same_run_has_the_same_bits_and_another_data_others(bench, arrays):
 
 
 def test_a_chain_that_is_lost_is_told_and_the_others_are_kept(bench, arrays, monkeypatch):
-    real = bench.posteriors.chains
+    real, calls = bench.posteriors.programs.run, []
 
     def broken(*arguments):
+        """Of both D', the second posterior's third chain: row 4 × 1 + 2 after the pilot's batch."""
         out = jax.tree.map(np.array, real(*arguments))
-        out["nonfinite"][4 * 1 + 2] = 7  # the second posterior's third chain
-        for name in ("told", "acceptance", "drift", "base_change"):
-            out[name][4 * 1 + 2] = np.nan
+        calls.append(out)
+        if len(calls) % 5 == 2:
+            out["nonfinite"][6] = 7
+            for name in ("told", "acceptance", "drift", "base_change"):
+                out[name][6] = np.nan
         return out
 
-    monkeypatch.setattr(bench.posteriors, "chains", broken)
+    monkeypatch.setattr(bench.posteriors.programs, "run", broken)
     told, failure = bench.run("langevin", bench.comparison.arms[0], bench.template)
     assert failure == ""
     said = told[f"problems/{SETS[0]}"][0, 1]
@@ -254,6 +313,7 @@ def test_a_chain_that_is_lost_is_told_and_the_others_are_kept(bench, arrays, mon
     [
         ({"chains": 3}, "chains must be 2 or more and even .* got 3"),
         ({"chains": 0}, "got 0"),
+        ({"rounds": 0}, "rounds must be at least 1, got 0"),
         ({"chains": -2}, "got -2"),
         ({"seeds": 0}, "seeds must be at least 1"),
         ({"bases": 0}, "bases and seeds must be at least 1, got 0"),

@@ -133,7 +133,7 @@ def made_up(tmp_path):
                 "ladder/geometric-path/network": np.stack([path, path]),
                 "betas/geometric-path/network": betas,
                 "ladder/tempered-posterior/process": np.stack([path[:1], path[:1]]).repeat(5, axis=1),
-                "betas/tempered-posterior/process": betas,
+                "betas/tempered-posterior/process": 4 * betas,
             },
         )
         tuned = np.stack([np.stack([path[1], path[3]])] * 2)
@@ -188,8 +188,21 @@ def test_a_stuck_mixture_is_told_from_its_class(made_up):
 def test_the_tempered_forecast_counts_passes(made_up):
     line = card(made_up, theory="tempered-posterior", grade="forecast", group="held_out", dose=4)
     passes = 4 * 4 / 8
-    betas = scoring._finer(np.array([0.0, 0.01, 0.1, 0.3, 1.0]), np.zeros((1, 5, 1, 2)))[0]
+    betas = scoring._finer(4 * np.array([0.0, 0.01, 0.1, 0.3, 1.0]), np.zeros((1, 5, 1, 2)))[0]
     assert line["beta"] == pytest.approx(betas[np.abs(betas - passes).argmin()])
+
+
+def test_a_forecast_past_the_end_of_its_ladder_is_not_told(made_up):
+    """Two passes at dose 4: no ladder up to one pass, or lost beyond it, says anything of them."""
+    for base in range(2):
+        arrays = dict(made_up.load(f"theories-arm-{base}"))
+        arrays["betas/tempered-posterior/process"] = arrays["betas/tempered-posterior/process"] / (4, 1)[base]
+        if base == 1:
+            arrays["ladder/tempered-posterior/process"][:, 4:] = np.nan
+        made_up.save(f"theories-arm-{base}", arrays)
+    told = [row for row in scoring.rows(made_up) if row["theory"] == "tempered-posterior"]
+    assert {row["dose"] for row in told if row["grade"] == "forecast"} == {1}
+    assert {row["dose"] for row in told if row["grade"] == "fitted"} == {1, 4}
 
 
 def test_the_seed_floor_compares_networks_of_different_bases(made_up):

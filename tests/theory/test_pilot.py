@@ -90,8 +90,21 @@ def test_the_curvature_one_step_on_counts_where_it_is_larger(size, metric, growt
     assert told == pytest.approx(max(largest(start, scale), there), rel=5e-3)
 
 
-def test_a_stable_step_is_one_over_the_frequency():
-    np.testing.assert_allclose(stable_step([0.0, 3.0, 99.0]), [1.0, 0.5, 0.1])
+@pytest.mark.parametrize("curved", [0.0, 3.0, 99.0])
+def test_a_stable_step_is_a_share_of_where_a_direction_becomes_unstable(curved):
+    """One step of the kernel on the prior with a likelihood of curvature λ is a matrix: its eigenvalues lie
+    on the unit circle below the limit, and one grows beyond it."""
+
+    def growth(step):
+        kick = np.array([[1, 0], [-np.tan(step / 2) * curved, 1]])
+        turn = np.array([[np.cos(step), np.sin(step)], [-np.sin(step), np.cos(step)]])
+        return np.abs(np.linalg.eigvals(kick @ turn @ kick)).max()
+
+    assert growth(stable_step(curved, 0.98)) == pytest.approx(1.0, abs=1e-9)
+    if curved:
+        assert growth(2 * np.arcsin(min(1.02 / np.sqrt(1 + curved), 1))) > 1.05
+    steps = stable_step([curved] * 2, np.array([0.25, 0.5]))
+    np.testing.assert_allclose(np.sin(steps / 2) * np.sqrt(1 + curved), [0.25, 0.5])
 
 
 STEPS = (1.0, 0.5, 0.25, 0.125)

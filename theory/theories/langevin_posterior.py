@@ -79,9 +79,11 @@ class LangevinPosterior:
         posterior: Posterior,
         key: PRNGKeyArray,
         streams: Mapping[str, Stream],
-        steps: Any = None,
+        first: Any = 0,
+        last: Any = None,
     ) -> dict[str, Any]:
-        """What the streams make of one chain from w0 (of its first `steps` steps, if given)."""
+        """What the streams make of one chain from w0. `first` > 0 leaves out as many steps of warm-up, `last`
+        ends it at that step: a short pilot by the same program."""
         kernel = HarmonicLangevin(
             posterior,
             step_size=self.step_size,
@@ -90,7 +92,7 @@ class LangevinPosterior:
             control_variate=self.batch is not None,
         )
         carry = begin(kernel, self.plan, streams, key, posterior.weights())
-        carry = advance(kernel, self.plan, streams, carry, jnp.arange(self.plan.steps), limit=steps)
+        carry = advance(kernel, self.plan, streams, carry, first + jnp.arange(self.plan.steps), limit=last)
         return finish(self.plan, streams, carry)
 
 
