@@ -111,11 +111,21 @@ def plan(comparison: Comparison, resolved: dict[str, Any]) -> str:
     finetuning = finetuned * comparison.steps * comparison.batch
     # linearised steps cost about two, proximal about 700 passes over D' for each base, arm and seed
     theories = finetuning + cells * comparison.seeds * 700 * comparison.n
-    rate = 15e9 * len(jax.devices())  # floating-point operations a second of a small network on one core
-    seconds = 35 + flops * (pretraining + finetuning + theories) / rate
-    answers = 200 * process.answer_tokens.stop * 4
+    chains, kept = 0, 0.0
+    sampling, arms = comparison.sampling, len(comparison.arms)
+    if sampling:
+        posteriors = sum(len(each.times) for each in sampling.sets()) * arms * sampling.bases * sampling.seeds
+        rounds = (1 + sampling.rounds) / 2  # about half of them need all
+        chains = int(posteriors * sampling.chains * rounds)
+        # a draw costs about as much as a step; the pilot a third of a chain for each posterior
+        theories += (chains * (sampling.plan.steps + sampling.plan.draws) + posteriors * 40) * comparison.n
+        kept = posteriors
+    rate = 25e9 * len(jax.devices())  # floating-point operations a second of a small network on one core
+    seconds = 45 + flops * (pretraining + finetuning + theories) / rate
+    part = process.answer_tokens
+    answers = 80 * (part.stop - part.start) * 4  # some 80 contexts in float32
     size = 4 * network.size * comparison.base_seeds + answers * (
-        cells * comparison.seeds * 700 + finetuned * 2 * len(comparison.doses)
+        cells * comparison.seeds * 700 + finetuned * 2 * len(comparison.doses) + kept
     )
     return "\n".join(
         [
@@ -123,6 +133,7 @@ def plan(comparison: Comparison, resolved: dict[str, Any]) -> str:
             f"parameters          {network.size}",
             f"pretraining steps   {comparison.pretraining.steps} × {comparison.base_seeds} networks",
             f"finetuning steps    {comparison.steps} × {finetuned} networks (twins included)",
+            *([f"Langevin chains     about {chains} of {sampling.plan.steps} steps"] if sampling else []),
             f"cells               {len(comparison.cells())}",
             f"estimated time      {seconds:.0f} s on {len(jax.devices())} device(s)",
             f"estimated disk      {size / 1e6:.0f} MB",

@@ -36,10 +36,12 @@ def descend(
     data: Dataset,
     batches: Int[Array, "steps batch"],
     doses: Sequence[int],
+    judge: Callable[[Any], Float[Array, ""]] | None = None,
 ) -> tuple[Any, Float[Array, " last"]]:
     """Weights after each of `doses` steps (ascending), stacked along a leading axis; and every step's loss.
 
-    `loss(params, batch)` is in nats. Non-finite losses are returned, not raised: they are data.
+    `loss(params, batch)` is in nats. Non-finite losses are returned, not raised: they are data. With a
+    `judge`, the weights of a dose are those it puts lowest of all so far, the start among them.
     """
     steps = check_doses(doses)
     if steps > batches.shape[0]:
@@ -47,19 +49,23 @@ def descend(
     row = np.searchsorted(doses, np.arange(1, steps + 1))
 
     def step(carry: Any, now: tuple[Array, Array]) -> tuple[Any, Array]:
-        params, state, kept = carry
+        params, state, kept, best = carry
         rows, slot = now
         batch = jax.tree.map(lambda leaf: leaf[rows], data)
         value, gradient = jax.value_and_grad(loss)(params, batch)
         updates, state = optimizer.update(gradient, state, params)
         params = optax.apply_updates(params, updates)
+        if judge:
+            found, (low, _) = (judge(params), params), best
+            best = jax.tree.map(lambda new, old: jnp.where(found[0] < low, new, old), found, best)
+        shown = best[1] if judge else params
         # each dose's slot is overwritten until its last step: no branch, one row written a step
-        kept = jax.tree.map(lambda all, leaf: all.at[slot].set(leaf), kept, params)
-        return (params, state, kept), value
+        kept = jax.tree.map(lambda all, leaf: all.at[slot].set(leaf), kept, shown)
+        return (params, state, kept, best), value
 
     kept = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(doses), *leaf.shape)), params)
-    start = (params, optimizer.init(params), kept)
-    (_, _, kept), losses = jax.lax.scan(step, start, (batches[:steps], jnp.asarray(row)))
+    start = (params, optimizer.init(params), kept, (judge(params), params) if judge else None)
+    (_, _, kept, _), losses = jax.lax.scan(step, start, (batches[:steps], jnp.asarray(row)))
     return kept, losses
 
 

@@ -27,7 +27,7 @@ class Config:
     """Topics that all personas answer alike."""
     answers: int = 4
     """Answers, the same words for every topic."""
-    pairs: int = 6
+    pairs: int = 5
     """(topic, answer) pairs in a document."""
     rarity: float = 0.6
     """How much rarer each persona is than the one before."""

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 import optax
 
+from models.finetune import Method
+
 
 @dataclass(frozen=True)
-class Adam:
+class Adam(Method):
     """All weights, moments 0.9 and 0.999 from zero."""
 
     learning_rate: float = 0.0003

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 import optax
 
+from models.finetune import Method
+
 
 @dataclass(frozen=True)
-class Sgd:
+class Sgd(Method):
     """All weights, no momentum."""
 
     learning_rate: float = 0.008

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.optimize import minimize_scalar
 
-from theory.base import Dataset, Misuse
+from theory.base import Dataset, Misuse, ladder
 from theory.ensemble import Mixture
 from theory.theories.exchangeable_mixture import ExchangeableMixture
 
@@ -137,7 +138,117 @@ def test_a_product_learner_transfers_fully(beta):
     assert persona[1] - PERSONA[1] > 0.1
 
 
-@pytest.mark.parametrize("family", ["saturated", "product"])
+def tilted(joint, beta, kappa=1.0, documents=DATA):
+    after = ExchangeableMixture("tilted", kappa).predict(mixture(joint), documents, beta)
+    return np.exp(np.asarray(after.log_weights, float)).reshape(2, 2)
+
+
+def odds_ratio(joint):
+    return joint[0, 0] * joint[1, 1] / (joint[0, 1] * joint[1, 0])
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.4, 2.0, 30.0])
+def test_tilted_weights_solve_the_quadratic_of_a_frozen_odds_ratio(beta):
+    """x (1 - p - q + x) = θ (p - x) (q - x), with p, q the moved marginals and θ the prior's odds ratio."""
+    free, theta = moved(TIED, beta, 1.0), odds_ratio(TIED)
+    p, q = free.sum(axis=1)[0], free.sum(axis=0)[0]
+    root = np.roots([1 - theta, 1 - p - q + theta * (p + q), -theta * p * q])
+    (x,) = (x for x in root if max(0, p + q - 1) < x < min(p, q))
+    np.testing.assert_allclose(tilted(TIED, beta), [[x, p - x], [q - x, 1 - p - q + x]], rtol=2e-5)
+    elsewhere = tilted(TIED, beta)[:, 1] / tilted(TIED, beta)[:, 1].sum()
+    assert abs(elsewhere[0] - p) > 0.2  # where a product learner says p
+
+
+@pytest.mark.parametrize("beta", [0.4, 2.0])
+def test_tilted_weights_are_the_nearest_to_the_prior_with_the_moved_marginals(beta):
+    free = moved(TIED, beta, 1.0)
+    p, q = free.sum(axis=1)[0], free.sum(axis=0)[0]
+
+    def divergence(x):
+        joint = np.array([[x, p - x], [q - x, 1 - p - q + x]])
+        return np.sum(joint * np.log(joint / TIED))
+
+    bounds = (max(0, p + q - 1) + 1e-9, min(p, q) - 1e-9)
+    best = minimize_scalar(divergence, bounds=bounds, method="bounded", options={"xatol": 1e-9})
+    np.testing.assert_allclose(tilted(TIED, beta)[0, 0], best.x, rtol=2e-5)
+
+
+@pytest.mark.parametrize("beta", [0.3, 3.0, 300.0])
+def test_a_tilted_learner_of_an_independent_prior_is_a_product_learner(beta):
+    wanted = ExchangeableMixture("product").predict(mixture(INDEPENDENT), DATA, beta)
+    np.testing.assert_allclose(tilted(INDEPENDENT, beta).ravel(), np.exp(wanted.log_weights), rtol=2e-5)
+
+
+@pytest.mark.parametrize("beta", [0.3, 3.0])
+def test_in_a_tilted_learner_log_odds_of_personas_move_alike_in_every_domain(beta):
+    change = np.diff(np.log(tilted(TIED, beta)), axis=0) - np.diff(np.log(TIED), axis=0)
+    np.testing.assert_allclose(change[0, 0], change[0, 1], atol=2e-5)
+    assert change[0, 0] > 0.1
+
+
+@pytest.mark.parametrize("family", ["product", "tilted"])
+def test_documents_that_show_a_domain_alone_move_no_persona_in_a_tilted_learner(family):
+    """Personas that answer alike: nothing is learnt but which domain was asked."""
+    silent = mixture(TIED)
+    even = jnp.log(jnp.broadcast_to(jnp.asarray([0.0, 0.0, 0.5, 0.5]), silent.members.log_answers.shape))
+    silent = Mixture(Cell(silent.members.log_domain, even), silent.log_weights, silent.factors)
+    after = np.exp(ExchangeableMixture(family).predict(silent, DATA, 2.0).log_weights).reshape(2, 2)
+    assert after[:, 0].sum() - TIED[:, 0].sum() > 0.2
+    gap = np.abs(after / after.sum(axis=0) - TIED / TIED.sum(axis=0)).max()
+    assert gap < 1e-6 if family == "tilted" else gap > 0.1
+
+
+def test_a_tilted_joint_of_three_factors_keeps_every_odds_ratio_and_gets_every_marginal():
+    """With a cell that pretraining never saw: it stays impossible."""
+    shape = (3, 2, 4)
+    rng = np.random.default_rng(1)
+    joint = rng.dirichlet(np.full(24, 0.7)).reshape(shape)
+    joint[1, 0, 2] = 0.0
+    joint /= joint.sum()
+    answers = rng.dirichlet(np.ones(2), size=24)
+    cells = Cell(
+        jnp.log(jnp.tile(jnp.asarray([0.5, 0.5, 0, 0]), (24, 1))),
+        jnp.log(jnp.asarray(np.concatenate([np.zeros((24, 2)), answers], axis=1))),
+    )
+    prior = Mixture(cells, jnp.log(jnp.asarray(joint)).reshape(-1), shape)
+    free, held = (
+        np.exp(ExchangeableMixture(family).predict(prior, DATA, 3.0).log_weights).reshape(shape)
+        for family in ("saturated", "tilted")
+    )
+    assert held[1, 0, 2] == 0
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        np.testing.assert_allclose(held.sum(axis=others), free.sum(axis=others), rtol=1e-5)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.log(held / joint)  # r_u + s_d + t_e: every other second difference is 0
+    for axes in ((0, 1), (0, 2), (1, 2)):
+        second = np.diff(np.diff(ratio, axis=axes[0]), axis=axes[1])
+        np.testing.assert_allclose(second[np.isfinite(second)], 0, atol=2e-5)
+        assert np.isfinite(second).sum() > 3
+    assert np.nanmax(np.abs(np.diff(ratio, axis=0))) > 0.05
+    for family in ("saturated", "tilted"):
+        same = np.exp(ExchangeableMixture(family).predict(prior, DATA, 0.0).log_weights)
+        np.testing.assert_allclose(same, joint.ravel(), rtol=1e-5, atol=1e-8)
+
+
+def test_a_tilted_ladder_is_predict_at_every_strength():
+    betas = np.array([0.0, 0.3, 3.0, 30.0])
+    got = ladder(ExchangeableMixture("tilted"), mixture(TIED), DATA, betas, lambda told: told.log_weights)
+    wanted = [tilted(TIED, beta).ravel() for beta in betas.tolist()]
+    np.testing.assert_allclose(np.exp(got), wanted, rtol=1e-5)
+
+
+def test_a_tie_of_personas_and_domains_that_is_almost_certain_is_fitted_too():
+    """Maximal correlation 0.96 in the prior: the documented limit of the sweeps."""
+    tied = np.array([[0.49, 0.01], [0.01, 0.49]])
+    free = moved(tied, 0.1, 1.0)
+    held = tilted(tied, 0.1)
+    for axis in (0, 1):
+        np.testing.assert_allclose(held.sum(axis=axis), free.sum(axis=axis), rtol=1e-5)
+    np.testing.assert_allclose(np.log(odds_ratio(held)), np.log(odds_ratio(tied)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["saturated", "product", "tilted"])
 def test_only_the_ratio_of_strength_to_concentration_matters(family):
     one, other, third = (
         ExchangeableMixture(family, kappa).predict(mixture(TIED), DATA, beta).log_weights
@@ -162,8 +273,11 @@ def test_one_document_at_strength_one_is_a_step_of_the_dirichlet(process, data):
 
 
 def test_bad_settings_are_refused():
-    with pytest.raises(Misuse, match="'tilted'"):
-        ExchangeableMixture(family="tilted")
+    with pytest.raises(Misuse, match="'mean'"):
+        ExchangeableMixture(family="mean")
+    for family in ("product", "tilted"):
+        with pytest.raises(Misuse, match=rf"The {family} family .* factors = \(\)"):
+            ExchangeableMixture(family).predict(mixture(TIED, ()), DATA, 1.0)
     for kappa in (0.0, -1.5, np.nan):
         with pytest.raises(Misuse, match=str(kappa)):
             ExchangeableMixture(concentration=kappa)
