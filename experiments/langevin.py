@@ -45,7 +45,7 @@ class Sampling:
     with `fisher` also in the Fisher metric of pretraining documents, scaled to the same curvature."""
 
     temperatures: tuple[float, ...] = (1e-4, 1e-3)
-    times: tuple[float, ...] = (0.0, 0.008, 0.027, 0.09, 0.3, 1.0)
+    times: tuple[float, ...] = (0.0, 0.008, 0.027, 0.09, 0.3, 1.1)
     adam_times: tuple[float, ...] = (0.0, 0.0003, 0.0006, 0.0012, 0.0024, 0.0036)
     fisher: bool = False
     plan: Plan = PLAN

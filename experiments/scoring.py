@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from experiments.results import Arrays, Results
+from theory.convex_hull import nearest
 
 FITTED_ON = "in_domain"
 KEYS = (
@@ -238,7 +239,11 @@ def _path_ceiling(target: np.ndarray, rungs: np.ndarray) -> np.ndarray:
 def _free_weights(target: np.ndarray, theories: Arrays, inside: np.ndarray) -> np.ndarray:
     """The least mean KL any weights over the personas reach on these contexts, (s, d)."""
     answers = target[..., inside, :].reshape(-1, int(inside.sum()), target.shape[-1])
-    _, least = fit_weights(answers, theories["members"][:, inside], theories["evidence"][:, inside])
+    members, evidence = theories["members"][:, inside], theories["evidence"][:, inside]
+    if (evidence == evidence[0]).all():  # contexts that tell nothing of the persona: convex, solved exactly
+        least = nearest(answers, members).nats
+    else:
+        _, least = fit_weights(answers, members, evidence)
     return least.reshape(target.shape[:2])
 
 
