@@ -95,6 +95,9 @@ class Bench:
             arrays |= groups
         elif name == "langevin" and self.posteriors is not None:
             arrays = self.posteriors.run(network, data, tokens, where)
+        elif name.startswith("dynamics-"):
+            told = self.linearised[name.removeprefix("dynamics-")](network.params, tokens, data, batches)
+            arrays = {"linearised": told[..., where[0], where[1], :].astype(np.float32)}
         else:
             arrays = self._networks(name, network, data, batches, twins, tokens, where)
         return arrays, _unhealthy(arrays, self.comparison.doses)
@@ -137,7 +140,6 @@ class Bench:
         params, losses = self.finetune[name](network.params, doubled, orders)
         answers = self.read(tokens, params)[..., where[0], where[1], :].astype(np.float32)
         seeds = self.comparison.seeds
-        linearised = self.linearised[name](network.params, tokens, data, batches)
         moved = np.sqrt(
             sum(
                 np.sum(np.square(after - before), axis=tuple(range(2, after.ndim)))
@@ -149,7 +151,6 @@ class Bench:
         return {
             "finetuned": answers[:seeds],
             "twin": answers[seeds:],
-            "linearised": linearised[..., where[0], where[1], :].astype(np.float32),
             "loss": losses[:seeds].astype(np.float32),
             "distance": moved[:seeds].astype(np.float32),
         }

@@ -17,13 +17,14 @@ from theory.errors import Misuse
 COMMANDS = {
     "list": "Studies, processes, theories, methods and samplers, each in one line.",
     "run": "Pretrain, finetune, predict, compare and draw one study; finished parts are not redone.",
+    "forecast": "Seal what every theory expects of a study before any finetuning; `run` scores exactly that.",
     "plot": "Redraw the figures of a run (also an unfinished one) from what is on disk.",
     "report": "Write one static report.html with figures and tables inside.",
     "score": "Print the scorecard: how much of each shift every theory explains.",
     "doctor": "Versions, devices, threads, and a three-second self-test.",
 }
-USAGE = "usage: finebayes {list,run,plot,report,score,doctor} ...\n\n" + "\n".join(
-    f"  {name:8s}{text}" for name, text in COMMANDS.items()
+USAGE = f"usage: finebayes {{{','.join(COMMANDS)}}} ...\n\n" + "\n".join(
+    f"  {name:9s}{text}" for name, text in COMMANDS.items()
 )
 HELP = f"""{USAGE}
 
@@ -56,9 +57,7 @@ def _dispatch(arguments: list[str]) -> None:
         near = difflib.get_close_matches(command, COMMANDS, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(COMMANDS)}."
         raise Misuse(f"There is no command {command!r}; {hint}")
-    {"list": _list, "run": _run, "plot": _plot, "report": _report, "score": _score, "doctor": _doctor}[
-        command
-    ](rest)
+    globals()[f"_{command}"](rest)
 
 
 def _parse(kind: Any, command: str, arguments: list[str], default: Any = None) -> Any:
@@ -93,20 +92,21 @@ def _list(arguments: list[str]) -> None:
             print("  (none yet)")
 
 
-def _run(arguments: list[str]) -> None:
+def _run(arguments: list[str], command: str = "run") -> None:
     names = [entry["name"] for entry in studies.catalogue()["studies"]]
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(f"usage: finebayes run STUDY [options]\n\n{COMMANDS['run']}\n\nstudies: {', '.join(names)}")
-        print("\nfinebayes run STUDY --help shows every option of a study.")
+        print(f"usage: finebayes {command} STUDY [options]\n\n{COMMANDS[command]}")
+        print(f"\nstudies: {', '.join(names)}")
+        print(f"\nfinebayes {command} STUDY --help shows every option of a study.")
         return
     if arguments[0].startswith("-"):
-        raise Misuse(f"Name the study first, then options: finebayes run STUDY {arguments[0]} ...")
+        raise Misuse(f"Name the study first, then options: finebayes {command} STUDY {arguments[0]} ...")
     name, rest = arguments[0], arguments[1:]
     module = studies.load(name)
     chosen = studies.choose("preset", _preset(rest), module.PRESETS)
 
     @dataclasses.dataclass(frozen=True)
-    class Run:
+    class Forecast:
         config: module.Config  # pyright: ignore
         """The study."""
         preset: Annotated[str, tyro.conf.arg(metavar="|".join(module.PRESETS))] = chosen
@@ -115,13 +115,17 @@ def _run(arguments: list[str]) -> None:
         """The run's folder (default: results/STUDY/HASH, one for each config)."""
         networks: str = ""
         """Where base networks are kept and found (default: results/networks, or OUT/networks)."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Run(Forecast):
         strict: bool = False
         """End with an error where chains behind a theory cannot be trusted (everything is written first)."""
         dry_run: bool = False
         """Say what would be run, how long it takes and what it needs, and stop."""
 
-    Run.__doc__ = COMMANDS["run"]
-    options = _parse(Run, f"run {name}", rest, Run(module.PRESETS[chosen]))
+    kind = {"run": Run, "forecast": Forecast}[command]
+    kind.__doc__ = COMMANDS[command]
+    options = _parse(kind, f"{command} {name}", rest, kind(module.PRESETS[chosen]))
     config = {
         "study": name,
         "preset": options.preset,
@@ -130,8 +134,15 @@ def _run(arguments: list[str]) -> None:
     _prepare_devices()
     from experiments import running
 
-    places = options.out, options.networks
-    running.run(module, options.config, config, *places, options.dry_run, options.strict)
+    told = module, options.config, config, options.out, options.networks
+    if command == "forecast":
+        running.forecast(*told)
+    else:
+        running.run(*told, options.dry_run, options.strict)
+
+
+def _forecast(arguments: list[str]) -> None:
+    _run(arguments, "forecast")
 
 
 def _preset(arguments: list[str]) -> str:
@@ -182,7 +193,7 @@ def _score(arguments: list[str]) -> None:
 
     options = _parse(_Scored, "score", arguments)
     results = disk.find(options.place)
-    lines = scoring.scorecard(results.rows() or scoring.rows(results))
+    lines = scoring.scorecard(scoring.table(results))
     if options.json:
         print(json.dumps(lines, indent=1))
     else:

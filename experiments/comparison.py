@@ -2,9 +2,10 @@
 
 A comparison's cells, the least parts of a run that are redone, are
 
-    theories-A-B     what every theory says for arm A from base network B, over its ladder of strengths
-    langevin-A-B     what posteriors over weights say, and whether their chains can be trusted
-    METHOD-A-B       what the networks finetuned by METHOD say, at every dose, and the linearised theory
+    theories-A-B            what every theory says for arm A from base network B, over its ladder of strengths
+    langevin-A-B            what posteriors over weights say, and whether their chains can be trusted
+    dynamics-METHOD-A-B     what the linearised theory says of METHOD at every dose
+    METHOD-A-B              what the networks finetuned by METHOD say at every dose
 """
 
 import functools
@@ -98,7 +99,12 @@ class Comparison:
             f"{name}-{arm.name}-{base}"
             for base in range(self.base_seeds)
             for arm in self.arms
-            for name in ("theories", *["langevin"] * (base < sampled), *self.methods)
+            for name in (
+                "theories",
+                *["langevin"] * (base < sampled),
+                *(f"dynamics-{method}" for method in self.methods),
+                *self.methods,
+            )
         ]
 
 

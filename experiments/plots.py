@@ -47,7 +47,7 @@ TOPICS = 2  # held-out topics whose answers are drawn
 
 def draw_comparison(results: Results) -> list[Path]:
     """Draw whatever is finished; returns the files written, the main figure's PNG first."""
-    table = results.rows() or scoring.rows(results)
+    table = scoring.table(results)
     if not table:
         reasons = list(results.failures().values())
         why = f" ({len(reasons)} failed, the first: {reasons[0].rstrip('.')})" if reasons else ""
@@ -134,7 +134,7 @@ def _told(results: Results, rows: list[Line]) -> tuple[dict[str, np.ndarray], li
     for base in sorted({row["base"] for row in rows}):
         mine = [row for row in rows if row["base"] == base]
         arm = f"{mine[0]['data']}-{base}"
-        theories = scoring.predictions(results, arm)
+        theories = scoring.predictions(results, arm, mine[0]["method"])
         arrays = results.load(f"{mine[0]['method']}-{arm}")
         inside = theories["group"] == mine[0]["group"]
         topics = np.unique(theories["asked"][inside])
@@ -142,7 +142,8 @@ def _told(results: Results, rows: list[Line]) -> tuple[dict[str, np.ndarray], li
         share /= share.sum(axis=1, keepdims=True)
         target = arrays["finetuned"][..., inside, :]
         told = {"finetuned": target, "base": np.broadcast_to(theories["base"][inside], target.shape)}
-        told["linearised"] = arrays["linearised"][..., inside, :]
+        if "linearised" in theories:
+            told["linearised"] = theories["linearised"][..., inside, :]
         for theory, prior in sorted({(row["theory"], row["prior"]) for row in one_prior(mine)}):
             keys = (theory, prior, "fitted")
             same = [row for row in mine if (row["theory"], row["prior"], row["grade"]) == keys]
@@ -192,13 +193,16 @@ def _explained(axes: Axes, lines: list[Line]) -> None:
     mixtures = [line for line in lines if line["theory"] in scoring.MIXTURES]
     best = [[line["ceiling"] for line in mixtures if line["dose"] == dose] for dose in doses]
     ceiling = np.array([max((c for c in at if c is not None), default=np.nan) for at in best])
-    axes.fill_between(doses, _column(one, "floor"), TOP, color="0.8", lw=0, zorder=0)
-    drawn: list[tuple[np.ndarray, Any]] = [(_column(one, "seed_floor"), "0.45"), (ceiling, "black")]
+    axes.fill_between(doses, _column(one, "floor", doses), TOP, color="0.8", lw=0, zorder=0)
+    drawn: list[tuple[np.ndarray, Any]] = [(_column(one, "seed_floor", doses), "0.45"), (ceiling, "black")]
     for (values, colour), name in zip(drawn, ("seed_floor", "ceiling"), strict=True):
         axes.plot(doses, values, color=colour, ls=DASHES[name], lw=0.9)
     for theory, grade, same in _series(lines):
         colour, marker = LOOKS.get(theory, ("black", "*"))
-        values, error = _column(same, "explained"), np.nan_to_num(_column(same, "standard_error"))
+        values, error = (
+            _column(same, "explained", doses),
+            np.nan_to_num(_column(same, "standard_error", doses)),
+        )
         axes.fill_between(doses, values - error, values + error, color=colour, alpha=0.2, lw=0)
         axes.plot(doses, values, color=colour, marker=marker, **GRADES[grade])
         drawn.append((values, colour))
@@ -229,7 +233,7 @@ def _shift(axes: Axes, lines: list[Line]) -> None:
     """What there is to explain (black), and what another order of the data would make of it (grey)."""
     doses = _doses(axes, lines)
     one = [next(line for line in lines if line["dose"] == dose) for dose in doses]
-    shift, floor = _column(one, "shift"), _column(one, "floor")
+    shift, floor = _column(one, "shift", doses), _column(one, "floor", doses)
     axes.plot(doses, shift, ".-", color="black", ms=3)
     axes.plot(doses, (1 - floor) * shift, ".-", color="0.65", ms=3)
     axes.set_yscale("log")
@@ -247,7 +251,7 @@ def _strength(axes: Axes, lines: list[Line]) -> None:
     drawn: list[tuple[np.ndarray, Any]] = []
     scale: dict[str, float] = {}
     for theory, grade, same in _series(lines):  # fitted ones come first
-        betas, (colour, marker) = _column(same, "beta"), LOOKS.get(theory, ("black", "*"))
+        betas, (colour, marker) = _column(same, "beta", doses), LOOKS.get(theory, ("black", "*"))
         last = scale.setdefault(theory, betas[-1] if grade == "fitted" else np.nan)
         if last > 0:
             values = betas / last
@@ -306,8 +310,10 @@ def _series(lines: list[Line]) -> list[tuple[str, str, list[Line]]]:
     return [(*name, found[name]) for name in order]
 
 
-def _column(lines: list[Line], key: str) -> np.ndarray:
-    return np.array([np.nan if line[key] is None else line[key] for line in lines], float)
+def _column(lines: list[Line], key: str, doses: list[int]) -> np.ndarray:
+    """A column at every dose; nan where it is undefined, or where nothing was told of a dose."""
+    found = {line["dose"]: line[key] for line in lines if line[key] is not None}
+    return np.array([found.get(dose, np.nan) for dose in doses], float)
 
 
 def _order(theory: str) -> tuple[int, str]:

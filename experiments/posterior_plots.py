@@ -30,7 +30,7 @@ HEALTH = {  # column of the health arrays: title, worst, axis, limit in words of
 
 def draw_posteriors(results: Results) -> list[Path]:
     """Draw the sampled posteriors of whatever is finished; returns the files written."""
-    table = results.rows() or scoring.rows(results)
+    table = scoring.table(results)
     lines = [line for line in scoring.scorecard(table) if line["grade"] == "fitted"]
     chains = _chains(results)
     if not chains or not any(line["theory"] in SAMPLED for line in lines):
@@ -92,14 +92,13 @@ def _explained(axes: Axes, lines: list[Line], looks: dict[tuple[str, str], dict[
     drawn: list[tuple[np.ndarray, Any]] = []
     for (theory, prior), look in looks.items():
         same = [line for line in lines if (line["theory"], line["prior"]) == (theory, prior)]
-        same.sort(key=lambda line: line["dose"])
         if not same:
             continue
-        values = plots._column(same, "explained")
-        error = np.nan_to_num(plots._column(same, "standard_error"))
+        values = plots._column(same, "explained", doses)
+        error = np.nan_to_num(plots._column(same, "standard_error", doses))
         axes.plot(doses, values, **look)
         axes.fill_between(doses, values - error, values + error, color=look["color"], alpha=0.15, lw=0)
-        lost = np.array([line.get("trusted") is not None and line["trusted"] < 1 for line in same])
+        lost = plots._column([{"trusted": None} | line for line in same], "trusted", doses) < 1
         axes.plot(
             np.array(doses)[lost], values[lost], "o", ms=6.5, mfc="none", mec="#c00000", mew=0.9, zorder=4
         )

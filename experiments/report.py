@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 from experiments import scoring, study
+from experiments.forecast import check
 from experiments.gate import COLUMNS as TRUST
 from experiments.gate import Gate, gate
 from experiments.results import Arrays, Results, read_json, write
@@ -41,7 +42,7 @@ img { width: 100%; background: #fff; border-radius: 6px; }
 def write_report(results: Results) -> Any:
     """Write report.html from what is on disk, also of an unfinished run; returns its path."""
     path = results.folder / "report.html"
-    text = _page(results, scoring.scorecard(results.rows() or scoring.rows(results)))
+    text = _page(results, scoring.scorecard(scoring.table(results)))
     write(path, lambda file: file.write(text.encode()))
     return path
 
@@ -57,6 +58,7 @@ def _page(results: Results, lines: list[Line]) -> str:
         f"<p class=soft>{escape(name)}, preset {escape(str(config.get('preset')))}. {escape(counts)}.</p>",
         f"<h1>{escape(question)}</h1>",
         *(f"<p>{escape(text)}</p>" for text in about.strip().split("\n\n") if text),
+        *_sealed(results),
         *_banner(judged),
         "<h2>What won where</h2>",
     ]
@@ -113,6 +115,16 @@ def command(config: dict[str, Any], presets: dict[str, Any]) -> str:
         else:
             words += [f"--{flag}", *map(str, parts)]
     return shlex.join(words)
+
+
+def _sealed(results: Results) -> list[str]:
+    """When the forecasts were made, and when the finetuning that they are scored on."""
+    sealed = check(results)
+    if sealed is None:
+        return ["<p class=soft>The forecasts were not sealed before the finetuning (finebayes forecast).</p>"]
+    began = f"finetuning began on {sealed.began}" if sealed.began else "nothing has been finetuned yet"
+    said = f"{sealed.cells} cells of forecasts were sealed on {sealed.made} (seal {sealed.hash}); {began}."
+    return [f"<p class=soft>{escape(said)}</p>"]
 
 
 def _banner(judged: Gate) -> list[str]:

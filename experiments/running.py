@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from experiments import results as disk
 from experiments import scoring
 from experiments.bench import Bench
 from experiments.comparison import Comparison
+from experiments.forecast import begin, check, is_forecast, refuse_late, seal
 from experiments.gate import gate, pilot_lines
 from experiments.networks import Networks, describe
 from experiments.progress import Progress
@@ -39,16 +41,17 @@ def run(
     if dry_run:
         print(plan(comparison, resolved))
         return None
-    root = Path("results")
-    folder = Path(out) if out else root / resolved["study"] / disk.digest(resolved)
-    kept = Path(networks) if networks else (folder if out else root) / "networks"
+    folder, kept = _places(resolved, out, networks)
     progress = Progress()
     with disk.locked(folder):
         results = disk.create(folder, resolved, environment())
         done = folder / "DONE"
         done.unlink(missing_ok=True)
         progress.say(f"{resolved['study']} ({resolved['preset']}) in {folder}")
+        sealed = check(results)
         run_cells(comparison, results, Networks(kept), progress)
+        if sealed:
+            progress.say(f"the forecasts are those sealed on {sealed.made} ({sealed.hash})")
         progress.say("scoring")
         table = scoring.rows(results)
         results.save_rows(table)
@@ -70,15 +73,50 @@ def run(
     return results
 
 
-def run_cells(comparison: Comparison, results: disk.Results, networks: Networks, progress: Progress) -> None:
-    """Run every cell that is not finished."""
-    missing = [cell for cell in comparison.cells() if not results.finished(cell)]
+def forecast(study: Any, config: Any, resolved: dict[str, Any], out: str, networks: str) -> None:
+    """Everything `finebayes forecast` does: all that theories say, sealed before any finetuning."""
+    if not getattr(config, "optimise", True):
+        _compile_fast()
+    comparison = study.comparison(config)
+    folder, kept = _places(resolved, out, networks)
+    progress = Progress()
+    with disk.locked(folder):
+        results = disk.create(folder, resolved, environment())
+        progress.say(f"forecasts of {resolved['study']} ({resolved['preset']}) in {folder}")
+        refuse_late(results)
+        run_cells(comparison, results, Networks(kept), progress, only=is_forecast)
+        sealed = seal(results)
+    for failed, reason in results.failures().items():
+        print(f"failed: {failed}: {reason}")
+    print(f"sealed  {sealed.cells} cells on {sealed.made}\nseal    {sealed.hash}\nfolder  {folder}")
+    print("\nThe same options with `finebayes run` finetune and score exactly these forecasts.")
+
+
+def _places(resolved: dict[str, Any], out: str, networks: str) -> tuple[Path, Path]:
+    """The run's folder, and where base networks are kept."""
+    root = Path("results")
+    folder = Path(out) if out else root / resolved["study"] / disk.digest(resolved)
+    return folder, Path(networks) if networks else (folder if out else root) / "networks"
+
+
+def run_cells(
+    comparison: Comparison,
+    results: disk.Results,
+    networks: Networks,
+    progress: Progress,
+    only: Callable[[str], bool] = lambda cell: True,
+) -> None:
+    """Run every cell that is not finished; finetuning notes its beginning."""
+    wanted = [cell for cell in comparison.cells() if only(cell)]
+    missing = [cell for cell in wanted if not results.finished(cell)]
     if not missing:
         return
     bench = Bench(comparison, networks.template(comparison))
     bases = networks.pretrained(comparison, progress, meanwhile=bench.compile)
-    with progress.cells(len(comparison.cells()), len(comparison.cells()) - len(missing)) as advance:
+    with progress.cells(len(wanted), len(wanted) - len(missing)) as advance:
         for cell in missing:
+            if not is_forecast(cell):
+                begin(results)
             name, arm_name, base = cell.rsplit("-", 2)
             chosen = next(arm for arm in comparison.arms if arm.name == arm_name)
             network = jax.tree.map(lambda leaf: leaf[int(base)], bases)  # noqa: B023

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.forecast import check, is_forecast
 from experiments.results import Arrays, Results
 from theory.convex_hull import nearest
 
@@ -50,9 +51,9 @@ def rows(results: Results) -> list[dict[str, Any]]:
 
     def of(cell: str) -> list[dict[str, Any]]:
         name, arm, base = cell.rsplit("-", 2)
-        if name in ("theories", "langevin") or f"theories-{arm}-{base}" not in cells:
+        if is_forecast(cell) or f"theories-{arm}-{base}" not in cells:
             return []
-        told = predictions(results, f"{arm}-{base}")
+        told = predictions(results, f"{arm}-{base}", name)
         other = _other_base(cells, name, arm, int(base))
         rival = results.load(other)["finetuned"] if other else None
         named = {"study": config["study"], "method": name, "data": arm, "base": int(base)}
@@ -63,11 +64,18 @@ def rows(results: Results) -> list[dict[str, Any]]:
         return [row for part in pool.map(of, cells) for row in part]
 
 
-def predictions(results: Results, place: str) -> Arrays:
-    """What theories say at ARM-BASE, sampled posteriors included where they are finished."""
-    sampled = f"langevin-{place}"
-    told = results.load(f"theories-{place}")
-    return told | (results.load(sampled) if results.finished(sampled) and sampled in results.cells() else {})
+def predictions(results: Results, place: str, method: str) -> Arrays:
+    """What theories say of METHOD at ARM-BASE; sampled posteriors and dynamics where they are finished."""
+    told, done = results.load(f"theories-{place}"), results.cells()
+    for cell in (f"langevin-{place}", f"dynamics-{method}-{place}"):
+        told |= results.load(cell) if cell in done else {}
+    return told
+
+
+def table(results: Results) -> list[dict[str, Any]]:
+    """The rows that were saved, or else those of what is finished; refused under a broken seal."""
+    check(results)
+    return results.rows() or rows(results)
 
 
 def _cell_rows(
@@ -124,7 +132,8 @@ def _predictions(
     free = {group: _free_weights(target, theories, inside) for group, inside in groups.items()}
     base = np.broadcast_to(theories["base"], target.shape)
     yield "unchanged", "network", "forecast", base, None, None, None
-    yield "linearised", "network", "forecast", arrays["linearised"], None, None, None
+    if "linearised" in theories:
+        yield "linearised", "network", "forecast", theories["linearised"], None, None, None
     for name in sorted(key for key in theories if key.startswith("ladder/")):
         _, theory, prior = name.split("/")
         coarse = theories[f"betas/{theory}/{prior}"]

@@ -42,10 +42,11 @@ def _run(folder, bases=2, cells=("theories", "sgd"), noise=0.01):
         moved = walk([0.3, 0.9])
         jitter = noise * rng.random((2, SEEDS, *moved.shape))
         network = {"finetuned": _log(moved + jitter[0]), "twin": _log(moved + jitter[1])}
-        network["linearised"] = network["finetuned"]
+        dynamics = {"linearised": network["finetuned"]}
         if "theories" in cells:
             results.save(f"theories-topics0-{base}", theories)
         if "sgd" in cells:
+            results.save(f"dynamics-sgd-topics0-{base}", dynamics)
             results.save(f"sgd-topics0-{base}", network)
     return results
 

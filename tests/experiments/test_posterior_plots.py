@@ -51,7 +51,8 @@ def _run(folder, sets=SETS, bases=2, bad=((0, 2),)):
         moved = np.stack([walk([0.05, 0.25, 0.6], 0.001 * rng.random()) for _ in range(2)])
         network = {"finetuned": moved, "twin": np.stack([walk([0.05, 0.25, 0.6], 1e-3)] * 2)}
         results.save(f"theories-topics0-{base}", theories)
-        results.save(f"sgd-topics0-{base}", network | {"linearised": moved})
+        results.save(f"sgd-topics0-{base}", network)
+        results.save(f"dynamics-sgd-topics0-{base}", {"linearised": moved})
         if sets:
             results.save(f"langevin-topics0-{base}", chains)
     return results

@@ -67,7 +67,9 @@ def test_the_run_leaves_everything_it_promises(finished):
     assert "report.html" in done.stdout
     assert "pretraining" in done.stderr
     assert disk.Results(folder).cells() == sorted(
-        f"{name}-topics0-{base}" for name in ("theories", "sgd", "adam") for base in (0, 1)
+        f"{name}-topics0-{base}"
+        for name in ("theories", "sgd", "adam", "dynamics-sgd", "dynamics-adam")
+        for base in (0, 1)
     )
     environment = json.loads((folder / "environment.json").read_text())
     assert {"packages", "devices", "commit", "dirty"} <= environment.keys()
@@ -94,7 +96,8 @@ def test_the_linearised_theory_is_nearly_exact_after_one_small_step(finished):
     folder, _ = finished
     cell = disk.Results(folder).load("sgd-topics0-0")
     base = disk.Results(folder).load("theories-topics0-0")["base"]
-    target, linearised = cell["finetuned"][:, 0], cell["linearised"][:, 0]
+    linearised = disk.Results(folder).load("dynamics-sgd-topics0-0")["linearised"][:, 0]
+    target = cell["finetuned"][:, 0]
     left, shift = (np.mean(np.sum(np.exp(target) * (target - told), axis=-1)) for told in (linearised, base))
     assert 0 <= left < 0.05 * shift
 
@@ -158,7 +161,7 @@ def test_killed_while_it_samples_it_ends_with_the_same_bytes(sampled, environmen
     assert disk.Results(folder).cells() == ["theories-topics0-0"]  # it was at the chains
     subprocess.run(study(folder, *SAMPLED), check=True, capture_output=True, env=environment, timeout=400)
     cells = disk.Results(whole).cells()
-    assert cells == ["langevin-topics0-0", "sgd-topics0-0", "theories-topics0-0"]
+    assert cells == ["dynamics-sgd-topics0-0", "langevin-topics0-0", "sgd-topics0-0", "theories-topics0-0"]
     for path in ("rows.jsonl", *(f"cells/{cell}.npz" for cell in cells)):
         assert (folder / path).read_bytes() == (whole / path).read_bytes(), path
 

@@ -139,7 +139,8 @@ def made_up(tmp_path):
         tuned = np.stack([np.stack([path[1], path[3]])] * 2)
         twin = tuned.copy()
         twin[:, 0] = log_softmax(RANDOM.normal(size=(2, 7, 3)))
-        results.save(f"sgd-arm-{index}", {"finetuned": tuned, "twin": twin, "linearised": tuned * 1.0})
+        results.save(f"sgd-arm-{index}", {"finetuned": tuned, "twin": twin})
+        results.save(f"dynamics-sgd-arm-{index}", {"linearised": tuned * 1.0})
     return results
 
 

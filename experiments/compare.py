@@ -1,0 +1,242 @@
+"""Results folders side by side: who explains how much of the shift, at a small and at a large dose. No jax.
+
+    heat-map.png, .svg, .pdf    theories × methods (experiments.heat_map)
+    scorecard.csv               every line of every scorecard, all entries
+    scorecard.md                the numbers of the heat map as a table, and who holds out longest
+
+A column is one method on one D' of one run. Its small and its large dose are those at which the base network's
+mean in-domain KL is nearest 10 % and 99 % of its largest over doses. A theory's worst dose is that of its least
+explained share.
+"""
+
+import csv
+import io
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments import results as disk
+from experiments import scoring
+from experiments.words import judged_groups, nats, number, panel_name, panels
+from theory.errors import Misuse
+
+Line = dict[str, Any]
+Theory = tuple[str, str, str]  # its name, prior and grade
+
+PARTS = (0.10, 0.99)  # of the largest in-domain shift: the small dose and the large one
+RULE = (
+    "Small and large dose: where the base network's mean in-domain KL is nearest "
+    f"{' and '.join(f'{part:.0%}'.replace('%', ' %') for part in PARTS)} of its largest over doses."
+)
+GRADES = ("forecast", "law", "fitted")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One method on one D' of one run: `lines` of the scorecard on one group of contexts, at all doses, of which
+    `small` and `large` are shown."""
+
+    run: str
+    method: str
+    data: str
+    group: str
+    small: int
+    large: int
+    lines: tuple[Line, ...]
+
+    @property
+    def name(self) -> str:
+        """Words for the method and its D'."""
+        return panel_name(self.method, self.data)
+
+    def of(self, theory: Theory) -> list[Line]:
+        """A theory's lines by dose, also those without a score."""
+        same = [line for line in self.lines if (line["theory"], line["prior"], line["grade"]) == theory]
+        return sorted(same, key=lambda line: line["dose"])
+
+    def at(self, theory: Theory, dose: int) -> Line | None:
+        """A theory's line at one dose; None where it says nothing."""
+        return next((line for line in self.of(theory) if line["dose"] == dose), None)
+
+    def base(self, dose: int) -> Line:
+        """The line of "nothing changed": the shift, and the floors of all networks."""
+        found = self.at(UNCHANGED, dose)
+        assert found is not None
+        return found
+
+    def worst(self, theory: Theory) -> Line | None:
+        """The line of a theory's least score; None without any score."""
+        scored = [line for line in self.of(theory) if line["explained"] is not None]
+        return min(scored, key=lambda line: line["explained"], default=None)
+
+
+UNCHANGED: Theory = ("unchanged", "network", "forecast")
+
+
+def read(places: tuple[str, ...]) -> tuple[list[Line], list[Column], list[disk.Results]]:
+    """Every line of the scorecards, each with its `run`, the columns that they make, and the runs."""
+    if not places:
+        raise Misuse("Name one results folder or more: finebayes compare FOLDER FOLDER ...")
+    runs = [disk.find(place) for place in places]
+    for folder, times in Counter(run.folder.resolve() for run in runs).items():
+        if times > 1:
+            raise Misuse(f"{folder} is given {times} times; name each results folder once.")
+    lines, columns = [], []
+    for run, name in zip(runs, _names(runs), strict=True):
+        mine = [{"run": name, **line} for line in scoring.scorecard(scoring.table(run))]
+        if all(line["theory"] == "unchanged" for line in mine):
+            raise Misuse(
+                f"Nothing is scored yet in {run.folder}: no finetuned cell is finished together with its theories; "
+                "let `finebayes run` finish one."
+            )
+        lines += mine
+        columns += [column(name, mine, *panel) for panel in panels(mine)]
+    return lines, columns, runs
+
+
+def column(run: str, lines: list[Line], method: str, data: str) -> Column:
+    """One method on one D' of a run, with its small and its large dose."""
+    same = [line for line in lines if (line["method"], line["data"]) == (method, data)]
+    inside = [line for line in same if line["group"] == scoring.FITTED_ON and line["theory"] == "unchanged"]
+    shifts = {line["dose"]: line["shift"] for line in sorted(inside, key=lambda line: line["dose"])}
+    wanted = [part * max(shifts.values()) for part in PARTS]
+    doses = [min(shifts, key=lambda dose: abs(shifts[dose] - shift)) for shift in wanted]
+    group = judged_groups(same)[0]
+    return Column(
+        run, method, data, group, doses[0], doses[1], tuple(line for line in same if line["group"] == group)
+    )
+
+
+def theories(columns: list[Column]) -> list[Theory]:
+    """Every theory that is scored: forecasts, then laws, then what is fitted; the best first in each grade, by
+    the mean of the scores that are shown, each no lower than -1."""
+    found = {(line["theory"], line["prior"], line["grade"]) for one in columns for line in one.lines}
+
+    def order(theory: Theory) -> tuple[Any, ...]:
+        shown = [one.at(theory, dose) for one in columns for dose in (one.small, one.large)]
+        scores = [line["explained"] for line in shown if line and line["explained"] is not None]
+        mean = sum(max(score, -1.0) for score in scores) / len(scores) if scores else -2.0
+        grade = GRADES.index(theory[2]) if theory[2] in GRADES else len(GRADES)
+        return grade, theory[2], -mean, theory
+
+    return sorted((one for one in found if one[0] != "unchanged"), key=order)
+
+
+def doubted(line: Line) -> bool:
+    """Whether chains behind a score miss the gate."""
+    return line.get("trusted") is not None and line["trusted"] < 1
+
+
+def theory_name(theory: Theory) -> str:
+    """Words for a theory and where it starts."""
+    name, prior, _ = theory
+    return name if prior == "network" else f"{name} ({prior})"
+
+
+def write_tables(lines: list[Line], columns: list[Column], out: Path) -> list[Path]:
+    """Write scorecard.csv and scorecard.md."""
+    text = io.StringIO(newline="")
+    keys = dict.fromkeys(key for line in lines for key in line)
+    writer = csv.DictWriter(text, list(keys), lineterminator="\n")
+    writer.writeheader()
+    for line in lines:
+        writer.writerow(
+            {key: float(value) if isinstance(value, float) else value for key, value in line.items()}
+        )
+    paths = [out / "scorecard.csv", out / "scorecard.md"]
+    for path, said in zip(paths, (text.getvalue(), markdown(columns)), strict=True):
+        disk.write(path, lambda file, said=said: file.write(said.encode()))
+    return paths
+
+
+def markdown(columns: list[Column]) -> str:
+    """The tables of scorecard.md, with its sentences."""
+    several = len({one.run for one in columns}) > 1
+    head = ["run"] * several
+    names = ["theory", "grade", *head, "method", "small dose", "large dose", "worst dose"]
+    scores = [names, ["---"] * len(names)]
+    for theory in theories(columns):
+        for one in filter(lambda one: one.of(theory), columns):
+            told = [one.at(theory, dose) for dose in (one.small, one.large)]
+            cells = [_cell(line, dose) for line, dose in zip(told, (one.small, one.large), strict=True)]
+            worst = one.worst(theory)
+            cells.append(_cell(worst, worst["dose"]) if worst else "–")
+            scores.append([theory_name(theory), theory[2], *[one.run] * several, one.name, *cells])
+    names = [*head, "method", "contexts", "dose", "shift (nats)", "noise floor", "another pretraining seed"]
+    floors = [names, ["---"] * len(names)]
+    for one in columns:
+        for dose in dict.fromkeys((one.small, one.large)):
+            base = one.base(dose)
+            told = [nats(base["shift"]), number(base["floor"]), number(base["seed_floor"])]
+            floors.append([*[one.run] * several, one.name, one.group, str(dose), *told])
+    about = (
+        f"Explained part of the shift ± one standard error, with the theory's ceiling (≤). {RULE} Worst dose: that "
+        "of the least score, of all doses. –: undefined, for the shift does not exceed its noise; empty: nothing "
+        "is said at this dose; *: some of the chains behind it miss the gate."
+    )
+    parts = [
+        "# Scorecard",
+        "\n".join(f"- {sentence}" for sentence in summary(columns)),
+        about,
+        _table(scores),
+        "What there is to explain, and the scores of a twin that met D′ in another order and of a network from "
+        "another pretraining seed:",
+        _table(floors),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def summary(columns: list[Column]) -> list[str]:
+    """For each column: which theory without a fitted number explains most at its worst dose."""
+    several = len({one.run for one in columns}) > 1
+    return [f"{f'{one.run}, ' * several}{one.name}: {_holds_out(one, theories([one]))}" for one in columns]
+
+
+def _holds_out(one: Column, among: list[Theory]) -> str:
+    """Of the forecasts that speak at every dose where the shift exceeds its noise."""
+    doses = {line["dose"] for line in one.of(UNCHANGED) if line["explained"] is not None}
+    if not doses:
+        return "no theory has a score, for the shift does not exceed its noise."
+    whole = [theory for theory in among if {line["dose"] for line in one.of(theory)} >= doses]
+    found = [(theory, one.worst(theory)) for theory in whole if theory[2] == "forecast"]
+    ranked = sorted(((t, w) for t, w in found if w), key=lambda pair: -pair[1]["explained"])
+    if not ranked:
+        return "no theory without a fitted number speaks at every dose."
+    told = [
+        f"{theory_name(theory)}{'*' * any(map(doubted, one.of(theory)))} ({_score(worst)} at dose {worst['dose']})"
+        for theory, worst in ranked
+    ]
+    if ranked[0][1]["explained"] <= 0:
+        return f"without a fitted number no theory beats “nothing changed” at its worst dose; least bad: {told[0]}."
+    floor = number(ranked[0][1]["floor"])
+    more = f"; next {told[1]}" if len(told) > 1 else ""
+    return f"without a fitted number, {told[0]} explains most at its worst dose; the noise floor there is {floor}{more}."
+
+
+def _cell(line: Line | None, dose: int) -> str:
+    if line is None or line["explained"] is None:
+        return "" if line is None else f"dose {dose}: –"
+    capped = "" if line["ceiling"] == line["explained"] else f" (≤ {number(line['ceiling'])})"
+    return f"dose {dose}: {_score(line)}{'*' * doubted(line)}{capped}"
+
+
+def _score(line: Line) -> str:
+    error = line["standard_error"]
+    return number(line["explained"]) + ("" if error is None else f" ± {number(error)}")
+
+
+def _table(rows: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
+
+
+def _names(runs: list[disk.Results]) -> list[str]:
+    """A run's study; with its folder where several runs are of one study."""
+    names = [run.study for run in runs]
+    for label in (lambda run: run.folder.resolve().name, lambda run: str(run.folder.resolve())):
+        twice = {name for name, times in Counter(names).items() if times > 1}
+        names = [
+            f"{run.study} ({label(run)})" if name in twice else name
+            for name, run in zip(names, runs, strict=True)
+        ]
+    return names
