@@ -13,29 +13,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import clock, contenders
 from experiments.comparison import Arm, Comparison
 from experiments.langevin import Posteriors
 from experiments.results import Arrays
 from experiments.scoring import fit_weights
-from models.finetune import Method, finetune
+from models.finetune import Method, Supply, course, finetune
 from models.network import Network
 from theory.base import Dataset, ladder
 from theory.descent import epochs
 from theory.ensemble import Mixture
 from theory.metrics import answers_at
 from theory.parallel import SideBySide
-from theory.theories.exchangeable_mixture import ExchangeableMixture
-from theory.theories.geometric_path import GeometricPath
-from theory.theories.linear_mixture import LinearMixture
 from theory.theories.linearised import Linearised
 from theory.theories.proximal import Proximal
 from theory.theories.tempered_posterior import TemperedPosterior
 
-DATA_STREAM, ORDER_STREAM, TWIN_STREAM = 12, 13, 14
-LIKELIHOOD_BETAS = np.concatenate([[0.0], np.logspace(-6, 3, 109)]).astype(np.float32)
-COUNT_BETAS = np.concatenate([[0.0], np.logspace(-5, 3, 99)]).astype(np.float32)
+DATA_STREAM, ORDER_STREAM, TWIN_STREAM, REPLAY_STREAM, THEORY_STREAM = 12, 13, 14, 19, 20
 UNCONVERGED = 0.05  # of the gradient at w0: a rung of the proximal ladder with more is left out
-PATH_BETAS = np.concatenate([[0.0], np.logspace(-4, 1.2, 79)]).astype(np.float32)
+DOCUMENTS = 64  # of pretraining, for the theories that need some
 
 
 class Bench:
@@ -57,6 +53,11 @@ class Bench:
         self.read = SideBySide(self._read, shared=1)
         self.exact = jax.jit(self._exact)
         self.proximal = SideBySide(self._proximal, shared=2)
+        self.weighted = {
+            (each.theory, each.prior): SideBySide(functools.partial(self._weighted, each), shared=2)
+            for each in contenders.WEIGHTED
+            if each.theory in comparison.theories
+        }
         self.posteriors = Posteriors(comparison, template, self.rows) if comparison.sampling else None
 
     def compile(self) -> None:
@@ -79,8 +80,9 @@ class Bench:
         betas = shape(self._proximal_betas().shape, np.float32)
         self.proximal.compile(betas, tokens, rows(seeds, params), data(seeds))
         for name in comparison.methods:
-            self.finetune[name].compile(params, data(2 * seeds), order(2 * seeds))
-            self.linearised[name].compile(params, tokens, data(seeds), order(seeds))
+            seed = [shape((count,), np.int32) for count in (2 * seeds, seeds)]
+            self.finetune[name].compile(params, data(2 * seeds), order(2 * seeds), seed[0])
+            self.linearised[name].compile(params, tokens, data(seeds), order(seeds), seed[1])
         if self.posteriors is not None:
             self.posteriors.compile()
         self.read.compile(tokens, rows(2 * seeds, rows(len(comparison.doses), params)))
@@ -96,8 +98,14 @@ class Bench:
         elif name == "langevin" and self.posteriors is not None:
             arrays = self.posteriors.run(network, data, tokens, where)
         elif name.startswith("dynamics-"):
-            told = self.linearised[name.removeprefix("dynamics-")](network.params, tokens, data, batches)
+            seeds = np.arange(self.comparison.seeds, dtype=np.int32)
+            told = self.linearised[name.removeprefix("dynamics-")](
+                network.params, tokens, data, batches, seeds
+            )
             arrays = {"linearised": told[..., where[0], where[1], :].astype(np.float32)}
+            method = self.comparison.methods[name.removeprefix("dynamics-")]
+            spans = clock.times(method, self.comparison.doses)
+            arrays |= {f"time/{metric}": times for metric, times in spans.items()}
         else:
             arrays = self._networks(name, network, data, batches, twins, tokens, where)
         return arrays, _unhealthy(arrays, self.comparison.doses)
@@ -112,24 +120,31 @@ class Bench:
         arrays["evidence"] = np.asarray(evidence)[:, where[0], where[1]].astype(np.float32)
         held = self._held_prior(network)
         arrays["held_weights"] = np.exp(np.asarray(held.log_weights))
-        for prior, mixture in {"process": self.process, "held": held}.items():
-            for theory, told, betas in (
-                ("tempered-posterior", TemperedPosterior(), LIKELIHOOD_BETAS),
-                ("exchangeable-mixture", ExchangeableMixture(), COUNT_BETAS),
-            ):
-                rungs = self._ladder(told, betas, mixture, data, tokens)
-                arrays |= {f"ladder/{theory}/{prior}": at(rungs), f"betas/{theory}/{prior}": betas}
-        for theory, told in (
-            ("geometric-path", GeometricPath(self.process)),
-            ("linear-mixture", LinearMixture(self.process)),
-        ):
-            rungs = self._ladder(told, PATH_BETAS, network, data, tokens)
-            arrays |= {f"ladder/{theory}/network": at(rungs), f"betas/{theory}/network": PATH_BETAS}
+        priors = {"process": self.process, "held": held, "network": network}
+        heard = self.comparison.theories
+        for table, kinds in ((contenders.MIXTURES, ("process", "held")), (self.paths, ("network",))):
+            for theory, (told, betas) in table.items():
+                for prior in kinds if theory in heard else ():
+                    rungs = self._ladder(told, betas, priors[prior], data, tokens)
+                    arrays |= {f"ladder/{theory}/{prior}": at(rungs), f"betas/{theory}/{prior}": betas}
+        params = self._repeat(network.params)
+        for each in contenders.WEIGHTED:
+            if (each.theory, each.prior) in self.weighted:
+                name, betas = (
+                    f"{each.theory}/{each.prior}",
+                    (each.times() / self._counted()).astype(np.float32),
+                )
+                rungs = self.weighted[each.theory, each.prior](betas, tokens, params, data)
+                arrays |= {f"ladder/{name}": at(rungs), f"betas/{name}": betas}
+                if each.clock:
+                    arrays |= {f"clock/{name}": np.array(each.clock), f"times/{name}": each.times()}
         betas = self._proximal_betas()
-        rungs, residuals = self.proximal(betas, tokens, self._repeat(network.params), data)
+        rungs, residuals = self.proximal(betas, tokens, params, data)
         lost = residuals > UNCONVERGED
         rungs = np.where(lost[(..., *[None] * (rungs.ndim - lost.ndim))], np.nan, rungs)
         arrays |= {"ladder/proximal/network": at(rungs), "betas/proximal/network": betas}
+        times = betas * np.float64(self._counted())
+        arrays |= {"clock/proximal/network": np.array("identity"), "times/proximal/network": times}
         return arrays | {"proximal_residual": residuals.astype(np.float32)}
 
     def _networks(
@@ -137,9 +152,10 @@ class Bench:
     ) -> Arrays:
         doubled = jax.tree.map(lambda leaf: np.concatenate([leaf, leaf]), data)
         orders = np.concatenate([batches, twins])
-        params, losses = self.finetune[name](network.params, doubled, orders)
+        seeds = np.arange(2 * self.comparison.seeds, dtype=np.int32) % self.comparison.seeds
+        params, losses = self.finetune[name](network.params, doubled, orders, seeds)
         answers = self.read(tokens, params)[..., where[0], where[1], :].astype(np.float32)
-        seeds = self.comparison.seeds
+        count = self.comparison.seeds
         moved = np.sqrt(
             sum(
                 np.sum(np.square(after - before), axis=tuple(range(2, after.ndim)))
@@ -149,23 +165,54 @@ class Bench:
             )
         )
         return {
-            "finetuned": answers[:seeds],
-            "twin": answers[seeds:],
-            "loss": losses[:seeds].astype(np.float32),
-            "distance": moved[:seeds].astype(np.float32),
+            "finetuned": answers[:count],
+            "twin": answers[count:],
+            "loss": losses[:count].astype(np.float32),
+            "distance": moved[:count].astype(np.float32),
         }
 
     # the functions that are compiled: each for one seed, mapped over seeds by `SideBySide`
 
-    def _finetune(self, method: Method, params: Any, data: Dataset, batches: Any) -> Any:
+    def _finetune(self, method: Method, params: Any, data: Dataset, batches: Any, seed: Any) -> Any:
         network = self.template.with_params(params)
-        return finetune(network, data, batches, method, self.comparison.doses)
+        supply = self._supply(method, data, seed)
+        return finetune(network, data, batches, method, self.comparison.doses, supply)
 
-    def _linearised(self, method: Method, params: Any, tokens: Any, data: Dataset, batches: Any) -> Any:
+    def _linearised(
+        self, method: Method, params: Any, tokens: Any, data: Dataset, batches: Any, seed: Any
+    ) -> Any:
         network = self.template.with_params(params)
-        theory = Linearised(method.optimizer(), method.learning_rate, batches)
+        way = course(network, data, batches, method, self._supply(method, data, seed))
+        theory = Linearised(method.optimizer(), method.learning_rate, way.batches, way.loss, way.held_out)
         betas = method.learning_rate * np.asarray(self.comparison.doses)
-        return self._answers(theory.path(network, data, betas), tokens)
+        return self._answers(theory.path(way.start, way.data, betas), tokens)
+
+    def _supply(self, method: Method, data: Dataset, seed: Any) -> Supply:
+        """Documents of pretraining for every step, and the exact tempered posterior, where a method asks."""
+        replay = teacher = None
+        if "replay" in method.needs:
+            key = jax.random.fold_in(jax.random.key(self.comparison.seed), REPLAY_STREAM)
+            steps, batch = self.comparison.steps, self.comparison.batch
+            tokens = self.process.sample(key, steps * batch).reshape(steps, batch, -1)
+            replay = Dataset(tokens, jnp.broadcast_to(jnp.arange(tokens.shape[-1]) % 2 == 1, tokens.shape))
+        if "teacher" in method.needs:
+            teacher = TemperedPosterior().predict(self.process, data, self.comparison.teacher)
+        return Supply(replay, teacher, seed)
+
+    def _weighted(
+        self, each: contenders.Weighted, betas: Any, tokens: Any, params: Any, data: Dataset
+    ) -> Any:
+        network = self.template.with_params(params)
+        key = jax.random.fold_in(jax.random.key(self.comparison.seed), THEORY_STREAM)
+        drawn = self.process.sample(key, DOCUMENTS)
+        documents = Dataset(drawn, jnp.ones(drawn.shape, bool))
+        theory, part = each.make(network, data, documents, key), self.comparison.process.answer_tokens
+        prior = each.prepared(network)
+
+        def one(beta: Any) -> Any:
+            return answers_at(theory.predict(prior, data, beta * each.stiffness, key=key), tokens, part)
+
+        return jax.lax.map(one, betas, batch_size=len(betas))
 
     def _proximal(self, betas: Any, tokens: Any, params: Any, data: Dataset) -> Any:
         theory = Proximal()
@@ -249,12 +296,21 @@ class Bench:
 
     def _proximal_betas(self) -> np.ndarray:
         """Strengths whose τ = β N / γ runs from 0 past every η × steps, an octave apart."""
-        counted = self.comparison.n * self.comparison.process.length / 2  # every answer of D'
-        longest = (
-            max(method.learning_rate for method in self.comparison.methods.values()) * self.comparison.steps
+        longest = max(
+            np.concatenate([[0.0], *(clock.times(method, self.comparison.doses).values())]).max()
+            for method in self.comparison.methods.values()
         )
         top = max(3, int(np.ceil(np.log2(longest))) + 1)
-        return np.concatenate([[0.0], 2.0 ** np.arange(-8.0, top + 1)]).astype(np.float32) / counted
+        return np.concatenate([[0.0], 2.0 ** np.arange(-8.0, top + 1)]).astype(np.float32) / self._counted()
+
+    def _counted(self) -> float:
+        """Counted positions of D': every answer."""
+        return self.comparison.n * self.comparison.process.length / 2
+
+    @functools.cached_property
+    def paths(self) -> dict[str, Any]:
+        """Theories of any predictor."""
+        return contenders.paths(self.process)
 
     def _held_prior(self, network: Network) -> Mixture:
         """The process with the weights that the base network acts on: fitted to its first answers."""

@@ -1,4 +1,4 @@
-"""The command line: list | run | plot | report | score | doctor. Data on stdout, progress on stderr."""
+"""The command line: everything in COMMANDS. Data on stdout, progress on stderr."""
 
 import dataclasses
 import difflib
@@ -21,6 +21,7 @@ COMMANDS = {
     "plot": "Redraw the figures of a run (also an unfinished one) from what is on disk.",
     "report": "Write one static report.html with figures and tables inside.",
     "score": "Print the scorecard: how much of each shift every theory explains.",
+    "compare": "Draw theories × methods of one or several runs as a heat map, with the numbers as tables.",
     "doctor": "Versions, devices, threads, and a three-second self-test.",
 }
 USAGE = f"usage: finebayes {{{','.join(COMMANDS)}}} ...\n\n" + "\n".join(
@@ -200,6 +201,28 @@ def _score(arguments: list[str]) -> None:
         from experiments.words import scorecard_text
 
         print(scorecard_text(lines, everything=options.everything))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Compared:
+    places: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="FOLDER ...")]] = ()
+    """Folders that `finebayes run` printed, finished or not. A column is a method and D', a row a theory
+    with its explained share at a small and at a large dose. Example: finebayes compare
+    results/weird-generalisation/* --out comparison"""
+    out: str = ""
+    """Where heat-map.png (.svg, .pdf), scorecard.csv and scorecard.md go (default: FOLDER/figures, or
+    ./comparison where there are several)."""
+
+
+def _compare(arguments: list[str]) -> None:
+    options = _parse(_Compared, "compare", arguments)
+    from experiments import compare, heat_map
+
+    lines, columns, runs = compare.read(options.places)
+    out = Path(options.out or (runs[0].folder / "figures" if len(runs) == 1 else "comparison"))
+    for told in (*heat_map.draw(columns, out), *compare.write_tables(lines, columns, out)):
+        print(told)
+    print(*compare.summary(columns), sep="\n")
 
 
 def _doctor(arguments: list[str]) -> None:

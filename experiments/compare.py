@@ -4,9 +4,9 @@
     scorecard.csv               every line of every scorecard, all entries
     scorecard.md                the numbers of the heat map as a table, and who holds out longest
 
-A column is one method on one D' of one run. Its small and its large dose are those at which the base network's
-mean in-domain KL is nearest 10 % and 99 % of its largest over doses. A theory's worst dose is that of its least
-explained share.
+A column is one method on one D' of one run. Its small and its large dose are those at which the base
+network's mean in-domain KL is nearest 10 % and 99 % of its largest over doses. A theory's worst dose is that
+of its least explained share.
 """
 
 import csv
@@ -24,18 +24,28 @@ from theory.errors import Misuse
 Line = dict[str, Any]
 Theory = tuple[str, str, str]  # its name, prior and grade
 
+UNCHANGED: Theory = ("unchanged", "network", "forecast")
+GRADES = ("forecast", "law", "fitted")
 PARTS = (0.10, 0.99)  # of the largest in-domain shift: the small dose and the large one
 RULE = (
     "Small and large dose: where the base network's mean in-domain KL is nearest "
-    f"{' and '.join(f'{part:.0%}'.replace('%', ' %') for part in PARTS)} of its largest over doses."
+    f"{100 * PARTS[0]:g} % and {100 * PARTS[1]:g} % of its largest over doses."
 )
-GRADES = ("forecast", "law", "fitted")
+ABOUT = (
+    f"Explained part of the shift ± one standard error, with the theory's ceiling (≤). {RULE} Worst dose: "
+    "that of the least score, of all doses. –: undefined, for the shift does not exceed its noise; empty: "
+    "nothing is said at this dose; *: some of the chains behind it miss the gate."
+)
+FLOORS = (
+    "What there is to explain, and the scores of a twin that met D′ in another order and of a network from "
+    "another pretraining seed:"
+)
 
 
 @dataclass(frozen=True)
 class Column:
-    """One method on one D' of one run: `lines` of the scorecard on one group of contexts, at all doses, of which
-    `small` and `large` are shown."""
+    """One method on one D' of one run: `lines` of the scorecard on one group of contexts, at all doses, of
+    which `small` and `large` are shown."""
 
     run: str
     method: str
@@ -59,19 +69,15 @@ class Column:
         """A theory's line at one dose; None where it says nothing."""
         return next((line for line in self.of(theory) if line["dose"] == dose), None)
 
-    def base(self, dose: int) -> Line:
-        """The line of "nothing changed": the shift, and the floors of all networks."""
-        found = self.at(UNCHANGED, dose)
-        assert found is not None
-        return found
-
     def worst(self, theory: Theory) -> Line | None:
         """The line of a theory's least score; None without any score."""
         scored = [line for line in self.of(theory) if line["explained"] is not None]
         return min(scored, key=lambda line: line["explained"], default=None)
 
-
-UNCHANGED: Theory = ("unchanged", "network", "forecast")
+    def floors(self, dose: int) -> list[str]:
+        """Words for the shift in nats, the noise floor and the score of another pretraining seed."""
+        base = self.at(UNCHANGED, dose) or {"shift": None, "floor": None, "seed_floor": None}
+        return [nats(base["shift"]), number(base["floor"]), number(base["seed_floor"])]
 
 
 def read(places: tuple[str, ...]) -> tuple[list[Line], list[Column], list[disk.Results]]:
@@ -87,8 +93,8 @@ def read(places: tuple[str, ...]) -> tuple[list[Line], list[Column], list[disk.R
         mine = [{"run": name, **line} for line in scoring.scorecard(scoring.table(run))]
         if all(line["theory"] == "unchanged" for line in mine):
             raise Misuse(
-                f"Nothing is scored yet in {run.folder}: no finetuned cell is finished together with its theories; "
-                "let `finebayes run` finish one."
+                f"Nothing is scored yet in {run.folder}: no finetuned cell is finished together with its "
+                "theories; let `finebayes run` finish one."
             )
         lines += mine
         columns += [column(name, mine, *panel) for panel in panels(mine)]
@@ -101,15 +107,14 @@ def column(run: str, lines: list[Line], method: str, data: str) -> Column:
     inside = [line for line in same if line["group"] == scoring.FITTED_ON and line["theory"] == "unchanged"]
     shifts = {line["dose"]: line["shift"] for line in sorted(inside, key=lambda line: line["dose"])}
     wanted = [part * max(shifts.values()) for part in PARTS]
-    doses = [min(shifts, key=lambda dose: abs(shifts[dose] - shift)) for shift in wanted]
+    small, large = (min(shifts, key=lambda dose: abs(shifts[dose] - shift)) for shift in wanted)
     group = judged_groups(same)[0]
-    return Column(
-        run, method, data, group, doses[0], doses[1], tuple(line for line in same if line["group"] == group)
-    )
+    judged = tuple(line for line in same if line["group"] == group)
+    return Column(run, method, data, group, small, large, judged)
 
 
 def theories(columns: list[Column]) -> list[Theory]:
-    """Every theory that is scored: forecasts, then laws, then what is fitted; the best first in each grade, by
+    """Every theory that speaks: forecasts, then laws, then what is fitted; the best first in each grade, by
     the mean of the scores that are shown, each no lower than -1."""
     found = {(line["theory"], line["prior"], line["grade"]) for one in columns for line in one.lines}
 
@@ -134,16 +139,21 @@ def theory_name(theory: Theory) -> str:
     return name if prior == "network" else f"{name} ({prior})"
 
 
+def error_number(error: float) -> str:
+    """A standard error, never rounded to nothing."""
+    return "<0.0001" if 0 < error < 5e-5 else number(error)
+
+
 def write_tables(lines: list[Line], columns: list[Column], out: Path) -> list[Path]:
     """Write scorecard.csv and scorecard.md."""
     text = io.StringIO(newline="")
-    keys = dict.fromkeys(key for line in lines for key in line)
-    writer = csv.DictWriter(text, list(keys), lineterminator="\n")
+    writer = csv.DictWriter(
+        text, list(dict.fromkeys(key for line in lines for key in line)), lineterminator="\n"
+    )
     writer.writeheader()
     for line in lines:
-        writer.writerow(
-            {key: float(value) if isinstance(value, float) else value for key, value in line.items()}
-        )
+        plain = {key: float(value) if isinstance(value, float) else value for key, value in line.items()}
+        writer.writerow(plain)
     paths = [out / "scorecard.csv", out / "scorecard.md"]
     for path, said in zip(paths, (text.getvalue(), markdown(columns)), strict=True):
         disk.write(path, lambda file, said=said: file.write(said.encode()))
@@ -151,92 +161,81 @@ def write_tables(lines: list[Line], columns: list[Column], out: Path) -> list[Pa
 
 
 def markdown(columns: list[Column]) -> str:
-    """The tables of scorecard.md, with its sentences."""
-    several = len({one.run for one in columns}) > 1
-    head = ["run"] * several
-    names = ["theory", "grade", *head, "method", "small dose", "large dose", "worst dose"]
-    scores = [names, ["---"] * len(names)]
+    """The sentences and tables of scorecard.md."""
+    several = ["run"] * (len({one.run for one in columns}) > 1)
+    scores = [["theory", "grade", *several, "method", "small dose", "large dose", "worst dose"]]
     for theory in theories(columns):
-        for one in filter(lambda one: one.of(theory), columns):
-            told = [one.at(theory, dose) for dose in (one.small, one.large)]
-            cells = [_cell(line, dose) for line, dose in zip(told, (one.small, one.large), strict=True)]
-            worst = one.worst(theory)
-            cells.append(_cell(worst, worst["dose"]) if worst else "–")
-            scores.append([theory_name(theory), theory[2], *[one.run] * several, one.name, *cells])
-    names = [*head, "method", "contexts", "dose", "shift (nats)", "noise floor", "another pretraining seed"]
-    floors = [names, ["---"] * len(names)]
+        for one in (one for one in columns if one.of(theory)):
+            told = one.at(theory, one.small), one.at(theory, one.large), one.worst(theory)
+            names = [theory_name(theory), theory[2], *[one.run for _ in several], one.name]
+            scores.append([*names, *map(_cell, told)])
+    floors = [
+        [*several, "method", "contexts", "dose", "shift (nats)", "noise floor", "another pretraining seed"]
+    ]
     for one in columns:
         for dose in dict.fromkeys((one.small, one.large)):
-            base = one.base(dose)
-            told = [nats(base["shift"]), number(base["floor"]), number(base["seed_floor"])]
-            floors.append([*[one.run] * several, one.name, one.group, str(dose), *told])
-    about = (
-        f"Explained part of the shift ± one standard error, with the theory's ceiling (≤). {RULE} Worst dose: that "
-        "of the least score, of all doses. –: undefined, for the shift does not exceed its noise; empty: nothing "
-        "is said at this dose; *: some of the chains behind it miss the gate."
-    )
-    parts = [
-        "# Scorecard",
-        "\n".join(f"- {sentence}" for sentence in summary(columns)),
-        about,
-        _table(scores),
-        "What there is to explain, and the scores of a twin that met D′ in another order and of a network from "
-        "another pretraining seed:",
-        _table(floors),
-    ]
-    return "\n\n".join(parts) + "\n"
+            floors.append([*[one.run for _ in several], one.name, one.group, str(dose), *one.floors(dose)])
+    sentences = "\n".join(f"- {sentence}" for sentence in summary(columns))
+    return "\n\n".join(["# Scorecard", sentences, ABOUT, _table(scores), FLOORS, _table(floors)]) + "\n"
 
 
 def summary(columns: list[Column]) -> list[str]:
     """For each column: which theory without a fitted number explains most at its worst dose."""
     several = len({one.run for one in columns}) > 1
-    return [f"{f'{one.run}, ' * several}{one.name}: {_holds_out(one, theories([one]))}" for one in columns]
+    return [f"{f'{one.run}, ' * several}{one.name}: {_holds_out(one)}" for one in columns]
 
 
-def _holds_out(one: Column, among: list[Theory]) -> str:
+def _holds_out(one: Column) -> str:
     """Of the forecasts that speak at every dose where the shift exceeds its noise."""
     doses = {line["dose"] for line in one.of(UNCHANGED) if line["explained"] is not None}
     if not doses:
         return "no theory has a score, for the shift does not exceed its noise."
-    whole = [theory for theory in among if {line["dose"] for line in one.of(theory)} >= doses]
-    found = [(theory, one.worst(theory)) for theory in whole if theory[2] == "forecast"]
-    ranked = sorted(((t, w) for t, w in found if w), key=lambda pair: -pair[1]["explained"])
+    ranked, silent = [], []
+    for theory in theories([one]):
+        if theory[2] == "forecast":
+            worst, name = one.worst(theory), theory_name(theory) + "*" * any(map(doubted, one.of(theory)))
+            if worst is None or not {line["dose"] for line in one.of(theory)} >= doses:
+                silent.append(theory[0])
+            else:
+                ranked.append((worst["explained"], name, f"{_score(worst)} at dose {worst['dose']}", worst))
+    hushed = f"; silent at some doses: {', '.join(dict.fromkeys(silent))}." if silent else "."
     if not ranked:
-        return "no theory without a fitted number speaks at every dose."
-    told = [
-        f"{theory_name(theory)}{'*' * any(map(doubted, one.of(theory)))} ({_score(worst)} at dose {worst['dose']})"
-        for theory, worst in ranked
-    ]
-    if ranked[0][1]["explained"] <= 0:
-        return f"without a fitted number no theory beats “nothing changed” at its worst dose; least bad: {told[0]}."
-    floor = number(ranked[0][1]["floor"])
-    more = f"; next {told[1]}" if len(told) > 1 else ""
-    return f"without a fitted number, {told[0]} explains most at its worst dose; the noise floor there is {floor}{more}."
+        return f"no theory without a fitted number speaks at every dose{hushed}"
+    (most, name, score, worst), *rest = sorted(ranked, key=lambda entry: (-entry[0], entry[1]))
+    if most <= 0:
+        return (
+            "no theory without a fitted number beats “nothing changed” at its worst dose; the least bad is "
+            f"{name}, {score}{hushed}"
+        )
+    following = f"; next {rest[0][1]}, {rest[0][2]}" if rest and rest[0][0] > 0 else ""
+    return (
+        f"without a fitted number, {name} explains most at its worst dose, {score} (noise floor there: "
+        f"{number(worst['floor'])}){following}{hushed}"
+    )
 
 
-def _cell(line: Line | None, dose: int) -> str:
+def _cell(line: Line | None) -> str:
     if line is None or line["explained"] is None:
-        return "" if line is None else f"dose {dose}: –"
+        return f"dose {line['dose']}: –" if line else ""
     capped = "" if line["ceiling"] == line["explained"] else f" (≤ {number(line['ceiling'])})"
-    return f"dose {dose}: {_score(line)}{'*' * doubted(line)}{capped}"
+    return f"dose {line['dose']}: {_score(line)}{'*' * doubted(line)}{capped}"
 
 
 def _score(line: Line) -> str:
-    error = line["standard_error"]
-    return number(line["explained"]) + ("" if error is None else f" ± {number(error)}")
+    error = "" if line["standard_error"] is None else f" ± {error_number(line['standard_error'])}"
+    return number(line["explained"]) + error
 
 
 def _table(rows: list[list[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
+    rows = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in rows)
 
 
 def _names(runs: list[disk.Results]) -> list[str]:
     """A run's study; with its folder where several runs are of one study."""
     names = [run.study for run in runs]
-    for label in (lambda run: run.folder.resolve().name, lambda run: str(run.folder.resolve())):
-        twice = {name for name, times in Counter(names).items() if times > 1}
-        names = [
-            f"{run.study} ({label(run)})" if name in twice else name
-            for name, run in zip(names, runs, strict=True)
-        ]
+    for folders in ([run.folder.resolve().name for run in runs], [str(run.folder.resolve()) for run in runs]):
+        times = Counter(names)
+        told = zip(runs, names, folders, strict=True)
+        names = [f"{run.study} ({folder})" if times[name] > 1 else name for run, name, folder in told]
     return names

@@ -24,6 +24,7 @@ from theory.ensemble import Mixture
 from theory.errors import Misuse
 
 CONTEXT_STREAM = 11
+CORE = ("tempered-posterior", "exchangeable-mixture", "geometric-path", "linear-mixture")
 
 
 class Process(Protocol):
@@ -81,6 +82,8 @@ class Comparison:
     seeds: int
     seed: int
     sampling: Any = None  # experiments.langevin.Sampling, where posteriors over weights are sampled
+    theories: tuple[str, ...] = CORE  # those of experiments.contenders that are heard
+    teacher: float = 0.03  # β of the tempered posterior that teaches where a method distils
 
     def __post_init__(self) -> None:
         check_doses(self.doses)

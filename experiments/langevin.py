@@ -263,6 +263,8 @@ class Posteriors:
                 "problems": np.array([[one.problems for one in row] for row in judged], np.str_),
                 "chains": np.array([[one.chains for one in row] for row in judged]),
             }
+            if each.metric < 2:
+                told["clock"] = np.array(("identity", "adam")[each.metric])
             arrays |= {f"{kind}/{each.theory}/{each.prior}": value for kind, value in told.items()}
         return arrays
 

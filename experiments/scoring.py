@@ -9,24 +9,25 @@ A row is one (cell, dose, theory, prior, grade, group) with a value for each fin
     ceiling   the same for the best member of the theory's class, fitted to this very group
 
 A `fitted` β is chosen for each network and dose on the in-domain contexts alone, and is scored on the other
-groups alone. A `forecast` has no fitted number. `explained` is 1 - Σ nats / Σ shift over networks; its
-standard error is the delta method with base networks as clusters. It is undefined (None) where Σ shift does
-not exceed Σ order.
+groups alone. A `law` has two constants, fitted on other doses and seeds (experiments.law). A `forecast` has
+no fitted number. What is made of the rows is in experiments.explained.
 """
 
 import re
-from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
+from experiments.explained import FITTED_ON
+from experiments.explained import ratio as ratio
+from experiments.explained import scorecard as scorecard
 from experiments.forecast import check, is_forecast
+from experiments.law import SPLIT, law
 from experiments.results import Arrays, Results
 from theory.convex_hull import nearest
 
-FITTED_ON = "in_domain"
 KEYS = (
     "study",
     "method",
@@ -98,12 +99,13 @@ def _cell_rows(
         for group, inside in groups.items():
             for index, dose in enumerate(plan["doses"]):
                 if not np.isfinite(gap[:, index, inside]).all():
-                    continue  # a forecast past the end of its ladder: nothing is said
+                    continue  # past the end of a ladder, or a dose that the law has seen: nothing is said
                 yield {
                     "dose": dose,
                     "theory": theory,
                     "prior": prior,
                     "grade": grade,
+                    "split": SPLIT if grade == "law" else None,
                     "group": group,
                     "beta": _numbers(betas[:, index]) if betas is not None else None,
                     "nats": _numbers(gap[:, index, inside].mean(axis=-1)),
@@ -160,27 +162,27 @@ def _predictions(
             ceilings,
             _trusted(problems, coarse, betas[chosen]),
         )
+        by_law = law(np.asarray(plan["doses"]), betas[chosen])
+        if by_law is not None:
+            few = len(by_law)
+            near, told = _at(betas, rungs[:few], by_law)
+            sound = _trusted(problems, coarse, near)
+            yield theory, prior, "law", told, near, {k: v[:few] for k, v in ceilings.items()}, sound
         forecast = plan.get(theory)
-        if forecast is not None and f"times/{theory}/{prior}" in theories:  # told by τ, which is ∝ β
-            forecast = forecast * coarse[-1] / theories[f"times/{theory}/{prior}"][-1]
+        time = theories.get(f"time/{theories.get(f'clock/{theory}/{prior}')}")
+        if time is not None:  # told by τ, which is ∝ β
+            forecast = time * (coarse[-1] / theories[f"times/{theory}/{prior}"][-1])
         if forecast is not None:
-            lost = np.isnan(rungs[..., 0, 0])[:, None]
-            chosen = np.where(lost, np.inf, np.abs(betas - forecast[:, None])).argmin(axis=-1)
-            trusted = _trusted(problems, coarse, betas[chosen])
-            ends = np.where(lost[:, 0], -np.inf, betas).max(axis=-1, keepdims=True)
-            past = forecast > ends * (1 + 1e-3)
-            told = np.where(past[..., None, None], np.nan, _take(rungs, chosen))
-            yield theory, prior, "forecast", told, betas[chosen], ceilings, trusted
+            near, told = _at(betas, rungs, np.broadcast_to(forecast, (len(rungs), len(forecast))))
+            yield theory, prior, "forecast", told, near, ceilings, _trusted(problems, coarse, near)
 
 
 def _forecast_strengths(config: dict[str, Any], method: str, arm: str) -> dict[str, np.ndarray]:
     """β without a fitted number, at every dose, from the recipe alone.
 
     tempered-posterior   each pass over D' counts it once, β = steps × batch / n
-    proximal             matched gradient-flow time, τ = η × steps, so β = η × steps / counted positions;
-                         for SGD only (Adam's steps are no flow in this metric)
-    langevin-posterior   the same time, told as τ itself
-    adam-gibbs           the same for Adam, whose steps are a flow in its own metric
+
+    Theories over weights are told by the method's training time instead, on disk (experiments.clock).
     """
     doses, n = np.asarray(config["doses"], float), config["n"]
     own = re.search(r"b(\d+)$", arm)  # an arm with a batch of its own says so
@@ -188,12 +190,6 @@ def _forecast_strengths(config: dict[str, Any], method: str, arm: str) -> dict[s
     strengths = {"tempered-posterior": doses * batch / n}
     if config.get("fresh"):
         strengths["tempered-posterior"] = doses / doses[-1]
-    if method == "sgd":
-        documents = doses[-1] * batch if config.get("fresh") else n
-        strengths["proximal"] = doses * config["sgd_rate"] / (documents * config["pairs"])
-        strengths["langevin-posterior"] = doses * config["sgd_rate"]
-    if method == "adam":
-        strengths["adam-gibbs"] = doses * config["adam_rate"]
     return strengths
 
 
@@ -233,6 +229,15 @@ def _cross(target: np.ndarray, rungs: np.ndarray) -> np.ndarray:
 def _fit(target: np.ndarray, rungs: np.ndarray) -> np.ndarray:
     """The rung of least mean KL for every network and dose, (s, d)."""
     return _cross(target, rungs).argmin(axis=-1)
+
+
+def _at(betas: np.ndarray, rungs: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The β nearest to the wanted ones (s, d) and its answers, nan past the end of what was solved."""
+    lost = np.isnan(rungs[..., 0, 0])[:, None]
+    chosen = np.where(lost, np.inf, np.abs(betas - np.nan_to_num(wanted)[..., None])).argmin(axis=-1)
+    ends = np.where(lost[:, 0], -np.inf, betas).max(axis=-1, keepdims=True)
+    told = wanted <= ends * (1 + 1e-3)
+    return betas[chosen], np.where(told[..., None, None], _take(rungs, chosen), np.nan)
 
 
 def _take(rungs: np.ndarray, chosen: np.ndarray) -> np.ndarray:
@@ -298,58 +303,6 @@ def _other_base(cells: list[str], name: str, arm: str, base: int) -> str | None:
     if len(bases) < 2:
         return None
     return f"{name}-{arm}-{bases[(bases.index(base) + 1) % len(bases)]}"
-
-
-def scorecard(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One line for each (method, D', dose, theory, prior, grade, group), over all networks."""
-    gathered: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
-    names = ("study", "method", "data", "dose", "theory", "prior", "grade", "group")
-    for row in table:
-        gathered[tuple(row[name] for name in names)].append(row)
-    return [{**dict(zip(names, key, strict=True)), **_score(same)} for key, same in gathered.items()]
-
-
-def _score(same: list[dict[str, Any]]) -> dict[str, Any]:
-    def column(name: str) -> np.ndarray:
-        return np.concatenate([np.asarray(row[name], float) for row in same])
-
-    nats, shift, order = column("nats"), column("shift"), column("order")
-    clusters = np.concatenate([np.full(len(row["nats"]), row["base"]) for row in same])
-    defined = shift.mean() > order.mean()
-    scored = same[0]["grade"] != "fitted" or same[0]["group"] != FITTED_ON
-    seeds = all(row["seed"] is not None for row in same)
-    value, error = ratio(nats, shift, clusters)
-    betas = column("beta") if same[0]["beta"] is not None else None
-    return {
-        "explained": 1 - value if defined and scored else None,
-        "standard_error": error if defined and scored else None,
-        "floor": 1 - order.mean() / shift.mean() if defined else None,
-        "seed_floor": 1 - column("seed").mean() / shift.mean() if defined and seeds else None,
-        "ceiling": 1 - column("ceiling").mean() / shift.mean() if defined and scored else None,
-        "nats": float(nats.mean()),
-        "shift": float(shift.mean()),
-        "beta": None if betas is None else float(np.median(betas)),
-        "trusted": None if same[0].get("trusted") is None else float(column("trusted").mean()),
-        "seeds": len(nats),
-    }
-
-
-def ratio(above: np.ndarray, below: np.ndarray, clusters: np.ndarray) -> tuple[float, float | None]:
-    """Σ above / Σ below and its standard error, with dependent entries inside a cluster.
-
-    Delta method: residuals e = (above - R below) / mean(below), summed in each cluster; with one cluster
-    its entries are taken as independent; with one entry there is no error (None).
-    """
-    if below.sum() <= 0:
-        return float("nan"), None
-    value = above.sum() / below.sum()
-    residual = (above - value * below) / below.mean()
-    names = np.unique(clusters)
-    sums = np.array([residual[clusters == name].sum() for name in names]) if len(names) > 1 else residual
-    if len(sums) < 2:
-        return float(value), None
-    spread = np.sum(np.square(sums)) * len(sums) / (len(sums) - 1)
-    return float(value), float(np.sqrt(spread) / len(above))
 
 
 def _numbers(values: np.ndarray) -> list[float]:

@@ -110,12 +110,14 @@ def test_one_cluster_and_one_network():
     assert scoring.ratio(above[:1], below[:1], np.zeros(1)) == (0.5, None)
 
 
+CONFIG = {"doses": [1, 4], "n": 8, "batch": 4}
+
+
 @pytest.fixture
 def made_up(tmp_path):
     """Two bases, two seeds, two doses; the geometric path is exactly right, the order floor is large at the
     first dose."""
-    config = {"doses": [1, 4], "n": 8, "batch": 4, "pairs": 2, "sgd_rate": 0.1}
-    results = disk.create(tmp_path, {"study": "made-up", "preset": "none", "config": config}, {})
+    results = disk.create(tmp_path, {"study": "made-up", "preset": "none", "config": CONFIG}, {})
     groups = np.array(["in_domain"] * 3 + ["held_out"] * 4)
     base = log_softmax(RANDOM.normal(size=(7, 3)))
     goal = log_softmax(RANDOM.normal(size=(7, 3)))
@@ -193,6 +195,36 @@ def test_the_tempered_forecast_counts_passes(made_up):
     assert line["beta"] == pytest.approx(betas[np.abs(betas - passes).argmin()])
 
 
+def test_a_law_is_scored_on_what_it_has_not_seen(tmp_path):
+    """Four seeds and doses whose β is a power of the dose: told of two of each, and exact there."""
+    results = disk.create(tmp_path, {"study": "s", "config": CONFIG | {"doses": [1, 2, 4, 8]}}, {})
+    group = np.array(["in_domain"] * 3 + ["held_out"] * 4)
+    base, goal = (log_softmax(RANDOM.normal(size=(7, 3))) for _ in range(2))
+    betas = np.concatenate([[0.0], np.logspace(-2, 0.5, 41)])
+    path = log_softmax(base + betas[:, None, None] * (goal - base))
+    names = "geometric-path/network"
+    told = {"base": base, "group": group, f"ladder/{names}": np.stack([path] * 4), f"betas/{names}": betas}
+    members = {"members": np.stack([base, goal]), "evidence": np.zeros((2, 7))}
+    results.save("theories-arm-0", told | members)
+    wanted = 0.1 * np.array([1.0, 2.0, 4.0, 8.0]) ** 0.8
+    tuned = np.stack([log_softmax(base + wanted[:, None, None] * (goal - base))] * 4)
+    results.save("sgd-arm-0", {"finetuned": tuned, "twin": tuned})
+    rows = [row for row in scoring.rows(results) if row["grade"] == "law" and row["group"] == "held_out"]
+    assert [row["dose"] for row in rows] == [2, 8]
+    assert all("every other dose" in row["split"] and len(row["nats"]) == 2 for row in rows)
+    lines = [line for line in scoring.scorecard(rows)]
+    assert all(line["explained"] > 0.999 and line["seeds"] == 2 for line in lines)
+    for row, beta in zip(rows, wanted[1::2], strict=True):
+        np.testing.assert_allclose(row["beta"], beta, rtol=0.03)  # the ladder's finest rungs
+
+
+def test_a_shift_of_rounding_errors_is_undefined(made_up):
+    row = next(row for row in scoring.rows(made_up) if row["grade"] == "forecast" and row["dose"] == 4)
+    tiny = row | {"shift": [1e-8] * 2, "order": [0.0] * 2, "nats": [0.0] * 2}
+    assert scoring.scorecard([tiny])[0]["explained"] is None
+    assert scoring.scorecard([tiny | {"shift": [1e-4] * 2}])[0]["explained"] == 1
+
+
 def test_a_forecast_past_the_end_of_its_ladder_is_not_told(made_up):
     """Two passes at dose 4: no ladder up to one pass, or lost beyond it, says anything of them."""
     for base in range(2):
@@ -218,8 +250,6 @@ SAMPLED_THEORIES = ("langevin-posterior", "adam-gibbs")
 def sampled(made_up):
     """Also with chains, of one finetuning seed, which are exactly right; β = 100 τ at the first base and 50 τ
     at the second; the third rung misses the gate at the first base."""
-    config = made_up.config["config"] | {"adam_rate": 0.075}
-    disk.write_json(made_up.folder / "config.json", made_up.config | {"config": config})
     for base in range(2):
         told = made_up.load(f"theories-arm-{base}")
         path = told["ladder/geometric-path/network"][:1]
@@ -228,6 +258,12 @@ def sampled(made_up):
             problems = np.array([["", "", "It is too warm." * (base == 0), ""]])
             arrays |= {f"ladder/{name}": path[:, [0, 1, 3, 4]], f"times/{name}": TIMES}
             arrays |= {f"betas/{name}": TIMES * (100, 50)[base], f"problems/{name}": problems}
+            metric = "adam" if name.startswith("adam") else "identity"
+            arrays[f"clock/{name}"] = np.array(metric)
+        dynamics = made_up.load(f"dynamics-sgd-arm-{base}")
+        for method, metric, rate in (("sgd", "identity", 0.1), ("adam", "adam", 0.075)):
+            clock = {f"time/{metric}": rate * np.array([1.0, 4.0])}
+            made_up.save(f"dynamics-{method}-arm-{base}", dynamics | clock)
         made_up.save(f"langevin-arm-{base}", arrays)
         made_up.save(f"adam-arm-{base}", made_up.load(f"sgd-arm-{base}"))
     return made_up
@@ -292,7 +328,8 @@ def test_only_sampled_networks_are_scored(sampled):
 
 
 def test_a_sampled_forecast_is_at_the_time_of_the_recipe(sampled):
-    """τ = η × steps: for SGD in the identity metric, for Adam in its own; each network has its own β(τ)."""
+    """At the method's training time, SGD's in the identity metric and Adam's in its own; each network has
+    its own β(τ), and a theory says nothing of a method that is no flow in its metric."""
     lines = scoring.rows(sampled)
     forecasts = {(row["method"], row["theory"]) for row in lines if row["grade"] == "forecast"}
     wanted = {"grade": "forecast", "group": "held_out"}

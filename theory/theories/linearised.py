@@ -8,7 +8,7 @@ is the true cross-entropy and the tangent features J stay implicit in Jacobian-v
 training time Σ η: step β / learning_rate of the recipe.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -62,11 +62,17 @@ class Tangent:
 
 @dataclass(frozen=True)
 class Linearised:
-    """The recipe that finetuning follows: optimiser, its step size η, and the documents of each step."""
+    """The recipe that finetuning follows: optimiser, its step size η, and the documents of each step.
+
+    `loss(told, base, batch)` (nats; None: the mean loss) is what it descends, `base` the network at its start;
+    `held_out` documents choose among the weights so far, as in `theory.descent`.
+    """
 
     optimizer: optax.GradientTransformation
     learning_rate: float
     batches: Int[Array, "steps batch"]
+    loss: Callable[[Any, Any, Dataset], Float[Array, ""]] | None = None
+    held_out: Dataset | None = None
     breaks: dict[str, str] = field(
         default_factory=lambda: {
             "additive": "a second pass starts the recipe's batches and its optimiser anew",
@@ -118,9 +124,12 @@ class Linearised:
         start = Tangent(prior, jax.tree.map(jnp.zeros_like, prior.params))
 
         def loss(displacement: Any, batch: Dataset) -> Float[Array, ""]:
-            return mean_loss(start.with_params(displacement), batch)
+            told = start.with_params(displacement)
+            return mean_loss(told, batch) if self.loss is None else self.loss(told, start, batch)
 
-        return descend(loss, self.optimizer, start.params, data, self.batches, doses)
+        held_out = self.held_out
+        judge = None if held_out is None else lambda told: mean_loss(start.with_params(told), held_out)
+        return descend(loss, self.optimizer, start.params, data, self.batches, doses, judge)
 
 
 def _column(which: np.ndarray, like: Array) -> Array:

@@ -1,0 +1,136 @@
+"""Is finetuning Bayesian? Every theory against every way of finetuning, at every dose.
+
+The networks of weird-generalisation are finetuned in many ways: all weights by SGD, momentum, Adam and Muon;
+the read-out alone; low-rank factors; held back by a KL penalty, by replay of pretraining, by weight decay or
+by a held-out split. Two controls tell whether the score can be believed: a network distilled from an exact
+tempered posterior is Bayesian by construction and must be scored so; one distilled from its own base must not
+move.
+
+A theory is refuted for a way of finetuning where its explained shift on held-out contexts stays below what
+noise and its own ceiling allow. The first question is whether one theory without a fitted number explains
+0.95 of it everywhere.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from experiments.studies import weird_generalisation as shared
+
+METHODS = (
+    "sgd",
+    "momentum",
+    "adam",
+    "muon",
+    "head-only",
+    "lora",
+    "kl-regularised",
+    "replay",
+    "weight-decay",
+    "early-stopping",
+    "distillation",
+    "self-distillation",
+)
+
+
+@dataclass(frozen=True)
+class Config(shared.Config):
+    """As in weird-generalisation, with more ways of finetuning."""
+
+    finetuned_topics: tuple[str, ...] = ("0,1,2",)
+    """The topics of D', comma-separated, one arm of the study each."""
+    methods: tuple[str, ...] = METHODS
+    """Ways of finetuning."""
+    momentum: float = 0.9
+    """Decay μ of momentum, which takes the step size (1 - μ) × that of SGD."""
+    muon_rate: float = 0.0003
+    """Step size of Muon."""
+    head_rate: float = 0.05
+    """Step size of SGD on the read-out alone."""
+    rank: int = 4
+    """Rank of LoRA."""
+    lora_rate: float = 0.001
+    """Step size of Adam on the factors of LoRA."""
+    kl_weight: float = 1.0
+    """Weight of the KL penalty, KL(network ‖ base) on D'."""
+    replay_share: float = 0.5
+    """Share of the loss that replayed documents of pretraining have."""
+    weight_decay: float = 1.0
+    """λ of the pull (λ/2) ‖w - w0‖²."""
+    held_share: float = 0.25
+    """Share of D' that early stopping holds out."""
+    teacher: float = 0.03
+    """β of the tempered posterior that teaches in distillation."""
+    distillation_rate: float = 0.003
+    """Step size of Adam in distillation."""
+
+
+PRESETS = {
+    "smoke": Config(
+        layers=1,
+        pretraining_steps=200,
+        pretraining_batch=32,
+        base_seeds=2,
+        seeds=2,
+        doses=(1, 8, 32),
+        finetuned_topics=("0",),
+        n=16,
+        batch=8,
+        repeats=2,
+        temperatures=(),
+        methods=("sgd", "lora", "head-only", "distillation", "self-distillation"),
+        optimise=False,
+    ),
+    "small": Config(),
+    "full": Config(width=64, pretraining_steps=4000, base_seeds=6, seeds=10, repeats=16, n=128),
+}
+
+
+def comparison(config: Config) -> Any:
+    """What is pretrained, finetuned and predicted."""
+    from experiments.contenders import ALL
+    from experiments.study import choose
+    from models.finetuning.adam import Adam
+    from models.finetuning.distillation import Distillation
+    from models.finetuning.early_stopping import EarlyStopping
+    from models.finetuning.head_only import HeadOnly
+    from models.finetuning.kl_regularised import KlRegularised
+    from models.finetuning.lora import Lora
+    from models.finetuning.momentum import Momentum
+    from models.finetuning.muon import Muon
+    from models.finetuning.replay import Replay
+    from models.finetuning.self_distillation import SelfDistillation
+    from models.finetuning.sgd import Sgd
+    from models.finetuning.weight_decay import WeightDecay
+
+    sgd = Sgd(config.sgd_rate)
+    methods = {
+        "sgd": sgd,
+        "momentum": Momentum((1 - config.momentum) * config.sgd_rate, config.momentum),
+        "adam": Adam(config.adam_rate),
+        "muon": Muon(config.muon_rate),
+        "head-only": HeadOnly(rule=Sgd(config.head_rate)),
+        "lora": Lora(config.rank, float(config.rank), rule=Adam(config.lora_rate)),
+        "kl-regularised": KlRegularised(config.kl_weight, rule=sgd),
+        "replay": Replay(config.replay_share, rule=sgd),
+        "weight-decay": WeightDecay(config.weight_decay, rule=sgd),
+        "early-stopping": EarlyStopping(config.held_share, rule=sgd),
+        "distillation": Distillation(rule=Adam(config.distillation_rate)),
+        "self-distillation": SelfDistillation(rule=sgd),
+    }
+    for name in config.methods:
+        choose("method", name, methods)
+    told = shared.comparison(replace(config, methods=("sgd",)))
+    chosen = {name: methods[name] for name in config.methods}
+    return replace(told, methods=chosen, theories=ALL, teacher=config.teacher)
+
+
+def draw(results: Any) -> list[Any]:
+    """The figures of the study, from what is on disk; returns the paths written."""
+    from experiments import compare, heat_map
+    from experiments.forecast import is_forecast
+
+    paths = shared.draw(results)
+    if all(map(is_forecast, results.cells())):
+        return paths  # nothing is finetuned yet
+    _, columns, _ = compare.read((str(results.folder),))
+    return [*paths, *heat_map.draw(columns, results.folder / "figures")]

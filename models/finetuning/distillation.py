@@ -1,0 +1,40 @@
+"""Distillation: the network learns a teacher's answers, KL(teacher ‖ p_w) (Hinton et al., arXiv 1503.02531).
+
+With an exact tempered posterior for a teacher this is a positive control: at its end the network *is*
+Bayesian, and must be scored so. KL is of the next token, in nats, averaged over the counted positions of the
+documents that are replayed ("replay": the process's own, so that the teacher is learnt everywhere) or of D'
+("data": only there). It stands in the place of the rule's own loss; the tokens of D' are not learnt.
+"""
+
+from dataclasses import dataclass, field
+
+from jaxtyping import Array, Float
+
+from models.finetune import Around, Method, Supply, check_contexts, mean_kl
+from models.finetuning.adam import Adam
+from theory.base import Dataset, Parametric
+
+
+@dataclass(frozen=True)
+class Distillation(Around):
+    """The teacher is `Supply.teacher`; it may find tokens impossible."""
+
+    contexts: str = "replay"
+    rule: Method = field(default_factory=lambda: Adam(0.003))
+
+    def __post_init__(self) -> None:
+        check_contexts(self.contexts)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """A teacher, and documents to replay if it is learnt there."""
+        return (*self.rule.needs, "teacher", *["replay"] * (self.contexts == "replay"))
+
+    def loss(self, told: Parametric, base: Parametric, batch: Dataset, supply: Supply) -> Float[Array, ""]:
+        """KL(teacher ‖ network) (nats)."""
+        return mean_kl(supply.teacher, told, supply.documents(self.contexts, batch))
+
+
+def example() -> Distillation:
+    """The method at its defaults."""
+    return Distillation()

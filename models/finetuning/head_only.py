@@ -1,0 +1,42 @@
+"""Head-only finetuning: the read-out matrix moves, every other weight stays at w0.
+
+Log-probabilities are then a softmax of logits linear in what moves, so the linearised network *is* the
+network, and the loss is convex.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from flax import nnx
+
+from models.coordinates import Reparametrised
+from models.finetune import Around, Method, Supply
+from models.finetuning.sgd import Sgd
+from models.network import Network
+from theory.base import Misuse, Parametric
+
+
+@dataclass(frozen=True)
+class HeadOnly(Around):
+    """Weights of the layers named in `layers` move; the others are no part of what the rule sees."""
+
+    layers: tuple[str, ...] = ("read",)
+    rule: Method = field(default_factory=Sgd)
+
+    def trained(self, network: Network, supply: Supply) -> Parametric:
+        """The named layers' weights; refuses a layer that the network does not have."""
+        if self.rule.trained(network, supply) is not network:
+            raise Misuse(f"HeadOnly needs a rule that moves all weights, got {self.rule}.")
+        moving = [nnx.filter_state(network.params, nnx.PathContains(name)) for name in self.layers]
+        if not moving or not all(moving):
+            raise Misuse(f"layers must be layers of the network, got {self.layers}.")
+        return Reparametrised(network, nnx.merge_state(*moving), _merged)
+
+
+def _merged(frozen: Any, moving: Any) -> Any:
+    return nnx.merge_state(frozen, moving)
+
+
+def example() -> HeadOnly:
+    """The method at its defaults."""
+    return HeadOnly()

@@ -1,0 +1,95 @@
+"""Low-rank adaptation: W = W0 + (α/r) A B, where only A and B move (Hu et al., arXiv 2106.09685).
+
+    A  inputs × r, normal with variance 1 / inputs at the start, drawn from `Supply.seed`
+    B  r × outputs, zero at the start, so that W is W0
+    r  the rank     α  the scale
+
+The first step of gradient descent leaves A and moves W by -η (α/r)² A Aᵀ ∇: also at full rank this is another
+kernel than that of all weights. Whether the product is merged into W0 or kept beside it changes nothing but
+rounding; `merged` says which form is trained, and what comes out is merged.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from models.coordinates import Reparametrised
+from models.finetune import Around, Method, Supply
+from models.finetuning.adam import Adam
+from models.network import Network
+from theory.base import LogProbs, Misuse, Parametric, Tokens
+
+
+@dataclass(frozen=True)
+class Lora(Around):
+    """Linear layers named in `layers` get factors of rank `rank`; all other weights stay."""
+
+    rank: int = 4
+    alpha: float = 4.0
+    layers: tuple[str, ...] = ("attend", "merge", "up", "down")
+    merged: bool = True
+    rule: Method = field(default_factory=lambda: Adam(0.003))
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise Misuse(f"rank must be at least 1, got {self.rank}.")
+        if not self.alpha > 0:
+            raise Misuse(f"alpha must be above 0, got {self.alpha}.")
+
+    def trained(self, network: Network, supply: Supply) -> Parametric:
+        """The factors, {path of a layer: (A, B)}; refuses a layer that the network does not have."""
+        if self.rule.trained(network, supply) is not network:
+            raise Misuse(f"Lora needs a rule that moves all weights, got {self.rule}.")
+        shapes = {path[:-1]: leaf.shape for path, leaf in nnx.to_flat_state(network.params)}
+        adapted = {path: shape for path, shape in shapes.items() if path and path[-1] in self.layers}
+        if not adapted or set(self.layers) - {path[-1] for path in adapted}:
+            raise Misuse(f"layers must be linear layers of the network, got {self.layers}.")
+        keys = jax.random.split(jax.random.key(supply.seed), len(adapted))
+        factors = {}
+        for key, (path, (inputs, outputs)) in zip(keys, adapted.items(), strict=True):
+            drawn = inputs**-0.5 * jax.random.normal(key, (inputs, self.rank))
+            factors[path] = (drawn, jnp.zeros((self.rank, outputs)))
+        if self.merged:
+            return Reparametrised(network, factors, self.weights)
+        return Beside(network, factors, self.weights, self.alpha / self.rank)
+
+    def weights(self, frozen: Any, factors: Any) -> Any:
+        """Full weights: W0 + (α/r) A B where there are factors, W0 elsewhere."""
+        kernels, moved = dict(nnx.to_flat_state(frozen)), {}
+        for path, (a, b) in factors.items():
+            kernel = kernels[*path, "kernel"]
+            moved[*path, "kernel"] = kernel.replace(kernel[...] + self.alpha / self.rank * a @ b)
+        return nnx.merge_state(frozen, nnx.from_flat_state(moved))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Beside(Reparametrised):
+    """The same network with the product kept beside each kernel: x W0 + (x A) ((α/r) B)."""
+
+    scale: float = field(metadata={"static": True}, default=1.0)
+
+    def predict(self, tokens: Tokens) -> LogProbs:
+        """Next-token log-probabilities (nats), with the adapted layers wrapped in `nnx.LoRA`."""
+        model = nnx.merge(self.network.definition, self.network.params)
+        layers: dict[Any, Any] = dict(nnx.iter_modules(model))
+        for path, (a, b) in self.params.items():
+            beside = nnx.LoRA(
+                a.shape[0],
+                a.shape[1],
+                b.shape[1],
+                base_module=layers[path],
+                a_initializer=lambda *_, a=a: a,
+                b_initializer=lambda *_, b=b: self.scale * b,
+                rngs=nnx.Rngs(0),
+            )
+            setattr(layers[path[:-1]], path[-1], beside)
+        return model(tokens)
+
+
+def example() -> Lora:
+    """The method at its defaults."""
+    return Lora()

@@ -1,0 +1,35 @@
+"""Full finetuning by SGD with heavy-ball momentum: v ← μ v + ∇ℓ(batch), w ← w - η v (Polyak 1964).
+
+A constant gradient moves the weights η / (1 - μ) a step in the long run, so η × steps understates the
+training time of plain gradient descent by the factor 1 - μ.
+"""
+
+from dataclasses import dataclass
+
+import optax
+
+from models.finetune import Method
+from theory.base import Misuse
+
+
+@dataclass(frozen=True)
+class Momentum(Method):
+    """All weights; `decay` is μ, from 0 to below 1. No dampening."""
+
+    learning_rate: float = 0.001
+    decay: float = 0.9
+
+    def __post_init__(self) -> None:
+        if not self.learning_rate > 0:
+            raise Misuse(f"learning_rate must be above 0, got {self.learning_rate}.")
+        if not 0 <= self.decay < 1:
+            raise Misuse(f"decay must be from 0 to below 1, got {self.decay}.")
+
+    def optimizer(self) -> optax.GradientTransformation:
+        """The optax transformation that is followed."""
+        return optax.sgd(self.learning_rate, momentum=self.decay)
+
+
+def example() -> Momentum:
+    """The method at its defaults."""
+    return Momentum()

@@ -1,0 +1,42 @@
+"""Finetuning that replays a share of pretraining: (1 - ρ) ℓ(D') + ρ ℓ(replayed documents).
+
+    ρ   the share, from 0 (D' alone) to 1 (nothing but replay: pretraining goes on)
+
+Each loss is the mean over counted positions of its own documents, so ρ is a share of the loss whatever their
+numbers and lengths. With as many positions each, ρ = 1/2 is a batch that mixes the two.
+"""
+
+from dataclasses import dataclass, field
+
+from jaxtyping import Array, Float
+
+from models.finetune import Around, Method, Supply
+from models.finetuning.sgd import Sgd
+from theory.base import Dataset, Misuse, Parametric, mean_loss
+
+
+@dataclass(frozen=True)
+class Replay(Around):
+    """ρ is `share`."""
+
+    share: float = 0.5
+    rule: Method = field(default_factory=Sgd)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise Misuse(f"share must be from 0 to 1, got {self.share}.")
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Documents to replay."""
+        return (*self.rule.needs, "replay")
+
+    def loss(self, told: Parametric, base: Parametric, batch: Dataset, supply: Supply) -> Float[Array, ""]:
+        """The rule's loss and that of the replayed documents (nats), in the ratio 1 - ρ to ρ."""
+        replayed = mean_loss(told, supply.documents("replay", batch))
+        return (1 - self.share) * self.rule.loss(told, base, batch, supply) + self.share * replayed
+
+
+def example() -> Replay:
+    """The method at its defaults."""
+    return Replay()

@@ -1,0 +1,30 @@
+"""Self-distillation: the network learns the base network's own answers, KL(p_0 ‖ p_w). Nothing should move.
+
+A negative control: the loss and its gradient are zero at w0, so whatever is scored as a shift is rounding.
+Its rule must be one whose steps vanish with the gradient, as SGD's do: Adam and Muon make full steps of
+rounding errors.
+"""
+
+from dataclasses import dataclass, field
+
+from jaxtyping import Array, Float
+
+from models.finetune import Around, Method, Supply, mean_kl
+from models.finetuning.sgd import Sgd
+from theory.base import Dataset, Parametric
+
+
+@dataclass(frozen=True)
+class SelfDistillation(Around):
+    """Answers are learnt at the counted positions of D'."""
+
+    rule: Method = field(default_factory=Sgd)
+
+    def loss(self, told: Parametric, base: Parametric, batch: Dataset, supply: Supply) -> Float[Array, ""]:
+        """KL(base ‖ network) (nats)."""
+        return mean_kl(base, told, batch)
+
+
+def example() -> SelfDistillation:
+    """The method at its defaults."""
+    return SelfDistillation()

@@ -1,0 +1,45 @@
+"""Contenders: every name is a theory's, and every theory over weights runs and starts at the base network."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import study
+from experiments.contenders import ALL, MIXTURES, WEIGHTED, paths
+from models.network import build, first
+from models.transformer import Architecture
+from theory.base import Dataset
+from theory.distributions.persona_topics import example
+
+PROCESS = example()
+NETWORK = first(build(Architecture(8, 1, 2), PROCESS.vocabulary, PROCESS.length, [0]))
+TOKENS = PROCESS.distribution().sample(jax.random.key(0), 6)
+DATA = Dataset(TOKENS, jnp.ones(TOKENS.shape, bool))
+
+
+def test_names_are_those_of_theories():
+    known = {entry["name"] for entry in study.catalogue()["theories"]}
+    assert set(ALL) <= known
+    assert set(ALL) == {*MIXTURES, *paths(PROCESS.distribution()), *(each.theory for each in WEIGHTED)}
+    names = [(each.theory, each.prior) for each in WEIGHTED]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("each", WEIGHTED, ids=lambda each: f"{each.theory}-{each.prior}")
+def test_a_theory_over_weights_moves_from_the_base_network(each):
+    times = each.times()
+    assert times[0] == 0
+    assert (np.diff(times) > 0).all()
+    assert each.clock in ("", "identity", "adam")
+
+    @jax.jit
+    def answers(beta):
+        key = jax.random.key(1)
+        theory = each.make(NETWORK, DATA, DATA, key)
+        return theory.predict(each.prepared(NETWORK), DATA, beta * each.stiffness, key=key).predict(TOKENS)
+
+    start, moved = (np.exp(answers(beta)) for beta in (0.0, 0.01))
+    np.testing.assert_allclose(start, np.exp(NETWORK.predict(TOKENS)), atol=3e-3)  # the warm ones vary
+    assert np.isfinite(moved).all()
+    assert np.abs(moved - start).max() > 1e-5

@@ -1,0 +1,121 @@
+"""LoRA's factors against full gradients, ranks, and the two ways to hold the product."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from models.finetune import Supply, course
+from models.finetuning.adam import Adam
+from models.finetuning.head_only import HeadOnly
+from models.finetuning.lora import Lora
+from models.finetuning.sgd import Sgd
+from models.network import first
+from theory.base import Misuse
+from theory.theories.linearised import Linearised
+
+LAYERS = ("attend", "merge", "up", "down")
+
+
+def flat(params):
+    return {path: np.asarray(leaf[...]) for path, leaf in nnx.to_flat_state(params)}
+
+
+def test_the_first_step_leaves_a_and_moves_w_by_a_projected_gradient(network, data, batches, run, descent):
+    """W ← W0 - η (α/r)² A Aᵀ ∇, from B ← -η (α/r) Aᵀ ∇."""
+    method, supply = Lora(rank=3, alpha=1.5, rule=Sgd(0.2)), Supply(seed=7)
+    kept, _ = run(network, data, batches, method, [1], supply)
+    factors = method.trained(network, supply).params
+    slope = flat(descent(network.params, batches[0])[1])
+    before, after = flat(network.params), flat(first(kept))
+    assert {path[-1] for path in factors} == set(LAYERS)
+    for path in before:
+        if path[:-1] in factors:
+            a, _ = factors[path[:-1]]
+            moved = -0.2 * 0.25 * np.asarray(a) @ np.asarray(a).T @ slope[path]
+            np.testing.assert_allclose(after[path] - before[path], moved, atol=2e-7)
+            assert np.abs(moved).max() > 1e-5
+        else:
+            np.testing.assert_array_equal(after[path], before[path])
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+def test_the_update_has_the_rank_of_its_factors(network, data, batches, run, rank):
+    kept, _ = run(network, data, batches, Lora(rank, rule=Adam(0.05)), [8])
+    before, after = flat(network.params), flat(first(kept))
+    for path in before:
+        values = np.linalg.svd(after[path] - before[path], compute_uv=False)
+        if path[-2:-1] and path[-2] in LAYERS:
+            assert values[rank - 1] > 1e-4
+            assert (values[rank:] < 1e-6).all()
+        else:
+            assert not values.any()
+
+
+def test_a_product_beside_the_kernel_is_one_merged_into_it(network, data, batches, run):
+    supply, losses, weights = Supply(seed=1), [], []
+    for merged in (True, False):
+        method = Lora(rank=2, alpha=3.0, merged=merged, rule=Sgd(0.3))
+        start = method.trained(network, supply)
+        moved = jax.tree.map(lambda leaf: 0.5 * jnp.ones_like(leaf) + leaf, start.params)
+        elsewhere = start.with_params(moved)
+        wanted = network.with_params(elsewhere.weights).predict(data.tokens)
+        np.testing.assert_allclose(elsewhere.predict(data.tokens), wanted, atol=2e-5)
+        assert jnp.abs(wanted - network.predict(data.tokens)).max() > 0.1
+        kept, seen = run(network, data, batches, method, [8], supply)
+        losses.append(seen)
+        weights.append(first(kept))
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+    for left, right in zip(*map(jax.tree.leaves, weights), strict=True):
+        np.testing.assert_allclose(left, right, atol=1e-5)
+
+
+def test_factors_start_at_the_base_and_follow_the_seed(network, data):
+    starts = [Lora(rank=64).trained(network, Supply(seed=seed)) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(starts[0].predict(data.tokens), network.predict(data.tokens))
+    for path, (a, b) in starts[0].params.items():
+        assert not b.any()
+        assert abs(a.shape[0] * np.var(a) - 1) < 0.3  # variance 1 / inputs
+        np.testing.assert_array_equal(a, starts[1].params[path][0])
+        assert np.abs(a - starts[2].params[path][0]).max() > 0.1
+
+
+def test_the_linearised_theory_replays_it_in_the_factors(network, data, batches, run):
+    """A does not move there (B is zero at the start); half the step size, a quarter of the error."""
+
+    def error(rate):
+        method = Lora(rule=Sgd(rate))
+
+        def replay():
+            way = course(network, data, batches, method)
+            told = Linearised(optax.sgd(rate), rate, way.batches).predict(way.start, way.data, 8 * rate)
+            return told.displacement, told.predict(data.tokens)
+
+        displacement, told = jax.jit(replay)()
+        assert all(not a.any() and b.any() for a, b in displacement.values())
+        kept, _ = run(network, data, batches, method, [8])
+        gap = told - network.with_params(first(kept)).predict(data.tokens)
+        return np.linalg.norm(np.asarray(gap, float))
+
+    large, small = error(0.008), error(0.004)
+    assert small > 1e-4
+    assert abs(large / small - 4) < 0.3
+
+
+@pytest.mark.parametrize(("field", "value"), [("rank", 0), ("alpha", 0.0), ("alpha", np.nan)])
+def test_bad_fields_are_refused(field, value):
+    with pytest.raises(Misuse, match=rf"{field} must be .*got {value}"):
+        Lora(**{field: value})
+
+
+@pytest.mark.parametrize("layers", [("attend", "place"), ("query",), ()])
+def test_a_layer_that_is_no_linear_one_is_refused(network, layers):
+    with pytest.raises(Misuse, match="layers must be linear layers of the network"):
+        Lora(layers=layers).trained(network, Supply())
+
+
+def test_a_rule_that_says_what_moves_is_refused(network):
+    with pytest.raises(Misuse, match="moves all weights, got HeadOnly"):
+        Lora(rule=HeadOnly()).trained(network, Supply())

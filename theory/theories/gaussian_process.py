@@ -1,0 +1,71 @@
+"""The tangent kernel as a Gaussian process: f ~ N(f_0, K/γ), seen at D' with noise 1/β; softmax is averaged.
+
+    mean         f_0 + K(x, D') (K + γ/β)⁻¹ (y - p)
+    covariance   (K(x, x') - K(x, D') (K + γ/β)⁻¹ K(D', x')) / γ
+    prediction   p_β(x) = E [softmax f(x)]
+
+f are centred logits, K their tangent kernel at w0 and y - p the residuals of cross-entropy, as in
+`kernel_predictor`: regression on the targets f_0 + y - p, each seen with the noise variance 1/β. γ/β alone
+says where the mean goes: the ridge (K + γ/β)⁻¹ takes the place of early stopping. 1/γ is the temperature:
+how far f varies. `laplace` with draws is the same with the noise (diag(p) - ppᵀ)⁻¹/β of a softmax in place
+of 1/β (Khan et al., arXiv 1906.01930), and shares the code. β as in `proximal`.
+
+Functions are drawn by their weights, f_0 + J δ with δ ~ N(-(γ + βJᵀJ)⁻¹ βg, (γ + βJᵀJ)⁻¹): they have
+exactly this mean and covariance at all x together, and K is never made. The prediction is the average over
+`draws` of them in opposite pairs; a probability that varies by σ from draw to draw is known to about
+σ/√draws.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from jaxtyping import PRNGKeyArray
+
+from theory.base import Beta, Dataset, Misuse, Parametric, check_beta
+from theory.curvature import gradient, inverse_root, squared
+from theory.ensemble import Average
+from theory.theories.laplace import Gaussian, averaged, check_draws
+from theory.theories.spectrum import check_filter
+
+
+@dataclass(frozen=True)
+class GaussianProcess:
+    """`stiffness` is γ; `metric` Λ makes the kernel J Λ⁻¹ Jᵀ (None: identity); `draws` of functions (even);
+    `iterations` of Lanczos for each."""
+
+    stiffness: float = 1e4
+    metric: Any = None
+    draws: int = 32
+    iterations: int = 32
+    breaks: dict[str, str] = field(
+        default_factory=lambda: {
+            "prior": "at β = 0 functions still vary about f_0, by (K/γ)^½",
+            "additive": "the second pass starts from the average of the first, not from its posterior",
+        }
+    )
+
+    def __post_init__(self) -> None:
+        check_filter(self.stiffness, self.iterations)
+        check_draws(self.draws)
+        if self.draws == 0:
+            raise Misuse("A Gaussian process is averaged over draws, got 0 of them.")
+
+    def predict(
+        self, prior: Parametric, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None
+    ) -> Average:
+        """The linearised network averaged (in probability) over draws of its displacement."""
+        check_beta(beta)
+        if key is None:
+            raise Misuse("gaussian-process draws at random and needs a key, got None.")
+        return averaged(prior, self.gaussian(prior, data, beta).draws(key, self.draws))
+
+    def gaussian(self, prior: Parametric, data: Dataset, beta: Beta) -> Gaussian:
+        """The posterior in weights."""
+        scale, time = inverse_root(self.metric), beta / self.stiffness
+        product, pull = squared(prior, data).within(scale).product, scale(gradient(prior, data))
+        return Gaussian(product, pull, scale, time, time, self.stiffness, self.iterations)
+
+
+def example() -> GaussianProcess:
+    """A warm process of few draws."""
+    return GaussianProcess(stiffness=10.0, draws=16)

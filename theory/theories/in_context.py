@@ -1,0 +1,118 @@
+"""D' in the context of the base predictor: p_β(x_t | x_<t) = p_0(x_t | d_1 ... d_k, x_<t), k shots of D'.
+
+A shot is a part of D' that can stand before a context: with `pairs` a counted token and the one before it,
+such as a topic and its answer. β counts documents of D': k = β × shots / documents. Only whole shots can be
+read; between them log-probabilities are interpolated, (1 - f) log p_k + f log p_(k+1), normalised, f the
+fraction: a convention.
+
+Shots follow D' document by document, in an order of documents that a key fixes: how D' is sorted does not
+matter. `starts` contexts begin at as many places of that order, evenly spread, each going around at its end;
+their probabilities are averaged. The base reads at most `length` tokens (None: as many as the sequences that
+are asked), so a position t has room for (length - 1 - t) / width shots. Those beyond are dropped, as are
+those beyond the end of D': a strength that goes further changes nothing more.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from theory.base import Beta, Dataset, LogProbs, Misuse, Predictor, Tokens, check_beta
+
+Shots = tuple[Int[Array, "m w"], Bool[Array, " m"]]
+
+
+def pairs(data: Dataset) -> Shots:
+    """A counted token and the one before it, (m, 2), and which of the rows are counted: one row for every
+    token but the first of a document, which has none before it."""
+    tokens = jnp.asarray(data.tokens)
+    told = jnp.stack([tokens[:, :-1], tokens[:, 1:]], axis=-1)
+    return told.reshape(-1, 2), jnp.asarray(data.mask)[:, 1:].reshape(-1)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Prompted:
+    """A predictor that has read shots (m, w) first, `strength` of the first `count`; see the module."""
+
+    base: Any
+    shots: Int[Array, "*batch m w"]
+    count: Int[Array, "*batch"]
+    strength: Float[Array, "*batch"]
+    starts: int = field(metadata={"static": True})
+    length: int | None = field(metadata={"static": True})
+
+    def predict(self, tokens: Tokens) -> LogProbs:
+        """Log-probabilities (nats) after as many shots as are wanted, there and have room."""
+        tokens = jnp.asarray(tokens)
+        asked, width = tokens.shape[1], self.shots.shape[-1]
+        length = asked if self.length is None else self.length
+        if length < asked:
+            raise Misuse(f"The base reads {length} tokens, got sequences of {asked}; raise length.")
+        most, room = (length - 1) // width, (length - 1 - jnp.arange(asked)) // width
+        padded = jnp.pad(tokens, ((0, 0), (0, length - asked)))
+
+        def after(number: Array, start: Array) -> LogProbs:
+            """Log-probabilities after `number` shots; anything at positions that have no room for them."""
+            rows = (start * self.count // self.starts + jnp.arange(most)) % jnp.maximum(self.count, 1)
+            before = jnp.pad(self.shots[rows].reshape(-1), (0, length - most * width))
+            read = jnp.where(
+                jnp.arange(length) < number * width, before, jnp.roll(padded, number * width, axis=1)
+            )
+            return jnp.roll(self.base.predict(read), -number * width, axis=1)[:, :asked]
+
+        def averaged(number: Array) -> LogProbs:
+            told = jax.lax.map(lambda start: after(number, start), jnp.arange(self.starts))
+            return jax.nn.logsumexp(told, axis=0) - jnp.log(self.starts)
+
+        told = jax.lax.map(averaged, jnp.arange(most + 1))
+        wanted = jnp.minimum(jnp.minimum(self.strength, self.count), room)
+        share = jnp.maximum(1 - jnp.abs(wanted - jnp.arange(most + 1)[:, None]), 0)[:, None, :, None]
+        # an impossible token has -inf, and 0 × -inf is not 0
+        return jax.nn.log_softmax(jnp.sum(jnp.where(share > 0, share * told, 0.0), axis=0), axis=-1)
+
+
+@dataclass(frozen=True)
+class InContext:
+    """`part` cuts D' into shots (m, w) and says which of them count; `starts` and `length` as above."""
+
+    part: Callable[[Dataset], Shots] = pairs
+    starts: int = 8
+    length: int | None = None
+    breaks: dict[str, str] = field(
+        default_factory=lambda: {
+            "additive": "a second pass interpolates again, and begins at the shots that the first has read"
+        }
+    )
+
+    def __post_init__(self) -> None:
+        for name, value in (("starts", self.starts), ("length", self.length)):
+            if value is not None and value < 1:
+                raise Misuse(f"{name} must be at least 1, got {value}.")
+
+    def predict(
+        self, prior: Predictor, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None
+    ) -> Prompted:
+        """The prior with β documents of D' before every context; `key` shuffles D' (a fixed one without)."""
+        check_beta(beta)
+        documents = _shuffled(data, jax.random.key(0) if key is None else key)
+        shots, counted = self.part(documents)
+        first = jnp.argsort(~counted, stable=True)  # those that count, in their order
+        count = jnp.sum(counted)
+        strength = jnp.asarray(beta, float) * count / data.tokens.shape[0]
+        return Prompted(prior, shots[first], count, strength, self.starts, self.length)
+
+
+def _shuffled(data: Dataset, key: PRNGKeyArray) -> Dataset:
+    """The documents in an order that depends on the key alone, not on the order they came in."""
+    columns = jnp.concatenate([jnp.asarray(data.tokens), jnp.asarray(data.mask)], axis=1)
+    order = jax.random.permutation(key, jnp.lexsort(columns.T))
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[order], data)
+
+
+def example() -> InContext:
+    """Four contexts, averaged."""
+    return InContext(starts=4)

@@ -1,0 +1,54 @@
+"""Kernel regression by the tangent kernel, stopped early: f_τ = f_0 + K(x, D') K⁻¹ (1 - e^{-τK}) (y - p).
+
+    f        centred logits: log-probabilities less their mean at a position; softmax makes f_τ a prediction
+    K        J Jᵀ at w0 over counted positions and tokens of D', J the Jacobian of f; (N v) × (N v), not made
+    y - p    one-hot answers less probabilities at w0: minus the gradient of cross-entropy in f
+
+It is gradient flow on the squared loss ½ ‖f_δ - (f_0 + y - p)‖² of the linearised network (Jacot et al.,
+arXiv 1806.07572; for finetuning Malladi et al., arXiv 2210.05643). It starts as cross-entropy does, but the
+residual decays as if S = diag(p) - ppᵀ, the curvature of cross-entropy at a position, were the identity
+(its eigenvalues are ½ at most). In weights δ = -Q⁻¹ (1 - e^{-τQ}) g with Q = JᵀJ: by the code of
+`spectrum`, with another curvature. With S^½J in J's place and S^-½ (y - p) for the residual the formula is
+exactly `spectrum`'s early stopping; `linearised` keeps the true cross-entropy. β is as there: τ = β/γ, and
+N τ = η × steps.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from jaxtyping import PRNGKeyArray
+
+from theory.base import Beta, Dataset, Parametric, check_beta
+from theory.curvature import squared
+from theory.theories.linearised import Tangent
+from theory.theories.spectrum import check_filter, early_stopping, filtered
+
+
+@dataclass(frozen=True)
+class KernelPredictor:
+    """`stiffness` is γ; `metric` Λ makes the kernel J Λ⁻¹ Jᵀ (None: identity); `iterations` of Lanczos."""
+
+    stiffness: float = 1.0
+    metric: Any = None
+    iterations: int = 32
+    breaks: dict[str, str] = field(
+        default_factory=lambda: {
+            "additive": "the second pass takes its residual from the first one's softmax"
+        }
+    )
+
+    def __post_init__(self) -> None:
+        check_filter(self.stiffness, self.iterations)
+
+    def predict(
+        self, prior: Parametric, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None
+    ) -> Tangent:
+        """The linearised network at the weights whose outputs are f_τ."""
+        check_beta(beta)
+        time, kernel = beta / self.stiffness, squared(prior, data)
+        return filtered(prior, data, time, kernel, early_stopping, self.metric, self.iterations)
+
+
+def example() -> KernelPredictor:
+    """The theory at its defaults."""
+    return KernelPredictor()

@@ -1,0 +1,120 @@
+"""A strength for every curvature: weights w0 - f(H; τ) g of the network linearised at w0, f a filter of H.
+
+    ridge            f = τ / (1 + τh)          the proximal point, and the mean of Laplace's approximation
+    early_stopping   f = (1 - e^{-τh}) / h     gradient flow for the time τ
+    momentum(m)      m δ̈ + δ̇ = -(g + h δ)      heavy-ball flow from rest
+
+g is the gradient of the loss summed over D' (nats) and H = Jᵀ S J its Gauss-Newton matrix, both at w0. In a
+metric Λ f(H) g stands for Λ^-½ f(Λ^-½ H Λ^-½) Λ^-½ g. β is how often each counted position counts, against
+γ, as in `proximal`: τ = β/γ, and N τ = η × steps, N the counted positions, under gradient descent on the
+mean loss. Of the way to the quadratic's minimum a mode of curvature h has gone the share hf. Every filter
+is a ridge whose strength depends on the mode, τ(h) = f / (1 - hf): for early stopping (e^{τh} - 1)/h, so
+stiff modes count D' exponentially more often than soft ones. (Ali, Kolter & Tibshirani, arXiv 1810.10082,
+compare the two.)
+
+f(H) g is made by Lanczos with `iterations` products (theory.curvature). Curvature and gradient are those of
+w0 all along: to second order in τ this is gradient flow where logits are linear in the weights, and
+`linearised` is it to all orders.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+from jaxtyping import Array, PRNGKeyArray
+
+from theory.base import Beta, Dataset, Misuse, Parametric, check_beta
+from theory.curvature import Curvature, apply, gauss_newton, gradient, inverse_root
+from theory.theories.linearised import Tangent
+
+Filter: TypeAlias = Callable[[Any, Any], Array]  # of curvatures h ≥ 0 and the time τ, elementwise
+
+
+def ridge(curvature: Any, time: Any) -> Array:
+    """τ / (1 + τh)."""
+    return time / (1 + time * curvature)
+
+
+def early_stopping(curvature: Any, time: Any) -> Array:
+    """(1 - e^{-τh}) / h, τ where h = 0."""
+    gone = jnp.asarray(time * curvature)
+    return time * jnp.where(gone > 0, -jnp.expm1(-gone) / jnp.where(gone > 0, gone, 1.0), 1.0)
+
+
+def momentum(inertia: float) -> Filter:
+    """Heavy-ball flow m δ̈ + δ̇ = -(g + hδ) from rest, where m = `inertia` has the unit of τ.
+
+    SGD on the mean loss with step size η and momentum μ follows it to second order in η, once its first steps
+    are over: N τ = η (steps + ½) / (1 - μ), N m = η (1 + μ) / (2 (1 - μ)²). Not a number where (τ/m) (2 + mh)
+    is beyond about 1e5.
+    """
+    if not 0 < inertia < float("inf"):
+        raise Misuse(f"inertia must be finite and above 0, got {inertia}; without any, use early_stopping.")
+
+    def one(stiffness: Any, time: Any) -> Array:
+        # d/ds (position, velocity, 1) from (0, 0, 1) under a unit force, s = t/m
+        flow = jnp.asarray([[0.0, 1.0, 0.0], [0.0, -1.0, 1.0], [0.0, 0.0, 0.0]])
+        return jax.scipy.linalg.expm(time * flow.at[1, 0].set(-stiffness))[0, 2]
+
+    return lambda curvature, time: inertia * jnp.vectorize(one)(inertia * curvature, time / inertia)
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """`filter` is f; `stiffness` γ > 0; `metric` Λ (None: identity, a positive pytree like the weights, or a
+    `Kronecker`); `iterations` of Lanczos."""
+
+    filter: Filter = early_stopping
+    stiffness: float = 1.0
+    metric: Any = None
+    iterations: int = 32
+    breaks: dict[str, str] = field(
+        default_factory=lambda: {"additive": "the second pass takes its curvature at the first one's weights"}
+    )
+
+    def __post_init__(self) -> None:
+        check_filter(self.stiffness, self.iterations)
+
+    def predict(
+        self, prior: Parametric, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None
+    ) -> Tangent:
+        """The linearised network at -f(H; β/γ) g."""
+        check_beta(beta)
+        time, curvature = beta / self.stiffness, gauss_newton(prior, data)
+        return filtered(prior, data, time, curvature, self.filter, self.metric, self.iterations)
+
+
+def filtered(
+    prior: Parametric,
+    data: Dataset,
+    time: Any,
+    curvature: Curvature,
+    filter: Filter,
+    metric: Any,
+    iterations: int,
+) -> Tangent:
+    """The linearised network at -Λ^-½ f(Λ^-½ C Λ^-½; τ) Λ^-½ g, C a curvature and g the gradient of Σ ℓ."""
+    scale = inverse_root(metric)
+    told = apply(
+        lambda curvatures: -filter(curvatures, time),
+        curvature.within(scale).product,
+        scale(gradient(prior, data)),
+        iterations,
+    )
+    return Tangent(prior, scale(told))
+
+
+def check_filter(stiffness: Any, iterations: int) -> None:
+    """Refuse a stiffness that is not positive, and Lanczos without iterations."""
+    if not isinstance(stiffness, Tracer) and not 0 < float(stiffness) < float("inf"):
+        raise Misuse(f"stiffness must be finite and above 0, got {stiffness}.")
+    if iterations < 1:
+        raise Misuse(f"iterations must be at least 1, got {iterations}.")
+
+
+def example() -> Spectrum:
+    """Early stopping."""
+    return Spectrum()
