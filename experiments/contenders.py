@@ -37,7 +37,7 @@ LIKELIHOOD = np.concatenate([[0.0], np.logspace(-6, 3, 109)]).astype(np.float32)
 COUNT = np.concatenate([[0.0], np.logspace(-5, 3, 99)]).astype(np.float32)
 PATH = np.concatenate([[0.0], np.logspace(-4, 1.2, 79)]).astype(np.float32)
 SHOTS = np.concatenate([[0.0], np.logspace(-2, 0, 13)]).astype(np.float32)
-NARROW, WIDE = (-8, 4), (-13, 8)  # octaves of τ
+NARROW, WIDE, STRONG = (-8, 4), (-13, 8), (2, 13)  # octaves of τ
 COLD = 1e5  # stiffness of theories with a temperature
 
 MIXTURES: dict[str, tuple[Any, np.ndarray]] = {
@@ -126,7 +126,7 @@ WEIGHTED = (
         "laplace",
         "sequential",
         lambda network, data, documents, key: Laplace(replay=documents, alpha=1.0),
-        WIDE,
+        STRONG,
     ),
     Weighted(
         "linear-response",

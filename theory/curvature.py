@@ -25,6 +25,7 @@ from jaxtyping import Array, Float
 
 from theory.base import Dataset, Misuse, Parametric, log_likelihood
 from theory.kronecker import Kronecker
+from theory.parallel import eigh
 
 Product: TypeAlias = Callable[[Any], Any]
 
@@ -138,7 +139,7 @@ def modes(product: Product, vector: Any, iterations: int) -> tuple[Float[Array, 
     basis = jnp.zeros((count + 1, flat.size), flat.dtype).at[0].set(first)
     (basis, _), (diagonal, beside) = jax.lax.scan(step, (basis, jnp.zeros_like(length)), jnp.arange(count))
     tridiagonal = jnp.diag(diagonal) + jnp.diag(beside[:-1], 1) + jnp.diag(beside[:-1], -1)
-    values, vectors = jnp.linalg.eigh(tridiagonal)
+    values, vectors = eigh(tridiagonal)
     parts = _combine((length * vectors[0] * vectors).T, basis[:-1])
     return jnp.maximum(values, 0.0), jax.vmap(shaped)(parts)
 

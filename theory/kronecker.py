@@ -20,6 +20,7 @@ from jaxtyping import Array, Float
 
 from theory.base import Dataset, Misuse, Parametric, log_likelihood
 from theory.localisation import FLOOR
+from theory.parallel import eigh
 
 
 @jax.tree_util.register_dataclass
@@ -64,7 +65,7 @@ def kronecker(network: Parametric, documents: Dataset, floor: float = FLOOR) -> 
     )
     sums, _ = jax.lax.scan(add, empty, jax.tree.map(jnp.asarray, documents))
     structure, count = jax.tree.structure(network.params), documents.tokens.shape[0]
-    rows, columns = ([jnp.linalg.eigh(leaf / count) for leaf in jax.tree.leaves(side)] for side in sums)
+    rows, columns = ([eigh(leaf / count) for leaf in jax.tree.leaves(side)] for side in sums)
     # tr L = tr R = Σ of the diagonal of (L ⊗ R) / tr L
     diagonal, size = (
         sum(jnp.sum(each[0]) for each in rows),

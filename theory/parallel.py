@@ -10,7 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.custom_batching import sequential_vmap
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -55,6 +57,14 @@ class SideBySide:
                 program, _ = sharded(self.function, rows, self.shared, own)
                 self.programs[signature] = program.lower(*shapes).compile()
         return self.programs[signature]
+
+
+@sequential_vmap
+def eigh(matrix: Any) -> tuple[Any, Any]:
+    """Eigenvalues and eigenvectors of a symmetric matrix; under vmap one after the other. Several at once go
+    to a thread pool, where programs on two CPU devices wait for each other for ever (jaxlib 0.10)."""
+    values, vectors = jnp.linalg.eigh(matrix)
+    return values, vectors
 
 
 def padded(rows: int) -> list[int]:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from theory.parallel import SideBySide, padded
+from theory.parallel import SideBySide, eigh, padded
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 5])
@@ -39,3 +39,12 @@ def test_the_tests_run_on_two_devices():
     assert len(jax.devices()) == 2
     assert padded(3) == [0, 1, 2, 2]
     assert padded(1) == [0]
+
+
+def test_eigenvectors_side_by_side_on_two_devices():
+    """Batched LAPACK calls of two CPU devices would wait for each other for ever."""
+    root = np.random.default_rng(0).normal(size=(6, 32, 32)).astype(np.float32)
+    matrices = root @ root.swapaxes(-1, -2)
+    values, vectors = SideBySide(eigh)(matrices)
+    np.testing.assert_allclose(values, np.linalg.eigvalsh(matrices.astype(float)), atol=2e-4)
+    np.testing.assert_allclose(vectors * values[:, None] @ vectors.swapaxes(-1, -2), matrices, atol=2e-4)

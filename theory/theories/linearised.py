@@ -64,8 +64,8 @@ class Tangent:
 class Linearised:
     """The recipe that finetuning follows: optimiser, its step size η, and the documents of each step.
 
-    `loss(told, base, batch)` (nats; None: the mean loss) is what it descends, `base` the network at its start;
-    `held_out` documents choose among the weights so far, as in `theory.descent`.
+    `loss(told, base, batch)` (nats; None: the mean loss) is what it descends, `base` the network at its
+    start; `held_out` documents choose among the weights so far, as in `theory.descent`.
     """
 
     optimizer: optax.GradientTransformation
