@@ -2,7 +2,8 @@
 
 A cell holds log-probabilities of the answers at its arm's contexts (axes: s seeds, b strengths, d doses, c
 contexts, a answers; a finetuned network also has a twin that met the same D' in another order). What is made
-of them (fits, floors, ceilings, scores) is arithmetic in `experiments.scoring`, on what is on disk.
+of them (fits, floors, ceilings, scores) is arithmetic in `experiments.scoring`, on what is on disk. Of the
+first seed cells also hold `update/LEAF` (d, ...), full weights less w0, and `mode/LEAF` (m, ...), directions.
 """
 
 import functools
@@ -12,26 +13,29 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
 from experiments import clock, contenders
 from experiments.comparison import Arm, Comparison
 from experiments.langevin import Posteriors
 from experiments.results import Arrays
 from experiments.scoring import fit_weights
-from models.finetune import Method, Supply, course, finetune
+from models.finetune import Method, Supply, finetune
 from models.network import Network
 from theory.base import Dataset, ladder
+from theory.curvature import gauss_newton, modes
 from theory.descent import epochs
 from theory.ensemble import Mixture
 from theory.metrics import answers_at
 from theory.parallel import SideBySide
-from theory.theories.linearised import Linearised
+from theory.theories.linearised import Expansion
 from theory.theories.proximal import Proximal
 from theory.theories.tempered_posterior import TemperedPosterior
 
 DATA_STREAM, ORDER_STREAM, TWIN_STREAM, REPLAY_STREAM, THEORY_STREAM = 12, 13, 14, 19, 20
 UNCONVERGED = 0.05  # of the gradient at w0: a rung of the proximal ladder with more is left out
 DOCUMENTS = 64  # of pretraining, for the theories that need some
+MODES, ITERATIONS = 16, 32  # leading modes kept, and the steps of Lanczos that find them
 
 
 class Bench:
@@ -41,6 +45,7 @@ class Bench:
         self.comparison = comparison
         self.template = template
         self.process = comparison.process.distribution()
+        self.paths = contenders.paths(self.process)
         self.rows = -(-max(self._count(arm) for arm in comparison.arms) // 8) * 8
         self.finetune = {
             name: SideBySide(functools.partial(self._finetune, method), shared=1)
@@ -51,7 +56,9 @@ class Bench:
             for name, method in comparison.methods.items()
         }
         self.read = SideBySide(self._read, shared=1)
+        self.modes = SideBySide(self._modes, shared=1)
         self.exact = jax.jit(self._exact)
+        self._ladders: dict[Any, Any] = {}
         self.proximal = SideBySide(self._proximal, shared=2)
         self.weighted = {
             (each.theory, each.prior): SideBySide(functools.partial(self._weighted, each), shared=2)
@@ -85,6 +92,7 @@ class Bench:
             self.linearised[name].compile(params, tokens, data(seeds), order(seeds), seed[1])
         if self.posteriors is not None:
             self.posteriors.compile()
+        self.modes.compile(params, data(1))
         self.read.compile(tokens, rows(2 * seeds, rows(len(comparison.doses), params)))
         self.read.compile(tokens, rows(1, rows(1, params)))
 
@@ -98,14 +106,11 @@ class Bench:
         elif name == "langevin" and self.posteriors is not None:
             arrays = self.posteriors.run(network, data, tokens, where)
         elif name.startswith("dynamics-"):
-            seeds = np.arange(self.comparison.seeds, dtype=np.int32)
-            told = self.linearised[name.removeprefix("dynamics-")](
-                network.params, tokens, data, batches, seeds
-            )
+            method, seeds = name.removeprefix("dynamics-"), np.arange(self.comparison.seeds, dtype=np.int32)
+            told, updates = self.linearised[method](network.params, tokens, data, batches, seeds)
             arrays = {"linearised": told[..., where[0], where[1], :].astype(np.float32)}
-            method = self.comparison.methods[name.removeprefix("dynamics-")]
-            spans = clock.times(method, self.comparison.doses)
-            arrays |= {f"time/{metric}": times for metric, times in spans.items()}
+            spans = clock.times(self.comparison.methods[method], self.comparison.doses)
+            arrays |= {f"time/{metric}": times for metric, times in spans.items()} | _first("update", updates)
         else:
             arrays = self._networks(name, network, data, batches, twins, tokens, where)
         return arrays, _unhealthy(arrays, self.comparison.doses)
@@ -130,10 +135,8 @@ class Bench:
         params = self._repeat(network.params)
         for each in contenders.WEIGHTED:
             if (each.theory, each.prior) in self.weighted:
-                name, betas = (
-                    f"{each.theory}/{each.prior}",
-                    (each.times() / self._counted()).astype(np.float32),
-                )
+                name = f"{each.theory}/{each.prior}"
+                betas = (each.times() / self._counted()).astype(np.float32)
                 rungs = self.weighted[each.theory, each.prior](betas, tokens, params, data)
                 arrays |= {f"ladder/{name}": at(rungs), f"betas/{name}": betas}
                 if each.clock:
@@ -145,6 +148,8 @@ class Bench:
         arrays |= {"ladder/proximal/network": at(rungs), "betas/proximal/network": betas}
         times = betas * np.float64(self._counted())
         arrays |= {"clock/proximal/network": np.array("identity"), "times/proximal/network": times}
+        curvatures, directions = self.modes(network.params, jax.tree.map(lambda leaf: leaf[:1], data))
+        arrays |= {"curvatures": curvatures[0], **_first("mode", directions)}
         return arrays | {"proximal_residual": residuals.astype(np.float32)}
 
     def _networks(
@@ -156,19 +161,16 @@ class Bench:
         params, losses = self.finetune[name](network.params, doubled, orders, seeds)
         answers = self.read(tokens, params)[..., where[0], where[1], :].astype(np.float32)
         count = self.comparison.seeds
+        updates = jax.tree.map(lambda after, before: after - np.asarray(before), params, network.params)
         moved = np.sqrt(
-            sum(
-                np.sum(np.square(after - before), axis=tuple(range(2, after.ndim)))
-                for after, before in zip(
-                    jax.tree.leaves(params), jax.tree.leaves(network.params), strict=True
-                )
-            )
+            sum(np.sum(np.square(u), axis=tuple(range(2, u.ndim))) for u in jax.tree.leaves(updates))
         )
         return {
             "finetuned": answers[:count],
             "twin": answers[count:],
             "loss": losses[:count].astype(np.float32),
             "distance": moved[:count].astype(np.float32),
+            **_first("update", updates),
         }
 
     # the functions that are compiled: each for one seed, mapped over seeds by `SideBySide`
@@ -182,16 +184,27 @@ class Bench:
         self, method: Method, params: Any, tokens: Any, data: Dataset, batches: Any, seed: Any
     ) -> Any:
         network = self.template.with_params(params)
-        way = course(network, data, batches, method, self._supply(method, data, seed))
-        theory = Linearised(method.optimizer(), method.learning_rate, way.batches, way.loss, way.held_out)
-        betas = method.learning_rate * np.asarray(self.comparison.doses)
-        return self._answers(theory.path(way.start, way.data, betas), tokens)
+        line, doses = Expansion(network, params), self.comparison.doses
+        kept, _ = finetune(line, data, batches, method, doses, self._supply(method, data, seed))
+        stacked = Expansion(_stack(network, len(doses)), kept)
+        return self._answers(stacked, tokens), jax.tree.map(lambda after, leaf: after - leaf, kept, params)
+
+    def _modes(self, params: Any, data: Dataset) -> Any:
+        """Curvatures (m,) and unit directions (m, ...), largest first; the start favours no direction."""
+        network = self.template.with_params(params)
+        flat, shaped = ravel_pytree(params)
+        start = shaped(jax.random.normal(jax.random.key(self.comparison.seed), flat.shape))
+        values, parts = modes(gauss_newton(network, data).product, start, ITERATIONS)
+        rows = jax.vmap(lambda part: ravel_pytree(part)[0])(parts)[::-1][:MODES]
+        rows /= jnp.maximum(jnp.linalg.norm(rows, axis=-1, keepdims=True), 1e-30)  # a space may be exhausted
+        return values[::-1][:MODES], jax.vmap(shaped)(rows)
 
     def _supply(self, method: Method, data: Dataset, seed: Any) -> Supply:
         """Documents of pretraining for every step, and the exact tempered posterior, where a method asks."""
         replay = teacher = None
         if "replay" in method.needs:
             key = jax.random.fold_in(jax.random.key(self.comparison.seed), REPLAY_STREAM)
+            key = jax.random.fold_in(key, seed)
             steps, batch = self.comparison.steps, self.comparison.batch
             tokens = self.process.sample(key, steps * batch).reshape(steps, batch, -1)
             replay = Dataset(tokens, jnp.broadcast_to(jnp.arange(tokens.shape[-1]) % 2 == 1, tokens.shape))
@@ -237,7 +250,7 @@ class Bench:
         """Answers of a closed-form theory, (s, b, n, t, a)."""
         part = self.comparison.process.answer_tokens
         kind = type(theory)
-        if (kind, type(prior)) not in self._programs:
+        if (kind, type(prior)) not in self._ladders:
 
             def all_seeds(prior: Any, data: Dataset, betas: Any, tokens: Any) -> Any:
                 def one(data: Dataset) -> Any:
@@ -245,12 +258,8 @@ class Bench:
 
                 return jax.lax.map(one, data)
 
-            self._programs[kind, type(prior)] = jax.jit(all_seeds)
-        return self._programs[kind, type(prior)](prior, data, jnp.asarray(betas), tokens)
-
-    @functools.cached_property
-    def _programs(self) -> dict[Any, Any]:
-        return {}
+            self._ladders[kind, type(prior)] = jax.jit(all_seeds)
+        return self._ladders[kind, type(prior)](prior, data, jnp.asarray(betas), tokens)
 
     # inputs
 
@@ -307,11 +316,6 @@ class Bench:
         """Counted positions of D': every answer."""
         return self.comparison.n * self.comparison.process.length / 2
 
-    @functools.cached_property
-    def paths(self) -> dict[str, Any]:
-        """Theories of any predictor."""
-        return contenders.paths(self.process)
-
     def _held_prior(self, network: Network) -> Mixture:
         """The process with the weights that the base network acts on: fitted to its first answers."""
         topics = self.comparison.process.topics
@@ -322,6 +326,18 @@ class Bench:
         target, parts = np.asarray(told)[:topics, 1], np.asarray(members)[:, :topics, 1]
         weights, _ = fit_weights(target[None], parts, np.zeros(parts.shape[:2]))
         return self.process.with_log_weights(jnp.log(jnp.maximum(jnp.asarray(weights[0]), 1e-12)))
+
+
+def _first(kind: str, tree: Any) -> Arrays:
+    """The first seed's weights out of a stack, by place."""
+    return {
+        f"{kind}/{jax.tree_util.keystr(path[:-1], simple=True, separator='.')}": leaf[0]
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)  # a path ends in .value
+    }
+
+
+def _stack(tree: Any, count: int) -> Any:
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *jnp.shape(leaf))), tree)
 
 
 def _unhealthy(arrays: Arrays, doses: Sequence[int]) -> str:

@@ -12,7 +12,6 @@ from typing import Any, Self
 
 import jax
 
-from models.network import Network
 from theory.base import LogProbs, Tokens
 
 
@@ -21,7 +20,7 @@ from theory.base import LogProbs, Tokens
 class Reparametrised:
     """The frozen network, what moves, and how the two make weights."""
 
-    network: Network
+    network: Any
     params: Any
     weights_at: Callable[[Any, Any], Any] = field(metadata={"static": True})
 

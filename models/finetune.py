@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from models.network import Network
 from theory.base import Dataset, Misuse, Parametric, Predictor, mean_loss
 from theory.descent import descend
 
@@ -58,7 +57,7 @@ class Method(Protocol):
         """The fields of `Supply` that it cannot do without."""
         return ()
 
-    def trained(self, network: Network, supply: Supply) -> Parametric:
+    def trained(self, network: Parametric, supply: Supply) -> Parametric:
         """The network as a function of what moves, its `params`: a `Network` or a `Reparametrised` one."""
         return network
 
@@ -92,7 +91,7 @@ class Around(Method):
         """The rule's."""
         return self.rule.needs
 
-    def trained(self, network: Network, supply: Supply) -> Parametric:
+    def trained(self, network: Parametric, supply: Supply) -> Parametric:
         """The rule's."""
         return self.rule.trained(network, supply)
 
@@ -120,7 +119,7 @@ class Course:
 
 
 def course(
-    network: Network,
+    network: Parametric,
     data: Dataset,
     batches: Int[Array, "steps batch"],
     method: Method,
@@ -148,7 +147,7 @@ def course(
 
 
 def finetune(
-    network: Network,
+    network: Parametric,
     data: Dataset,
     batches: Int[Array, "steps batch"],
     method: Method,

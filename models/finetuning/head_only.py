@@ -12,7 +12,6 @@ from flax import nnx
 from models.coordinates import Reparametrised
 from models.finetune import Around, Method, Supply
 from models.finetuning.sgd import Sgd
-from models.network import Network
 from theory.base import Misuse, Parametric
 
 
@@ -23,7 +22,7 @@ class HeadOnly(Around):
     layers: tuple[str, ...] = ("read",)
     rule: Method = field(default_factory=Sgd)
 
-    def trained(self, network: Network, supply: Supply) -> Parametric:
+    def trained(self, network: Parametric, supply: Supply) -> Parametric:
         """The named layers' weights; refuses a layer that the network does not have."""
         if self.rule.trained(network, supply) is not network:
             raise Misuse(f"HeadOnly needs a rule that moves all weights, got {self.rule}.")

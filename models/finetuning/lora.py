@@ -19,7 +19,6 @@ from flax import nnx
 from models.coordinates import Reparametrised
 from models.finetune import Around, Method, Supply
 from models.finetuning.adam import Adam
-from models.network import Network
 from theory.base import LogProbs, Misuse, Parametric, Tokens
 
 
@@ -39,7 +38,7 @@ class Lora(Around):
         if not self.alpha > 0:
             raise Misuse(f"alpha must be above 0, got {self.alpha}.")
 
-    def trained(self, network: Network, supply: Supply) -> Parametric:
+    def trained(self, network: Parametric, supply: Supply) -> Parametric:
         """The factors, {path of a layer: (A, B)}; refuses a layer that the network does not have."""
         if self.rule.trained(network, supply) is not network:
             raise Misuse(f"Lora needs a rule that moves all weights, got {self.rule}.")

@@ -8,7 +8,7 @@ is the true cross-entropy and the tangent features J stay implicit in Jacobian-v
 training time Σ η: step β / learning_rate of the recipe.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -60,19 +60,35 @@ class Tangent:
         return replace(self, displacement=params)
 
 
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Expansion:
+    """A network's first-order expansion at `base`, as a network: `params` are weights, not displacements.
+
+    Whatever finetunes a network finetunes its expansion, in any coordinates: those of LoRA, say, in which the
+    weights are products and only the network is linearised.
+    """
+
+    base: Any
+    params: Any
+
+    def predict(self, tokens: Tokens) -> LogProbs:
+        """f(w0) + J (w - w0), normalised."""
+        moved = jax.tree.map(jnp.subtract, self.params, self.base.params)
+        return Tangent(self.base, moved).predict(tokens)
+
+    def with_params(self, params: Any) -> Self:
+        """The same expansion at other weights."""
+        return replace(self, params=params)
+
+
 @dataclass(frozen=True)
 class Linearised:
-    """The recipe that finetuning follows: optimiser, its step size η, and the documents of each step.
-
-    `loss(told, base, batch)` (nats; None: the mean loss) is what it descends, `base` the network at its
-    start; `held_out` documents choose among the weights so far, as in `theory.descent`.
-    """
+    """The recipe that finetuning follows: optimiser, its step size η, and the documents of each step."""
 
     optimizer: optax.GradientTransformation
     learning_rate: float
     batches: Int[Array, "steps batch"]
-    loss: Callable[[Any, Any, Dataset], Float[Array, ""]] | None = None
-    held_out: Dataset | None = None
     breaks: dict[str, str] = field(
         default_factory=lambda: {
             "additive": "a second pass starts the recipe's batches and its optimiser anew",
@@ -124,12 +140,9 @@ class Linearised:
         start = Tangent(prior, jax.tree.map(jnp.zeros_like, prior.params))
 
         def loss(displacement: Any, batch: Dataset) -> Float[Array, ""]:
-            told = start.with_params(displacement)
-            return mean_loss(told, batch) if self.loss is None else self.loss(told, start, batch)
+            return mean_loss(start.with_params(displacement), batch)
 
-        held_out = self.held_out
-        judge = None if held_out is None else lambda told: mean_loss(start.with_params(told), held_out)
-        return descend(loss, self.optimizer, start.params, data, self.batches, doses, judge)
+        return descend(loss, self.optimizer, start.params, data, self.batches, doses)
 
 
 def _column(which: np.ndarray, like: Array) -> Array:

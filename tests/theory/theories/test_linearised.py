@@ -9,7 +9,7 @@ import pytest
 
 from theory.base import Misuse, mean_loss
 from theory.descent import descend, epochs
-from theory.theories.linearised import Linearised, Tangent
+from theory.theories.linearised import Expansion, Linearised, Tangent
 
 RATE, STEPS = 0.25, 12
 BATCHES = epochs(jax.random.key(9), 8, 3, STEPS)
@@ -54,6 +54,20 @@ def test_the_recipes_batches_are_followed(bigram, data):
     wanted = trained(bigram, optax.sgd(RATE), data, [2], jnp.flip(BATCHES, axis=0))[0]
     np.testing.assert_allclose(two, wanted - bigram.params, atol=1e-6)
     assert np.abs(one - two).max() > 1e-3
+
+
+def test_an_expansion_finetuned_is_the_theory(curved, data, documents):
+    """The same recipe on the expansion's weights, and on the tangent's displacement."""
+    doses = [1, 5, STEPS]
+    weights = trained(Expansion(curved, curved.params), OPTIMIZERS["adam"], data, doses)
+    stacked = Linearised(OPTIMIZERS["adam"], RATE, BATCHES).path(curved, data, RATE * jnp.asarray(doses))
+    for row in range(3):
+        params, moved = (jax.tree.map(lambda leaf: leaf[row], tree) for tree in (weights, stacked))  # noqa: B023
+        told = probabilities(Expansion(curved, params), documents)
+        np.testing.assert_allclose(
+            told, probabilities(Tangent(curved, moved.displacement), documents), atol=1e-5
+        )
+    assert np.abs(told - probabilities(curved, documents)).max() > 0.1
 
 
 def test_a_tangent_is_the_first_order_expansion(curved, documents):
