@@ -8,12 +8,11 @@ import shlex
 from html import escape
 from typing import Any
 
-from experiments import scoring, study
+from experiments import scoring, study, where
 from experiments.forecast import check
 from experiments.gate import COLUMNS as TRUST
 from experiments.gate import Gate, gate
 from experiments.results import Arrays, Results, read_json, write
-from experiments.where import ABOUT, sentences, where
 from experiments.words import COLUMNS, Line, cells, findings, nats, selection
 
 CAPTIONS = {
@@ -27,8 +26,8 @@ CAPTIONS = {
     "strength τ = βN/γ, median (line) and worst (edge of the band) over networks, and the gate's limits.",
     "-groups": "The explained part of the shift in each group of contexts, drawn as in (b).",
     "heat-map": "The explained part of the shift on held-out contexts, theories by ways of finetuning, at a "
-    "small and at a large dose: blue explains, orange is worse than “nothing changed”; hatched where the shift "
-    "does not exceed its noise, blank where a theory says nothing.",
+    "small and at a large dose: blue explains, orange is worse than “nothing changed”; hatched where the "
+    "shift does not exceed its noise, blank where a theory says nothing.",
 }
 CSS = """
 :root { color-scheme: light dark; --soft: light-dark(#6b6b70, #a0a0a6); --line: light-dark(#dcdce0, #3a3b3f);
@@ -139,7 +138,7 @@ def _banner(judged: Gate) -> list[str]:
 
 def _residual(results: Results, lines: list[Line]) -> list[str]:
     """Where the best forecast errs, for every method and D'; empty without one."""
-    found, parts = where(results, lines), []
+    found, parts = where.where(results, lines), []
     for one in found:
         tables = (
             f"<h3>{escape(caption)}</h3>{_table(table, 'tight')}" for caption, table in one.tables.items()
@@ -147,15 +146,15 @@ def _residual(results: Results, lines: list[Line]) -> list[str]:
         parts.append(
             f"<details><summary>{escape(one.name)}: {escape(one.theory)}</summary>{''.join(tables)}</details>"
         )
-    said = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences(found))
-    title = f"<h2>Where the best forecast errs</h2>{said}<p class=soft>{escape(ABOUT)}</p>"
+    said = "".join(f"<p>{escape(sentence)}</p>" for sentence in where.sentences(found))
+    title = f"<h2>Where the best forecast errs</h2>{said}<p class=soft>{escape(where.ABOUT)}</p>"
     return [title, *parts] if found else []
 
 
 def _figures(results: Results) -> list[str]:
     shown = []
     for path in sorted((results.folder / "figures").glob("*.png"), key=lambda path: path.stem):
-        suffix = re.sub(r"(?<=^heat-map)-\d+$", "", path.stem.removeprefix(results.study))
+        suffix = re.sub(r"^(heat-map)-\d+$", r"\1", path.stem.removeprefix(results.study))
         vector = path.with_suffix(".svg")
         kind, file = ("svg+xml", vector) if vector.exists() else ("png", path)
         data = base64.b64encode(file.read_bytes()).decode()

@@ -2,8 +2,8 @@
 
     best        the forecast that explains most at its worst dose, of those that speak at every dose
     residual    of the best forecast, KL(finetuned ‖ theory) in nats
-    linear      the linear theory: the network linearised at w0, in the full weights to first order
-    gap         the update w - w0 less that of the linear theory
+    linear      the linear theory: the network's expansion at w0, finetuned in the same way
+    gap         the update w - w0 less that of the linear theory, in full weights
     leading     the directions in which D' curves the loss most at w0: eigenvectors of Gauss-Newton
 
 Residuals are means over all networks. Updates are those of the first finetuning seed, and their numbers means
@@ -19,6 +19,7 @@ import numpy as np
 
 from experiments import scoring
 from experiments.compare import RULE, UNCHANGED, Column, Line, Theory, column, theories, theory_name
+from experiments.explained import RESOLUTION
 from experiments.results import Arrays, Results
 from experiments.words import nats, number, panels
 from theory.residual import Split, captured, concentration, kl, layers, split
@@ -30,9 +31,9 @@ PARTS = {"the largest": 0.0, "a tenth": 0.1, "a quarter": 0.25}  # of the contex
 ALL = "all weights"
 ABOUT = (
     f"{RULE} Residuals are means over all networks. Updates w − w0 are those of the first finetuning seed, "
-    "and their numbers means over base networks; the linear theory is the network linearised at w0, and the "
-    "gap what it misses of the update. Leading directions are those in which D′ curves the loss most at w0 "
-    "(eigenvectors of its Gauss-Newton matrix)."
+    "and their numbers means over base networks. The linear theory finetunes the network linearised at w0; "
+    "the gap is what it misses of the update. Leading directions are those in which D′ curves the loss most "
+    "at w0 (eigenvectors of its Gauss-Newton matrix)."
 )
 Table = list[list[str]]
 
@@ -46,7 +47,7 @@ class Where:
     groups      the same by group of contexts, `topics` by topic asked, (e, g)
     moved       (e, layers, 6): norms of update and linear theory's, cosine and relative error of the two,
                 shares of ‖update‖² and of ‖gap‖²; the last of the `layers` are all weights
-    inside      (e, 2, 3): what the 1, 4 and 16 leading directions hold of ‖update‖² and of ‖gap‖²
+    inside      (e, 2, 3): what the 1, 4 and 16 leading directions, of `weights`, hold of ‖update‖² and ‖gap‖²
     """
 
     name: str
@@ -58,6 +59,7 @@ class Where:
     layers: tuple[str, ...] = ()
     moved: np.ndarray | None = None
     inside: np.ndarray | None = None
+    weights: int = 0
 
     @property
     def tables(self) -> dict[str, Table]:
@@ -65,17 +67,19 @@ class Where:
         told = {
             f"Residual of {self.theory}, by group of contexts": _split_table(self, "group", self.groups),
             "The same, by topic asked": _split_table(self, "topic", self.topics),
-            "The same, in the contexts that have most of it": _concentration_table(self),
+            "Share of it in the contexts that have most": _concentration_table(self),
             "The update and the linear theory's, layer by layer": _layer_table(self),
-            "What the leading directions hold of ‖update‖² and of ‖gap‖²": _leading_table(self),
+            f"Leading directions, of {self.weights}: what they hold of ‖update‖², ‖gap‖²": _leading_table(
+                self
+            ),
         }
         return {caption: table for caption, table in told.items() if len(table) > 1}
 
 
 def where(results: Results, lines: list[Line]) -> list[Where]:
     """For every method and D': what is on disk about its best forecast."""
-    unchanged = [line for line in lines if line["theory"] == UNCHANGED[0]]
-    told = (_where(results, column("", lines, *panel)) for panel in panels(unchanged))
+    known = [line for line in lines if (line["theory"], line["group"]) == (UNCHANGED[0], scoring.FITTED_ON)]
+    told = (_where(results, column("", lines, *panel)) for panel in panels(known))
     return [one for one in told if one]
 
 
@@ -102,7 +106,7 @@ def _where(results: Results, one: Column) -> Where | None:
         return None
     doses = tuple(dict.fromkeys((one.small, one.large)))
     at = [config["doses"].index(dose) for dose in doses]
-    answers, moved, inside, names, told = [], [], [], (), {}
+    answers, moved, inside, names, weights, told = [], [], [], (), 0, {}
     for cell in done:
         name, data, base = cell.rsplit("-", 2)
         if (name, data) != (one.method, one.data) or f"theories-{data}-{base}" not in done:
@@ -121,6 +125,7 @@ def _where(results: Results, one: Column) -> Where | None:
             moved.append([_moved(update, linear, dose) for dose in at])
             if modes.keys() == update.keys():
                 ours, theirs, vectors = map(_rows, (update, linear, modes))
+                weights = vectors.shape[1]
                 inside.append(_inside(ours[at], ours[at] - theirs[at], told["curvatures"], vectors))
     if not answers:
         return None
@@ -131,12 +136,13 @@ def _where(results: Results, one: Column) -> Where | None:
         one.name,
         theory_name(theory),
         doses,
-        kl(finetuned, said).mean(axis=0),
+        np.maximum(kl(finetuned, said).mean(axis=0), 0.0),
         _over_networks(split(finetuned, said, base, told["group"])),
         _over_networks(split(finetuned, said, base, topics)),
         names,
         np.mean(moved, axis=0) if moved else None,
         np.mean(inside, axis=0) if inside else None,
+        weights,
     )
 
 
@@ -149,9 +155,15 @@ def _forecast(config: dict[str, Any], one: Column, theory: Theory, told: Arrays,
 
 
 def _over_networks(told: Split) -> Split:
-    """Residuals and shifts averaged over the first axis, and the shares that makes."""
-    residual, shift = told.residual.mean(axis=0), told.shift.mean(axis=0)
-    return replace(told, residual=residual, shift=shift, share=_part(told.count * residual))
+    """Residuals and shifts averaged over the first axis, and the shares that makes (nan of mere rounding)."""
+    residual, shift = np.maximum(told.residual.mean(axis=0), 0.0), told.shift.mean(axis=0)
+    total = told.count * residual
+    sound = total.sum(axis=-1, keepdims=True) >= RESOLUTION * told.count.sum()
+    return replace(told, residual=residual, shift=shift, share=np.where(sound, _part(total), np.nan))
+
+
+def _concentration(residual: np.ndarray) -> np.ndarray:
+    return np.where(residual.mean() >= RESOLUTION, concentration(residual), np.nan)
 
 
 def _leaves(arrays: Arrays, kind: str) -> list[str]:
@@ -169,7 +181,8 @@ def _moved(update: Arrays, linear: Arrays, dose: int) -> np.ndarray:
     told = {**layers(ours, theirs), **layers(ours, theirs, lambda name: ALL)}
     compared = [[each.actual, each.theory, each.cosine, each.relative_error] for each in told.values()]
     sizes = [[np.sum(ours[name] ** 2), np.sum((ours[name] - theirs[name]) ** 2)] for name in ours]
-    return np.concatenate([compared, _part(np.transpose([*sizes, np.sum(sizes, axis=0)]), -1).T], axis=1)
+    shares = _part(np.transpose(sizes)) * [[1.0], [np.nan if _rounded(*np.sum(sizes, axis=0)) else 1.0]]
+    return np.concatenate([compared, [*shares.T, shares.sum(axis=1)]], axis=1)
 
 
 def _inside(update: np.ndarray, gap: np.ndarray, values: np.ndarray, vectors: np.ndarray) -> np.ndarray:
@@ -178,14 +191,19 @@ def _inside(update: np.ndarray, gap: np.ndarray, values: np.ndarray, vectors: np
     shares = [captured(each, values[sound], vectors[sound]) for each in (update, gap)]
     told = np.full((len(update), 2, max(LEADING)), np.nan)
     told[..., : shares[0].shape[-1]] = np.stack(shares, axis=1)[..., : max(LEADING)]
-    told[np.linalg.norm(gap, axis=1) <= ROUNDING * np.linalg.norm(update, axis=1), 1] = np.nan
+    told[_rounded(np.sum(update**2, axis=1), np.sum(gap**2, axis=1)), 1] = np.nan
     return told[..., np.array(LEADING) - 1]
 
 
-def _part(sizes: np.ndarray, total: int | None = None) -> np.ndarray:
-    """What each has of the sum over the last axis, or of its entry `total`; nan where that is 0."""
-    whole = sizes.sum(axis=-1) if total is None else sizes[..., total]
-    return sizes / np.where(whole == 0, np.nan, whole)[..., None]
+def _rounded(update: Any, gap: Any) -> Any:
+    """Whether a gap is rounding alone, from ‖update‖² and ‖gap‖²."""
+    return gap <= ROUNDING**2 * update
+
+
+def _part(sizes: np.ndarray) -> np.ndarray:
+    """What each has of the sum over the last axis; nan where that is 0."""
+    whole = sizes.sum(axis=-1, keepdims=True)
+    return sizes / np.where(whole == 0, np.nan, whole)
 
 
 def _shift_share(told: Split) -> np.ndarray:
@@ -195,18 +213,19 @@ def _shift_share(told: Split) -> np.ndarray:
 def _of_contexts(found: list[Where]) -> list[str]:
     if not found:
         return []
-    theory, best_in = _most(found, lambda one: one.theory)
-    group, largest_in = _most(found, lambda one: str(one.groups.labels[np.argmax(one.groups.share[-1])]))
-    share, shift = (
-        [of(one.groups)[-1, one.groups.labels == group].sum() for one in found]
-        for of in (lambda told: told.share, _shift_share)
-    )
-    half = np.median([1 + np.sum(concentration(one.residual[-1]) < 0.5) for one in found])
+    said = "The best forecast is {}{}.".format(*_most(found, lambda one: one.theory))
+    sound = [one for one in found if np.isfinite(one.groups.share[-1]).all()]
+    if not sound:
+        return [said]
+    group, times = _most(sound, lambda one: str(one.groups.labels[np.argmax(one.groups.share[-1])]))
+    there = [one.groups.labels == group for one in sound]
+    share = np.median([one.groups.share[-1, rows].sum() for one, rows in zip(sound, there, strict=True)])
+    shift = np.median([_shift_share(one.groups)[-1, r].sum() for one, r in zip(sound, there, strict=True)])
+    half = np.median([1 + np.sum(_concentration(one.residual[-1]) < 0.5) for one in sound])
     return [
-        f"The best forecast is {theory}{best_in}. Its residual is largest on {group} contexts{largest_in}: "
-        f"they hold {_percent(np.median(share))} of the residual and {_percent(np.median(shift))} of the shift. "
-        f"Half of the residual is in {half:g} of {np.median([one.residual.shape[1] for one in found]):g} "
-        "contexts."
+        f"{said} At the large dose its residual is largest on {group} contexts{times}: they hold "
+        f"{_percent(share)} of the residual and {_percent(shift)} of the shift. Half of the residual is in "
+        f"{half:g} of {np.median([one.residual.shape[1] for one in sound]):g} contexts."
     ]
 
 
@@ -214,15 +233,19 @@ def _of_layers(found: list[Where]) -> list[str]:
     told = [(one.layers, one.moved) for one in found if one.moved is not None]
     if not told:
         return []
-    layer, times = _most(told, lambda each: each[0][np.argmax(np.nan_to_num(each[1][-1, :-1, 5]))])
     whole = np.median([moved[[0, -1], -1, 2:4] for _, moved in told], axis=0)
-    there = np.median([moved[-1, names.index(layer), 4:] for names, moved in told], axis=0)
-    return [
-        f"The linear theory's update and the network's have the cosine {number(whole[0, 0])} at the small dose "
-        f"and {number(whole[1, 0])} at the large one, where the gap is {_percent(whole[1, 1])} of the update in "
-        f"length. It is largest in {layer}{times}: {_percent(there[1])} of ‖gap‖², for {_percent(there[0])} of "
-        "‖update‖²."
-    ]
+    said = (
+        "The linear theory's update and the network's have the cosine "
+        f"{number(whole[0, 0])} at the small dose and {number(whole[1, 0])} at the large one, where the gap "
+        f"is {_percent(whole[1, 1])} of the update in length."
+    )
+    sound = [each for each in told if np.isfinite(each[1][-1, -1, 5])]
+    if sound:
+        layer, times = _most(sound, lambda each: each[0][np.argmax(each[1][-1, :-1, 5])])
+        there = np.median([moved[-1, names.index(layer), 4:] for names, moved in sound], axis=0)
+        said += f" The gap is largest in {layer}{times}: {_percent(there[1])} of ‖gap‖², for "
+        said += f"{_percent(there[0])} of ‖update‖²."
+    return [said]
 
 
 def _of_directions(found: list[Where]) -> list[str]:
@@ -231,19 +254,17 @@ def _of_directions(found: list[Where]) -> list[str]:
     if not len(told):
         return []
     update, gap = map(_percent, np.median(told, axis=0))
-    less = f"in {np.sum(told[:, 1] < told[:, 0])} of {len(told)}"
+    less = f", less of the gap than of the update in {np.sum(told[:, 1] < told[:, 0])} of {len(told)} cases"
     return [
-        f"The {LEADING[-1]} leading directions hold {update} of ‖update‖² and {gap} of ‖gap‖², less of the gap "
-        f"than of the update {less} {'case' if len(told) == 1 else 'cases'}."
+        f"The {LEADING[-1]} leading directions hold {update} of ‖update‖² and {gap} of ‖gap‖² at the large "
+        f"dose{less if len(told) > 1 else ''}."
     ]
 
 
 def _split_table(one: Where, kind: str, told: Split) -> Table:
     """The largest share first."""
-    table, shift = (
-        [["dose", kind, "contexts", "nats", "of the residual", "of the shift", "explained"]],
-        _shift_share(told),
-    )
+    table = [["dose", kind, "contexts", "nats", "of the residual", "of the shift", "explained"]]
+    shift = _shift_share(told)
     for row, dose in enumerate(one.doses):
         for g in np.argsort(-told.share[row], kind="stable"):
             shares = _percent(told.share[row, g]), _percent(shift[row, g]), number(told.explained[row, g])
@@ -256,9 +277,10 @@ def _split_table(one: Where, kind: str, told: Split) -> Table:
 def _concentration_table(one: Where) -> Table:
     table = [["dose", "contexts", *PARTS, "contexts with half of it"]]
     for dose, residual in zip(one.doses, one.residual, strict=True):
-        told, count = concentration(residual), len(residual)
+        told, count = _concentration(residual), len(residual)
         shares = [_percent(told[max(1, round(part * count)) - 1]) for part in PARTS.values()]
-        table.append([str(dose), str(count), *shares, str(1 + np.sum(told < 0.5))])
+        half = str(1 + np.sum(told < 0.5)) if np.isfinite(told).all() else "-"
+        table.append([str(dose), str(count), *shares, half])
     return table
 
 

@@ -125,12 +125,8 @@ def comparison(config: Config) -> Any:
 
 
 def draw(results: Any) -> list[Any]:
-    """The figures of the study, from what is on disk; returns the paths written."""
+    """The heat map, from what is on disk; returns the paths written."""
     from experiments import compare, heat_map
-    from experiments.forecast import is_forecast
 
-    paths = shared.draw(results)
-    if all(map(is_forecast, results.cells())):
-        return paths  # nothing is finetuned yet
     _, columns, _ = compare.read((str(results.folder),))
-    return [*paths, *heat_map.draw(columns, results.folder / "figures")]
+    return heat_map.draw(columns, results.folder / "figures")

@@ -131,7 +131,7 @@ class Config:
 PRESETS = {
     "smoke": Config(
         layers=1,
-        pretraining_steps=200,
+        pretraining_steps=150,
         pretraining_batch=32,
         base_seeds=2,
         seeds=2,
@@ -140,11 +140,7 @@ PRESETS = {
         n=16,
         batch=8,
         repeats=2,
-        temperatures=(0.001,),
-        warmup=10,
-        draws=12,
-        rounds=1,
-        sampled_bases=1,
+        temperatures=(),
         optimise=False,
     ),
     "small": Config(),

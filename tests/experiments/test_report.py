@@ -129,6 +129,25 @@ def test_the_page_stands_alone_and_follows_the_table(tmp_path):
     assert "&lt;b&gt;diverged&lt;/b&gt; &amp; lost" in pages[0] and "<b>" not in pages[0]
 
 
+def test_every_figure_has_a_caption(tmp_path):
+    results = _run(tmp_path)
+    figures = results.folder / "figures"
+    figures.mkdir()
+    for name in (STUDY, f"{STUDY}-groups", f"{STUDY}-posteriors", "heat-map", "heat-map-2", "other"):
+        (figures / f"{name}.png").write_bytes(b"picture")
+    found = re.findall("<figcaption>(.*?)</figcaption>", report.write_report(results).read_text())
+    known = report.CAPTIONS
+    wanted = [
+        known["heat-map"],
+        known["heat-map"],
+        "other",
+        known[""],
+        known["-groups"],
+        known["-posteriors"],
+    ]
+    assert found == [report.escape(caption) for caption in wanted]
+
+
 def test_a_page_of_a_run_that_has_only_begun(tmp_path):
     text = report.write_report(_run(tmp_path / "run")).read_text()
     assert "Nothing is scored yet." in text and "unfinished" in text and "Not measured yet." in text

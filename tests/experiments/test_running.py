@@ -102,6 +102,66 @@ def test_the_linearised_theory_is_nearly_exact_after_one_small_step(finished):
     assert 0 <= left < 0.05 * shift
 
 
+def test_updates_are_kept_beside_the_linear_theory_s(finished):
+    """One step of gradient descent is the linear theory's own; further steps are not."""
+    results = disk.Results(finished[0])
+    network, linear = results.load("sgd-topics0-1"), results.load("dynamics-sgd-topics0-1")
+    names = [name for name in network if name.startswith("update/")]
+    assert "update/blocks.0.up.kernel" in names and {name for name in linear if "update/" in name} == set(
+        names
+    )
+    ours, theirs = (
+        np.concatenate([told[name].reshape(2, -1) for name in names], axis=1) for told in (network, linear)
+    )
+    length = np.linalg.norm(ours, axis=1)
+    np.testing.assert_allclose(length, network["distance"][0], rtol=1e-5)
+    gap = np.linalg.norm(ours - theirs, axis=1) / length
+    assert gap[0] < 1e-3 < gap[1] < 0.5
+
+
+def test_the_kept_directions_are_the_leading_eigenvectors_of_gauss_newton(finished):
+    """Of the dense matrix, in double precision, at the network on disk."""
+    import jax
+
+    from experiments import study as studies
+    from experiments.bench import Bench
+    from experiments.networks import Networks
+    from experiments.progress import Progress
+    from theory.curvature import gauss_newton
+
+    results = disk.Results(finished[0])
+    module = studies.load("weird-generalisation")
+    known = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in results.config["config"].items()
+    }
+    comparison = module.comparison(module.Config(**known))
+    networks = Networks(results.folder / "networks")
+    network = jax.tree.map(lambda leaf: leaf[1], networks.pretrained(comparison, Progress()))
+    data, _, _ = Bench(comparison, network)._data(comparison.arms[0])
+    curvature = gauss_newton(network, jax.tree.map(lambda leaf: leaf[0], data))
+    outputs = np.eye(curvature.push(network.params).size).reshape(-1, *curvature.push(network.params).shape)
+    pulled = jax.jit(jax.vmap(curvature.pull))(outputs.astype(np.float32))
+    root = np.concatenate(
+        [np.asarray(leaf, float).reshape(len(outputs), -1) for leaf in jax.tree.leaves(pulled)], 1
+    )
+    values, vectors = np.linalg.eigh(root @ root.T)
+    cell = results.load("theories-topics0-1")
+    modes = np.concatenate([cell[name].reshape(16, -1) for name in cell if name.startswith("mode/")], axis=1)
+    np.testing.assert_allclose(cell["curvatures"], values[::-1][:16], rtol=1e-3)
+    np.testing.assert_allclose(modes @ modes.T, np.eye(16), atol=1e-4)
+    overlap = np.abs(np.sum((vectors.T @ root)[::-1][:4] * modes[:4], axis=1)) / np.sqrt(values[::-1][:4])
+    np.testing.assert_allclose(overlap, 1, atol=1e-3)
+
+
+def test_the_report_says_where_the_best_forecast_errs(finished):
+    text = (finished[0] / "report.html").read_text()
+    assert (
+        "Where the best forecast errs" in text and "<summary>SGD, D′ on topic 0: linearised</summary>" in text
+    )
+    assert "layer by layer" in text and "Leading directions, of " in text
+
+
 def test_twins_met_the_same_data_in_another_order(finished):
     cell = disk.Results(finished[0]).load("adam-topics0-0")
     assert cell["finetuned"].shape == cell["twin"].shape == (2, 2, *cell["finetuned"].shape[2:])
