@@ -205,7 +205,7 @@ def _trusted(problems: np.ndarray | None, rungs: np.ndarray, betas: np.ndarray) 
 
 
 def _finer(betas: np.ndarray, rungs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """More rungs by straight lines in log-probability (renormalised) and in log β."""
+    """More rungs by straight lines in log-probability (renormalised) and in log β; in β up to the first."""
     count = -(-FINE // (len(betas) - 1))
     parts = np.arange(count) / count
     low, high = rungs[:, :-1, None], rungs[:, 1:, None]
@@ -213,9 +213,9 @@ def _finer(betas: np.ndarray, rungs: np.ndarray) -> tuple[np.ndarray, np.ndarray
     between = between.reshape(rungs.shape[0], -1, *rungs.shape[2:])
     between = np.concatenate([between, rungs[:, -1:]], axis=1)
     between -= np.log(np.sum(np.exp(between), axis=-1, keepdims=True))
-    logs = np.log(np.maximum(betas, betas[1] / 16))
-    fine = np.exp(np.interp(np.arange(between.shape[1]) / count, np.arange(len(betas)), logs))
-    fine[0] = betas[0]
+    place = np.arange(between.shape[1]) / count
+    fine = np.exp(np.interp(place, np.arange(1, len(betas)), np.log(betas[1:])))
+    fine[: count + 1] = betas[0] + place[: count + 1] * (betas[1] - betas[0])
     return fine, between
 
 
