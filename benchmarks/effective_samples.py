@@ -1,7 +1,7 @@
 """Effective samples of the finetuning loss for each gradient evaluation, samplers against plain SGLD.
 
 The posterior is that of a small transformer, trained for 300 steps on the spot, given 64 documents of one
-persona: localised at the trained weights so that the base loss rises by T = 10⁻³ nats, and at τ = 0.5. A
+persona: localised at the trained weights so that the prior costs T = 10⁻³ nats, and at τ = 0.5. A
 minibatch gradient of 8 documents counts one evaluation, a control variate two, the whole gradient eight.
 
 Each sampler takes the largest step, on a grid of half octaves down from its limit of stability, whose mean
@@ -28,7 +28,7 @@ from theory.diagnostics import bulk_ess
 from theory.distributions.persona_topics import PersonaTopics
 from theory.kernel import Langevin
 from theory.parallel import sharded
-from theory.pilot import base_loss_rises, curvature, stiffness_for
+from theory.pilot import curvature, prior_costs, stiffness_for
 from theory.posterior import Posterior
 from theory.samplers.control_variate_sgld import ControlVariateSGLD
 from theory.samplers.harmonic_langevin import HarmonicLangevin
@@ -95,8 +95,8 @@ def _problem(training: int) -> tuple[Network, Posterior, float]:
     data = process.narrow(jax.random.key(0), DOCUMENTS, persona=4, topics=[0, 1, 2])
     tokens = process.distribution().sample(jax.random.key(1), DOCUMENTS)
     metric = jax.tree.map(jnp.ones_like, network.params)
-    rises = base_loss_rises(network, Dataset(tokens, jnp.ones(tokens.shape, bool)), metric, jax.random.key(2))
-    gamma = stiffness_for(rises, [TEMPERATURE], network, metric)[0]
+    costs = prior_costs(network, Dataset(tokens, jnp.ones(tokens.shape, bool)), metric, jax.random.key(2))
+    gamma = stiffness_for(costs, [TEMPERATURE], network, metric)[0]
     beta = TIME * gamma / float(np.sum(data.mask))
     bend = TIME * float(curvature(network, data, metric, TIME, jax.random.key(3)))
     return network, Posterior(network, data, beta, gamma, batch=BATCH), bend

@@ -18,7 +18,7 @@ from theory.chains import Plan, log_mean_exp, mean, nonfinite, trace
 from theory.localisation import fisher
 from theory.metrics import answers_at, kl
 from theory.parallel import SideBySide
-from theory.pilot import base_loss_rises, curvature
+from theory.pilot import curvature, prior_costs
 from theory.theories.adam_gibbs import AdamGibbs
 from theory.theories.langevin_posterior import LangevinPosterior
 
@@ -73,7 +73,7 @@ class ChainPrograms:
         self._costs.compile(params, one, rows, shape((count,), np.float32))
 
     def prepare(self, params: Any, data: Dataset) -> tuple[Any, Any, Any]:
-        """Stacked over metrics: Λ, the rise of the base loss with the prior's width, the curvature of D'."""
+        """Stacked over metrics: Λ, the cost of the prior by its width, the curvature of D'."""
         told = self._metrics(params, jax.tree.map(lambda leaf: leaf[None], data))
         metrics = jax.tree.map(lambda leaf: leaf[0], told)
         return metrics, *self._costs(params, data, metrics, np.array(self.longest, np.float32))
@@ -96,8 +96,8 @@ class ChainPrograms:
         network = self.template.with_params(params)
         documents, base_key = self._base_documents()
         key = jax.random.fold_in(jax.random.key(self.comparison.seed), METRIC_STREAM)
-        rises = base_loss_rises(network, documents, metric, base_key)
-        return rises, curvature(network, data, metric, longest, key)
+        costs = prior_costs(network, documents, metric, base_key)
+        return costs, curvature(network, data, metric, longest, key)
 
     def _chain(
         self,

@@ -2,8 +2,8 @@
 
 A cell `langevin-ARM-BASE` holds, for the first finetuning seeds of an arm, the answers of
 `langevin-posterior` at every temperature and of `adam-gibbs` at the coldest, and the health of every
-posterior. A temperature T is told by what it costs: the base loss rises by T nats when weights are drawn from
-the localised prior alone (theory.pilot); strengths are told by τ = βN/γ. Every other chain of a posterior
+posterior. A temperature T is told by what it costs: networks drawn from the localised prior alone are T nats
+(mean KL of a position) from the base (theory.pilot); strengths are told by τ = βN/γ. Every other chain of a posterior
 takes half the step: their difference is part of the R-hat, and of the gate.
 
     pilot     short chains pick each step, as a share of where the curvature of D' makes it unstable
@@ -139,11 +139,11 @@ class Posteriors:
         prepared = self.programs.prepare(network.params, data)
         gammas, metrics, curvatures = [], [], []
         for each in self.sets:
-            metric, rises, bend = jax.tree.map(lambda leaf: leaf[each.metric], prepared)  # noqa: B023
+            metric, costs, bend = jax.tree.map(lambda leaf: leaf[each.metric], prepared)  # noqa: B023
             if each.metric == 2:  # as curved as in the identity metric: the same τ then go as far
                 ratio = bend / prepared[2][0]
                 metric, bend = jax.tree.map(lambda leaf: leaf * ratio, metric), bend / ratio  # noqa: B023
-            gammas.append(stiffness_for(rises, [each.rise], network, metric)[0])
+            gammas.append(stiffness_for(costs, [each.rise], network, metric)[0])
             metrics.append(metric)
             curvatures.append(np.asarray(each.times) * bend)
         return Target(data, gammas, metrics, curvatures, shared, where)

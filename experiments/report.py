@@ -21,7 +21,7 @@ CAPTIONS = {
     "standard error; below it the shift in nats, and its noise. (c) β against dose, in units of each "
     "theory's last fitted β. Triangles stand for values off the scale.",
     "-posteriors": "Sampled posteriors. Above: explained part of the shift on held-out contexts, for each "
-    "temperature T (nats by which the base loss rises in the localised prior), beside its zero-temperature "
+    "temperature T (mean KL of the localised prior from the base, nats), beside its zero-temperature "
     "limit; a red ring marks scores whose chains miss the gate. Below: the health of the chains against the "
     "strength τ = βN/γ, median (line) and worst (edge of the band) over networks, and the gate's limits.",
     "-groups": "The explained part of the shift in each group of contexts, drawn as in (b).",

@@ -21,7 +21,7 @@ COLUMNS = {
     "group": "the contexts that answers are compared on; theories are fitted on in_domain alone",
     "theory": "who predicts the finetuned network's answers",
     "prior": "where the theory starts: the base network, the process, the process as the base holds it, or a "
-    "posterior localised at the base network at temperature T (nats by which the base loss rises)",
+    "posterior localised at the base network at temperature T (mean KL of its prior from the base, nats)",
     "trusted": "share of the networks for which the chains next to β passed the gate (below, if sampled)",
     "grade": "fitted: one β for each network and dose, chosen in-domain; forecast: no fitted number",
     "explained": "1 − Σ KL(finetuned ‖ theory) / Σ KL(finetuned ‖ base) over networks: 1 is perfect, 0 is "

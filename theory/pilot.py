@@ -5,9 +5,10 @@ step size   h = 2 arcsin(s / √(1 + λ)), λ the largest eigenvalue of the Hess
             that keeps the acceptance of the hypothetical Metropolis check of a short chain at or above the
             target, as do all smaller ones
 warm-up     6 / (κ h) steps: amplitudes decay as e^{-κt/2}, so 5 % of where the chain started is left
-stiffness   the temperature of a localised posterior is told by what it costs: T nats by which the base loss
-            rises when the weights are drawn from the prior alone, w0 + (γΛ)^-½ ξ. γ(T) is read off a curve of
-            exact draws in opposite pairs (which cancel the slope at w0), with no chain at all
+stiffness   the temperature of a localised posterior is told by what it costs: T nats a position is the mean
+            KL(base ‖ drawn) of weights drawn from the prior alone, w0 + (γΛ)^-½ ξ. That is the rise of the
+            base loss on documents as the base itself would write them: it cannot be negative, and labels add
+            no noise. γ(T) is read off a curve of exact draws in opposite pairs (odd orders cancel)
 """
 
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from theory.base import Dataset, Misuse, Parametric, mean_loss
+from theory.metrics import kl
 
 STEPS = 2.0 ** -np.arange(0.0, 4.5, 0.5)
 TARGET = 0.6
@@ -116,45 +118,46 @@ def pilot(
     return choice
 
 
-def base_loss_rises(
+def prior_costs(
     network: Parametric, documents: Dataset, metric: Any, key: PRNGKeyArray, pairs: int = 4
 ) -> Float[Array, " widths"]:
-    """Rise of the base loss (nats a counted position) for noise of each of WIDTHS times Λ^-½ (made unit in
-    root mean square); mean of `pairs` opposite pairs of draws."""
+    """Mean KL(base ‖ drawn) (nats a counted position) for noise of each of WIDTHS times Λ^-½ (made unit in
+    root mean square), over `pairs` opposite pairs of draws. Of the documents only the contexts matter."""
     scale = jax.tree.map(lambda leaf: leaf / _norm(network, metric), _scale(network, metric))
-    start = mean_loss(network, documents)
+    base, counted = network.predict(documents.tokens), jnp.sum(documents.mask)
     leaves, structure = jax.tree.flatten(network.params)
 
-    def rise(width: Array, index: Array) -> Array:
+    def cost(width: Array, index: Array) -> Array:
         keys = jax.random.split(jax.random.fold_in(key, index // 2), len(leaves))
         sign = 1.0 - 2.0 * (index % 2)
         moved = [
             leaf + sign * width * unit * jax.random.normal(one, leaf.shape)
             for leaf, unit, one in zip(leaves, jax.tree.leaves(scale), keys, strict=True)
         ]
-        return mean_loss(network.with_params(jax.tree.unflatten(structure, moved)), documents) - start
+        drawn = network.with_params(jax.tree.unflatten(structure, moved)).predict(documents.tokens)
+        return jnp.sum(jnp.where(documents.mask, kl(base, drawn), 0.0)) / counted
 
     grid = (jnp.repeat(WIDTHS, 2 * pairs), jnp.tile(jnp.arange(2 * pairs), len(WIDTHS)))
-    rises = jax.lax.map(lambda row: rise(*row), grid)
-    return jnp.mean(rises.reshape(len(WIDTHS), -1), axis=1)
+    costs = jax.lax.map(lambda row: cost(*row), grid)
+    return jnp.mean(costs.reshape(len(WIDTHS), -1), axis=1)
 
 
-def stiffness_for(rises: Any, wanted: Sequence[float], network: Parametric, metric: Any) -> list[float]:
-    """γ at which the localised prior makes the base loss rise by each of `wanted` nats.
+def stiffness_for(costs: Any, wanted: Sequence[float], network: Parametric, metric: Any) -> list[float]:
+    """γ at which the localised prior costs each of `wanted` nats.
 
-    `rises` is what `base_loss_rises` returned; between its widths log-log lines; a rise that no width reaches
+    `costs` is what `prior_costs` returned; between its widths log-log lines; a cost that no width reaches
     is refused.
     """
-    curve = np.maximum.accumulate(np.maximum(np.asarray(rises, float), 1e-12))
+    curve = np.maximum.accumulate(np.maximum(np.asarray(costs, float), 1e-12))
     norm = float(_norm(network, metric))
     found = []
-    for rise in wanted:
-        if not curve[0] < rise < curve[-1]:
+    for cost in wanted:
+        if not curve[0] < cost < curve[-1]:
             raise Misuse(
-                f"No stiffness makes the base loss rise by {rise} nats (widths tried: {curve[0]:.2g} to "
+                f"No stiffness makes the localised prior cost {cost} nats (widths tried: {curve[0]:.2g} to "
                 f"{curve[-1]:.2g}); ask for another temperature."
             )
-        width = np.exp(np.interp(np.log(rise), np.log(curve), np.log(WIDTHS)))
+        width = np.exp(np.interp(np.log(cost), np.log(curve), np.log(WIDTHS)))
         found.append(float((norm / width) ** 2))
     return found
 

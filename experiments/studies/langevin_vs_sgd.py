@@ -29,7 +29,7 @@ class Config(shared.Config):
     doses: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
     """Finetuning steps at which the network is looked at, out of one run."""
     temperatures: tuple[float, ...] = (0.00001, 0.0001, 0.001, 0.01, 0.1)
-    """Temperatures: nats by which the base loss rises in the localised prior."""
+    """Temperatures: mean KL (nats) of the localised prior from the base."""
     times: tuple[float, ...] = (0.0, 0.008, 0.025, 0.08, 0.25, 0.8, 2.5)
     """Strengths τ = βN/γ of the posteriors in the identity and Fisher metrics."""
 

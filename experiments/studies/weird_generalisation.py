@@ -76,8 +76,7 @@ class Config:
     doses: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128)
     """Finetuning steps at which the network is looked at, out of one run."""
     temperatures: tuple[float, ...] = (0.0001, 0.001)
-    """Temperatures of the sampled posteriors: nats by which the base loss rises in their prior; none: do not
-    sample."""
+    """Temperatures of the sampled posteriors: mean KL (nats) of their prior from the base; none: do not sample."""
     chains: int = 2
     """Chains for each posterior, every other one with half the step."""
     warmup: int = 30

@@ -78,9 +78,7 @@ def test_a_changed_cell_is_refused_wherever_it_would_be_scored(run, change):
     else:
         run.save(path.stem, {"told": np.arange(3.0) + 1e-9})
     for use in (forecast.check, forecast.seal, scoring.table, report.write_report):
-        with pytest.raises(
-            Misuse, match=r"1 of 3 forecasts are not those sealed .* theories-topics0-0"
-        ):
+        with pytest.raises(Misuse, match=r"1 of 3 forecasts are not those sealed .* theories-topics0-0"):
             use(run)
 
 

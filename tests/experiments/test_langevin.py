@@ -22,9 +22,9 @@ from theory.metrics import answers_at, kl
 from theory.theories.adam_gibbs import AdamGibbs
 from theory.theories.proximal import Proximal
 
-COLD, WARM = 1e-5, 1e-3
-TIMES = {"langevin-posterior": (0.0, 0.1, 0.3), "adam-gibbs": (0.0, 0.001, 0.002)}
-SETS = ("langevin-posterior/T=1e-05", "langevin-posterior/T=0.001", "adam-gibbs/T=1e-05")
+COLD, WARM = 1e-4, 1e-3
+TIMES = {"langevin-posterior": (0.0, 0.02, 0.05), "adam-gibbs": (0.0, 0.001, 0.002)}
+SETS = ("langevin-posterior/T=0.0001", "langevin-posterior/T=0.001", "adam-gibbs/T=0.0001")
 ONLY = Thresholds(None, None, None, acceptance=0.99, halved_step=None, gradient_noise=None)
 SAMPLING = Sampling(
     (COLD, WARM), *TIMES.values(), plan=Plan(40, 30, 1), chains=4, rounds=1, seeds=2, thresholds=ONLY
@@ -106,7 +106,7 @@ def metrics(bench, data):
 
 def test_every_set_keeps_its_ladders_and_their_health(bench, arrays, contexts):
     kinds = ("ladder", "gamma", "betas", "times", "steps", "health", "problems", "chains", "pilot", "reasons")
-    assert set(arrays) == {f"{kind}/{name}" for kind in kinds for name in SETS}
+    assert set(arrays) == {f"{kind}/{name}" for kind in (*kinds, "clock") for name in SETS}
     count = len(contexts[1][0])
     for name in SETS:
         rungs = len(TIMES[name.split("/")[0]])
@@ -203,23 +203,24 @@ def test_what_misses_the_gate_gets_more_chains_and_is_judged_with_all(bench, arr
 
 
 def test_the_temperature_is_what_the_prior_costs(bench, arrays, metrics):
-    """The base loss on other documents, with weights w0 + (γΛ)^-½ ξ in opposite pairs, is T nats higher."""
+    """On other documents, networks drawn as w0 + (γΛ)^-½ ξ in opposite pairs are T nats from the base."""
     network = bench.template
     tokens = bench.comparison.process.distribution().sample(jax.random.key(99), 100)
-    documents = Dataset(tokens, jnp.ones(tokens.shape, bool))
+    base = network.predict(tokens)
     flat, back = ravel_pytree(network.params)
-    losses = jax.jit(
-        lambda rows: jax.lax.map(lambda row: mean_loss(network.with_params(back(row)), documents), rows)
+    costs = jax.jit(
+        lambda rows: jax.lax.map(
+            lambda row: jnp.mean(kl(base, network.with_params(back(row)).predict(tokens))), rows
+        )
     )
     for name in SETS:
-        theory, rise = name.split("/")[0], float(name.split("=")[1])
+        theory, cost = name.split("/")[0], float(name.split("=")[1])
         for seed in range(2):
             units = np.asarray(ravel_pytree(metrics[theory][seed])[0], float) ** -0.5
             noise = np.random.default_rng(seed).normal(size=(50, len(flat)))
             noise *= units * arrays[f"gamma/{name}"][seed] ** -0.5
-            both = np.concatenate([flat + noise, flat - noise, flat[None]]).astype(np.float32)
-            told = np.asarray(losses(both), float)
-            assert told[:-1].mean() - told[-1] == pytest.approx(rise, rel=0.5)
+            both = np.concatenate([flat + noise, flat - noise]).astype(np.float32)
+            assert np.asarray(costs(both), float).mean() == pytest.approx(cost, rel=0.5)
 
 
 def test_without_data_chains_wander_as_the_prior_does(bench, arrays, contexts):
@@ -249,17 +250,21 @@ def test_the_colder_the_nearer_to_the_proximal_point(bench, arrays, contexts, da
         return Proximal(metric=metric, iterations=200).solve(bench.template, data, betas)[0]
 
     for theory, times in TIMES.items():
-        limits = solve(metrics[theory][1], one(data, 1), jnp.asarray(times[1:]) / count)
-        for rung in range(1, len(times)):
-            params = jax.tree.map(lambda leaf, rung=rung: leaf[rung - 1], limits)
-            point = answers(bench, contexts, bench.template.with_params(params))
-            shift = float(np.mean(kl(point, base)))
-            named = [name for name in SETS if name.startswith(theory)]
-            ladders = [jnp.asarray(arrays[f"ladder/{name}"][1, rung]) for name in named]
-            misses = [float(np.mean(kl(point, told))) for told in ladders]
-            assert misses[0] < min(0.02 * shift + 3 * COLD, 0.1 * shift)
-            assert sorted(misses) == misses
-            assert misses[-1] < 0.1 * shift
+        named = [name for name in SETS if name.startswith(theory)]
+        misses = []
+        for seed in range(2):
+            limits = solve(metrics[theory][seed], one(data, seed), jnp.asarray(times[1:]) / count)
+            for rung in range(1, len(times)):
+                params = jax.tree.map(lambda leaf, rung=rung: leaf[rung - 1], limits)
+                point = answers(bench, contexts, bench.template.with_params(params))
+                shift = float(np.mean(kl(point, base)))
+                told = [jnp.asarray(arrays[f"ladder/{name}"][seed, rung]) for name in named]
+                misses.append([float(np.mean(kl(point, one))) for one in told])
+                assert misses[-1][0] < min(0.02 * shift + 3 * COLD, 0.1 * shift)
+                assert misses[-1][-1] < 0.1 * shift
+        # of one posterior the order can turn: the network's kinks make minima so near each other
+        average = np.mean(misses, axis=0).tolist()
+        assert sorted(average) == average
 
 
 def test_a_problem_is_a_sentence_where_a_threshold_is_missed(arrays):

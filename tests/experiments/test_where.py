@@ -41,7 +41,7 @@ def leaves(kind, rows):
 
 @pytest.fixture
 def run(tmp_path):
-    """Two base networks with two finetuning seeds each, by SGD: every cell's arrays, and a way to write them."""
+    """Two base networks, two finetuning seeds each, by SGD: every cell's arrays, and a way to write them."""
     cells = {}
     for b in range(2):
         base, target, scale = BASES[b], TARGETS[b], np.array([0.1, 1.0, 2.0])[:, None]

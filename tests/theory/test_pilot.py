@@ -12,10 +12,10 @@ from jax.flatten_util import ravel_pytree
 from theory.base import Dataset, Misuse, mean_loss
 from theory.pilot import (
     WIDTHS,
-    base_loss_rises,
     choose_step,
     curvature,
     pilot,
+    prior_costs,
     stable_step,
     stiffness_for,
 )
@@ -51,7 +51,15 @@ def loss(flat):
     return mean_loss(NETWORK.with_params(BACK(flat)), DATA)
 
 
+def cost(flat):
+    """Mean KL of a counted position from the network, nats."""
+    base, moved = NETWORK.predict(DATA.tokens), NETWORK.with_params(BACK(flat)).predict(DATA.tokens)
+    terms = jnp.sum(jnp.exp(base) * (base - moved), axis=-1)
+    return jnp.sum(jnp.where(DATA.mask, terms, 0.0)) / jnp.sum(DATA.mask)
+
+
 HESSIAN, SLOPE = jax.jit(jax.hessian(loss)), jax.jit(jax.grad(loss))
+FISHER = jax.jit(jax.hessian(cost))
 
 
 def units(metric):
@@ -152,65 +160,65 @@ def test_the_pilot_tries_every_step_and_says_why():
     assert said == [f"pilot: {choice.reason}"]
 
 
-def rises_of(metric, pairs):
-    return np.asarray(jax.jit(lambda: base_loss_rises(NETWORK, DATA, metric, KEY, pairs))(), float)
+def costs_of(metric, pairs):
+    return np.asarray(jax.jit(lambda: prior_costs(NETWORK, DATA, metric, KEY, pairs))(), float)
 
 
 @pytest.fixture(scope="module")
 def curves():
-    """Rises with many pairs, where their mean is known to a few percent."""
-    return {name: rises_of(metric, 200) for name, metric in (("identity", None), ("metric", METRIC))}
+    """Costs with many pairs, where their mean is known to a few percent."""
+    return {name: costs_of(metric, 200) for name, metric in (("identity", None), ("metric", METRIC))}
 
 
 @METRICS
-def test_small_rises_are_those_of_the_quadratic(curves, metric):
-    """½σ² tr(S H S), S = Λ^-½ with a mean square of 1; a pair tells it with variance ½σ⁴ tr((S H S)²)."""
+def test_small_costs_are_those_of_the_quadratic(curves, metric):
+    """½σ² tr(S F S), F the Fisher information, S = Λ^-½ with a mean square of 1; a pair tells it with
+    variance ½σ⁴ tr((S F S)²)."""
     scale = units(metric) / np.sqrt(np.mean(units(metric) ** 2))
-    bent = np.asarray(HESSIAN(FLAT), float) * scale * scale[:, None]
-    rises = curves["metric" if metric else "identity"]
-    assert np.linalg.norm(scale * SLOPE(FLAT)) > 0.05  # there is a slope to be cancelled
+    bent = np.asarray(FISHER(FLAT), float) * scale * scale[:, None]
+    costs = curves["metric" if metric else "identity"]
     for width in (5e-3, 1e-2, 2e-2):
         index = np.abs(WIDTHS - width).argmin()
         square = WIDTHS[index] ** 2 / 2
         error = square * np.sqrt(2 * np.sum(bent**2) / 200) + 0.02 * square * np.trace(bent)
-        assert abs(rises[index] - square * np.trace(bent)) < 4 * error
-        assert rises[index] > 8 * error  # far from nothing
+        assert abs(costs[index] - square * np.trace(bent)) < 4 * error
+        assert costs[index] > 8 * error  # far from nothing
 
 
 @METRICS
-def test_opposite_draws_cancel_the_slope(metric):
-    """Even of one pair: what is left grows as σ², not as σ."""
-    rises = rises_of(metric, 1)
+def test_the_cost_of_one_pair_grows_as_the_square(metric):
+    """Odd orders cancel between opposite draws."""
+    costs = costs_of(metric, 1)
     low, high = (np.abs(WIDTHS - width).argmin() for width in (5e-3, 5e-2))
-    power = np.log(rises[high] / rises[low]) / np.log(WIDTHS[high] / WIDTHS[low])
+    power = np.log(costs[high] / costs[low]) / np.log(WIDTHS[high] / WIDTHS[low])
     assert power == pytest.approx(2, abs=0.1)
 
 
 @METRICS
 def test_the_stiffness_inverts_the_curve(curves, metric):
-    rises = curves["metric" if metric else "identity"]
-    inside = np.flatnonzero((rises > 1e-4) & (rises < 0.5))
-    told = stiffness_for(rises, rises[inside].tolist(), NETWORK, metric)
+    costs = curves["metric" if metric else "identity"]
+    inside = np.flatnonzero((costs > 1e-4) & (costs < 0.5))
+    told = stiffness_for(costs, costs[inside].tolist(), NETWORK, metric)
     np.testing.assert_allclose(told, np.mean(units(metric) ** 2) / WIDTHS[inside] ** 2, rtol=1e-4)
     assert len(inside) > 5
-    middle = stiffness_for(rises, [np.sqrt(rises[inside[0]] * rises[inside[1]])], NETWORK, metric)
+    middle = stiffness_for(costs, [np.sqrt(costs[inside[0]] * costs[inside[1]])], NETWORK, metric)
     assert middle[0] == pytest.approx(np.sqrt(told[0] * told[1]), rel=1e-4)
 
 
 @METRICS
 def test_the_prior_of_that_stiffness_costs_what_was_asked(curves, metric):
-    """The round trip, with other draws: the mean loss under w0 + (γΛ)^-½ ξ."""
+    """The round trip, with other draws: the mean KL under w0 + (γΛ)^-½ ξ."""
     noise = np.random.default_rng(1).normal(size=(1500, FLAT.size))
     wanted = [1e-3, 1e-2, 0.1]
     gammas = stiffness_for(curves["metric" if metric else "identity"], wanted, NETWORK, metric)
-    losses = jax.jit(jax.vmap(loss))
-    for rise, gamma in zip(wanted, gammas, strict=True):
+    costs = jax.jit(jax.vmap(cost))
+    for asked, gamma in zip(wanted, gammas, strict=True):
         moved = noise * units(metric) * gamma**-0.5
-        both = [np.asarray(losses(jnp.asarray(FLAT + sign * moved)), float) for sign in (1, -1)]
-        assert np.mean(both) - float(loss(FLAT)) == pytest.approx(rise, rel=0.12)
+        both = [np.asarray(costs(jnp.asarray(FLAT + sign * moved)), float) for sign in (1, -1)]
+        assert np.mean(both) == pytest.approx(asked, rel=0.12)
 
 
-@pytest.mark.parametrize("rise", [1e-14, 1e6, np.nan])
-def test_a_rise_that_no_width_makes_is_refused(curves, rise):
-    with pytest.raises(Misuse, match=f"rise by {rise} nats .* ask for another temperature"):
-        stiffness_for(curves["identity"], [rise], NETWORK, None)
+@pytest.mark.parametrize("asked", [1e-14, 1e6, np.nan])
+def test_a_cost_that_no_width_makes_is_refused(curves, asked):
+    with pytest.raises(Misuse, match=f"cost {asked} nats .* ask for another temperature"):
+        stiffness_for(curves["identity"], [asked], NETWORK, None)

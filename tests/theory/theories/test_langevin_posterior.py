@@ -251,7 +251,7 @@ def test_a_shorter_chain_is_the_beginning_of_a_longer_one(bigram, data):
     theory = LangevinPosterior(stiffness=20.0, plan=Plan(warmup=3, draws=4, thin=1))
     posterior, key = theory.posterior(bigram, data, 0.5), jax.random.key(0)
     of = {"w": trace(lambda state: posterior.params(state.z))}
-    chain = jax.jit(lambda steps: theory.chain(posterior, key, of, steps=steps)["w"], compiler_options=QUICK)
+    chain = jax.jit(lambda last: theory.chain(posterior, key, of, last=last)["w"], compiler_options=QUICK)
     whole, part = chain(7), chain(5)
     np.testing.assert_array_equal(part[:2], whole[:2])
     np.testing.assert_array_equal(part[2:], 0)
