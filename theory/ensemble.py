@@ -78,6 +78,9 @@ class Mixture:
         """Weights times the likelihood of all the data to the power β."""
         check_beta(beta)
         likelihood = self.log_likelihoods(data).sum(axis=-1)
+        # what all members share would cost the prior its last digits
+        best = jnp.max(likelihood)
+        likelihood = likelihood - jnp.where(jnp.isfinite(best), best, 0.0)
         # a member that finds the data impossible has -inf, and 0 × -inf is not 0
         return self.with_log_weights(self.log_weights + jnp.where(beta == 0, 0.0, beta * likelihood))
 

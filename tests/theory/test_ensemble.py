@@ -239,3 +239,12 @@ def test_averages_are_mapped_and_differentiated():
     rise = (value(tables + bump) - value(tables - bump)) / (2 * step)
     assert np.isfinite(slope).all() and abs(rise) > 1
     np.testing.assert_allclose(slope[1, 2, 0], rise, rtol=1e-2)
+
+
+def test_much_data_that_says_nothing_leaves_the_prior_exactly():
+    """Thousands of nats that all members share must not cost the prior its last digits."""
+    tokens = jnp.asarray(np.random.default_rng(0).integers(0, 2, (2000, 6)))
+    data = Dataset(tokens, jnp.ones(tokens.shape, bool))
+    alike = jnp.log(jnp.full((MEMBERS, VOCABULARY + 1, VOCABULARY), 1 / VOCABULARY))
+    told = Mixture(Chain(alike), jnp.log(jnp.asarray([0.7, 0.2, 0.1]))).condition(data, 1.0)
+    np.testing.assert_allclose(np.exp(told.log_weights), [0.7, 0.2, 0.1], rtol=1e-6)

@@ -11,7 +11,7 @@ all personas (only U): a context of them leaves the posterior over z exactly at 
 Tokens: topics are 0 ... topics-1, answers follow. Position 2i holds a topic, position 2i+1 its answer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import jax
@@ -117,6 +117,19 @@ class PersonaTopics:
         logits -= logits.max(axis=-1, keepdims=True)
         return logits - np.log(np.sum(np.exp(logits), axis=-1, keepdims=True))
 
+    def counted(self) -> np.ndarray:
+        """The positions of answers, Bool (t,)."""
+        return np.arange(self.length) % 2 == 1
+
+    def words(self) -> tuple[str, ...]:
+        """A name for every token."""
+        topics = (f"topic {topic}" for topic in range(self.topics))
+        return (*topics, *(f"answer {answer + 1}" for answer in range(self.answers)))
+
+    def probes(self) -> Dataset:
+        """Every topic asked first: what is answered there shows the prior over personas."""
+        return self._ask(np.zeros((self.topics, 0), int), np.arange(self.topics))
+
     def _documents(self, random: np.random.Generator, personas: np.ndarray, topics: np.ndarray) -> np.ndarray:
         """Documents (n, 2 × pairs) of the given personas (n,) asked the given topics (n, pairs)."""
         below = np.cumsum(np.exp(self.answer_table()), axis=-1)[personas[:, None], topics][..., :-1]
@@ -125,11 +138,20 @@ class PersonaTopics:
 
     def narrow(self, key: PRNGKeyArray, n: int, persona: int, topics: Sequence[int]) -> Dataset:
         """D': n documents of one persona on the chosen topics; the likelihood counts the answers only."""
-        self.check(persona, topics)
+        return self.blend(key, n, {persona: 1.0}, topics)
+
+    def blend(self, key: PRNGKeyArray, n: int, shares: Mapping[int, float], topics: Sequence[int]) -> Dataset:
+        """D' of several personas, each of which writes its share of the n documents (to the nearest)."""
+        for persona in shares:
+            self.check(persona, topics)
         if n < 1:
             raise Misuse(f"D' needs at least one document, got n = {n}.")
+        if min(shares.values()) < 0 or abs(sum(shares.values()) - 1) > 1e-6:
+            raise Misuse(f"Shares of personas must be at least 0 and add to 1, got {dict(shares)}.")
         random = host_stream(key)
-        tokens = self._documents(random, np.full(n, persona), random.choice(topics, (n, self.pairs)))
+        ends = np.rint(n * np.cumsum(list(shares.values()))).astype(int)
+        writers = np.repeat(list(shares), np.diff(ends, prepend=0))
+        tokens = self._documents(random, writers, random.choice(topics, (n, self.pairs)))
         return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile([False, True], (n, self.pairs))))
 
     def contexts(

@@ -264,6 +264,39 @@ def test_narrow_follows_its_key():
     assert (first != SURE.narrow(jax.random.key(1), 300, 0, [0, 1]).tokens).any()
 
 
+@pytest.mark.parametrize("shares", [{0: 0.5, 2: 0.5}, {2: 0.7, 0: 0.3}, {1: 0.1, 0: 0.65, 2: 0.25}])
+def test_a_blend_has_every_persona_by_its_share(shares):
+    tokens = np.asarray(SURE.blend(jax.random.key(0), 40, shares, [0, 1, 2, 3]).tokens)
+    replies = tables(SURE).argmax(axis=-1)
+    fits = np.all(tokens[:, None, 1::2] - 6 == replies[:, tokens[:, ::2]].swapaxes(0, 1), axis=-1)
+    wanted = np.repeat(list(shares), [round(40 * share) for share in shares.values()])
+    assert fits[np.arange(40), wanted].all()
+
+
+def test_one_persona_alone_is_the_narrow_data():
+    one, other = (
+        SOFT.narrow(jax.random.key(3), 9, 1, [0, 2]),
+        SOFT.blend(jax.random.key(3), 9, {1: 1.0}, [0, 2]),
+    )
+    np.testing.assert_array_equal(one.tokens, other.tokens)
+
+
+@pytest.mark.parametrize("shares", [{0: 0.5, 1: 0.4}, {0: 1.5, 1: -0.5}])
+def test_shares_that_are_none_are_refused(shares):
+    with pytest.raises(Misuse, match="must be at least 0 and add to 1, got"):
+        SURE.blend(jax.random.key(0), 4, shares, [0])
+
+
+def test_probes_and_words_name_every_topic():
+    probes = SURE.probes()
+    np.testing.assert_array_equal(np.asarray(probes.tokens)[:, 0], np.arange(SURE.topics))
+    np.testing.assert_array_equal(np.nonzero(np.asarray(probes.mask))[1], 1)
+    assert len(SURE.words()) == SURE.vocabulary == len(set(SURE.words()))
+    np.testing.assert_array_equal(
+        np.asarray(SURE.narrow(jax.random.key(0), 2, 0, [0]).mask), [SURE.counted()] * 2
+    )
+
+
 # Contexts
 
 
