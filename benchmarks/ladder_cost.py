@@ -29,13 +29,13 @@ def measure(seconds: float) -> list[dict[str, Any]]:
     bench, network = _bench(study.comparison(config))
     taken: dict[str, list[float]] = defaultdict(list)
     bench.finetune[METHOD] = _timed(bench.finetune[METHOD], lambda *_: "finetuning", taken)
-    bench.linearised[METHOD] = _timed(bench.linearised[METHOD], lambda *_: "linearised", taken)
+    bench.dynamics[METHOD] = _timed(bench.dynamics[METHOD], lambda *_: "linearised", taken)
     bench.proximal = _timed(bench.proximal, lambda *_: "proximal", taken)
     bench._ladder = _timed(bench._ladder, _name, taken)  # type: ignore[method-assign]
     arm = bench.comparison.arms[-1]
 
     def cells() -> None:
-        for cell in ("theories", METHOD):
+        for cell in ("theories", f"dynamics-{METHOD}", METHOD):
             _, failure = bench.run(cell, arm, network)
             assert not failure, failure
 

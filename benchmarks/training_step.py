@@ -7,7 +7,9 @@ A step of one network counts (forward 2, backward twice that; documents × posit
 weights: all matrices but the two lookups (embedding, positions), which need no arithmetic. The second term is
 attention, QKᵀ and AV, 2 × width × positions each a token and layer, the masked half included as it is
 computed. Sampling, Muon's iterations, softmax and norms count nothing: they are what lowers the share. The
-yardstick is a float32 1024 × 1024 matrix product in the same run. Rates are in GFLOP/s, times in ms.
+yardstick is a float32 1024 × 1024 matrix product in the same run. A network is bounded by less: its products
+are small, and one device is one thread. "products alone" are the step's first term, the kernels one
+behind the other with nothing between them. Rates are in GFLOP/s, times in ms.
 """
 
 import contextlib
@@ -22,8 +24,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from benchmarks._timing import interleaved, row
+from benchmarks._torch_twin import PARTS
 from experiments.studies import weird_generalisation as study
 from models.network import build
 from models.training import pretrain
@@ -41,28 +45,30 @@ def measure(seconds: float) -> list[dict[str, Any]]:
     for networks, where in {1: "one network, one device", 4: "four networks, all devices"}.items():
         runs[f"pretraining step, {where}"] = _pretraining(comparison, networks)
         runs[f"bare gradient step, {where}"] = _gradients(comparison, networks)
+        runs[f"its products alone, {where}"] = _kernels(comparison, networks)
     with _products() as products:
         taken = interleaved(products | runs, seconds)
     best = 2e-9 * PRODUCTS * SIZE**3 / taken[ALL]
     rows = [row(ALL, best, "GFLOP/s")]
     if ONE in taken:
         rows.append(row(ONE, 2e-9 * PRODUCTS * SIZE**3 / taken[ONE], "GFLOP/s", ALL, taken[ALL] / taken[ONE]))
-    for name in [name for name in taken if "step" in name]:
+    for name in runs:
         networks = 4 if "four" in name else 1
-        rate = 1e-9 * networks * STEPS * operations(comparison) / taken[name]
+        rate = 1e-9 * networks * STEPS * operations(comparison, "step" in name) / taken[name]
         goal = "≥ 0.5" if name.startswith("pretraining") else None
         rows.append(row(name, rate, "GFLOP/s", ALL, rate / best, goal))
         rows.append(row(f"{name}, time", 1e3 * taken[name] / STEPS, "ms"))
     return rows
 
 
-def operations(comparison: Any) -> float:
-    """Floating-point operations of one gradient step of one network (formula above)."""
+def operations(comparison: Any, attention: bool = True) -> float:
+    """Floating-point operations of one gradient step of one network (formula above; or its first term)."""
     process, shape = comparison.process, comparison.shape
     tables = (process.vocabulary + 1 + process.length) * shape.width
     weights = build(shape, process.vocabulary, process.length, [0]).size - tables
     tokens = comparison.pretraining.batch * process.length
-    return 6 * tokens * weights + 12 * shape.layers * shape.width * process.length * tokens
+    scores = 12 * shape.layers * shape.width * process.length * tokens
+    return 6 * tokens * weights + attention * scores
 
 
 @functools.cache
@@ -100,6 +106,29 @@ def _pretraining(comparison: Any, networks: int) -> Callable[[], Any]:
         process.length,
     )
     return lambda: next(chunks).loss
+
+
+def _kernels(comparison: Any, networks: int) -> Callable[[], Any]:
+    """As many steps of the kernels one behind the other: their products, forwards and backwards, no more."""
+    process = comparison.process
+    stacked = build(comparison.shape, process.vocabulary, process.length, range(networks))
+    params = nnx.to_pure_dict(stacked.params)
+    tokens = comparison.pretraining.batch * process.length
+    columns = np.random.default_rng(0).normal(size=(networks, comparison.shape.width, tokens))
+    order = [block[name]["kernel"] for block in params["blocks"].values() for name in PARTS]
+
+    def square(kernels: Any, columns: Any) -> Any:
+        for kernel in kernels:
+            columns = kernel.T @ columns[: len(kernel)]
+        return jnp.sum(jnp.square(columns))
+
+    def step(now: Any, _: Any) -> tuple[Any, None]:
+        slopes = jax.grad(square, argnums=(0, 1))(*now)
+        return jax.tree.map(lambda weight, slope: weight - 1e-9 * slope, now, slopes), None
+
+    program, place = sharded(lambda *now: jax.lax.scan(step, now, None, STEPS)[0], networks, 0, 2)
+    now = place([*order, params["read"]["kernel"]]), place(columns.astype(np.float32))
+    return lambda: program(*now)
 
 
 def _gradients(comparison: Any, networks: int) -> Callable[[], Any]:

@@ -146,6 +146,19 @@ def course(
     return Course(method.trained(network, supply), data, batches, loss, held_out)
 
 
+def follow(
+    way: Course, rule: optax.GradientTransformation, doses: Sequence[int]
+) -> tuple[Any, Float[Array, " last"]]:
+    """What moves after each dose (stacked), in the course's own coordinates, and each step's loss in nats."""
+    start, held_out = way.start, way.held_out
+
+    def loss(params: Any, batch: Dataset) -> Float[Array, ""]:
+        return way.loss(start.with_params(params), start, batch)
+
+    judge = None if held_out is None else lambda params: mean_loss(start.with_params(params), held_out)
+    return descend(loss, rule, start.params, way.data, way.batches, doses, judge)
+
+
 def finetune(
     network: Parametric,
     data: Dataset,
@@ -156,13 +169,8 @@ def finetune(
 ) -> tuple[Any, Float[Array, " last"]]:
     """Full weights after each dose (stacked) and each step's value of the method's loss, in nats."""
     way = course(network, data, batches, method, supply)
-    start, held_out = way.start, way.held_out
-
-    def loss(params: Any, batch: Dataset) -> Float[Array, ""]:
-        return way.loss(start.with_params(params), start, batch)
-
-    judge = None if held_out is None else lambda params: mean_loss(start.with_params(params), held_out)
-    kept, losses = descend(loss, method.optimizer(), start.params, way.data, way.batches, doses, judge)
+    kept, losses = follow(way, method.optimizer(), doses)
+    start: Any = way.start
     if start is not network:
         kept = jax.vmap(lambda params: start.with_params(params).weights)(kept)
     return kept, losses

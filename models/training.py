@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import optax.contrib
 from jaxtyping import Array, Float
 
+from models.muon import muon
 from models.network import Network, build
 from models.transformer import Architecture
 from theory.base import Dataset, Distribution, Misuse, mean_loss
@@ -44,13 +44,13 @@ class Pretraining:
             raise Misuse(f"learning_rate must be above 0, got {self.learning_rate}.")
 
     def transformation(self) -> optax.GradientTransformation:
-        """Muon (Jordan 2024, from optax.contrib; update scaled to Adam's size) or AdamW without decay."""
+        """Muon (its update scaled to Adam's size) or AdamW without decay."""
         warmup = max(1, self.steps // 20)
         rate = optax.warmup_cosine_decay_schedule(
             0.0, self.learning_rate, warmup, max(self.steps, warmup + 1)
         )
         if self.optimizer == "muon":
-            return optax.contrib.muon(rate, consistent_rms=0.2)
+            return muon(rate)
         return optax.adamw(rate, b2=0.99, weight_decay=0.0)
 
 

@@ -1,7 +1,11 @@
 """A decoder-only transformer, small enough to read: pre-norm, causal attention, ReLU, no biases.
 
-Input tokens become one-hot rows (a matrix product is faster than a gather and its scatter on most CPUs);
-token `vocabulary` is the beginning of the sequence. Axes: n sequences, t positions, h heads, d width.
+Input tokens become one-hot columns (a matrix product is faster than a gather and its scatter on most CPUs);
+token `vocabulary` is the beginning of the sequence. Axes: n sequences, t and s positions, h heads, d width.
+
+The stream is a matrix (d, t n): one column a token, sequences innermost. So every product is of two plain
+matrices, forwards and backwards, with nothing to copy, and all else (norms, attention over a few positions)
+runs along n, which a CPU does in vectors.
 """
 
 from dataclasses import dataclass
@@ -32,28 +36,31 @@ class Architecture:
             raise Misuse(f"heads must divide width, got width {self.width} and heads {self.heads}.")
 
 
+class Linear(nnx.Linear):
+    """A linear map of columns, without a bias."""
+
+    def __init__(self, inputs: int, outputs: int, rngs: nnx.Rngs):
+        super().__init__(inputs, outputs, use_bias=False, rngs=rngs)
+
+    def __call__(self, columns: Float[Array, "inputs tn"]) -> Float[Array, "outputs tn"]:
+        return self.kernel[...].T @ columns
+
+
 class Block(nnx.Module):
     """Attention, then a two-layer perceptron, each added to the stream."""
 
     def __init__(self, shape: Architecture, rngs: nnx.Rngs):
-        def linear(inputs: int, outputs: int) -> nnx.Linear:
-            return nnx.Linear(inputs, outputs, use_bias=False, rngs=rngs)
-
         width, hidden = shape.width, shape.expansion * shape.width
         self.heads = shape.heads
-        self.attend = linear(width, 3 * width)
-        self.merge = linear(width, width)
-        self.up = linear(width, hidden)
-        self.down = linear(hidden, width)
+        self.attend = Linear(width, 3 * width, rngs)
+        self.merge = Linear(width, width, rngs)
+        self.up = Linear(width, hidden, rngs)
+        self.down = Linear(hidden, width, rngs)
 
-    def __call__(self, stream: Float[Array, "n t d"]) -> Float[Array, "n t d"]:
-        n, t, width = stream.shape
-        heads = self.attend(normalise(stream)).reshape(n, t, 3 * self.heads, width // self.heads)
-        query, key, value = jnp.split(heads, 3, axis=2)
-        score = jnp.einsum("nthd,nshd->nhts", query, key) / np.sqrt(width // self.heads)
-        score = jnp.where(np.tril(np.ones((t, t), bool)), score, -1e9)
-        mixed = jnp.einsum("nhts,nshd->nthd", jax.nn.softmax(score, axis=-1), value)
-        stream = stream + self.merge(mixed.reshape(n, t, width))
+    def __call__(self, stream: Float[Array, "d tn"], length: int) -> Float[Array, "d tn"]:
+        heads = self.attend(normalise(stream)).reshape(3, self.heads, -1, length, stream.shape[1] // length)
+        mixed = jax.lax.map(attention, tuple(heads))  # head by head: a loop's results are not recomputed
+        stream = stream + self.merge(mixed.reshape(stream.shape))
         return stream + self.down(jax.nn.relu(self.up(normalise(stream))))
 
 
@@ -62,20 +69,31 @@ class Transformer(nnx.Module):
 
     def __init__(self, shape: Architecture, vocabulary: int, length: int, rngs: nnx.Rngs):
         self.vocabulary = vocabulary
-        self.embed = nnx.Linear(vocabulary + 1, shape.width, use_bias=False, rngs=rngs)
+        self.embed = Linear(vocabulary + 1, shape.width, rngs)
         self.place = nnx.Param(0.3 * jax.random.normal(rngs.params(), (length, shape.width)))
         self.blocks = nnx.List([Block(shape, rngs) for _ in range(shape.layers)])
-        self.read = nnx.Linear(shape.width, vocabulary, use_bias=False, rngs=rngs)
+        self.read = Linear(shape.width, vocabulary, rngs)
 
     def __call__(self, tokens: Tokens) -> LogProbs:
-        beginning = jnp.full_like(tokens[:, :1], self.vocabulary)
-        inputs = jnp.concatenate([beginning, tokens[:, :-1]], axis=1)
-        stream = self.embed(jax.nn.one_hot(inputs, self.vocabulary + 1)) + self.place[: tokens.shape[1]]
+        n, t = tokens.shape
+        before = jnp.concatenate([jnp.full_like(tokens[:, :1], self.vocabulary), tokens[:, :-1]], axis=1)
+        inputs = jax.nn.one_hot(before.T.reshape(-1), self.vocabulary + 1, axis=0)
+        stream = self.embed(inputs) + jnp.repeat(self.place[:t].T, n, axis=1)
         for block in self.blocks:
-            stream = block(stream)
-        return jax.nn.log_softmax(self.read(normalise(stream)), axis=-1)
+            stream = block(stream, t)
+        told = jax.nn.log_softmax(self.read(normalise(stream)), axis=0)
+        return told.reshape(self.vocabulary, t, n).transpose(2, 1, 0)
 
 
-def normalise(stream: Float[Array, "n t d"]) -> Float[Array, "n t d"]:
+def attention(heads: tuple[Array, Array, Array]) -> Float[Array, "d t n"]:
+    """softmax(queryᵀ key / √d) value of one head, each "d t n"; a position sees those up to its own."""
+    query, key, value = heads
+    d, t, _ = query.shape
+    score = jnp.sum(query[:, :, None] * key[:, None], axis=0) / np.sqrt(d)
+    score = jnp.where(np.tril(np.ones((t, t), bool))[..., None], score, -1e9)
+    return jnp.sum(jax.nn.softmax(score, axis=1) * value[:, None], axis=2)
+
+
+def normalise(stream: Float[Array, "d tn"]) -> Float[Array, "d tn"]:
     """Root-mean-square normalisation without a gain."""
-    return stream * jax.lax.rsqrt(jnp.mean(jnp.square(stream), axis=-1, keepdims=True) + 1e-6)
+    return stream * jax.lax.rsqrt(jnp.mean(jnp.square(stream), axis=0, keepdims=True) + 1e-6)

@@ -1,9 +1,17 @@
-"""Two CPU devices, and every annotation of the packages checked at run time, shapes included."""
+"""Two CPU devices, and every annotation of the packages checked at run time, shapes included.
+
+Most programs of the tests compile for longer than they run: the compiler leaves most of its work.
+"""
+
+import os
 
 import beartype.typing  # noqa: F401  (named in the string below)
 import jax
 from jaxtyping import install_import_hook
 
+if jax.__version_info__[:2] == (0, 10):  # a flag that another version does not know would end the process
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false".strip()
+jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_num_cpu_devices", 2)
 
 # beartype cannot see the class around a method decorated on its own, so Self goes unchecked

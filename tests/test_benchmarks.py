@@ -12,6 +12,7 @@ from benchmarks import (
     against_torch_samplers,
     chain_memory,
     chain_scaling,
+    curvature_products,
     effective_samples,
     langevin_step,
 )
@@ -19,6 +20,8 @@ from benchmarks.__main__ import table
 from benchmarks._posterior import posterior
 from benchmarks._timing import interleaved, row
 from benchmarks.compilations import count
+from benchmarks.training_step import operations
+from experiments.studies import weird_generalisation as study
 from models.transformer import Architecture
 
 
@@ -33,6 +36,14 @@ def test_rows():
     assert by_ratio["met"] and not row("a", 2, "s", goal="≤ 1")["met"]
     lines = table([{"benchmark": "x", **by_ratio}, {"benchmark": "x", **row("skipped", None, "")}])
     assert "2 (1 - 9)" in lines and lines.splitlines()[-1] == "skipped"
+
+
+def test_operations():
+    comparison = study.comparison(study.Config(layers=1, width=8, pairs=3, pretraining_batch=5))
+    tokens, vocabulary = 5 * 6, 11
+    products = 6 * tokens * (12 * 8**2 + 8 * vocabulary)
+    assert operations(comparison, attention=False) == products
+    assert operations(comparison) == products + 12 * 8 * 6 * tokens
 
 
 def test_interleaved():
@@ -120,3 +131,10 @@ def test_against_torch_samplers():
         installed = importlib.util.find_spec(name) is not None
         assert len(told) == (2 if installed else 1) and told[0].startswith("skipped") != installed
         assert all(math.isfinite(rows[each]["value"]) for each in told if installed)
+
+
+def test_curvature_products():
+    rows = rows_of(curvature_products, width=8, layers=1, documents=2, products=2)
+    assert len(rows) == 11 and len(goals(rows)) == 10
+    assert rows["kernel product, of a row of 2"]["against"] == "gradient"
+    assert all(row["ratio"] > 0 for name, row in rows.items() if name != "gradient")

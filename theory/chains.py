@@ -202,6 +202,8 @@ def run_chains(
     """
     if chains < 1 or chunk < 1:
         raise Misuse(f"chains and chunk must be at least 1, got {chains} and {chunk}.")
+    if start is not None and resume is None:
+        kernel.check(start)
     rows = padded(chains)
     keys = np.asarray(jax.vmap(lambda row: _raw(jax.random.fold_in(key, row)))(np.asarray(rows)))
     if resume is None:

@@ -30,6 +30,7 @@ from numpyro.primitives import Messenger
 from numpyro.util import identity, is_prng_key
 
 from theory.errors import Misuse
+from theory.stability import check_stable, curvature
 
 StepSize: TypeAlias = float | Float[Array, ""] | Callable[[Array], Array]
 Flat: TypeAlias = Float[Array, " p"]
@@ -102,6 +103,10 @@ class Langevin(MCMCKernel):
 
     # what a kernel defines
 
+    def limit(self, curvature: float) -> float:
+        """The largest stable step for the largest curvature of the potential (in scaled coordinates)."""
+        return float("inf")
+
     def start(
         self, position: Flat, slope: Slope, key: PRNGKeyArray, warmup: int
     ) -> tuple[Any, Float[Array, ""]]:
@@ -158,9 +163,33 @@ class Langevin(MCMCKernel):
             memory, value = self.start(flat, slope, first, num_warmup)
             return LangevinState(jnp.zeros((), int), params, value, jnp.ones(()), (memory, anchor), chain)
 
-        state = jax.jit(one if is_prng_key(rng_key) else jax.vmap(one))(rng_key, init_params)
+        single = is_prng_key(rng_key)
+        state = jax.jit(one if single else jax.vmap(one))(rng_key, init_params)
         _check_finite(type(self).__name__, state.potential_energy)
+        if not isinstance(state.potential_energy, Tracer):
+            start = state.z if single else jax.tree.map(lambda leaf: leaf[0], state.z)
+            self.check(start, model_args, kwargs)
         return state
+
+    def check(self, position: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> None:
+        """Refuse, before any step, a potential that is not finite at the first position, and a step size
+        that is unstable there. What is traced, and a schedule of step sizes, passes unseen."""
+        if isinstance(jnp.zeros(()), Tracer):
+            return
+        name, step = type(self).__name__, self.step_size
+        free = callable(step) or isinstance(step, Tracer) or self.limit(float("inf")) == float("inf")
+
+        def told(position: Any, key: Any) -> Any:
+            anchor = self._anchor(position, args, kwargs or {})
+            flat, slope = self._flat(position, anchor, args, kwargs or {})
+            bent = 0.0 if free else curvature(lambda z, now: slope(z, now)[1], flat, key)
+            return slope(flat, key)[0], bent
+
+        value, bent = jax.jit(told)(jax.tree.map(jnp.asarray, position), jax.random.key(0))
+        if not isinstance(value, Tracer):
+            _check_finite(name, value)
+        if not free and not isinstance(bent, Tracer):
+            check_stable(name, float(step), float(bent), self.limit(float(bent)))  # type: ignore[arg-type]
 
     def sample(
         self,
@@ -252,7 +281,12 @@ class Rows(Messenger):
 
     def process_message(self, msg: Any) -> None:
         if msg["type"] == "plate":
-            size = self.sizes[msg["name"]] = msg["args"][0]
+            size, chosen = msg["args"]
+            if chosen is not None and chosen > size:
+                raise Misuse(
+                    f"Plate {msg['name']!r} has {size} rows, got a subsample_size of {chosen} of them."
+                )
+            self.sizes[msg["name"]] = size
             if self.whole:
                 msg["args"], msg["value"] = (size, size), jnp.arange(size)
         elif msg["type"] == "sample" and not msg["is_observed"]:

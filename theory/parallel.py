@@ -78,8 +78,14 @@ def sharded(
     """The jitted program for a (padded) number of rows, and the function that puts its own arguments
     where the program wants them, for callers that keep their state on the devices."""
     mesh = Mesh(np.asarray(jax.devices()[: min(rows, len(jax.devices()))]), ("run",))
+
+    def alone(*arguments: Any) -> Any:  # a row that has its device to itself: no axis of one in its products
+        only = jax.tree.map(lambda leaf: leaf[0], arguments[shared:])
+        return jax.tree.map(lambda leaf: leaf[None], function(*arguments[:shared], *only))
+
+    together = jax.vmap(function, in_axes=(None,) * shared + (0,) * own)
     program = jax.shard_map(
-        jax.vmap(function, in_axes=(None,) * shared + (0,) * own),
+        alone if rows == mesh.size else together,
         mesh=mesh,
         in_specs=(P(),) * shared + (P("run"),) * own,
         out_specs=P("run"),

@@ -157,7 +157,8 @@ def test_a_position_not_finite_is_told_and_the_first_counts():
     potential = lambda z: jnp.sum(jnp.where(z == 4, jnp.nan, z))  # noqa: E731
     streams = {"lost": nonfinite(), "z": trace(lambda state: state.z)}
     np.testing.assert_array_equal(counted(Plan(2, 5), streams, potential)["lost"], [1, 1])
-    diverging = ULA(potential_fn=lambda z: 0.5 * jnp.sum(z**2), step_size=1e13)  # 1e26 after two steps
+    schedule = lambda i: 1e13  # noqa: E731  (1e26 after two steps; a plain number would be refused)
+    diverging = ULA(potential_fn=lambda z: 0.5 * jnp.sum(z**2), step_size=schedule)
     told = results(Plan(0, 6), streams, last_of(diverging, Plan(0, 6), streams, 2, jnp.ones(1)))
     lost = ~np.isfinite(told["z"][..., 0])
     assert lost.any(axis=1).all() and not lost[:, 0].any()

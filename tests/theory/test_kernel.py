@@ -193,6 +193,13 @@ def test_a_latent_site_in_a_subsampled_plate():
     assert state.z["x"].shape == (6,)
 
 
+def test_more_minibatch_than_data():
+    """NumPyro itself takes a plate of 9 of 6 rows, and scales it wrongly."""
+    for kernel in (SGLD(model), MALA(model)):
+        with pytest.raises(Misuse, match="Plate 'rows' has 6 rows, got a subsample_size of 9 of them"):
+            kernel.init(jax.random.key(0), 0, Z, (ROWS, 9), {})
+
+
 def test_a_control_variate_carries_its_anchor():
     kernel = ControlVariateSGLD(model, step_size=0.01)
     after = jax.jit(lambda: kernel.sample(kernel.init(jax.random.key(0), 0, Z, (ROWS,), {}), (ROWS,), {}))()

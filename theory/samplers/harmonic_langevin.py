@@ -23,6 +23,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -42,6 +43,10 @@ class HarmonicLangevin(Langevin):
             raise Misuse(
                 f"friction of HarmonicLangevin must be at least 0 and finite, got {float(self.friction)}."
             )
+
+    def limit(self, curvature: float) -> float:
+        """2 arcsin(1/√p): of the prior's 1 and what the likelihood adds."""
+        return 2 * float(np.arcsin(curvature**-0.5)) if curvature > 1 else float("inf")
 
     def start(
         self, position: Flat, slope: Slope, key: PRNGKeyArray, warmup: int

@@ -41,6 +41,14 @@ class SGHMC(Langevin):
         if self.splitting not in ("baoab", "euler"):
             raise Misuse(f"splitting of SGHMC must be 'baoab' or 'euler', got {self.splitting!r}.")
 
+    def limit(self, curvature: float) -> float:
+        """2/√p; of Euler steps κ/p."""
+        if not curvature > 0:
+            return float("inf")
+        if self.splitting == "baoab":
+            return 2 / curvature**0.5
+        return float("inf") if isinstance(self.friction, Tracer) else float(self.friction) / curvature
+
     def start(
         self, position: Flat, slope: Slope, key: PRNGKeyArray, warmup: int
     ) -> tuple[Any, Float[Array, ""]]:

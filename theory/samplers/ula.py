@@ -22,6 +22,10 @@ class ULA(Langevin):
 
     minibatch: ClassVar[bool] = False
 
+    def limit(self, curvature: float) -> float:
+        """2/p."""
+        return 2 / curvature if curvature > 0 else float("inf")
+
     def move(self, position: Flat, memory: Any, slope: Slope, step: Array, key: PRNGKeyArray, i: Any) -> Move:
         """One Euler step of the Langevin diffusion."""
         rows, noise = jax.random.split(key)

@@ -9,6 +9,11 @@ Wurgaft et al., arXiv 2506.17859, where N counts steps of pretraining and there 
 the evidence of D' (what pretraining told is in K, or in the weights that K is read from). After `passes`
 visits of each document their law says β = passes^(1-α), which is γ (passes × N)^(1-α) L_i. With α = 0,
 γ = 1, b = 1 and no lengths given this is the tempered posterior.
+
+Their predictors are mixtures themselves (memorising: every document is of one of the tasks, nobody says
+which). `predictors` says of which one each member of the prior is a part; the parts keep their proportions,
+and which of them a document is from stays open: L_i is that of log Σ_parts share × p(document | part). Not
+given, each member is a predictor of its own.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +21,7 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from theory.base import Beta, Dataset, Misuse, check_beta
 from theory.ensemble import Mixture
@@ -24,12 +29,16 @@ from theory.ensemble import Mixture
 
 @dataclass(frozen=True)
 class ComplexityPrior:
-    """`description_lengths` are K ≥ 0 in bits, `exponent` is b > 0, `scale` is γ > 0, and α is in [0, 1)."""
+    """`description_lengths` are K ≥ 0 in bits, `exponent` is b > 0, `scale` is γ > 0, and α is in [0, 1).
+
+    `predictors` numbers them from 0 for every member of the prior.
+    """
 
     description_lengths: tuple[float, ...] | None = None
     exponent: float = 1.0
     scale: float = 1.0
     alpha: float = 0.0
+    predictors: tuple[int, ...] | None = None
     breaks: dict[str, str] = field(
         default_factory=lambda: {
             "prior": "weights start from the description lengths, not from the prior's own weights",
@@ -46,6 +55,9 @@ class ComplexityPrior:
                 raise Misuse(f"{name} must be finite and above 0, got {getattr(self, name)}.")
         if not 0 <= self.alpha < 1:
             raise Misuse(f"alpha must be at least 0 and below 1, got {self.alpha}.")
+        numbers = sorted(set(self.predictors)) if self.predictors is not None else [0]
+        if numbers != list(range(len(numbers))) or not numbers:
+            raise Misuse(f"predictors must be numbered 0, 1, ... without a gap, got {self.predictors}.")
 
     def predict(
         self, prior: Mixture, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None
@@ -53,23 +65,39 @@ class ComplexityPrior:
         """The prior's members under the weights of the formula."""
         check_beta(beta)
         counted = jnp.maximum(jnp.sum(data.mask), 1)
-        loss = -prior.log_likelihoods(data).sum(axis=-1) / counted
+        part_of, shares, _ = self._parts(prior)
+        likely = jnp.where(part_of[..., None], shares[:, None] + prior.log_likelihoods(data), -jnp.inf)
+        loss = -jax.nn.logsumexp(likely, axis=1).sum(axis=-1) / counted
         evidence = -beta * self.scale * counted ** (1 - self.alpha) * loss
         # a predictor that finds the data impossible has an infinite loss, and 0 × ∞ is not 0
-        return prior.with_log_weights(self.log_prior(prior) + jnp.where(beta == 0, 0.0, evidence))
+        weights = self.log_prior(prior) + jnp.where(beta == 0, 0.0, evidence)
+        own = jnp.max(jnp.where(part_of, weights[:, None], -jnp.inf), axis=0)
+        return prior.with_log_weights(shares + own)
 
-    def log_prior(self, prior: Mixture) -> Float[Array, " k"]:
-        """-(K_i)^b ln 2, not normalised."""
+    def log_prior(self, prior: Mixture) -> Float[Array, " i"]:
+        """-(K_i)^b ln 2 of every predictor, not normalised."""
+        *_, totals = self._parts(prior)
         if self.description_lengths is None:
-            lengths = -jax.nn.log_softmax(prior.log_weights) / jnp.log(2)
+            lengths = -jax.nn.log_softmax(totals) / jnp.log(2)
         else:
             lengths = jnp.asarray(self.description_lengths, float)
-        if lengths.shape != prior.log_weights.shape:
+        if lengths.shape != totals.shape:
             raise Misuse(
-                f"Each of the {prior.log_weights.shape[0]} predictors needs a description length, "
+                f"Each of the {totals.shape[0]} predictors needs a description length, "
                 f"got {lengths.shape[0]}."
             )
         return -(lengths**self.exponent) * jnp.log(2)
+
+    def _parts(self, prior: Mixture) -> tuple[Bool[Array, "i k"], Float[Array, " k"], Float[Array, " i"]]:
+        """Which members are part of which predictor, their log-shares in it, and its log-weight."""
+        members = prior.log_weights.shape[0]
+        numbers = np.arange(members) if self.predictors is None else np.asarray(self.predictors)
+        if len(numbers) != members:
+            raise Misuse(f"Each of the {members} members needs its predictor, got {len(numbers)}.")
+        part_of = jnp.asarray(np.arange(numbers.max() + 1)[:, None] == numbers)
+        totals = jax.nn.logsumexp(jnp.where(part_of, prior.log_weights, -jnp.inf), axis=1)
+        none = jnp.isneginf(prior.log_weights)
+        return part_of, jnp.where(none, -jnp.inf, prior.log_weights - totals[numbers]), totals
 
     def strength(self, passes: Beta) -> Beta:
         """β after each document was visited so often, by the law of pretraining."""

@@ -60,6 +60,7 @@ class LangevinPosterior:
         if key is None:
             raise Misuse("langevin-posterior draws at random and needs a key, got None.")
         posterior = self.posterior(prior, data, beta)
+        self.kernel(posterior).check(posterior.weights())
 
         def one(index: Any) -> Any:
             drawn = {"weights": trace(lambda state: posterior.params(state.z))}
@@ -74,6 +75,16 @@ class LangevinPosterior:
             prior, data, beta, self.stiffness, self.metric, self.alpha, self.replay, batch=self.batch
         )
 
+    def kernel(self, posterior: Posterior) -> HarmonicLangevin:
+        """What samples it."""
+        return HarmonicLangevin(
+            posterior,
+            step_size=self.step_size,
+            friction=self.friction,
+            scale=posterior.scale(),
+            control_variate=self.batch is not None,
+        )
+
     def chain(
         self,
         posterior: Posterior,
@@ -84,13 +95,7 @@ class LangevinPosterior:
     ) -> dict[str, Any]:
         """What the streams make of one chain from w0. `first` > 0 leaves out as many steps of warm-up, `last`
         ends it at that step: a short pilot by the same program."""
-        kernel = HarmonicLangevin(
-            posterior,
-            step_size=self.step_size,
-            friction=self.friction,
-            scale=posterior.scale(),
-            control_variate=self.batch is not None,
-        )
+        kernel = self.kernel(posterior)
         carry = begin(kernel, self.plan, streams, key, posterior.weights())
         carry = advance(kernel, self.plan, streams, carry, first + jnp.arange(self.plan.steps), limit=last)
         return finish(self.plan, streams, carry)

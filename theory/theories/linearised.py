@@ -96,13 +96,20 @@ class Linearised:
         }
     )
 
+    def start(self, prior: Parametric) -> Any:
+        """What the recipe trains, before its first step."""
+        return Tangent(prior, jax.tree.map(jnp.zeros_like, prior.params))
+
+    def rule(self) -> optax.GradientTransformation:
+        """The recipe's optimiser, for the `params` of `start`."""
+        return self.optimizer
+
     def predict(
         self, prior: Parametric, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None
-    ) -> Tangent:
-        """The linearised network after training time β (a concrete number)."""
+    ) -> Any:
+        """The expansion after training time β (a concrete number)."""
         check_beta(beta)
-        stacked = self.path(prior, data, np.asarray([float(beta)]), key=key)
-        return Tangent(prior, jax.tree.map(lambda leaf: leaf[0], stacked.displacement))
+        return jax.tree.map(lambda leaf: leaf[0], self.path(prior, data, np.asarray([float(beta)]), key=key))
 
     def path(
         self,
@@ -111,8 +118,8 @@ class Linearised:
         betas: Betas,
         *,
         key: PRNGKeyArray | None = None,
-    ) -> Tangent:
-        """Tangents stacked over an ascending ladder of training times, out of one run."""
+    ) -> Any:
+        """Expansions stacked over an ascending ladder of training times, out of one run."""
         check_ladder(betas)
         steps = np.asarray([round(float(beta) / self.learning_rate) for beta in betas])
         if steps[-1] > self.batches.shape[0]:
@@ -120,29 +127,27 @@ class Linearised:
                 f"The recipe has {self.batches.shape[0]} steps, got training time for {steps[-1]}; "
                 "give it more batches."
             )
-        base, moved = (
-            jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(steps), *leaf.shape)), tree)
-            for tree in (prior, jax.tree.map(jnp.zeros_like, prior.params))
+        start, doses = self.start(prior), np.unique(steps[steps > 0])
+        stacked = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(steps), *jnp.shape(leaf))), start)
+        if not len(doses):
+            return stacked
+        trained, _ = self.trained(prior, data, doses.tolist())
+        rows = np.searchsorted(doses, steps)
+        moved = jax.tree.map(
+            lambda all, still: jnp.where(_column(steps == 0, all), still, all[rows]), trained, start.params
         )
-        doses = np.unique(steps[steps > 0])
-        if len(doses):
-            displacements, _ = self.displacements(prior, data, doses.tolist())
-            rows = np.searchsorted(doses, steps)
-            moved = jax.tree.map(
-                lambda all, zero: jnp.where(_column(steps == 0, zero), zero, all[rows]), displacements, moved
-            )
-        return Tangent(base, moved)
+        return stacked.with_params(moved)
 
-    def displacements(
+    def trained(
         self, prior: Parametric, data: Dataset, doses: Sequence[int]
     ) -> tuple[Any, Float[Array, " last"]]:
-        """δ after each dose (stacked), and each step's loss."""
-        start = Tangent(prior, jax.tree.map(jnp.zeros_like, prior.params))
+        """The `params` of `start` after each dose (stacked), and each step's loss."""
+        start = self.start(prior)
 
-        def loss(displacement: Any, batch: Dataset) -> Float[Array, ""]:
-            return mean_loss(start.with_params(displacement), batch)
+        def loss(params: Any, batch: Dataset) -> Float[Array, ""]:
+            return mean_loss(start.with_params(params), batch)
 
-        return descend(loss, self.optimizer, start.params, data, self.batches, doses)
+        return descend(loss, self.rule(), start.params, data, self.batches, doses)
 
 
 def _column(which: np.ndarray, like: Array) -> Array:

@@ -118,6 +118,8 @@ def test_data_without_counted_positions_and_impossible_data():
         ({"scale": np.nan}, "scale .* got nan"),
         ({"alpha": 1.0}, "alpha .* got 1.0"),
         ({"alpha": -0.1}, "alpha .* got -0.1"),
+        ({"predictors": (0, 2)}, "without a gap, got .0, 2."),
+        ({"predictors": ()}, "without a gap"),
     ],
 )
 def test_bad_settings_are_refused(settings, words):
@@ -128,3 +130,33 @@ def test_bad_settings_are_refused(settings, words):
 def test_lengths_must_be_as_many_as_predictors():
     with pytest.raises(Misuse, match="Each of the 3 predictors needs a description length, got 2"):
         ComplexityPrior((1.0, 2.0)).predict(COINS, DATA, 0.1)
+
+
+def test_members_must_be_as_many_as_their_predictors_are_told_for():
+    with pytest.raises(Misuse, match="Each of the 3 members needs its predictor, got 2"):
+        ComplexityPrior(predictors=(0, 1)).predict(COINS, DATA, 0.1)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.7])
+def test_predictors_that_are_mixtures_leave_open_which_part_a_document_is_from(beta):
+    """Coins 0 and 2 are one predictor: each document is of either, in the shares of the prior."""
+    heads = np.sum(TOKENS * MASK, axis=1)
+    each = heads[:, None] * np.log(HEADS) + (MASK.sum(axis=1) - heads)[:, None] * np.log(1 - HEADS)  # (n, k)
+    share = WEIGHTS[[0, 2]] / 0.3
+    mixed = np.sum(np.log(np.exp(each[:, [0, 2]]) @ share))
+    evidence = np.array([mixed, each[:, 1].sum()])
+    wanted = normalised(-(np.array([4.0, 1.0]) ** 0.8) * np.log(2) + beta * evidence)
+    theory = ComplexityPrior((4.0, 1.0), exponent=0.8, predictors=(0, 1, 0))
+    got = weights(theory, beta)
+    np.testing.assert_allclose(got, [wanted[0] * share[0], wanted[1], wanted[0] * share[1]], rtol=1e-5)
+    read = ComplexityPrior(predictors=(0, 1, 0))  # lengths from the weights that the parts have together
+    np.testing.assert_allclose(weights(read, 0.0), WEIGHTS, rtol=1e-5)
+
+
+@pytest.mark.parametrize("predictors", [None, (0, 1, 0)])
+def test_what_the_prior_rules_out_stays_out(predictors):
+    prior = COINS.with_log_weights(jnp.log(jnp.asarray([0.3, 0.0, 0.7])))
+    for beta in (0.0, 2.0):
+        after = ComplexityPrior(predictors=predictors).predict(prior, DATA, beta)
+        assert after.log_weights[1] == -np.inf
+        np.testing.assert_allclose(np.exp(after.log_weights).sum(), 1, rtol=1e-5)

@@ -1,5 +1,6 @@
 """What each theory must be, and the laws that it keeps or is shown to break."""
 
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -7,6 +8,8 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import TypeVar, get_type_hints
 
+import hypothesis
+import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +17,7 @@ import pytest
 
 import theory.theories
 from theory.base import Distribution, Misuse, Parametric, Predictor, Theory, ladder
+from theory.distributions.persona_topics import example
 from theory.ensemble import Mixture
 
 NAMES = [module.name for module in pkgutil.iter_modules(theory.theories.__path__)]
@@ -177,3 +181,57 @@ def test_a_ladder_is_predict_at_every_strength(name, which, prior, data, answer,
 def test_a_bad_strength_is_refused(name, which, prior, data, beta):
     with pytest.raises(Misuse, match=str(beta)):
         THEORIES[name].predict(prior, data, beta, key=KEY)
+
+
+# the same laws over random small processes: theories that draw at random are too slow for that
+DRAWS = {"langevin_posterior", "adam_gibbs", "gaussian_process", "linear_response"}
+CLOSED = [(name, which) for name, which in CASES if name not in DRAWS]
+STEP = 0.1  # a whole step of the recipes that the examples follow
+SHARE, SPREAD = st.floats(0.3, 1.0), st.floats(0.2, 2.0)
+
+
+@functools.cache
+def compiled(name):
+    """A theory's prediction as one program; recipes count steps, so their strengths are part of it."""
+    predict = lambda prior, data, beta: THEORIES[name].predict(prior, data, beta, key=KEY)  # noqa: E731
+    return jax.jit(predict, static_argnums=2 if hasattr(THEORIES[name], "learning_rate") else ())
+
+
+@pytest.mark.parametrize(("name", "which"), CLOSED)
+@hypothesis.given(
+    shape=st.fixed_dictionaries(
+        {"rarity": SHARE, "style": SPREAD, "specific": SPREAD, "seed": st.integers(0, 99)}
+    ),
+    drawn=st.integers(0, 2**16),
+    persona=st.integers(0, 2),
+    topics=st.sampled_from([[0], [1], [0, 1]]),
+    size=SPREAD,
+    order=st.permutations(range(8)),
+    steps=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+)
+@hypothesis.settings(
+    max_examples=4,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
+)
+def test_laws_hold_on_random_small_processes(
+    name, which, bigram, documents, shape, drawn, persona, topics, size, order, steps
+):
+    """Random answers of the process, weights of the network, D', its order, and two strengths."""
+    made, key = replace(example(), **shape), jax.random.key(drawn)
+    data = made.narrow(key, 8, persona, topics)
+    weights = size * jax.random.normal(jax.random.fold_in(key, 1), bigram.params.shape)
+    prior = made.distribution() if which == "process" else bigram.with_params(weights)
+    predict, breaks, (first, second) = compiled(name), THEORIES[name].breaks, (STEP * each for each in steps)
+    once = predict(prior, data, first)
+    np.testing.assert_allclose(probabilities(once, documents).sum(axis=-1), 1, atol=5e-6)
+    if "prior" not in breaks:
+        assert gap(predict(prior, data, 0.0), prior, documents) < 2e-6
+    if "exchangeable" not in breaks:
+        shuffled = jax.tree.map(lambda leaf: leaf[jnp.asarray(order)], data)
+        assert gap(once, predict(prior, shuffled, first), documents) < 2e-5
+    if "additive" not in breaks:
+        twice = predict(once, data, second)
+        assert gap(twice, predict(prior, data, first + second), documents) < 2e-5

@@ -266,6 +266,7 @@ def test_misuse_is_refused(bigram, data):
     for wrong, sentence in (
         ({"stiffness": 0.0}, "got 0.0"),
         ({"step_size": -0.1}, "step_size .* got -0.1"),
+        ({"step_size": 2.0, "stiffness": 0.01}, "times the largest that is stable at the first position"),
         ({"friction": -1.0}, "friction .* got -1.0"),
         ({"batch": 9}, "batch must be from 1 to the 8 documents"),
         ({"alpha": 0.3}, "pass them as replay"),
@@ -273,3 +274,6 @@ def test_misuse_is_refused(bigram, data):
     ):
         with pytest.raises(Misuse, match=sentence):
             LangevinPosterior(**wrong).predict(bigram, data, 0.5, key=jax.random.key(0))
+    lost = bigram.with_params(bigram.params.at[:, 1:].add(-3e38))  # finite weights, impossible answers
+    with pytest.raises(Misuse, match="potential of HarmonicLangevin is not finite at the first position"):
+        LangevinPosterior().predict(lost, data, 0.5, key=jax.random.key(0))

@@ -151,7 +151,7 @@ def test_training_is_a_loop_over_an_explicit_jacobian(curved, data, rule):
 
 def test_losses_are_those_of_the_linearised_network(bigram, data):
     theory = Linearised(optax.sgd(RATE), RATE, BATCHES)
-    _, losses = theory.displacements(bigram, data, [4])
+    _, losses = theory.trained(bigram, data, [4])
     assert losses.shape == (4,)
     first = jax.tree.map(lambda leaf: leaf[BATCHES[0]], data)
     np.testing.assert_allclose(losses[0], mean_loss(bigram, first), rtol=1e-5)
