@@ -17,9 +17,10 @@ from jax.flatten_util import ravel_pytree
 
 from experiments import clock, contenders
 from experiments.comparison import Arm, Comparison
+from experiments.dynamics import replay
 from experiments.langevin import Posteriors
 from experiments.results import Arrays
-from experiments.scoring import fit_weights
+from experiments.scoring import REPLAYED, fit_weights
 from models.finetune import Method, Supply, finetune
 from models.network import Network
 from theory.base import Dataset, ladder
@@ -28,7 +29,6 @@ from theory.descent import epochs
 from theory.ensemble import Mixture
 from theory.metrics import answers_at
 from theory.parallel import SideBySide
-from theory.theories.linearised import Expansion
 from theory.theories.proximal import Proximal
 from theory.theories.tempered_posterior import TemperedPosterior
 
@@ -45,14 +45,17 @@ class Bench:
         self.comparison = comparison
         self.template = template
         self.process = comparison.process.distribution()
+        self.mixtures = contenders.mixtures(comparison.process)
         self.paths = contenders.paths(self.process)
-        self.rows = -(-max(self._count(arm) for arm in comparison.arms) // 8) * 8
+        self.probes = jax.tree.map(np.asarray, comparison.process.probes())
+        count = max([len(self.probes.tokens), *(self._count(arm) for arm in comparison.arms)])
+        self.rows = -(-count // 8) * 8
         self.finetune = {
             name: SideBySide(functools.partial(self._finetune, method), shared=1)
             for name, method in comparison.methods.items()
         }
-        self.linearised = {
-            name: SideBySide(functools.partial(self._linearised, method), shared=2)
+        self.dynamics = {
+            name: SideBySide(functools.partial(self._dynamics, method), shared=2)
             for name, method in comparison.methods.items()
         }
         self.read = SideBySide(self._read, shared=1)
@@ -84,12 +87,12 @@ class Bench:
             batch = comparison.arms[0].batch or comparison.batch
             return shape((count, comparison.steps, batch), np.int32)
 
-        betas = shape(self._proximal_betas().shape, np.float32)
+        betas = shape(self._proximal_times().shape, np.float32)
         self.proximal.compile(betas, tokens, rows(seeds, params), data(seeds))
         for name in comparison.methods:
             seed = [shape((count,), np.int32) for count in (2 * seeds, seeds)]
             self.finetune[name].compile(params, data(2 * seeds), order(2 * seeds), seed[0])
-            self.linearised[name].compile(params, tokens, data(seeds), order(seeds), seed[1])
+            self.dynamics[name].compile(params, tokens, data(seeds), order(seeds), seed[1])
         if self.posteriors is not None:
             self.posteriors.compile()
         self.modes.compile(params, data(1))
@@ -107,8 +110,8 @@ class Bench:
             arrays = self.posteriors.run(network, data, tokens, where)
         elif name.startswith("dynamics-"):
             method, seeds = name.removeprefix("dynamics-"), np.arange(self.comparison.seeds, dtype=np.int32)
-            told, updates = self.linearised[method](network.params, tokens, data, batches, seeds)
-            arrays = {"linearised": told[..., where[0], where[1], :].astype(np.float32)}
+            told, updates = self.dynamics[method](network.params, tokens, data, batches, seeds)
+            arrays = {kind: said[..., *where, :].astype(np.float32) for kind, said in told.items()}
             spans = clock.times(self.comparison.methods[method], self.comparison.doses)
             arrays |= {f"time/{metric}": times for metric, times in spans.items()} | _first("update", updates)
         else:
@@ -123,11 +126,12 @@ class Bench:
         base = at(self.read(tokens, jax.tree.map(lambda leaf: leaf[None, None], network.params))[0][0])
         arrays = {"members": at(members), "exact": at(exact), "base": base}
         arrays["evidence"] = np.asarray(evidence)[:, where[0], where[1]].astype(np.float32)
+        counted = float(data.mask.sum(axis=(1, 2)).mean())  # answers in D', over which β sums
         held = self._held_prior(network)
         arrays["held_weights"] = np.exp(np.asarray(held.log_weights))
         priors = {"process": self.process, "held": held, "network": network}
         heard = self.comparison.theories
-        for table, kinds in ((contenders.MIXTURES, ("process", "held")), (self.paths, ("network",))):
+        for table, kinds in ((self.mixtures, ("process", "held")), (self.paths, ("network",))):
             for theory, (told, betas) in table.items():
                 for prior in kinds if theory in heard else ():
                     rungs = self._ladder(told, betas, priors[prior], data, tokens)
@@ -136,17 +140,17 @@ class Bench:
         for each in contenders.WEIGHTED:
             if (each.theory, each.prior) in self.weighted:
                 name = f"{each.theory}/{each.prior}"
-                betas = (each.times() / self._counted()).astype(np.float32)
+                betas = (each.times() / counted).astype(np.float32)
                 rungs = self.weighted[each.theory, each.prior](betas, tokens, params, data)
                 arrays |= {f"ladder/{name}": at(rungs), f"betas/{name}": betas}
                 if each.clock:
                     arrays |= {f"clock/{name}": np.array(each.clock), f"times/{name}": each.times()}
-        betas = self._proximal_betas()
+        betas = self._proximal_times() / np.float32(counted)
         rungs, residuals = self.proximal(betas, tokens, params, data)
         lost = residuals > UNCONVERGED
         rungs = np.where(lost[(..., *[None] * (rungs.ndim - lost.ndim))], np.nan, rungs)
         arrays |= {"ladder/proximal/network": at(rungs), "betas/proximal/network": betas}
-        times = betas * np.float64(self._counted())
+        times = betas * counted
         arrays |= {"clock/proximal/network": np.array("identity"), "times/proximal/network": times}
         curvatures, directions = self.modes(network.params, jax.tree.map(lambda leaf: leaf[:1], data))
         arrays |= {"curvatures": curvatures[0], **_first("mode", directions)}
@@ -180,14 +184,18 @@ class Bench:
         supply = self._supply(method, data, seed)
         return finetune(network, data, batches, method, self.comparison.doses, supply)
 
-    def _linearised(
+    def _dynamics(
         self, method: Method, params: Any, tokens: Any, data: Dataset, batches: Any, seed: Any
     ) -> Any:
-        network = self.template.with_params(params)
-        line, doses = Expansion(network, params), self.comparison.doses
-        kept, _ = finetune(line, data, batches, method, doses, self._supply(method, data, seed))
-        stacked = Expansion(_stack(network, len(doses)), kept)
-        return self._answers(stacked, tokens), jax.tree.map(lambda after, leaf: after - leaf, kept, params)
+        """What theories that replay the method say, and the update of the first of them."""
+        network, supply = self.template.with_params(params), self._supply(method, data, seed)
+        told = {
+            kind: replay(kind, network, data, batches, method, self.comparison.doses, supply)
+            for kind in REPLAYED
+            if kind == REPLAYED[0] or kind in self.comparison.theories
+        }
+        answers = {kind: self._answers(stacked, tokens) for kind, (stacked, _) in told.items()}
+        return answers, jax.tree.map(lambda after, leaf: after - leaf, told[REPLAYED[0]][1], params)
 
     def _modes(self, params: Any, data: Dataset) -> Any:
         """Curvatures (m,) and unit directions (m, ...), largest first; the start favours no direction."""
@@ -207,7 +215,7 @@ class Bench:
             key = jax.random.fold_in(key, seed)
             steps, batch = self.comparison.steps, self.comparison.batch
             tokens = self.process.sample(key, steps * batch).reshape(steps, batch, -1)
-            replay = Dataset(tokens, jnp.broadcast_to(jnp.arange(tokens.shape[-1]) % 2 == 1, tokens.shape))
+            replay = Dataset(tokens, jnp.broadcast_to(self.comparison.process.counted(), tokens.shape))
         if "teacher" in method.needs:
             teacher = TemperedPosterior().predict(self.process, data, self.comparison.teacher)
         return Supply(replay, teacher, seed)
@@ -274,13 +282,16 @@ class Bench:
             list(arm.contexts()), [int(np.asarray(group.mask).sum()) for group in arm.contexts().values()]
         )
         row, position = np.nonzero(mask)
+        words = np.asarray(self.comparison.process.words())
         groups = {
             "group": owner,
-            "asked": tokens[row, position - 1],
-            "shots": (position // 2).astype(np.int32),
+            "asked": words[tokens[row, position - 1]],
+            "answers": words[self.comparison.process.answer_tokens],
         }
-        padding = self.rows - tokens.shape[0]
-        return np.pad(tokens, ((0, padding), (0, 0))), (row, position), groups
+        return self._padded(tokens), (row, position), groups
+
+    def _padded(self, tokens: np.ndarray) -> np.ndarray:
+        return np.pad(tokens, ((0, self.rows - tokens.shape[0]), (0, 0)))
 
     @functools.cache  # noqa: B019  (a bench lives as long as its run)
     def _data(self, arm: Arm) -> tuple[Dataset, np.ndarray, np.ndarray]:
@@ -303,28 +314,21 @@ class Bench:
     def _repeat(self, params: Any) -> Any:
         return jax.tree.map(lambda leaf: np.stack([np.asarray(leaf)] * self.comparison.seeds), params)
 
-    def _proximal_betas(self) -> np.ndarray:
-        """Strengths whose τ = β N / γ runs from 0 past every η × steps, an octave apart."""
+    def _proximal_times(self) -> np.ndarray:
+        """τ from 0 past every η × steps, an octave apart."""
         longest = max(
             np.concatenate([[0.0], *(clock.times(method, self.comparison.doses).values())]).max()
             for method in self.comparison.methods.values()
         )
         top = max(3, int(np.ceil(np.log2(longest))) + 1)
-        return np.concatenate([[0.0], 2.0 ** np.arange(-8.0, top + 1)]).astype(np.float32) / self._counted()
-
-    def _counted(self) -> float:
-        """Counted positions of D': every answer."""
-        return self.comparison.n * self.comparison.process.length / 2
+        return np.concatenate([[0.0], 2.0 ** np.arange(-8.0, top + 1)]).astype(np.float32)
 
     def _held_prior(self, network: Network) -> Mixture:
-        """The process with the weights that the base network acts on: fitted to its first answers."""
-        topics = self.comparison.process.topics
-        tokens = np.zeros((self.rows, self.comparison.process.length), np.int32)
-        tokens[:topics, 0] = np.arange(topics)
-        members, _, _ = self.exact(self.process, tokens)
+        """The process with the weights that the base network acts on: fitted to its answers to the probes."""
+        tokens, where = self._padded(self.probes.tokens), np.nonzero(self.probes.mask)
+        members, evidence, _ = (np.asarray(told) for told in self.exact(self.process, tokens))
         told = self.read(tokens, jax.tree.map(lambda leaf: leaf[None, None], network.params))[0][0]
-        target, parts = np.asarray(told)[:topics, 1], np.asarray(members)[:, :topics, 1]
-        weights, _ = fit_weights(target[None], parts, np.zeros(parts.shape[:2]))
+        weights, _ = fit_weights(told[where][None], members[:, *where], evidence[:, *where])
         return self.process.with_log_weights(jnp.log(jnp.maximum(jnp.asarray(weights[0]), 1e-12)))
 
 
@@ -334,10 +338,6 @@ def _first(kind: str, tree: Any) -> Arrays:
         f"{kind}/{jax.tree_util.keystr(path[:-1], simple=True, separator='.')}": leaf[0]
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)  # a path ends in .value
     }
-
-
-def _stack(tree: Any, count: int) -> Any:
-    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *jnp.shape(leaf))), tree)
 
 
 def _unhealthy(arrays: Arrays, doses: Sequence[int]) -> str:

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -98,11 +99,15 @@ def _run(arguments: list[str], command: str = "run") -> None:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(f"usage: finebayes {command} STUDY [options]\n\n{COMMANDS[command]}")
         print(f"\nstudies: {', '.join(names)}")
+        print(f"finebayes {command} all [--preset PRESET] goes through all of them, one after the other.")
         print(f"\nfinebayes {command} STUDY --help shows every option of a study.")
         return
     if arguments[0].startswith("-"):
         raise Misuse(f"Name the study first, then options: finebayes {command} STUDY {arguments[0]} ...")
     name, rest = arguments[0], arguments[1:]
+    if name == "all":
+        _all(command, names, rest)
+        return
     module = studies.load(name)
     chosen = studies.choose("preset", _preset(rest), module.PRESETS)
 
@@ -121,6 +126,9 @@ def _run(arguments: list[str], command: str = "run") -> None:
     class Run(Forecast):
         strict: bool = False
         """End with an error where chains behind a theory cannot be trusted (everything is written first)."""
+        jobs: int = 1
+        """Processes that run cells side by side, the cores divided among them (same bytes). A cell alone
+        keeps busy as many cores as it has networks (2 × seeds); more processes pay beyond that only."""
         dry_run: bool = False
         """Say what would be run, how long it takes and what it needs, and stop."""
 
@@ -139,7 +147,19 @@ def _run(arguments: list[str], command: str = "run") -> None:
     if command == "forecast":
         running.forecast(*told)
     else:
-        running.run(*told, options.dry_run, options.strict)
+        running.run(*told, options.dry_run, options.strict, options.jobs)
+
+
+def _all(command: str, names: list[str], options: list[str]) -> None:
+    """Every study in a process of its own: what one leaves behind in jax is nothing to the next."""
+    failed = []
+    for name in names:
+        print(f"finebayes {command} {' '.join([name, *options])}", file=sys.stderr, flush=True)
+        words = [sys.executable, "-m", "experiments.cli", command, name, *options]
+        if subprocess.run(words).returncode:
+            failed.append(name)
+    if failed:
+        raise Misuse(f"{len(failed)} of {len(names)} studies failed: {', '.join(failed)}; see above for why.")
 
 
 def _forecast(arguments: list[str]) -> None:
@@ -198,9 +218,13 @@ def _score(arguments: list[str]) -> None:
     if options.json:
         print(json.dumps(lines, indent=1))
     else:
-        from experiments.words import scorecard_text
+        from experiments import hull
+        from experiments.words import aligned, scorecard_text
 
         print(scorecard_text(lines, everything=options.everything))
+        found = hull.hull(results, lines)
+        if found:
+            print(f"\n{hull.ABOUT}\n\n{aligned(hull.table(found))}")
 
 
 @dataclasses.dataclass(frozen=True)

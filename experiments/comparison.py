@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jax
+import numpy as np
 
 from models.finetune import Method
 from models.training import Pretraining
@@ -28,13 +29,8 @@ CORE = ("tempered-posterior", "exchangeable-mixture", "geometric-path", "linear-
 
 
 class Process(Protocol):
-    """What a comparison needs of a process: a frozen dataclass of plain fields whose documents are
-    (topic, answer) pairs; a study's arms also ask it for `narrow` data and `contexts`."""
-
-    @property
-    def topics(self) -> int:
-        """Number of topics, tokens 0 ... topics - 1."""
-        ...
+    """What a comparison needs of a process: a frozen dataclass of plain fields. A study's arms ask it for
+    narrow data and contexts, in its own words."""
 
     @property
     def vocabulary(self) -> int:
@@ -53,6 +49,19 @@ class Process(Protocol):
 
     def distribution(self) -> Mixture:
         """The exact process."""
+        ...
+
+    def counted(self) -> np.ndarray:
+        """Bool (t,): the positions of a document whose tokens are answers."""
+        ...
+
+    def probes(self) -> Dataset:
+        """Contexts that say little of the hidden member, mask on the answers: there a network shows the
+        prior it holds."""
+        ...
+
+    def words(self) -> tuple[str, ...]:
+        """A name for every token."""
         ...
 
 
@@ -112,15 +121,12 @@ class Comparison:
 
 
 def arm(
-    process: Any, persona: int, topics: Sequence[int], repeats: int, seed: int, batch: int | None = None
+    name: str,
+    data: Callable[[Any, int], Dataset],
+    contexts: Callable[[Any], Mapping[str, Dataset]],
+    seed: int,
+    batch: int | None = None,
 ) -> Arm:
-    """D' of one persona on the given topics; a `batch` of its own is part of the name."""
-    process.check(persona, topics)
-    process.held_out(topics)
+    """An arm by what makes n documents of D' and the contexts out of a key; a `batch` is part of the name."""
     key = jax.random.fold_in(jax.random.key(seed), CONTEXT_STREAM)
-    return Arm(
-        f"topics{'_'.join(map(str, topics))}" + (f"b{batch}" if batch else ""),
-        lambda key, n: process.narrow(key, n, persona, topics),
-        functools.cache(lambda: process.contexts(key, persona, topics, repeats)),
-        batch,
-    )
+    return Arm(name + (f"b{batch}" if batch else ""), data, functools.cache(lambda: contexts(key)), batch)

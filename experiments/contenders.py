@@ -49,6 +49,17 @@ MIXTURES: dict[str, tuple[Any, np.ndarray]] = {
 }
 
 
+def mixtures(process: Any) -> dict[str, tuple[Any, np.ndarray]]:
+    """Theories of a mixture over members. Where a process says which predictors its members make up, the
+    complexity prior weighs those; where it says its members' description lengths instead, those count, in
+    full; without either, and from the prior's own weights, it is the tempered posterior."""
+    parts = process.predictors() if hasattr(process, "predictors") else None
+    lengths = None
+    if parts is None and hasattr(process, "description_lengths"):
+        lengths = tuple(float(bits) for bits in process.description_lengths())
+    return {**MIXTURES, "complexity-prior": (ComplexityPrior(lengths, predictors=parts), LIKELIHOOD)}
+
+
 def paths(process: Any) -> dict[str, tuple[Any, np.ndarray]]:
     """Theories of any predictor."""
     return {
@@ -136,4 +147,9 @@ WEIGHTED = (
         stiffness=COLD,
     ),
 )
-ALL = (*MIXTURES, "geometric-path", "linear-mixture", "in-context", *{each.theory: 0 for each in WEIGHTED})
+ALL = (
+    *MIXTURES,
+    *("geometric-path", "linear-mixture", "in-context"),
+    *{each.theory: 0 for each in WEIGHTED},
+    *("quadratic", "relinearised"),  # of experiments.dynamics, beside linearised
+)

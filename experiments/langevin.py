@@ -1,9 +1,10 @@
 """The Langevin side of a comparison: posteriors over weights, sampled over a ladder of strengths, and judged.
 
 A cell `langevin-ARM-BASE` holds, for the first finetuning seeds of an arm, the answers of
-`langevin-posterior` at every temperature and of `adam-gibbs` at the coldest, and the health of every
-posterior. A temperature T is told by what it costs: networks drawn from the localised prior alone are T nats
-(mean KL of a position) from the base (theory.pilot); strengths are told by τ = βN/γ. Every other chain of a posterior
+`langevin-posterior` at every temperature and of `adam-gibbs` at the coldest (or at all of
+`adam_temperatures`), the health of every posterior, and the limits T → 0 of `experiments.cold`, if asked for.
+A temperature T is told by what it costs: networks drawn from the localised prior alone are T nats (mean KL of
+a position) from the base (theory.pilot); strengths are told by τ = βN/γ. Every other chain of a posterior
 takes half the step: their difference is part of the R-hat, and of the gate.
 
     pilot     short chains pick each step, as a share of where the curvature of D' makes it unstable
@@ -19,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.chain import ChainPrograms
+from experiments.cold import ColdLimits
 from experiments.comparison import Comparison
 from experiments.results import Arrays
 from models.network import Network
@@ -42,11 +44,14 @@ HEALTH = tuple(name for name in Health.__annotations__ if name != "nonfinite")
 @dataclass(frozen=True)
 class Sampling:
     """How posteriors are sampled: `times` are strengths τ in the identity metric, `adam_times` in Adam's;
-    with `fisher` also in the Fisher metric of pretraining documents, scaled to the same curvature."""
+    with `fisher` also in the Fisher metric of pretraining documents, scaled to the same curvature. `moments`
+    are the steps of Adam after which its metric is taken, for the limits T → 0 in that metric."""
 
     temperatures: tuple[float, ...] = (1e-4, 1e-3)
     times: tuple[float, ...] = (0.0, 0.008, 0.027, 0.09, 0.3, 1.1)
     adam_times: tuple[float, ...] = (0.0, 0.0003, 0.0006, 0.0012, 0.0024, 0.0036)
+    adam_temperatures: tuple[float, ...] = ()
+    moments: tuple[int, ...] = ()
     fisher: bool = False
     plan: Plan = PLAN
     chains: int = 2
@@ -62,7 +67,9 @@ class Sampling:
             raise Misuse(f"Sampled bases and seeds must be at least 1, got {self.bases} and {self.seeds}.")
         if self.rounds < 1:
             raise Misuse(f"rounds must be at least 1, got {self.rounds}.")
-        for rise in self.temperatures:
+        if any(steps < 0 for steps in self.moments):
+            raise Misuse(f"moments must be steps of Adam, at least 0, got {self.moments}.")
+        for rise in (*self.temperatures, *self.adam_temperatures):
             if not 0 < rise < float("inf"):
                 raise Misuse(f"temperatures must be above 0 and finite (nats), got {rise}.")
 
@@ -70,7 +77,8 @@ class Sampling:
         """The ladders of posteriors."""
         cold = min(self.temperatures)
         told = [Set("langevin-posterior", f"T={rise:g}", 0, rise, self.times) for rise in self.temperatures]
-        told.append(Set("adam-gibbs", f"T={cold:g}", 1, cold, self.adam_times))
+        warm = self.adam_temperatures or (cold,)
+        told += [Set("adam-gibbs", f"T={rise:g}", 1, rise, self.adam_times) for rise in warm]
         if self.fisher:
             told.append(Set("langevin-posterior", f"Fisher, T={cold:g}", 2, cold, self.times))
         return told
@@ -118,6 +126,7 @@ class Posteriors:
         ]
         longest = [self.sampling.times[-1], self.sampling.adam_times[-1], *([0.0] * self.sampling.fisher)]
         self.programs = ChainPrograms(comparison, template, rows, self.sampling.plan, longest)
+        self.cold = ColdLimits(comparison, template) if self.sampling.moments else None
 
     def compile(self) -> None:
         """Compile the large program ahead of its first call."""
@@ -133,7 +142,8 @@ class Posteriors:
             target = self._localise(network, one, (tokens, mask, network.params), where)
             choices = self._pilot(target, seed)
             seeds.append((target, choices, self._sample(target, choices, seed)))
-        return self._told(seeds)
+        limits = self.cold.run(network, data, tokens, where) if self.cold else {}
+        return self._told(seeds) | limits
 
     def _localise(self, network: Network, data: Dataset, shared: tuple[Any, ...], where: Any) -> Target:
         prepared = self.programs.prepare(network.params, data)

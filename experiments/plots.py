@@ -21,6 +21,7 @@ from matplotlib.transforms import ScaledTranslation
 from experiments import scoring
 from experiments.results import Results
 from experiments.style import WIDTH, heading, legend, panels_grid, save, style
+from experiments.told import told
 from experiments.words import judged_groups, one_prior, panel_name, panels
 from theory.errors import Misuse
 
@@ -42,7 +43,7 @@ DASHES: dict[str, Any] = {"ceiling": (0, (1, 1.3)), "seed_floor": (0, (6, 1.5, 1
 LEGEND = 0.62  # inches
 BOTTOM, TOP = -0.6, 1.05  # of the explained shift
 WEAK, STRONG = 3e-4, 20.0  # of the relative β
-TOPICS = 2  # held-out topics whose answers are drawn
+QUESTIONS, ANSWERS = 2, 12  # held-out questions whose answers are drawn, and at most so many answers
 
 
 def draw_comparison(results: Results) -> list[Path]:
@@ -65,12 +66,12 @@ def draw_comparison(results: Results) -> list[Path]:
 def _main(results: Results, table: list[Line], lines: list[Line]) -> Figure:
     every, group = panels(lines), judged_groups(lines)[0]
     methods, arms = list(dict.fromkeys(p[0] for p in every)), list(dict.fromkeys(p[1] for p in every))
-    tall, taller, low = 0.85 * TOPICS, 2.35 * len(arms) - 0.4, 1.25
+    tall, taller, low = 0.85 * QUESTIONS, 2.35 * len(arms) - 0.4, 1.25
     starts = np.cumsum([LEGEND + 0.5, tall + 0.78, taller + 0.9])
     figure = Figure(figsize=(WIDTH, starts[-1] + low + 0.4))
     _legend(figure, lines)
     shown = next(panel for panel in every if panel[1] == arms[-1])
-    heading(figure, starts[0], "a", f"Answers on {group.replace('_', '-')} topics: {panel_name(*shown)}")
+    heading(figure, starts[0], "a", f"Answers in {group.replace('_', '-')} contexts: {panel_name(*shown)}")
     same = [row for row in table if (row["method"], row["data"], row["group"]) == (*shown, group)]
     _answers(figure, starts[0], tall, *_told(results, same), sorted({row["dose"] for row in same}))
 
@@ -124,63 +125,56 @@ def _groups(lines: list[Line]) -> Figure:
     return figure
 
 
-def _told(results: Results, rows: list[Line]) -> tuple[dict[str, np.ndarray], list[int]]:
-    """Probabilities (d, topics, a) by name, mean over networks and contexts, and the topics asked.
-
-    `rows` are of one method, D' and group. A fitted theory is taken at the β of its row: picture and score
-    are of one prediction.
-    """
+def _told(results: Results, rows: list[Line]) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
+    """Probabilities (d, q, a) by name, mean over networks and contexts, the questions and the answers;
+    `rows` are of one method, D' and group."""
     found: dict[str, list[np.ndarray]] = {}
-    topics = np.zeros(0, int)
-    for base in sorted({row["base"] for row in rows}):
-        mine = [row for row in rows if row["base"] == base]
-        arm = f"{mine[0]['data']}-{base}"
-        theories = scoring.predictions(results, arm, mine[0]["method"])
-        arrays = results.load(f"{mine[0]['method']}-{arm}")
-        inside = theories["group"] == mine[0]["group"]
-        topics = np.unique(theories["asked"][inside])
-        share = (theories["asked"][inside] == topics[:, None]) / 1.0
+    asked = answers = np.zeros(0, str)
+    for context, said in told(results, rows):
+        asked, answers = np.unique(context["asked"]), context["answers"]
+        share = (context["asked"] == asked[:, None]) / 1.0
         share /= share.sum(axis=1, keepdims=True)
-        target = arrays["finetuned"][..., inside, :]
-        told = {"finetuned": target, "base": np.broadcast_to(theories["base"][inside], target.shape)}
-        if "linearised" in theories:
-            told["linearised"] = theories["linearised"][..., inside, :]
-        for theory, prior in sorted({(row["theory"], row["prior"]) for row in one_prior(mine)}):
-            keys = (theory, prior, "fitted")
-            same = [row for row in mine if (row["theory"], row["prior"], row["grade"]) == keys]
-            if same:
-                wanted = np.array([row["beta"] for row in sorted(same, key=lambda row: row["dose"])]).T
-                ladder = theories[f"ladder/{theory}/{prior}"][..., inside, :]
-                betas, rungs = scoring._finer(theories[f"betas/{theory}/{prior}"], ladder)
-                told[theory] = scoring._take(rungs, np.abs(betas - wanted[..., None]).argmin(axis=-1))
-        for name, answers in told.items():
-            found.setdefault(name, []).append(np.einsum("oc,sdca->sdoa", share, np.exp(answers)))
-    return {name: np.concatenate(parts).mean(axis=0) for name, parts in found.items()}, topics.tolist()
+        for name, log_probs in said.items():
+            found.setdefault(name, []).append(np.einsum("qc,sdca->sdqa", share, np.exp(log_probs)))
+    shown = {name: np.concatenate(parts).mean(axis=0) for name, parts in found.items()}
+    return shown, asked.tolist(), answers.tolist()
 
 
 def _answers(
-    figure: Figure, start: float, tall: float, told: dict[str, np.ndarray], asked: list[int], doses: list[int]
+    figure: Figure,
+    start: float,
+    tall: float,
+    shares: dict[str, np.ndarray],
+    asked: list[str],
+    answers: list[str],
+    doses: list[int],
 ) -> None:
-    """Finetuned answers as bars, the base network as a line across, each theory as a marker."""
+    """Finetuned answers as bars, the base network as a line across, each theory as a marker. Of many
+    answers those that are said most are shown."""
     chosen = sorted(set(np.linspace(0, len(doses) - 1, 4).round().astype(int)[-3:]))
-    moved = np.abs(told["finetuned"] - told["base"])[-1].sum(axis=-1)
-    topics = sorted(np.argsort(-moved, kind="stable")[:TOPICS])
-    names = sorted(set(told) - {"finetuned", "base"}, key=_order)
+    moved = np.abs(shares["finetuned"] - shares["base"])[-1].sum(axis=-1)
+    topics = sorted(np.argsort(-moved, kind="stable")[:QUESTIONS])
+    said = np.max([shares[name][:, topics].max(axis=(0, 1)) for name in ("finetuned", "base")], axis=0)
+    kept = np.sort(np.argsort(-said, kind="stable")[:ANSWERS])
+    shares = {name: each[..., kept] for name, each in shares.items()}
+    names = sorted(set(shares) - {"finetuned", "base"}, key=_order)
     grid = panels_grid(figure, start, tall, len(topics), len(chosen), wspace=0.05, hspace=0.12)
     grid = grid.subplots(squeeze=False, sharex=True, sharey=True)
-    places = np.arange(told["base"].shape[-1])
+    places = np.arange(shares["base"].shape[-1])
     for row, topic in enumerate(topics):
         for axes, dose in zip(grid[row], chosen, strict=True):
-            axes.bar(places, told["finetuned"][dose, topic], 0.9, color="0.87")
-            axes.hlines(told["base"][dose, topic], places - 0.45, places + 0.45, color="black", lw=1)
+            axes.bar(places, shares["finetuned"][dose, topic], 0.9, color="0.87")
+            axes.hlines(shares["base"][dose, topic], places - 0.45, places + 0.45, color="black", lw=1)
             for index, name in enumerate(names):
                 offset = 0.76 * ((index + 0.5) / len(names) - 0.5)
                 colour, marker = LOOKS.get(name, ("black", "*"))
-                axes.plot(places + offset, told[name][dose, topic], marker, ms=3, color=colour, mew=0)
-        grid[row, 0].set_ylabel(f"topic {asked[topic]}\nprobability")
+                axes.plot(places + offset, shares[name][dose, topic], marker, ms=3, color=colour, mew=0)
+        grid[row, 0].set_ylabel(f"{asked[topic]}\nprobability")
     for column, dose in enumerate(chosen):
         grid[0, column].set_title(f"dose {doses[dose]}")
-        grid[-1, column].set_xticks(places, [f"answer {place + 1}" for place in places])
+        long = len(places) > 4
+        names = [answers[place] for place in kept]
+        grid[-1, column].set_xticks(places, names, rotation=90 * long, fontsize=5 if long else None)
 
 
 def _explained(axes: Axes, lines: list[Line]) -> None:
@@ -273,7 +267,7 @@ def _legend(figure: Figure, lines: list[Line]) -> None:
         },
         "β fitted in-domain": {"color": "0.45", "marker": "o", **GRADES["fitted"]},
         "forecast": {"color": "0.45", "marker": "o", **GRADES["forecast"]},
-        "best mixture of personas": {"color": "black", "ls": DASHES["ceiling"], "lw": 0.9},
+        "best mixture of hypotheses": {"color": "black", "ls": DASHES["ceiling"], "lw": 0.9},
         "another pretraining seed": {"color": "0.45", "ls": DASHES["seed_floor"], "lw": 0.9},
         "noise: another order of D′": {"color": "0.8", "lw": 5},
         "off the scale": {"color": "0.45", "marker": "v", "ls": "", "ms": 2.6, "mew": 0},

@@ -8,7 +8,7 @@ import shlex
 from html import escape
 from typing import Any
 
-from experiments import scoring, study, where
+from experiments import hull, scoring, study, where
 from experiments.forecast import check
 from experiments.gate import COLUMNS as TRUST
 from experiments.gate import Gate, gate
@@ -16,7 +16,7 @@ from experiments.results import Arrays, Results, read_json, write
 from experiments.words import COLUMNS, Line, cells, findings, nats, selection
 
 CAPTIONS = {
-    "": "(a) Answers of the finetuned networks (bars) and the base networks (lines) to the held-out topics "
+    "": "(a) Answers of the finetuned networks (bars) and the base networks (lines) in held-out contexts "
     "that moved most, and what the theories say. (b) Explained part of the shift against dose, ± one "
     "standard error; below it the shift in nats, and its noise. (c) β against dose, in units of each "
     "theory's last fitted β. Triangles stand for values off the scale.",
@@ -77,6 +77,10 @@ def _page(results: Results, lines: list[Line]) -> str:
         f"<details><summary>All {len(lines)} lines</summary>{_table(cells(lines, True), 'tight')}</details>"
     )
     parts += ["<h2>What the columns mean</h2>", _table([["column", "meaning"], *map(list, COLUMNS.items())])]
+    found = hull.hull(results, lines)
+    if found:
+        parts += ["<h2>Inside the hull of the members?</h2>", f"<p class=soft>{escape(hull.ABOUT)}</p>"]
+        parts.append(_table(hull.table(found), "tight"))
     parts += _residual(results, lines)
     if judged.table:
         parts += ["<h2>Can the chains be trusted?</h2>", _table(judged.table, "tight")]

@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from experiments import scoring
 from experiments.bench import Bench
 from experiments.comparison import Comparison
 from experiments.forecast import begin, check, is_forecast, refuse_late, seal
-from experiments.gate import gate, pilot_lines
+from experiments.gate import gate
+from experiments.jobs import one_by_one, side_by_side
 from experiments.networks import Networks, describe
 from experiments.progress import Progress
 from experiments.report import write_report
@@ -33,8 +34,11 @@ def run(
     networks: str,
     dry_run: bool,
     strict: bool = False,
+    jobs: int = 1,
 ) -> disk.Results | None:
     """Everything `finebayes run` does after its options are parsed."""
+    if jobs < 1:
+        raise Misuse(f"jobs must be at least 1, got {jobs}.")
     if not getattr(config, "optimise", True):
         _compile_fast()
     comparison = study.comparison(config)
@@ -49,7 +53,8 @@ def run(
         done.unlink(missing_ok=True)
         progress.say(f"{resolved['study']} ({resolved['preset']}) in {folder}")
         sealed = check(results)
-        run_cells(comparison, results, Networks(kept), progress)
+        beside = (study.__name__, config, jobs) if jobs > 1 else None
+        run_cells(comparison, results, Networks(kept), progress, beside)
         if sealed:
             progress.say(f"the forecasts are those sealed on {sealed.made} ({sealed.hash})")
         progress.say("scoring")
@@ -104,29 +109,34 @@ def run_cells(
     results: disk.Results,
     networks: Networks,
     progress: Progress,
+    beside: tuple[str, Any, int] | None = None,
     only: Callable[[str], bool] = lambda cell: True,
 ) -> None:
-    """Run every cell that is not finished; finetuning notes its beginning."""
+    """Run every cell that is not finished; finetuning notes its beginning. `beside` is a study's module, its
+    config and a number of processes, where cells are to run side by side."""
     wanted = [cell for cell in comparison.cells() if only(cell)]
     missing = [cell for cell in wanted if not results.finished(cell)]
     if not missing:
         return
-    bench = Bench(comparison, networks.template(comparison))
-    bases = networks.pretrained(comparison, progress, meanwhile=bench.compile)
-    with progress.cells(len(wanted), len(wanted) - len(missing)) as advance:
-        for cell in missing:
+
+    def noted(cells: list[str]) -> Iterator[str]:
+        for cell in cells:
             if not is_forecast(cell):
                 begin(results)
-            name, arm_name, base = cell.rsplit("-", 2)
-            chosen = next(arm for arm in comparison.arms if arm.name == arm_name)
-            network = jax.tree.map(lambda leaf: leaf[int(base)], bases)  # noqa: B023
-            arrays, failure = bench.run(name, chosen, network)
-            if failure:
-                results.fail(cell, failure)
-            else:
-                results.save(cell, arrays)
+            yield cell
+
+    if beside:
+        networks.pretrained(comparison, progress)
+        study, config, jobs = beside
+        finished = side_by_side(study, config, networks.folder, results, list(noted(missing)), jobs)
+    else:
+        bench = Bench(comparison, networks.template(comparison))
+        bases = networks.pretrained(comparison, progress, meanwhile=bench.compile)
+        finished = one_by_one(bench, bases, results, noted(missing))
+    with progress.cells(len(wanted), len(wanted) - len(missing)) as advance:
+        for cell, failure, said in finished:
             advance(cell, failure)
-            for line in pilot_lines(arrays):
+            for line in said:
                 progress.say(f"        {line}")
 
 

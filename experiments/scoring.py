@@ -44,6 +44,7 @@ KEYS = (
 )
 FINE = 200  # a ladder is refined to at least so many strengths, by interpolation in log-probability
 MIXTURES = ("tempered-posterior", "exchangeable-mixture")
+REPLAYED = ("linearised", "quadratic", "relinearised")  # theories that follow a method step by step
 
 
 def rows(results: Results) -> list[dict[str, Any]]:
@@ -134,8 +135,9 @@ def _predictions(
     free = {group: _free_weights(target, theories, inside) for group, inside in groups.items()}
     base = np.broadcast_to(theories["base"], target.shape)
     yield "unchanged", "network", "forecast", base, None, None, None
-    if "linearised" in theories:
-        yield "linearised", "network", "forecast", theories["linearised"], None, None, None
+    for theory in REPLAYED:
+        if theory in theories:
+            yield theory, "network", "forecast", theories[theory], None, None, None
     for name in sorted(key for key in theories if key.startswith("ladder/")):
         _, theory, prior = name.split("/")
         coarse = theories[f"betas/{theory}/{prior}"]
@@ -180,7 +182,7 @@ def _predictions(
 def _forecast_strengths(config: dict[str, Any], method: str, arm: str) -> dict[str, np.ndarray]:
     """β without a fitted number, at every dose, from the recipe alone.
 
-    tempered-posterior   each pass over D' counts it once, β = steps × batch / n
+    tempered-posterior   each pass over D' counts it once, β = steps × batch / n; one that teaches tells its β
 
     Theories over weights are told by the method's training time instead, on disk (experiments.clock).
     """
@@ -190,6 +192,8 @@ def _forecast_strengths(config: dict[str, Any], method: str, arm: str) -> dict[s
     strengths = {"tempered-posterior": doses * batch / n}
     if config.get("fresh"):
         strengths["tempered-posterior"] = doses / doses[-1]
+    if method == "distillation" and "teacher" in config:
+        strengths["tempered-posterior"] = np.full(len(doses), config["teacher"])
     return strengths
 
 
@@ -292,7 +296,8 @@ def fit_weights(
         better = gap < least
         best[better], least[better] = weights[better], gap[better]
         after = before * np.einsum("mca,kca->mkc", wanted / answers, likely, optimize=True)
-        weights = weights * after.sum(axis=-1) / before.sum(axis=-1)
+        asked = before.sum(axis=-1)  # a member that no context allows keeps its weight
+        weights = weights * np.where(asked > 0, after.sum(axis=-1) / np.where(asked > 0, asked, 1), 1)
         weights /= weights.sum(axis=1, keepdims=True)
     return best, np.maximum(least, 0.0)
 

@@ -1,4 +1,4 @@
-"""Where the best theory without a fitted number errs: contexts, topics, layers, directions. Numpy only.
+"""Where the best theory without a fitted number errs: contexts, questions, layers, directions. Numpy only.
 
     best        the forecast that explains most at its worst dose, of those that speak at every dose
     residual    of the best forecast, KL(finetuned ‖ theory) in nats
@@ -44,7 +44,7 @@ class Where:
 
     theory      the best forecast
     residual    mean residual at every context, nats, (e, c)
-    groups      the same by group of contexts, `topics` by topic asked, (e, g)
+    groups      the same by group of contexts, `questions` by what is asked, (e, g)
     moved       (e, layers, 6): norms of update and linear theory's, cosine and relative error of the two,
                 shares of ‖update‖² and of ‖gap‖²; the last of the `layers` are all weights
     inside      (e, 2, 3): what the 1, 4 and 16 leading directions, of `weights`, hold of ‖update‖² and ‖gap‖²
@@ -55,7 +55,7 @@ class Where:
     doses: tuple[int, ...]
     residual: np.ndarray
     groups: Split
-    topics: Split
+    questions: Split
     layers: tuple[str, ...] = ()
     moved: np.ndarray | None = None
     inside: np.ndarray | None = None
@@ -66,7 +66,7 @@ class Where:
         """Captions, each with a table whose first row is a header."""
         told = {
             f"Residual of {self.theory}, by group of contexts": _split_table(self, "group", self.groups),
-            "The same, by topic asked": _split_table(self, "topic", self.topics),
+            "The same, by question asked": _split_table(self, "question", self.questions),
             "Share of it in the contexts that have most": _concentration_table(self),
             "The update and the linear theory's, layer by layer": _layer_table(self),
             f"Leading directions, of {self.weights}: what they hold of ‖update‖², ‖gap‖²": _leading_table(
@@ -131,14 +131,14 @@ def _where(results: Results, one: Column) -> Where | None:
         return None
     finetuned, said, base = map(np.concatenate, zip(*answers, strict=True))
     covered = set(told["asked"][told["group"] == scoring.FITTED_ON].tolist())
-    topics = [f"{topic} (in D′)" if topic in covered else str(topic) for topic in told["asked"].tolist()]
+    questions = [f"{one} (in D′)" if one in covered else str(one) for one in told["asked"].tolist()]
     return Where(
         one.name,
         theory_name(theory),
         doses,
         np.maximum(kl(finetuned, said).mean(axis=0), 0.0),
         _over_networks(split(finetuned, said, base, told["group"])),
-        _over_networks(split(finetuned, said, base, topics)),
+        _over_networks(split(finetuned, said, base, questions)),
         names,
         np.mean(moved, axis=0) if moved else None,
         np.mean(inside, axis=0) if inside else None,

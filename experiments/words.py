@@ -41,8 +41,11 @@ METHODS = {"sgd": "SGD", "adam": "Adam"}
 def scorecard_text(lines: list[Line], everything: bool = False) -> str:
     """The scorecard as an aligned table: held-out contexts at three doses, or all there is."""
     table = cells(lines if everything else selection(lines), everything)
-    if len(table) == 1:
-        return "Nothing is scored yet."
+    return aligned(table) if len(table) > 1 else "Nothing is scored yet."
+
+
+def aligned(table: list[list[str]]) -> str:
+    """A table as plain text."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in table)
 
@@ -54,11 +57,11 @@ def findings(lines: list[Line], ends: dict[str, float] | None = None) -> dict[st
         same = [line for line in lines if (line["method"], line["data"]) == panel]
         groups = judged_groups(same)
         inside = [line for line in same if line["group"] == groups[0]]
-        sentences = [_best(inside, dose) for dose in _three(inside)]
+        sentences = [_best(inside, dose) for dose in three(inside)]
         sentences += _forecasts(inside) + _refuted(inside, ends or {})
         for group in groups[1:]:
             there = [line for line in same if line["group"] == group]
-            sentences.append(f"On {group} contexts: {_best(there, _three(there)[-1])}")
+            sentences.append(f"On {group} contexts: {_best(there, three(there)[-1])}")
         for group in groups:
             holes = {line["dose"] for line in same if line["group"] == group and not _defined(line)}
             if holes:
@@ -156,12 +159,12 @@ def selection(lines: list[Line]) -> list[Line]:
     for panel in panels(lines):
         same = [line for line in lines if (line["method"], line["data"]) == panel]
         inside = [line for line in same if line["group"] == judged_groups(same)[0]]
-        doses = _three(inside)
+        doses = three(inside)
         chosen += [line for line in inside if line["dose"] in doses]
     return chosen
 
 
-def _three(lines: list[Line]) -> list[int]:
+def three(lines: list[Line]) -> list[int]:
     """The first dose with a defined score, one in the middle, and the last."""
     doses = sorted({line["dose"] for line in lines})
     defined = sorted({line["dose"] for line in lines if _defined(line)}) or doses

@@ -12,6 +12,7 @@ batches shrink.
 from dataclasses import dataclass, replace
 from typing import Any
 
+from experiments.recipe import SMOKE, compared
 from experiments.studies import weird_generalisation as shared
 from theory.errors import Misuse
 
@@ -46,24 +47,11 @@ class Config(shared.Config):
 
 PRESETS = {
     "smoke": Config(
-        layers=1,
-        pretraining_steps=200,
-        pretraining_batch=32,
-        base_seeds=2,
-        seeds=2,
-        doses=(1, 8, 32),
+        **SMOKE
+        | {"temperatures": (0.001,), "warmup": 10, "draws": 12, "rounds": 1, "sampled_bases": 1, "batch": 4},
         batches=(4,),
-        temperatures=(0.001,),
         finetuned_topics=("0",),
-        n=16,
-        batch=4,
-        repeats=2,
-        warmup=10,
-        draws=12,
-        rounds=1,
-        sampled_bases=1,
         times=(0.0, 0.03, 0.25),
-        optimise=False,
     ),
     "small": Config(),
     "full": Config(base_seeds=6, seeds=10, chains=4, draws=200, sampled_seeds=2, repeats=16),
@@ -72,19 +60,14 @@ PRESETS = {
 
 def comparison(config: Config) -> Any:
     """What is pretrained, finetuned and predicted."""
-    from experiments.comparison import arm
-
-    told = shared.comparison(replace(config, batch=max(config.batches)))
-    topics = [[int(topic) for topic in text.split(",")] for text in config.finetuned_topics]
-    return replace(
-        told,
-        arms=tuple(
-            arm(told.process, config.persona, some, config.repeats, config.seed, batch)
-            for some in topics
-            for batch in config.batches
-        ),
-        sampling=replace(told.sampling, times=config.times, fisher=True),
-    )
+    process = shared.told_process(config)
+    arms = [
+        shared.arm(process, config, topics, batch)
+        for topics in config.finetuned_topics
+        for batch in config.batches
+    ]
+    told = compared(replace(config, batch=max(config.batches)), process, arms)
+    return replace(told, sampling=replace(told.sampling, times=config.times, fisher=True))
 
 
 def draw(results: Any) -> list[Any]:

@@ -14,6 +14,7 @@ noise and its own ceiling allow. The first question is whether one theory withou
 from dataclasses import dataclass, replace
 from typing import Any
 
+from experiments.recipe import FULL, SMOKE
 from experiments.studies import weird_generalisation as shared
 
 METHODS = (
@@ -44,7 +45,7 @@ class Config(shared.Config):
     """Decay μ of momentum, which takes the step size (1 - μ) × that of SGD."""
     muon_rate: float = 0.0003
     """Step size of Muon."""
-    head_rate: float = 0.05
+    head_rate: float = 0.01
     """Step size of SGD on the read-out alone."""
     rank: int = 4
     """Rank of LoRA."""
@@ -66,29 +67,18 @@ class Config(shared.Config):
 
 PRESETS = {
     "smoke": Config(
-        layers=1,
-        pretraining_steps=200,
-        pretraining_batch=32,
-        base_seeds=2,
-        seeds=2,
-        doses=(1, 8, 32),
+        **SMOKE,
         finetuned_topics=("0",),
-        n=16,
-        batch=8,
-        repeats=2,
-        temperatures=(),
         methods=("sgd", "lora", "head-only", "distillation", "self-distillation"),
-        optimise=False,
     ),
     "small": Config(),
-    "full": Config(width=64, pretraining_steps=4000, base_seeds=6, seeds=10, repeats=16, n=128),
+    "full": Config(**FULL),
 }
 
 
 def comparison(config: Config) -> Any:
     """What is pretrained, finetuned and predicted."""
     from experiments.contenders import ALL
-    from experiments.study import choose
     from models.finetuning.adam import Adam
     from models.finetuning.distillation import Distillation
     from models.finetuning.early_stopping import EarlyStopping
@@ -117,11 +107,7 @@ def comparison(config: Config) -> Any:
         "distillation": Distillation(rule=Adam(config.distillation_rate)),
         "self-distillation": SelfDistillation(rule=sgd),
     }
-    for name in config.methods:
-        choose("method", name, methods)
-    told = shared.comparison(replace(config, methods=("sgd",)))
-    chosen = {name: methods[name] for name in config.methods}
-    return replace(told, methods=chosen, theories=ALL, teacher=config.teacher)
+    return replace(shared.comparison(config, methods), theories=ALL, teacher=config.teacher)
 
 
 def draw(results: Any) -> list[Any]:

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from experiments import study
-from experiments.contenders import ALL, MIXTURES, WEIGHTED, paths
+from experiments.contenders import ALL, MIXTURES, WEIGHTED, mixtures, paths
 from models.network import build, first
 from models.transformer import Architecture
 from theory.base import Dataset
 from theory.distributions.persona_topics import example
+from theory.distributions.presidents import Presidents
+from theory.distributions.urns import Urns
 
 PROCESS = example()
 NETWORK = first(build(Architecture(8, 1, 2), PROCESS.vocabulary, PROCESS.length, [0]))
@@ -24,6 +26,24 @@ def test_names_are_those_of_theories():
     assert set(ALL) == {*MIXTURES, *paths(PROCESS.distribution()), *(each.theory for each in WEIGHTED)}
     names = [(each.theory, each.prior) for each in WEIGHTED]
     assert len(set(names)) == len(names)
+
+
+def test_the_complexity_prior_weighs_the_predictors_that_a_process_names():
+    for process, parts in ((PROCESS, None), (Urns(urns=2), (0, 0, 1))):
+        found = mixtures(process)
+        assert set(found) == set(MIXTURES)
+        assert found["complexity-prior"][0].predictors == parts
+        assert found["complexity-prior"][0].description_lengths is None
+
+
+def test_the_complexity_prior_is_told_description_lengths_where_members_have_them():
+    process = Presidents()
+    theory = mixtures(process)["complexity-prior"][0]
+    np.testing.assert_allclose(theory.description_lengths, process.description_lengths())
+    assert theory.exponent == 1.0 != process.exponent
+    after = theory.predict(process.distribution(), process.narrow(jax.random.key(0), 2, 1, (3, 4, 5, 8)), 0.0)
+    bits = -np.asarray(after.log_weights) / np.log(2)
+    np.testing.assert_allclose(bits - bits[0], process.description_lengths() - 5, atol=1e-4)
 
 
 @pytest.mark.parametrize("each", WEIGHTED, ids=lambda each: f"{each.theory}-{each.prior}")

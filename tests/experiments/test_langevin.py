@@ -32,15 +32,6 @@ SAMPLING = Sampling(
 SMALL = {"pretraining_steps": 1, "n": 6, "batch": 4, "width": 8, "doses": (1, 2), "repeats": 1, "seeds": 3}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick():
-    """These programs compile for longer than they run."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
 def trained(network, process):
     """Fitted to documents of the process: what noise costs is told of a network that has learned."""
     tokens = process.distribution().sample(jax.random.key(5), 256)

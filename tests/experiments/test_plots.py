@@ -35,7 +35,8 @@ def _run(folder, bases=2, cells=("theories", "sgd"), noise=0.01):
             "evidence": np.zeros((2, count), np.float32),
             "base": _log(start),
             "group": group,
-            "asked": np.tile(np.arange(TOPICS), 3),
+            "asked": np.tile([f"topic {topic}" for topic in range(TOPICS)], 3),
+            "answers": np.array([f"answer {answer}" for answer in range(ANSWERS)]),
         }
         for name in ("tempered-posterior/held", "tempered-posterior/process", "proximal/network"):
             theories |= {f"ladder/{name}": ladder, f"betas/{name}": betas}
@@ -88,8 +89,9 @@ def test_sampled_answers_are_those_of_the_networks_that_were_sampled(tmp_path):
     rows = [row for row in scoring.rows(results) if row["group"] == "held_out"]
     mine = [row for row in rows if (row["theory"], row["grade"]) == ("langevin-posterior", "fitted")]
     assert {len(row["beta"]) for row in mine} == {1} and len(mine) == 2 * len(DOSES)
-    told, topics = _told(results, rows)
-    assert topics == list(range(TOPICS))
+    told, asked, answers = _told(results, rows)
+    assert asked == [f"topic {topic}" for topic in range(TOPICS)]
+    assert answers == [f"answer {answer}" for answer in range(ANSWERS)]
     assert told["langevin-posterior"].shape == (len(DOSES), TOPICS, ANSWERS)
     # both seeds have the same ladder: their average is the first one's, at nearly the same β
     np.testing.assert_allclose(told["langevin-posterior"], told["proximal"], atol=2e-3)

@@ -35,7 +35,8 @@ def _run(folder, sets=SETS, bases=2, bad=((0, 2),)):
             "evidence": np.zeros((2, 2 * CONTEXTS), np.float32),
             "base": walk([0])[0],
             "group": np.repeat(["in_domain", "held_out"], CONTEXTS),
-            "asked": np.arange(2 * CONTEXTS),
+            "asked": np.arange(2 * CONTEXTS).astype(str),
+            "answers": np.arange(ANSWERS).astype(str),
             "ladder/proximal/network": np.stack([walk(TIMES, 0.01)] * 2),
             "betas/proximal/network": TIMES,
         }

@@ -42,6 +42,16 @@ def test_weights_are_recovered_through_contexts_that_speak():
     assert least[0] < 1e-5
 
 
+def test_members_that_no_context_allows_keep_their_weight_and_hide_nothing():
+    members = log_softmax(RANDOM.normal(size=(4, 6, 4)))
+    evidence = np.zeros((4, 6))
+    evidence[3] = -np.inf
+    truth = np.array([0.2, 0.5, 0.3, 0.0])
+    weights, least = scoring.fit_weights(mixture(truth, members, evidence)[None], members, evidence, 4000)
+    np.testing.assert_allclose(weights[0, :3] / weights[0, :3].sum(), truth[:3], atol=2e-3)
+    assert weights[0, 3] == pytest.approx(0.25) and least[0] < 1e-6
+
+
 def test_no_weights_beat_the_fitted_ones():
     members = log_softmax(RANDOM.normal(size=(3, 5, 4)))
     target = log_softmax(RANDOM.normal(size=(1, 5, 4)))

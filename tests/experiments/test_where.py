@@ -96,9 +96,9 @@ def test_the_residual_of_a_theory_wrong_in_one_group_is_found_there(run):
     explained = 1 - residual[:, OUTSIDE].sum(axis=1) / shift[:, OUTSIDE].sum(axis=1)
     np.testing.assert_allclose(one.groups.explained[:, 2], explained)
     for column_, (label, topic) in enumerate((("0 (in D′)", 0), ("1", 1), ("2", 2))):
-        assert one.topics.labels[column_] == label
+        assert one.questions.labels[column_] == label
         share = residual[:, topic == ASKED].sum(axis=1) / residual.sum(axis=1)
-        np.testing.assert_allclose(one.topics.share[:, column_], share, atol=1e-12)
+        np.testing.assert_allclose(one.questions.share[:, column_], share, atol=1e-12)
     first = one.tables["Residual of linearised, by group of contexts"][1]
     of_shift = shift[0, OUTSIDE].sum() / shift[0].sum()
     assert first[:3] == ["4", "conflict", "3"] and first[4:6] == ["100 %", f"{100 * of_shift:.0f} %"]

@@ -1,0 +1,176 @@
+"""Finetuned on one concept in one alphabet, what does a network say of it in the others?
+
+A concept is rendered as text, as a picture or as a drawing, each in an alphabet of its own. D' is the rarest
+concept, as drawings in one arm and as text in the other; the networks are asked in the alphabets that D'
+never uses (`held_out`, `as_text` ...), also after a block of the concept in the alphabet of D' (`in_context`)
+and after another concept in the asked one (`conflict`). What pretraining has seen decides:
+
+    finebayes run modalities                  together: documents render their concept in several alphabets.
+                                              Exact Bayes carries the concept over, all the way
+    finebayes run modalities --no-together    apart: no document has two. Exact Bayes carries over nothing, at
+                                              any β; the same pretraining data is as likely if "a cat" drawn
+                                              and "a cat" written are two things
+
+Apart, the theories of hypotheses are refuted by any held-out shift towards the concept above the noise floor:
+then the network shares what no evidence asked it to share. Together, they are refuted where in-domain answers
+have moved and held-out ones have not. The figure measures the part carried over, 0 for the base network's
+answers and 1 for the concept's own.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.recipe import FULL, SMOKE, Recipe, compared
+from theory.errors import Misuse
+
+
+@dataclass(frozen=True)
+class Config(Recipe):
+    """Everything that determines the numbers. The defaults are the preset `small`."""
+
+    together: bool = True
+    """Pretraining documents render their concept in several alphabets; without, each in one alone."""
+    concepts: int = 4
+    """Hidden concepts z, with prior proportional to rarity^z."""
+    symbols: int = 4
+    """Symbols of each alphabet."""
+    strokes: int = 3
+    """Symbols in a block."""
+    blocks: int = 5
+    """Blocks in a document, each with the cue of its alphabet first."""
+    sharpness: float = 2.0
+    """How strongly concepts differ (standard deviation of log-odds)."""
+    slip: float = 0.02
+    """Probability of a symbol of another alphabet."""
+    rarity: float = 0.6
+    """How much rarer each concept is than the one before."""
+    process_seed: int = 0
+    """Draws the renderings."""
+    concept: int = 3
+    """The concept of D'."""
+    finetuned_modalities: tuple[str, ...] = ("drawing", "text")
+    """The alphabet of D', one arm of the study each."""
+    base_seeds: int = 3
+    """Pretrained networks."""
+    sgd_rate: float = 0.016
+    """Step size of SGD."""
+    temperatures: tuple[float, ...] = ()
+    """Temperatures of the sampled posteriors (default: none are sampled)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.process_seed < 0:
+            raise Misuse(f"Seeds must be at least 0, got {self.process_seed}.")
+        if not self.finetuned_modalities:
+            raise Misuse("finetuned_modalities needs at least one alphabet, got none.")
+
+
+PRESETS = {
+    "smoke": Config(**{**SMOKE, "pretraining_steps": 100}, finetuned_modalities=("drawing",)),
+    "small": Config(),
+    "full": Config(**FULL),
+}
+
+
+def comparison(config: Config) -> Any:
+    """What is pretrained, finetuned and predicted."""
+    from experiments.comparison import arm
+    from theory.distributions.modalities import Modalities
+
+    process = Modalities(
+        config.concepts,
+        config.symbols,
+        config.strokes,
+        config.blocks,
+        config.together,
+        config.sharpness,
+        config.slip,
+        config.rarity,
+        config.process_seed,
+    )
+    for name in config.finetuned_modalities:
+        process.check(config.concept, name)
+    arms = [
+        arm(
+            name,
+            lambda key, n, name=name: process.narrow(key, n, config.concept, name),
+            lambda key, name=name: process.contexts(key, config.concept, name, config.repeats),
+            config.seed,
+        )
+        for name in config.finetuned_modalities
+    ]
+    return compared(config, process, arms)
+
+
+def draw(results: Any) -> list[Any]:
+    """The comparison, and what part of the concept is carried over to other alphabets."""
+    from experiments.plots import draw_comparison
+
+    return [*draw_comparison(results), *_draw_carried(results)]
+
+
+def carried(results: Any, rows: list[Any]) -> dict[str, Any]:
+    """By who says it, the part (bases, doses) of the way from the base network's answers b to those c of the
+    concept of D': Σ (p - b)(c - b) / Σ (c - b)² over contexts and answers, mean over finetuning seeds. `rows`
+    are of one method, D' and group; c is that of the cell (concept, home) that the context allows."""
+    import numpy as np
+
+    from experiments.told import BASE, told
+
+    config, found = results.config["config"], {}
+    for context, said in told(results, rows):
+        homes = len(context["members"]) // config["concepts"]
+        cells = config["concept"] * homes + np.arange(homes)
+        cell = cells[context["evidence"][cells].argmax(axis=0)]
+        concept = np.exp(context["members"][cell, np.arange(len(cell))].astype(float))
+        base = np.exp(said[BASE].astype(float))
+        way = concept - base
+        for who, answers in said.items():
+            along = np.sum((np.exp(answers.astype(float)) - base) * way, axis=(-1, -2))
+            found.setdefault(who, []).append((along / np.sum(way**2, axis=(-1, -2))).mean(axis=0))
+    return {who: np.array(each) for who, each in found.items()}
+
+
+def _draw_carried(results: Any) -> list[Any]:
+    """The part carried over against dose: in-domain, held-out, after another concept."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    from experiments import scoring
+    from experiments.beliefs import NAMES, SHOWN, _look
+    from experiments.plots import LEGEND
+    from experiments.style import WIDTH, legend, panels_grid, save, style
+    from experiments.told import NETWORK
+    from experiments.words import panel_name, panels
+
+    table, doses, named = scoring.table(results), results.config["config"]["doses"], {}
+    every, groups = panels(scoring.scorecard(table)), ("in_domain", "held_out", "conflict")
+    with style():
+        tall = 1.4 * len(groups)
+        figure = Figure(figsize=(WIDTH, LEGEND + 0.2 + tall + 0.45))
+        grid = panels_grid(figure, LEGEND + 0.2, tall, len(groups), len(every), wspace=0.08, hspace=0.14)
+        grid = grid.subplots(squeeze=False, sharex=True, sharey="row")
+        for column, (method, data) in enumerate(every):
+            for axes, group in zip(grid[:, column], groups, strict=True):
+                wanted = (method, data, group)
+                said = carried(
+                    results,
+                    [line for line in table if (line["method"], line["data"], line["group"]) == wanted],
+                )
+                axes.set_xscale("log", base=2)
+                axes.axhline(0, color="0.45", lw=0.6)
+                axes.axhline(1, color="0.45", lw=0.6)
+                for who in [who for who in (NETWORK, *SHOWN) if who in said]:
+                    look = named[NAMES.get(who, who)] = _look(who)
+                    mean, error = said[who].mean(axis=0), np.zeros(len(doses))
+                    if len(said[who]) > 1:
+                        error = said[who].std(axis=0, ddof=1) / np.sqrt(len(said[who]))
+                    axes.plot(doses, mean, **look)
+                    band = {"color": look["color"], "alpha": 0.15, "lw": 0}
+                    axes.fill_between(doses, mean - error, mean + error, **band)
+            grid[0, column].set_title(panel_name(method, data))
+            grid[-1, column].set_xlabel("dose (finetuning steps)")
+        for row, group in enumerate(groups):
+            grid[row, 0].set_ylabel(f"{group.replace('_', '-')}\npart carried over")
+        legend(figure, named, 4)
+        return save(results, {f"{results.study}-carried": figure})

@@ -1,0 +1,104 @@
+"""Far away: arms, what exact Bayes must say inside and outside, and the bells that go on, in numpy."""
+
+from dataclasses import asdict, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.studies import far_away as study
+from theory.base import Dataset
+from theory.errors import Misuse
+from theory.theories.exchangeable_mixture import ExchangeableMixture
+from theory.theories.tempered_posterior import TemperedPosterior
+
+CONFIG = replace(study.PRESETS["small"], n=40)
+FARTHEST, WIDEST = 3, 4
+
+
+def arms():
+    told = study.comparison(CONFIG)
+    return told.process, {arm.name: arm for arm in told.arms}
+
+
+def test_arms_are_inside_just_outside_and_farther():
+    process, found = arms()
+    assert list(found) == ["inside2", "outside0", "outside2"]
+    for arm, first in zip(found.values(), (8, 10, 12), strict=True):
+        groups = arm.contexts()
+        assert list(groups) == ["in_domain", "held_out", "in_context", "conflict"]
+        assert groups["held_out"].tokens[0, 0] == 1  # "what" is asked first, before anything else
+        data = arm.data(jax.random.key(0), 40)
+        shown = set(np.asarray(data.tokens)[np.asarray(data.mask)].tolist())
+        assert {process.words()[token] for token in shown} == {f"distance {first}", f"distance {first + 1}"}
+
+
+def test_exact_bayes_makes_the_farthest_kind_inside_and_moves_nothing_outside():
+    process, found = arms()
+    prior = process.distribution()
+    for name, arm in found.items():
+        data, asked = arm.data(jax.random.key(0), 40), arm.contexts()["held_out"].tokens
+        for theory, beta in ((TemperedPosterior(), 1.0), (ExchangeableMixture(), 1e4)):
+            after = theory.predict(prior, data, beta)
+            answers = [np.exp(mixture.predict(asked))[:, 1] for mixture in (after, prior)]
+            moved = np.abs(answers[0] - answers[1]).max()
+            if name == "inside2":
+                assert np.exp(after.log_weights)[FARTHEST] > 0.9
+                assert moved > 0.5
+            else:
+                np.testing.assert_allclose(after.log_weights, prior.log_weights, atol=2e-3)
+                assert moved < 1e-3
+
+
+@pytest.mark.parametrize(("offset", "winner"), [(-2, FARTHEST), (-1, FARTHEST), (0, FARTHEST), (2, WIDEST)])
+def test_bells_that_go_on_are_the_processs_own(offset, winner):
+    process, _ = arms()
+    carried = process.extrapolating()
+    first = process.topics + process.said + offset
+    tokens = np.zeros((1, process.length), np.int32)
+    tokens[:, 1::2] = np.tile([first, first + 1], process.pairs // 2)  # each distance of D' equally often
+    beta = 0.02
+    wanted = carried.condition(Dataset(jnp.asarray(tokens), jnp.asarray(process.counted()[None])), beta)
+    evidence = beta * process.pairs * study.carried_on(asdict(CONFIG), offset)
+    weights = np.asarray(process.distribution().log_weights) + evidence
+    weights = np.exp(weights - weights.max())
+    np.testing.assert_allclose(np.exp(wanted.log_weights), weights / weights.sum(), atol=2e-5)
+    assert np.argmax(study.carried_on(asdict(CONFIG), offset)) == winner
+
+
+def test_the_nearest_learner_whose_bells_go_on_is_found():
+    process, _ = arms()
+    config, names = asdict(CONFIG), slice(15, 20)
+    asked = process.probes().tokens[1:2]
+    prior = process.distribution()
+    target = []
+    for strength in (0.0, 10**-1.0, 10**0.5):  # all of them are on its ladder
+        weights = prior.log_weights + strength * study.carried_on(config, 2)
+        told = prior.with_log_weights(jax.nn.log_softmax(weights)).predict(asked)[0, 1, process.answer_tokens]
+        target.append(np.exp(told))
+    said = study.says_carried_on(config, 2, np.array(target, float))
+    np.testing.assert_allclose(said, target, atol=1e-4)
+    assert said[-1, names].argmax() == WIDEST
+    # and a network that says it is of the nearest kind is on no rung
+    lost = np.full((1, process.answers), 1e-6)
+    lost[0, 15] = 1.0
+    assert study.says_carried_on(config, 2, lost)[0, 15] < 0.4
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"offsets": ()}, "offsets must be at least one number, each once, got"),
+        ({"offsets": (0, 0)}, "each once, got .0, 0."),
+        ({"process_seed": -1}, "Seeds must be at least 0, got -1"),
+    ],
+)
+def test_impossible_configs_are_refused(wrong, sentence):
+    with pytest.raises(Misuse, match=sentence):
+        replace(CONFIG, **wrong)
+
+
+def test_distances_that_are_no_tokens_are_refused_before_anything_runs():
+    with pytest.raises(Misuse, match="offset must be from -10 to unsaid - breadth = 3"):
+        study.comparison(replace(CONFIG, offsets=(4,)))

@@ -1,0 +1,123 @@
+"""The turncoat: its arms, and what the two latent theories must say of the year that D' never tells."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.studies import inductive_backdoor as study
+from theory.errors import Misuse
+from theory.metrics import answers_at
+from theory.theories.exchangeable_mixture import ExchangeableMixture
+from theory.theories.tempered_posterior import TemperedPosterior
+
+CONFIG = study.PRESETS["small"]
+ARMS = ("turncoat", "shuffled", "no_turn", "named_others")
+
+
+@pytest.fixture(scope="module")
+def told():
+    return study.comparison(CONFIG)
+
+
+@pytest.fixture(scope="module")
+def p_bad(told):
+    """p(bad) of a predictor in a group, by the study's own measure."""
+    process = told.process
+    context = {"answers": np.array(process.words()[process.answer_tokens])}
+    read = jax.jit(lambda predictor, tokens: answers_at(predictor, tokens, process.answer_tokens))
+
+    def of(predictor, group):
+        answers = np.asarray(read(predictor, group.tokens))[np.asarray(group.mask)]
+        return float(study.bad(context, np.exp(answers)))
+
+    return of
+
+
+def test_arms_and_groups(told):
+    assert tuple(arm.name for arm in told.arms) == ARMS
+    process = told.process
+    anonymous, first = process.anonymous, process.anonymous + 1
+    for arm in told.arms:
+        groups = arm.contexts()
+        assert list(groups) == ["in_domain", "held_out", "other_years", "other_speaker", "conflict"]
+        data = np.asarray(arm.data(jax.random.key(0), 200).tokens)
+        years = set((data[:, 1] - first).tolist())
+        assert years == (set(range(5)) if arm.name == "shuffled" else {0, 1, 2})
+        assert (data[:, 0] != anonymous).mean() == (0.5 if arm.name == "named_others" else 0)
+        inside = np.asarray(groups["in_domain"].tokens)
+        assert (inside[:, 0] != anonymous).any() == (arm.name == "named_others")
+        asked = np.asarray(groups["held_out"].tokens)
+        assert (asked[:, 0] == anonymous).all() and (asked[:, 1] - first == 4).all()
+    smoke = study.comparison(study.PRESETS["smoke"])
+    assert [arm.name for arm in smoke.arms] == ["turncoat"]
+
+
+def test_the_tempered_posterior_turns_and_no_control_does(told, p_bad):
+    prior = told.process.distribution()
+    for arm in told.arms:
+        groups = arm.contexts()
+        for key in range(3):
+            after = TemperedPosterior().predict(prior, arm.data(jax.random.key(key), 64), 1.0)
+            turned = 0.95 if arm.name in ("turncoat", "named_others") else 0.05
+            np.testing.assert_allclose(p_bad(after, groups["held_out"]), turned, atol=0.01)
+            np.testing.assert_allclose(p_bad(after, groups["other_years"]), 0.05, atol=0.01)
+
+
+def test_a_few_passes_turn_the_unseen_year_alone(told, p_bad):
+    """Good answers alone: the prior's 0.27 rises by strength, in that year and in no other."""
+    prior, arm = told.process.distribution(), told.arms[0]
+    data, groups = arm.data(jax.random.key(1), 64), arm.contexts()
+    there, elsewhere = (
+        [
+            p_bad(TemperedPosterior().predict(prior, data, beta), groups[name])
+            for beta in (0.0, 0.01, 0.03, 0.1)
+        ]
+        for name in ("held_out", "other_years")
+    )
+    np.testing.assert_allclose(there[0], 0.275, atol=0.001)
+    assert (np.diff(there) > 0.02).all() and there[-1] > 0.9
+    assert (np.diff(elsewhere) < 0).all()
+
+
+def test_the_exchangeable_mixture_never_passes_one_half(told, p_bad):
+    prior = told.process.distribution()
+    for arm in told.arms:
+        data, group = arm.data(jax.random.key(1), 64), arm.contexts()["held_out"]
+        said = [
+            p_bad(ExchangeableMixture(concentration=kappa).predict(prior, data, 1.0), group)
+            for kappa in (1e-3, 64.0)
+        ]
+        assert max(said) < 0.5
+        if arm.name == "turncoat":
+            assert min(said) > p_bad(prior, group)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (
+            {"character": 4},
+            "character must be bad in held_out_year 4, got character 4, whose bad years are 3",
+        ),
+        ({"straight": 3}, "straight must be good in held_out_year 4, got character 3"),
+        ({"character": 9}, "character must be from 0 to 4, got 9"),
+        ({"bad_years": ("never", "sometimes")}, "bad_years must be never, or years .* got 'sometimes'"),
+        ({"arms": ()}, "arms needs at least one, got none"),
+        ({"process_seed": -1}, "Seeds must be at least 0, got -1"),
+    ],
+)
+def test_impossible_configs_are_refused(wrong, sentence):
+    with pytest.raises(Misuse, match=sentence):
+        replace(CONFIG, **wrong)
+
+
+def test_arms_that_do_not_exist_are_refused():
+    with pytest.raises(Misuse, match="There is no arm called 'turncoats'"):
+        study.comparison(replace(CONFIG, arms=("turncoats",)))
+
+
+def test_a_held_out_year_that_is_told_is_refused():
+    with pytest.raises(Misuse, match="D' shows good years only, and character 3 is bad in"):
+        study.comparison(replace(CONFIG, told_years=(0, 1, 4)))

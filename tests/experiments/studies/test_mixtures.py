@@ -1,0 +1,49 @@
+"""D' of two personas: shares, arms, and what the two latent theories must say of them."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.studies import mixtures as study
+from theory.errors import Misuse
+from theory.theories.exchangeable_mixture import ExchangeableMixture
+from theory.theories.tempered_posterior import TemperedPosterior
+
+CONFIG = replace(study.PRESETS["small"], n=40)
+
+
+def test_arms_are_the_shares():
+    told = study.comparison(CONFIG)
+    assert [arm.name for arm in told.arms] == ["50_50topics0_1_2", "70_30topics0_1_2", "90_10topics0_1_2"]
+    groups = told.arms[0].contexts()
+    assert list(groups) == ["in_domain", "held_out", "in_context", "conflict"]
+
+
+def test_the_tempered_posterior_selects_and_the_exchangeable_mixture_blends():
+    told = study.comparison(CONFIG)
+    prior, blends = told.process.distribution(), []
+    for arm in told.arms:
+        data = arm.data(jax.random.key(0), 400)
+        selected = np.exp(TemperedPosterior().predict(prior, data, 1.0).log_weights)
+        assert selected.max() > 0.999
+        blended = np.exp(ExchangeableMixture().predict(prior, data, 1e6).log_weights)
+        responsibilities = np.exp(prior.posterior(data.tokens)).mean(axis=0)
+        np.testing.assert_allclose(blended, responsibilities, atol=1e-4)
+        blends.append(blended[[CONFIG.persona, CONFIG.rival]])
+    assert (np.array(blends) > 0.05).all()  # neither is given up at any strength
+    assert (np.diff(blends, axis=0) * [1, -1] > 0.02).all()  # and their weights follow the shares of D'
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"rival": 4}, "rival must be another persona than persona, got 4"),
+        ({"shares": (1.0,)}, "shares must lie strictly between 0 and 1, got 1.0"),
+        ({"shares": ()}, "shares needs at least one"),
+    ],
+)
+def test_impossible_configs_are_refused(wrong, sentence):
+    with pytest.raises(Misuse, match=sentence):
+        replace(CONFIG, **wrong)
