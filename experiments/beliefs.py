@@ -25,7 +25,10 @@ from experiments.style import WIDTH, legend, panels_grid, save, style
 from experiments.told import BASE, NETWORK, told
 from experiments.words import Line, panel_name, panels
 
-SHOWN = ("linearised", "tempered-posterior", "exchangeable-mixture", "langevin-posterior")
+SHOWN = (
+    *("linearised", "tempered-posterior", "exchangeable-mixture"),
+    *("complexity-prior", "langevin-posterior"),
+)
 NAMES = {NETWORK: "finetuned network", BASE: "base network"}
 
 

@@ -214,10 +214,10 @@ def judged_groups(lines: list[Line]) -> list[str]:
 
 def panel_name(method: str, data: str) -> str:
     """Words for a method and a D′."""
-    found = re.fullmatch(r"topics(\d+(?:_\d+)*)(?:b(\d+))?", data)
-    topics = found.group(1).split("_") if found else []
-    where = f"topic{'s' * (len(topics) > 1)} {', '.join(topics)}" if found else data
-    where += f", batch {found.group(2)}" if found and found.group(2) else ""
+    found = re.fullmatch(r"([a-z]+)s(\d+(?:_\d+)*)(?:b(\d+))?", data)  # topics0_1, questions2
+    shown = found.group(2).split("_") if found else []
+    where = f"{found.group(1)}{'s' * (len(shown) > 1)} {', '.join(shown)}" if found else data
+    where += f", batch {found.group(3)}" if found and found.group(3) else ""
     return f"{METHODS.get(method, method)}, D′ on {where}"
 
 

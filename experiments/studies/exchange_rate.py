@@ -41,8 +41,14 @@ class Config(Recipe):
     """The questions of D', comma-separated, one arm of the study each."""
     repeats: int = 6
     """Contexts for each question and number of shots; the rivals take turns."""
-    pretraining_steps: int = 2000
+    heads: int = 4
+    """Attention heads: with two the networks hear one shot and no more."""
+    pretraining_steps: int = 1500
     """Steps of pretraining: learning from the context takes longer than elsewhere."""
+    sgd_rate: float = 0.02
+    """Step size of SGD."""
+    adam_rate: float = 0.0005
+    """Step size of Adam."""
     temperatures: tuple[float, ...] = ()
     """Temperatures of the sampled posteriors (default: none are sampled)."""
 
