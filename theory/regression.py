@@ -16,6 +16,7 @@ ridge from above on new tasks, rises to it from below on the M, and is still wel
 tested. theory.distributions.task_diversity is the same question with tokens.
 """
 
+from functools import cache
 from typing import TypeAlias
 
 import numpy as np
@@ -64,16 +65,29 @@ def losses(
     random: np.random.Generator, count: int, rows: int, pools: int
 ) -> tuple[Float[np.ndarray, " 2"], Float[np.ndarray, " 2"]]:
     """Loss of the discrete mixture over `count` tasks on [new tasks, the tasks themselves], and its standard
-    error: `rows` rows for each of `pools` draws of the tasks."""
+    error: `rows` rows for each of `pools` draws of the tasks. Ridge on the same rows, whose expected loss is
+    known, is the control variate (tasks are drawn as new ones are, so it is the same on both)."""
     both = []
     for _ in range(pools):
         tasks = random.normal(size=(count, DIMENSION))
         for pool in (None, tasks):
             inputs, outputs = examples(random, rows, pool)
-            both.append(np.mean((discrete_mmse(inputs, outputs, tasks) - outputs) ** 2, axis=1) / DIMENSION)
-    each = np.array(both).reshape(pools, 2, rows)
-    apart = each.mean(axis=-1).std(axis=0) / np.sqrt(pools)  # pools differ beyond their rows
-    return each.mean(axis=(0, 2)), np.hypot(apart, each.std(axis=(0, 2)) / np.sqrt(pools * rows))
+            told = (discrete_mmse(inputs, outputs, tasks), ridge(inputs, outputs))
+            both.append([np.mean((each - outputs) ** 2, axis=1) / DIMENSION for each in told])
+    each = np.array(both).reshape(pools, 2, 2, rows).transpose(1, 2, 0, 3)  # where, who, pool, row
+    left = [
+        discrete - np.cov(discrete.ravel(), control.ravel())[0, 1] / control.var() * (control - expected())
+        for discrete, control in each
+    ]
+    left = np.array(left)
+    apart = left.mean(axis=-1).std(axis=1) / np.sqrt(pools)  # pools differ beyond their rows
+    return left.mean(axis=(1, 2)), np.hypot(apart, left.std(axis=(1, 2)) / np.sqrt(pools * rows))
+
+
+@cache
+def expected() -> float:
+    """The loss of ridge: the mean of `ridge_losses`."""
+    return float(ridge_losses(np.random.default_rng(0), 4000).mean())
 
 
 def ridge_losses(random: np.random.Generator, rows: int) -> Float[np.ndarray, " k"]:

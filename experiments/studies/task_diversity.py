@@ -121,7 +121,7 @@ def draw_check(results: Any) -> list[Any]:
 
     from experiments.plots import INKS
     from experiments.style import legend, save, style
-    from theory.regression import losses, ridge_losses
+    from theory.regression import expected, losses
 
     random = np.random.default_rng(0)
     found = [losses(random, int(count), *cost(int(count))) for count in CHECKED]
@@ -138,7 +138,7 @@ def draw_check(results: Any) -> list[Any]:
             axes.plot(CHECKED, mean[:, index], **look)
             low, high = mean[:, index] - error[:, index], mean[:, index] + error[:, index]
             axes.fill_between(CHECKED, low, high, color=look["color"], alpha=0.2, lw=0)
-        axes.axhline(ridge_losses(random, 2000).mean(), color="black", ls="--")
+        axes.axhline(expected(), color="black", ls="--")
         axes.set_xscale("log", base=2)
         axes.set_ylim(0, None)
         axes.set_xlabel("number of tasks M")

@@ -35,6 +35,21 @@ def test_predictors_are_their_equations_row_by_row():
             np.testing.assert_allclose(discrete[row, k], mean @ inputs[row, k], atol=2e-4)
 
 
+def test_the_control_variate_moves_no_mean():
+    """Plain averages of the same rows agree with the losses, and are less certain."""
+    mean, error = losses(np.random.default_rng(3), 256, 100, 10)
+    random, plain = np.random.default_rng(3), []
+    for _ in range(10):
+        tasks = random.normal(size=(256, 8))
+        for pool in (None, tasks):
+            inputs, outputs = examples(random, 100, pool)
+            plain.append(np.mean((discrete_mmse(inputs, outputs, tasks) - outputs) ** 2) / 8)
+    each = np.array(plain).reshape(10, 2)
+    spread = each.std(axis=0) / np.sqrt(10)
+    assert (np.abs(each.mean(axis=0) - mean) < 4 * spread).all()
+    assert error[0] < spread[0]
+
+
 PUBLISHED = [  # M, rows a pool, pools, ours on new tasks and on the M, as in the module's table
     (2, 500, 60, 1.71, 0.07),
     (2**5, 500, 20, 1.02, 0.17),

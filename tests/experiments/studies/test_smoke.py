@@ -9,7 +9,11 @@ import pytest
 
 from experiments.study import catalogue
 
-NAMES = [entry["name"] for entry in catalogue()["studies"]]
+QUICK = ("mixtures",)  # half a minute of one core each: the others are run by make test-slow
+NAMES = [
+    entry["name"] if entry["name"] in QUICK else pytest.param(entry["name"], marks=pytest.mark.slow)
+    for entry in catalogue()["studies"]
+]
 
 
 @pytest.fixture(scope="module")
