@@ -1,13 +1,13 @@
 """How fast do the linear and the quadratic forecast become exact as finetuning gets shorter?
 
-The networks of weird-generalisation are finetuned for the same number of steps at a step size η and its
-halves. To first order they move by d ∝ η. In a smooth network the expansion to order k misses log-probabilities
-of size d^(k+1), so its KL falls like η^(2k+2), against a shift like η²: what is left unexplained falls like
+The networks of weird-generalisation are finetuned for the same number of steps at a step size η and at its
+halves. To first order they move by d ∝ η. In a smooth network the expansion to order k errs by d^(k+1) in
+log-probability, so its KL falls like η^(2k+2), against a shift like η²: what is left unexplained falls like
 η^(2k), η² for the linear forecast (the eNTK) and η⁴ for the quadratic one.
 
-Two things may break that. ReLUs: d moves a share ∝ d of them across their kink, each by ∝ d, an error ∝ d² that
-no derivative at w0 knows; the quadratic forecast would then fall like η², too. And Adam, whose first steps are
-±η whatever the gradient's size: where a gradient is next to nothing its sign is not smooth in the weights.
+Two things may break that. ReLUs: d moves a share ∝ d of them across their kink, each by ∝ d, an error ∝ d²
+that no derivative at w0 knows; the quadratic forecast would then fall like η², too. And Adam, whose first
+steps are ±η whatever the gradient's size: where a gradient nearly vanishes, its sign is not smooth.
 """
 
 from dataclasses import dataclass, replace
@@ -136,9 +136,8 @@ def draw(results: Any) -> list[Any]:
                 label = f"{theory}: slope {exponent(points):.2f} at the left end"
                 axes.plot(rate, left, "o-", color=colour, label=label)
                 line = left[0] * (rate / rate[0]) ** (2 * order)
-                axes.plot(
-                    rate, line, "--", color=colour, lw=0.8, label=f"if all were smooth: η{'²⁴'[order - 1]}"
-                )
+                smooth = f"if all were smooth: η{'²⁴'[order - 1]}"
+                axes.plot(rate, line, "--", color=colour, lw=0.8, label=smooth)
             axes.legend(loc="upper left")
         panels[0].set_ylabel("unexplained share of the shift")
         return save(results, {"lazy-limit": figure})

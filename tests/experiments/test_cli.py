@@ -143,4 +143,4 @@ def test_doctor_says_it_is_sound():
     assert done.returncode == 0, done.stderr
     assert "devices" in done.stdout
     assert "FAILED" not in done.stdout
-    assert done.stdout.count(" ok ") == 4
+    assert done.stdout.count(" ok ") == 5

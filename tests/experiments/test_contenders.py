@@ -7,6 +7,7 @@ import pytest
 
 from experiments import study
 from experiments.contenders import ALL, MIXTURES, WEIGHTED, mixtures, paths
+from experiments.scoring import REPLAYED
 from models.network import build, first
 from models.transformer import Architecture
 from theory.base import Dataset
@@ -23,7 +24,9 @@ DATA = Dataset(TOKENS, jnp.ones(TOKENS.shape, bool))
 def test_names_are_those_of_theories():
     known = {entry["name"] for entry in study.catalogue()["theories"]}
     assert set(ALL) <= known
-    assert set(ALL) == {*MIXTURES, *paths(PROCESS.distribution()), *(each.theory for each in WEIGHTED)}
+    weighted = {each.theory for each in WEIGHTED}
+    # `linearised`, the first of those that replay a method, is always heard
+    assert set(ALL) == {*MIXTURES, *paths(PROCESS.distribution()), *weighted, *REPLAYED[1:]}
     names = [(each.theory, each.prior) for each in WEIGHTED]
     assert len(set(names)) == len(names)
 
