@@ -43,7 +43,7 @@ class Config(Recipe):
     """Contexts for each question and number of shots; the rivals take turns."""
     heads: int = 4
     """Attention heads: with two the networks hear one shot and no more."""
-    pretraining_steps: int = 1500
+    pretraining_steps: int = 2000
     """Steps of pretraining: learning from the context takes longer than elsewhere."""
     sgd_rate: float = 0.02
     """Step size of SGD."""

@@ -72,21 +72,22 @@ class Beside(Reparametrised):
     scale: float = field(metadata={"static": True}, default=1.0)
 
     def predict(self, tokens: Tokens) -> LogProbs:
-        """Next-token log-probabilities (nats), with the adapted layers wrapped in `nnx.LoRA`."""
+        """Next-token log-probabilities (nats), with the adapted layers wrapped in `Adapted`."""
         model = nnx.merge(self.network.definition, self.network.params)
         layers: dict[Any, Any] = dict(nnx.iter_modules(model))
         for path, (a, b) in self.params.items():
-            beside = nnx.LoRA(
-                a.shape[0],
-                a.shape[1],
-                b.shape[1],
-                base_module=layers[path],
-                a_initializer=lambda *_, a=a: a,
-                b_initializer=lambda *_, b=b: self.scale * b,
-                rngs=nnx.Rngs(0),
-            )
-            setattr(layers[path[:-1]], path[-1], beside)
+            setattr(layers[path[:-1]], path[-1], Adapted(layers[path], a, self.scale * b))
         return model(tokens)
+
+
+class Adapted(nnx.Module):
+    """A linear layer of columns (models.transformer) with a product of factors beside its kernel."""
+
+    def __init__(self, layer: nnx.Module, a: Any, b: Any):
+        self.layer, self.a, self.b = layer, nnx.Param(a), nnx.Param(b)
+
+    def __call__(self, columns: Any) -> Any:
+        return self.layer(columns) + self.b[...].T @ (self.a[...].T @ columns)
 
 
 def example() -> Lora:

@@ -23,7 +23,7 @@ from theory.theories.adam_gibbs import AdamGibbs
 from theory.theories.proximal import Proximal
 
 COLD, WARM = 1e-4, 1e-3
-TIMES = {"langevin-posterior": (0.0, 0.02, 0.05), "adam-gibbs": (0.0, 0.001, 0.002)}
+TIMES = {"langevin-posterior": (0.0, 0.01, 0.02), "adam-gibbs": (0.0, 0.001, 0.002)}
 SETS = ("langevin-posterior/T=0.0001", "langevin-posterior/T=0.001", "adam-gibbs/T=0.0001")
 ONLY = Thresholds(None, None, None, acceptance=0.99, halved_step=None, gradient_noise=None)
 SAMPLING = Sampling(

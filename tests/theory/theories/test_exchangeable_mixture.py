@@ -14,6 +14,8 @@ from theory.base import Dataset, Misuse, ladder
 from theory.ensemble import Mixture
 from theory.theories.exchangeable_mixture import ExchangeableMixture
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)

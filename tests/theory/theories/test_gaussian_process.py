@@ -11,6 +11,8 @@ from jax.flatten_util import ravel_pytree
 from theory.base import Misuse
 from theory.theories.gaussian_process import GaussianProcess
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 QUICK = {"xla_backend_optimization_level": 0}  # these programs compile for longer than they run
 ASKED = jnp.asarray([[2, 4, 1, 3], [0, 3, 2, 3]])
 
