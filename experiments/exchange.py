@@ -5,6 +5,8 @@
     belief      w(k) in the answers Σ_k w(k) p(· | k): a linear map of them. Its log-odds have the sign of
                 those of the answers and no bounds; read only where all are above LEAST, what networks resolve
     additive    log-odds of answers if the network's own beliefs without shots lost λ nats a shot
+    fall        nats by which shots lower the log-odds of answers; the same at every dose if finetuning adds
+                to the answers of D' whatever the context says; up to 2λ to exact Bayes
     price       nats of belief that a shot takes back, from one number of shots to the next
     to undo     shots at which the log-odds are 0, by straight lines between those that were tried
 
@@ -124,6 +126,11 @@ def price(config: dict[str, Any]) -> float:
     return float(np.log((1 - config["noise"]) * (config["modulus"] - 1) / config["noise"]))
 
 
+def falls(odds: np.ndarray) -> np.ndarray:
+    """Nats by which each number of shots lowers the log-odds, (..., shots)."""
+    return odds[..., :1] - odds[..., 1:]
+
+
 def prices(odds: np.ndarray, shots: Sequence[int]) -> np.ndarray:
     """Nats that a shot takes back between neighbouring numbers of shots (..., shots): λ to exact Bayes."""
     return -np.diff(odds, axis=-1) / np.diff([0, *shots])
@@ -156,6 +163,7 @@ def draw_exchange(results: Results) -> list[Path]:
     rows = [  # height in inches, title, label
         (1.6, "Questions of D′: log-odds of its answer against that of the context's k", "nats"),
         (1.6, "Questions that D′ never asks: the same", "nats"),
+        (1.1, "What the shots take back of the log-odds of answers, questions of D′", "nats"),
         (0.9, "Shots that undo the finetuning; black: questions of D′, orange: the others", "shots"),
         (
             0.9,
@@ -166,7 +174,7 @@ def draw_exchange(results: Results) -> list[Path]:
     with style():
         tall = sum(row[0] for row in rows) + 0.75 * len(rows)
         figure, start, grid = Figure(figsize=(WIDTH, LEGEND + tall)), LEGEND, []
-        for letter, (high, title, label) in zip("abcd", rows, strict=True):
+        for letter, (high, title, label) in zip("abcde", rows, strict=True):
             heading(figure, start + 0.35, letter, title)
             places = panels_grid(figure, start + 0.35, high, 1, len(every), wspace=0.08)
             grid.append(places.subplots(squeeze=False, sharey=True)[0])
@@ -179,16 +187,19 @@ def draw_exchange(results: Results) -> list[Path]:
                 one = found[kind][panel]
                 _odds(axes, one, inks)
                 for who, looks in ((NETWORK, {}), (THEORY, MARKERS)):
-                    _line(column[2], one.doses, shots_to_undo(one.answers[who], shots), color=ink, **looks)
+                    _line(column[3], one.doses, shots_to_undo(one.answers[who], shots), color=ink, **looks)
             one = found["asked"][panel]
             for index, ink in enumerate(inks[1:]):
-                _line(column[3], one.doses, prices(one.beliefs[NETWORK], shots)[..., index], color=ink)
-            column[3].axhline(worth, color="0.45", ls=":")
+                for who, looks in ((NETWORK, {}), (THEORY, MARKERS)):
+                    _line(column[2], one.doses, falls(one.answers[who])[..., index], color=ink, **looks)
+                _line(column[4], one.doses, prices(one.beliefs[NETWORK], shots)[..., index], color=ink)
+            column[4].axhline(worth, color="0.45", ls=":")
             for axes in column:
                 axes.set_xscale("log", base=2)
                 axes.set_xlim(one.doses[0] / 1.3, one.doses[-1] * 1.3)
-        grid[2][0].set_ylim(0, shots[-1])
-        grid[3][0].set_ylim(0, 1.6 * worth)
+        grid[2][0].set_ylim(0, None)
+        grid[3][0].set_ylim(0, shots[-1])
+        grid[4][0].set_ylim(0, 1.6 * worth)
         names = ["no shots", *(f"{count} shot{'s' * (count != 1)}" for count in shots)]
         looks: dict[str, Any] = {name: {"color": ink} for name, ink in zip(names, inks, strict=True)}
         looks["tempered posterior"] = MARKERS | {"color": "0.35"}

@@ -10,8 +10,9 @@ so that beliefs after different numbers of shots keep the distance λ at every d
 grow as the log-odds without a context do, and a question that D' asks needs as many as one that it does not.
 Additivity is refuted at a dose where a shot's price leaves λ by more than its error; the tempered posterior
 also where its line without shots leaves the network's, on held-out questions first of all: there a network
-that learnt the answers of D', and not its k, is moved the other way. D' of one question and of all but one
-bracket how much D' says of k. How odds and beliefs are read is in experiments.exchange.
+that learnt the answers of D', and not its k, is moved the other way, and on questions of D' its log-odds of
+answers fall with shots by the same at every dose. D' of one question and of all but one bracket how much D'
+says of k. How odds and beliefs are read is in experiments.exchange.
 """
 
 from dataclasses import dataclass

@@ -44,6 +44,8 @@ class Config(Recipe):
     """Draws the known urns."""
     urn: int = 3
     """The known urn of D'."""
+    kinds: tuple[str, ...] = ("known", "new")
+    """What D' is, the known urn or a new one, one arm of the study each."""
     finetuned_drawers: tuple[int, ...] = (0,)
     """The drawers of D'."""
     temperatures: tuple[float, ...] = ()
@@ -53,6 +55,8 @@ class Config(Recipe):
         super().__post_init__()
         if self.process_seed < 0:
             raise Misuse(f"Seeds must be at least 0, got {self.process_seed}.")
+        if not self.kinds or not {*self.kinds} <= {"known", "new"} or len({*self.kinds}) < len(self.kinds):
+            raise Misuse(f"kinds must be known, new or both, got {list(self.kinds)}.")
         if not 0 <= self.urn < self.urns:
             raise Misuse(
                 f"urn must be one of the known ones, 0 to {self.urns - 1}, got {self.urn}: the new one is "
@@ -61,7 +65,7 @@ class Config(Recipe):
 
 
 PRESETS = {
-    "smoke": Config(**SMOKE),
+    "smoke": Config(kinds=("new",), **SMOKE),
     "small": Config(),
     "full": Config(**FULL),
 }
@@ -83,7 +87,8 @@ def comparison(config: Config) -> Any:
         config.process_seed,
     )
     opened, arms = config.finetuned_drawers, []
-    for name, urn in (("known", config.urn), ("new", config.urns)):
+    for name in config.kinds:
+        urn = config.urn if name == "known" else config.urns
         process.check(urn, opened)
         process.held_out(opened)
         arms.append(

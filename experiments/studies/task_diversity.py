@@ -47,6 +47,8 @@ class Config(Recipe):
     """Draws the tasks."""
     task: int = 3
     """The known task of D'."""
+    kinds: tuple[str, ...] = ("known", "new")
+    """What D' is, the known task or a new one, one arm of the study each."""
     finetuned_inputs: tuple[int, ...] = (0, 1, 2)
     """The inputs of D'."""
     temperatures: tuple[float, ...] = ()
@@ -56,6 +58,8 @@ class Config(Recipe):
         super().__post_init__()
         if self.process_seed < 0:
             raise Misuse(f"Seeds must be at least 0, got {self.process_seed}.")
+        if not self.kinds or not {*self.kinds} <= {"known", "new"} or len({*self.kinds}) < len(self.kinds):
+            raise Misuse(f"kinds must be known, new or both, got {list(self.kinds)}.")
         if not 0 <= self.task < self.tasks:
             raise Misuse(
                 f"task must be one of the known ones, 0 to {self.tasks - 1}, got {self.task}: the new one "
@@ -64,7 +68,7 @@ class Config(Recipe):
 
 
 PRESETS = {
-    "smoke": Config(**SMOKE),
+    "smoke": Config(kinds=("new",), **SMOKE),
     "small": Config(),
     "full": Config(**FULL),
 }
@@ -86,7 +90,8 @@ def comparison(config: Config) -> Any:
         seed=config.process_seed,
     )
     asked, arms = config.finetuned_inputs, []
-    for name, task in (("known", config.task), ("new", config.tasks)):
+    for name in config.kinds:
+        task = config.task if name == "known" else config.tasks
         process.check(task, asked)
         process.held_out(asked)
         arms.append(

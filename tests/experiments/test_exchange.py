@@ -16,6 +16,7 @@ from experiments.exchange import (
     belief_odds,
     beliefs,
     draw_exchange,
+    falls,
     measured,
     price,
     prices,
@@ -89,6 +90,7 @@ def test_prices_and_shots_to_undo_by_hand():
     odds = np.array(
         [[3.0, 1.0, -1.0, -5.0], [-1.0, -3.0, -5.0, -9.0], [6.0, 4.0, 3.0, 1.0], [3.0, np.nan, 1.0, -5.0]]
     )
+    np.testing.assert_allclose(falls(odds)[0], [2, 4, 8])
     np.testing.assert_allclose(prices(odds, [1, 2, 4])[0], 2)
     np.testing.assert_allclose(prices(odds, [1, 2, 4])[2], [2, 1, 1])
     np.testing.assert_allclose(shots_to_undo(odds, [1, 2, 4]), [1.5, np.nan, np.nan, 2 + 1 / 3])
