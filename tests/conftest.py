@@ -7,7 +7,6 @@ import os
 
 import beartype.typing  # noqa: F401  (named in the string below)
 import jax
-import pytest
 from jaxtyping import install_import_hook
 
 if jax.__version_info__[:2] == (0, 10):  # a flag that another version does not know would end the process
@@ -19,11 +18,3 @@ jax.config.update("jax_num_cpu_devices", 2)
 _CHECK = """beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True,
     hint_overrides=beartype.FrozenDict({beartype.typing.Self: object})))"""
 install_import_hook(["theory", "models"], _CHECK)
-
-
-@pytest.fixture(scope="module")
-def optimised():
-    """The compiler does its work after all, for what is compared to the last digits of float32."""
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", True)

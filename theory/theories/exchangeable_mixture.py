@@ -17,6 +17,7 @@ marginals by ρ² in the end, ρ the maximal correlation of the factors (two of 
 so that `SWEEPS` are exact to float32 up to ρ = 0.96; odds ratios are kept however many are made.
 """
 
+import math
 from dataclasses import dataclass, field
 
 import jax
@@ -82,13 +83,19 @@ def _product_of_marginals(joint: Float[Array, "..."]) -> Float[Array, "..."]:
 def _tilt(joint: Float[Array, "..."], wanted: Float[Array, "..."]) -> Float[Array, "..."]:
     """`joint`, one factor for each value of each axis, so that its marginals are those of `wanted`."""
 
-    def sweep(_: Array, joint: Array) -> Array:
-        for axis in range(joint.ndim):
-            held = _marginal(joint, axis)
-            joint = joint * jnp.where(held > 0, _marginal(wanted, axis) / held, 0.0)
-        return joint
+    def tilted(factors: list[Array]) -> Array:
+        return joint * math.prod(factors)
 
-    return jax.lax.fori_loop(0, SWEEPS, sweep, joint)
+    def sweep(_: Array, factors: list[Array]) -> list[Array]:
+        for axis in range(joint.ndim):
+            held = _marginal(tilted(factors), axis)
+            step = jnp.where(held > 0, _marginal(wanted, axis) / held, 0.0)
+            factors = [*factors[:axis], factors[axis] * step, *factors[axis + 1 :]]
+        return factors
+
+    # the factors are kept and not the joint: rounding then never reaches the odds ratios
+    start = [jnp.ones_like(_marginal(joint, axis)) for axis in range(joint.ndim)]
+    return tilted(jax.lax.fori_loop(0, SWEEPS, sweep, start))
 
 
 def _marginal(joint: Float[Array, "..."], axis: int) -> Float[Array, "..."]:

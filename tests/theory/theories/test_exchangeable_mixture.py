@@ -14,8 +14,6 @@ from theory.base import Dataset, Misuse, ladder
 from theory.ensemble import Mixture
 from theory.theories.exchangeable_mixture import ExchangeableMixture
 
-pytestmark = pytest.mark.usefixtures("optimised")
-
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -225,7 +223,7 @@ def test_a_tilted_joint_of_three_factors_keeps_every_odds_ratio_and_gets_every_m
         ratio = np.log(held / joint)  # r_u + s_d + t_e: every other second difference is 0
     for axes in ((0, 1), (0, 2), (1, 2)):
         second = np.diff(np.diff(ratio, axis=axes[0]), axis=axes[1])
-        np.testing.assert_allclose(second[np.isfinite(second)], 0, atol=2e-5)
+        np.testing.assert_allclose(second[np.isfinite(second)], 0, atol=5e-6)
         assert np.isfinite(second).sum() > 3
     assert np.nanmax(np.abs(np.diff(ratio, axis=0))) > 0.05
     for family in ("saturated", "tilted"):
