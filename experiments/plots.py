@@ -45,6 +45,8 @@ LEGEND = 0.62  # inches
 BOTTOM, TOP = -0.6, 1.05  # of the explained shift
 WEAK, STRONG = 3e-4, 20.0  # of the relative β
 QUESTIONS, ANSWERS = 2, 12  # held-out questions whose answers are drawn, and at most so many answers
+UPRIGHT, SMALL, LETTER = 4, 5.0, 0.042  # answers named upright; point size of more, and inches a letter then
+ABREAST = 4  # panels side by side
 
 
 def draw_comparison(results: Results) -> list[Path]:
@@ -67,14 +69,16 @@ def draw_comparison(results: Results) -> list[Path]:
 def _main(results: Results, table: list[Line], lines: list[Line]) -> Figure:
     every, group = panels(lines), judged_groups(lines)[0]
     methods, arms = list(dict.fromkeys(p[0] for p in every)), list(dict.fromkeys(p[1] for p in every))
-    tall, taller, low = 0.85 * QUESTIONS, 2.35 * len(arms) - 0.4, 1.25
-    starts = np.cumsum([LEGEND + 0.5, tall + 0.78, taller + 0.9])
+    shown = next(panel for panel in every if panel[1] == arms[-1])
+    same = [row for row in table if (row["method"], row["data"], row["group"]) == (*shown, group)]
+    told = _said_most(*_told(results, same))
+    down = -(-len(every) // ABREAST)
+    tall, taller, low = 0.85 * QUESTIONS, 2.35 * len(arms) - 0.4, 1.65 * down - 0.4
+    starts = np.cumsum([LEGEND + 0.5, tall + 0.78 + _deep(told[2]), taller + 0.9])
     figure = Figure(figsize=(WIDTH, starts[-1] + low + 0.4))
     _legend(figure, lines)
-    shown = next(panel for panel in every if panel[1] == arms[-1])
     heading(figure, starts[0], "a", f"Answers in {group.replace('_', '-')} contexts: {panel_name(*shown)}")
-    same = [row for row in table if (row["method"], row["data"], row["group"]) == (*shown, group)]
-    _answers(figure, starts[0], tall, *_told(results, same), sorted({row["dose"] for row in same}))
+    _answers(figure, starts[0], tall, *told, sorted({row["dose"] for row in same}))
 
     heading(
         figure,
@@ -98,14 +102,16 @@ def _main(results: Results, table: list[Line], lines: list[Line]) -> Figure:
             below.set_xlabel("dose (finetuning steps)")
 
     heading(figure, starts[2], "c", "Strength β relative to its last fitted value; grey: β ∝ dose")
-    grid = panels_grid(figure, starts[2], low, 1, len(every), wspace=0.08).subplots(
-        squeeze=False, sharey=True
-    )
-    for axes, (name, data) in zip(grid[0], every, strict=True):
+    grid = panels_grid(figure, starts[2], low, down, min(len(every), ABREAST), wspace=0.08, hspace=0.55)
+    grid = grid.subplots(squeeze=False, sharey=True)
+    for axes in grid.flat[len(every) :]:
+        axes.remove()
+    for axes, (name, data) in zip(grid.flat, every, strict=False):
         axes.set_title(panel_name(name, data))
         axes.set_xlabel("dose (finetuning steps)")
         _strength(axes, select(lines, name, data, group))
-    grid[0, 0].set_ylabel("relative β")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("relative β")
     return figure
 
 
@@ -141,6 +147,24 @@ def _told(results: Results, rows: list[Line]) -> tuple[dict[str, np.ndarray], li
     return shown, asked.tolist(), answers.tolist()
 
 
+def _said_most(
+    shares: dict[str, np.ndarray], asked: list[str], answers: list[str]
+) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
+    """The questions that moved most and, of many answers, those that are said most there."""
+    moved = np.abs(shares["finetuned"] - shares["base"])[-1].sum(axis=-1)
+    topics = sorted(np.argsort(-moved, kind="stable")[:QUESTIONS])
+    shares = {name: each[:, topics] for name, each in shares.items()}
+    said = np.max([shares[name].max(axis=(0, 1)) for name in ("finetuned", "base")], axis=0)
+    kept = np.sort(np.argsort(-said, kind="stable")[:ANSWERS])
+    shares = {name: each[..., kept] for name, each in shares.items()}
+    return shares, [asked[topic] for topic in topics], [answers[place] for place in kept]
+
+
+def _deep(answers: list[str]) -> float:
+    """Inches that the names of answers need below their axis, beyond one line."""
+    return LETTER * max(map(len, answers)) if len(answers) > UPRIGHT else 0.0
+
+
 def _answers(
     figure: Figure,
     start: float,
@@ -150,32 +174,25 @@ def _answers(
     answers: list[str],
     doses: list[int],
 ) -> None:
-    """Finetuned answers as bars, the base network as a line across, each theory as a marker. Of many
-    answers those that are said most are shown."""
+    """Finetuned answers as bars, the base network as a line across, each theory as a marker."""
     chosen = sorted(set(np.linspace(0, len(doses) - 1, 4).round().astype(int)[-3:]))
-    moved = np.abs(shares["finetuned"] - shares["base"])[-1].sum(axis=-1)
-    topics = sorted(np.argsort(-moved, kind="stable")[:QUESTIONS])
-    said = np.max([shares[name][:, topics].max(axis=(0, 1)) for name in ("finetuned", "base")], axis=0)
-    kept = np.sort(np.argsort(-said, kind="stable")[:ANSWERS])
-    shares = {name: each[..., kept] for name, each in shares.items()}
     names = sorted(set(shares) - {"finetuned", "base"}, key=_order)
-    grid = panels_grid(figure, start, tall, len(topics), len(chosen), wspace=0.05, hspace=0.12)
+    grid = panels_grid(figure, start, tall, len(asked), len(chosen), wspace=0.05, hspace=0.12)
     grid = grid.subplots(squeeze=False, sharex=True, sharey=True)
-    places = np.arange(shares["base"].shape[-1])
-    for row, topic in enumerate(topics):
+    places = np.arange(len(answers))
+    for row, question in enumerate(asked):
         for axes, dose in zip(grid[row], chosen, strict=True):
-            axes.bar(places, shares["finetuned"][dose, topic], 0.9, color="0.87")
-            axes.hlines(shares["base"][dose, topic], places - 0.45, places + 0.45, color="black", lw=1)
+            axes.bar(places, shares["finetuned"][dose, row], 0.9, color="0.87")
+            axes.hlines(shares["base"][dose, row], places - 0.45, places + 0.45, color="black", lw=1)
             for index, name in enumerate(names):
                 offset = 0.76 * ((index + 0.5) / len(names) - 0.5)
                 colour, marker = LOOKS.get(name, ("black", "*"))
-                axes.plot(places + offset, shares[name][dose, topic], marker, ms=3, color=colour, mew=0)
-        grid[row, 0].set_ylabel(f"{asked[topic]}\nprobability")
+                axes.plot(places + offset, shares[name][dose, row], marker, ms=3, color=colour, mew=0)
+        grid[row, 0].set_ylabel(f"{question}\nprobability")
+    many = len(answers) > UPRIGHT
     for column, dose in enumerate(chosen):
         grid[0, column].set_title(f"dose {doses[dose]}")
-        long = len(places) > 4
-        names = [answers[place] for place in kept]
-        grid[-1, column].set_xticks(places, names, rotation=90 * long, fontsize=5 if long else None)
+        grid[-1, column].set_xticks(places, answers, rotation=90 * many, fontsize=SMALL if many else None)
 
 
 def _explained(axes: Axes, lines: list[Line]) -> None:
