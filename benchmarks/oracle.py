@@ -1,19 +1,37 @@
-"""The exact predictor of persona-topics on ten thousand contexts of the default length, in seconds."""
+"""The exact predictor of every study's process on ten thousand contexts of the study's length, in seconds.
+
+Processes at the parameters of the preset `small`; studies of the same process are measured once. Compiled,
+one call at a time, on one device.
+"""
 
 from typing import Any
 
 import jax
 
 from benchmarks._timing import interleaved, row
-from theory.distributions.persona_topics import PersonaTopics
+from experiments.study import DEFAULT_PRESET, catalogue, load
 
 CONTEXTS = 10_000
 
 
-def measure(seconds: float) -> list[dict[str, Any]]:
-    """Seconds of one call, compiled, on one device."""
-    process = PersonaTopics().distribution()
-    tokens = jax.jit(lambda key: process.sample(key, CONTEXTS))(jax.random.key(0))
-    predict = jax.jit(lambda process, tokens: process.predict(tokens))
-    taken = interleaved({"oracle": lambda: predict(process, tokens)}, min(seconds, 3.0))
-    return [row(f"exact predictor, {CONTEXTS} contexts", taken["oracle"], "s", goal="≤ 1")]
+def measure(seconds: float, *, contexts: int = CONTEXTS) -> list[dict[str, Any]]:
+    """Seconds of one call on all contexts, for each process."""
+    predict = jax.jit(lambda exact, tokens: exact.predict(tokens))
+    runs, sizes = {}, {}
+    for name, process in processes().items():
+        exact = process.distribution()
+        tokens = jax.jit(lambda exact, key: exact.sample(key, contexts))(exact, jax.random.key(0))
+        runs[name] = lambda exact=exact, tokens=tokens: predict(exact, tokens)
+        sizes[name] = f"{len(exact.log_weights)} members, {process.length} tokens"
+    taken = interleaved(runs, seconds)
+    return [row(f"{name} ({sizes[name]})", taken[name], "s", goal="≤ 1") for name in runs]
+
+
+def processes() -> dict[str, Any]:
+    """The processes of all studies, by the first study that has it."""
+    found = {}
+    for entry in catalogue()["studies"]:
+        study = load(entry["name"])
+        found[entry["name"]] = study.comparison(study.PRESETS[DEFAULT_PRESET]).process
+    first = {process: name for name, process in reversed(found.items())}
+    return {name: process for process, name in reversed(first.items())}

@@ -21,7 +21,7 @@ from experiments import scoring
 from experiments.plots import LEGEND, LOOKS
 from experiments.results import Results
 from experiments.scoring import fit_weights
-from experiments.style import WIDTH, legend, panels_grid, save, style
+from experiments.style import WIDTH, dose_axis, legend, panels_grid, save, style
 from experiments.told import BASE, NETWORK, told
 from experiments.words import Line, panel_name, panels
 
@@ -71,10 +71,10 @@ def draw_beliefs(
         grid = grid.subplots(squeeze=False, sharex="col", sharey=True)
         for column, one in enumerate(found):
             grid[0, column].set_title(panel_name(one.method, one.data))
-            grid[-1, column].set_xlabel("dose (finetuning steps)")
             for row, (label, chosen) in enumerate(members.items()):
                 _weights(grid[row, column], one, list(chosen))
                 grid[row, 0].set_ylabel(f"{label}\nweight")
+        dose_axis(grid[-1])
         named = [who for who in (NETWORK, BASE, *SHOWN) if any(who in one.mean for one in found)]
         legend(figure, {NAMES.get(who, who): _look(who) for who in named}, 4)
         return save(results, {f"{results.study}-{name}": figure})

@@ -264,6 +264,8 @@ def _doctor(arguments: list[str]) -> None:
 
 def _prepare_devices() -> None:
     """One CPU device for each core, and a compilation cache of the user's own."""
+    # On some CPUs every program out of the cache is announced as an error (jax-ml/jax issue 38445).
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import jax
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

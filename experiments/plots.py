@@ -20,7 +20,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from experiments import scoring
 from experiments.results import Results
-from experiments.style import WIDTH, heading, legend, panels_grid, save, style
+from experiments.style import ABREAST, WIDTH, dose_axis, heading, legend, panels_grid, save, style
 from experiments.told import told
 from experiments.words import judged_groups, one_prior, panel_name, panels
 from theory.errors import Misuse
@@ -46,7 +46,6 @@ BOTTOM, TOP = -0.6, 1.05  # of the explained shift
 WEAK, STRONG = 3e-4, 20.0  # of the relative β
 QUESTIONS, ANSWERS = 2, 12  # held-out questions whose answers are drawn, and at most so many answers
 UPRIGHT, SMALL, LETTER = 4, 5.0, 0.042  # answers named upright; point size of more, and inches a letter then
-ABREAST = 4  # panels side by side
 
 
 def draw_comparison(results: Results) -> list[Path]:
@@ -126,9 +125,9 @@ def _groups(lines: list[Line]) -> Figure:
         for axes, (name, data) in zip(grid[row], every, strict=True):
             _explained(axes, select(lines, name, data, group))
         grid[row, 0].set_ylabel(f"{group.replace('_', '-')}\nexplained")
+    dose_axis(grid[-1])
     for column, panel in enumerate(every):
         grid[0, column].set_title(panel_name(*panel))
-        grid[-1, column].set_xlabel("dose (finetuning steps)")
     return figure
 
 

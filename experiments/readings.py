@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from experiments import scoring
 from experiments.beliefs import NAMES, SHOWN, _look
 from experiments.results import Arrays, Results
-from experiments.style import WIDTH, legend, panels_grid, save, style
+from experiments.style import WIDTH, dose_axis, legend, panels_grid, save, style
 from experiments.told import BASE, NETWORK, told
 from experiments.words import METHODS, panels
 
@@ -95,8 +95,7 @@ def draw_readings(
             grid[row, 0].set_ylabel(f"{METHODS.get(method, method)}\n{title}")
         for axes, data in zip(grid[0], arms, strict=True):
             axes.set_title(data.replace("_", " "))
-        for axes in grid[-1]:
-            axes.set_xlabel("dose (finetuning steps)")
+        dose_axis(grid[-1])
         looks = {NAMES.get(who, who): _look(who) for who in speakers(every)}
         bars = {} if threshold is None else {label: {"color": "0.85", "lw": 5}}
         legend(figure, looks | bars, 4)

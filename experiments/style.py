@@ -14,6 +14,7 @@ from experiments.results import Results, write
 
 WIDTH = 7.2  # inches, two columns; all other lengths are inches too
 LEFT, RIGHT = 0.7, 0.1
+ABREAST = 4  # panels side by side that have room for words
 FORMATS: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
@@ -47,6 +48,12 @@ def legend(figure: Figure, looks: dict[str, dict[str, Any]], columns: int) -> No
     handles = [Line2D([], [], label=label, **look) for label, look in looks.items()]
     place = {"loc": "upper center", "bbox_to_anchor": (0.5, 1 - 0.02 / figure.get_figheight())}
     figure.legend(handles=handles, ncols=columns, fontsize=6.5, columnspacing=1.2, handlelength=2.0, **place)
+
+
+def dose_axis(panels: Any) -> None:
+    """Name the axis under a row of panels that stand side by side."""
+    for axes in panels:
+        axes.set_xlabel("dose (finetuning steps)" if len(panels) <= ABREAST else "dose (steps)")
 
 
 def heading(figure: Figure, start: float, letter: str, text: str) -> None:

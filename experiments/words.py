@@ -216,7 +216,9 @@ def panel_name(method: str, data: str) -> str:
     """Words for a method and a D′."""
     found = re.fullmatch(r"([a-z]+)s(\d+(?:_\d+)*)(?:b(\d+))?", data)  # topics0_1, questions2
     shown = found.group(2).split("_") if found else []
-    where = f"{found.group(1)}{'s' * (len(shown) > 1)} {', '.join(shown)}" if found else data
+    where = (
+        f"{found.group(1)}{'s' * (len(shown) > 1)} {', '.join(shown)}" if found else data.replace("_", " ")
+    )
     where += f", batch {found.group(3)}" if found and found.group(3) else ""
     return f"{METHODS.get(method, method)}, D′ on {where}"
 

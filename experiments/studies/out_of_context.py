@@ -154,6 +154,7 @@ def draw_said(results: Any) -> list[Any]:
                     said.doses, mean - error, mean + error, color=drawn["color"], alpha=0.15, lw=0
                 )
             upper.set(title=panel_name(said.method, said.data), xlim=(0, 1), ylim=(0, 1))
+            upper.set_xticks((0, 0.5, 1), ("0", "½", "1"))
             upper.set_xlabel("bias by behaviour")
             lower.set_xlabel("dose (finetuning steps)")
         above[0, 0].set_ylabel("bias by self-report")

@@ -1,0 +1,98 @@
+"""Belief geometry: arms and groups, which theory forgets the setting shown, what is left of the states."""
+
+import json
+from dataclasses import asdict, replace
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.studies import belief_geometry as study
+from theory.errors import Misuse
+from theory.theories.exchangeable_mixture import ExchangeableMixture
+from theory.theories.tempered_posterior import TemperedPosterior
+
+CONFIG = study.PRESETS["small"]
+
+
+@pytest.fixture(scope="module")
+def told():
+    return study.comparison(replace(CONFIG, repeats=8))
+
+
+def moved(told, theory, group):
+    """How far answers go from the exact process to the filter of D', in the first arm."""
+    arm, prior = told.arms[0], told.process.distribution()
+    contexts = arm.contexts()[group]
+    asked = np.asarray(contexts.mask)
+    before = np.exp(np.asarray(prior.predict(contexts.tokens)))[asked]
+    after = np.exp(
+        np.asarray(theory.predict(prior, arm.data(jax.random.key(0), 32), 1.0).predict(contexts.tokens))
+    )[asked]
+    alone = np.exp(np.asarray(prior.member_log_probs(contexts.tokens))[2])[asked]
+    return np.sum((after - before) * (alone - before)) / np.sum((alone - before) ** 2)
+
+
+def test_arms_are_the_settings_of_the_data(told):
+    assert [arm.name for arm in told.arms] == ["0.45_0.9", "0.15_0.6", "0.3_0.8"]
+    assert told.process.settings == ((0.05, 0.85), (0.15, 0.6), (0.45, 0.9))
+    names = ["in_domain", "held_out", "early", "switch"]
+    assert all(list(arm.contexts()) == names for arm in told.arms)
+    assert len(told.arms[2].contexts()["held_out"].tokens) == 3 * 8  # all of pretraining's are others
+    assert json.loads(json.dumps(asdict(CONFIG)))["settings"][0] == "0.05,0.85"
+
+
+def test_one_setting_for_all_of_the_data_is_kept_and_a_setting_a_document_given_up(told):
+    assert moved(told, TemperedPosterior(), "held_out") > 0.99
+    early, late = (moved(told, ExchangeableMixture(), group) for group in ("early", "held_out"))
+    assert early > 0.5 and late < early / 2
+
+
+def context(told, group="held_out"):
+    """What a cell holds of the first arm's contexts, without a run."""
+    prior, contexts = told.process.distribution(), told.arms[0].contexts()[group]
+    asked = np.asarray(contexts.mask)
+    members = np.asarray(prior.member_log_probs(contexts.tokens))[:, asked]
+    evidence = np.asarray(prior.evidence(contexts.tokens))[:, asked]
+    return {"members": members, "evidence": evidence, "answers": np.array(told.process.words())}
+
+
+def test_an_affine_image_of_the_states_keeps_them_and_a_constant_none(told):
+    here = context(told)
+    place, inside = study.shown(here)
+    assert place == 0 and 0.3 < inside.mean() < 0.9
+    filters = np.exp(np.asarray(here["members"], float)[0])
+    blurred = 0.3 * filters[:, [1, 2, 0]] + 0.7 / 3
+    noise = np.random.default_rng(0).dirichlet(np.ones(3), len(filters))
+    constant = np.full_like(filters, 1 / 3)
+    probs = np.stack([filters, blurred, noise, constant])[:, None]
+    exact, image, random, nothing = study.kept(here, probs)[:, 0]
+    assert exact > 1 - 1e-9 and image > 1 - 1e-9
+    assert random < 0.1 and abs(nothing) < 1e-9
+
+
+def test_the_exact_process_keeps_most_of_the_states(told):
+    here, group = context(told), told.arms[0].contexts()["held_out"]
+    exact = np.exp(np.asarray(told.process.distribution().predict(group.tokens))[np.asarray(group.mask)])
+    assert 0.8 < study.kept(here, exact[None, None].astype(float))[0, 0] < 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"finetuned_settings": ()}, "finetuned_settings needs at least one setting"),
+        (
+            {"settings": ("0.05;0.85",)},
+            "must be numbers with commas between, such as 0.05,0.85; got '0.05;0.85'",
+        ),
+        ({"base_seeds": 0}, "base_seeds must be at least 1, got 0"),
+    ],
+)
+def test_impossible_configs_are_refused(wrong, sentence):
+    with pytest.raises(Misuse, match=sentence):
+        replace(CONFIG, **wrong)
+
+
+def test_impossible_processes_are_refused_before_anything_runs():
+    with pytest.raises(Misuse, match="x of mess3 must be between 0 and"):
+        study.comparison(replace(CONFIG, finetuned_settings=("0.7,0.9",)))
