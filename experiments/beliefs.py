@@ -21,7 +21,7 @@ from experiments import scoring
 from experiments.plots import LEGEND, LOOKS
 from experiments.results import Results
 from experiments.scoring import fit_weights
-from experiments.style import WIDTH, dose_axis, legend, panels_grid, save, style
+from experiments.style import WIDTH, dose_axis, legend, panels_grid, save, style, titles
 from experiments.told import BASE, NETWORK, told
 from experiments.words import Line, panel_name, panels
 
@@ -70,10 +70,10 @@ def draw_beliefs(
         grid = panels_grid(figure, LEGEND + 0.2, tall, len(members), len(found), wspace=0.08, hspace=0.15)
         grid = grid.subplots(squeeze=False, sharex="col", sharey=True)
         for column, one in enumerate(found):
-            grid[0, column].set_title(panel_name(one.method, one.data))
             for row, (label, chosen) in enumerate(members.items()):
                 _weights(grid[row, column], one, list(chosen))
                 grid[row, 0].set_ylabel(f"{label}\nweight")
+        titles(grid[0], [panel_name(one.method, one.data) for one in found])
         dose_axis(grid[-1])
         named = [who for who in (NETWORK, BASE, *SHOWN) if any(who in one.mean for one in found)]
         legend(figure, {NAMES.get(who, who): _look(who) for who in named}, 4)

@@ -20,7 +20,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from experiments import scoring
 from experiments.results import Results
-from experiments.style import ABREAST, WIDTH, dose_axis, heading, legend, panels_grid, save, style
+from experiments.style import ABREAST, WIDTH, dose_axis, heading, legend, panels_grid, save, style, titles
 from experiments.told import told
 from experiments.words import judged_groups, one_prior, panel_name, panels
 from theory.errors import Misuse
@@ -125,9 +125,8 @@ def _groups(lines: list[Line]) -> Figure:
         for axes, (name, data) in zip(grid[row], every, strict=True):
             _explained(axes, select(lines, name, data, group))
         grid[row, 0].set_ylabel(f"{group.replace('_', '-')}\nexplained")
+    titles(grid[0], [panel_name(*panel) for panel in every])
     dose_axis(grid[-1])
-    for column, panel in enumerate(every):
-        grid[0, column].set_title(panel_name(*panel))
     return figure
 
 

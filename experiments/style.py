@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,12 @@ def legend(figure: Figure, looks: dict[str, dict[str, Any]], columns: int) -> No
     handles = [Line2D([], [], label=label, **look) for label, look in looks.items()]
     place = {"loc": "upper center", "bbox_to_anchor": (0.5, 1 - 0.02 / figure.get_figheight())}
     figure.legend(handles=handles, ncols=columns, fontsize=6.5, columnspacing=1.2, handlelength=2.0, **place)
+
+
+def titles(panels: Any, names: Sequence[str]) -> None:
+    """Titles of panels side by side, in two lines where there is little room."""
+    for axes, name in zip(panels, names, strict=True):
+        axes.set_title(name if len(panels) <= ABREAST else name.replace(", ", "\n", 1))
 
 
 def dose_axis(panels: Any) -> None:

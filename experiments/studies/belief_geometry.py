@@ -132,59 +132,47 @@ def kept(context: Any, probs: np.ndarray) -> np.ndarray:
 
 def _draw_states(results: Any) -> list[Any]:
     """Answers as points of the triangle of three tokens, coloured by what the filter of the setting shown
-    says: filter, base network, finetuned ones; a row for each method, D' and group. One network each."""
+    says: the filter, the first base network, its finetuned ones. The first D', a row a method and group."""
     from matplotlib.figure import Figure
 
     from experiments import scoring
     from experiments.style import WIDTH, panels_grid, save, style
-    from experiments.told import told
-    from experiments.words import panel_name, panels
+    from experiments.told import BASE, NETWORK, told
+    from experiments.words import METHODS
 
-    table, doses = scoring.table(results), results.config["config"]["doses"]
+    config, table = results.config["config"], scoring.table(results)
+    doses, data = config["doses"], config["finetuned_settings"][0].replace(",", "_")
+    rows = [line for line in table if line["data"] == data and line["group"] in ("in_domain", "held_out")]
+    panels = sorted({(line["method"], line["group"]) for line in rows}, reverse=True)
     chosen = sorted({len(doses) // 3, 2 * len(doses) // 3, len(doses) - 1})
-    rows = [
-        (*panel, group) for panel in panels(scoring.scorecard(table)) for group in ("in_domain", "held_out")
-    ]
-    columns = [
+    who = [(BASE, -1), *((NETWORK, dose) for dose in chosen), ("linearised", -1)]
+    titles = [
         "filter of the setting shown",
-        "base",
-        *(f"dose {doses[dose]}" for dose in chosen),
-        "linearised",
+        *(f"dose {doses[dose]}" if dose >= 0 else name for name, dose in who),
     ]
+    if not panels or config["family"] != "mess3":  # a triangle has three corners
+        return []
     with style():
-        tall = 1.0 * len(rows)
-        figure = Figure(figsize=(WIDTH, tall + 0.45))
-        grid = panels_grid(figure, 0.35, tall, len(rows), len(columns), wspace=0.03, hspace=0.08)
+        figure = Figure(figsize=(WIDTH, len(panels) + 0.45))
+        grid = panels_grid(figure, 0.35, len(panels), len(panels), len(titles), wspace=0.03, hspace=0.08)
         grid = grid.subplots(squeeze=False, sharex=True, sharey=True)
-        for row, (method, data, group) in enumerate(rows):
-            same = [
-                line
-                for line in table
-                if (line["method"], line["data"], line["group"]) == (method, data, group)
-            ]
-            context, said = next(iter(told(results, same)))
-            if len(context["answers"]) != 3:
-                return []  # a triangle has three corners
+        for row, panel in enumerate(panels):
+            same = [line for line in rows if (line["method"], line["group"]) == panel]
+            context, said = next(told(results, same))
             place, inside = shown(context)
             inside = np.flatnonzero(inside)[:POINTS]
             truth = np.exp(context["members"][place, inside])
-            looks = [truth, *(np.exp(said[who][0, dose][inside]) for who, dose in _columns(chosen))]
+            looks = [truth, *(np.exp(said[name][0, dose][inside]) for name, dose in who)]
             for axes, probs in zip(grid[row], looks, strict=True):
-                axes.scatter(*_corner(probs), s=2.5, c=np.clip(truth / truth.max(axis=0), 0, 1), lw=0)
+                axes.scatter(*_corner(probs), s=2.5, c=truth / truth.max(axis=0), lw=0)
                 axes.plot(*_corner(np.eye(3)[[0, 1, 2, 0]]), color="0.8", lw=0.6, zorder=0)
                 axes.set_aspect("equal")
                 axes.axis("off")
-            name = f"{panel_name(method, data).replace(', ', chr(10))}\n{group.replace('_', '-')}"
-            grid[row, 0].text(-0.08, 0.43, name, rotation=90, ha="right", va="center", fontsize=5.5)
-        for axes, title in zip(grid[0], columns, strict=True):
+            name = f"{METHODS.get(panel[0], panel[0])}\n{panel[1].replace('_', '-')}"
+            grid[row, 0].text(-0.08, 0.43, name, rotation=90, ha="right", va="center")
+        for axes, title in zip(grid[0], titles, strict=True):
             axes.set_title(title)
         return save(results, {f"{results.study}-states": figure})
-
-
-def _columns(chosen: list[int]) -> list[tuple[str, int]]:
-    from experiments.told import BASE, NETWORK
-
-    return [(BASE, -1), *((NETWORK, dose) for dose in chosen), ("linearised", -1)]
 
 
 def _corner(probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -60,10 +60,11 @@ def comparison(config: Config) -> Any:
     for text in config.finetuned_topics:
         topics = [int(topic) for topic in text.split(",")]
         for share in config.shares:
+            where = f"_topics{'_'.join(map(str, topics))}" * (len(config.finetuned_topics) > 1)
             written = {config.persona: share, config.rival: 1 - share}
             arms.append(
                 arm(
-                    f"{round(100 * share)}_{round(100 * (1 - share))}topics{'_'.join(map(str, topics))}",
+                    f"{round(100 * share)}_{round(100 * (1 - share))}{where}",
                     lambda key, n, written=written, topics=topics: process.blend(key, n, written, topics),
                     lambda key, written=written, topics=topics: (
                         process.contexts(key, config.persona, topics, config.repeats)

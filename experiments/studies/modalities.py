@@ -139,7 +139,7 @@ def _draw_carried(results: Any) -> list[Any]:
     from experiments import scoring
     from experiments.beliefs import NAMES, SHOWN, _look
     from experiments.plots import LEGEND
-    from experiments.style import WIDTH, dose_axis, legend, panels_grid, save, style
+    from experiments.style import WIDTH, dose_axis, legend, panels_grid, save, style, titles
     from experiments.told import NETWORK
     from experiments.words import panel_name, panels
 
@@ -168,7 +168,7 @@ def _draw_carried(results: Any) -> list[Any]:
                     axes.plot(doses, mean, **look)
                     band = {"color": look["color"], "alpha": 0.15, "lw": 0}
                     axes.fill_between(doses, mean - error, mean + error, **band)
-            grid[0, column].set_title(panel_name(method, data))
+        titles(grid[0], [panel_name(*panel) for panel in every])
         dose_axis(grid[-1])
         for row, group in enumerate(groups):
             grid[row, 0].set_ylabel(f"{group.replace('_', '-')}\npart carried over")

@@ -16,7 +16,7 @@ CONFIG = replace(study.PRESETS["small"], n=40)
 
 def test_arms_are_the_shares():
     told = study.comparison(CONFIG)
-    assert [arm.name for arm in told.arms] == ["50_50topics0_1_2", "70_30topics0_1_2", "90_10topics0_1_2"]
+    assert [arm.name for arm in told.arms] == ["50_50", "70_30", "90_10"]
     groups = told.arms[0].contexts()
     assert list(groups) == ["in_domain", "held_out", "in_context", "conflict"]
 
