@@ -186,8 +186,10 @@ def _moved(update: Arrays, linear: Arrays, dose: int) -> np.ndarray:
 
 
 def _inside(update: np.ndarray, gap: np.ndarray, values: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """Shares of update and gap (e, p) in the leading directions, (e, 2, 3); nan where there are too few."""
-    sound = values > NOISE * values.max()
+    """Shares of update and gap (e, p) in the leading directions, (e, 2, 3); nan where there are too few.
+
+    Lanczos in float32 may end with a Ritz vector that is nothing but rounding: it is 0 and left out."""
+    sound = (values > NOISE * values.max()) & (np.linalg.norm(vectors, axis=-1) > 0)
     shares = [captured(each, values[sound], vectors[sound]) for each in (update, gap)]
     told = np.full((len(update), 2, max(LEADING)), np.nan)
     told[..., : shares[0].shape[-1]] = np.stack(shares, axis=1)[..., : max(LEADING)]

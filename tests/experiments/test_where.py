@@ -160,6 +160,16 @@ def test_fewer_directions_than_asked_for_leave_a_hole(run):
     assert np.isnan(one.inside[:, :, 2]).all()
 
 
+def test_a_direction_that_is_nothing_but_rounding_is_left_out(run):
+    cells, written = run
+    nothing = IN[ORDER] * (ORDER < 15)[:, None]  # the last of the leading directions is 0
+    for b in range(2):
+        cells[f"theories-topics0-{b}"] |= leaves("mode", nothing)
+    (one,) = told(written())
+    np.testing.assert_allclose(one.inside[:, 0, :2], 0.43, atol=1e-5)
+    assert np.isnan(one.inside[:, :, 2]).all()
+
+
 def test_the_sentences_say_what_the_tables_hold(run):
     (one,) = found = told(run[1]())
     contexts, moved, directions = where.sentences(found)
