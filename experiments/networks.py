@@ -21,6 +21,7 @@ from experiments.progress import Progress
 from experiments.results import digest, locked, write
 from models.network import Network, build, first
 from models.training import excess_nats, pretrain
+from theory.ensemble import Mixture, Uninformed
 from theory.errors import Misuse
 
 QUALITY_DOCUMENTS, QUALITY_SEED = 4096, 2**31
@@ -117,6 +118,12 @@ class Networks:
         told = {"description": description, "quality": quality}
         _save(path, params, {"json": json.dumps(told)})  # one entry: the format does not keep their order
         checkpoint.unlink(missing_ok=True)
+
+
+def uninformed_nats(process: Mixture) -> float:
+    """The excess of `Uninformed` (nats, mean over positions): what there is to learn from context."""
+    tokens = jax.jit(process.sample, static_argnums=1)(jax.random.key(QUALITY_SEED), QUALITY_DOCUMENTS // 8)
+    return float(np.mean(jax.jit(excess_nats)(process, Uninformed(process), tokens)))
 
 
 def describe(comparison: Any) -> dict[str, Any]:

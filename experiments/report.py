@@ -170,14 +170,20 @@ def _figures(results: Results) -> list[str]:
 
 def _quality(results: Results) -> str:
     path = results.folder / "networks.json"
-    networks = (read_json(path) if path.exists() else {}).get("networks") or []
+    told = read_json(path) if path.exists() else {}
+    networks = told.get("networks") or []
     table = [["seed", "mean", "first answer", "by position"]]
     for one in networks:
         places = "  ".join(nats(value) for value in one.get("by_position") or [])
         table.append([str(one.get("seed")), nats(one.get("mean")), nats(one.get("first_answer")), places])
     if not networks:
         return "<p>Not measured yet.</p>"
-    return f"<p>KL from the exact predictor, mean over documents, in nats:</p>{_table(table, 'tight')}"
+    yardstick = ""
+    if told.get("uninformed") is not None:
+        yardstick = (
+            f" A predictor that never infers the hidden member of a document has {nats(told['uninformed'])}."
+        )
+    return f"<p>KL from the exact predictor, mean over documents, in nats.{yardstick}</p>{_table(table, 'tight')}"
 
 
 def _ends(results: Results) -> dict[str, float]:

@@ -18,7 +18,7 @@ from experiments.comparison import Comparison
 from experiments.forecast import begin, check, is_forecast, refuse_late, seal
 from experiments.gate import gate
 from experiments.jobs import one_by_one, side_by_side
-from experiments.networks import Networks, describe
+from experiments.networks import Networks, describe, uninformed_nats
 from experiments.progress import Progress
 from experiments.report import write_report
 from experiments.words import scorecard_text
@@ -221,4 +221,5 @@ def _quality(comparison: Comparison, networks: Networks) -> dict[str, Any]:
         "networks": quality,
         "mean": float(np.mean([one["mean"] for one in quality])),
         "first_answer": float(np.mean([one["first_answer"] for one in quality])),
+        "uninformed": uninformed_nats(comparison.process.distribution()),
     }

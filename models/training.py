@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from models.muon import muon
 from models.network import Network, build
 from models.transformer import Architecture
-from theory.base import Dataset, Distribution, Misuse, mean_loss
+from theory.base import Dataset, Distribution, Misuse, Predictor, mean_loss
 from theory.parallel import padded, sharded
 
 DATA_STREAM = 1
@@ -129,7 +129,7 @@ def stream(seed: Array | int, name: int, index: Array | int) -> Array:
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), name), index)
 
 
-def excess_nats(process: Distribution, network: Network, tokens: Array) -> Float[Array, " t"]:
+def excess_nats(process: Distribution, network: Predictor, tokens: Array) -> Float[Array, " t"]:
     """KL(exact ‖ network) at every position, averaged over the sequences."""
     exact, told = process.predict(tokens), network.predict(tokens)
     terms = jnp.where(jnp.isneginf(exact), 0.0, jnp.exp(exact) * (exact - told))

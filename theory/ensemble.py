@@ -125,3 +125,16 @@ class Average:
     def with_params(self, params: Any) -> Self:
         """The same average with other weights."""
         return replace(self, members=self.members.with_params(params))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Uninformed:
+    """A predictor that knows all members of a process and never infers which one a document is of."""
+
+    process: Mixture
+
+    def predict(self, tokens: Tokens) -> LogProbs:
+        """Members at their prior weights, whatever the context."""
+        weights = jax.nn.log_softmax(self.process.log_weights)[:, None, None, None]
+        return jax.nn.logsumexp(self.process.member_log_probs(tokens) + weights, axis=0)

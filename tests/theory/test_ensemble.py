@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from theory.base import Dataset, Distribution, Misuse, Parametric
-from theory.ensemble import Average, Mixture
+from theory.ensemble import Average, Mixture, Uninformed
 
 LENGTH, VOCABULARY, MEMBERS = 4, 3, 3
 
@@ -171,6 +171,12 @@ def test_a_member_predicts_alone():
         got = np.exp(MIXTURE.member(z).predict(jnp.asarray(ALL)))
         before = np.pad(ALL[:, :-1], ((0, 0), (1, 0)), constant_values=VOCABULARY)
         np.testing.assert_allclose(got, TABLES[z, before], rtol=1e-6)
+
+
+def test_uninformed_keeps_the_prior_weights_whatever_the_context():
+    before = np.pad(ALL[:, :-1], ((0, 0), (1, 0)), constant_values=VOCABULARY)
+    wanted = np.einsum("z,zntv->ntv", WEIGHTS, TABLES[:, before])
+    np.testing.assert_allclose(np.exp(Uninformed(MIXTURE).predict(jnp.asarray(ALL))), wanted, rtol=1e-5)
 
 
 def test_samples_come_as_often_as_enumerated():
