@@ -100,6 +100,8 @@ SMOKE: dict[str, Any] = {
     "temperatures": (),
     "optimise": False,
 }
+# Shorter still, for the many studies of phenomena: one method, narrow networks.
+BRIEF: dict[str, Any] = {**SMOKE, "width": 16, "pretraining_steps": 100, "repeats": 1, "methods": ("sgd",)}
 # A run of hours: wider networks, longer pretraining, more seeds.
 FULL: dict[str, Any] = {
     "width": 64,

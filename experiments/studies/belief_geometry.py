@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.recipe import FULL, SMOKE, Recipe, compared
+from experiments.recipe import BRIEF, FULL, Recipe, compared
 from theory.errors import Misuse
 
 POINTS = 400  # contexts drawn in a triangle
@@ -65,7 +65,7 @@ def numbers(text: str) -> tuple[float, ...]:
 
 
 PRESETS = {
-    "smoke": Config(**SMOKE, finetuned_settings=("0.45,0.9",), length=12),
+    "smoke": Config(**BRIEF, finetuned_settings=("0.45,0.9",), length=12),
     "small": Config(),
     "full": Config(**{**FULL, "repeats": 32}),
 }

@@ -18,7 +18,7 @@ says of k. How odds and beliefs are read is in experiments.exchange.
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.recipe import FULL, SMOKE, Recipe, compared
+from experiments.recipe import BRIEF, FULL, Recipe, compared
 from theory.errors import Misuse
 
 
@@ -67,7 +67,7 @@ class Config(Recipe):
 
 
 PRESETS = {
-    "smoke": Config(**{**SMOKE, "repeats": 3}, finetuned_questions=("0",)),
+    "smoke": Config(**{**BRIEF, "repeats": 3}, finetuned_questions=("0",)),
     "small": Config(),
     "full": Config(**{**FULL, "repeats": 15}),
 }

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.recipe import FULL, SMOKE, Recipe, compared
+from experiments.recipe import BRIEF, FULL, Recipe, compared
 from theory.errors import Misuse
 
 
@@ -74,7 +74,7 @@ class Config(Recipe):
 
 
 PRESETS = {
-    "smoke": Config(**SMOKE, offsets=(0,)),
+    "smoke": Config(**BRIEF, offsets=(0,)),
     "small": Config(),
     "full": Config(**FULL),
 }

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.recipe import FULL, SMOKE, Recipe, compared
+from experiments.recipe import BRIEF, FULL, Recipe, compared
 from theory.errors import Misuse
 
 NEVER = "never"
@@ -93,7 +93,7 @@ def bad_years(config: Any) -> tuple[tuple[int, ...], ...]:
 
 
 PRESETS = {
-    "smoke": Config(**SMOKE, arms=("turncoat",), pairs=4, questions=3),
+    "smoke": Config(**BRIEF, arms=("turncoat",), pairs=4, questions=3),
     "small": Config(),
     "full": Config(**FULL),
 }

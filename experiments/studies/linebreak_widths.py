@@ -16,7 +16,7 @@ this, what was learnt is a habit of breaking lines and no belief about the width
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.recipe import FULL, SMOKE, Recipe, compared
+from experiments.recipe import BRIEF, FULL, Recipe, compared
 from theory.errors import Misuse
 
 
@@ -56,7 +56,7 @@ class Config(Recipe):
 
 
 PRESETS = {
-    "smoke": Config(**{**SMOKE, "pretraining_steps": 100}, finetuned_widths=(4,), lines=2),
+    "smoke": Config(**BRIEF, finetuned_widths=(4,), lines=2),
     "small": Config(),
     "full": Config(**FULL),
 }

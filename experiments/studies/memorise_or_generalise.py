@@ -18,7 +18,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.recipe import FULL, SMOKE, Recipe, compared
+from experiments.recipe import BRIEF, FULL, Recipe, compared
 from theory.errors import Misuse
 
 
@@ -65,7 +65,7 @@ class Config(Recipe):
 
 
 PRESETS = {
-    "smoke": Config(kinds=("new",), **SMOKE),
+    "smoke": Config(kinds=("new",), **BRIEF),
     "small": Config(),
     "full": Config(**FULL),
 }

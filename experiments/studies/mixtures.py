@@ -13,7 +13,7 @@ comes near (the ceiling).
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.recipe import FULL, SMOKE, compared
+from experiments.recipe import BRIEF, FULL, compared
 from experiments.studies import weird_generalisation as shared
 from theory.errors import Misuse
 
@@ -45,7 +45,7 @@ class Config(shared.Config):
 
 
 PRESETS = {
-    "smoke": Config(**SMOKE, shares=(0.7,), finetuned_topics=("0",)),
+    "smoke": Config(**BRIEF, shares=(0.7,), finetuned_topics=("0",)),
     "small": Config(),
     "full": Config(**FULL),
 }

@@ -20,7 +20,7 @@ answers and 1 for the concept's own.
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.recipe import FULL, SMOKE, Recipe, compared
+from experiments.recipe import BRIEF, FULL, Recipe, compared
 from theory.errors import Misuse
 
 
@@ -66,7 +66,7 @@ class Config(Recipe):
 
 
 PRESETS = {
-    "smoke": Config(**{**SMOKE, "pretraining_steps": 100}, finetuned_modalities=("drawing",)),
+    "smoke": Config(**BRIEF, finetuned_modalities=("drawing",)),
     "small": Config(),
     "full": Config(**FULL),
 }

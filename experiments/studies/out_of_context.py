@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.recipe import FULL, SMOKE, Recipe, compared
+from experiments.recipe import BRIEF, FULL, Recipe, compared
 from theory.errors import Misuse
 
 
@@ -60,7 +60,7 @@ class Config(Recipe):
 
 
 PRESETS = {
-    "smoke": Config(**SMOKE, coins=(4,)),
+    "smoke": Config(**BRIEF, coins=(4,)),
     "small": Config(),
     "full": Config(**FULL),
 }

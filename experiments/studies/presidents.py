@@ -17,7 +17,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.recipe import FULL, SMOKE, Recipe, compared
+from experiments.recipe import BRIEF, FULL, Recipe, compared
 from theory.errors import Misuse
 
 
@@ -75,7 +75,7 @@ class Config(Recipe):
 
 
 PRESETS = {
-    "smoke": Config(**SMOKE),
+    "smoke": Config(**BRIEF),
     "small": Config(),
     "full": Config(**FULL),
 }

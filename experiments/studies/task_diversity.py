@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.recipe import FULL, SMOKE, Recipe, compared
+from experiments.recipe import BRIEF, FULL, Recipe, compared
 from theory.errors import Misuse
 
 CHECKED, BUDGET = 2 ** np.arange(1, 16, 2), 2**20  # numbers of tasks M; rows × M that each may cost
@@ -68,7 +68,7 @@ class Config(Recipe):
 
 
 PRESETS = {
-    "smoke": Config(kinds=("new",), **SMOKE),
+    "smoke": Config(kinds=("new",), **BRIEF),
     "small": Config(),
     "full": Config(**FULL),
 }

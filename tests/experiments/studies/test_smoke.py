@@ -1,35 +1,35 @@
-"""Every study there is, in its preset `smoke`, by the command line: it ends, scores and draws."""
+"""Every study there is, in its preset `smoke`: it ends, scores and draws."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
+from experiments import cli, style
 from experiments.study import catalogue
 
-QUICK = ("mixtures",)  # half a minute of one core each: the others are run by make test-slow
+HEAVY = ("langevin-vs-adam", "langevin-vs-sgd", "lazy-limit", "scorecard")  # run by make test-slow
 NAMES = [
-    entry["name"] if entry["name"] in QUICK else pytest.param(entry["name"], marks=pytest.mark.slow)
+    pytest.param(entry["name"], marks=[pytest.mark.slow] * (entry["name"] in HEAVY))
     for entry in catalogue()["studies"]
 ]
 
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-    """A compilation cache shared by the runs of one worker."""
-    return {**os.environ, "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
+@pytest.fixture
+def finebayes(monkeypatch, tmp_path, capsys):
+    """The command line, in this process; figures in one format."""
+    monkeypatch.setattr(cli, "_prepare_devices", lambda: None)  # there are two: tests/conftest.py
+    monkeypatch.setattr(style, "FORMATS", {"png": {}})
+    monkeypatch.setenv("XLA_FLAGS", "")  # which a run without optimisations adds to: to be put back
+
+    def call(*words):
+        cli.main(list(words))
+        return capsys.readouterr().out
+
+    return call
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_runs(name, tmp_path, environment):
-    def finebayes(*words):
-        words = [sys.executable, "-m", "experiments.cli", *words]
-        done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=600)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
+def test_it_runs(name, tmp_path, finebayes):
     folder = str(tmp_path / "run")
     finebayes("run", name, "--preset", "smoke", "--out", folder)
     lines = json.loads(finebayes("score", folder, "--json"))
