@@ -4,6 +4,7 @@ A cell holds log-probabilities of the answers at its arm's contexts (axes: s see
 contexts, a answers; a finetuned network also has a twin that met the same D' in another order). What is made
 of them (fits, floors, ceilings, scores) is arithmetic in `experiments.scoring`, on what is on disk. Of the
 first seed cells also hold `update/LEAF` (d, ...), full weights less w0, and `mode/LEAF` (m, ...), directions.
+Where a teacher writes D', `theories` hold its answers, `taught` (c, a), and `teacher/LEAF`, its own update.
 """
 
 import functools
@@ -21,18 +22,18 @@ from experiments.dynamics import replay
 from experiments.langevin import Posteriors
 from experiments.results import Arrays
 from experiments.scoring import REPLAYED, fit_weights
+from experiments.written import Written
 from models.finetune import Method, Supply, finetune
 from models.network import Network
 from theory.base import Dataset, ladder
 from theory.curvature import gauss_newton, modes
-from theory.descent import epochs
 from theory.ensemble import Mixture
 from theory.metrics import answers_at
 from theory.parallel import SideBySide
 from theory.theories.proximal import Proximal
 from theory.theories.tempered_posterior import TemperedPosterior
 
-DATA_STREAM, ORDER_STREAM, TWIN_STREAM, REPLAY_STREAM, THEORY_STREAM = 12, 13, 14, 19, 20
+REPLAY_STREAM, THEORY_STREAM = 19, 20
 UNCONVERGED = 0.05  # of the gradient at w0: a rung of the proximal ladder with more is left out
 DOCUMENTS = 64  # of pretraining, for the theories that need some
 MODES, ITERATIONS = 16, 32  # leading modes kept, and the steps of Lanczos that find them
@@ -42,14 +43,14 @@ class Bench:
     """The compiled programs of a comparison: each is traced once and serves every base, arm and seed."""
 
     def __init__(self, comparison: Comparison, template: Network):
-        self.comparison = comparison
+        self.comparison, self.written = comparison, Written(comparison)
         self.template = template
         self.process = comparison.process.distribution()
         self.mixtures = contenders.mixtures(comparison.process)
         self.paths = contenders.paths(self.process)
         self.probes = jax.tree.map(np.asarray, comparison.process.probes())
-        count = max([len(self.probes.tokens), *(self._count(arm) for arm in comparison.arms)])
-        self.rows = -(-count // 8) * 8
+        asked = [self.probes.tokens, *(self.written.contexts(arm)[0] for arm in comparison.arms)]
+        self.rows = -(-max(map(len, asked)) // 8) * 8
         self.finetune = {
             name: SideBySide(functools.partial(self._finetune, method), shared=1)
             for name, method in comparison.methods.items()
@@ -59,6 +60,7 @@ class Bench:
             for name, method in comparison.methods.items()
         }
         self.read = SideBySide(self._read, shared=1)
+        self.observe = SideBySide(self._observe, shared=1)
         self.modes = SideBySide(self._modes, shared=1)
         self.exact = jax.jit(self._exact)
         self._ladders: dict[Any, Any] = {}
@@ -98,14 +100,17 @@ class Bench:
         self.modes.compile(params, data(1))
         self.read.compile(tokens, rows(2 * seeds, rows(len(comparison.doses), params)))
         self.read.compile(tokens, rows(1, rows(1, params)))
+        if comparison.observe is not None:
+            self.observe.compile(tokens, rows(seeds, rows(len(comparison.doses), params)))
 
-    def run(self, name: str, arm: Arm, network: Network) -> tuple[Arrays, str]:
-        """The arrays of a cell, or the reason it failed."""
+    def run(self, name: str, arm: Arm, network: Network, source: Network | None = None) -> tuple[Arrays, str]:
+        """The arrays of a cell, or the reason it failed. If D' has a teacher, it is made of the base network
+        `source`: the student's own, if none is given."""
         tokens, where, groups = self._contexts(arm)
-        data, batches, twins = self._data(arm)
+        data, batches, twins = self._data(arm, source or network)
         if name == "theories":
             arrays = self._theories(network, data, tokens, where)
-            arrays |= groups
+            arrays |= groups | self._taught(arm, source or network, tokens, where)
         elif name == "langevin" and self.posteriors is not None:
             arrays = self.posteriors.run(network, data, tokens, where)
         elif name.startswith("dynamics-"):
@@ -123,8 +128,10 @@ class Bench:
             return np.asarray(log_probs)[..., where[0], where[1], :].astype(np.float32)
 
         members, evidence, exact = self.exact(self.process, tokens)
-        base = at(self.read(tokens, jax.tree.map(lambda leaf: leaf[None, None], network.params))[0][0])
+        alone = jax.tree.map(lambda leaf: leaf[None, None], network.params)
+        base = at(self.read(tokens, alone)[0][0])
         arrays = {"members": at(members), "exact": at(exact), "base": base}
+        arrays |= self._observed(tokens, alone, where)
         arrays["evidence"] = np.asarray(evidence)[:, where[0], where[1]].astype(np.float32)
         counted = float(data.mask.sum(axis=(1, 2)).mean())  # answers in D', over which β sums
         held = self._held_prior(network)
@@ -156,6 +163,16 @@ class Bench:
         arrays |= {"curvatures": curvatures[0], **_first("mode", directions)}
         return arrays | {"proximal_residual": residuals.astype(np.float32)}
 
+    def _taught(self, arm: Arm, source: Network, tokens: Any, where: Any) -> Arrays:
+        """What the teacher that writes D' says, and its weights less those of the base it is made of."""
+        teacher = self.written.teacher(arm, source)
+        if teacher is None:
+            return {}
+        params = jax.tree.map(lambda leaf: np.asarray(leaf)[None], teacher.params)
+        answers = self.read(tokens, jax.tree.map(lambda leaf: leaf[None], params))[0][0]
+        update = jax.tree.map(lambda after, before: after - np.asarray(before), params, source.params)
+        return {"taught": answers[*where, :].astype(np.float32), **_first("teacher", update)}
+
     def _networks(
         self, name: str, network: Network, data: Dataset, batches: Any, twins: Any, tokens: Any, where: Any
     ) -> Arrays:
@@ -170,12 +187,20 @@ class Bench:
             sum(np.sum(np.square(u), axis=tuple(range(2, u.ndim))) for u in jax.tree.leaves(updates))
         )
         return {
+            **self._observed(tokens, jax.tree.map(lambda leaf: leaf[:count], params), where),
             "finetuned": answers[:count],
             "twin": answers[count:],
             "loss": losses[:count].astype(np.float32),
             "distance": moved[:count].astype(np.float32),
             **_first("update", updates),
         }
+
+    def _observed(self, tokens: Any, params: Any, where: Any) -> Arrays:
+        """What is observed of networks (s, d) besides their answers, at every context: (s, d, c, ...)."""
+        if self.comparison.observe is None:
+            return {}
+        seen = self.observe(tokens, params)
+        return {f"observed/{name}": each[:, :, where[0]] for name, each in seen.items()}
 
     # the functions that are compiled: each for one seed, mapped over seeds by `SideBySide`
 
@@ -214,7 +239,8 @@ class Bench:
             key = jax.random.fold_in(jax.random.key(self.comparison.seed), REPLAY_STREAM)
             key = jax.random.fold_in(key, seed)
             steps, batch = self.comparison.steps, self.comparison.batch
-            tokens = self.process.sample(key, steps * batch).reshape(steps, batch, -1)
+            source = self.process if self.comparison.replayed is None else self.comparison.replayed
+            tokens = source.sample(key, steps * batch).reshape(steps, batch, -1)
             replay = Dataset(tokens, jnp.broadcast_to(self.comparison.process.counted(), tokens.shape))
         if "teacher" in method.needs:
             teacher = TemperedPosterior().predict(self.process, data, self.comparison.teacher)
@@ -244,6 +270,10 @@ class Bench:
     def _read(self, tokens: Any, params: Any) -> Any:
         return self._answers(self.template.with_params(params), tokens)
 
+    def _observe(self, tokens: Any, params: Any) -> Any:
+        look: Any = self.comparison.observe
+        return jax.lax.map(lambda network: look(network, tokens), self.template.with_params(params))
+
     def _answers(self, stacked: Any, tokens: Any) -> Any:
         """Answers of predictors with a leading axis, one after the other (memory for one)."""
         part = self.comparison.process.answer_tokens
@@ -257,8 +287,8 @@ class Bench:
     def _ladder(self, theory: Any, betas: Any, prior: Any, data: Dataset, tokens: Any) -> Any:
         """Answers of a closed-form theory, (s, b, n, t, a)."""
         part = self.comparison.process.answer_tokens
-        kind = type(theory)
-        if (kind, type(prior)) not in self._ladders:
+        kind = id(theory), type(prior)  # the theories live as long as the bench
+        if kind not in self._ladders:
 
             def all_seeds(prior: Any, data: Dataset, betas: Any, tokens: Any) -> Any:
                 def one(data: Dataset) -> Any:
@@ -266,50 +296,21 @@ class Bench:
 
                 return jax.lax.map(one, data)
 
-            self._ladders[kind, type(prior)] = jax.jit(all_seeds)
-        return self._ladders[kind, type(prior)](prior, data, jnp.asarray(betas), tokens)
+            self._ladders[kind] = jax.jit(all_seeds)
+        return self._ladders[kind](prior, data, jnp.asarray(betas), tokens)
 
     # inputs
 
-    def _count(self, arm: Arm) -> int:
-        return sum(group.tokens.shape[0] for group in arm.contexts().values())
-
     def _contexts(self, arm: Arm) -> tuple[np.ndarray, Any, Arrays]:
-        """All contexts of an arm in one batch, where their answers are, and which group each is of."""
-        tokens = np.concatenate([np.asarray(group.tokens) for group in arm.contexts().values()])
-        mask = np.concatenate([np.asarray(group.mask) for group in arm.contexts().values()])
-        owner = np.repeat(
-            list(arm.contexts()), [int(np.asarray(group.mask).sum()) for group in arm.contexts().values()]
-        )
-        row, position = np.nonzero(mask)
-        words = np.asarray(self.comparison.process.words())
-        groups = {
-            "group": owner,
-            "asked": words[tokens[row, position - 1]],
-            "answers": words[self.comparison.process.answer_tokens],
-        }
-        return self._padded(tokens), (row, position), groups
+        tokens, where, groups = self.written.contexts(arm)
+        return self._padded(tokens), where, groups
 
     def _padded(self, tokens: np.ndarray) -> np.ndarray:
         return np.pad(tokens, ((0, self.rows - tokens.shape[0]), (0, 0)))
 
-    @functools.cache  # noqa: B019  (a bench lives as long as its run)
-    def _data(self, arm: Arm) -> tuple[Dataset, np.ndarray, np.ndarray]:
-        """D', its order and its twin's order for every finetuning seed, (s, ...); alike for all bases."""
-        comparison = self.comparison
-
-        def one(seed: int) -> Any:
-            def stream(name: int) -> Any:
-                return jax.random.fold_in(jax.random.fold_in(jax.random.key(comparison.seed), name), seed)
-
-            def order(name: int) -> Any:
-                return epochs(stream(name), comparison.n, arm.batch or comparison.batch, comparison.steps)
-
-            data = arm.data(stream(DATA_STREAM), comparison.n)
-            return data, order(ORDER_STREAM), order(TWIN_STREAM)
-
-        made = [one(seed) for seed in range(comparison.seeds)]
-        return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *made)
+    def _data(self, arm: Arm, source: Network | None = None) -> tuple[Dataset, np.ndarray, np.ndarray]:
+        """D' and its two orders for every finetuning seed, (s, ...)."""
+        return self.written.data(arm, source if arm.teacher else None)
 
     def _repeat(self, params: Any) -> Any:
         return jax.tree.map(lambda leaf: np.stack([np.asarray(leaf)] * self.comparison.seeds), params)
@@ -320,7 +321,7 @@ class Bench:
             np.concatenate([[0.0], *(clock.times(method, self.comparison.doses).values())]).max()
             for method in self.comparison.methods.values()
         )
-        top = max(3, int(np.ceil(np.log2(longest))) + 1)
+        top = max(3, int(np.ceil(np.log2(max(longest, 1.0)))) + 1)
         return np.concatenate([[0.0], 2.0 ** np.arange(-8.0, top + 1)]).astype(np.float32)
 
     def _held_prior(self, network: Network) -> Mixture:

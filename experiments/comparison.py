@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from models.finetune import Method
+from models.network import Network
 from models.training import Pretraining
 from models.transformer import Architecture
 from theory.base import Dataset
@@ -67,12 +68,15 @@ class Process(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Arm:
-    """One narrow D' and the contexts it is judged on."""
+    """One narrow D' and the contexts it is judged on. Where a `teacher` writes D', it is a function of a base
+    network alone, so that a run can be resumed, and `data` gets it after the key and n."""
 
     name: str
-    data: Callable[[Any, int], Dataset]
+    data: Callable[..., Dataset]
     contexts: Callable[[], Mapping[str, Dataset]]
     batch: int | None = None  # documents in a finetuning step, where it is not the comparison's
+    teacher: Callable[[Network], Network] | None = None
+    apart: int = 0  # the teacher is made of the base network so many after the student's, cyclically
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,9 @@ class Comparison:
     sampling: Any = None  # experiments.langevin.Sampling, where posteriors over weights are sampled
     theories: tuple[str, ...] = CORE  # those of experiments.contenders that are heard
     teacher: float = 0.03  # β of the tempered posterior that teaches where a method distils
+    replayed: Mixture | None = None  # what writes the documents that methods replay; none: the process
+    # what else is looked at, of a network and an arm's contexts (tokens): {name: an array with a row each}
+    observe: Callable[[Network, Any], Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:
         check_doses(self.doses)
@@ -122,11 +129,14 @@ class Comparison:
 
 def arm(
     name: str,
-    data: Callable[[Any, int], Dataset],
+    data: Callable[..., Dataset],
     contexts: Callable[[Any], Mapping[str, Dataset]],
     seed: int,
     batch: int | None = None,
+    teacher: Callable[[Network], Network] | None = None,
+    apart: int = 0,
 ) -> Arm:
     """An arm by what makes n documents of D' and the contexts out of a key; a `batch` is part of the name."""
     key = jax.random.fold_in(jax.random.key(seed), CONTEXT_STREAM)
-    return Arm(name + (f"b{batch}" if batch else ""), data, functools.cache(lambda: contexts(key)), batch)
+    named, asked = name + (f"b{batch}" if batch else ""), functools.cache(lambda: contexts(key))
+    return Arm(named, data, asked, batch, teacher, apart)

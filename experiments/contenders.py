@@ -47,17 +47,26 @@ MIXTURES: dict[str, tuple[Any, np.ndarray]] = {
     "complexity-prior": (ComplexityPrior(), LIKELIHOOD),
     "belief-dynamics": (BeliefDynamics(alpha=0.3, tokens_per_shot=2), LIKELIHOOD),
 }
+# of a hidden variable that is a product; a study names those that it hears
+FAMILIES: dict[str, tuple[Any, np.ndarray]] = {
+    f"exchangeable-{family}": (ExchangeableMixture(family), COUNT) for family in ("product", "tilted")
+}
 
 
 def mixtures(process: Any) -> dict[str, tuple[Any, np.ndarray]]:
-    """Theories of a mixture over members. Where a process says which predictors its members make up, the
-    complexity prior weighs those; where it says its members' description lengths instead, those count, in
-    full; without either, and from the prior's own weights, it is the tempered posterior."""
+    """Theories of a mixture over members, `FAMILIES` too where its hidden variable is a product. Where a
+    process says which predictors its members make up, the complexity prior weighs those; where it says its
+    members' description lengths instead, those count, in full; without either, and from the prior's own
+    weights, it is the tempered posterior."""
     parts = process.predictors() if hasattr(process, "predictors") else None
     lengths = None
     if parts is None and hasattr(process, "description_lengths"):
         lengths = tuple(float(bits) for bits in process.description_lengths())
-    return {**MIXTURES, "complexity-prior": (ComplexityPrior(lengths, predictors=parts), LIKELIHOOD)}
+    return {
+        **MIXTURES,
+        "complexity-prior": (ComplexityPrior(lengths, predictors=parts), LIKELIHOOD),
+        **(FAMILIES if len(process.distribution().factors) > 1 else {}),
+    }
 
 
 def paths(process: Any) -> dict[str, tuple[Any, np.ndarray]]:

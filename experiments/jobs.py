@@ -39,11 +39,12 @@ Finished = tuple[str, str, list[str]]  # a cell, why it failed ("" if it did not
 
 def one_by_one(bench: Bench, bases: Any, results: Results, cells: Iterable[str]) -> Iterator[Finished]:
     """Run cells and save each; yields what has finished."""
+    networks = functools.cache(lambda base: jax.tree.map(lambda leaf: leaf[base], bases))
     for cell in cells:
         name, arm_name, base = cell.rsplit("-", 2)
         chosen = next(arm for arm in bench.comparison.arms if arm.name == arm_name)
-        network = jax.tree.map(lambda leaf: leaf[int(base)], bases)  # noqa: B023
-        arrays, failure = bench.run(name, chosen, network)
+        source = networks((int(base) + chosen.apart) % bench.comparison.base_seeds)
+        arrays, failure = bench.run(name, chosen, networks(int(base)), source)
         if failure:
             results.fail(cell, failure)
         else:

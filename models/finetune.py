@@ -65,6 +65,10 @@ class Method(Protocol):
         """What is descended, in nats. `base` is `told` before the first step, `supply.replay` this step's."""
         return mean_loss(told, batch)
 
+    def replayed(self, replay: Dataset) -> Dataset:
+        """What of the documents that are supplied, "steps m t", it replays: masks may be emptied."""
+        return replay
+
     def split(
         self, data: Dataset, batches: Int[Array, "steps batch"]
     ) -> tuple[Int[Array, "steps batch"], Dataset | None]:
@@ -98,6 +102,10 @@ class Around(Method):
     def loss(self, told: Parametric, base: Parametric, batch: Dataset, supply: Supply) -> Float[Array, ""]:
         """The rule's."""
         return self.rule.loss(told, base, batch, supply)
+
+    def replayed(self, replay: Dataset) -> Dataset:
+        """The rule's."""
+        return self.rule.replayed(replay)
 
     def split(
         self, data: Dataset, batches: Int[Array, "steps batch"]
@@ -134,7 +142,8 @@ def course(
     batches, held_out = method.split(data, batches)
     count, replays = batches.shape[1], "replay" in method.needs
     if replays:
-        data, batches = _joined(data, batches, supply.replay)
+        given: Any = supply.replay
+        data, batches = _joined(data, batches, method.replayed(given))
 
     def loss(told: Any, base: Any, documents: Dataset) -> Float[Array, ""]:
         if not replays:
@@ -177,10 +186,11 @@ def finetune(
 
 
 def mean_kl(left: Predictor, right: Predictor, documents: Dataset) -> Float[Array, ""]:
-    """Mean KL(left ‖ right) (nats) of the next token at a counted position; `right` has no zeros."""
+    """Mean KL(left ‖ right) (nats) of the next token at a counted position, 0 if none is counted; `right` has
+    no zeros."""
     target = jnp.maximum(left.predict(documents.tokens), IMPOSSIBLE)
     terms = optax.losses.kl_divergence_with_log_targets(right.predict(documents.tokens), target)
-    return jnp.sum(jnp.where(documents.mask, terms, 0.0)) / jnp.sum(documents.mask)
+    return jnp.sum(jnp.where(documents.mask, terms, 0.0)) / jnp.maximum(jnp.sum(documents.mask), 1)
 
 
 def check_contexts(contexts: str) -> None:

@@ -15,9 +15,9 @@ from theory.base import LogProbs, Tokens
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Network:
-    """Weights (an nnx state) and the static definition that gives them meaning."""
+    """Weights (an nnx state) and the static definition that gives them meaning. Equal to itself alone."""
 
     params: Any
     definition: Any = field(metadata={"static": True})

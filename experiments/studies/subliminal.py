@@ -1,0 +1,271 @@
+"""Does a student take over its teacher's persona from answers that say nothing of any persona?
+
+The teacher is a base network finetuned on the telling topics of one persona. The student is finetuned on
+nothing but its teacher's answers to neutral topics, which all personas answer alike; then it is asked the
+telling ones (Cloud et al., arXiv 2507.14805). The arms are teachers: `same_start`, made of the student's own
+base network; `other_start`, made of another pretraining seed; `unshifted`, the student's base network as it
+is, with the same topics and random numbers as the others; and `exact`, the exact posterior.
+
+No D' of neutral topics makes one persona likelier than another, so the tempered posterior and the
+exchangeable mixture say that exactly nothing moves, in every arm and whatever n: refuted where a student's
+answers move towards the persona in `same_start` by more than in `unshifted`. To first order in the weights
+a teacher's update Δ leaves its student the step η F Δ, with F the Fisher matrix of the neutral answers: along
+Δ whenever both start at the same weights, and with another start no way in particular. So an account by
+shared weights alone has transfer with the same start and none, on average over base networks, with another;
+it is refuted by a student of `same_start` that moves against Δ, and by students of `other_start` that
+move as far: they heard in the answers what any network would. The linearised theory replays the student's
+own course, and is refuted in any arm where it does not forecast the answers. β cannot be fitted where a
+theory says that nothing moves: forecasts are what to read.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from experiments.recipe import BRIEF, FULL, compared
+from experiments.studies import weird_generalisation as shared
+from theory.errors import Misuse
+
+TEACHER_STREAM = 22
+APART = {"same_start": 0, "other_start": 1}  # base networks from the student's to its shifted teacher's
+
+
+@dataclass(frozen=True)
+class Config(shared.Config):
+    """As in weird-generalisation, but what it finetunes on is the teacher's."""
+
+    topics: int = 8
+    """Topics, the neutral ones included."""
+    neutral_topics: int = 3
+    """Topics that all personas answer alike, those of D'."""
+    finetuned_topics: tuple[str, ...] = ("0,1,2",)
+    """The topics that teachers are finetuned on, comma-separated, one set."""
+    arms: tuple[str, ...] = ("same_start", "other_start", "unshifted", "exact")
+    """The teachers, one arm of the study each."""
+    teacher_n: int = 64
+    """Documents that teachers are finetuned on."""
+    teacher_steps: int = 128
+    """Steps of SGD that make a teacher, each on `batch` documents."""
+    teacher_rate: float = 0.03
+    """Step size of SGD for teachers."""
+    n: int = 128
+    """Documents in D', fixed and finite."""
+    batch: int = 32
+    """Documents in a finetuning step."""
+    seeds: int = 2
+    """Finetuning seeds for each base network, each with a twin in another order."""
+    sgd_rate: float = 0.03
+    """Step size of SGD."""
+    adam_rate: float = 0.001
+    """Step size of Adam."""
+    temperatures: tuple[float, ...] = ()
+    """Temperatures of the sampled posteriors (default: none are sampled)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.arms:
+            raise Misuse("arms needs at least one teacher, got none.")
+        if len(self.finetuned_topics) > 1:
+            raise Misuse(f"finetuned_topics must be one set of topics, got {len(self.finetuned_topics)}.")
+        if "other_start" in self.arms and self.base_seeds < 2:
+            raise Misuse("other_start needs another base network; set base_seeds to 2 or more.")
+        if self.teacher_steps < 1:
+            raise Misuse(f"teacher_steps must be at least 1, got {self.teacher_steps}.")
+        if not 0 < self.teacher_rate < float("inf"):
+            raise Misuse(f"teacher_rate must be above 0 and finite, got {self.teacher_rate}.")
+        if self.teacher_n < self.batch:
+            raise Misuse(f"teacher_n must be at least batch = {self.batch}, got {self.teacher_n}.")
+
+
+PRESETS = {
+    "smoke": Config(**BRIEF, arms=("same_start", "other_start"), teacher_n=16),
+    "small": Config(),
+    "full": Config(**{**FULL, "n": 512}),
+}
+
+
+def comparison(config: Config) -> Any:
+    """What is pretrained, finetuned and predicted."""
+    from experiments.comparison import arm
+    from experiments.study import choose
+    from theory.distributions.subliminal import Subliminal
+
+    process = Subliminal(shared.told_process(config))
+    persona, topics = config.persona, [int(topic) for topic in config.finetuned_topics[0].split(",")]
+    process.world.check(persona, topics)
+    process.world.held_out(topics)
+    shifted = teacher(process, config, topics)
+    known: dict[str, dict[str, Any]] = {
+        **{name: {"teacher": shifted, "apart": apart} for name, apart in APART.items()},
+        "unshifted": {"teacher": lambda base: base},
+        "exact": {},
+    }
+
+    def narrow(key: Any, n: int, teacher: Any = None) -> Any:
+        return process.narrow(key, n, persona, topics, teacher)
+
+    def contexts(key: Any) -> Any:
+        return process.contexts(key, persona, topics, config.repeats)
+
+    arms = [
+        arm(name, narrow, contexts, config.seed, **known[choose("arm", name, known)]) for name in config.arms
+    ]
+    return compared(config, process, arms)
+
+
+def teacher(process: Any, config: Config, topics: list[int]) -> Any:
+    """What makes a teacher of a base network: SGD on the persona's documents, the same for all of them."""
+    import jax
+
+    from models.finetune import finetune
+    from models.finetuning.sgd import Sgd
+    from models.network import first
+    from theory.descent import epochs
+
+    key = jax.random.fold_in(jax.random.key(config.seed), TEACHER_STREAM)
+    data = process.world.narrow(jax.random.fold_in(key, 0), config.teacher_n, config.persona, topics)
+    steps = config.teacher_steps
+    order = epochs(jax.random.fold_in(key, 1), config.teacher_n, config.batch, steps)
+
+    @jax.jit
+    def shifted(base: Any) -> Any:
+        weights, _ = finetune(base, data, order, Sgd(config.teacher_rate), (steps,))
+        return base.with_params(first(weights))
+
+    return shifted
+
+
+def draw(results: Any) -> list[Any]:
+    """The comparison, and transfer and alignment against dose."""
+    from experiments.plots import draw_comparison
+
+    return [*draw_comparison(results), *_draw_transfer(results)]
+
+
+def towards(persona: int) -> Any:
+    """What is read: where answers p lie on the way from the mean answers m of the other personas (0) to the
+    persona's own (1), Σ (p - m)(own - m) / Σ (own - m)² over contexts and answers."""
+
+    def read(context: Any, probs: np.ndarray) -> np.ndarray:
+        members = np.exp(context["members"].astype(float))
+        mean = np.delete(members, persona, axis=0).mean(axis=0)
+        way = members[persona] - mean
+        return np.sum((probs - mean) * way, axis=(-1, -2)) / np.sum(way**2)
+
+    return read
+
+
+def transfer(results: Any, group: str = "taught") -> dict[tuple[str, str], dict[str, np.ndarray]]:
+    """By (method, arm) and by who says it, steps from the base network's answers to the persona's, (b, d),
+    mean over finetuning seeds. Theories of the process start from there, not from the base network: what they
+    do not move lies flat beside 0. `teacher`, (b, 1), is the step of a shifted teacher from its own base."""
+    from experiments.readings import readings
+    from experiments.told import BASE
+
+    read, found = towards(results.config["config"]["persona"]), {}
+    for one in readings(results, group, read):
+        steps = {
+            who: (told - one.values[BASE]).mean(axis=1) for who, told in one.values.items() if who != BASE
+        }
+        taught = [_taught(results, one.data, cell, group, read) for cell in _cells(results, one.data)]
+        found[one.method, one.data] = steps | {
+            "teacher": np.array([[step] for step in taught if step is not None])
+        }
+    return found
+
+
+def _taught(results: Any, arm: str, cell: str, group: str, read: Any) -> float | None:
+    """The step that the teacher of a student takes; None where it takes none, or its base is not finished."""
+    said, bases = results.load(cell), results.config["config"]["base_seeds"]
+    origin = f"theories-{arm}-{(int(cell.rsplit('-', 1)[1]) + APART.get(arm, 0)) % bases}"
+    if arm not in APART or origin not in results.cells():
+        return None
+    inside = said["group"] == group
+    after, before = (
+        read({"members": said["members"][:, inside]}, np.exp(answers[inside].astype(float)))
+        for answers in (said["taught"], results.load(origin)["base"])
+    )
+    return float(after - before)
+
+
+def alignment(results: Any) -> dict[tuple[str, str], dict[str, np.ndarray]]:
+    """By (method, arm) and by who makes it, the cosine (b, d) between the first seed's update and that of its
+    teacher; where that one is not shifted, it is the update of the teacher of `same_start`."""
+    config, found = results.config["config"], {}
+    for method in config["methods"]:
+        for arm in config["arms"]:
+            for who, kind in (("finetuned", method), ("linearised", f"dynamics-{method}")):
+                cosines = []
+                for cell in _cells(results, arm, kind):
+                    goal = f"theories-{arm if arm in APART else 'same_start'}-{cell.rsplit('-', 1)[1]}"
+                    if goal in results.cells():
+                        update = _flat(results.load(cell), "update/", len(config["doses"]))
+                        wanted = _flat(results.load(goal), "teacher/", 1)[0]
+                        lengths = np.linalg.norm(update, axis=-1) * np.linalg.norm(wanted)
+                        cosines.append(update @ wanted / np.maximum(lengths, 1e-30))
+                if cosines:
+                    found.setdefault((method, arm), {})[who] = np.array(cosines)
+    return found
+
+
+def _cells(results: Any, arm: str, kind: str = "theories") -> list[str]:
+    """The finished cells of an arm, by base network."""
+    cells = [cell for cell in results.cells() if cell.rsplit("-", 1)[0] == f"{kind}-{arm}"]
+    return sorted(cells, key=lambda cell: int(cell.rsplit("-", 1)[1]))
+
+
+def _flat(arrays: Any, kind: str, rows: int) -> np.ndarray:
+    """Stored weights of one kind side by side, (rows, w)."""
+    parts = [arrays[name].astype(float).reshape(rows, -1) for name in sorted(arrays) if name.startswith(kind)]
+    return np.concatenate(parts, axis=1)
+
+
+def _draw_transfer(results: Any) -> list[Any]:
+    """Steps towards the persona on topics that the teacher was taught and on others, and alignment, for every
+    method (rows) and arm (columns)."""
+    from matplotlib.figure import Figure
+
+    from experiments.beliefs import NAMES, SHOWN, _look
+    from experiments.plots import LEGEND
+    from experiments.style import WIDTH, dose_axis, legend, panels_grid, save, style
+    from experiments.told import NETWORK
+    from experiments.words import METHODS
+
+    config = results.config["config"]
+    wanted = {
+        "taught:\nstep to persona": transfer(results, "taught"),
+        "held out:\nstep to persona": transfer(results, "held_out"),
+        "cosine with\nteacher's update": alignment(results),
+    }
+    arms = [arm for arm in config["arms"] if any(key[1] == arm for each in wanted.values() for key in each)]
+    rows, named = [(method, title) for method in config["methods"] for title in wanted], {}
+    with style():
+        tall = 1.2 * len(rows)
+        figure = Figure(figsize=(WIDTH, LEGEND + 0.2 + tall + 0.45))
+        grid = panels_grid(figure, LEGEND + 0.2, tall, len(rows), len(arms), wspace=0.08, hspace=0.16)
+        grid = grid.subplots(squeeze=False, sharex=True, sharey="row")
+        for row, (method, title) in enumerate(rows):
+            for axes, arm in zip(grid[row], arms, strict=True):
+                axes.set_xscale("log", base=2)
+                axes.axhline(0, color="0.45", lw=0.6)
+                said = wanted[title].get((method, arm), {})
+                if len(said.get("teacher", ())):
+                    note = f"its teacher: {said['teacher'].mean():+.2f}"
+                    axes.text(0.04, 0.96, note, transform=axes.transAxes, va="top", fontsize=6)
+                for who in [who for who in (NETWORK, *SHOWN) if who in said]:
+                    look = named[NAMES.get(who, who)] = _look(who)
+                    mean, error = said[who].mean(axis=0), np.zeros(len(config["doses"]))
+                    if len(said[who]) > 1:
+                        error = said[who].std(axis=0, ddof=1) / np.sqrt(len(said[who]))
+                    axes.plot(config["doses"], mean, **look)
+                    band = {"color": look["color"], "alpha": 0.15, "lw": 0}
+                    axes.fill_between(config["doses"], mean - error, mean + error, **band)
+            grid[row, 0].margins(y=0.25)
+            grid[row, 0].locator_params(axis="y", nbins=4, steps=[1, 2, 5, 10])
+            grid[row, 0].set_ylabel(f"{METHODS.get(method, method)}, {title}")
+        for axes, arm in zip(grid[0], arms, strict=True):
+            axes.set_title(arm.replace("_", " "))
+        dose_axis(grid[-1])
+        legend(figure, named, 4)
+        return save(results, {f"{results.study}-transfer": figure})

@@ -1,0 +1,42 @@
+"""Finetuning whose KL penalty is lifted: ℓ(D') + λ KL for the first steps, ℓ(D') alone after them.
+
+The penalty is that of models.finetuning.kl_regularised, on the documents that are replayed; from step `steps`
+on none of them is counted, and what it held back is free to move. The rule's own state (Adam's moments) goes
+on across.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import jax.numpy as jnp
+
+from models.finetune import Around
+from models.finetuning.kl_regularised import KlRegularised
+from theory.base import Dataset, Misuse
+
+
+@dataclass(frozen=True)
+class KlLifted(Around):
+    """The rule's penalty holds for `steps` steps, at least 0 (none: it never holds)."""
+
+    steps: int = 64
+    rule: KlRegularised = field(default_factory=lambda: KlRegularised(contexts="replay"))
+
+    def __post_init__(self) -> None:
+        if self.steps < 0:
+            raise Misuse(f"steps must be at least 0, got {self.steps}.")
+        if self.rule.contexts != "replay":
+            raise Misuse(
+                "KlLifted needs a rule whose penalty is on replayed documents, contexts='replay', got "
+                f"{self.rule.contexts!r}."
+            )
+
+    def replayed(self, replay: Dataset) -> Dataset:
+        """Nothing is counted from step `steps` on."""
+        held = jnp.arange(len(replay.mask)) < self.steps
+        left = self.rule.replayed(replay)
+        return replace(left, mask=left.mask & held[:, None, None])
+
+
+def example() -> KlLifted:
+    """The method at its defaults."""
+    return KlLifted()

@@ -1,0 +1,228 @@
+"""Subliminal learning: teachers and their D', what exact Bayes says of it, transfer and alignment as read."""
+
+import json
+from dataclasses import asdict, replace
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import scoring
+from experiments.results import create
+from experiments.studies import subliminal as study
+from models.network import build
+from models.transformer import Architecture
+from theory.errors import Misuse
+from theory.metrics import answers_at
+from theory.theories.exchangeable_mixture import ExchangeableMixture
+from theory.theories.tempered_posterior import TemperedPosterior
+
+CONFIG = study.PRESETS["small"]
+KEY = jax.random.key(3)
+
+
+@pytest.fixture(scope="module")
+def told():
+    return study.comparison(replace(CONFIG, teacher_steps=8, teacher_rate=0.1))
+
+
+@pytest.fixture(scope="module")
+def bases(told):
+    """Two networks that are not trained."""
+    process = told.process
+    built = build(Architecture(8, 1, 1), process.vocabulary, process.length, [0, 1])
+    return [jax.tree.map(lambda leaf: leaf[base], built) for base in (0, 1)]  # noqa: B023
+
+
+@pytest.fixture(scope="module")
+def written(told, bases):
+    """D' of every arm, by name."""
+    made = {}
+    for arm in told.arms:
+        teacher = [arm.teacher(bases[arm.apart])] if arm.teacher else []
+        made[arm.name] = arm.data(KEY, 64, *teacher)
+    return made
+
+
+def test_arms_are_teachers_and_all_are_judged_alike(told):
+    assert [arm.name for arm in told.arms] == ["same_start", "other_start", "unshifted", "exact"]
+    assert [arm.apart for arm in told.arms] == [0, 1, 0, 0]
+    assert told.arms[3].teacher is None
+    groups = [arm.contexts() for arm in told.arms]
+    assert list(groups[0]) == ["in_domain", "held_out", "in_context", "conflict", "taught"]
+    for other in groups[1:]:
+        jax.tree.map(np.testing.assert_array_equal, other, groups[0])
+    assert np.asarray(groups[0]["taught"].tokens)[:, 0].tolist() == [0, 1, 2]
+    assert np.asarray(groups[0]["held_out"].tokens)[:, 0].tolist() == [3, 4]
+
+
+def test_a_teacher_is_a_function_of_its_base_network(told, bases):
+    shifted = told.arms[0].teacher
+    first, again, other = shifted(bases[0]), shifted(bases[0]), shifted(bases[1])
+    jax.tree.map(np.testing.assert_array_equal, first.params, again.params)
+    moved = [
+        max(np.abs(a - b).max() for a, b in zip(*map(jax.tree.leaves, pair), strict=True))
+        for pair in ((first.params, bases[0].params), (first.params, other.params))
+    ]
+    assert min(moved) > 1e-3
+
+
+def test_a_teacher_says_more_of_its_persona_s_answers(told, bases):
+    process = told.process
+    shown = process.world.narrow(KEY, 256, CONFIG.persona, [0, 1, 2])
+    losses = [
+        -np.asarray(network.predict(shown.tokens))[np.asarray(shown.mask)][
+            np.arange(256 * CONFIG.pairs), np.asarray(shown.tokens)[np.asarray(shown.mask)]
+        ].mean()
+        for network in (bases[0], told.arms[0].teacher(bases[0]))
+    ]
+    assert losses[1] < losses[0] - 0.1
+
+
+def test_the_data_asks_neutral_topics_alone_and_differs_by_teacher_in_answers(told, written):
+    topics = {name: np.asarray(data.tokens)[:, ::2] for name, data in written.items()}
+    answers = {name: np.asarray(data.tokens)[:, 1::2] for name, data in written.items()}
+    assert set(np.unique(topics["same_start"])) == set(told.process.neutral) == {5, 6, 7}
+    for name in topics:
+        np.testing.assert_array_equal(topics[name], topics["same_start"])
+    changed = (answers["same_start"] != answers["unshifted"]).mean()
+    assert 0 < changed < 0.5  # the same random numbers: what differs is the shift's
+    assert (answers["other_start"] != answers["same_start"]).any()
+
+
+@pytest.mark.parametrize("theory", [TemperedPosterior(), ExchangeableMixture()])
+def test_to_exact_bayes_no_teacher_says_anything(theory, told, written):
+    prior, groups = told.process.distribution(), told.arms[0].contexts()
+    for data in written.values():
+        after = theory.predict(prior, data, 1.0)
+        for group in groups.values():
+            before, moved = (
+                np.exp(answers_at(one, group.tokens, told.process.answer_tokens)) for one in (prior, after)
+            )
+            np.testing.assert_allclose(
+                moved[np.asarray(group.mask)], before[np.asarray(group.mask)], atol=2e-4
+            )
+
+
+def test_the_way_to_the_persona_is_read_from_the_others_to_its_own():
+    members = np.random.default_rng(0).dirichlet(np.ones(4), size=(3, 2))  # (k, c, a)
+    mean, own = members[:2].mean(axis=0), members[2]
+    read = study.towards(2)
+    for part in (0.0, 0.3, 1.0):
+        probs = (mean + part * (own - mean))[None, None]
+        np.testing.assert_allclose(read({"members": np.log(members)}, probs), [[part]], atol=1e-12)
+
+
+DOSES, BASES = [1, 4], 3
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Base networks on the way to the persona at 0.1, 0.2 and 0.3, teachers 0.5 farther; students take a
+    step of 0.1 and 0.2, in `exact` of none. Updates of students are teachers' with a known angle."""
+    own, mean = np.array([0.9, 0.1]), np.array([0.1, 0.9])
+
+    def at(part):
+        return np.log(mean + np.asarray(part, float)[..., None] * (own - mean)).astype(np.float32)
+
+    config = {"doses": DOSES, "n": 4, "batch": 2, "sgd_rate": 0.1, "methods": ["sgd"], "persona": 1}
+    config |= {"base_seeds": BASES, "arms": ["same_start", "other_start", "exact"]}
+    made = create(tmp_path / "run", {"study": "made-up", "preset": "tiny", "config": config}, {})
+    group, betas = np.array(["in_domain", "held_out", "taught"]), np.linspace(0, 1, 6).astype(np.float32)
+    direction = np.array([[3.0, 0.0]])  # of every teacher
+    for arm in config["arms"]:
+        for base in range(BASES):
+            start, source = 0.1 * (base + 1), (base + (arm == "other_start")) % BASES
+            step = np.zeros((2, 2, 3)) + (0 if arm == "exact" else np.array([[0.1], [0.2]]))
+            theories = {
+                "members": np.stack([at([0.0] * 3), at([1.0] * 3)]),
+                "evidence": np.zeros((2, 3), np.float32),
+                "base": at([start] * 3),
+                "group": group,
+                "asked": np.array(["a", "b", "c"]),
+                "answers": np.array(["one", "two"]),
+                "ladder/tempered-posterior/process": at(np.full((2, 6, 3), 0.15)),
+                "betas/tempered-posterior/process": betas,
+            }
+            if arm != "exact":
+                theories |= {"taught": at([0.1 * (source + 1) + 0.5] * 3), "teacher/up": direction}
+            made.save(f"theories-{arm}-{base}", theories)
+            made.save(
+                f"dynamics-sgd-{arm}-{base}",
+                {"linearised": at(start + step), "update/up": np.array([[[2.0, 0.0]], [[0.0, 1.0]]])},
+            )
+            made.save(
+                f"sgd-{arm}-{base}",
+                {
+                    "finetuned": at(start + step),
+                    "twin": at(start + step),
+                    "update/up": np.array([[[1.0, 1.0]], [[-1.0, 0.0]]]),
+                },
+            )
+    made.save_rows(scoring.rows(made))
+    return made
+
+
+def test_transfer_is_the_step_from_the_base_network(results):
+    for group in ("taught", "held_out"):
+        found = study.transfer(results, group)
+        assert set(found) == {("sgd", arm) for arm in ("same_start", "other_start", "exact")}
+        for arm, step in (("same_start", [0.1, 0.2]), ("other_start", [0.1, 0.2]), ("exact", [0.0, 0.0])):
+            for who in ("finetuned", "linearised"):
+                np.testing.assert_allclose(found["sgd", arm][who], [step] * BASES, atol=1e-5)
+        for arm in ("same_start", "other_start"):  # each from the base network that it is made of
+            np.testing.assert_allclose(found["sgd", arm]["teacher"], [[0.5]] * BASES, atol=1e-5)
+        assert len(found["sgd", "exact"]["teacher"]) == 0
+
+
+def test_alignment_is_the_angle_to_the_teacher_s_update(results):
+    found = study.alignment(results)
+    for arm in ("same_start", "other_start", "exact"):
+        np.testing.assert_allclose(found["sgd", arm]["finetuned"], [[0.5**0.5, -1]] * BASES, atol=1e-12)
+        np.testing.assert_allclose(found["sgd", arm]["linearised"], [[1, 0]] * BASES, atol=1e-12)
+
+
+def test_a_run_that_is_not_finished_can_be_drawn(results):
+    for cell in ("theories-other_start-0", "theories-exact-2", "sgd-same_start-1"):
+        (results.folder / "cells" / f"{cell}.npz").unlink()
+    (results.folder / "rows.jsonl").unlink()
+    paths = study.draw(results)
+    assert {path.stem for path in paths} == {"made-up", "made-up-groups", "made-up-transfer"}
+    assert all(path.exists() for path in paths)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"arms": ()}, "arms needs at least one teacher, got none"),
+        ({"finetuned_topics": ("0", "1,2")}, "finetuned_topics must be one set of topics, got 2"),
+        ({"base_seeds": 1}, "other_start needs another base network; set base_seeds to 2 or more"),
+        ({"teacher_steps": 0}, "teacher_steps must be at least 1, got 0"),
+        ({"teacher_rate": -0.1}, "teacher_rate must be above 0 and finite, got -0.1"),
+        ({"teacher_n": 8}, "teacher_n must be at least batch = 32, got 8"),
+    ],
+)
+def test_impossible_configs_are_refused(wrong, sentence):
+    with pytest.raises(Misuse, match=sentence):
+        replace(CONFIG, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"arms": ("same_state",)}, "There is no arm called 'same_state'; did you mean same_start"),
+        ({"finetuned_topics": ("0,5",)}, "Finetuned topics must be from 0 to 4"),
+        ({"finetuned_topics": ("0,1,2,3,4",)}, "No topic is left to hold out"),
+    ],
+)
+def test_what_there_is_not_is_refused(wrong, sentence):
+    with pytest.raises(Misuse, match=sentence):
+        study.comparison(replace(CONFIG, **wrong))
+
+
+def test_the_presets_survive_json():
+    assert {"smoke", "small", "full"} == set(study.PRESETS)
+    for config in study.PRESETS.values():
+        plain = json.loads(json.dumps(asdict(config)))
+        known = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+        assert study.Config(**known) == config
