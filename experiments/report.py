@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import inspect
 import json
 import re
 import shlex
@@ -13,7 +14,7 @@ from experiments.forecast import check
 from experiments.gate import COLUMNS as TRUST
 from experiments.gate import Gate, gate
 from experiments.results import Arrays, Results, read_json, write
-from experiments.words import COLUMNS, Line, cells, findings, nats, selection
+from experiments.words import COLUMNS, Line, cells, findings, nats, selection, warned
 
 CAPTIONS = {
     "": "(a) Answers of the finetuned networks (bars) and the base networks (lines) in held-out contexts "
@@ -29,6 +30,10 @@ CAPTIONS = {
     "small and at a large dose: blue explains, orange is worse than “nothing changed”; hatched where the "
     "shift does not exceed its noise, blank where a theory says nothing.",
 }
+WARNED = (
+    "Forecasts: no fitted number, nothing but the base network, D′, the optimiser and its steps. Scores are of "
+    "the first group of contexts that theories are judged on (held_out, where there is one)."
+)
 CSS = """
 :root { color-scheme: light dark; --soft: light-dark(#6b6b70, #a0a0a6); --line: light-dark(#dcdce0, #3a3b3f);
   color: light-dark(#1d1d1f, #e8e8ea); background: light-dark(#fff, #17181a); }
@@ -61,7 +66,7 @@ def _page(results: Results, lines: list[Line]) -> str:
     parts = [
         f"<p class=soft>{escape(name)}, preset {escape(str(config.get('preset')))}. {escape(counts)}.</p>",
         f"<h1>{escape(question)}</h1>",
-        *(f"<p>{escape(text)}</p>" for text in about.strip().split("\n\n") if text),
+        *map(_paragraph, filter(None, about.strip("\n").split("\n\n"))),
         *_sealed(results),
         *_banner(judged),
         "<h2>What won where</h2>",
@@ -71,6 +76,8 @@ def _page(results: Results, lines: list[Line]) -> str:
         parts.append(f"<h3>{escape(title)}</h3><ul>{items}</ul>")
     if not lines:
         parts.append("<p>Nothing is scored yet.</p>")
+    parts += ["<h2>Who would have warned</h2>", f"<p class=soft>{escape(WARNED)}</p>"]
+    parts.append(f"<ul>{''.join(f'<li>{escape(sentence)}</li>' for sentence in warned(lines))}</ul>")
     parts += ["<h2>Figures</h2>", *_figures(results), "<h2>Scorecard</h2>"]
     parts.append(_table(cells(selection(lines), False), "tight"))
     parts.append(
@@ -166,6 +173,13 @@ def _figures(results: Results) -> list[str]:
         image = f'<img alt="{caption}" src="data:image/{kind};base64,{data}">'
         shown.append(f"<figure>{image}<figcaption>{caption}</figcaption></figure>")
     return shown or ["<p>Nothing is drawn yet.</p>"]
+
+
+def _paragraph(text: str) -> str:
+    """A paragraph of a docstring; an indented one is kept as it stands."""
+    if all(line.startswith("    ") for line in text.splitlines()):
+        return f"<pre>{escape(inspect.cleandoc(text))}</pre>"
+    return f"<p>{escape(text)}</p>"
 
 
 def _quality(results: Results) -> str:

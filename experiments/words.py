@@ -34,6 +34,7 @@ COLUMNS = {
     "networks": "finetuned networks: base networks × finetuning seeds",
 }
 GOOD = 0.95  # a forecast explains the shift while it stays above this
+PART = 0.5  # ... and most of it while it stays above this
 REACH = 0.9  # a class is refuted where even its best member stays below this (and below the noise floor)
 METHODS = {"sgd": "SGD", "adam": "Adam"}
 
@@ -69,6 +70,32 @@ def findings(lines: list[Line], ends: dict[str, float] | None = None) -> dict[st
                     f"Undefined on {group} contexts at {_doses(holes)}: the shift does not exceed its noise."
                 )
         said[panel_name(*panel)] = sentences
+    return said
+
+
+def warned(lines: list[Line]) -> list[str]:
+    """Who would have warned, for each method and D′: the best forecast at the largest dose, and who would
+    have misled most."""
+    said = []
+    for panel in panels(lines):
+        same = [line for line in lines if (line["method"], line["data"]) == panel]
+        inside = [line for line in one_prior(same) if line["group"] == judged_groups(same)[0]]
+        dose = max((line["dose"] for line in inside), default=0)
+        at = [line for line in inside if line["dose"] == dose and line["grade"] == "forecast"]
+        ranked = sorted((line for line in at if _defined(line)), key=lambda line: -line["explained"])
+        if not ranked:
+            said.append(f"{panel_name(*panel)}: no forecast has a score at dose {dose}.")
+            continue
+        best, worst = ranked[0], ranked[-1]
+        found = f"{_who(best, False)} would have warned"
+        if best["explained"] < PART:
+            found = f"nobody would have warned; the best forecast is {_who(best, False)}"
+        elif best["explained"] < GOOD:
+            found += " of most of it"
+        text = f"{panel_name(*panel)} ({best['shift']:.2g} nats at dose {dose}): {found}, {_score(best)}"
+        if worst["explained"] + 2 * (worst["standard_error"] or 0) < 0:
+            text += f"; {_who(worst, False)} would have misled, {_score(worst)}"
+        said.append(text + ".")
     return said
 
 

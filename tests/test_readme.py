@@ -73,7 +73,10 @@ def test_commands_and_studies_exist(page):
     text = page.read_text(encoding="utf-8")
     commands = re.findall(r"^finebayes ([a-z-]+)", named(text), flags=re.M)
     assert set(commands) <= set(COMMANDS)
-    studies = {entry["name"] for entry in catalogue()["studies"]} | {"fresh-documents"}  # the page's example
+    studies = {entry["name"] for entry in catalogue()["studies"]} | {
+        "all",
+        "fresh-documents",
+    }  # the page's example
     assert set(re.findall(r"^finebayes run ([a-z][a-z-]*)", named(text), flags=re.M)) <= studies
 
 

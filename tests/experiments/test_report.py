@@ -57,6 +57,26 @@ def _run(folder, rows=(), config=None, study=STUDY):
     return results
 
 
+def test_who_would_have_warned():
+    good = _line(theory="linearised", grade="forecast", explained=0.97, data="a")
+    part = good | {"data": "b", "explained": 0.6}
+    none = good | {"data": "c", "explained": 0.2}
+    wrong = part | {"theory": "tempered-posterior", "explained": -3.0}
+    fitted = none | {"theory": "proximal", "grade": "fitted", "explained": 0.99}
+    hole = good | {"data": "d", "explained": None}
+    first, second, third, fourth = words.warned([good, part, wrong, none, fitted, hole])
+    assert "linearised would have warned, 0.97" in first and "misled" not in first
+    assert "linearised would have warned of most of it, 0.6" in second
+    assert "tempered-posterior would have misled, -3" in second
+    assert "nobody would have warned; the best forecast is linearised, 0.2" in third
+    assert "no forecast has a score" in fourth
+
+
+def test_an_indented_paragraph_of_a_docstring_keeps_its_lines():
+    assert report._paragraph("    one    1\n    two    2") == "<pre>one    1\ntwo    2</pre>"
+    assert report._paragraph("One\n    two.") == "<p>One\n    two.</p>"
+
+
 @pytest.mark.parametrize(
     ("first", "second"), [("proximal", "geometric-path"), ("geometric-path", "proximal")]
 )
