@@ -100,8 +100,14 @@ SMOKE: dict[str, Any] = {
     "temperatures": (),
     "optimise": False,
 }
-# Shorter still, for the many studies of phenomena: one method, narrow networks.
-BRIEF: dict[str, Any] = {**SMOKE, "width": 16, "pretraining_steps": 100, "repeats": 1, "methods": ("sgd",)}
+# Shorter still, for the many studies of phenomena: one method, narrow networks, few steps.
+BRIEF: dict[str, Any] = SMOKE | {
+    "width": 8,
+    "pretraining_steps": 50,
+    "methods": ("sgd",),
+    "doses": (1, 4, 8),
+    "repeats": 1,
+}
 # A run of hours: wider networks, longer pretraining, more seeds.
 FULL: dict[str, Any] = {
     "width": 64,

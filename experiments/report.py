@@ -31,8 +31,8 @@ CAPTIONS = {
     "shift does not exceed its noise, blank where a theory says nothing.",
 }
 WARNED = (
-    "Forecasts: no fitted number, nothing but the base network, D′, the optimiser and its steps. Scores are of "
-    "the first group of contexts that theories are judged on (held_out, where there is one)."
+    "Forecasts: no fitted number, nothing but the base network, D′, the optimiser and its steps. Scores are "
+    "of the first group of contexts that theories are judged on (held_out, where there is one)."
 )
 CSS = """
 :root { color-scheme: light dark; --soft: light-dark(#6b6b70, #a0a0a6); --line: light-dark(#dcdce0, #3a3b3f);
@@ -197,7 +197,8 @@ def _quality(results: Results) -> str:
         yardstick = (
             f" A predictor that never infers the hidden member of a document has {nats(told['uninformed'])}."
         )
-    return f"<p>KL from the exact predictor, mean over documents, in nats.{yardstick}</p>{_table(table, 'tight')}"
+    about = f"<p>KL from the exact predictor, mean over documents, in nats.{yardstick}</p>"
+    return about + _table(table, "tight")
 
 
 def _ends(results: Results) -> dict[str, float]:

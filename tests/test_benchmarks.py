@@ -63,6 +63,7 @@ def goals(rows):
     return {name for name, row in rows.items() if row["goal"]}
 
 
+@pytest.mark.slow
 def test_langevin_step():
     rows = rows_of(langevin_step, width=8, layers=1, batches=(2,), steps=2)
     assert list(rows) == [
@@ -133,6 +134,7 @@ def test_against_torch_samplers():
         assert all(math.isfinite(rows[each]["value"]) for each in told if installed)
 
 
+@pytest.mark.slow
 def test_curvature_products():
     rows = rows_of(curvature_products, width=8, layers=1, documents=2, products=2)
     assert len(rows) == 11 and len(goals(rows)) == 10

@@ -77,6 +77,7 @@ def workers(parent):
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+@pytest.mark.slow
 def test_killed_with_jobs_it_leaves_no_process_and_ends_with_the_same_bytes(alone, environment, tmp_path):
     whole, said = alone
     folder, networks = tmp_path / "jobs", whole.parent / "networks"

@@ -7,7 +7,8 @@ import pytest
 from experiments import cli, style
 from experiments.study import catalogue
 
-HEAVY = ("langevin-vs-adam", "langevin-vs-sgd", "lazy-limit", "scorecard")  # run by make test-slow
+# Run by make test-slow; the first of them is run, smaller, by test_running.py.
+HEAVY = ("weird-generalisation", "langevin-vs-adam", "langevin-vs-sgd", "lazy-limit", "scorecard")
 NAMES = [
     pytest.param(entry["name"], marks=[pytest.mark.slow] * (entry["name"] in HEAVY))
     for entry in catalogue()["studies"]

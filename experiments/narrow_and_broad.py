@@ -1,0 +1,192 @@
+"""How far a persona spreads: its rate in the domain of D' and in others, of networks and theories. No jax.
+
+    narrow, broad   the share of the persona of D' among personas' marks, in `base_domain` and in `held_out`
+    said            that share of what may come next, as the process's `rates` have it
+    written         that share of the marks in what networks write themselves (`observed/marks`)
+    path            both rates of a theory over its whole ladder of strengths: nothing is fitted
+
+Axes: b base networks, s seeds, d doses, c contexts, a answers.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments import scoring
+from experiments.beliefs import NAMES
+from experiments.plots import LOOKS
+from experiments.results import Arrays, Results
+from experiments.style import WIDTH, dose_axis, legend, panels_grid, save, style
+from experiments.told import BASE, NETWORK, told
+from experiments.words import METHODS, panels
+
+GROUPS = {"narrow": "base_domain", "broad": "held_out"}
+WRITTEN = "written"
+INKS = {"exchangeable-product": "#56b4e9", "exchangeable-tilted": "#332288"}
+THEORIES = ("tempered-posterior", "exchangeable-mixture", *INKS, "linearised")
+Rates = dict[tuple[str, str], dict[str, dict[str, np.ndarray]]]
+
+
+def draw_rates(results: Results) -> list[Path]:
+    """The rates against dose, and the broad rate against the narrow one."""
+    found = rates(results)
+    return [*_draw_doses(results, found), *_draw_plane(results, found)] if found else []
+
+
+def rate(persona: int) -> Callable[[Arrays, np.ndarray], np.ndarray]:
+    """What is read: the share of a persona among the personas' marks that may come next, as the process's
+    `rates` have it, of probabilities (..., c, a)."""
+
+    def read(context: Arrays, probs: np.ndarray) -> np.ndarray:
+        first = np.array([word.split(" | ")[0] for word in context["answers"]])
+        marks = np.char.startswith(first, "mark")
+        chance = probs.sum(axis=-2)
+        return chance[..., first == f"mark {persona}"].sum(axis=-1) / chance[..., marks].sum(axis=-1)
+
+    return read
+
+
+def rates(results: Results) -> Rates:
+    """By (method, arm), by narrow and broad, and by who says it: (b, d), means over finetuning seeds. Beside
+    next-token beliefs (`finetuned`, `base` and theories at fitted β) `written` and `base-written` are the
+    shares of marks in what networks wrote."""
+    read = rate(results.config["config"]["persona"])
+    table, found = scoring.table(results), {}
+    for panel in panels(scoring.scorecard(table)):
+        for kind, group in GROUPS.items():
+            rows = [row for row in table if (row["method"], row["data"], row["group"]) == (*panel, group)]
+            said: dict[str, list[np.ndarray]] = {}
+            for context, answers in told(results, rows):
+                for who, each in answers.items():
+                    share = read(context, np.exp(each.astype(float))).mean(axis=0)
+                    said.setdefault(who, []).append(share)
+            for base in sorted({row["base"] for row in rows}):
+                for who, share in _written(results, *panel, base, group).items():
+                    said.setdefault(who, []).append(share)
+            found.setdefault(panel, {})[kind] = {who: np.array(each) for who, each in said.items()}
+    return found
+
+
+def _written(results: Results, method: str, data: str, base: int, group: str) -> dict[str, np.ndarray]:
+    """Shares (d,) of marks in what the finetuned networks and their base wrote."""
+    theories, networks = (results.load(f"{name}-{data}-{base}") for name in ("theories", method))
+    inside, persona = theories["group"] == group, results.config["config"]["persona"]
+    shares = {}
+    for who, arrays in ((WRITTEN, networks), ("base-written", theories)):
+        count = arrays["observed/marks"][..., inside, :].sum(axis=-2)
+        shares[who] = (count[..., persona] / np.maximum(count.sum(axis=-1), 1)).mean(axis=0)
+    doses = len(shares[WRITTEN])
+    return shares | {"base-written": np.broadcast_to(shares["base-written"], (doses,))}
+
+
+def paths(results: Results, arm: str) -> dict[str, np.ndarray]:
+    """By theory, its narrow and broad rate (2, b) over its whole ladder of strengths, means over finetuning
+    seeds and base networks; nothing is fitted. The prior is the one that the base network holds."""
+    read, found = rate(results.config["config"]["persona"]), {}
+    cells = [cell for cell in results.cells() if cell.rsplit("-", 1)[0] == f"theories-{arm}"]
+    for cell in cells:
+        arrays = results.load(cell)
+        for theory in THEORIES:
+            if f"ladder/{theory}/held" in arrays:
+                rungs = np.exp(arrays[f"ladder/{theory}/held"].astype(float))
+                both = [read(arrays, rungs[..., arrays["group"] == group, :]) for group in GROUPS.values()]
+                found.setdefault(theory, []).append(np.mean(both, axis=1))
+    return {theory: np.mean(each, axis=0) for theory, each in found.items()}
+
+
+def _looks() -> dict[str, dict[str, Any]]:
+    """Lines by who says them, in the order of the legend."""
+    looks: dict[str, dict[str, Any]] = {
+        NETWORK: {"color": "black", "lw": 1.4},
+        WRITTEN: {"color": "black", "ls": "", "marker": "o", "ms": 3.4, "mfc": "white", "mew": 0.8},
+        BASE: {"color": "black", "ls": (0, (1, 1.3)), "lw": 1.2},
+    }
+    for theory in THEORIES:
+        look = {"color": INKS[theory] if theory in INKS else LOOKS[theory][0]}
+        looks[theory] = look | {"lw": 1.0, "ls": "--" if theory == "exchangeable-tilted" else "-"}
+    return looks
+
+
+def _labels(drawn: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The same lines by their names in the legend."""
+    return {NAMES.get(who, "what it writes" if who == WRITTEN else who): look for who, look in drawn.items()}
+
+
+def _panels(results: Results, found: Rates) -> tuple[list[str], list[str]]:
+    """Methods and arms that are finished, in the order of the config."""
+    config = results.config["config"]
+    said: tuple[list[str], list[str]] = (config["methods"], config["arms"])
+    methods, arms = ([name for name in said[i] if any(panel[i] == name for panel in found)] for i in (0, 1))
+    return methods, arms
+
+
+def _draw_doses(results: Results, found: Rates) -> list[Path]:
+    """Narrow and broad rate against dose for every method (rows) and D' (columns)."""
+    looks, doses = _looks(), results.config["config"]["doses"]
+    methods, arms = _panels(results, found)
+    rows = [(method, kind) for method in methods for kind in GROUPS]
+    with style():
+        start, tall = 0.72, 0.95 * len(rows)
+        figure = Figure(figsize=(WIDTH, start + tall + 0.4))
+        grid = panels_grid(figure, start, tall, len(rows), len(arms), wspace=0.08, hspace=0.15)
+        grid = grid.subplots(squeeze=False, sharex=True, sharey=True)
+        for row, (method, kind) in enumerate(rows):
+            for axes, arm in zip(grid[row], arms, strict=True):
+                axes.set_xscale("log", base=2)
+                axes.set_ylim(0, 1)
+                said = found.get((method, arm), {}).get(kind, {})
+                for who, look in looks.items():
+                    if who in said:
+                        mean, error = _spread(said[who])
+                        axes.plot(doses, mean, **look)
+                        if who == NETWORK:
+                            axes.fill_between(
+                                doses, mean - error, mean + error, color="black", alpha=0.15, lw=0
+                            )
+            grid[row, 0].set_ylabel(f"{METHODS.get(method, method)}\n{kind} rate")
+        for axes, arm in zip(grid[0], arms, strict=True):
+            axes.set_title(f"D′ {arm}")
+        dose_axis(grid[-1])
+        legend(figure, _labels(looks), 4)
+        return save(results, {f"{results.study}-rates": figure})
+
+
+def _draw_plane(results: Results, found: Rates) -> list[Path]:
+    """Broad against narrow rate, over doses or over strengths, for every D' (rows) and method (columns)."""
+    looks = _looks()
+    methods, arms = _panels(results, found)
+    with style():
+        start, tall = 0.85, 1.4 * len(arms)
+        figure = Figure(figsize=(WIDTH, start + tall + 0.4))
+        grid = panels_grid(figure, start, tall, len(arms), len(methods), wspace=0.08, hspace=0.12)
+        grid = grid.subplots(squeeze=False, sharex=True, sharey=True)
+        for row, arm in enumerate(arms):
+            lines = paths(results, arm)
+            for axes, method in zip(grid[row], methods, strict=True):
+                axes.plot([0, 1], [0, 1], color="0.8", lw=0.6)
+                for theory, both in lines.items():
+                    axes.plot(*both, **looks[theory])
+                said = found.get((method, arm), {})
+                for who in [who for who in (NETWORK, WRITTEN) if said and who in said["broad"]]:
+                    narrow, broad = (_spread(said[kind][who])[0] for kind in GROUPS)
+                    dots = {"marker": ".", "ms": 4} if who == NETWORK else {}
+                    axes.plot(narrow, broad, **looks[who] | dots)
+            grid[row, 0].set_ylabel(f"D′ {arm}\nbroad rate")
+        for axes, method in zip(grid[0], methods, strict=True):
+            axes.set_title(METHODS.get(method, method))
+        for axes in grid[-1]:
+            axes.set_xlabel("narrow rate")
+        shown = {who: look for who, look in looks.items() if who not in (BASE, "linearised")}
+        legend(figure, _labels(shown), 4)
+        return save(results, {f"{results.study}-plane": figure})
+
+
+def _spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over base networks (b, d) and its standard error, 0 of one alone."""
+    error = np.zeros(values.shape[1])
+    if len(values) > 1:
+        error = values.std(axis=0, ddof=1) / np.sqrt(len(values))
+    return values.mean(axis=0), error
