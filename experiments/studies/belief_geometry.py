@@ -37,6 +37,8 @@ class Config(Recipe):
     """Tokens of a document."""
     rarity: float = 0.6
     """How much rarer each setting is than the one before."""
+    slip: float = 0.0
+    """Probability that a token is drawn at random; above 0 for families that never show some tokens."""
     finetuned_settings: tuple[str, ...] = ("0.45,0.9", "0.15,0.6", "0.3,0.8")
     """The setting of D', of pretraining's or another, one arm of the study each."""
     base_seeds: int = 3
@@ -77,7 +79,12 @@ def comparison(config: Config) -> Any:
     from theory.distributions.mess3 import BeliefGeometry
 
     settings = tuple(numbers(text) for text in config.settings)
-    process = BeliefGeometry(config.family, settings, config.length, config.rarity)
+    process = BeliefGeometry(config.family, settings, config.length, config.rarity, config.slip)
+    if process.rules_out():
+        raise Misuse(
+            f"A process of {config.family} never shows some tokens, from which every network is ∞ nats away; "
+            f"got slip = {config.slip:g}: set it above 0, such as --slip 0.01."
+        )
     arms = []
     for text in config.finetuned_settings:
         process.check(numbers(text))

@@ -52,6 +52,31 @@ def test_members_that_no_context_allows_keep_their_weight_and_hide_nothing():
     assert weights[0, 3] == pytest.approx(0.25) and least[0] < 1e-6
 
 
+def test_answers_that_no_member_gives_are_left_out_of_the_fit_and_cost_everything():
+    likely = np.exp(log_softmax(RANDOM.normal(size=(2, 6, 4))))
+    likely[:, :, 0] = 0  # given by nobody
+    likely[0, :, 1] = 0  # by the second alone
+    likely /= likely.sum(axis=-1, keepdims=True)
+    with np.errstate(divide="ignore"):
+        members = np.log(likely)
+        truth = mixture(np.array([0.3, 0.7]), members, np.zeros((2, 6)))
+    said = np.logaddexp(truth, np.log(1e-3))  # and a little of what nobody gives
+    with np.errstate(all="raise", under="ignore"):
+        weights, least = scoring.fit_weights(np.stack([truth, said]), members, np.zeros((2, 6)), 2000)
+    np.testing.assert_allclose(weights, [[0.3, 0.7]] * 2, atol=5e-3)
+    assert least[0] < 1e-6 and least[1] == np.inf
+
+
+def test_an_answer_that_a_rung_rules_out_is_ruled_out_beside_it():
+    rungs = np.log(np.full((1, 3, 2, 3), 1 / 3))
+    rungs[0, 1:, 0] = [-np.inf, np.log(0.5), np.log(0.5)]
+    with np.errstate(all="raise", under="ignore"):
+        _, between = scoring._finer(np.array([0.0, 1.0, 2.0]), rungs)
+    assert not np.isnan(between).any()
+    np.testing.assert_allclose(np.exp(between[0, 1:, 0]), [[0, 0.5, 0.5]] * (between.shape[1] - 1))
+    np.testing.assert_allclose(np.exp(between[0, :, 1]), 1 / 3)
+
+
 def test_no_weights_beat_the_fitted_ones():
     members = log_softmax(RANDOM.normal(size=(3, 5, 4)))
     target = log_softmax(RANDOM.normal(size=(1, 5, 4)))

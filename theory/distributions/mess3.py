@@ -10,6 +10,9 @@
     golden_mean (p)       1s never twice in a row: after a 0 (or a pause) a 1 comes with p
     even (p)              1s in blocks of even length: outside a block one begins with p
 
+With `slip` > 0 a token is another one, drawn at random, with that probability. Where a setting never shows
+some token after some state (all but mess3), a network, which never says never, is ∞ nats from the process.
+
 Exact Bayes (own derivation): D' of n documents of setting z against y is evidence of n E nats, and a context
 of t tokens of y about t e nats for y, e the rate of KL(y ‖ z): one setting for all of D' is undone by no
 context that fits in a document, a setting a document (exchangeable) by a context of log(n)/e tokens.
@@ -91,14 +94,15 @@ UPPER = {"x": 0.5}  # every parameter lies between 0 and 1, or this
 class BeliefGeometry:
     """The process and everything a finetuning study asks of it. Fields are plain numbers, fit for JSON.
 
-    `settings`: the family's parameters, one tuple a member, the commonest first. Raises `Misuse` for a
-    setting that makes no process.
+    `settings`: the family's parameters, one tuple a member, the commonest first; `slip`: the probability that
+    a token is drawn at random. Raises `Misuse` for a setting that makes no process.
     """
 
     family: str = "mess3"
     settings: tuple[tuple[float, ...], ...] = ((0.05, 0.85), (0.15, 0.6), (0.45, 0.9))
     length: int = 20
     rarity: float = 0.6
+    slip: float = 0.0
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
@@ -109,6 +113,8 @@ class BeliefGeometry:
             self.check(setting)
         if self.length < 3:
             raise Misuse(f"length must be at least 3, got {self.length}.")
+        if not 0 <= self.slip < 1:
+            raise Misuse(f"slip must be in [0, 1), got {self.slip}: how often a token is drawn at random.")
         if not 0 < self.rarity <= 1:
             raise Misuse(f"rarity must be in (0, 1], got {self.rarity}: π0(z) ∝ rarity^z.")
 
@@ -124,7 +130,12 @@ class BeliefGeometry:
 
     def transitions(self, setting: Sequence[float]) -> np.ndarray:
         """Labelled transitions (v, s, s) of any setting of the family, a member or not."""
-        return FAMILIES[self.family][0](*setting)
+        table = FAMILIES[self.family][0](*setting)
+        return (1 - self.slip) * table + self.slip * table.mean(axis=0)
+
+    def rules_out(self) -> bool:
+        """Whether some setting never shows some token after some state."""
+        return any((self.transitions(setting).sum(axis=-1) == 0).any() for setting in self.settings)
 
     def distribution(self) -> Mixture:
         """The exact process, a mixture of chains."""

@@ -96,3 +96,7 @@ def test_impossible_configs_are_refused(wrong, sentence):
 def test_impossible_processes_are_refused_before_anything_runs():
     with pytest.raises(Misuse, match="x of mess3 must be between 0 and"):
         study.comparison(replace(CONFIG, finetuned_settings=("0.7,0.9",)))
+    bits = replace(CONFIG, family="golden_mean", settings=("0.5", "0.2"), finetuned_settings=("0.2",))
+    with pytest.raises(Misuse, match=r"golden_mean never shows some tokens, .* got slip = 0: .* --slip 0.01"):
+        study.comparison(bits)
+    assert not study.comparison(replace(bits, slip=0.01)).process.rules_out()

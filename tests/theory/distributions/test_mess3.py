@@ -22,6 +22,7 @@ CONFIGS = {
     "zero_one_random": BeliefGeometry("zero_one_random", ((0.5,), (0.1,), (0.8,)), length=6),
     "golden_mean": BeliefGeometry("golden_mean", ((0.5,), (0.2,)), length=6),
     "even": BeliefGeometry("even", ((0.5,), (0.9,)), length=6),
+    "slipping": BeliefGeometry("golden_mean", ((0.5,), (0.2,)), length=6, slip=0.1),
 }
 STUDY = BeliefGeometry()
 NARROW = STUDY.settings[2]
@@ -46,8 +47,18 @@ def index(config, tokens):
     return np.asarray(tokens) @ config.vocabulary ** np.arange(config.length - 1, -1, -1)
 
 
-def told(family, setting, state):
-    """What the family says of one step from a state, in words of its own: {(token, next state): chance}."""
+def told(config, setting, state):
+    """What one step from a state may be: {(token, next state): chance}; a token that slips is any."""
+    found = {}
+    for (token, after), chance in told_exactly(config.family, setting, state).items():
+        for shown in range(config.vocabulary):
+            share = config.slip / config.vocabulary + (1 - config.slip) * (shown == token)
+            found[shown, after] = found.get((shown, after), 0) + share * chance
+    return {step: chance for step, chance in found.items() if chance}
+
+
+def told_exactly(family, setting, state):
+    """The same without slips, for each family in words of its own."""
     if family == "mess3":
         x, a = setting
         return {
@@ -81,7 +92,7 @@ def joint(config, setting):
     step = np.array(
         [
             [
-                sum(chance for (_, to), chance in told(config.family, setting, state).items() if to == after)
+                sum(chance for (_, to), chance in told(config, setting, state).items() if to == after)
                 for after in range(states)
             ]
             for state in range(states)
@@ -96,7 +107,7 @@ def joint(config, setting):
         if len(written) == config.length:
             table[index(config, written), state] += chance
             return
-        for (token, after), share in told(config.family, setting, state).items():
+        for (token, after), share in told(config, setting, state).items():
             follow([*written, token], after, chance * share)
 
     for state in range(states):
@@ -178,6 +189,9 @@ def test_samples_come_as_often_as_enumerated(config):
 
 
 def test_the_vocabulary_and_all_that_counts():
+    assert [name for name, config in CONFIGS.items() if config.rules_out()] == [
+        *("rrxor", "zero_one_random", "golden_mean", "even")
+    ]
     assert (STUDY.vocabulary, STUDY.length, STUDY.answer_tokens) == (3, 20, slice(0, 3))
     assert len(STUDY.words()) == 3 and STUDY.counted().all()
     assert [CONFIGS[name].vocabulary for name in ("rrxor", "even")] == [2, 2]
