@@ -107,7 +107,7 @@ class Bench:
         """The arrays of a cell, or the reason it failed. If D' has a teacher, it is made of the base network
         `source`: the student's own, if none is given."""
         tokens, where, groups = self._contexts(arm)
-        data, batches, twins = self._data(arm, source or network)
+        data, batches, twins = self.written.data(arm, source or network)
         if name == "theories":
             arrays = self._theories(network, data, tokens, where)
             arrays |= groups | self._taught(arm, source or network, tokens, where)
@@ -307,10 +307,6 @@ class Bench:
 
     def _padded(self, tokens: np.ndarray) -> np.ndarray:
         return np.pad(tokens, ((0, self.rows - tokens.shape[0]), (0, 0)))
-
-    def _data(self, arm: Arm, source: Network | None = None) -> tuple[Dataset, np.ndarray, np.ndarray]:
-        """D' and its two orders for every finetuning seed, (s, ...)."""
-        return self.written.data(arm, source if arm.teacher else None)
 
     def _repeat(self, params: Any) -> Any:
         return jax.tree.map(lambda leaf: np.stack([np.asarray(leaf)] * self.comparison.seeds), params)

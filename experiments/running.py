@@ -60,7 +60,8 @@ def run(
         progress.say("scoring")
         table = scoring.rows(results)
         results.save_rows(table)
-        disk.write_json(folder / "networks.json", _quality(comparison, Networks(kept)))
+        if not (path := folder / "networks.json").exists():
+            disk.write_json(path, _quality(comparison, Networks(kept)))
         disk.write(done, lambda file: None)  # every cell is finished and scored; pictures can be redrawn
         progress.say("drawing")
         figures = study.draw(results) if table else []

@@ -25,6 +25,7 @@ class Written:
     def __init__(self, comparison: Comparison):
         self.comparison = comparison
 
+    @functools.cache  # noqa: B019
     def contexts(self, arm: Arm) -> tuple[np.ndarray, Any, Arrays]:
         """All contexts of an arm in one batch, where their answers are, and which group each is of."""
         told = arm.contexts()
@@ -45,10 +46,13 @@ class Written:
         """The network that writes an arm's D', made of the base network `source`; None where none does."""
         return arm.teacher(source) if arm.teacher else None
 
+    def data(self, arm: Arm, source: Network) -> tuple[Dataset, np.ndarray, np.ndarray]:
+        """D', its order and its twin's order for every finetuning seed, (s, ...); alike for all base networks
+        `source` where no teacher is made of them."""
+        return self._data(arm, source if arm.teacher else None)
+
     @functools.cache  # noqa: B019
-    def data(self, arm: Arm, source: Network | None = None) -> tuple[Dataset, np.ndarray, np.ndarray]:
-        """D', its order and its twin's order for every finetuning seed, (s, ...); alike for all bases, if no
-        `source` of a teacher is given."""
+    def _data(self, arm: Arm, source: Network | None) -> tuple[Dataset, np.ndarray, np.ndarray]:
         comparison = self.comparison
         teacher = [] if source is None else [self.teacher(arm, source)]
 

@@ -41,11 +41,11 @@ def taught():
 def test_without_a_teacher_it_is_made_of_the_key_and_n():
     plain = arm("plain", narrow, lambda key: {}, 0)
     written = Written(COMPARISON)
-    data, order, twin = written.data(plain)
+    data, order, twin = written.data(plain, network(1))
     assert data.tokens.shape == (2, 4, 3) and order.shape == twin.shape == (2, 3, 2)
     assert (data.tokens[..., 0] == 0).all() and written.teacher(plain, network(1)) is None
     assert (data.tokens[0] != data.tokens[1]).any()
-    assert written.data(plain)[0] is data
+    assert written.data(plain, network(2))[0] is data
 
 
 def test_a_teacher_is_made_once_for_each_base_network_and_writes_for_every_seed(taught):
