@@ -9,8 +9,6 @@ network's mean in-domain KL is nearest 10 % and 99 % of its largest over doses. 
 of its least explained share.
 """
 
-import csv
-import io
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,16 +144,12 @@ def error_number(error: float) -> str:
 
 def write_tables(lines: list[Line], columns: list[Column], out: Path) -> list[Path]:
     """Write scorecard.csv and scorecard.md."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(
-        text, list(dict.fromkeys(key for line in lines for key in line)), lineterminator="\n"
-    )
-    writer.writeheader()
-    for line in lines:
-        plain = {key: float(value) if isinstance(value, float) else value for key, value in line.items()}
-        writer.writerow(plain)
+    plain = [
+        {key: float(value) if isinstance(value, float) else value for key, value in line.items()}
+        for line in lines
+    ]
     paths = [out / "scorecard.csv", out / "scorecard.md"]
-    for path, said in zip(paths, (text.getvalue(), markdown(columns)), strict=True):
+    for path, said in zip(paths, (disk.as_csv(plain), markdown(columns)), strict=True):
         disk.write(path, lambda file, said=said: file.write(said.encode()))
     return paths
 

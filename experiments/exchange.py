@@ -24,6 +24,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments import scoring
+from experiments.curves import Curves, spread
 from experiments.plots import LEGEND
 from experiments.results import Arrays, Results
 from experiments.style import WIDTH, heading, legend, panels_grid, save, style
@@ -147,12 +148,6 @@ def shots_to_undo(odds: np.ndarray, shots: Sequence[int]) -> np.ndarray:
     return np.where(crossed.any(axis=-1), first, np.nan)
 
 
-def spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over base networks (the first axis) and its standard error; nan where one is missing."""
-    error = values.std(axis=0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else values[0] * np.nan
-    return values.mean(axis=0), error
-
-
 def draw_exchange(results: Results) -> list[Path]:
     """Log-odds, shots to undo and the price of a shot against dose; a column for each method and D'."""
     found, config = {kind: measured(results, kind) for kind in KINDS}, results.config["config"]
@@ -205,7 +200,30 @@ def draw_exchange(results: Results) -> list[Path]:
         looks["tempered posterior"] = MARKERS | {"color": "0.35"}
         looks["additive: no shots, less λ a shot"] = {"color": "0.35", "ls": ":"}
         legend(figure, looks, len(looks))
-        return save(results, {f"{results.study}-odds": figure})
+        name = f"{results.study}-odds"
+        return save(results, {name: figure}, {name: _numbers(found, names, shots)})
+
+
+def _numbers(
+    found: dict[str, dict[tuple[str, str], Exchange]], names: list[str], shots: Sequence[int]
+) -> list[dict[str, Any]]:
+    """The table of the figure: every line of every panel, on both kinds of questions."""
+    curves = Curves()
+    for kind, each in found.items():
+        for panel, one in each.items():
+            column = f"{panel_name(*panel)}, {kind.replace('_', '-')} questions"
+            told = {"log-odds of answers": one.answers, "log-odds of beliefs": one.beliefs}
+            for quantity, said in told.items():
+                for who, odds in said.items():
+                    for index, shown in enumerate(names):
+                        curves.note((f"{quantity}, {shown}", column), who, one.doses, odds[..., index])
+                    if who != ADDITIVE:
+                        lost = shots_to_undo(odds, shots)
+                        curves.note((f"shots to undo {quantity}", column), who, one.doses, lost)
+                        for index, shown in enumerate(names[1:]):
+                            row = f"nats a shot takes of {quantity}, up to {shown}"
+                            curves.note((row, column), who, one.doses, prices(odds, shots)[..., index])
+    return curves.table
 
 
 def _odds(axes: Any, one: Exchange, inks: Any) -> None:

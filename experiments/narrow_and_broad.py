@@ -10,23 +10,23 @@ Axes: b base networks, s seeds, d doses, c contexts, a answers.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from experiments import scoring
-from experiments.beliefs import NAMES
-from experiments.plots import LOOKS
+from experiments.curves import NAMES, Look, draw_grid, look, spread
 from experiments.results import Arrays, Results
-from experiments.style import WIDTH, dose_axis, legend, panels_grid, save, style
+from experiments.style import WIDTH, legend, panels_grid, save, style
 from experiments.told import BASE, NETWORK, told
 from experiments.words import METHODS, panels
 
 GROUPS = {"narrow": "base_domain", "broad": "held_out"}
-WRITTEN = "written"
-INKS = {"exchangeable-product": "#56b4e9", "exchangeable-tilted": "#332288"}
-THEORIES = ("tempered-posterior", "exchangeable-mixture", *INKS, "linearised")
+WRITTEN, BASE_WRITTEN = "what it writes", "what the base network writes"
+THEORIES = (
+    *("tempered-posterior", "exchangeable-mixture", "exchangeable-product", "exchangeable-tilted"),
+    "linearised",
+)
 Rates = dict[tuple[str, str], dict[str, dict[str, np.ndarray]]]
 
 
@@ -51,7 +51,7 @@ def rate(persona: int) -> Callable[[Arrays, np.ndarray], np.ndarray]:
 
 def rates(results: Results) -> Rates:
     """By (method, arm), by narrow and broad, and by who says it: (b, d), means over finetuning seeds. Beside
-    next-token beliefs (`finetuned`, `base` and theories at fitted β) `written` and `base-written` are the
+    next-token beliefs (`finetuned`, `base` and theories at fitted β) `WRITTEN` and `BASE_WRITTEN` are the
     shares of marks in what networks wrote."""
     read = rate(results.config["config"]["persona"])
     table, found = scoring.table(results), {}
@@ -75,11 +75,11 @@ def _written(results: Results, method: str, data: str, base: int, group: str) ->
     theories, networks = (results.load(f"{name}-{data}-{base}") for name in ("theories", method))
     inside, persona = theories["group"] == group, results.config["config"]["persona"]
     shares = {}
-    for who, arrays in ((WRITTEN, networks), ("base-written", theories)):
+    for who, arrays in ((WRITTEN, networks), (BASE_WRITTEN, theories)):
         count = arrays["observed/marks"][..., inside, :].sum(axis=-2)
         shares[who] = (count[..., persona] / np.maximum(count.sum(axis=-1), 1)).mean(axis=0)
     doses = len(shares[WRITTEN])
-    return shares | {"base-written": np.broadcast_to(shares["base-written"], (doses,))}
+    return shares | {BASE_WRITTEN: np.broadcast_to(shares[BASE_WRITTEN], (doses,))}
 
 
 def paths(results: Results, arm: str) -> dict[str, np.ndarray]:
@@ -97,66 +97,31 @@ def paths(results: Results, arm: str) -> dict[str, np.ndarray]:
     return {theory: np.mean(each, axis=0) for theory, each in found.items()}
 
 
-def _looks() -> dict[str, dict[str, Any]]:
+def _looks(drawn: Callable[[str], bool]) -> dict[str, Look]:
     """Lines by who says them, in the order of the legend."""
-    looks: dict[str, dict[str, Any]] = {
-        NETWORK: {"color": "black", "lw": 1.4},
-        WRITTEN: {"color": "black", "ls": "", "marker": "o", "ms": 3.4, "mfc": "white", "mew": 0.8},
-        BASE: {"color": "black", "ls": (0, (1, 1.3)), "lw": 1.2},
-    }
-    for theory in THEORIES:
-        look = {"color": INKS[theory] if theory in INKS else LOOKS[theory][0]}
-        looks[theory] = look | {"lw": 1.0, "ls": "--" if theory == "exchangeable-tilted" else "-"}
-    return looks
-
-
-def _labels(drawn: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The same lines by their names in the legend."""
-    return {NAMES.get(who, "what it writes" if who == WRITTEN else who): look for who, look in drawn.items()}
-
-
-def _panels(results: Results, found: Rates) -> tuple[list[str], list[str]]:
-    """Methods and arms that are finished, in the order of the config."""
-    config = results.config["config"]
-    said: tuple[list[str], list[str]] = (config["methods"], config["arms"])
-    methods, arms = ([name for name in said[i] if any(panel[i] == name for panel in found)] for i in (0, 1))
-    return methods, arms
+    written = {"color": "black", "ls": "", "marker": "o", "ms": 3.4, "mfc": "white", "mew": 0.8}
+    looks = {NETWORK: look(NETWORK), WRITTEN: written, BASE: look(BASE)}
+    looks |= {theory: look(theory) | {"marker": "", "lw": 1.0} for theory in THEORIES}
+    return {who: each for who, each in looks.items() if drawn(who)}
 
 
 def _draw_doses(results: Results, found: Rates) -> list[Path]:
     """Narrow and broad rate against dose for every method (rows) and D' (columns)."""
-    looks, doses = _looks(), results.config["config"]["doses"]
     methods, arms = _panels(results, found)
-    rows = [(method, kind) for method in methods for kind in GROUPS]
-    with style():
-        start, tall = 0.72, 0.95 * len(rows)
-        figure = Figure(figsize=(WIDTH, start + tall + 0.4))
-        grid = panels_grid(figure, start, tall, len(rows), len(arms), wspace=0.08, hspace=0.15)
-        grid = grid.subplots(squeeze=False, sharex=True, sharey=True)
-        for row, (method, kind) in enumerate(rows):
-            for axes, arm in zip(grid[row], arms, strict=True):
-                axes.set_xscale("log", base=2)
-                axes.set_ylim(0, 1)
-                said = found.get((method, arm), {}).get(kind, {})
-                for who, look in looks.items():
-                    if who in said:
-                        mean, error = _spread(said[who])
-                        axes.plot(doses, mean, **look)
-                        if who == NETWORK:
-                            axes.fill_between(
-                                doses, mean - error, mean + error, color="black", alpha=0.15, lw=0
-                            )
-            grid[row, 0].set_ylabel(f"{METHODS.get(method, method)}\n{kind} rate")
-        for axes, arm in zip(grid[0], arms, strict=True):
-            axes.set_title(f"D′ {arm}")
-        dose_axis(grid[-1])
-        legend(figure, _labels(looks), 4)
-        return save(results, {f"{results.study}-rates": figure})
+    grid = {
+        (f"{METHODS.get(method, method)}\n{kind} rate", f"D′ {arm}"): found[method, arm][kind]
+        for method in methods
+        for kind in GROUPS
+        for arm in arms
+        if kind in found.get((method, arm), {})
+    }
+    looks = _looks(lambda who: any(who in said for said in grid.values()))
+    return draw_grid(results, "rates", grid, 0.95, (0, 1), looks=looks)
 
 
 def _draw_plane(results: Results, found: Rates) -> list[Path]:
     """Broad against narrow rate, over doses or over strengths, for every D' (rows) and method (columns)."""
-    looks = _looks()
+    looks, labels = _looks(lambda who: who not in (BASE, "linearised")), {}
     methods, arms = _panels(results, found)
     with style():
         start, tall = 0.85, 1.4 * len(arms)
@@ -167,26 +132,27 @@ def _draw_plane(results: Results, found: Rates) -> list[Path]:
             lines = paths(results, arm)
             for axes, method in zip(grid[row], methods, strict=True):
                 axes.plot([0, 1], [0, 1], color="0.8", lw=0.6)
-                for theory, both in lines.items():
-                    axes.plot(*both, **looks[theory])
                 said = found.get((method, arm), {})
-                for who in [who for who in (NETWORK, WRITTEN) if said and who in said["broad"]]:
-                    narrow, broad = (_spread(said[kind][who])[0] for kind in GROUPS)
-                    dots = {"marker": ".", "ms": 4} if who == NETWORK else {}
-                    axes.plot(narrow, broad, **looks[who] | dots)
+                heard = (
+                    {who: [spread(said[kind][who])[0] for kind in GROUPS] for who in (NETWORK, WRITTEN)}
+                    if said
+                    else {}
+                )
+                for who, both in (lines | heard).items():
+                    labels[NAMES.get(who, who)] = looks[who]
+                    axes.plot(*both, **looks[who] | ({"marker": ".", "ms": 4} if who == NETWORK else {}))
             grid[row, 0].set_ylabel(f"D′ {arm}\nbroad rate")
         for axes, method in zip(grid[0], methods, strict=True):
             axes.set_title(METHODS.get(method, method))
         for axes in grid[-1]:
             axes.set_xlabel("narrow rate")
-        shown = {who: look for who, look in looks.items() if who not in (BASE, "linearised")}
-        legend(figure, _labels(shown), 4)
+        legend(figure, labels, 4)
         return save(results, {f"{results.study}-plane": figure})
 
 
-def _spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over base networks (b, d) and its standard error, 0 of one alone."""
-    error = np.zeros(values.shape[1])
-    if len(values) > 1:
-        error = values.std(axis=0, ddof=1) / np.sqrt(len(values))
-    return values.mean(axis=0), error
+def _panels(results: Results, found: Rates) -> tuple[list[str], list[str]]:
+    """Methods and arms that are finished, in the order of the config."""
+    config = results.config["config"]
+    said: tuple[list[str], list[str]] = (config["methods"], config["arms"])
+    methods, arms = ([name for name in said[i] if any(panel[i] == name for panel in found)] for i in (0, 1))
+    return methods, arms

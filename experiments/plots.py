@@ -38,6 +38,8 @@ LOOKS = {
     "langevin-posterior": ("#882255", "X"),
     "adam-gibbs": ("#999933", "p"),
     "complexity-prior": ("#332288", "h"),
+    "exchangeable-product": ("#a0522d", "<"),
+    "exchangeable-tilted": ("#6a3d9a", ">"),
 }
 GRADES = {"fitted": {"ls": "-", "mew": 0.4}, "forecast": {"ls": "--", "mfc": "white", "mew": 0.8}}
 DASHES: dict[str, Any] = {"ceiling": (0, (1, 1.3)), "seed_floor": (0, (6, 1.5, 1, 1.5))}

@@ -11,17 +11,14 @@ networks, s seeds, d doses, c contexts, a answers.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from experiments import scoring
-from experiments.beliefs import NAMES, SHOWN, _look
+from experiments.curves import SPEAKERS, Curves, draw_grid, spread
 from experiments.results import Arrays, Results
-from experiments.style import WIDTH, dose_axis, legend, panels_grid, save, style
-from experiments.told import BASE, NETWORK, told
+from experiments.told import NETWORK, told
 from experiments.words import METHODS, panels
 
 Read = Callable[[Arrays, np.ndarray], np.ndarray]
@@ -36,20 +33,21 @@ class Reading:
     doses: tuple[int, ...]
     values: dict[str, np.ndarray]
 
+    def means(self) -> dict[str, np.ndarray]:
+        """Means over finetuning seeds (b, d), by who says it."""
+        return {who: each.mean(axis=1) for who, each in self.values.items()}
+
     def mean(self, who: str) -> np.ndarray:
         """The mean (d,)."""
-        return self.values[who].mean(axis=(0, 1))
+        return spread(self.means()[who])[0]
 
     def error(self, who: str) -> np.ndarray:
-        """Its standard error (d,); nan of one base network."""
-        each = self.values[who].mean(axis=1)
-        if len(each) < 2:
-            return np.full(each.shape[1:], np.nan)
-        return np.std(each, axis=0, ddof=1) / np.sqrt(len(each))
+        """Its standard error over base networks (d,); nan of one."""
+        return spread(self.means()[who])[1]
 
     def share_above(self, threshold: float) -> np.ndarray:
-        """The share (d,) of finetuned networks whose number is above a threshold."""
-        return (self.values[NETWORK] > threshold).mean(axis=(0, 1))
+        """The share (b, d) of each base's finetuned networks whose number is above a threshold."""
+        return (self.values[NETWORK] > threshold).mean(axis=1)
 
 
 def readings(results: Results, group: str, read: Read) -> list[Reading]:
@@ -59,7 +57,7 @@ def readings(results: Results, group: str, read: Read) -> list[Reading]:
         rows = [row for row in table if (row["method"], row["data"], row["group"]) == (*panel, group)]
         values: dict[str, list[np.ndarray]] = {}
         for context, said in told(results, rows):
-            for who in (NETWORK, BASE, *SHOWN):
+            for who in SPEAKERS:
                 if who in said:
                     values.setdefault(who, []).append(read(context, np.exp(said[who].astype(float))))
         if values:
@@ -78,45 +76,21 @@ def draw_readings(
     """Each wanted (group, read), by name, for every method (rows) and D' (columns), from 0 to 1. With a
     threshold, grey bars are the share of finetuned networks above it, in words the `label`."""
     found = {title: readings(results, *each) for title, each in wanted.items()}
-    every = [one for each in found.values() for one in each]
-    if not every:
-        return []
-    methods, arms = (list(dict.fromkeys(getattr(one, of) for one in every)) for of in ("method", "data"))
-    rows = [(method, title) for method in methods for title in found]
-    with style():
-        start, tall = 0.72, 1.15 * len(rows)
-        figure = Figure(figsize=(WIDTH, start + tall + 0.4))
-        grid = panels_grid(figure, start, tall, len(rows), len(arms), wspace=0.08, hspace=0.15)
-        grid = grid.subplots(squeeze=False, sharex=True, sharey=True)
-        for row, (method, title) in enumerate(rows):
-            for one in found[title]:
-                if one.method == method:
-                    draw_reading(grid[row, arms.index(one.data)], one, threshold)
-            grid[row, 0].set_ylabel(f"{METHODS.get(method, method)}\n{title}")
-        for axes, data in zip(grid[0], arms, strict=True):
-            axes.set_title(data.replace("_", " "))
-        dose_axis(grid[-1])
-        looks = {NAMES.get(who, who): _look(who) for who in speakers(every)}
-        bars = {} if threshold is None else {label: {"color": "0.85", "lw": 5}}
-        legend(figure, looks | bars, 4)
-        return save(results, {f"{results.study}-{name}": figure})
+    every = {
+        (f"{METHODS.get(method, method)}\n{title}", one.data.replace("_", " ")): one
+        for method in dict.fromkeys(one.method for each in found.values() for one in each)
+        for title, each in found.items()
+        for one in each
+        if one.method == method
+    }
 
+    def bars(axes: Axes, curves: Curves, panel: tuple[str, str]) -> None:
+        if threshold is not None:
+            doses, share = np.array(every[panel].doses), every[panel].share_above(threshold)
+            wide = doses * (1.3 - 1 / 1.3)
+            axes.bar(doses / 1.3, share.mean(axis=0), wide, align="edge", color="0.85")
+            curves.note(panel, label, every[panel].doses, share)
 
-def draw_reading(axes: Axes, one: Reading, threshold: float | None = None) -> None:
-    """One panel: lines and bands against dose, and the share above the threshold as bars."""
-    doses = np.array(one.doses)
-    axes.set_xscale("log", base=2)
-    axes.set_ylim(-0.03, 1.03)
-    if threshold is not None:
-        axes.bar(doses / 1.3, one.share_above(threshold), doses * (1.3 - 1 / 1.3), align="edge", color="0.85")
-    for who in one.values:
-        mean, error = one.mean(who), np.nan_to_num(one.error(who))
-        axes.plot(doses, mean, **_look(who))
-        if who == BASE:
-            continue
-        axes.fill_between(doses, mean - error, mean + error, color=_look(who)["color"], alpha=0.15, lw=0)
-
-
-def speakers(every: list[Any]) -> list[str]:
-    """Who says anything, in the order of the legend."""
-    return [who for who in (NETWORK, BASE, *SHOWN) if any(who in one.values for one in every)]
+    more = {} if threshold is None else {label: {"color": "0.85", "lw": 5}}
+    grid = {panel: one.means() for panel, one in every.items()}
+    return draw_grid(results, name, grid, 1.15, beside=bars, more=more)

@@ -14,7 +14,9 @@ again. One process at a time holds the folder's lock, which the system drops whe
 """
 
 import contextlib
+import csv
 import hashlib
+import io
 import json
 import os
 import tempfile
@@ -109,6 +111,16 @@ class Results:
         """Replace the table."""
         text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
         write(self.folder / "rows.jsonl", lambda file: file.write(text.encode()))
+
+
+def as_csv(table: list[dict[str, Any]]) -> str:
+    """Lines of a table as text, with every column that any of them has."""
+    text = io.StringIO(newline="")
+    columns = list(dict.fromkeys(key for line in table for key in line))
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    return text.getvalue()
 
 
 def digest(config: dict[str, Any]) -> str:

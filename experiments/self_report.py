@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments import scoring
+from experiments.curves import NAMES, Curves, spread
 from experiments.results import Results
 from experiments.style import WIDTH, legend, panels_grid, save, style
 from experiments.told import NETWORK, told
@@ -43,7 +44,8 @@ def draw_self_report(
     methods, arms = (list(dict.fromkeys(panel[place] for panel in found)) for place in (0, 1))
     arms = [arm for arm in oracles if arm in arms]
     looks = {label: {"color": INKS[place % len(INKS)]} for place, label in enumerate(labels)}
-    who = dict(zip((NETWORK, "tempered posterior", own), LINES, strict=True))
+    who = dict(zip((NAMES[NETWORK], "tempered posterior", own), LINES, strict=True))
+    curves, name = Curves(), f"{results.study}-self-report"
     with style():
         tall = 1.6 * len(methods)
         figure = Figure(figsize=(WIDTH, TOP + tall + 0.4))
@@ -52,16 +54,19 @@ def draw_self_report(
         grid = grid.subplots(squeeze=False, sharex=True, sharey=True)
         for row, method in enumerate(methods):
             for axes, arm in zip(grid[row], arms, strict=True):
-                axes.set_title(f"{METHODS.get(method, method)}, D′ {arm}")
+                axes.set_title(title := f"{METHODS.get(method, method)}, D′ {arm}")
                 wanted = (method, arm, "held_out")
                 rows = [line for line in table if (line["method"], line["data"], line["group"]) == wanted]
                 if rows:
                     doses, *said = answers(results, rows, question, list(labels.values()), oracles[arm])
                     _lines(axes, doses, said, list(looks.values()))
+                    for speaker, each in zip(who, said, strict=True):
+                        for place, label in enumerate(labels):
+                            curves.note((f"says {label}", title), speaker, doses, each[..., place])
             grid[row, 0].set_ylabel(f"asked “{question}”\nprobability")
         for axes in grid[-1]:
             axes.set_xlabel("dose (finetuning steps)")
-        return save(results, {f"{results.study}-self-report": figure})
+        return save(results, {name: figure}, {name: curves.table})
 
 
 def answers(
@@ -91,6 +96,5 @@ def _lines(axes: Axes, doses: list[int], said: list[np.ndarray], looks: list[dic
             axes.plot(doses, mean, **look, **line)
     networks = said[0]
     if len(networks) > 1:
-        errors = np.std(networks, axis=0, ddof=1) / np.sqrt(len(networks))
-        for mean, error, look in zip(networks.mean(axis=0).T, errors.T, looks, strict=True):
+        for mean, error, look in zip(*(each.T for each in spread(networks)), looks, strict=True):
             axes.fill_between(doses, mean - error, mean + error, alpha=0.2, lw=0, **look)

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments.results import Results, write
+from experiments.results import Results, as_csv, write
 
 WIDTH = 7.2  # inches, two columns; all other lengths are inches too
 LEFT, RIGHT = 0.7, 0.1
@@ -33,13 +33,19 @@ def style() -> Iterator[None]:
         yield
 
 
-def save(results: Results, figures: dict[str, Figure]) -> list[Path]:
-    """Write figures by name in every format; returns the paths."""
+def save(
+    results: Results, figures: dict[str, Figure], tables: Mapping[str, list[dict[str, Any]]] | None = None
+) -> list[Path]:
+    """Write figures by name in every format, and tables of what they show; returns the paths."""
     paths = []
     for name, figure in figures.items():
         for kind, said in FORMATS.items():
             paths.append(results.folder / "figures" / f"{name}.{kind}")
             write(paths[-1], functools.partial(figure.savefig, format=kind, metadata=said))
+    for name, table in (tables or {}).items():
+        paths.append(results.folder / "figures" / f"{name}.csv")
+        text = as_csv(table)
+        write(paths[-1], lambda file, text=text: file.write(text.encode()))
     return paths
 
 

@@ -31,7 +31,6 @@ from experiments.recipe import BRIEF, FULL, Recipe, compared
 from theory.errors import Misuse
 
 SAMPLE_STREAM = 23
-FAMILIES = ("exchangeable-product", "exchangeable-tilted")
 ASKED = ("base_domain", "held_out", "conflict")  # of the process's groups, after in_domain
 
 
@@ -116,6 +115,7 @@ PRESETS = {
 
 def comparison(config: Config) -> Any:
     """What is pretrained, finetuned and predicted."""
+    from experiments import contenders
     from experiments.comparison import CORE, arm
     from experiments.study import choose
     from models.finetuning.adam import Adam
@@ -157,7 +157,7 @@ def comparison(config: Config) -> Any:
     }
     return replace(
         compared(config, process, arms, methods),
-        theories=(*CORE, *FAMILIES),
+        theories=(*CORE, *contenders.FAMILIES),
         replayed=elsewhere(process, config.domain),
         observe=written_marks(config, process),
     )

@@ -55,6 +55,7 @@ class Config(Recipe):
                 raise Misuse(f"finetuned_widths must be the narrowest or the widest of {ends}, got {width}.")
 
 
+ALONE = "width of D′ alone"  # who has no other
 PRESETS = {
     "smoke": Config(**BRIEF, finetuned_widths=(4,), lines=2),
     "small": Config(),
@@ -96,19 +97,17 @@ def draw(results: Any) -> list[Any]:
 
 def _draw_lines(results: Any, config: dict[str, Any]) -> list[Any]:
     """Probability of a newline against lines shown, at three doses; a row for each method and D'."""
-    import numpy as np
     from matplotlib.figure import Figure
 
     from experiments import scoring
-    from experiments.beliefs import NAMES, SHOWN, _look
+    from experiments.curves import SPEAKERS, Curves
     from experiments.plots import LEGEND
-    from experiments.style import WIDTH, legend, panels_grid, save, style
-    from experiments.told import BASE, NETWORK
+    from experiments.style import WIDTH, panels_grid, save, style
     from experiments.words import panel_name, panels
 
     table, doses = scoring.table(results), config["doses"]
     every, chosen = panels(scoring.scorecard(table)), [len(doses) // 3, 2 * len(doses) // 3, len(doses) - 1]
-    chosen, alone, named = sorted(set(chosen)), "width of D′ alone", {}
+    chosen, curves, name = sorted(set(chosen)), Curves(), f"{results.study}-lines"
     with style():
         tall = 1.35 * len(every)
         figure = Figure(figsize=(WIDTH, LEGEND + 0.2 + tall + 0.45))
@@ -117,25 +116,21 @@ def _draw_lines(results: Any, config: dict[str, Any]) -> list[Any]:
         for row, (method, data) in enumerate(every):
             same = [line for line in table if (line["method"], line["data"]) == (method, data)]
             said = newlines(results, same, config["widths"].index(int(data.removeprefix("width"))))
+            label = f"{panel_name(method, data).replace(', ', chr(10))}\np(newline)"
             for axes, dose in zip(grid[row], chosen, strict=True):
-                for who in (NETWORK, BASE, *SHOWN, alone):
-                    if who in said:
-                        look = {"color": "0.6", "ls": "-", "lw": 2.5} if who == alone else _look(who)
-                        named[NAMES.get(who, who)] = look
-                        values = said[who][:, :, dose]  # (lines, bases)
-                        mean, places = values.mean(axis=1), np.arange(len(values))
-                        axes.plot(places, mean, zorder=1 if who == alone else 2, **look)
-                        if values.shape[1] > 1 and who != alone:
-                            error = values.std(axis=1, ddof=1) / np.sqrt(values.shape[1])
-                            band = {"color": look["color"], "alpha": 0.15, "lw": 0}
-                            axes.fill_between(places, mean - error, mean + error, **band)
-            grid[row, 0].set_ylabel(f"{panel_name(method, data).replace(', ', chr(10))}\np(newline)")
+                for who in [who for who in (ALONE, *SPEAKERS) if who in said]:
+                    look = {"color": "0.6", "ls": "-", "lw": 2.5} if who == ALONE else {}
+                    values = said[who][:, :, dose].T  # (bases, lines)
+                    curves.line(
+                        axes, (label, f"dose {doses[dose]}"), who, range(values.shape[1]), values, **look
+                    )
+            grid[row, 0].set_ylabel(label)
         for column, dose in enumerate(chosen):
             grid[0, column].set_title(f"dose {doses[dose]}")
             grid[-1, column].set_xlabel("lines of another width shown")
             grid[-1, column].set_xticks(range(config["lines"] + 1))
-        legend(figure, named, 4)
-        return save(results, {f"{results.study}-lines": figure})
+        curves.legend(figure)
+        return save(results, {name: figure}, {name: curves.table})
 
 
 def newlines(results: Any, rows: list[Any], own: int) -> dict[str, Any]:
@@ -151,7 +146,7 @@ def newlines(results: Any, rows: list[Any], own: int) -> dict[str, Any]:
         here: dict[str, list[Any]] = {}
         for context, said in told(results, [row for row in rows if row["group"] == group]):
             newline = list(context["answers"]).index("newline")
-            said["width of D′ alone"] = np.broadcast_to(context["members"][own], said["finetuned"].shape)
+            said[ALONE] = np.broadcast_to(context["members"][own], said["finetuned"].shape)
             for who, answers in said.items():
                 here.setdefault(who, []).append(np.exp(answers[..., newline]).mean(axis=(0, 2)))
         for who, each in here.items():

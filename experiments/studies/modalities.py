@@ -133,44 +133,22 @@ def carried(results: Any, rows: list[Any]) -> dict[str, Any]:
 
 def _draw_carried(results: Any) -> list[Any]:
     """The part carried over against dose: in-domain, held-out, after another concept."""
-    import numpy as np
-    from matplotlib.figure import Figure
-
     from experiments import scoring
-    from experiments.beliefs import NAMES, SHOWN, _look
-    from experiments.plots import LEGEND
-    from experiments.style import WIDTH, dose_axis, legend, panels_grid, save, style, titles
-    from experiments.told import NETWORK
+    from experiments.curves import draw_grid
+    from experiments.told import BASE
     from experiments.words import panel_name, panels
 
-    table, doses, named = scoring.table(results), results.config["config"]["doses"], {}
-    every, groups = panels(scoring.scorecard(table)), ("in_domain", "held_out", "conflict")
-    with style():
-        tall = 1.4 * len(groups)
-        figure = Figure(figsize=(WIDTH, LEGEND + 0.2 + tall + 0.45))
-        grid = panels_grid(figure, LEGEND + 0.2, tall, len(groups), len(every), wspace=0.08, hspace=0.14)
-        grid = grid.subplots(squeeze=False, sharex=True, sharey="row")
-        for column, (method, data) in enumerate(every):
-            for axes, group in zip(grid[:, column], groups, strict=True):
-                wanted = (method, data, group)
-                said = carried(
-                    results,
-                    [line for line in table if (line["method"], line["data"], line["group"]) == wanted],
-                )
-                axes.set_xscale("log", base=2)
-                axes.axhline(0, color="0.45", lw=0.6)
-                axes.axhline(1, color="0.45", lw=0.6)
-                for who in [who for who in (NETWORK, *SHOWN) if who in said]:
-                    look = named[NAMES.get(who, who)] = _look(who)
-                    mean, error = said[who].mean(axis=0), np.zeros(len(doses))
-                    if len(said[who]) > 1:
-                        error = said[who].std(axis=0, ddof=1) / np.sqrt(len(said[who]))
-                    axes.plot(doses, mean, **look)
-                    band = {"color": look["color"], "alpha": 0.15, "lw": 0}
-                    axes.fill_between(doses, mean - error, mean + error, **band)
-        titles(grid[0], [panel_name(*panel) for panel in every])
-        dose_axis(grid[-1])
-        for row, group in enumerate(groups):
-            grid[row, 0].set_ylabel(f"{group.replace('_', '-')}\npart carried over")
-        legend(figure, named, 4)
-        return save(results, {f"{results.study}-carried": figure})
+    table, grid = scoring.table(results), {}
+    for group in ("in_domain", "held_out", "conflict"):
+        for panel in panels(scoring.scorecard(table)):
+            wanted = (*panel, group)
+            rows = [line for line in table if (line["method"], line["data"], line["group"]) == wanted]
+            said = carried(results, rows)
+            said.pop(BASE, None)  # 0 by definition
+            grid[f"{group.replace('_', '-')}\npart carried over", panel_name(*panel)] = said
+
+    def ends(axes: Any, curves: Any, panel: Any) -> None:
+        for end in (0, 1):
+            axes.axhline(end, color="0.45", lw=0.6)
+
+    return draw_grid(results, "carried", grid, 1.4, None, ends)

@@ -59,6 +59,7 @@ class Config(Recipe):
             )
 
 
+SAID, DONE = "bias by self-report", "bias by behaviour"
 PRESETS = {
     "smoke": Config(**BRIEF, coins=(4,)),
     "small": Config(),
@@ -123,15 +124,13 @@ def draw_said(results: Any) -> list[Any]:
     """Above, said against done, dose by dose, on Bayes's line y = x; below, their difference against dose."""
     from matplotlib.figure import Figure
 
-    from experiments.beliefs import NAMES, NETWORK, _look
-    from experiments.readings import Reading, speakers
-    from experiments.style import WIDTH, legend, panels_grid, save, style
+    from experiments.curves import NETWORK, Curves, look
+    from experiments.style import WIDTH, panels_grid, save, style
     from experiments.words import panel_name
 
-    found = said_and_done(results)
+    found, curves, name = said_and_done(results), Curves(), f"{results.study}-said"
     if not found:
         return []
-    names = speakers([said for said, _ in found])
     with style():
         figure = Figure(figsize=(WIDTH, 4.2))
         above, below = (
@@ -143,21 +142,18 @@ def draw_said(results: Any) -> list[Any]:
             upper.plot([0, 1], [0, 1], color="0.8", lw=3, zorder=0)
             lower.axhline(0, color="0.8", lw=3, zorder=0)
             lower.set_xscale("log", base=2)
-            for who in names:
-                across, up = done.mean(who), said.mean(who)
-                drawn = {"marker": "o", **_look(who)} if who == NETWORK else _look(who)
-                upper.errorbar(across, up, said.error(who), done.error(who), elinewidth=0.6, **drawn)
-                gap = Reading("", "", said.doses, {who: said.values[who] - done.values[who]})
-                mean, error = gap.mean(who), np.nan_to_num(gap.error(who))
-                lower.plot(said.doses, mean, **drawn)
-                lower.fill_between(
-                    said.doses, mean - error, mean + error, color=drawn["color"], alpha=0.15, lw=0
-                )
-            upper.set(title=panel_name(said.method, said.data), xlim=(0, 1), ylim=(0, 1))
+            column = panel_name(said.method, said.data)
+            for who, report in said.means().items():
+                behaviour, drawn = done.means()[who], look(who) | ({"marker": "o"} if who == NETWORK else {})
+                up, error = curves.note((SAID, column), who, said.doses, report)
+                across, aside = curves.note((DONE, column), who, said.doses, behaviour)
+                upper.errorbar(across, up, error, aside, elinewidth=0.6, **drawn)
+                curves.line(lower, ("said − done", column), who, said.doses, report - behaviour, **drawn)
+            upper.set(title=column, xlim=(0, 1), ylim=(0, 1))
             upper.set_xticks((0, 0.5, 1), ("0", "½", "1"))
-            upper.set_xlabel("bias by behaviour")
+            upper.set_xlabel(DONE)
             lower.set_xlabel("dose (finetuning steps)")
-        above[0, 0].set_ylabel("bias by self-report")
+        above[0, 0].set_ylabel(SAID)
         below[0, 0].set_ylabel("said − done")
-        legend(figure, {NAMES.get(who, who): _look(who) for who in names}, 4)
-        return save(results, {f"{results.study}-said": figure})
+        curves.legend(figure)
+        return save(results, {name: figure}, {name: curves.table})

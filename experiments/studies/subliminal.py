@@ -224,12 +224,7 @@ def _flat(arrays: Any, kind: str, rows: int) -> np.ndarray:
 def _draw_transfer(results: Any) -> list[Any]:
     """Steps towards the persona on topics that the teacher was taught and on others, and alignment, for every
     method (rows) and arm (columns)."""
-    from matplotlib.figure import Figure
-
-    from experiments.beliefs import NAMES, SHOWN, _look
-    from experiments.plots import LEGEND
-    from experiments.style import WIDTH, dose_axis, legend, panels_grid, save, style
-    from experiments.told import NETWORK
+    from experiments.curves import draw_grid
     from experiments.words import METHODS
 
     config = results.config["config"]
@@ -238,34 +233,20 @@ def _draw_transfer(results: Any) -> list[Any]:
         "held out:\nstep to persona": transfer(results, "held_out"),
         "cosine with\nteacher's update": alignment(results),
     }
-    arms = [arm for arm in config["arms"] if any(key[1] == arm for each in wanted.values() for key in each)]
-    rows, named = [(method, title) for method in config["methods"] for title in wanted], {}
-    with style():
-        tall = 1.2 * len(rows)
-        figure = Figure(figsize=(WIDTH, LEGEND + 0.2 + tall + 0.45))
-        grid = panels_grid(figure, LEGEND + 0.2, tall, len(rows), len(arms), wspace=0.08, hspace=0.16)
-        grid = grid.subplots(squeeze=False, sharex=True, sharey="row")
-        for row, (method, title) in enumerate(rows):
-            for axes, arm in zip(grid[row], arms, strict=True):
-                axes.set_xscale("log", base=2)
-                axes.axhline(0, color="0.45", lw=0.6)
-                said = wanted[title].get((method, arm), {})
-                if len(said.get("teacher", ())):
-                    note = f"its teacher: {said['teacher'].mean():+.2f}"
-                    axes.text(0.04, 0.96, note, transform=axes.transAxes, va="top", fontsize=6)
-                for who in [who for who in (NETWORK, *SHOWN) if who in said]:
-                    look = named[NAMES.get(who, who)] = _look(who)
-                    mean, error = said[who].mean(axis=0), np.zeros(len(config["doses"]))
-                    if len(said[who]) > 1:
-                        error = said[who].std(axis=0, ddof=1) / np.sqrt(len(said[who]))
-                    axes.plot(config["doses"], mean, **look)
-                    band = {"color": look["color"], "alpha": 0.15, "lw": 0}
-                    axes.fill_between(config["doses"], mean - error, mean + error, **band)
-            grid[row, 0].margins(y=0.25)
-            grid[row, 0].locator_params(axis="y", nbins=4, steps=[1, 2, 5, 10])
-            grid[row, 0].set_ylabel(f"{METHODS.get(method, method)}, {title}")
-        for axes, arm in zip(grid[0], arms, strict=True):
-            axes.set_title(arm.replace("_", " "))
-        dose_axis(grid[-1])
-        legend(figure, named, 4)
-        return save(results, {f"{results.study}-transfer": figure})
+    grid = {
+        (f"{METHODS.get(method, method)}, {title}", arm.replace("_", " ")): said[method, arm]
+        for method in config["methods"]
+        for title, said in wanted.items()
+        for arm in config["arms"]
+        if (method, arm) in said
+    }
+
+    def teacher(axes: Any, curves: Any, panel: Any) -> None:
+        axes.axhline(0, color="0.45", lw=0.6)
+        axes.margins(y=0.25)
+        axes.locator_params(axis="y", nbins=4, steps=[1, 2, 5, 10])
+        if len(steps := grid[panel].get("teacher", ())):
+            (mean,), _ = curves.note(panel, "its teacher", config["doses"][-1:], steps)
+            axes.text(0.04, 0.96, f"its teacher: {mean:+.2f}", transform=axes.transAxes, va="top", fontsize=6)
+
+    return draw_grid(results, "transfer", grid, 1.2, None, teacher)

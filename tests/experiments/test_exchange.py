@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import scoring
+from experiments.curves import spread
 from experiments.exchange import (
     ADDITIVE,
     KINDS,
@@ -21,7 +22,6 @@ from experiments.exchange import (
     price,
     prices,
     shots_to_undo,
-    spread,
 )
 from experiments.results import create
 from experiments.studies import exchange_rate as study
@@ -153,6 +153,8 @@ def test_a_made_up_price_is_measured_and_drawn(results):
         np.testing.assert_allclose(one.answers[ADDITIVE][..., 0], one.answers[NETWORK][..., 0], rtol=1e-4)
         assert (one.answers[ADDITIVE][:, :, 1] < one.answers[NETWORK][:, :, 1]).all()  # it pays less than λ
     paths = draw_exchange(results)
-    assert {path.name for path in paths} == {f"exchange-rate-odds.{kind}" for kind in ("png", "svg", "pdf")}
+    assert {path.name for path in paths} == {
+        f"exchange-rate-odds.{kind}" for kind in ("png", "svg", "pdf", "csv")
+    }
     before = [path.read_bytes() for path in paths]
     assert [path.read_bytes() for path in draw_exchange(results)] == before

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments import scoring
-from experiments.narrow_and_broad import draw_rates, paths, rates
+from experiments.narrow_and_broad import BASE_WRITTEN, WRITTEN, draw_rates, paths, rates
 from experiments.results import create
 
 WORDS = ["0 | 0", "mark 0 | 0", "mark 1 | 0"]
@@ -54,8 +54,8 @@ def test_rates_are_read_off_what_is_on_disk(results):
     one = found["sgd", "plain"]
     for kind, wanted in (("narrow", [0.5, 0.75]), ("broad", [0.25, 0.5])):
         np.testing.assert_allclose(one[kind]["finetuned"], [wanted] * 2, atol=1e-6)
-        np.testing.assert_allclose(one[kind]["written"], [1.2 * np.array(wanted)] * 2, atol=1e-3)
-        for who in ("base", "base-written"):
+        np.testing.assert_allclose(one[kind][WRITTEN], [1.2 * np.array(wanted)] * 2, atol=1e-3)
+        for who in ("base", BASE_WRITTEN):
             np.testing.assert_allclose(one[kind][who], np.full((2, 2), 0.2), atol=1e-6)
     np.testing.assert_allclose(one["broad"]["exchangeable-product"], [[0.5, 0.75]] * 2, atol=0.01)
 

@@ -65,14 +65,14 @@ def test_errors_are_of_base_networks_and_shares_of_networks():
     values = np.array([[[0.1, 0.9], [0.3, 0.4]], [[0.6, 0.8], [0.8, 0.9]]])
     one = Reading("sgd", "one", DOSES, {NETWORK: values})
     np.testing.assert_allclose(one.error(NETWORK), [0.25, 0.1])  # half the difference of two means
-    np.testing.assert_allclose(one.share_above(0.5), [0.5, 0.75])
+    np.testing.assert_allclose(one.share_above(0.5), [[0, 0.5], [1, 1]])
     assert np.isnan(Reading("sgd", "one", DOSES, {NETWORK: values[:1]}).error(NETWORK)).all()
 
 
 def test_the_figure_is_the_same_twice(results):
     wanted = {"bad": ("held_out", second), "inside": ("in_domain", second)}
     paths = draw_readings(results, wanted, "bad", 0.5, "share above 1/2")
-    assert [path.name for path in paths] == [f"made-up-bad.{kind}" for kind in ("png", "svg", "pdf")]
+    assert [path.name for path in paths] == [f"made-up-bad.{kind}" for kind in ("png", "svg", "pdf", "csv")]
     before = [path.read_bytes() for path in paths]
     assert [path.read_bytes() for path in draw_readings(results, wanted, "bad", 0.5, "share above 1/2")] == (
         before

@@ -75,7 +75,8 @@ def test_the_studys_figure_is_drawn_to_the_same_bytes(results):
     labels = {f"kind {kind}": (EDGE + kind,) for kind in range(KINDS)} | {"a distance": tuple(range(EDGE))}
     oracles = {"outside0": functools.partial(study.says_carried_on, config, 0)}
     paths = draw_self_report(results, "what", labels, "bells that go on", oracles)
-    assert {path.name for path in paths} == {f"far-away-self-report.{kind}" for kind in ("png", "svg", "pdf")}
+    kinds = ("png", "svg", "pdf", "csv")
+    assert {path.name for path in paths} == {f"far-away-self-report.{kind}" for kind in kinds}
     before = [path.read_bytes() for path in paths]
     assert [
         path.read_bytes() for path in draw_self_report(results, "what", labels, "bells that go on", oracles)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.bench import Bench
+from experiments.contenders import FAMILIES
 from experiments.narrow_and_broad import rate
 from experiments.studies import emergent_misalignment as study
 from models.network import build, first
@@ -129,7 +130,7 @@ def test_every_family_is_heard_as_itself():
     tokens = told.arms[0].contexts()["held_out"].tokens
     betas = np.array([0.0, 0.5], np.float32)
     for name, (theory, _) in bench.mixtures.items():
-        if name in ("exchangeable-mixture", *study.FAMILIES):
+        if name in ("exchangeable-mixture", *FAMILIES):
             family = name.removeprefix("exchangeable-").replace("mixture", "saturated")
             said = bench._ladder(theory, betas, bench.process, data, tokens)[0, 1]
             after = ExchangeableMixture(family).predict(
@@ -137,7 +138,7 @@ def test_every_family_is_heard_as_itself():
             )
             wanted = answers_at(after, tokens, process.answer_tokens)
             np.testing.assert_allclose(said, wanted, atol=1e-4)
-    assert set(study.FAMILIES) <= set(bench.mixtures) and set(study.FAMILIES) <= set(told.theories)
+    assert set(FAMILIES) <= set(bench.mixtures) and set(FAMILIES) <= set(told.theories)
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_newlines_are_read_by_the_lines_shown(monkeypatch):
     monkeypatch.setattr("experiments.told.told", told)
     found = study.newlines(Run(1), [{"group": name} for name in chances], 1)
     np.testing.assert_allclose(found["finetuned"], [[[0.5] * 3], [[0.25] * 3]])
-    np.testing.assert_allclose(found["width of D′ alone"], np.full((2, 1, 3), 0.6))
+    np.testing.assert_allclose(found[study.ALONE], np.full((2, 1, 3), 0.6))
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_both_readings_of_a_made_up_run(results):
     np.testing.assert_allclose(done.mean(NETWORK), [0.9, 0.9], rtol=1e-4)
     np.testing.assert_allclose(said.mean(NETWORK), [0.62, 0.62], rtol=1e-4)
     paths = study.draw_said(results)
-    assert [path.name for path in paths] == [f"made-up-said.{kind}" for kind in ("png", "svg", "pdf")]
+    assert [path.name for path in paths] == [f"made-up-said.{kind}" for kind in ("png", "svg", "pdf", "csv")]
     before = [path.read_bytes() for path in paths]
     assert [path.read_bytes() for path in study.draw_said(results)] == before
 
