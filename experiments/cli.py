@@ -234,17 +234,18 @@ class _Compared:
     with its explained share at a small and at a large dose. Example: finebayes compare
     results/weird-generalisation/* --out comparison"""
     out: str = ""
-    """Where heat-map.png (.svg, .pdf), scorecard.csv and scorecard.md go (default: FOLDER/figures, or
-    ./comparison where there are several)."""
+    """Where heat-map.png (.svg, .pdf), scorecard.csv, scorecard.md and overview.md go (default:
+    FOLDER/figures, or ./comparison where there are several)."""
 
 
 def _compare(arguments: list[str]) -> None:
     options = _parse(_Compared, "compare", arguments)
-    from experiments import compare, heat_map
+    from experiments import compare, heat_map, overview
 
     lines, columns, runs = compare.read(options.places)
     out = Path(options.out or (runs[0].folder / "figures" if len(runs) == 1 else "comparison"))
-    for told in (*heat_map.draw(columns, out), *compare.write_tables(lines, columns, out)):
+    tables = *compare.write_tables(lines, columns, out), overview.write(columns, runs, out)
+    for told in (*heat_map.draw(columns, out), *tables):
         print(told)
     print(*compare.summary(columns), sep="\n")
 

@@ -3,6 +3,7 @@
     heat-map.png, .svg, .pdf    theories × methods (experiments.heat_map)
     scorecard.csv               every line of every scorecard, all entries
     scorecard.md                the numbers of the heat map as a table, and who holds out longest
+    overview.md                 one row a run, method and D', at the last dose (experiments.overview)
 
 A column is one method on one D' of one run. Its small and its large dose are those at which the base
 network's mean in-domain KL is nearest 10 % and 99 % of its largest over doses. A theory's worst dose is that
@@ -170,7 +171,10 @@ def markdown(columns: list[Column]) -> str:
         for dose in dict.fromkeys((one.small, one.large)):
             floors.append([*[one.run for _ in several], one.name, one.group, str(dose), *one.floors(dose)])
     sentences = "\n".join(f"- {sentence}" for sentence in summary(columns))
-    return "\n\n".join(["# Scorecard", sentences, ABOUT, _table(scores), FLOORS, _table(floors)]) + "\n"
+    return (
+        "\n\n".join(["# Scorecard", sentences, ABOUT, markdown_table(scores), FLOORS, markdown_table(floors)])
+        + "\n"
+    )
 
 
 def summary(columns: list[Column]) -> list[str]:
@@ -220,7 +224,8 @@ def _score(line: Line) -> str:
     return number(line["explained"]) + error
 
 
-def _table(rows: list[list[str]]) -> str:
+def markdown_table(rows: list[list[str]]) -> str:
+    """A table in Markdown, its first row the head."""
     rows = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
     return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in rows)
 
