@@ -29,6 +29,8 @@ class Recipe:
     """Layers of the transformer."""
     heads: int = 2
     """Attention heads."""
+    activation: str = "relu"
+    """What bends the perceptrons, relu or gelu (smooth)."""
     optimizer: str = "muon"
     """Pretraining optimiser, muon or adamw."""
     pretraining_rate: float = 0.01
@@ -142,7 +144,7 @@ def compared(recipe: Recipe, process: Any, arms: Any, methods: Mapping[str, Any]
     )
     return Comparison(
         process=process,
-        shape=Architecture(recipe.width, recipe.layers, recipe.heads),
+        shape=Architecture(recipe.width, recipe.layers, recipe.heads, activation=recipe.activation),
         pretraining=Pretraining(
             recipe.optimizer, recipe.pretraining_rate, recipe.pretraining_steps, recipe.pretraining_batch
         ),

@@ -1,4 +1,4 @@
-"""A decoder-only transformer, small enough to read: pre-norm, causal attention, ReLU, no biases.
+"""A decoder-only transformer, small enough to read: pre-norm, causal attention, no biases.
 
 Input tokens become one-hot columns (a matrix product is faster than a gather and its scatter on most CPUs);
 token `vocabulary` is the beginning of the sequence. Axes: n sequences, t and s positions, h heads, d width.
@@ -18,17 +18,22 @@ from jaxtyping import Array, Float
 
 from theory.base import LogProbs, Misuse, Tokens
 
+ACTIVATIONS = ("relu", "gelu")
+
 
 @dataclass(frozen=True)
 class Architecture:
-    """The shape of a transformer."""
+    """The shape of a transformer. It is a smooth function of its weights with `gelu`, and not with `relu`."""
 
     width: int = 32
     layers: int = 2
     heads: int = 4
     expansion: int = 4
+    activation: str = "relu"
 
     def __post_init__(self) -> None:
+        if self.activation not in ACTIVATIONS:
+            raise Misuse(f"activation must be one of {ACTIVATIONS}, got {self.activation!r}.")
         for name in ("width", "layers", "heads", "expansion"):
             if getattr(self, name) < 1:
                 raise Misuse(f"{name} must be at least 1, got {getattr(self, name)}.")
@@ -52,6 +57,7 @@ class Block(nnx.Module):
     def __init__(self, shape: Architecture, rngs: nnx.Rngs):
         width, hidden = shape.width, shape.expansion * shape.width
         self.heads = shape.heads
+        self.activation = shape.activation
         self.attend = Linear(width, 3 * width, rngs)
         self.merge = Linear(width, width, rngs)
         self.up = Linear(width, hidden, rngs)
@@ -61,7 +67,8 @@ class Block(nnx.Module):
         heads = self.attend(normalise(stream)).reshape(3, self.heads, -1, length, stream.shape[1] // length)
         mixed = jax.lax.map(attention, tuple(heads))  # head by head: a loop's results are not recomputed
         stream = stream + self.merge(mixed.reshape(stream.shape))
-        return stream + self.down(jax.nn.relu(self.up(normalise(stream))))
+        rectify = getattr(jax.nn, self.activation)
+        return stream + self.down(rectify(self.up(normalise(stream))))
 
 
 class Transformer(nnx.Module):

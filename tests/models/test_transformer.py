@@ -1,12 +1,15 @@
 """The transformer predicts each token from those before it, and nothing else."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from models.network import build, first
-from models.transformer import Architecture
+from models.transformer import Architecture, normalise
 from theory.errors import Misuse
 
 SHAPE = Architecture(width=16, layers=2, heads=2)
@@ -55,9 +58,27 @@ def test_size_counts_every_weight(network):
     assert network.size == expected
 
 
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_the_activation_is_the_one_that_is_asked_for(activation):
+    """One block on one column, by hand."""
+    network = first(build(replace(SHAPE, activation=activation), 5, 6, [3]))
+    block = nnx.merge(network.definition, network.params).blocks[0]
+    stream = jax.random.normal(jax.random.key(1), (16, 6))
+    attended = block.merge.kernel[...] * 0
+    block.merge.kernel[...] = attended  # attention adds nothing
+    hidden = block.up.kernel[...].T @ normalise(stream)
+    bent = np.maximum(hidden, 0) if activation == "relu" else jax.nn.gelu(hidden)
+    np.testing.assert_allclose(block(stream, 6), stream + block.down.kernel[...].T @ bent, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("fields", "word"),
-    [({"width": 10, "heads": 4}, "heads"), ({"layers": 0}, "layers"), ({"width": 0}, "width")],
+    [
+        ({"width": 10, "heads": 4}, "heads"),
+        ({"layers": 0}, "layers"),
+        ({"width": 0}, "width"),
+        ({"activation": "step"}, r"activation must be one of .'relu', 'gelu'., got 'step'"),
+    ],
 )
 def test_impossible_shapes_are_refused(fields, word):
     with pytest.raises(Misuse, match=word):
