@@ -1,7 +1,7 @@
 """What a network sounds like: weights over the process's members, fitted to its answers. No jax.
 
     belief      the weights w of the mixture Σ_z w_z p(· | context, z) that is nearest (mean KL) to what a
-                network answers in the contexts of one group (scoring.fit_weights)
+                network answers in the contexts of one group (theory.nearest_mixture)
 
 Fitted to the finetuned networks and, in the same way, to what theories said they would answer, so that both
 are read by one measure. A belief says nothing of what lies outside the hull of the members (`nats`: what is
@@ -18,9 +18,9 @@ from matplotlib.axes import Axes
 from experiments import scoring
 from experiments.curves import SPEAKERS, Curves, draw_grid
 from experiments.results import Results
-from experiments.scoring import fit_weights
 from experiments.told import told
 from experiments.words import Line, panel_name, panels
+from theory.nearest_mixture import fit_weights
 
 LEFT = "nats left over"
 

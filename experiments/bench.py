@@ -21,7 +21,7 @@ from experiments.comparison import Arm, Comparison
 from experiments.dynamics import replay
 from experiments.langevin import Posteriors
 from experiments.results import Arrays
-from experiments.scoring import REPLAYED, fit_weights
+from experiments.scoring import REPLAYED
 from experiments.written import Written
 from models.finetune import Method, Supply, finetune
 from models.network import Network
@@ -29,6 +29,7 @@ from theory.base import Dataset, ladder
 from theory.curvature import gauss_newton, modes
 from theory.ensemble import Mixture
 from theory.metrics import answers_at
+from theory.nearest_mixture import fit_weights
 from theory.parallel import SideBySide
 from theory.theories.proximal import Proximal
 from theory.theories.tempered_posterior import TemperedPosterior

@@ -27,6 +27,7 @@ from experiments.forecast import check, is_forecast
 from experiments.law import SPLIT, law
 from experiments.results import Arrays, Results
 from theory.convex_hull import nearest
+from theory.nearest_mixture import fit_weights
 
 KEYS = (
     "study",
@@ -272,41 +273,6 @@ def _gap(target: np.ndarray, told: np.ndarray, inside: np.ndarray) -> np.ndarray
     """Mean KL(target ‖ told) on these contexts, (s, d)."""
     terms = np.exp(target) * (target - told)
     return np.maximum(terms[..., inside, :].sum(axis=-1).mean(axis=-1), 0.0)
-
-
-def fit_weights(
-    target: np.ndarray, members: np.ndarray, evidence: np.ndarray, iterations: int = 300
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weights over the members that bring the mixture's answers nearest to each target.
-
-    target (m, c, a), members (k, c, a) log-probabilities, evidence (k, c) log p(context | z). Minimises the
-    mean over contexts of KL(target ‖ mixture) by multiplicative steps w ← w × (responsibility for the
-    answers / responsibility before them); with empty contexts that is EM and the problem is convex, otherwise
-    the best of `iterations` steps is kept. Answers that no member gives are left out of the fit; the KL of a
-    target that gives them is ∞. Returns weights (m, k) and the least mean KL seen (m,), in nats.
-    """
-    likely = np.exp(members)
-    seen = np.exp(evidence - evidence.max(axis=0))
-    wanted = np.exp(target)
-    floor = np.sum(wanted * np.maximum(target, -1e30), axis=-1)
-    told = np.any((likely > 0) & (seen[..., None] > 0), axis=0)  # by a member that the context allows
-    lost = np.any((wanted > 0) & ~told, axis=(-1, -2))
-    wanted = np.where(told, wanted, 0.0)
-    weights = np.full((target.shape[0], members.shape[0]), 1 / members.shape[0])
-    best, least = weights.copy(), np.full(target.shape[0], np.inf)
-    for _ in range(iterations):
-        before = weights[:, :, None] * seen  # (m, k, c)
-        before /= before.sum(axis=1, keepdims=True)
-        answers = np.einsum("mkc,kca->mca", before, likely, optimize=True)
-        answers = np.where(told, np.maximum(answers, 1e-300), 1.0)  # a weight may have come to 0
-        gap = np.mean(floor - np.sum(wanted * np.log(answers), axis=-1), axis=-1)
-        better = gap < least
-        best[better], least[better] = weights[better], gap[better]
-        after = before * np.einsum("mca,kca->mkc", wanted / answers, likely, optimize=True)
-        asked = before.sum(axis=-1)  # a member that no context allows keeps its weight
-        weights = weights * np.where(asked > 0, after.sum(axis=-1) / np.where(asked > 0, asked, 1), 1)
-        weights /= weights.sum(axis=1, keepdims=True)
-    return best, np.where(lost, np.inf, np.maximum(least, 0.0))
 
 
 def _other_base(cells: list[str], name: str, arm: str, base: int) -> str | None:

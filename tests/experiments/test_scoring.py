@@ -13,60 +13,6 @@ def log_softmax(logits):
     return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
 
 
-def mixture(weights, members, evidence):
-    """Mixture answers by an explicit loop, for weights (k,), members (k, c, a), evidence (k, c)."""
-    contexts, answers = members.shape[1:]
-    out = np.zeros((contexts, answers))
-    for c in range(contexts):
-        belief = weights * np.exp(evidence[:, c])
-        belief /= belief.sum()
-        for z in range(len(weights)):
-            out[c] += belief[z] * np.exp(members[z, c])
-    return np.log(out)
-
-
-def test_weights_of_a_mixture_are_recovered_from_its_answers():
-    members = log_softmax(RANDOM.normal(size=(3, 6, 4)))
-    evidence = np.zeros((3, 6))
-    truth = np.array([0.2, 0.5, 0.3])
-    weights, least = scoring.fit_weights(mixture(truth, members, evidence)[None], members, evidence, 4000)
-    np.testing.assert_allclose(weights[0], truth, atol=2e-3)
-    assert least[0] < 1e-6
-
-
-def test_weights_are_recovered_through_contexts_that_speak():
-    members = log_softmax(RANDOM.normal(size=(3, 8, 4)))
-    evidence = RANDOM.normal(size=(3, 8)) - 3
-    truth = np.array([0.6, 0.1, 0.3])
-    _, least = scoring.fit_weights(mixture(truth, members, evidence)[None], members, evidence, 4000)
-    assert least[0] < 1e-5
-
-
-def test_members_that_no_context_allows_keep_their_weight_and_hide_nothing():
-    members = log_softmax(RANDOM.normal(size=(4, 6, 4)))
-    evidence = np.zeros((4, 6))
-    evidence[3] = -np.inf
-    truth = np.array([0.2, 0.5, 0.3, 0.0])
-    weights, least = scoring.fit_weights(mixture(truth, members, evidence)[None], members, evidence, 4000)
-    np.testing.assert_allclose(weights[0, :3] / weights[0, :3].sum(), truth[:3], atol=2e-3)
-    assert weights[0, 3] == pytest.approx(0.25) and least[0] < 1e-6
-
-
-def test_answers_that_no_member_gives_are_left_out_of_the_fit_and_cost_everything():
-    likely = np.exp(log_softmax(RANDOM.normal(size=(2, 6, 4))))
-    likely[:, :, 0] = 0  # given by nobody
-    likely[0, :, 1] = 0  # by the second alone
-    likely /= likely.sum(axis=-1, keepdims=True)
-    with np.errstate(divide="ignore"):
-        members = np.log(likely)
-        truth = mixture(np.array([0.3, 0.7]), members, np.zeros((2, 6)))
-    said = np.logaddexp(truth, np.log(1e-3))  # and a little of what nobody gives
-    with np.errstate(all="raise", under="ignore"):
-        weights, least = scoring.fit_weights(np.stack([truth, said]), members, np.zeros((2, 6)), 2000)
-    np.testing.assert_allclose(weights, [[0.3, 0.7]] * 2, atol=5e-3)
-    assert least[0] < 1e-6 and least[1] == np.inf
-
-
 def test_an_answer_that_a_rung_rules_out_is_ruled_out_beside_it():
     rungs = np.log(np.full((1, 3, 2, 3), 1 / 3))
     rungs[0, 1:, 0] = [-np.inf, np.log(0.5), np.log(0.5)]
@@ -75,17 +21,6 @@ def test_an_answer_that_a_rung_rules_out_is_ruled_out_beside_it():
     assert not np.isnan(between).any()
     np.testing.assert_allclose(np.exp(between[0, 1:, 0]), [[0, 0.5, 0.5]] * (between.shape[1] - 1))
     np.testing.assert_allclose(np.exp(between[0, :, 1]), 1 / 3)
-
-
-def test_no_weights_beat_the_fitted_ones():
-    members = log_softmax(RANDOM.normal(size=(3, 5, 4)))
-    target = log_softmax(RANDOM.normal(size=(1, 5, 4)))
-    _, least = scoring.fit_weights(target, members, np.zeros((3, 5)), 2000)
-    grid = RANDOM.dirichlet(np.ones(3), size=3000)
-    answers = np.log(np.einsum("gk,kca->gca", grid, np.exp(members)))
-    gaps = (np.exp(target) * (target - answers)).sum(axis=-1).mean(axis=-1)
-    assert least[0] <= gaps.min() + 1e-6
-    assert gaps.min() < least[0] + 0.01
 
 
 def test_the_fit_finds_the_rung_that_made_the_answers():
