@@ -6,10 +6,11 @@ A step of one network counts (forward 2, backward twice that; documents × posit
 
 weights: all matrices but the two lookups (embedding, positions), which need no arithmetic. The second term is
 attention, QKᵀ and AV, 2 × width × positions each a token and layer, the masked half included as it is
-computed. Sampling, Muon's iterations, softmax and norms count nothing: they are what lowers the share. The
-yardstick is a float32 1024 × 1024 matrix product in the same run. A network is bounded by less: its products
-are small, and one device is one thread. "products alone" are the step's first term, the kernels one
-behind the other with nothing between them. Rates are in GFLOP/s, times in ms.
+computed. Sampling, Muon's iterations (matrix products of their own, which AdamW does not have), softmax and
+norms count nothing: they are what lowers the share. The yardstick is a float32 1024 × 1024 matrix product in
+the same run. A network is bounded by less: its products are small, and one device is one thread. "products
+alone" are the step's first term, the kernels one behind the other with nothing between them. Rates are in
+GFLOP/s, times in ms.
 """
 
 import contextlib
@@ -43,7 +44,9 @@ def measure(seconds: float) -> list[dict[str, Any]]:
     comparison = study.comparison(study.Config())
     runs: dict[str, Callable[[], Any]] = {}
     for networks, where in {1: "one network, one device", 4: "four networks, all devices"}.items():
-        runs[f"pretraining step, {where}"] = _pretraining(comparison, networks)
+        for optimizer in ("muon", "adamw"):
+            name = f"pretraining step, {optimizer}, {where}"
+            runs[name] = _pretraining(comparison, networks, optimizer)
         runs[f"bare gradient step, {where}"] = _gradients(comparison, networks)
         runs[f"its products alone, {where}"] = _kernels(comparison, networks)
     with _products() as products:
@@ -94,13 +97,13 @@ def _products() -> Iterator[dict[str, Callable[[], Any]]]:
         yield {ALL: _multiply, ONE: lambda: pool.submit(_multiply).result()}
 
 
-def _pretraining(comparison: Any, networks: int) -> Callable[[], Any]:
-    """One chunk of `models.training.pretrain`, as it really runs: sampling, Muon, monitoring and all."""
+def _pretraining(comparison: Any, networks: int, optimizer: str) -> Callable[[], Any]:
+    """One chunk of `models.training.pretrain`, as it really runs: sampling, optimiser, monitoring and all."""
     process = comparison.process
     chunks = pretrain(
         process.distribution(),
         comparison.shape,
-        replace(comparison.pretraining, steps=10**6, chunk=STEPS),
+        replace(comparison.pretraining, optimizer=optimizer, steps=10**6, chunk=STEPS),
         tuple(range(networks)),
         process.vocabulary,
         process.length,
