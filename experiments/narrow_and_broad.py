@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments import scoring
-from experiments.curves import NAMES, Look, draw_grid, look, spread
+from experiments.curves import NAMES, Curves, Look, draw_grid, look, spread
 from experiments.results import Arrays, Results
 from experiments.style import WIDTH, legend, panels_grid, save, style
 from experiments.told import BASE, NETWORK, told
@@ -120,9 +120,11 @@ def _draw_doses(results: Results, found: Rates) -> list[Path]:
 
 
 def _draw_plane(results: Results, found: Rates) -> list[Path]:
-    """Broad against narrow rate, over doses or over strengths, for every D' (rows) and method (columns)."""
+    """Broad against narrow rate, over doses or over strengths, for every D' (rows) and method (columns). The
+    table has each theory's broad rate at the strength where its narrow rate is the networks'."""
     looks, labels = _looks(lambda who: who not in (BASE, "linearised")), {}
     methods, arms = _panels(results, found)
+    curves, name, doses = Curves(), f"{results.study}-plane", results.config["config"]["doses"]
     with style():
         start, tall = 0.85, 1.4 * len(arms)
         figure = Figure(figsize=(WIDTH, start + tall + 0.4))
@@ -138,6 +140,10 @@ def _draw_plane(results: Results, found: Rates) -> list[Path]:
                     if said
                     else {}
                 )
+                panel = f"broad rate at the networks' narrow one, D′ {arm}", METHODS.get(method, method)
+                for theory, both in (lines if heard else {}).items():
+                    narrow, broad = np.maximum.accumulate(both[0]), both[1]
+                    curves.note(panel, theory, doses, np.interp(heard[NETWORK][0], narrow, broad)[None])
                 for who, both in (lines | heard).items():
                     labels[NAMES.get(who, who)] = looks[who]
                     axes.plot(*both, **looks[who] | ({"marker": ".", "ms": 4} if who == NETWORK else {}))
@@ -147,7 +153,7 @@ def _draw_plane(results: Results, found: Rates) -> list[Path]:
         for axes in grid[-1]:
             axes.set_xlabel("narrow rate")
         legend(figure, labels, 4)
-        return save(results, {f"{results.study}-plane": figure})
+        return save(results, {name: figure}, {name: curves.table})
 
 
 def _panels(results: Results, found: Rates) -> tuple[list[str], list[str]]:

@@ -1,5 +1,7 @@
 """Narrow and broad rates of a made-up run whose every rate is known."""
 
+import csv
+
 import numpy as np
 import pytest
 
@@ -81,3 +83,12 @@ def test_nothing_finished_is_nothing_drawn(results):
         path.unlink()
     (results.folder / "rows.jsonl").unlink()
     assert draw_rates(results) == []
+
+
+def test_the_table_has_theories_at_the_networks_narrow_rate(results):
+    draw_rates(results)
+    text = (results.folder / "figures" / "made-up-plane.csv").read_text().splitlines()
+    told = [line for line in csv.DictReader(text) if line["who"] == "exchangeable-product"]
+    assert {line["column"] for line in told} == {"SGD", "kl"}
+    for line in told:  # a ladder on which both rates are one, and networks at 0.5 and 0.75
+        assert float(line["mean"]) == pytest.approx({"1": 0.5, "4": 0.75}[line["at"]], abs=1e-5)
