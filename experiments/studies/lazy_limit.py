@@ -6,8 +6,11 @@ log-probability, so its KL falls like η^(2k+2), against a shift like η²: what
 η^(2k), η² for the linear forecast (the eNTK) and η⁴ for the quadratic one.
 
 Two things may break that. ReLUs: d moves a share ∝ d of them across their kink, each by ∝ d, an error ∝ d²
-that no derivative at w0 knows; the quadratic forecast would then fall like η², too. And Adam, whose first
-steps are ±η whatever the gradient's size: where a gradient nearly vanishes, its sign is not smooth.
+that no derivative at w0 knows; the quadratic forecast then falls like η², too. And Adam, whose first steps
+are ±η whatever the gradient's size: where a gradient nearly vanishes, its sign is not smooth. What of it is
+the ReLUs' shows with networks that have none:
+
+    finebayes run lazy-limit --activation gelu
 """
 
 from dataclasses import dataclass, replace
@@ -39,7 +42,7 @@ class Config(shared.Config):
     """Largest step size of SGD."""
     adam_rate: float = 0.0012
     """Largest step size of Adam."""
-    halvings: int = 3
+    halvings: int = 5
     """How often they are halved."""
 
     def __post_init__(self) -> None:
@@ -122,7 +125,7 @@ def draw(results: Any) -> list[Any]:
     told = results.config["config"].items()
     known: Any = {key: tuple(value) if isinstance(value, list) else value for key, value in told}
     config = Config(**known)
-    found = unexplained(results, config)
+    found, table = unexplained(results, config), []
     with style():
         figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
         panels = figure.subplots(1, len(config.methods), sharey=True, squeeze=False)[0]
@@ -133,11 +136,16 @@ def draw(results: Any) -> list[Any]:
                 if points is None:
                     continue
                 rate, left = points
+                slopes = [None, *np.diff(np.log(left)) / np.diff(np.log(rate))]
+                for step, share, slope in zip(rate, left, slopes, strict=True):
+                    told = {"unexplained": f"{share:.3g}", "slope": "" if slope is None else f"{slope:.2f}"}
+                    table.append({"rule": rule, "theory": theory, "step_size": f"{step:g}"} | told)
                 label = f"{theory}: slope {exponent(points):.2f} at the left end"
                 axes.plot(rate, left, "o-", color=colour, label=label)
                 line = left[0] * (rate / rate[0]) ** (2 * order)
                 smooth = f"if all were smooth: η{'²⁴'[order - 1]}"
                 axes.plot(rate, line, "--", color=colour, lw=0.8, label=smooth)
-            axes.legend(loc="upper left")
+            axes.margins(y=0.3)
+            axes.legend(loc="lower right")
         panels[0].set_ylabel("unexplained share of the shift")
-        return save(results, {"lazy-limit": figure})
+        return save(results, {"lazy-limit": figure}, {"lazy-limit": table})

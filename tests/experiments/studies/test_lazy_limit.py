@@ -32,13 +32,14 @@ def test_step_sizes_are_halved_and_networks_are_those_of_the_main_study():
     assert describe(study.comparison(config)) == describe(weird_generalisation.comparison(main))
 
 
+CONFIG = study.Config(halvings=3)
 SIZES = {"sgd": study.Config().sgd_rate, "adam": study.Config().adam_rate}
 
 
 @pytest.fixture
 def results(tmp_path):
     """Log-odds move by 0.8 (η/η0), and a theory of order k misses that by 0.4 (η/η0)^(k+1)."""
-    config = study.Config()
+    config = CONFIG
     plain = json.loads(json.dumps(dataclasses.asdict(config)))
     made = create(tmp_path / "run", {"study": "lazy-limit", "preset": "small", "config": plain}, {})
 
@@ -58,7 +59,7 @@ def results(tmp_path):
 
 
 def test_exponents_of_made_up_answers(results):
-    found = study.unexplained(results, study.Config())
+    found = study.unexplained(results, CONFIG)
     assert set(found) == {(rule, theory) for rule in SIZES for theory in study.ORDERS}
     for (rule, theory), (rate, left) in found.items():
         np.testing.assert_allclose(rate, SIZES[rule] / np.asarray([8, 4, 2, 1]))
@@ -72,13 +73,14 @@ def test_what_is_rounding_alone_is_no_point(results):
         if cell.startswith("dynamics-sgd-0.004"):
             finetuned = results.load(cell.removeprefix("dynamics-"))["finetuned"]
             results.save(cell, {**results.load(cell), "quadratic": finetuned})
-    found = study.unexplained(results, study.Config())
+    found = study.unexplained(results, CONFIG)
     assert found["sgd", "quadratic"].shape == (2, 3) and found["sgd", "linearised"].shape == (2, 4)
 
 
 def test_the_figure_is_drawn_from_what_is_on_disk(results):
     paths = study.draw(results)
-    assert {path.name for path in paths} == {f"lazy-limit.{kind}" for kind in ("png", "svg", "pdf")}
+    kinds = ("png", "svg", "pdf", "csv")
+    assert {path.name for path in paths} == {f"lazy-limit.{kind}" for kind in kinds}
     text = next(path for path in paths if path.suffix == ".svg").read_text()
     assert text.count("<!-- linearised: slope ") == text.count("<!-- quadratic: slope ") == 2
 
