@@ -145,7 +145,7 @@ def draw(results: Any) -> list[Any]:
                 line = left[0] * (rate / rate[0]) ** (2 * order)
                 smooth = f"if all were smooth: η{'²⁴'[order - 1]}"
                 axes.plot(rate, line, "--", color=colour, lw=0.8, label=smooth)
-            axes.margins(y=0.3)
-            axes.legend(loc="lower right")
+            axes.margins(y=0.35)
+            axes.legend(loc="upper left")
         panels[0].set_ylabel("unexplained share of the shift")
         return save(results, {"lazy-limit": figure}, {"lazy-limit": table})
