@@ -30,14 +30,14 @@ from theory.parallel import padded, sharded
 from theory.samplers.sgld import SGLD
 
 DOCUMENTS, GAMMA, STEP = 512, 1e4, 1e-8
-CASES = {1: "one chain", 4: "four chains"}
+CASES = {1: "one chain", 4: "four chains", 16: "16 chains"}
 SHAPE = Architecture(width=64, layers=2)
 
 
 def measure(
     seconds: float = 15.0, *, shape: Architecture = SHAPE, batch: int = 16, steps: int = 8
 ) -> list[dict[str, Any]]:
-    """Chain-steps a second, ours over each of theirs, for one chain and for four."""
+    """Chain-steps a second, ours over each of theirs, for one chain and for several."""
     peers, skipped = {}, []
     for name, begin in {"devinterp": _devinterp, "posteriors": _posteriors}.items():
         try:
