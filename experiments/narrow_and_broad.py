@@ -101,7 +101,8 @@ def _looks(drawn: Callable[[str], bool]) -> dict[str, Look]:
     """Lines by who says them, in the order of the legend."""
     written = {"color": "black", "ls": "", "marker": "o", "ms": 3.4, "mfc": "white", "mew": 0.8}
     looks = {NETWORK: look(NETWORK), WRITTEN: written, BASE: look(BASE)}
-    looks |= {theory: look(theory) | {"marker": "", "lw": 1.0} for theory in THEORIES}
+    for index, theory in enumerate(THEORIES):  # thinner ones on top of what they may cover
+        looks[theory] = look(theory) | {"marker": "", "lw": 2.4 - 0.4 * index}
     return {who: each for who, each in looks.items() if drawn(who)}
 
 
