@@ -37,7 +37,7 @@ def inputs(comparison):
     network = first(build(comparison.shape, process.vocabulary, process.length, [0]))
     bench = Bench(replace(comparison, sampling=None), network)
     arm = comparison.arms[0]
-    return network, bench._data(arm)[0], *bench._contexts(arm)[:2]
+    return network, bench.written.data(arm, network)[0], *bench._contexts(arm)[:2]
 
 
 @pytest.fixture(scope="module")

@@ -73,7 +73,7 @@ def contexts(bench):
 @pytest.fixture(scope="module")
 def data(bench):
     """D' of every finetuning seed."""
-    return bench._data(bench.comparison.arms[0])[0]
+    return bench.written.data(bench.comparison.arms[0], bench.template)[0]
 
 
 def one(data, seed):
