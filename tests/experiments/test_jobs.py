@@ -108,6 +108,7 @@ def test_killed_with_jobs_it_leaves_no_process_and_ends_with_the_same_bytes(alon
     assert done.stdout.replace(str(folder), "") == said.replace(str(whole), "")
 
 
+@pytest.mark.slow
 def test_a_failure_in_another_process_is_a_result(alone, environment, tmp_path):
     whole, _ = alone
     folder = tmp_path / "diverging"
