@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 
 from experiments import scoring
 from experiments.curves import SPEAKERS, Curves, draw_grid
+from experiments.plots import select
 from experiments.results import Results
 from experiments.told import told
 from experiments.words import Line, panel_name, panels
@@ -41,7 +42,7 @@ def beliefs(results: Results, group: str = "held_out") -> list[Beliefs]:
     table = scoring.table(results)
     found = []
     for panel in panels(scoring.scorecard(table)):
-        rows = [row for row in table if (row["method"], row["data"], row["group"]) == (*panel, group)]
+        rows = select(table, *panel, group)
         if rows:
             found.append(Beliefs(*panel, *_beliefs(results, rows)))
     return found

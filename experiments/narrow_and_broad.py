@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from experiments import scoring
 from experiments.curves import NAMES, Curves, Look, draw_grid, look, spread
+from experiments.plots import select
 from experiments.results import Arrays, Results
 from experiments.style import WIDTH, legend, panels_grid, save, style
 from experiments.told import BASE, NETWORK, told
@@ -57,7 +58,7 @@ def rates(results: Results) -> Rates:
     table, found = scoring.table(results), {}
     for panel in panels(scoring.scorecard(table)):
         for kind, group in GROUPS.items():
-            rows = [row for row in table if (row["method"], row["data"], row["group"]) == (*panel, group)]
+            rows = select(table, *panel, group)
             said: dict[str, list[np.ndarray]] = {}
             for context, answers in told(results, rows):
                 for who, each in answers.items():

@@ -71,7 +71,7 @@ def _main(results: Results, table: list[Line], lines: list[Line]) -> Figure:
     every, group = panels(lines), judged_groups(lines)[0]
     methods, arms = list(dict.fromkeys(p[0] for p in every)), list(dict.fromkeys(p[1] for p in every))
     shown = next(panel for panel in every if panel[1] == arms[-1])
-    same = [row for row in table if (row["method"], row["data"], row["group"]) == (*shown, group)]
+    same = select(table, *shown, group)
     told = _said_most(*_told(results, same))
     down = -(-len(every) // ABREAST)
     tall, taller, low = 0.85 * QUESTIONS, 2.35 * len(arms) - 0.4, 1.65 * down - 0.4

@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 
 from experiments import scoring
 from experiments.curves import SPEAKERS, Curves, draw_grid, spread
+from experiments.plots import select
 from experiments.results import Arrays, Results
 from experiments.told import NETWORK, told
 from experiments.words import METHODS, panels
@@ -54,7 +55,7 @@ def readings(results: Results, group: str, read: Read) -> list[Reading]:
     """What is read in a group, for every method and D' that has a finished cell."""
     table, found = scoring.table(results), []
     for panel in panels(scoring.scorecard(table)):
-        rows = [row for row in table if (row["method"], row["data"], row["group"]) == (*panel, group)]
+        rows = select(table, *panel, group)
         values: dict[str, list[np.ndarray]] = {}
         for context, said in told(results, rows):
             for who in SPEAKERS:

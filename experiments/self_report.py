@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from experiments import scoring
 from experiments.curves import NAMES, Curves, spread
+from experiments.plots import select
 from experiments.results import Results
 from experiments.style import WIDTH, legend, panels_grid, save, style
 from experiments.told import NETWORK, told
@@ -55,8 +56,7 @@ def draw_self_report(
         for row, method in enumerate(methods):
             for axes, arm in zip(grid[row], arms, strict=True):
                 axes.set_title(title := f"{METHODS.get(method, method)}, D′ {arm}")
-                wanted = (method, arm, "held_out")
-                rows = [line for line in table if (line["method"], line["data"], line["group"]) == wanted]
+                rows = select(table, method, arm, "held_out")
                 if rows:
                     doses, *said = answers(results, rows, question, list(labels.values()), oracles[arm])
                     _lines(axes, doses, said, list(looks.values()))

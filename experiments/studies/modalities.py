@@ -135,15 +135,14 @@ def _draw_carried(results: Any) -> list[Any]:
     """The part carried over against dose: in-domain, held-out, after another concept."""
     from experiments import scoring
     from experiments.curves import draw_grid
+    from experiments.plots import select
     from experiments.told import BASE
     from experiments.words import panel_name, panels
 
     table, grid = scoring.table(results), {}
     for group in ("in_domain", "held_out", "conflict"):
         for panel in panels(scoring.scorecard(table)):
-            wanted = (*panel, group)
-            rows = [line for line in table if (line["method"], line["data"], line["group"]) == wanted]
-            said = carried(results, rows)
+            said = carried(results, select(table, *panel, group))
             said.pop(BASE, None)  # 0 by definition
             grid[f"{group.replace('_', '-')}\npart carried over", panel_name(*panel)] = said
 
