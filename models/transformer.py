@@ -19,6 +19,7 @@ from jaxtyping import Array, Float
 from theory.base import LogProbs, Misuse, Tokens
 
 ACTIVATIONS = ("relu", "gelu")
+UNROLLED = 16  # positions: XLA unrolls a sum of so many terms, and runs what is left along n
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Block(nnx.Module):
 
     def __call__(self, stream: Float[Array, "d tn"], length: int) -> Float[Array, "d tn"]:
         heads = self.attend(normalise(stream)).reshape(3, self.heads, -1, length, stream.shape[1] // length)
-        mixed = jax.lax.map(attention, tuple(heads))  # head by head: a loop's results are not recomputed
+        mixed = (attention if length <= UNROLLED else long_attention)(heads)
         stream = stream + self.merge(mixed.reshape(stream.shape))
         rectify = getattr(jax.nn, self.activation)
         return stream + self.down(rectify(self.up(normalise(stream))))
@@ -92,13 +93,33 @@ class Transformer(nnx.Module):
         return told.reshape(self.vocabulary, t, n).transpose(2, 1, 0)
 
 
-def attention(heads: tuple[Array, Array, Array]) -> Float[Array, "d t n"]:
-    """softmax(queryᵀ key / √d) value of one head, each "d t n"; a position sees those up to its own."""
-    query, key, value = heads
-    d, t, _ = query.shape
-    score = jnp.sum(query[:, :, None] * key[:, None], axis=0) / np.sqrt(d)
-    score = jnp.where(np.tril(np.ones((t, t), bool))[..., None], score, -1e9)
-    return jnp.sum(jax.nn.softmax(score, axis=1) * value[:, None], axis=2)
+def attention(heads: Float[Array, "3 h d t n"]) -> Float[Array, "h d t n"]:
+    """softmax(queryᵀ key / √d) value of each head; a position sees those up to its own. Along n, all in
+    sums, head by head: what a loop gives is not computed again for each use."""
+
+    def one(head: tuple[Array, Array, Array]) -> Float[Array, "d t n"]:
+        query, key, value = head
+        d, t, _ = query.shape
+        score = jnp.sum(query[:, :, None] * key[:, None], axis=0) / np.sqrt(d)
+        score = jnp.where(_past(t)[..., None], score, -1e9)
+        return jnp.sum(jax.nn.softmax(score, axis=1) * value[:, None], axis=2)
+
+    return jax.lax.map(one, tuple(heads))
+
+
+def long_attention(heads: Float[Array, "3 h d t n"]) -> Float[Array, "h d t n"]:
+    """The same in one small product for each head and sequence: on a CPU six times as fast for 24 positions,
+    where the sums run number by number, and half as fast for ten."""
+    query, key, value = heads.transpose(0, 4, 1, 3, 2)
+    t, d = query.shape[2:]
+    score = jnp.einsum("nhtd,nhsd->nhts", query, key) / np.sqrt(d)
+    score = jnp.where(_past(t), score, -1e9)
+    return jnp.einsum("nhts,nhsd->hdtn", jax.nn.softmax(score), value)
+
+
+def _past(t: int) -> np.ndarray:
+    """Which positions (the second axis) one sees: its own and those before it."""
+    return np.tril(np.ones((t, t), bool))
 
 
 def normalise(stream: Float[Array, "d tn"]) -> Float[Array, "d tn"]:

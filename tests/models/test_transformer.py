@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from models.network import build, first
-from models.transformer import Architecture, normalise
+from models.transformer import Architecture, attention, long_attention, normalise
 from theory.errors import Misuse
 
 SHAPE = Architecture(width=16, layers=2, heads=2)
@@ -56,6 +56,31 @@ def test_size_counts_every_weight(network):
     width, vocabulary, length = 16, 5, 6
     expected = (2 * vocabulary + 1) * width + length * width + 2 * 12 * width**2
     assert network.size == expected
+
+
+@pytest.mark.parametrize("method", [attention, long_attention])
+def test_attention_is_the_sum_that_it_should_be(method):
+    """Position by position, by hand, and the same slopes both ways."""
+    heads = jax.random.normal(jax.random.key(0), (3, 2, 4, 5, 3))
+
+    def by_hand(heads):
+        query, key, value = heads
+        told = np.zeros((2, 4, 5, 3))
+        for h, t, n in np.ndindex(2, 5, 3):
+            weights = np.exp(query[h, :, t, n] @ key[h, :, : t + 1, n] / 2)
+            told[h, :, t, n] = value[h, :, : t + 1, n] @ weights / weights.sum()
+        return told
+
+    np.testing.assert_allclose(method(heads), by_hand(np.asarray(heads, float)), atol=1e-5)
+    slopes = [jax.grad(lambda heads, way=way: jnp.sum(jnp.sin(way(heads))))(heads) for way in (attention, method)]
+    np.testing.assert_allclose(*slopes, atol=1e-5)
+
+
+def test_a_long_sequence_is_predicted_as_its_prefix_is():
+    """Past the length where the network turns to the other way of attending."""
+    network = first(build(SHAPE, vocabulary=5, length=20, seeds=[3]))
+    whole = network.predict(tokens(t=20))
+    np.testing.assert_allclose(network.predict(tokens(t=20)[:, :16]), whole[:, :16], atol=1e-5)
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
