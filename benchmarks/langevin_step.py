@@ -12,11 +12,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpyro
 
 from benchmarks._posterior import posterior, stepping
 from benchmarks._timing import interleaved, row
 from theory.base import log_likelihood
+from theory.draws import normal, rows
 from theory.posterior import Posterior
 from theory.samplers.harmonic_langevin import HarmonicLangevin
 from theory.samplers.sgld import SGLD
@@ -80,7 +80,7 @@ def _noise(size: int, steps: int) -> Callable[[], Any]:
     """As many draws of the noise."""
 
     def draw(carry: Any, key: Any) -> Any:
-        return 0.9 * carry + jax.random.normal(key, (size,)), None
+        return 0.9 * carry + normal(key, carry), None
 
     program = jax.jit(lambda keys: jax.lax.scan(draw, jnp.zeros(size), keys)[0])
     keys = jax.random.split(jax.random.key(0), steps)
@@ -88,11 +88,10 @@ def _noise(size: int, steps: int) -> Callable[[], Any]:
 
 
 def _rows(batch: int, steps: int) -> Callable[[], Any]:
-    """As many draws of the rows of a minibatch, as NumPyro's plate draws them."""
+    """As many draws of the rows of a minibatch, as a plate draws them."""
 
     def draw(carry: Any, key: Any) -> Any:
-        with numpyro.handlers.seed(rng_seed=key), numpyro.plate("documents", DOCUMENTS, batch) as rows:
-            return carry + rows, None
+        return carry + rows(DOCUMENTS, batch, key), None
 
     program = jax.jit(lambda keys: jax.lax.scan(draw, jnp.zeros(batch, int), keys)[0])
     keys = jax.random.split(jax.random.key(0), steps)

@@ -29,6 +29,7 @@ from numpyro.infer.util import constrain_fn, initialize_model, potential_energy
 from numpyro.primitives import Messenger
 from numpyro.util import identity, is_prng_key
 
+from theory.draws import rows
 from theory.errors import Misuse
 from theory.stability import check_stable, curvature
 
@@ -289,6 +290,8 @@ class Rows(Messenger):
             self.sizes[msg["name"]] = size
             if self.whole:
                 msg["args"], msg["value"] = (size, size), jnp.arange(size)
+            elif jax.default_backend() == "cpu":
+                msg["fn"] = rows
         elif msg["type"] == "sample" and not msg["is_observed"]:
             for plate in msg["cond_indep_stack"]:
                 if plate.size != self.sizes.get(plate.name, plate.size):

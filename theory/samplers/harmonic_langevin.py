@@ -27,6 +27,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from theory.draws import normal
 from theory.errors import Misuse
 from theory.kernel import Flat, Langevin, Move, Slope
 
@@ -54,14 +55,14 @@ class HarmonicLangevin(Langevin):
         """The centre, a momentum from the prior's stationary law, Φ and its gradient at the centre."""
         rows, noise = jax.random.split(key)
         value, gradient = slope(position, rows)
-        momentum = jax.random.normal(noise, position.shape, position.dtype)
+        momentum = normal(noise, position)
         return (position, momentum, value, gradient), value
 
     def move(self, position: Flat, memory: Any, slope: Slope, step: Array, key: PRNGKeyArray, i: Any) -> Move:
         """One step."""
         rows, noise = jax.random.split(key)
         centre, momentum, before, gradient = memory
-        noise = jax.random.normal(noise, position.shape, position.dtype)
+        noise = normal(noise, position)
         cosine, sine, kick = jnp.cos(step / 2), jnp.sin(step / 2), jnp.tan(step / 2)
         decay = jnp.exp(-self.friction * step)
         away = position - centre

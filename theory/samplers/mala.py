@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from theory.draws import normal
 from theory.kernel import Flat, Langevin, Move, Slope
 
 
@@ -33,7 +34,7 @@ class MALA(Langevin):
         """Propose, and accept or stay."""
         rows, noise, coin = jax.random.split(key, 3)
         _, gradient = memory
-        noise = jax.random.normal(noise, position.shape, position.dtype)
+        noise = normal(noise, position)
         proposal = position - step * gradient + jnp.sqrt(2 * step) * noise
         there = slope(proposal, rows)
         accept = jnp.exp(jnp.minimum(0.0, log_acceptance(position, memory, proposal, there, step)))

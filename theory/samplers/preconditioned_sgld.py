@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from theory.draws import normal
 from theory.errors import Misuse
 from theory.kernel import Flat, Langevin, Move, Slope
 
@@ -54,7 +55,7 @@ class PreconditionedSGLD(Langevin):
         moved = self.decay * squares + (1 - self.decay) * gradient**2
         squares = jnp.where(i < adapt, moved, squares)
         metric = 1 / (self.floor + jnp.sqrt(squares))
-        noise = jax.random.normal(noise, position.shape, position.dtype)
+        noise = normal(noise, position)
         position = position - step * metric * gradient + jnp.sqrt(2 * step * metric) * noise
         return Move(position, (squares, adapt), value, jnp.ones(()))
 

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from theory.draws import normal
 from theory.errors import Misuse
 from theory.kernel import Flat, Langevin, Move, Slope
 
@@ -55,13 +56,13 @@ class SGHMC(Langevin):
         """A momentum from its stationary law, and the first gradient."""
         rows, noise = jax.random.split(key)
         value, gradient = slope(position, rows)
-        return (jax.random.normal(noise, position.shape, position.dtype), gradient), value
+        return (normal(noise, position), gradient), value
 
     def move(self, position: Flat, memory: Any, slope: Slope, step: Array, key: PRNGKeyArray, i: Any) -> Move:
         """One step."""
         rows, noise = jax.random.split(key)
         momentum, gradient = memory
-        noise = jax.random.normal(noise, position.shape, position.dtype)
+        noise = normal(noise, position)
         if self.splitting == "euler":
             kicked = (1 - self.friction * step) * momentum - step * gradient
             kicked = kicked + jnp.sqrt(2 * self.friction * step) * noise

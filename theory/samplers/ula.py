@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
+from theory.draws import normal
 from theory.kernel import Flat, Langevin, Move, Slope
 
 
@@ -30,7 +31,7 @@ class ULA(Langevin):
         """One Euler step of the Langevin diffusion."""
         rows, noise = jax.random.split(key)
         value, gradient = slope(position, rows)
-        noise = jax.random.normal(noise, position.shape, position.dtype)
+        noise = normal(noise, position)
         return Move(position - step * gradient + jnp.sqrt(2 * step) * noise, memory, value, jnp.ones(()))
 
 

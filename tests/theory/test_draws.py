@@ -1,0 +1,58 @@
+"""What a step draws is what jax and NumPyro draw, bit for bit."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import pytest
+from jax.extend.random import threefry_2x32
+
+from theory.draws import normal, rows, threefry
+
+
+@pytest.mark.parametrize(
+    "key", [jax.random.key(3), jax.random.PRNGKey(2**31 + 5), jax.random.key(3, impl="rbg")]
+)
+@pytest.mark.parametrize("size", [1, 7, 5000])
+def test_normal_numbers_are_those_of_jax(key, size):
+    like = jnp.zeros(size)
+    np.testing.assert_array_equal(normal(key, like), jax.random.normal(key, (size,)))
+
+
+def test_other_types_are_drawn_by_jax():
+    like = jnp.zeros(9, jnp.bfloat16)
+    drawn = normal(jax.random.key(1), like)
+    assert drawn.dtype == like.dtype
+    np.testing.assert_array_equal(drawn, jax.random.normal(jax.random.key(1), (9,), like.dtype))
+
+
+def test_chains_draw_side_by_side_what_they_draw_alone():
+    keys, like = jax.random.split(jax.random.key(4), 3), jnp.zeros(33)
+    together = jax.vmap(lambda key: normal(key, like))(keys)
+    for key, drawn in zip(keys, together, strict=True):
+        np.testing.assert_array_equal(drawn, jax.random.normal(key, (33,)))
+
+
+def test_the_generator_is_threefry():
+    """Its bits against jax's, and against a known answer of Salmon et al.'s Random123 (threefry2x32, 20)."""
+    key = jax.random.key_data(jax.random.key(123456789))
+    left, right = jnp.arange(5, dtype=jnp.uint32), jnp.arange(5, 10, dtype=jnp.uint32)
+    both = jnp.concatenate(threefry(key, left, right))
+    np.testing.assert_array_equal(both, threefry_2x32(key, jnp.concatenate([left, right])))
+    zero = jnp.zeros(1, jnp.uint32)
+    known = threefry(jnp.zeros(2, jnp.uint32), zero, zero)
+    assert [int(word[0]) for word in known] == [0x6B200159, 0x99BA4EFE]
+
+
+@pytest.mark.parametrize(("size", "count"), [(1, 1), (5, 5), (30, 7), (512, 16)])
+def test_rows_are_those_of_a_plate_of_numpyro(size, count):
+    for seed in range(20):
+        key = jax.random.key(seed)
+        with numpyro.handlers.seed(rng_seed=key), numpyro.plate("rows", size, count) as drawn:
+            pass
+        inner = jax.random.split(key)[1]
+        told = rows(size, count, inner)
+        np.testing.assert_array_equal(told, drawn if count < size else told)
+        assert len(set(np.asarray(told).tolist())) == count
+        assert int(told.min()) >= 0
+        assert int(told.max()) < size
