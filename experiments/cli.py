@@ -234,18 +234,19 @@ class _Compared:
     with its explained share at a small and at a large dose. Example: finebayes compare
     results/weird-generalisation/* --out comparison"""
     out: str = ""
-    """Where heat-map.png (.svg, .pdf), scorecard.csv, scorecard.md and overview.md go (default:
+    """Where heat-map.png (.svg, .pdf), scorecard.csv, scorecard.md, overview.md and ladders.md go (default:
     FOLDER/figures, or ./comparison where there are several)."""
 
 
 def _compare(arguments: list[str]) -> None:
     options = _parse(_Compared, "compare", arguments)
-    from experiments import compare, heat_map, overview
+    from experiments import compare, heat_map, ladders, overview
 
     lines, columns, runs = compare.read(options.places)
     out = Path(options.out or (runs[0].folder / "figures" if len(runs) == 1 else "comparison"))
-    tables = *compare.write_tables(lines, columns, out), overview.write(columns, runs, out)
-    for told in (*heat_map.draw(columns, out), *tables):
+    tables = compare.write_tables(lines, columns, out)
+    more = overview.write(columns, runs, out), ladders.write(columns, out)
+    for told in (*heat_map.draw(columns, out), *tables, *more):
         print(told)
     print(*compare.summary(columns), sep="\n")
 

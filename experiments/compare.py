@@ -4,6 +4,7 @@
     scorecard.csv               every line of every scorecard, all entries
     scorecard.md                the numbers of the heat map as a table, and who holds out longest
     overview.md                 one row a run, method and D', at the last dose (experiments.overview)
+    ladders.md                  every theory at every dose (experiments.ladders)
 
 A column is one method on one D' of one run. Its small and its large dose are those at which the base
 network's mean in-domain KL is nearest 10 % and 99 % of its largest over doses. A theory's worst dose is that
@@ -44,12 +45,13 @@ FLOORS = (
 @dataclass(frozen=True)
 class Column:
     """One method on one D' of one run: `lines` of the scorecard on one group of contexts, at all doses, of
-    which `small` and `large` are shown."""
+    which `small` and `large` are shown; `reached` is each dose's part of the largest in-domain shift."""
 
     run: str
     method: str
     data: str
     group: str
+    reached: dict[int, float]
     small: int
     large: int
     lines: tuple[Line, ...]
@@ -105,11 +107,12 @@ def column(run: str, lines: list[Line], method: str, data: str) -> Column:
     same = [line for line in lines if (line["method"], line["data"]) == (method, data)]
     inside = [line for line in same if line["group"] == scoring.FITTED_ON and line["theory"] == "unchanged"]
     shifts = {line["dose"]: line["shift"] for line in sorted(inside, key=lambda line: line["dose"])}
-    wanted = [part * max(shifts.values()) for part in PARTS]
-    small, large = (min(shifts, key=lambda dose: abs(shifts[dose] - shift)) for shift in wanted)
+    most = max(shifts.values())
+    reached = {dose: shift / most if most > 0 else 1.0 for dose, shift in shifts.items()}
+    small, large = (min(reached, key=lambda dose: abs(reached[dose] - part)) for part in PARTS)
     group = judged_groups(same)[0]
     judged = tuple(line for line in same if line["group"] == group)
-    return Column(run, method, data, group, small, large, judged)
+    return Column(run, method, data, group, reached, small, large, judged)
 
 
 def theories(columns: list[Column]) -> list[Theory]:
@@ -195,19 +198,19 @@ def _holds_out(one: Column) -> str:
             if worst is None or not {line["dose"] for line in one.of(theory)} >= doses:
                 silent.append(theory[0])
             else:
-                ranked.append((worst["explained"], name, f"{_score(worst)} at dose {worst['dose']}", worst))
+                ranked.append((worst["explained"], name, f"{score(worst)} at dose {worst['dose']}", worst))
     hushed = f"; silent at some doses: {', '.join(dict.fromkeys(silent))}." if silent else "."
     if not ranked:
         return f"no theory without a fitted number speaks at every dose{hushed}"
-    (most, name, score, worst), *rest = sorted(ranked, key=lambda entry: (-entry[0], entry[1]))
+    (most, name, told, worst), *rest = sorted(ranked, key=lambda entry: (-entry[0], entry[1]))
     if most <= 0:
         return (
             "no theory without a fitted number beats “nothing changed” at its worst dose; the least bad is "
-            f"{name}, {score}{hushed}"
+            f"{name}, {told}{hushed}"
         )
     following = f"; next {rest[0][1]}, {rest[0][2]}" if rest and rest[0][0] > 0 else ""
     return (
-        f"without a fitted number, {name} explains most at its worst dose, {score} (noise floor there: "
+        f"without a fitted number, {name} explains most at its worst dose, {told} (noise floor there: "
         f"{number(worst['floor'])}){following}{hushed}"
     )
 
@@ -216,10 +219,11 @@ def _cell(line: Line | None) -> str:
     if line is None or line["explained"] is None:
         return f"dose {line['dose']}: –" if line else ""
     capped = "" if line["ceiling"] == line["explained"] else f" (≤ {number(line['ceiling'])})"
-    return f"dose {line['dose']}: {_score(line)}{'*' * doubted(line)}{capped}"
+    return f"dose {line['dose']}: {score(line)}{'*' * doubted(line)}{capped}"
 
 
-def _score(line: Line) -> str:
+def score(line: Line) -> str:
+    """Words for an explained part and its standard error."""
     error = "" if line["standard_error"] is None else f" ± {error_number(line['standard_error'])}"
     return number(line["explained"]) + error
 

@@ -274,8 +274,8 @@ def test_the_command_writes_and_says_it(run, capsys):
     cli.main(["compare", str(run.folder)])
     told = capsys.readouterr().out.splitlines()
     place = run.folder / "figures"
-    assert {str(path) for path in place.iterdir()} == set(told[:6]) and len(told) == 8
-    assert told[6:] == compare.summary(compare.read((str(run.folder),))[1])
+    assert {str(path) for path in place.iterdir()} == set(told[:7]) and len(told) == 9
+    assert told[7:] == compare.summary(compare.read((str(run.folder),))[1])
     picture = imread(place / "heat-map.png")[..., :3].reshape(-1, 3)
     for colour in (heat_map.INKS[1], heat_map.COLOURS(heat_map.SCALE(0.96))):
         assert (np.abs(picture - to_rgba(colour)[:3]).max(axis=1) < 0.01).mean() > 0.005
