@@ -14,13 +14,12 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import scoring
 from experiments.curves import NAMES, Curves, Look, draw_grid, look, spread
-from experiments.plots import select
+from experiments.readings import readings
 from experiments.results import Arrays, Results
 from experiments.style import WIDTH, legend, panels_grid, save, style
-from experiments.told import BASE, NETWORK, told
-from experiments.words import METHODS, panels
+from experiments.told import BASE, NETWORK
+from experiments.words import METHODS
 
 GROUPS = {"narrow": "base_domain", "broad": "held_out"}
 WRITTEN, BASE_WRITTEN = "what it writes", "what the base network writes"
@@ -54,20 +53,12 @@ def rates(results: Results) -> Rates:
     """By (method, arm), by narrow and broad, and by who says it: (b, d), means over finetuning seeds. Beside
     next-token beliefs (`finetuned`, `base` and theories at fitted β) `WRITTEN` and `BASE_WRITTEN` are the
     shares of marks in what networks wrote."""
-    read = rate(results.config["config"]["persona"])
-    table, found = scoring.table(results), {}
-    for panel in panels(scoring.scorecard(table)):
-        for kind, group in GROUPS.items():
-            rows = select(table, *panel, group)
-            said: dict[str, list[np.ndarray]] = {}
-            for context, answers in told(results, rows):
-                for who, each in answers.items():
-                    share = read(context, np.exp(each.astype(float))).mean(axis=0)
-                    said.setdefault(who, []).append(share)
-            for base in sorted({row["base"] for row in rows}):
-                for who, share in _written(results, *panel, base, group).items():
-                    said.setdefault(who, []).append(share)
-            found.setdefault(panel, {})[kind] = {who: np.array(each) for who, each in said.items()}
+    read, found = rate(results.config["config"]["persona"]), {}
+    for kind, group in GROUPS.items():
+        for one in readings(results, group, read):
+            both = [_written(results, one.method, one.data, base, group) for base in one.bases]
+            marks = {who: np.array([each[who] for each in both]) for who in (WRITTEN, BASE_WRITTEN)}
+            found.setdefault((one.method, one.data), {})[kind] = one.means() | marks
     return found
 
 

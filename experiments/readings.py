@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from experiments import scoring
-from experiments.curves import SPEAKERS, Curves, draw_grid, spread
+from experiments.curves import Curves, draw_grid, spread
 from experiments.plots import select
 from experiments.results import Arrays, Results
 from experiments.told import NETWORK, told
@@ -31,6 +31,7 @@ class Reading:
 
     method: str
     data: str
+    bases: tuple[int, ...]
     doses: tuple[int, ...]
     values: dict[str, np.ndarray]
 
@@ -58,12 +59,11 @@ def readings(results: Results, group: str, read: Read) -> list[Reading]:
         rows = select(table, *panel, group)
         values: dict[str, list[np.ndarray]] = {}
         for context, said in told(results, rows):
-            for who in SPEAKERS:
-                if who in said:
-                    values.setdefault(who, []).append(read(context, np.exp(said[who].astype(float))))
+            for who, each in said.items():
+                values.setdefault(who, []).append(read(context, np.exp(each.astype(float))))
         if values:
-            doses = tuple(sorted({row["dose"] for row in rows}))
-            found.append(Reading(*panel, doses, {who: np.array(each) for who, each in values.items()}))
+            bases, doses = (tuple(sorted({row[name] for row in rows})) for name in ("base", "dose"))
+            found.append(Reading(*panel, bases, doses, {who: np.array(each) for who, each in values.items()}))
     return found
 
 

@@ -124,7 +124,7 @@ def draw_said(results: Any) -> list[Any]:
     """Above, said against done, dose by dose, on Bayes's line y = x; below, their difference against dose."""
     from matplotlib.figure import Figure
 
-    from experiments.curves import NETWORK, Curves, look
+    from experiments.curves import NETWORK, SPEAKERS, Curves, look
     from experiments.style import WIDTH, panels_grid, save, style
     from experiments.words import panel_name
 
@@ -143,8 +143,9 @@ def draw_said(results: Any) -> list[Any]:
             lower.axhline(0, color="0.8", lw=3, zorder=0)
             lower.set_xscale("log", base=2)
             column = panel_name(said.method, said.data)
-            for who, report in said.means().items():
-                behaviour, drawn = done.means()[who], look(who) | ({"marker": "o"} if who == NETWORK else {})
+            heard, line = said.means(), {NETWORK: {"marker": "o"}}
+            for who in [who for who in SPEAKERS if who in heard]:
+                report, behaviour, drawn = heard[who], done.means()[who], look(who) | line.get(who, {})
                 up, error = curves.note((SAID, column), who, said.doses, report)
                 across, aside = curves.note((DONE, column), who, said.doses, behaviour)
                 upper.errorbar(across, up, error, aside, elinewidth=0.6, **drawn)
