@@ -197,7 +197,7 @@ def _answers(
 
 def _explained(axes: Axes, lines: list[Line]) -> None:
     """The explained shift against dose; a value below the axis leaves a triangle under its dose."""
-    doses = _doses(axes, lines)
+    doses = dose_ticks(axes, lines)
     axes.set_ylim(BOTTOM, TOP)
     if not lines:
         return
@@ -206,20 +206,20 @@ def _explained(axes: Axes, lines: list[Line]) -> None:
     mixtures = [line for line in lines if line["theory"] in scoring.MIXTURES]
     best = [[line["ceiling"] for line in mixtures if line["dose"] == dose] for dose in doses]
     ceiling = np.array([max((c for c in at if c is not None), default=np.nan) for at in best])
-    axes.fill_between(doses, _column(one, "floor", doses), TOP, color="0.8", lw=0, zorder=0)
-    drawn: list[tuple[np.ndarray, Any]] = [(_column(one, "seed_floor", doses), "0.45"), (ceiling, "black")]
+    axes.fill_between(doses, at_doses(one, "floor", doses), TOP, color="0.8", lw=0, zorder=0)
+    drawn: list[tuple[np.ndarray, Any]] = [(at_doses(one, "seed_floor", doses), "0.45"), (ceiling, "black")]
     for (values, colour), name in zip(drawn, ("seed_floor", "ceiling"), strict=True):
         axes.plot(doses, values, color=colour, ls=DASHES[name], lw=0.9)
     for theory, grade, same in _series(lines):
         colour, marker = LOOKS.get(theory, ("black", "*"))
         values, error = (
-            _column(same, "explained", doses),
-            np.nan_to_num(_column(same, "standard_error", doses)),
+            at_doses(same, "explained", doses),
+            np.nan_to_num(at_doses(same, "standard_error", doses)),
         )
         axes.fill_between(doses, values - error, values + error, color=colour, alpha=0.2, lw=0)
         axes.plot(doses, values, color=colour, marker=marker, **GRADES[grade])
         drawn.append((values, colour))
-    _off_scale(axes, doses, drawn, BOTTOM, "v")
+    off_scale(axes, doses, drawn, BOTTOM, "v")
     edges = np.sqrt(np.array([doses[0] / 1.96, *doses]) * np.array([*doses, doses[-1] * 1.96]))
     for index in [index for index, line in enumerate(one) if line["floor"] is None]:
         axes.axvspan(*edges[index : index + 2], fc="white", ec="0.75", hatch="/////", lw=0, zorder=3)
@@ -227,7 +227,7 @@ def _explained(axes: Axes, lines: list[Line]) -> None:
         axes.text(doses[index], 0.2, "undefined", bbox={"fc": "white", "ec": "none", "pad": 1}, **note)
 
 
-def _off_scale(
+def off_scale(
     axes: Axes, doses: list[int], drawn: list[tuple[np.ndarray, Any]], edge: float, way: str
 ) -> None:
     """Triangles on an edge of the axis, side by side, for what lies beyond it."""
@@ -244,9 +244,9 @@ def _off_scale(
 
 def _shift(axes: Axes, lines: list[Line]) -> None:
     """What there is to explain (black), and what another order of the data would make of it (grey)."""
-    doses = _doses(axes, lines)
+    doses = dose_ticks(axes, lines)
     one = [next(line for line in lines if line["dose"] == dose) for dose in doses]
-    shift, floor = _column(one, "shift", doses), _column(one, "floor", doses)
+    shift, floor = at_doses(one, "shift", doses), at_doses(one, "floor", doses)
     axes.plot(doses, shift, ".-", color="black", ms=3)
     axes.plot(doses, (1 - floor) * shift, ".-", color="0.65", ms=3)
     axes.set_yscale("log")
@@ -256,7 +256,7 @@ def _shift(axes: Axes, lines: list[Line]) -> None:
 
 def _strength(axes: Axes, lines: list[Line]) -> None:
     """β against dose in units of the theory's last fitted β."""
-    doses = _doses(axes, lines)
+    doses = dose_ticks(axes, lines)
     axes.set_yscale("log")
     axes.set_ylim(WEAK, STRONG)
     axes.yaxis.set_minor_locator(ticker.NullLocator())
@@ -264,14 +264,14 @@ def _strength(axes: Axes, lines: list[Line]) -> None:
     drawn: list[tuple[np.ndarray, Any]] = []
     scale: dict[str, float] = {}
     for theory, grade, same in _series(lines):  # fitted ones come first
-        betas, (colour, marker) = _column(same, "beta", doses), LOOKS.get(theory, ("black", "*"))
+        betas, (colour, marker) = at_doses(same, "beta", doses), LOOKS.get(theory, ("black", "*"))
         last = scale.setdefault(theory, betas[-1] if grade == "fitted" else np.nan)
         if last > 0:
             values = betas / last
             axes.plot(doses, np.maximum(values, 1e-9), color=colour, marker=marker, **GRADES[grade])
             drawn.append((values, colour))
-    _off_scale(axes, doses, drawn, WEAK, "v")
-    _off_scale(axes, doses, drawn, STRONG, "^")
+    off_scale(axes, doses, drawn, WEAK, "v")
+    off_scale(axes, doses, drawn, STRONG, "^")
 
 
 def _legend(figure: Figure, lines: list[Line]) -> None:
@@ -295,7 +295,7 @@ def _legend(figure: Figure, lines: list[Line]) -> None:
     legend(figure, looks, 5)
 
 
-def _doses(axes: Axes, lines: list[Line]) -> list[int]:
+def dose_ticks(axes: Axes, lines: list[Line]) -> list[int]:
     """The doses of some lines, and a logarithmic axis that names as many of them as there is room for."""
     doses = sorted({line["dose"] for line in lines})
     if doses:
@@ -323,7 +323,7 @@ def _series(lines: list[Line]) -> list[tuple[str, str, list[Line]]]:
     return [(*name, found[name]) for name in order]
 
 
-def _column(lines: list[Line], key: str, doses: list[int]) -> np.ndarray:
+def at_doses(lines: list[Line], key: str, doses: list[int]) -> np.ndarray:
     """A column at every dose; nan where it is undefined, or where nothing was told of a dose."""
     found = {line["dose"]: line[key] for line in lines if line[key] is not None}
     return np.array([found.get(dose, np.nan) for dose in doses], float)

@@ -84,7 +84,7 @@ def _looks(lines: list[Line]) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def _explained(axes: Axes, lines: list[Line], looks: dict[tuple[str, str], dict[str, Any]]) -> None:
-    doses = plots._doses(axes, lines)
+    doses = plots.dose_ticks(axes, lines)
     axes.set_ylim(plots.BOTTOM, plots.TOP)
     axes.axhline(0, color="0.45", lw=0.6)
     if not doses:
@@ -94,16 +94,16 @@ def _explained(axes: Axes, lines: list[Line], looks: dict[tuple[str, str], dict[
         same = [line for line in lines if (line["theory"], line["prior"]) == (theory, prior)]
         if not same:
             continue
-        values = plots._column(same, "explained", doses)
-        error = np.nan_to_num(plots._column(same, "standard_error", doses))
+        values = plots.at_doses(same, "explained", doses)
+        error = np.nan_to_num(plots.at_doses(same, "standard_error", doses))
         axes.plot(doses, values, **look)
         axes.fill_between(doses, values - error, values + error, color=look["color"], alpha=0.15, lw=0)
-        lost = plots._column([{"trusted": None} | line for line in same], "trusted", doses) < 1
+        lost = plots.at_doses([{"trusted": None} | line for line in same], "trusted", doses) < 1
         axes.plot(
             np.array(doses)[lost], values[lost], "o", ms=6.5, mfc="none", mec="#c00000", mew=0.9, zorder=4
         )
         drawn.append((values, look["color"]))
-    plots._off_scale(axes, doses, drawn, plots.BOTTOM, "v")
+    plots.off_scale(axes, doses, drawn, plots.BOTTOM, "v")
 
 
 def _health(axes: Axes, chains: Any, column: int, worst: Any, looks: Any, least: float) -> None:

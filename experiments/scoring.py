@@ -60,7 +60,7 @@ def rows(results: Results) -> list[dict[str, Any]]:
         other = _other_base(cells, name, arm, int(base))
         rival = results.load(other)["finetuned"] if other else None
         named = {"study": config["study"], "method": name, "data": arm, "base": int(base)}
-        plan = {"doses": config["config"]["doses"], **_forecast_strengths(config["config"], name, arm)}
+        plan = {"doses": config["config"]["doses"], **forecast_strengths(config["config"], name, arm)}
         return [{**named, **row} for row in _cell_rows(plan, told, results.load(cell), rival)]
 
     with ThreadPoolExecutor() as pool:  # matrix products and exponentials let other threads run
@@ -96,7 +96,9 @@ def _cell_rows(
     shift = nats(theories["base"])
     order = nats(arrays["twin"])
     seed = nats(rival) if rival is not None else None
-    for theory, prior, grade, told, betas, ceilings, trusted in _predictions(plan, theories, arrays, groups):
+    for theory, prior, grade, told, betas, ceilings, trusted in every_prediction(
+        plan, theories, arrays, groups
+    ):
         gap, some = nats(told), len(told)
         for group, inside in groups.items():
             for index, dose in enumerate(plan["doses"]):
@@ -127,7 +129,7 @@ Ceilings = dict[str, np.ndarray] | None
 Prediction = tuple[str, str, str, np.ndarray, np.ndarray | None, Ceilings, np.ndarray | None]
 
 
-def _predictions(
+def every_prediction(
     plan: dict[str, Any], theories: Arrays, arrays: Arrays, groups: dict[str, np.ndarray]
 ) -> Iterator[Prediction]:
     """Every theory's answers (s, d, c, a), its β (s, d), its ceilings {group: (s, d) nats}, and whether the
@@ -142,12 +144,12 @@ def _predictions(
     for name in sorted(key for key in theories if key.startswith("ladder/")):
         _, theory, prior = name.split("/")
         coarse = theories[f"betas/{theory}/{prior}"]
-        betas, rungs = _finer(coarse, theories[name])
+        betas, rungs = finer(coarse, theories[name])
         target = arrays["finetuned"][: len(rungs)]
         problems = theories.get(f"problems/{theory}/{prior}")
         inside = groups[FITTED_ON]
         chosen = _fit(target[..., inside, :], rungs[..., inside, :])
-        told = _take(rungs, chosen)
+        told = taken(rungs, chosen)
         ceilings = {
             group: (
                 np.minimum(free[group], _gap(target, told, inside))
@@ -180,7 +182,7 @@ def _predictions(
             yield theory, prior, "forecast", told, near, ceilings, _trusted(problems, coarse, near)
 
 
-def _forecast_strengths(config: dict[str, Any], method: str, arm: str) -> dict[str, np.ndarray]:
+def forecast_strengths(config: dict[str, Any], method: str, arm: str) -> dict[str, np.ndarray]:
     """β without a fitted number, at every dose, from the recipe alone.
 
     tempered-posterior   each pass over D' counts it once, β = steps × batch / n; one that teaches tells its β
@@ -209,7 +211,7 @@ def _trusted(problems: np.ndarray | None, rungs: np.ndarray, betas: np.ndarray) 
     return sound[rows, above] & sound[rows, below]
 
 
-def _finer(betas: np.ndarray, rungs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def finer(betas: np.ndarray, rungs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """More rungs by straight lines in log-probability (renormalised) and in log β; in β up to the first."""
     count = -(-FINE // (len(betas) - 1))
     parts = np.arange(count) / count
@@ -245,10 +247,11 @@ def _at(betas: np.ndarray, rungs: np.ndarray, wanted: np.ndarray) -> tuple[np.nd
     chosen = np.where(lost, np.inf, np.abs(betas - np.nan_to_num(wanted)[..., None])).argmin(axis=-1)
     ends = np.where(lost[:, 0], -np.inf, betas).max(axis=-1, keepdims=True)
     told = wanted <= ends * (1 + 1e-3)
-    return betas[chosen], np.where(told[..., None, None], _take(rungs, chosen), np.nan)
+    return betas[chosen], np.where(told[..., None, None], taken(rungs, chosen), np.nan)
 
 
-def _take(rungs: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+def taken(rungs: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Of rungs (s, b, c, a) those that are chosen (s, d): (s, d, c, a)."""
     return rungs[np.arange(rungs.shape[0])[:, None], chosen]
 
 

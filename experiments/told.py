@@ -33,8 +33,8 @@ def told(results: Results, rows: list[Line]) -> Iterator[tuple[Arrays, Arrays]]:
             if same:
                 wanted = np.array([row["beta"] for row in sorted(same, key=lambda row: row["dose"])]).T
                 ladder = arrays[f"ladder/{theory}/{prior}"][..., inside, :]
-                betas, rungs = scoring._finer(arrays[f"betas/{theory}/{prior}"], ladder)
-                said[theory] = scoring._take(rungs, np.abs(betas - wanted[..., None]).argmin(axis=-1))
+                betas, rungs = scoring.finer(arrays[f"betas/{theory}/{prior}"], ladder)
+                said[theory] = scoring.taken(rungs, np.abs(betas - wanted[..., None]).argmin(axis=-1))
         context = {
             "asked": arrays["asked"][inside],
             "answers": arrays["answers"],

@@ -148,9 +148,9 @@ def _where(results: Results, one: Column) -> Where | None:
 
 def _forecast(config: dict[str, Any], one: Column, theory: Theory, told: Arrays, arrays: Arrays) -> Any:
     """A forecast's answers at every dose, (s, d, c, a)."""
-    plan = {"doses": config["doses"], **scoring._forecast_strengths(config, one.method, one.data)}
+    plan = {"doses": config["doses"], **scoring.forecast_strengths(config, one.method, one.data)}
     groups = {scoring.FITTED_ON: told["group"] == scoring.FITTED_ON}
-    predicted = scoring._predictions(plan, told, arrays, groups)
+    predicted = scoring.every_prediction(plan, told, arrays, groups)
     return next((said for name, prior, grade, said, *_ in predicted if (name, prior, grade) == theory), None)
 
 

@@ -17,7 +17,7 @@ def test_an_answer_that_a_rung_rules_out_is_ruled_out_beside_it():
     rungs = np.log(np.full((1, 3, 2, 3), 1 / 3))
     rungs[0, 1:, 0] = [-np.inf, np.log(0.5), np.log(0.5)]
     with np.errstate(all="raise", under="ignore"):
-        _, between = scoring._finer(np.array([0.0, 1.0, 2.0]), rungs)
+        _, between = scoring.finer(np.array([0.0, 1.0, 2.0]), rungs)
     assert not np.isnan(between).any()
     np.testing.assert_allclose(np.exp(between[0, 1:, 0]), [[0, 0.5, 0.5]] * (between.shape[1] - 1))
     np.testing.assert_allclose(np.exp(between[0, :, 1]), 1 / 3)
@@ -33,7 +33,7 @@ def test_the_fit_finds_the_rung_that_made_the_answers():
 def test_finer_ladders_keep_their_rungs_and_stay_normalised():
     betas = np.array([0.0, 0.1, 1.0, 10.0])
     rungs = log_softmax(RANDOM.normal(size=(2, 4, 5, 3)))
-    fine, between = scoring._finer(betas, rungs)
+    fine, between = scoring.finer(betas, rungs)
     count = (between.shape[1] - 1) // (len(betas) - 1)
     assert between.shape[1] > scoring.FINE
     np.testing.assert_allclose(between[:, ::count], rungs)
@@ -48,7 +48,7 @@ def test_a_rung_beside_a_lost_one_is_kept():
     betas = np.array([0.0, 0.1, 1.0, 10.0])
     rungs = log_softmax(RANDOM.normal(size=(2, 4, 5, 3)))
     rungs[0, 1] = np.nan
-    fine, between = scoring._finer(betas, rungs)
+    fine, between = scoring.finer(betas, rungs)
     count = (between.shape[1] - 1) // (len(betas) - 1)
     np.testing.assert_allclose(between[:, ::count], rungs)
     lost = np.isnan(between).any(axis=(-1, -2))
@@ -163,7 +163,7 @@ def test_a_stuck_mixture_is_told_from_its_class(made_up):
 def test_the_tempered_forecast_counts_passes(made_up):
     line = card(made_up, theory="tempered-posterior", grade="forecast", group="held_out", dose=4)
     passes = 4 * 4 / 8
-    betas = scoring._finer(4 * np.array([0.0, 0.01, 0.1, 0.3, 1.0]), np.zeros((1, 5, 1, 2)))[0]
+    betas = scoring.finer(4 * np.array([0.0, 0.01, 0.1, 0.3, 1.0]), np.zeros((1, 5, 1, 2)))[0]
     assert line["beta"] == pytest.approx(betas[np.abs(betas - passes).argmin()])
 
 
@@ -310,7 +310,7 @@ def test_a_sampled_forecast_is_at_the_time_of_the_recipe(sampled):
             (method, theory)
         ]
         for base, per_time in enumerate((100, 50)):
-            fine = scoring._finer(TIMES * per_time, np.zeros((1, 4, 1, 2)))[0] / per_time
+            fine = scoring.finer(TIMES * per_time, np.zeros((1, 4, 1, 2)))[0] / per_time
             for dose in (1, 4):
                 row = one_row(sampled, method=method, theory=theory, base=base, dose=dose, **wanted)
                 time = row["beta"][0] / per_time
