@@ -25,6 +25,7 @@ from theory.theories.langevin_posterior import LangevinPosterior
 METRIC_STREAM, BASE_STREAM = 16, 17
 WATCHED = 24  # answers whose log-probabilities are the observables of R-hat and effective sample size
 BASE_DOCUMENTS = 64
+CACHED = 100_000  # weights of the chains that a core runs side by side: with more they leave its cache
 
 KEPT = {
     "told": "log of the average prediction over the draws (rows, t, a)",
@@ -41,17 +42,24 @@ class ChainPrograms:
     """`run` for chains, `prepare` for what a cell must know before: both compiled once."""
 
     def __init__(
-        self, comparison: Comparison, template: Network, rows: int, plan: Plan, longest: list[float]
+        self,
+        comparison: Comparison,
+        template: Network,
+        rows: int,
+        plan: Plan,
+        longest: list[float],
+        posteriors: int,
     ):
         self.comparison, self.template, self.rows, self.plan = comparison, template, rows, plan
+        self.together = _together(template.size, posteriors)
         self.longest = longest  # the longest τ in each metric: identity, Adam's and, if asked for, Fisher's
         self.run = SideBySide(self._chain, shared=4)
         self._metrics = SideBySide(self._told_metrics, shared=1)
         self._costs = SideBySide(self._told_costs, shared=2)
 
-    def compile(self, chains: int) -> None:
-        """Compile the programs ahead of their first call, that of the chains for as many rows."""
-        comparison, shape = self.comparison, jax.ShapeDtypeStruct
+    def compile(self) -> None:
+        """Compile the programs ahead of their first call, that of the chains for `together` rows."""
+        comparison, shape, chains = self.comparison, jax.ShapeDtypeStruct, self.together
         tokens = (self.rows, comparison.process.length)
         documents = (chains, comparison.n, comparison.process.length)
         params = self.template.params
@@ -142,3 +150,9 @@ class ChainPrograms:
             "nonfinite": nonfinite(),
         }
         return theory.chain(posterior, key, streams, span[0], span[1]) | {"base": base}
+
+
+def _together(size: int, posteriors: int) -> int:
+    """How many chains of networks of `size` weights to run in one call, so that few of its rows are idle."""
+    most = len(jax.devices()) * (max(1, CACHED // size) if jax.default_backend() == "cpu" else posteriors)
+    return -(-posteriors // -(-posteriors // most))

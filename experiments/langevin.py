@@ -125,12 +125,13 @@ class Posteriors:
             (index, rung) for index, each in enumerate(self.sets) for rung in range(len(each.times))
         ]
         longest = [self.sampling.times[-1], self.sampling.adam_times[-1], *([0.0] * self.sampling.fisher)]
-        self.programs = ChainPrograms(comparison, template, rows, self.sampling.plan, longest)
+        plan, posteriors = self.sampling.plan, len(self.rungs)
+        self.programs = ChainPrograms(comparison, template, rows, plan, longest, posteriors)
         self.cold = ColdLimits(comparison, template) if self.sampling.moments else None
 
     def compile(self) -> None:
         """Compile the large program ahead of its first call."""
-        self.programs.compile(len(self.rungs))
+        self.programs.compile()
 
     def run(self, network: Network, data: Dataset, tokens: np.ndarray, where: Any) -> Arrays:
         """Ladders and health of every set, for the first `sampling.seeds` D'."""
@@ -211,7 +212,7 @@ class Posteriors:
         key = jax.random.fold_in(jax.random.key(self.comparison.seed), stream[0])
         random = np.random.default_rng([*np.asarray(jax.random.key_data(key)).tolist(), *stream[1:]])
         keys = random.integers(0, 2**32, (len(rows), 2), dtype=np.uint32)
-        size, kept = len(self.rungs), []
+        size, kept = self.programs.together, []
         for first in range(0, len(rows), size):
             chosen = np.minimum(np.arange(first, first + size), len(rows) - 1)
             sets, times, step = (

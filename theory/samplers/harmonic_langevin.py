@@ -74,12 +74,9 @@ class HarmonicLangevin(Langevin):
         value, whole = slope(position, rows)
         gradient_after, after = whole - away, value - 0.5 * jnp.sum(away**2)
         kicked = turned - kick * gradient_after
-        # the kicks' work; A conserves ½‖z - a‖² + ½‖r‖², and what O adds is heat
-        work = (
-            after
-            - before
-            + 0.5 * (jnp.sum(pushed**2) - jnp.sum(momentum**2) + jnp.sum(kicked**2) - jnp.sum(turned**2))
-        )
+        # A conserves ½‖z - a‖² + ½‖r‖² and what O adds is heat: the error is what the kicks' work leaves of Φ
+        pushes = gradient * (momentum + pushed) + gradient_after * (turned + kicked)
+        work = after - before - 0.5 * kick * jnp.sum(pushes)
         accept = jnp.exp(jnp.minimum(0.0, -work))
         return Move(position, (centre, kicked, after, gradient_after), value, accept)
 
