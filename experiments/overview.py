@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import results as disk
-from experiments.compare import UNCHANGED, Column, Theory, markdown_table
+from experiments.compare import UNCHANGED, Column, Theory, error_number, markdown_table
 from experiments.words import number
 
 SHOWN: dict[str, Theory] = {
@@ -76,4 +76,4 @@ def _score(line: dict[str, Any] | None) -> str:
     if line["explained"] < LEAST:
         return f"below −{-LEAST:g}"
     error = line.get("standard_error")
-    return number(line["explained"]) + ("" if error is None else f" ± {number(error)}")
+    return number(line["explained"]) + ("" if error is None else f" ± {error_number(error)}")
