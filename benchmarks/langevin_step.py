@@ -29,7 +29,7 @@ def measure(
     *,
     width: int = 64,
     layers: int = 2,
-    batches: tuple[int, ...] = (16, 32, 128),
+    batches: tuple[int, ...] = (16, 128, 512),
     steps: int = 10,
 ) -> list[dict[str, Any]]:
     """Milliseconds a step, and the step over the bare gradient, for each size of the minibatch."""

@@ -51,7 +51,7 @@ class ChainPrograms:
         posteriors: int,
     ):
         self.comparison, self.template, self.rows, self.plan = comparison, template, rows, plan
-        self.together = _together(template.size, posteriors)
+        self.together = together(template.size, posteriors)
         self.longest = longest  # the longest τ in each metric: identity, Adam's and, if asked for, Fisher's
         self.run = SideBySide(self._chain, shared=4)
         self._metrics = SideBySide(self._told_metrics, shared=1)
@@ -152,7 +152,7 @@ class ChainPrograms:
         return theory.chain(posterior, key, streams, span[0], span[1]) | {"base": base}
 
 
-def _together(size: int, posteriors: int) -> int:
+def together(size: int, posteriors: int) -> int:
     """How many chains of networks of `size` weights to run in one call, so that few of its rows are idle."""
     most = len(jax.devices()) * (max(1, CACHED // size) if jax.default_backend() == "cpu" else posteriors)
     return -(-posteriors // -(-posteriors // most))
