@@ -108,8 +108,8 @@ def attention(heads: Float[Array, "3 h d t n"]) -> Float[Array, "h d t n"]:
 
 
 def long_attention(heads: Float[Array, "3 h d t n"]) -> Float[Array, "h d t n"]:
-    """The same in one small product for each head and sequence: on a CPU six times as fast for 24 positions,
-    where the sums run number by number, and half as fast for ten."""
+    """The same in one small product for each head and sequence: on a CPU four times as fast for 24 positions,
+    where the sums run number by number, and slower for ten (benchmarks/inner_loops.py)."""
     query, key, value = heads.transpose(0, 4, 1, 3, 2)
     t, d = query.shape[2:]
     score = jnp.einsum("nhtd,nhsd->nhts", query, key) / np.sqrt(d)

@@ -14,6 +14,7 @@ from benchmarks import (
     chain_scaling,
     curvature_products,
     effective_samples,
+    inner_loops,
     langevin_step,
 )
 from benchmarks.__main__ import table
@@ -61,6 +62,14 @@ def rows_of(module, **sizes):
 
 def goals(rows):
     return {name for name, row in rows.items() if row["goal"]}
+
+
+@pytest.mark.slow
+def test_inner_loops():
+    rows = rows_of(inner_loops, weights=8, positions=(4, 17), steps=2)
+    ours = {"attention in sums, 4 positions", "attention in products, 17 positions", "8 normal numbers"}
+    assert goals(rows) == ours | {"rows of a minibatch of 16", "rows of a minibatch of 128"}
+    assert len(rows) == 10 and all(rows[name]["ratio"] > 0 for name in goals(rows))
 
 
 @pytest.mark.slow

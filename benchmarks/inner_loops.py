@@ -1,0 +1,73 @@
+"""What the inner loops are made of, by turns with what it stands in for: attention, normal numbers, rows.
+
+Attention is timed with its gradient, for 16 documents of ten and of 24 positions (4 heads of 16): in sums,
+and in products of small matrices, which the transformer turns to above `UNROLLED` positions. Normal numbers
+and rows of a minibatch are theory.draws against jax and NumPyro, which give the same bits. One device.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from numpyro.primitives import _subsample_fn
+
+from benchmarks._timing import interleaved, row
+from models.transformer import UNROLLED, attention, long_attention
+from theory.draws import normal, rows
+
+WEIGHTS, DOCUMENTS = 101_312, 512
+
+
+def measure(
+    seconds: float = 15.0, *, weights: int = WEIGHTS, positions: tuple[int, ...] = (10, 24), steps: int = 10
+) -> list[dict[str, Any]]:
+    """Milliseconds a call, and the time of what it stands in for over it."""
+    pairs: dict[str, tuple[str, Callable[[], Any], Callable[[], Any]]] = {}
+    for t in positions:
+        sums, products = (_slopes(method, t, steps) for method in (attention, long_attention))
+        told = f"attention in sums, {t} positions", f"attention in products, {t} positions"
+        ours, theirs = (told, (sums, products)) if t <= UNROLLED else (told[::-1], (products, sums))
+        pairs[ours[0]] = (ours[1], *theirs)
+    like = jnp.zeros(weights)
+    pairs[f"{weights} normal numbers"] = (
+        "jax.random.normal",
+        _drawn(lambda key: normal(key, like), like, steps),
+        _drawn(lambda key: jax.random.normal(key, like.shape), like, steps),
+    )
+    for batch in (16, 128):
+        pairs[f"rows of a minibatch of {batch}"] = (
+            f"NumPyro's, {batch}",
+            _drawn(lambda key, batch=batch: rows(DOCUMENTS, batch, key), jnp.zeros(batch, int), steps),
+            _drawn(
+                lambda key, batch=batch: _subsample_fn(DOCUMENTS, batch, key), jnp.zeros(batch, int), steps
+            ),
+        )
+    runs = {name: ours for name, (_, ours, _) in pairs.items()}
+    runs |= {other: theirs for other, _, theirs in pairs.values()}
+    taken = interleaved(runs, seconds)
+    found = []
+    for name, (other, _, _) in pairs.items():
+        ratio = taken[other] / taken[name]
+        found.append(row(other, 1e3 * taken[other] / steps, "ms"))
+        found.append(row(name, 1e3 * taken[name] / steps, "ms", other, ratio, "≥ 1"))
+    return found
+
+
+def _slopes(method: Callable[[Any], Any], t: int, steps: int) -> Callable[[], Any]:
+    """So many steps of descent on what attention gives."""
+    heads = jax.random.normal(jax.random.key(0), (3, 4, 16, t, 16))
+
+    def step(heads: Any, _: Any) -> Any:
+        value, slope = jax.value_and_grad(lambda heads: jnp.sum(jnp.sin(method(heads))))(heads)
+        return heads - 1e-3 * slope, value
+
+    program = jax.jit(lambda heads: jax.lax.scan(step, heads, None, steps)[0])
+    return lambda: program(heads)
+
+
+def _drawn(draw: Callable[[Any], Any], like: Any, steps: int) -> Callable[[], Any]:
+    """So many draws, added up."""
+    keys = jax.random.split(jax.random.key(0), steps)
+    program = jax.jit(lambda keys: jax.lax.scan(lambda sum, key: (sum + draw(key), None), like, keys)[0])
+    return lambda: program(keys)
