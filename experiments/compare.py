@@ -18,7 +18,7 @@ from typing import Any
 
 from experiments import results as disk
 from experiments import scoring
-from experiments.words import judged_groups, nats, number, panel_name, panels
+from experiments.words import judged_groups, nats, number, panel_name, panels, plus_minus
 from theory.errors import Misuse
 
 Line = dict[str, Any]
@@ -141,11 +141,6 @@ def theory_name(theory: Theory) -> str:
     return name if prior == "network" else f"{name} ({prior})"
 
 
-def error_number(error: float) -> str:
-    """A standard error, never rounded to nothing."""
-    return "<0.0001" if 0 < error < 5e-5 else number(error)
-
-
 def write_tables(lines: list[Line], columns: list[Column], out: Path) -> list[Path]:
     """Write scorecard.csv and scorecard.md."""
     plain = [
@@ -198,7 +193,7 @@ def _holds_out(one: Column) -> str:
             if worst is None or not {line["dose"] for line in one.of(theory)} >= doses:
                 silent.append(theory[0])
             else:
-                ranked.append((worst["explained"], name, f"{score(worst)} at dose {worst['dose']}", worst))
+                ranked.append((worst["explained"], name, f"{_score(worst)} at dose {worst['dose']}", worst))
     hushed = f"; silent at some doses: {', '.join(dict.fromkeys(silent))}." if silent else "."
     if not ranked:
         return f"no theory without a fitted number speaks at every dose{hushed}"
@@ -219,13 +214,11 @@ def _cell(line: Line | None) -> str:
     if line is None or line["explained"] is None:
         return f"dose {line['dose']}: –" if line else ""
     capped = "" if line["ceiling"] == line["explained"] else f" (≤ {number(line['ceiling'])})"
-    return f"dose {line['dose']}: {score(line)}{'*' * doubted(line)}{capped}"
+    return f"dose {line['dose']}: {_score(line)}{'*' * doubted(line)}{capped}"
 
 
-def score(line: Line) -> str:
-    """Words for an explained part and its standard error."""
-    error = "" if line["standard_error"] is None else f" ± {error_number(line['standard_error'])}"
-    return number(line["explained"]) + error
+def _score(line: Line) -> str:
+    return plus_minus(line["explained"], line["standard_error"])
 
 
 def markdown_table(rows: list[list[str]]) -> str:

@@ -17,10 +17,10 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from experiments.compare import RULE, Column, Line, doubted, error_number, theories, theory_name
+from experiments.compare import RULE, Column, Line, doubted, theories, theory_name
 from experiments.results import write
 from experiments.style import FORMATS, WIDTH, style
-from experiments.words import number
+from experiments.words import error_number, number
 
 INKS = matplotlib.color_sequences["okabe_ito"]
 SHADES = [(0, INKS[1]), (0.5, "#fdf0d2"), (0.5, "#f2f9fe"), (1, INKS[2])]  # a step at 0: the sign is seen

@@ -7,8 +7,8 @@ ladders.md      theories × doses: the explained part of the shift on held-out c
 from pathlib import Path
 
 from experiments import results as disk
-from experiments.compare import UNCHANGED, Column, Line, doubted, markdown_table, score, theories, theory_name
-from experiments.words import nats
+from experiments.compare import UNCHANGED, Column, Line, doubted, markdown_table, theories, theory_name
+from experiments.words import nats, plus_minus
 
 ABOUT = (
     "Explained part of the shift ± one standard error over base networks. *Reached*: the base network's "
@@ -46,4 +46,6 @@ def table(column: Column) -> list[list[str]]:
 def _cell(line: Line | None) -> str:
     if line is None:
         return ""
-    return "–" if line["explained"] is None else score(line) + "*" * doubted(line)
+    if line["explained"] is None:
+        return "–"
+    return plus_minus(line["explained"], line["standard_error"]) + "*" * doubted(line)

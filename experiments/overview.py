@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments import results as disk
-from experiments.compare import UNCHANGED, Column, Theory, error_number, markdown_table
-from experiments.words import number
+from experiments.compare import UNCHANGED, Column, Theory, markdown_table
+from experiments.words import plus_minus
 
 SHOWN: dict[str, Theory] = {
     "linearised (forecast)": ("linearised", "network", "forecast"),
@@ -75,5 +75,4 @@ def _score(line: dict[str, Any] | None) -> str:
         return "–"
     if line["explained"] < LEAST:
         return f"below −{-LEAST:g}"
-    error = line.get("standard_error")
-    return number(line["explained"]) + ("" if error is None else f" ± {error_number(error)}")
+    return plus_minus(line["explained"], line.get("standard_error"))

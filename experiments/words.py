@@ -264,8 +264,17 @@ def _score(line: Line) -> str:
         return "fitted here"
     if not _defined(line):
         return "undefined"
-    error = line["standard_error"]
-    return number(line["explained"]) + ("" if error is None else f" ± {number(error)}")
+    return plus_minus(line["explained"], line["standard_error"])
+
+
+def plus_minus(value: float, error: float | None) -> str:
+    """Words for a value and its standard error, which is never rounded to nothing."""
+    return number(value) + ("" if error is None else f" ± {error_number(error)}")
+
+
+def error_number(error: float) -> str:
+    """Words for a standard error."""
+    return "<0.0001" if 0 < error < 5e-5 else number(error)
 
 
 def number(value: float | None) -> str:

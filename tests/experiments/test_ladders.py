@@ -6,6 +6,7 @@ import pytest
 
 from experiments import compare, ladders
 from experiments.results import create
+from experiments.words import plus_minus
 
 GROUPS, DOSES = ("in_domain", "held_out"), {1: 0.1, 4: 0.2}
 SCORES = {  # (theory, grade): explained at dose 1 and at dose 4; None: says nothing there
@@ -61,3 +62,10 @@ def test_the_file_has_a_table_for_each_column(column, tmp_path):
     text = ladders.write([column, replace(column, run="again")], tmp_path).read_text(encoding="utf-8")
     assert text.count("\n## ") == 2 and "## again, SGD, D′ on all (held_out)" in text
     assert text.count("| better | forecast |") == 2
+
+
+def test_an_error_is_never_rounded_to_nothing():
+    assert plus_minus(0.98765, 0.0123) == "0.988 ± 0.012"
+    assert plus_minus(0.98765, 1e-5) == "0.988 ± <0.0001"
+    assert plus_minus(0.98765, 0.0) == "0.988 ± 0.000"
+    assert plus_minus(0.98765, None) == "0.988"
