@@ -249,9 +249,10 @@ def _shift(axes: Axes, lines: list[Line]) -> None:
     shift, floor = at_doses(one, "shift", doses), at_doses(one, "floor", doses)
     axes.plot(doses, shift, ".-", color="black", ms=3)
     axes.plot(doses, (1 - floor) * shift, ".-", color="0.65", ms=3)
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(ticker.LogLocator(numticks=3))
-    axes.yaxis.set_minor_locator(ticker.NullLocator())
+    if (shift > 0).any():
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(ticker.LogLocator(numticks=3))
+        axes.yaxis.set_minor_locator(ticker.NullLocator())
 
 
 def _strength(axes: Axes, lines: list[Line]) -> None:
