@@ -44,22 +44,33 @@ FLOORS = (
 
 @dataclass(frozen=True)
 class Column:
-    """One method on one D' of one run: `lines` of the scorecard on one group of contexts, at all doses, of
-    which `small` and `large` are shown; `reached` is each dose's part of the largest in-domain shift."""
+    """One method on one D' of one run: `lines` of the scorecard on one group of contexts, at all doses.
+    `reached` is each dose's part of the largest in-domain shift."""
 
     run: str
     method: str
     data: str
     group: str
     reached: dict[int, float]
-    small: int
-    large: int
     lines: tuple[Line, ...]
 
     @property
     def name(self) -> str:
         """Words for the method and its D'."""
         return panel_name(self.method, self.data)
+
+    @property
+    def small(self) -> int:
+        """The dose nearest the first of `PARTS`."""
+        return self._nearest(PARTS[0])
+
+    @property
+    def large(self) -> int:
+        """The dose nearest the second."""
+        return self._nearest(PARTS[1])
+
+    def _nearest(self, part: float) -> int:
+        return min(self.reached, key=lambda dose: abs(self.reached[dose] - part))
 
     def of(self, theory: Theory) -> list[Line]:
         """A theory's lines by dose, also those without a score."""
@@ -103,16 +114,15 @@ def read(places: tuple[str, ...]) -> tuple[list[Line], list[Column], list[disk.R
 
 
 def column(run: str, lines: list[Line], method: str, data: str) -> Column:
-    """One method on one D' of a run, with its small and its large dose."""
+    """One method on one D' of a run."""
     same = [line for line in lines if (line["method"], line["data"]) == (method, data)]
     inside = [line for line in same if line["group"] == scoring.FITTED_ON and line["theory"] == "unchanged"]
     shifts = {line["dose"]: line["shift"] for line in sorted(inside, key=lambda line: line["dose"])}
     most = max(shifts.values())
     reached = {dose: shift / most if most > 0 else 1.0 for dose, shift in shifts.items()}
-    small, large = (min(reached, key=lambda dose: abs(reached[dose] - part)) for part in PARTS)
     group = judged_groups(same)[0]
     judged = tuple(line for line in same if line["group"] == group)
-    return Column(run, method, data, group, reached, small, large, judged)
+    return Column(run, method, data, group, reached, judged)
 
 
 def theories(columns: list[Column]) -> list[Theory]:
