@@ -32,16 +32,15 @@ def measure(
     like = jnp.zeros(weights)
     pairs[f"{weights} normal numbers"] = (
         "jax.random.normal",
-        _drawn(lambda key: normal(key, like), like, steps),
-        _drawn(lambda key: jax.random.normal(key, like.shape), like, steps),
+        drawn(normal, like, steps),
+        drawn(lambda key, like: jax.random.normal(key, like.shape), like, steps),
     )
     for batch in (16, 128):
+        like = jnp.zeros(batch, int)
         pairs[f"rows of a minibatch of {batch}"] = (
             f"NumPyro's, {batch}",
-            _drawn(lambda key, batch=batch: rows(DOCUMENTS, batch, key), jnp.zeros(batch, int), steps),
-            _drawn(
-                lambda key, batch=batch: _subsample_fn(DOCUMENTS, batch, key), jnp.zeros(batch, int), steps
-            ),
+            drawn(lambda key, like: rows(DOCUMENTS, len(like), key), like, steps),
+            drawn(lambda key, like: _subsample_fn(DOCUMENTS, len(like), key), like, steps),
         )
     runs = {name: ours for name, (_, ours, _) in pairs.items()}
     runs |= {other: theirs for other, _, theirs in pairs.values()}
@@ -66,8 +65,8 @@ def _slopes(method: Callable[[Any], Any], t: int, steps: int) -> Callable[[], An
     return lambda: program(heads)
 
 
-def _drawn(draw: Callable[[Any], Any], like: Any, steps: int) -> Callable[[], Any]:
-    """So many draws, added up."""
+def drawn(draw: Callable[[Any, Any], Any], like: Any, steps: int) -> Callable[[], Any]:
+    """So many draws `draw(key, like)`, added up."""
     keys = jax.random.split(jax.random.key(0), steps)
-    program = jax.jit(lambda keys: jax.lax.scan(lambda sum, key: (sum + draw(key), None), like, keys)[0])
+    program = jax.jit(lambda keys: jax.lax.scan(lambda sum, key: (sum + draw(key, sum), None), like, keys)[0])
     return lambda: program(keys)

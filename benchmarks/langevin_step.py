@@ -15,8 +15,9 @@ import jax.numpy as jnp
 
 from benchmarks._posterior import posterior, stepping
 from benchmarks._timing import interleaved, row
+from benchmarks.inner_loops import drawn
+from theory import draws
 from theory.base import log_likelihood
-from theory.draws import normal, rows
 from theory.posterior import Posterior
 from theory.samplers.harmonic_langevin import HarmonicLangevin
 from theory.samplers.sgld import SGLD
@@ -43,8 +44,10 @@ def measure(
             "HarmonicLangevin step": stepping(
                 HarmonicLangevin(model, step_size=0.1, scale=scale), start, steps
             ),
-            f"of that {size} normal numbers": _noise(size, steps),
-            "of that the rows of a minibatch": _rows(batch, steps),
+            f"of that {size} normal numbers": drawn(draws.normal, jnp.zeros(size), steps),
+            "of that the rows of a minibatch": drawn(
+                lambda key, like: draws.rows(DOCUMENTS, len(like), key), jnp.zeros(batch, int), steps
+            ),
         }
         bare = f"bare gradient, {batch} documents"
         taken = interleaved({bare: _gradients(model, batch, steps)} | names, seconds / len(batches))
@@ -74,25 +77,3 @@ def _gradients(model: Posterior, batch: int, steps: int) -> Callable[[], Any]:
 
     program = jax.jit(descend)
     return lambda: program(model.network.params, rows)
-
-
-def _noise(size: int, steps: int) -> Callable[[], Any]:
-    """As many draws of the noise."""
-
-    def draw(carry: Any, key: Any) -> Any:
-        return 0.9 * carry + normal(key, carry), None
-
-    program = jax.jit(lambda keys: jax.lax.scan(draw, jnp.zeros(size), keys)[0])
-    keys = jax.random.split(jax.random.key(0), steps)
-    return lambda: program(keys)
-
-
-def _rows(batch: int, steps: int) -> Callable[[], Any]:
-    """As many draws of the rows of a minibatch, as a plate draws them."""
-
-    def draw(carry: Any, key: Any) -> Any:
-        return carry + rows(DOCUMENTS, batch, key), None
-
-    program = jax.jit(lambda keys: jax.lax.scan(draw, jnp.zeros(batch, int), keys)[0])
-    keys = jax.random.split(jax.random.key(0), steps)
-    return lambda: program(keys)
