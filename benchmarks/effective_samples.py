@@ -96,7 +96,7 @@ def _problem(training: int) -> tuple[Network, Posterior, float]:
     tokens = process.distribution().sample(jax.random.key(1), DOCUMENTS)
     metric = jax.tree.map(jnp.ones_like, network.params)
     costs = prior_costs(network, Dataset(tokens, jnp.ones(tokens.shape, bool)), metric, jax.random.key(2))
-    gamma = stiffness_for(costs, [TEMPERATURE], network, metric)[0]
+    gamma = stiffness_for(costs, [TEMPERATURE], metric)[0]
     beta = TIME * gamma / float(np.sum(data.mask))
     bend = TIME * float(curvature(network, data, metric, TIME, jax.random.key(3)))
     return network, Posterior(network, data, beta, gamma, batch=BATCH), bend

@@ -154,7 +154,7 @@ class Posteriors:
             if each.metric == 2:  # as curved as in the identity metric: the same τ then go as far
                 ratio = bend / prepared[2][0]
                 metric, bend = jax.tree.map(lambda leaf: leaf * ratio, metric), bend / ratio  # noqa: B023
-            gammas.append(stiffness_for(costs, [each.rise], network, metric)[0])
+            gammas.append(stiffness_for(costs, [each.rise], metric)[0])
             metrics.append(metric)
             curvatures.append(np.asarray(each.times) * bend)
         return Target(data, gammas, metrics, curvatures, shared, where)

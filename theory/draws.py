@@ -20,9 +20,32 @@ PARITY = np.uint32(0x1BD11BDA)
 def normal(key: Key, like: Shaped[Array, " p"]) -> Float[Array, " p"]:
     """Standard normal numbers, as many as `like` has and of its type: `jax.random.normal`'s."""
     words = jax.random.key_data(key)
-    if jax.default_backend() != "cpu" or like.dtype != jnp.float32 or words.shape != (2,):
+    if not _written_out(words, like):
         return jax.random.normal(key, like.shape, like.dtype)
-    count = jax.lax.iota(jnp.uint32, like.size)
+    return _normal(words, jax.lax.iota(jnp.uint32, like.size))
+
+
+def normals(key: Key, tree: Any) -> Float[Array, " p"]:
+    """Standard normal numbers for a tree, in one vector as `ravel_pytree` makes it: `jax.random.normal`'s of
+    each leaf with its part of the key. All in one pass, as every call of the generator is compiled anew."""
+    leaves = jax.tree.leaves(tree)
+    keys = jax.random.split(key, len(leaves))
+    words = jax.random.key_data(keys)
+    if not all(_written_out(own, leaf) for own, leaf in zip(words, leaves, strict=True)):
+        drawn = [jax.random.normal(one, leaf.shape) for one, leaf in zip(keys, leaves, strict=True)]
+        return jnp.concatenate([leaf.ravel() for leaf in drawn])
+    own = [jnp.broadcast_to(word[:, None], (2, leaf.size)) for word, leaf in zip(words, leaves, strict=True)]
+    count = [jax.lax.iota(jnp.uint32, leaf.size) for leaf in leaves]
+    return _normal(jnp.concatenate(own, axis=1), jnp.concatenate(count))
+
+
+def _written_out(words: Array, like: Array) -> bool:
+    """Whether a key is Threefry's, and its numbers sooner drawn by this file than by jax."""
+    return jax.default_backend() == "cpu" and like.dtype == jnp.float32 and words.shape == (2,)
+
+
+def _normal(words: UInt32[Array, "2 ..."], count: UInt32[Array, " p"]) -> Float[Array, " p"]:
+    """The numbers that stand at these counts, of one key (2,) or of one each (2, p)."""
 
     def bits(_: Any, __: Any) -> UInt32[Array, " p"]:
         left, right = threefry(words, jnp.zeros_like(count), count)
@@ -39,9 +62,10 @@ def normal(key: Key, like: Shaped[Array, " p"]) -> Float[Array, " p"]:
 
 
 def threefry(
-    key: UInt32[Array, "2"], left: UInt32[Array, " n"], right: UInt32[Array, " n"]
+    key: UInt32[Array, "2 ..."], left: UInt32[Array, " n"], right: UInt32[Array, " n"]
 ) -> tuple[UInt32[Array, " n"], UInt32[Array, " n"]]:
-    """Threefry-2x32 of the blocks (left, right): 20 rounds, a word of the key added after every fourth."""
+    """Threefry-2x32 of the blocks (left, right): 20 rounds, a word of the key added after every fourth. One
+    key (2,) for all, or one for each (2, n)."""
     words = (key[0], key[1], key[0] ^ key[1] ^ PARITY)
     left, right = left + words[0], right + words[1]
     for group in range(5):

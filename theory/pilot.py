@@ -18,10 +18,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from theory.base import Dataset, Misuse, Parametric, mean_loss
+from theory.draws import normals
 from theory.metrics import kl
 
 STEPS = 2.0 ** -np.arange(0.0, 4.5, 0.5)
@@ -45,30 +46,22 @@ def curvature(
     """Largest |eigenvalue| of the Hessian of the mean loss of D' in coordinates Λ^½ (w - w0), by power
     iteration from below; times τ = βN/γ it is λ. The larger of that at w0 and that one step away, as far
     towards D' as τ = `time` allows: in a metric of D' itself curvature grows on the way."""
+    base, shaped = ravel_pytree(network.params)
     scale = _scale(network, metric)
 
-    def loss(moved: Any) -> Any:
-        weights = jax.tree.map(lambda leaf, unit, step: leaf + unit * step, network.params, scale, moved)
-        return mean_loss(network.with_params(weights), data)
-
-    start = jax.tree.map(jnp.zeros_like, network.params)
-    leaves, structure = jax.tree.flatten(start)
-    keys = jax.random.split(key, len(leaves))
-    vector = jax.tree.unflatten(
-        structure, [jax.random.normal(one, leaf.shape) for one, leaf in zip(keys, leaves, strict=True)]
-    )
+    def loss(moved: Array) -> Array:
+        return mean_loss(network.with_params(shaped(base + scale * moved)), data)
 
     def power(carry: Any, second: Array) -> tuple[Any, Array]:
         point, vector = carry
         slope, bent = jax.jvp(jax.grad(loss), (point,), (vector,))
-        size = optax.tree.norm(bent)
-        onward = optax.tree.scale(-time / (1 + time * size), slope)
-        point = jax.tree.map(lambda here, there: jnp.where(second, there, here), point, onward)
-        return (point, optax.tree.scale(1 / size, bent)), size
+        size = jnp.linalg.norm(bent)
+        point = jnp.where(second, -time / (1 + time * size) * slope, point)
+        return (point, bent / size), size
 
-    first = optax.tree.scale(1 / optax.tree.norm(vector), vector)
+    vector = normals(key, network.params)
     turn = jnp.arange(2 * iterations) == iterations - 1
-    sizes = jax.lax.scan(power, (start, first), turn)[1]
+    sizes = jax.lax.scan(power, (jnp.zeros_like(base), vector / jnp.linalg.norm(vector)), turn)[1]
     return jnp.maximum(sizes[iterations - 1], sizes[-1])
 
 
@@ -123,18 +116,15 @@ def prior_costs(
 ) -> Float[Array, " widths"]:
     """Mean KL(base ‖ drawn) (nats a counted position) for noise of each of WIDTHS times Λ^-½ (made unit in
     root mean square), over `pairs` opposite pairs of draws. Of the documents only the contexts matter."""
-    scale = jax.tree.map(lambda leaf: leaf / _norm(network, metric), _scale(network, metric))
+    weights, shaped = ravel_pytree(network.params)
+    scale = _scale(network, metric)
+    scale /= jnp.sqrt(jnp.mean(scale**2))
     base, counted = network.predict(documents.tokens), jnp.sum(documents.mask)
-    leaves, structure = jax.tree.flatten(network.params)
 
     def cost(width: Array, index: Array) -> Array:
-        keys = jax.random.split(jax.random.fold_in(key, index // 2), len(leaves))
-        sign = 1.0 - 2.0 * (index % 2)
-        moved = [
-            leaf + sign * width * unit * jax.random.normal(one, leaf.shape)
-            for leaf, unit, one in zip(leaves, jax.tree.leaves(scale), keys, strict=True)
-        ]
-        drawn = network.with_params(jax.tree.unflatten(structure, moved)).predict(documents.tokens)
+        noise = normals(jax.random.fold_in(key, index // 2), network.params)
+        moved = weights + (1.0 - 2.0 * (index % 2)) * width * scale * noise
+        drawn = network.with_params(shaped(moved)).predict(documents.tokens)
         return jnp.sum(jnp.where(documents.mask, kl(base, drawn), 0.0)) / counted
 
     grid = (jnp.repeat(WIDTHS, 2 * pairs), jnp.tile(jnp.arange(2 * pairs), len(WIDTHS)))
@@ -142,14 +132,15 @@ def prior_costs(
     return jnp.mean(costs.reshape(len(WIDTHS), -1), axis=1)
 
 
-def stiffness_for(costs: Any, wanted: Sequence[float], network: Parametric, metric: Any) -> list[float]:
+def stiffness_for(costs: Any, wanted: Sequence[float], metric: Any) -> list[float]:
     """γ at which the localised prior costs each of `wanted` nats.
 
     `costs` is what `prior_costs` returned; between its widths log-log lines; a cost that no width reaches
     is refused.
     """
     curve = np.maximum.accumulate(np.maximum(np.asarray(costs, float), 1e-12))
-    norm = float(_norm(network, metric))
+    squares = [1 / np.ravel(leaf).astype(float) for leaf in jax.tree.leaves(metric)]  # none: identity
+    norm = np.sqrt(np.mean(np.concatenate(squares))) if squares else 1.0
     found = []
     for cost in wanted:
         if not curve[0] < cost < curve[-1]:
@@ -162,16 +153,6 @@ def stiffness_for(costs: Any, wanted: Sequence[float], network: Parametric, metr
     return found
 
 
-def _norm(network: Parametric, metric: Any) -> Any:
-    """Root mean square of Λ^-½."""
-    if metric is None:
-        return jnp.ones(())
-    leaves = jax.tree.leaves(metric)
-    return jnp.sqrt(sum(jnp.sum(1 / leaf) for leaf in leaves) / sum(leaf.size for leaf in leaves))
-
-
 def _scale(network: Parametric, metric: Any) -> Any:
-    """Λ^-½."""
-    if metric is None:
-        return jax.tree.map(jnp.ones_like, network.params)
-    return jax.tree.map(lambda leaf: leaf**-0.5, metric)
+    """Λ^-½ of every weight, in one vector."""
+    return ravel_pytree(jax.tree.map(jnp.ones_like, network.params) if metric is None else metric)[0] ** -0.5

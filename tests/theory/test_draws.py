@@ -6,8 +6,9 @@ import numpy as np
 import numpyro
 import pytest
 from jax.extend.random import threefry_2x32
+from jax.flatten_util import ravel_pytree
 
-from theory.draws import normal, rows, threefry
+from theory.draws import normal, normals, rows, threefry
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,16 @@ def test_other_types_are_drawn_by_jax():
     drawn = normal(jax.random.key(1), like)
     assert drawn.dtype == like.dtype
     np.testing.assert_array_equal(drawn, jax.random.normal(jax.random.key(1), (9,), like.dtype))
+
+
+@pytest.mark.parametrize("key", [jax.random.key(3), jax.random.key(3, impl="rbg")])
+def test_every_leaf_has_the_numbers_of_its_part_of_the_key(key):
+    tree = {"a": jnp.zeros((3, 4)), "b": [jnp.zeros(1), jnp.zeros((2, 5, 3))]}
+    drawn = ravel_pytree(tree)[1](normals(key, tree))
+    for one, leaf, told in zip(
+        jax.random.split(key, 3), jax.tree.leaves(tree), jax.tree.leaves(drawn), strict=True
+    ):
+        np.testing.assert_array_equal(told, jax.random.normal(one, leaf.shape))
 
 
 def test_chains_draw_side_by_side_what_they_draw_alone():
