@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from theory.base import Beta, Betas, Dataset, Misuse, Parametric, check_beta, check_ladder, mean_loss
@@ -66,41 +67,41 @@ class Proximal:
         its weights to the next, so rows that are mapped side by side never wait for each other.
         """
         times = jnp.asarray(betas) * jnp.sum(data.mask) / self.stiffness
-        metric = jax.tree.map(jnp.ones_like, prior.params) if self.metric is None else self.metric
-        scale = jax.tree.map(lambda leaf: leaf**-0.5, metric)
+        base, shaped = ravel_pytree(prior.params)  # one vector: its programs are smaller than a tree's
+        scale = 1.0 if self.metric is None else ravel_pytree(self.metric)[0] ** -0.5
 
-        def weights(moved: Any) -> Any:
+        def weights(moved: Array) -> Any:
             """From scaled displacements Λ^½ (w - w0), in which the distance is Euclidean."""
-            return jax.tree.map(lambda base, leaf, unit: base + unit * leaf, prior.params, moved, scale)
+            return shaped(base + scale * moved)
 
         loss = lambda moved: mean_loss(prior.with_params(weights(moved)), data)  # noqa: E731
         directions = optax.scale_by_lbfgs(memory_size=10)
-        start = jax.tree.map(jnp.zeros_like, prior.params)
+        start = jnp.zeros_like(base)
         fresh = Search(start, jnp.inf, 0.0, start, 1.0, jnp.inf, directions.init(start))
 
         def step(carry: Any) -> Any:
             """Try the search's next point; take it, or halve the stride."""
             search, rung, count, pull, solutions, residuals = carry
             time = times[rung]
-            trial = optax.tree.add_scale(search.point, search.stride, search.direction)
+            trial = search.point + search.stride * search.direction
             value, gradient = jax.value_and_grad(loss)(trial)
-            pull = jnp.where((rung == 0) & (count == 0), optax.tree.norm(gradient), pull)
+            pull = jnp.where((rung == 0) & (count == 0), jnp.linalg.norm(gradient), pull)
             # (τ L + ½‖·‖²) / (1 + τ): its size does not depend on τ
-            height = (time * value + 0.5 * optax.tree.norm(trial, squared=True)) / (1 + time)
-            slope = jax.tree.map(lambda pull, leaf: (time * pull + leaf) / (1 + time), gradient, trial)
+            height = (time * value + 0.5 * jnp.sum(trial**2)) / (1 + time)
+            slope = (time * gradient + trial) / (1 + time)
             enough = search.height + 1e-4 * search.stride * search.descent + 1e-6 * jnp.abs(height)
             downhill, state = directions.update(slope, search.state, trial)
-            direction = optax.tree.scale(-1.0, downhill)
-            left = optax.tree.norm(slope) * (1 + time) / jnp.maximum(time * pull, 1e-30)
-            taken = Search(trial, height, optax.tree.vdot(slope, direction), direction, 1.0, left, state)
+            direction = -jnp.asarray(downhill)
+            left = jnp.linalg.norm(slope) * (1 + time) / jnp.maximum(time * pull, 1e-30)
+            taken = Search(trial, height, jnp.vdot(slope, direction), direction, 1.0, left, state)
             search = _where(height <= enough, taken, search._replace(stride=search.stride / 2))
             done = (search.left <= self.tolerance) | (time == 0) | (count == self.iterations)
-            solutions = jax.tree.map(lambda all, leaf: all.at[rung].set(leaf), solutions, search.point)
+            solutions = solutions.at[rung].set(search.point)
             residuals = residuals.at[rung].set(search.left * (time > 0))
             search = _where(done, fresh._replace(point=search.point, direction=start), search)
             return search, rung + done, jnp.where(done, 0, count + 1), pull, solutions, residuals
 
-        solutions = jax.tree.map(lambda leaf: jnp.zeros((len(times), *leaf.shape), leaf.dtype), start)
+        solutions = jnp.zeros((len(times), *start.shape), start.dtype)
         first = (fresh, 0, 0, jnp.zeros(()), solutions, jnp.zeros(len(times)))
         *_, solutions, residuals = jax.lax.while_loop(lambda carry: carry[1] < len(times), step, first)
         return jax.vmap(weights)(solutions), residuals
