@@ -14,7 +14,7 @@ import numpy as np
 from experiments.comparison import Comparison
 from models.network import Network
 from theory.base import Dataset
-from theory.chains import Plan, log_mean_exp, mean, nonfinite, trace
+from theory.chains import Plan, joint, log_mean_exp, mean, nonfinite, trace
 from theory.localisation import fisher
 from theory.metrics import answers_at, kl
 from theory.parallel import SideBySide
@@ -131,9 +131,6 @@ class ChainPrograms:
         )
         base = answers_at(network, tokens, part)
 
-        def change(state: Any) -> Any:
-            return jnp.sum(jnp.where(mask, kl(base, read(state)), 0.0)) / jnp.sum(mask)
-
         def distance(state: Any) -> Any:
             scale = posterior.scale()
             return jnp.sqrt(
@@ -141,15 +138,19 @@ class ChainPrograms:
             )
 
         shown = jnp.nonzero(jnp.ravel(mask), size=WATCHED, fill_value=0)[0]
+        answers = {
+            "told": log_mean_exp(lambda said: said),
+            "watched": trace(lambda said: said.reshape(-1, base.shape[-1])[shown, 0]),
+            "base_change": mean(lambda said: jnp.sum(jnp.where(mask, kl(base, said), 0.0)) / jnp.sum(mask)),
+        }
         streams = {
-            "told": log_mean_exp(read),
-            "watched": trace(lambda state: read(state).reshape(-1, base.shape[-1])[shown, 0]),
+            "answers": joint(read, answers),
             "acceptance": mean(lambda state: state.accept_prob),
             "drift": mean(distance),
-            "base_change": mean(change),
             "nonfinite": nonfinite(),
         }
-        return theory.chain(posterior, key, streams, span[0], span[1]) | {"base": base}
+        kept = theory.chain(posterior, key, streams, span[0], span[1])
+        return kept.pop("answers") | kept | {"base": base}
 
 
 def together(size: int, posteriors: int) -> int:

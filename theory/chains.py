@@ -43,13 +43,13 @@ class Plan:
 class Stream(NamedTuple):
     """What is made of the draws of one chain: `of(state)` is added to an accumulator, `done` reads it."""
 
-    of: Callable[[LangevinState], Any]
+    of: Callable[[Any], Any]
     empty: Callable[[Any, int], Any]  # (shapes of a value, draws) -> accumulator
     add: Callable[[Any, Any, Array], Any]  # (accumulator, value, draws before) -> accumulator
     done: Callable[[Any, Array], Any]  # (accumulator, draws) -> result
 
 
-def mean(of: Callable[[LangevinState], Any]) -> Stream:
+def mean(of: Callable[[Any], Any]) -> Stream:
     """The mean of a pytree over the draws."""
     return Stream(
         of,
@@ -63,7 +63,7 @@ def mean(of: Callable[[LangevinState], Any]) -> Stream:
     )
 
 
-def covariance(of: Callable[[LangevinState], Any]) -> Stream:
+def covariance(of: Callable[[Any], Any]) -> Stream:
     """Mean (p,) and covariance (p, p) of a pytree, flattened to p numbers (Welford's recursion); the
     covariance of a single draw is nan."""
 
@@ -79,7 +79,7 @@ def covariance(of: Callable[[LangevinState], Any]) -> Stream:
     return Stream(of, empty, add, lambda told, count: (told[0], told[1] / (count - 1)))
 
 
-def log_mean_exp(of: Callable[[LangevinState], Array]) -> Stream:
+def log_mean_exp(of: Callable[[Any], Array]) -> Stream:
     """The log of the mean of exp(of): the average prediction, out of log-probabilities."""
     return Stream(
         of,
@@ -89,7 +89,7 @@ def log_mean_exp(of: Callable[[LangevinState], Array]) -> Stream:
     )
 
 
-def trace(of: Callable[[LangevinState], Any]) -> Stream:
+def trace(of: Callable[[Any], Any]) -> Stream:
     """Every value, (draws, ...): for a few small observables."""
     return Stream(
         of,
@@ -111,6 +111,24 @@ def nonfinite() -> Stream:
         lambda value, draws: jnp.full((), -1),
         lambda told, value, count: jnp.where(value & (told < 0), count, told),
         lambda told, count: told,
+    )
+
+
+def joint(of: Callable[[LangevinState], Any], parts: Mapping[str, Stream]) -> Stream:
+    """Streams of one value, such as a prediction, that is computed once a draw: what each part is made of is
+    a function of `of(state)`. Apart, each would compute it (the compiler keeps its loops apart)."""
+
+    def values(state: LangevinState) -> Any:
+        value = of(state)
+        return {name: part.of(value) for name, part in parts.items()}
+
+    return Stream(
+        values,
+        lambda value, draws: {name: part.empty(value[name], draws) for name, part in parts.items()},
+        lambda told, value, count: {
+            name: part.add(told[name], value[name], count) for name, part in parts.items()
+        },
+        lambda told, count: {name: part.done(told[name], count) for name, part in parts.items()},
     )
 
 

@@ -15,6 +15,7 @@ from theory.chains import (
     begin,
     covariance,
     finish,
+    joint,
     log_mean_exp,
     mean,
     nonfinite,
@@ -112,6 +113,27 @@ def test_streams_of_all_chains_are_those_of_the_stored_draws_of_each(chains):
         # the potential is that of the step's first gradient, one position before
         assert one["trace"]["potential"].shape == (PLAN.draws,)
         assert one["nonfinite"] == -1
+
+
+def test_joint_streams_are_those_apart_of_a_value_that_is_computed_once():
+    computed = []
+
+    def value(state):
+        computed.append(state)
+        return jnp.tanh(state.z["a"])
+
+    def parts(of):
+        told = {"mean": mean(of), "average": log_mean_exp(lambda x: -of(x)), "spread": covariance(of)}
+        return told | {"trace": trace(of)}
+
+    kernel = ULA(potential_fn=quadratic, step_size=0.2)
+    apart = results(PLAN, parts(value), last_of(kernel, PLAN, parts(value)))
+    computed.clear()
+    streams = {"all": joint(value, parts(lambda x: x)), "first": trace(lambda state: state.z["b"])}
+    told = results(PLAN, streams, last_of(kernel, PLAN, streams))
+    assert len(computed) == 2  # once for its shape, once in the program of all steps
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-6), told["all"], apart)
+    assert told["first"].shape == (2, PLAN.draws)
 
 
 @pytest.mark.parametrize("chunk", [4, 200])
