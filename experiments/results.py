@@ -20,7 +20,6 @@ import io
 import json
 import os
 import tempfile
-import threading
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -31,9 +30,6 @@ from typing import Any
 import numpy as np
 
 from theory.errors import Misuse
-
-# numpy reads headers with `ast.literal_eval`, which two threads at once can break (CPython issue 106905)
-_PARSING = threading.Lock()
 
 try:
     import fcntl
@@ -88,7 +84,7 @@ class Results:
         """A finished cell's arrays."""
         path = self.folder / "cells" / f"{cell}.npz"
         try:
-            with _PARSING, np.load(path, allow_pickle=False) as file:
+            with np.load(path, allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}
         except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError) as error:
             raise Misuse(

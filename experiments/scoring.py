@@ -13,9 +13,9 @@ groups alone. A `law` has two constants, fitted on other doses and seeds (experi
 no fitted number. What is made of the rows is in experiments.explained.
 """
 
+import functools
 import re
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -46,33 +46,48 @@ KEYS = (
 FINE = 200  # a ladder is refined to at least so many strengths, by interpolation in log-probability
 MIXTURES = ("tempered-posterior", "exchangeable-mixture")
 REPLAYED = ("linearised", "quadratic", "relinearised")  # theories that follow a method step by step
+Numbers = list[list[float]]
+Refined = Callable[[str], tuple[np.ndarray, np.ndarray]]  # strengths and rungs of THEORY/PRIOR
+Ceilings = dict[str, np.ndarray] | None
+Prediction = tuple[str, str, str, np.ndarray, np.ndarray | None, Ceilings, np.ndarray | None]
 
 
 def rows(results: Results) -> list[dict[str, Any]]:
     """The table of everything that is finished, in a fixed order."""
     config, cells = results.config, results.cells()
-
-    def of(cell: str) -> list[dict[str, Any]]:
+    places: dict[tuple[str, str], list[str]] = {}  # the ways of finetuning at each arm and base
+    for cell in cells:
         name, arm, base = cell.rsplit("-", 2)
-        if is_forecast(cell) or f"theories-{arm}-{base}" not in cells:
-            return []
-        told = predictions(results, f"{arm}-{base}", name)
-        other = _other_base(cells, name, arm, int(base))
-        rival = results.load(other)["finetuned"] if other else None
-        named = {"study": config["study"], "method": name, "data": arm, "base": int(base)}
-        plan = {"doses": config["config"]["doses"], **forecast_strengths(config["config"], name, arm)}
-        return [{**named, **row} for row in _cell_rows(plan, told, results.load(cell), rival)]
+        if not is_forecast(cell) and f"theories-{arm}-{base}" in cells:
+            places.setdefault((arm, base), []).append(name)
+    found = {}
+    for (arm, base), names in places.items():
+        told = predictions(results, f"{arm}-{base}")
+        fine = refined(told)
+        for name in names:
+            cell = f"{name}-{arm}-{base}"
+            other = _other_base(cells, name, arm, int(base))
+            rival = results.load(other)["finetuned"] if other else None
+            named = {"study": config["study"], "method": name, "data": arm, "base": int(base)}
+            plan = {"doses": config["config"]["doses"], **forecast_strengths(config["config"], name, arm)}
+            every = told | dynamics(results, f"{arm}-{base}", name)
+            scored = _cell_rows(plan, every, fine, results.load(cell), rival)
+            found[cell] = [{**named, **row} for row in scored]
+    return [row for cell in sorted(found) for row in found[cell]]
 
-    with ThreadPoolExecutor() as pool:  # matrix products and exponentials let other threads run
-        return [row for part in pool.map(of, cells) for row in part]
+
+def predictions(results: Results, place: str, method: str | None = None) -> Arrays:
+    """What theories say at ARM-BASE, with those that follow METHOD step by step if it is given; sampled
+    posteriors and dynamics where they are finished."""
+    told, sampled = results.load(f"theories-{place}"), f"langevin-{place}"
+    told |= results.load(sampled) if sampled in results.cells() else {}
+    return told | dynamics(results, place, method) if method else told
 
 
-def predictions(results: Results, place: str, method: str) -> Arrays:
-    """What theories say of METHOD at ARM-BASE; sampled posteriors and dynamics where they are finished."""
-    told, done = results.load(f"theories-{place}"), results.cells()
-    for cell in (f"langevin-{place}", f"dynamics-{method}-{place}"):
-        told |= results.load(cell) if cell in done else {}
-    return told
+def dynamics(results: Results, place: str, method: str) -> Arrays:
+    """What theories that follow METHOD step by step say at ARM-BASE, and its clocks, where it is finished."""
+    cell = f"dynamics-{method}-{place}"
+    return results.load(cell) if cell in results.cells() else {}
 
 
 def table(results: Results) -> list[dict[str, Any]]:
@@ -82,7 +97,7 @@ def table(results: Results) -> list[dict[str, Any]]:
 
 
 def _cell_rows(
-    plan: dict[str, Any], theories: Arrays, arrays: Arrays, rival: np.ndarray | None
+    plan: dict[str, Any], theories: Arrays, fine: Refined, arrays: Arrays, rival: np.ndarray | None
 ) -> Iterator[dict[str, Any]]:
     target = arrays["finetuned"]
     entropy = np.sum(np.exp(target) * target, axis=-1)  # (s, d, c)
@@ -93,49 +108,46 @@ def _cell_rows(
         some = target[: len(told)] if told.ndim == target.ndim else target
         return np.maximum(entropy[: len(some)] - np.sum(np.exp(some) * told, axis=-1), 0.0)
 
-    shift = nats(theories["base"])
-    order = nats(arrays["twin"])
-    seed = nats(rival) if rival is not None else None
+    def means(gap: np.ndarray | None) -> dict[str, Numbers]:
+        """Of every group, at every dose a value for each seed."""
+        return {} if gap is None else {g: _numbers(gap[..., c].mean(axis=-1)) for g, c in groups.items()}
+
+    shift, order = means(nats(theories["base"])), means(nats(arrays["twin"]))
+    seed = means(nats(rival) if rival is not None else None)
     for theory, prior, grade, told, betas, ceilings, trusted in every_prediction(
-        plan, theories, arrays, groups
+        plan, theories, arrays, groups, fine
     ):
         gap, some = nats(told), len(told)
+        missed, strengths = means(gap), _numbers(betas) if betas is not None else None
         for group, inside in groups.items():
-            for index, dose in enumerate(plan["doses"]):
-                if not np.isfinite(gap[:, index, inside]).all():
-                    continue  # past the end of a ladder, or a dose that the law has seen: nothing is said
+            ceiling = _numbers(ceilings[group]) if ceilings else missed[group]
+            # past the end of a ladder, and at a dose that the law has seen, nothing is said
+            for index in np.flatnonzero(np.isfinite(gap[..., inside]).all(axis=(0, 2))):
                 yield {
-                    "dose": dose,
+                    "dose": plan["doses"][index],
                     "theory": theory,
                     "prior": prior,
                     "grade": grade,
                     "split": SPLIT if grade == "law" else None,
                     "group": group,
-                    "beta": _numbers(betas[:, index]) if betas is not None else None,
-                    "nats": _numbers(gap[:, index, inside].mean(axis=-1)),
-                    "shift": _numbers(shift[:some, index, inside].mean(axis=-1)),
-                    "order": _numbers(order[:some, index, inside].mean(axis=-1)),
-                    "seed": None if seed is None else _numbers(seed[:some, index, inside].mean(axis=-1)),
-                    "ceiling": (
-                        _numbers(ceilings[group][:, index])
-                        if ceilings
-                        else _numbers(gap[:, index, inside].mean(axis=-1))
-                    ),
+                    "beta": strengths[index] if strengths else None,
+                    "nats": missed[group][index],
+                    "shift": shift[group][index][:some],
+                    "order": order[group][index][:some],
+                    "seed": seed[group][index][:some] if seed else None,
+                    "ceiling": ceiling[index],
                     "trusted": None if trusted is None else trusted[:, index].tolist(),
                 }
 
 
-Ceilings = dict[str, np.ndarray] | None
-Prediction = tuple[str, str, str, np.ndarray, np.ndarray | None, Ceilings, np.ndarray | None]
-
-
 def every_prediction(
-    plan: dict[str, Any], theories: Arrays, arrays: Arrays, groups: dict[str, np.ndarray]
+    plan: dict[str, Any], theories: Arrays, arrays: Arrays, groups: dict[str, np.ndarray], fine: Refined
 ) -> Iterator[Prediction]:
     """Every theory's answers (s, d, c, a), its β (s, d), its ceilings {group: (s, d) nats}, and whether the
-    chains behind it passed the gate (s, d). A sampled theory may tell of the first finetuning seeds alone."""
+    chains behind it passed the gate (s, d). A sampled theory may tell of the first finetuning seeds alone.
+    `fine` is `refined(theories)`, or that of other methods there."""
     target = arrays["finetuned"]
-    free = {group: _free_weights(target, theories, inside) for group, inside in groups.items()}
+    free = functools.cache(lambda group: _free_weights(target, theories, groups[group]))
     base = np.broadcast_to(theories["base"], target.shape)
     yield "unchanged", "network", "forecast", base, None, None, None
     for theory in REPLAYED:
@@ -144,7 +156,7 @@ def every_prediction(
     for name in sorted(key for key in theories if key.startswith("ladder/")):
         _, theory, prior = name.split("/")
         coarse = theories[f"betas/{theory}/{prior}"]
-        betas, rungs = finer(coarse, theories[name])
+        betas, rungs = fine(f"{theory}/{prior}")
         target = arrays["finetuned"][: len(rungs)]
         problems = theories.get(f"problems/{theory}/{prior}")
         inside = groups[FITTED_ON]
@@ -152,7 +164,7 @@ def every_prediction(
         told = taken(rungs, chosen)
         ceilings = {
             group: (
-                np.minimum(free[group], _gap(target, told, inside))
+                np.minimum(free(group), _gap(target, told, inside))
                 if theory in MIXTURES
                 else _path_ceiling(target[..., inside, :], rungs[..., inside, :])
             )
@@ -209,6 +221,11 @@ def _trusted(problems: np.ndarray | None, rungs: np.ndarray, betas: np.ndarray) 
     below = np.where(rungs[above] <= betas * (1 + 1e-6), above, np.maximum(above - 1, 0))
     rows = np.arange(len(sound))[:, None]
     return sound[rows, above] & sound[rows, below]
+
+
+def refined(theories: Arrays) -> Refined:
+    """The finer ladder of every THEORY/PRIOR, made when it is first asked for."""
+    return functools.cache(lambda name: finer(theories[f"betas/{name}"], theories[f"ladder/{name}"]))
 
 
 def finer(betas: np.ndarray, rungs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -286,6 +303,6 @@ def _other_base(cells: list[str], name: str, arm: str, base: int) -> str | None:
     return f"{name}-{arm}-{bases[(bases.index(base) + 1) % len(bases)]}"
 
 
-def _numbers(values: np.ndarray) -> list[float]:
-    """Seven significant digits: what float32 holds."""
-    return [float(f"{value:.7g}") for value in values]
+def _numbers(values: np.ndarray) -> Numbers:
+    """Of (s, d) numbers those of every dose, with seven significant digits: what float32 holds."""
+    return [[float(f"{value:.7g}") for value in dose] for dose in values.T.tolist()]

@@ -150,7 +150,9 @@ def _forecast(config: dict[str, Any], one: Column, theory: Theory, told: Arrays,
     """A forecast's answers at every dose, (s, d, c, a)."""
     plan = {"doses": config["doses"], **scoring.forecast_strengths(config, one.method, one.data)}
     groups = {scoring.FITTED_ON: told["group"] == scoring.FITTED_ON}
-    predicted = scoring.every_prediction(plan, told, arrays, groups)
+    ladder = f"ladder/{theory[0]}/{theory[1]}"
+    told = {name: each for name, each in told.items() if name == ladder or not name.startswith("ladder/")}
+    predicted = scoring.every_prediction(plan, told, arrays, groups, scoring.refined(told))
     return next((said for name, prior, grade, said, *_ in predicted if (name, prior, grade) == theory), None)
 
 
