@@ -25,10 +25,10 @@ def scorecard(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _score(same: list[dict[str, Any]]) -> dict[str, Any]:
     def column(name: str) -> np.ndarray:
-        return np.concatenate([np.asarray(row[name], float) for row in same])
+        return np.array([value for row in same for value in row[name]], float)
 
     nats, shift, order = column("nats"), column("shift"), column("order")
-    clusters = np.concatenate([np.full(len(row["nats"]), row["base"]) for row in same])
+    clusters = np.array([row["base"] for row in same for _ in row["nats"]])
     defined = shift.mean() > max(order.mean(), RESOLUTION)
     scored = same[0]["grade"] != "fitted" or same[0]["group"] != FITTED_ON
     seeds = all(row["seed"] is not None for row in same)

@@ -102,7 +102,7 @@ class Networks:
                     _save(checkpoint, state, {"step": str(now.step)})
         params = jax.tree.map(lambda leaf: np.asarray(leaf)[: len(seeds)], state[0])
         template = self.template(comparison)
-        tokens = jax.jit(exact.sample, static_argnums=1)(jax.random.key(QUALITY_SEED), QUALITY_DOCUMENTS)
+        tokens = _quality_documents(exact)
         measure = jax.jit(lambda params: excess_nats(exact, template.with_params(params), tokens))
         quality = []
         for row in range(len(seeds)):
@@ -122,8 +122,13 @@ class Networks:
 
 def uninformed_nats(process: Mixture) -> float:
     """The excess of `Uninformed` (nats, mean over positions): what there is to learn from context."""
-    tokens = jax.jit(process.sample, static_argnums=1)(jax.random.key(QUALITY_SEED), QUALITY_DOCUMENTS // 8)
+    tokens = _quality_documents(process)[: QUALITY_DOCUMENTS // 8]
     return float(np.mean(jax.jit(excess_nats)(process, Uninformed(process), tokens)))
+
+
+@jax.jit
+def _quality_documents(process: Mixture) -> Any:
+    return process.sample(jax.random.key(QUALITY_SEED), QUALITY_DOCUMENTS)
 
 
 def describe(comparison: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ again. One process at a time holds the folder's lock, which the system drops whe
 
 import contextlib
 import csv
+import functools
 import hashlib
 import io
 import json
@@ -81,11 +82,11 @@ class Results:
         write_json(self.folder / "cells" / f"{cell}.failed.json", {"reason": reason})
 
     def load(self, cell: str) -> Arrays:
-        """A finished cell's arrays."""
+        """A finished cell's arrays, which are read only."""
         path = self.folder / "cells" / f"{cell}.npz"
         try:
-            with np.load(path, allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
+            found = path.stat()
+            return dict(_arrays(path.absolute(), found.st_ino, found.st_mtime_ns))
         except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError) as error:
             raise Misuse(
                 f"{path} is damaged ({error}); delete it and run again: only it is redone."
@@ -107,6 +108,15 @@ class Results:
         """Replace the table."""
         text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
         write(self.folder / "rows.jsonl", lambda file: file.write(text.encode()))
+
+
+@functools.lru_cache(maxsize=64)  # scores, figures and the report all read the same cells
+def _arrays(path: Path, *written: int) -> Arrays:
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    for array in arrays.values():
+        array.flags.writeable = False
+    return arrays
 
 
 def as_csv(table: list[dict[str, Any]]) -> str:

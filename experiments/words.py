@@ -79,7 +79,8 @@ def warned(lines: list[Line]) -> list[str]:
     said = []
     for panel in panels(lines):
         same = [line for line in lines if (line["method"], line["data"]) == panel]
-        inside = [line for line in one_prior(same) if line["group"] == judged_groups(same)[0]]
+        group = judged_groups(same)[0]
+        inside = [line for line in one_prior(same) if line["group"] == group]
         dose = max((line["dose"] for line in inside), default=0)
         at = [line for line in inside if line["dose"] == dose and line["grade"] == "forecast"]
         ranked = sorted((line for line in at if _defined(line)), key=lambda line: -line["explained"])
@@ -185,7 +186,8 @@ def selection(lines: list[Line]) -> list[Line]:
     chosen = []
     for panel in panels(lines):
         same = [line for line in lines if (line["method"], line["data"]) == panel]
-        inside = [line for line in same if line["group"] == judged_groups(same)[0]]
+        group = judged_groups(same)[0]
+        inside = [line for line in same if line["group"] == group]
         doses = three(inside)
         chosen += [line for line in inside if line["dose"] in doses]
     return chosen

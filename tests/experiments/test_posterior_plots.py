@@ -133,7 +133,7 @@ def test_health_that_cannot_be_told_is_left_blank(tmp_path, monkeypatch, value):
     """Too few draws have no R-hat, and two chains may agree to the last bit: neither fits a logarithm."""
     results = _run(tmp_path / "run", bases=1)
     cell = "langevin-topics0-0"
-    arrays = results.load(cell)
+    arrays = {name: array.copy() for name, array in results.load(cell).items()}
     for name in SETS:
         arrays[f"health/{name}"][..., [0, 4]] = value
     results.save(cell, arrays)

@@ -30,6 +30,18 @@ def test_what_is_saved_is_loaded(run):
     assert not run.finished("adam-topics0-0")
 
 
+def test_what_is_loaded_again_is_what_is_on_disk(run):
+    for value in (1.0, 2.0):
+        run.save("sgd-topics0-0", {"a": np.full(3, value)})
+        loaded = run.load("sgd-topics0-0")
+        np.testing.assert_array_equal(loaded["a"], value)
+        with pytest.raises(ValueError, match="read-only"):
+            loaded["a"][0] = 5.0
+        loaded["a"] = loaded["b"] = np.zeros(1)
+        assert run.load("sgd-topics0-0").keys() == {"a"}
+        np.testing.assert_array_equal(run.load("sgd-topics0-0")["a"], value)
+
+
 def test_a_failed_cell_is_finished_and_tells_why(run):
     run.fail("sgd-topics0-1", "Non-finite answers.")
     assert run.finished("sgd-topics0-1")

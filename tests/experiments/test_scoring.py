@@ -197,10 +197,15 @@ def test_a_shift_of_rounding_errors_is_undefined(made_up):
     assert scoring.scorecard([tiny | {"shift": [1e-4] * 2}])[0]["explained"] == 1
 
 
+def own(arrays):
+    """A copy of a cell's arrays, to be changed."""
+    return {name: array.copy() for name, array in arrays.items()}
+
+
 def test_a_forecast_past_the_end_of_its_ladder_is_not_told(made_up):
     """Two passes at dose 4: no ladder up to one pass, or lost beyond it, says anything of them."""
     for base in range(2):
-        arrays = dict(made_up.load(f"theories-arm-{base}"))
+        arrays = own(made_up.load(f"theories-arm-{base}"))
         arrays["betas/tempered-posterior/process"] = arrays["betas/tempered-posterior/process"] / (4, 1)[base]
         if base == 1:
             arrays["ladder/tempered-posterior/process"][:, 4:] = np.nan
@@ -280,7 +285,7 @@ def test_rows_say_which_networks_rest_on_sound_chains(sampled):
 
 def test_only_sampled_networks_are_scored(sampled):
     """Seeds without chains are in neither sum: one for each base, where other theories have two."""
-    tuned = sampled.load("sgd-arm-0")
+    tuned = own(sampled.load("sgd-arm-0"))
     tuned["finetuned"][1] = log_softmax(RANDOM.normal(size=(2, 7, 3)))  # the seed that was not sampled
     sampled.save("sgd-arm-0", tuned)
     wanted = {"grade": "fitted", "group": "held_out", "method": "sgd", "dose": 4}
