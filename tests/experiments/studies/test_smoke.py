@@ -7,10 +7,21 @@ import pytest
 from experiments import cli, style
 from experiments.study import catalogue
 
-# Run by make test-slow; the first of them is run, smaller, by test_running.py.
-HEAVY = ("weird-generalisation", "langevin-vs-adam", "langevin-vs-sgd", "lazy-limit", "scorecard")
+# Run by make test, one for each way to read and draw a study; make test-slow runs all the others, and
+# weird-generalisation, smaller, is run by test_running.py.
+QUICK = (
+    "belief-geometry",
+    "emergent-misalignment",
+    "exchange-rate",
+    "far-away",
+    "inductive-backdoor",
+    "modalities",
+    "out-of-context",
+    "subliminal",
+    "task-diversity",
+)
 NAMES = [
-    pytest.param(entry["name"], marks=[pytest.mark.slow] * (entry["name"] in HEAVY))
+    pytest.param(entry["name"], marks=[pytest.mark.slow] * (entry["name"] not in QUICK))
     for entry in catalogue()["studies"]
 ]
 
