@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import gc
 import json
 import os
 import subprocess
@@ -265,11 +266,12 @@ def _doctor(arguments: list[str]) -> None:
 
 
 def _prepare_devices() -> None:
-    """One CPU device for each core, and a compilation cache of the user's own."""
+    """One CPU device for each core, a compilation cache of the user's own, and fewer searches for garbage."""
     # On some CPUs every program out of the cache is announced as an error (jax-ml/jax issue 38445).
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import jax
 
+    gc.set_threshold(100_000, 20, 100)  # tracing makes many objects, which stay
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     jax.config.update("jax_num_cpu_devices", cores)
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "finebayes" / "jax"
