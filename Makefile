@@ -34,7 +34,7 @@ smoke: $(STAMP)  ## the same study, made tiny
 test: lint  ## lint, type check and test
 	@$(BIN)/python -m pytest -q -n $(JOBS)
 
-test-slow: $(STAMP)  ## the heavier statistical checks
+test-slow: $(STAMP)  ## the heavier checks: more statistics, more studies in smoke
 	@$(BIN)/python -m pytest -q -n $(JOBS) -m slow
 
 lint: $(STAMP)  ## style, import rules and types
