@@ -62,32 +62,25 @@ def rows(results: Results) -> list[dict[str, Any]]:
             places.setdefault((arm, base), []).append(name)
     found = {}
     for (arm, base), names in places.items():
-        told = predictions(results, f"{arm}-{base}")
-        fine = refined(told)
+        fine = refined(predictions(results, f"{arm}-{base}", names[0]))  # of ladders, which all share
         for name in names:
             cell = f"{name}-{arm}-{base}"
+            told = predictions(results, f"{arm}-{base}", name)
             other = _other_base(cells, name, arm, int(base))
             rival = results.load(other)["finetuned"] if other else None
             named = {"study": config["study"], "method": name, "data": arm, "base": int(base)}
             plan = {"doses": config["config"]["doses"], **forecast_strengths(config["config"], name, arm)}
-            every = told | dynamics(results, f"{arm}-{base}", name)
-            scored = _cell_rows(plan, every, fine, results.load(cell), rival)
+            scored = _cell_rows(plan, told, fine, results.load(cell), rival)
             found[cell] = [{**named, **row} for row in scored]
     return [row for cell in sorted(found) for row in found[cell]]
 
 
-def predictions(results: Results, place: str, method: str | None = None) -> Arrays:
-    """What theories say at ARM-BASE, with those that follow METHOD step by step if it is given; sampled
-    posteriors and dynamics where they are finished."""
-    told, sampled = results.load(f"theories-{place}"), f"langevin-{place}"
-    told |= results.load(sampled) if sampled in results.cells() else {}
-    return told | dynamics(results, place, method) if method else told
-
-
-def dynamics(results: Results, place: str, method: str) -> Arrays:
-    """What theories that follow METHOD step by step say at ARM-BASE, and its clocks, where it is finished."""
-    cell = f"dynamics-{method}-{place}"
-    return results.load(cell) if cell in results.cells() else {}
+def predictions(results: Results, place: str, method: str) -> Arrays:
+    """What theories say of METHOD at ARM-BASE; sampled posteriors and dynamics where they are finished."""
+    told, done = results.load(f"theories-{place}"), results.cells()
+    for cell in (f"langevin-{place}", f"dynamics-{method}-{place}"):
+        told |= results.load(cell) if cell in done else {}
+    return told
 
 
 def table(results: Results) -> list[dict[str, Any]]:
