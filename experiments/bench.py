@@ -30,7 +30,7 @@ from theory.curvature import gauss_newton, modes
 from theory.ensemble import Mixture
 from theory.metrics import answers_at
 from theory.nearest_mixture import fit_weights
-from theory.parallel import SideBySide
+from theory.parallel import SideBySide, compiler_options
 from theory.theories.proximal import Proximal
 from theory.theories.tempered_posterior import TemperedPosterior
 
@@ -63,7 +63,7 @@ class Bench:
         self.read = SideBySide(self._read, shared=1)
         self.observe = SideBySide(self._observe, shared=1)
         self.modes = SideBySide(self._modes, shared=1)
-        self.exact = jax.jit(self._exact)
+        self.exact = jax.jit(self._exact, compiler_options=compiler_options())
         self._ladders: dict[Any, Any] = {}
         self.proximal = SideBySide(self._proximal, shared=2)
         self.weighted = {
@@ -297,7 +297,7 @@ class Bench:
 
                 return jax.lax.map(one, data)
 
-            self._ladders[kind] = jax.jit(all_seeds)
+            self._ladders[kind] = jax.jit(all_seeds, compiler_options=compiler_options())
         return self._ladders[kind](prior, data, jnp.asarray(betas), tokens)
 
     # inputs

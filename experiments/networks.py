@@ -4,6 +4,7 @@
 and measured quality; `HASH.checkpoint.safetensors` holds the state between two chunks of an unfinished run.
 """
 
+import functools
 import json
 import struct
 import threading
@@ -23,6 +24,7 @@ from models.network import Network, build, first
 from models.training import excess_nats, pretrain
 from theory.ensemble import Mixture, Uninformed
 from theory.errors import Misuse
+from theory.parallel import compiler_options
 
 QUALITY_DOCUMENTS, QUALITY_SEED = 4096, 2**31
 
@@ -103,7 +105,10 @@ class Networks:
         params = jax.tree.map(lambda leaf: np.asarray(leaf)[: len(seeds)], state[0])
         template = self.template(comparison)
         tokens = _quality_documents(exact)
-        measure = jax.jit(lambda params: excess_nats(exact, template.with_params(params), tokens))
+        measure = jax.jit(
+            lambda params: excess_nats(exact, template.with_params(params), tokens),
+            compiler_options=compiler_options(),
+        )
         quality = []
         for row in range(len(seeds)):
             by_position = np.asarray(measure(jax.tree.map(lambda leaf: leaf[row], params)), float)  # noqa: B023
@@ -126,9 +131,16 @@ def uninformed_nats(process: Mixture) -> float:
     return float(np.mean(jax.jit(excess_nats)(process, Uninformed(process), tokens)))
 
 
-@jax.jit
 def _quality_documents(process: Mixture) -> Any:
-    return process.sample(jax.random.key(QUALITY_SEED), QUALITY_DOCUMENTS)
+    return _sampler()(process)
+
+
+@functools.cache
+def _sampler() -> Any:
+    def draw(process: Mixture) -> Any:
+        return process.sample(jax.random.key(QUALITY_SEED), QUALITY_DOCUMENTS)
+
+    return jax.jit(draw, compiler_options=compiler_options())
 
 
 def describe(comparison: Any) -> dict[str, Any]:

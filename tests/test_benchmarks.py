@@ -12,6 +12,7 @@ from benchmarks import (
     against_torch_samplers,
     chain_memory,
     chain_scaling,
+    compiler_level,
     curvature_products,
     effective_samples,
     inner_loops,
@@ -70,6 +71,13 @@ def test_inner_loops():
     ours = {"attention in sums, 4 positions", "attention in products, 17 positions", "8 normal numbers"}
     assert goals(rows) == ours | {"rows of a minibatch of 16", "rows of a minibatch of 128"}
     assert len(rows) == 10 and all(rows[name]["ratio"] > 0 for name in goals(rows))
+
+
+@pytest.mark.slow
+def test_compiler_level():
+    rows = rows_of(compiler_level, width=4, layers=1, documents=2, steps=2)
+    assert goals(rows) == {"compile, level as chosen", "step, level as chosen"} and len(rows) == 4
+    assert all(rows[name]["ratio"] > 0 for name in goals(rows))
 
 
 @pytest.mark.slow

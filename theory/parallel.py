@@ -67,6 +67,14 @@ def eigh(matrix: Any) -> tuple[Any, Any]:
     return values, vectors
 
 
+def compiler_options() -> dict[str, Any] | None:
+    """For `jax.jit` on a CPU: the lowest level of optimisation that still writes loops in vectors. Programs
+    compile sooner and run no slower (benchmarks/compiler_level.py)."""
+    if jax.default_backend() != "cpu" or jax.config.read("jax_disable_most_optimizations"):
+        return None
+    return {"xla_backend_optimization_level": 1}
+
+
 def padded(rows: int) -> list[int]:
     """Row numbers 0 ... rows-1, the last repeated until the devices share them evenly."""
     return [*range(rows), *[rows - 1] * (-rows % min(rows, len(jax.devices())))]
@@ -97,6 +105,7 @@ def sharded(
         in_shardings=(whole,) * shared + (split,) * own,
         out_shardings=split,
         donate_argnums=donate,
+        compiler_options=compiler_options(),
     )
 
     def place(own_arguments: Any) -> Any:

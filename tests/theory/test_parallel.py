@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from theory.parallel import SideBySide, eigh, padded
+from theory.parallel import SideBySide, compiler_options, eigh, padded
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 5])
@@ -33,6 +33,17 @@ def test_a_program_compiled_ahead_is_the_one_that_is_called():
     result = run(np.ones(2, np.float32), np.zeros((3, 2), np.float32))
     np.testing.assert_array_equal(result, np.ones((3, 2)))
     assert len(run.programs) == 1
+
+
+@pytest.mark.parametrize(("off", "told"), [(True, None), (False, {"xla_backend_optimization_level": 1})])
+def test_the_compiler_has_a_level_of_its_own_unless_optimisation_is_off(off, told):
+    name = "jax_disable_most_optimizations"
+    before = jax.config.read(name)
+    try:
+        jax.config.update(name, off)
+        assert compiler_options() == told
+    finally:
+        jax.config.update(name, before)
 
 
 def test_the_tests_run_on_two_devices():
