@@ -95,16 +95,18 @@ class Transformer(nnx.Module):
 
 def attention(heads: Float[Array, "3 h d t n"]) -> Float[Array, "h d t n"]:
     """softmax(queryᵀ key / √d) value of each head; a position sees those up to its own. Along n, all in
-    sums, head by head: what a loop gives is not computed again for each use."""
+    sums. The scores go head by head through a loop: what enters and leaves one is computed once, not again
+    for each use. Heads are split, not unpacked: their gradients are then put side by side, not padded."""
+    query, key, value = (part[0] for part in jax.lax.split(heads, (1, 1, 1)))
+    d, t, _ = query.shape[1:]
+    score = jnp.sum(query[:, :, :, None] * key[:, :, None], axis=1) / np.sqrt(d)
 
-    def one(head: tuple[Array, Array, Array]) -> Float[Array, "d t n"]:
-        query, key, value = head
-        d, t, _ = query.shape
-        score = jnp.sum(query[:, :, None] * key[:, None], axis=0) / np.sqrt(d)
+    def one(head: tuple[Array, Array]) -> Float[Array, "d t n"]:
+        score, value = head
         score = jnp.where(_past(t)[..., None], score, -1e9)
         return jnp.sum(jax.nn.softmax(score, axis=1) * value[:, None], axis=2)
 
-    return jax.lax.map(one, tuple(heads))
+    return jax.lax.map(one, (score, value))
 
 
 def long_attention(heads: Float[Array, "3 h d t n"]) -> Float[Array, "h d t n"]:
