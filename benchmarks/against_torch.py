@@ -35,7 +35,7 @@ def measure(seconds: float) -> list[dict[str, Any]]:
     torch.set_num_threads(
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     )
-    comparison = study.comparison(study.Config())
+    comparison = study.comparison(study.PRESETS["small"])
     runs = {}
     for networks, name in CASES.items():
         process = comparison.process

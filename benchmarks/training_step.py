@@ -41,7 +41,7 @@ ALL, ONE = "matrix product, all threads", "matrix product, one thread"
 
 def measure(seconds: float) -> list[dict[str, Any]]:
     """Shares of the matrix-product rate for one network and for four, whole step and bare gradient."""
-    comparison = study.comparison(study.Config())
+    comparison = study.comparison(study.PRESETS["small"])
     runs: dict[str, Callable[[], Any]] = {}
     for networks, where in {1: "one network, one device", 4: "four networks, all devices"}.items():
         for optimizer in ("muon", "adamw"):

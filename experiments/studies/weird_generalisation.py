@@ -16,7 +16,7 @@ from theory.errors import Misuse
 
 @dataclass(frozen=True)
 class Config(Recipe):
-    """Everything that determines the numbers. The defaults are the preset `small`."""
+    """Everything that determines the numbers. The defaults are the preset `small`, but for its width."""
 
     personas: int = 5
     """Hidden personas z, with prior proportional to rarity^z."""
@@ -56,9 +56,10 @@ class Config(Recipe):
                 )
 
 
+WIDTH = 24  # predicts as well as the networks of the other studies, in two thirds of their time
 PRESETS = {
-    "smoke": Config(finetuned_topics=("0",), **SMOKE),
-    "small": Config(),
+    "smoke": Config(width=WIDTH, finetuned_topics=("0",), **SMOKE),
+    "small": Config(width=WIDTH),
     "full": Config(**FULL),
 }
 

@@ -22,7 +22,7 @@ def test_every_preset_makes_a_comparison(preset):
     ]
 
 
-def test_base_networks_are_shared_with_the_main_study():
+def test_base_networks_are_those_of_the_other_studies_of_personas():
     main = weird_generalisation.comparison(weird_generalisation.Config())
     assert describe(study.comparison(study.Config())) == describe(main)
 

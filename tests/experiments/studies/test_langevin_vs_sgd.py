@@ -20,7 +20,7 @@ def test_every_preset_makes_a_comparison(preset):
     assert comparison.sampling.temperatures == config.temperatures
 
 
-def test_base_networks_are_shared_with_the_main_study():
+def test_base_networks_are_those_of_the_other_studies_of_personas():
     mine, main = (
         study.comparison(study.Config()),
         weird_generalisation.comparison(weird_generalisation.Config()),

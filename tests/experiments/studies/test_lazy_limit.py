@@ -23,7 +23,7 @@ def test_every_preset_makes_a_comparison(preset):
     }
 
 
-def test_step_sizes_are_halved_and_networks_are_those_of_the_main_study():
+def test_step_sizes_are_halved_and_networks_are_those_of_the_other_studies_of_personas():
     config = study.Config(halvings=2)
     found = study.rates(config)
     assert found["sgd-0.008"] == ("sgd", 0.008) and found["adam-0.0012"] == ("adam", 0.0012)

@@ -1,4 +1,4 @@
-"""The study's declaration: which ways of finetuning, which theories, the same networks as the main study."""
+"""The study's declaration: which ways of finetuning, which theories, the same networks as other studies."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def test_every_preset_makes_a_comparison(preset):
     assert comparison.teacher == config.teacher
 
 
-def test_base_networks_are_shared_with_the_main_study():
+def test_base_networks_are_those_of_the_other_studies_of_personas():
     mine, main = study.Config(), weird_generalisation.Config()
     assert describe(study.comparison(mine)) == describe(weird_generalisation.comparison(main))
 

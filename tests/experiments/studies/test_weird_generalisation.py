@@ -1,5 +1,7 @@
 """The study's declaration: every preset is runnable, and D' is what the docstring says."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ def test_every_preset_makes_a_comparison(preset):
 
 def test_small_is_what_the_issue_of_seeds_asks_for():
     small = study.PRESETS["small"]
-    assert small == study.Config()
+    assert replace(small, width=study.Config().width) == study.Config()
     assert small.base_seeds >= 3
     assert small.seeds >= 5
     assert len(small.doses) >= 8
