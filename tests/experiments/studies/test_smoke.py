@@ -7,19 +7,9 @@ import pytest
 from experiments import cli, style
 from experiments.study import catalogue
 
-# Run by make test, one for each way to read and draw a study; make test-slow runs all the others, and
-# weird-generalisation, smaller, is run by test_running.py.
-QUICK = (
-    "belief-geometry",
-    "emergent-misalignment",
-    "exchange-rate",
-    "far-away",
-    "inductive-backdoor",
-    "modalities",
-    "out-of-context",
-    "subliminal",
-    "task-diversity",
-)
+# Run by make test: hidden states as hypotheses, examples in the context, reports on oneself, a teacher.
+# make test-slow runs all the others; weird-generalisation, smaller, is run by test_running.py.
+QUICK = ("belief-geometry", "exchange-rate", "out-of-context", "subliminal")
 NAMES = [
     pytest.param(entry["name"], marks=[pytest.mark.slow] * (entry["name"] not in QUICK))
     for entry in catalogue()["studies"]
