@@ -7,9 +7,9 @@ import pytest
 from experiments import cli, style
 from experiments.study import catalogue
 
-# Run by make test: hidden states as hypotheses, examples in the context, reports on oneself, a teacher.
+# Run by make test: one with hypotheses about hidden states, one that observes networks, one with teachers.
 # make test-slow runs all the others; weird-generalisation, smaller, is run by test_running.py.
-QUICK = ("belief-geometry", "exchange-rate", "out-of-context", "subliminal")
+QUICK = ("belief-geometry", "emergent-misalignment", "subliminal")
 NAMES = [
     pytest.param(entry["name"], marks=[pytest.mark.slow] * (entry["name"] not in QUICK))
     for entry in catalogue()["studies"]
