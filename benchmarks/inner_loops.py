@@ -1,7 +1,7 @@
 """What the inner loops are made of, by turns with what it stands in for: attention, normal numbers, rows.
 
-Attention is timed with its gradient, for 16 documents of ten, 24 and 48 positions (4 heads of 16): in sums,
-and in products of small matrices, which the transformer turns to above `IN_SUMS` positions. Normal numbers
+Attention is timed with its gradient, for 16 documents of ten and of 24 positions (4 heads of 16): in sums,
+and in products of small matrices, which the transformer turns to above `UNROLLED` positions. Normal numbers
 and rows of a minibatch are theory.draws against jax and NumPyro, which give the same bits. One device.
 """
 
@@ -13,25 +13,21 @@ import jax.numpy as jnp
 from numpyro.primitives import _subsample_fn
 
 from benchmarks._timing import interleaved, row
-from models.transformer import IN_SUMS, attention, long_attention
+from models.transformer import UNROLLED, attention, long_attention
 from theory.draws import normal, rows
 
 WEIGHTS, DOCUMENTS = 101_312, 512
 
 
 def measure(
-    seconds: float = 15.0,
-    *,
-    weights: int = WEIGHTS,
-    positions: tuple[int, ...] = (10, 24, 48),
-    steps: int = 10,
+    seconds: float = 15.0, *, weights: int = WEIGHTS, positions: tuple[int, ...] = (10, 24), steps: int = 10
 ) -> list[dict[str, Any]]:
     """Milliseconds a call, and the time of what it stands in for over it."""
     pairs: dict[str, tuple[str, Callable[[], Any], Callable[[], Any]]] = {}
     for t in positions:
         sums, products = (_slopes(method, t, steps) for method in (attention, long_attention))
         told = f"attention in sums, {t} positions", f"attention in products, {t} positions"
-        ours, theirs = (told, (sums, products)) if t <= IN_SUMS else (told[::-1], (products, sums))
+        ours, theirs = (told, (sums, products)) if t <= UNROLLED else (told[::-1], (products, sums))
         pairs[ours[0]] = (ours[1], *theirs)
     like = jnp.zeros(weights)
     pairs[f"{weights} normal numbers"] = (
