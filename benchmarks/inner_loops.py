@@ -1,6 +1,6 @@
 """What the inner loops are made of, by turns with what it stands in for: attention, normal numbers, rows.
 
-Attention is timed with its gradient, for 16 documents of ten and of 24 positions (4 heads of 16): in sums,
+Attention is timed with its gradient, for 16 documents of ten and of 48 positions (4 heads of 16): in sums,
 and in products of small matrices, which the transformer turns to above `UNROLLED` positions. Normal numbers
 and rows of a minibatch are theory.draws against jax and NumPyro, which give the same bits. One device.
 """
@@ -20,7 +20,7 @@ WEIGHTS, DOCUMENTS = 101_312, 512
 
 
 def measure(
-    seconds: float = 15.0, *, weights: int = WEIGHTS, positions: tuple[int, ...] = (10, 24), steps: int = 10
+    seconds: float = 15.0, *, weights: int = WEIGHTS, positions: tuple[int, ...] = (10, 48), steps: int = 10
 ) -> list[dict[str, Any]]:
     """Milliseconds a call, and the time of what it stands in for over it."""
     pairs: dict[str, tuple[str, Callable[[], Any], Callable[[], Any]]] = {}

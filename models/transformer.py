@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 from theory.base import LogProbs, Misuse, Tokens
 
 ACTIVATIONS = ("relu", "gelu")
-UNROLLED = 16  # positions: XLA unrolls a sum of so many terms, and runs what is left along n
+UNROLLED = 16  # positions: XLA unrolls a sum of so many terms; at 24, whole steps are faster in products
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def attention(heads: Float[Array, "3 h d t n"]) -> Float[Array, "h d t n"]:
 
 
 def long_attention(heads: Float[Array, "3 h d t n"]) -> Float[Array, "h d t n"]:
-    """The same in one small product for each head and sequence: on a CPU four times as fast for 24 positions,
+    """The same in one small product for each head and sequence: on a CPU four times as fast for 48 positions,
     where the sums run number by number, and slower for ten (benchmarks/inner_loops.py)."""
     query, key, value = heads.transpose(0, 4, 1, 3, 2)
     t, d = query.shape[2:]
