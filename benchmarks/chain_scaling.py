@@ -1,7 +1,7 @@
 """Steps of a chain a second from one chain to many side by side, and from how many on more gain no more.
 
-`HarmonicLangevin` on the posterior of the demo's network (width 32, two layers; 16 documents of 24 tokens a
-minibatch), as `theory.chains.run_chains` runs it: the mean of the potential is kept, and chains lie on all
+`HarmonicLangevin` on the posterior of a network of the studies' size (width 32, two layers; 16 documents of
+24 tokens a minibatch), as `theory.chains.run_chains` runs it: the potential's mean is kept, chains lie on all
 devices (each core of a CPU is one). Powers of four to 64 on a CPU and 1024 on a GPU, or as far as
 `python -m benchmarks.chain_scaling --chains 256` says.
 """
