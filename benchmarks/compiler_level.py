@@ -25,7 +25,7 @@ def measure(
     process = comparison.process
     shape = replace(comparison.shape, width=width, layers=layers)
     network = first(build(shape, process.vocabulary, process.length, [0]))
-    data = process.narrow(jax.random.key(0), documents, persona=4, topics=[0])
+    data = comparison.arms[0].data(jax.random.key(0), documents)
 
     def step(params: Any, _: Any) -> tuple[Any, None]:
         slope = jax.grad(lambda params: mean_loss(network.with_params(params), data))(params)
@@ -40,11 +40,9 @@ def measure(
 
     levels = {"ours": compiler_options(), "XLA's": {"xla_backend_optimization_level": XLAS_LEVEL}}
     programs = {name: lowered.compile(compiler_options=options) for name, options in levels.items()}
-    runs = {
-        **{("compile", name): lambda options=options: compiled(options) for name, options in levels.items()},
-        **{("step", name): lambda each=each: each(network.params) for name, each in programs.items()},
-    }
-    taken = interleaved({" ".join(told): run for told, run in runs.items()}, seconds)
+    runs = {f"compile {name}": lambda options=options: compiled(options) for name, options in levels.items()}
+    runs |= {f"step {name}": lambda each=each: each(network.params) for name, each in programs.items()}
+    taken = interleaved(runs, seconds)
     rows = []
     for kind, scale, unit, goal in (("compile", 1.0, "s", "≤ 0.9"), ("step", 1e3 / steps, "ms", "≤ 1.05")):
         ours, theirs = taken[f"{kind} ours"], taken[f"{kind} XLA's"]

@@ -25,7 +25,7 @@ METHOD, LEAST_ROUNDS = "sgd", 3
 
 def measure(seconds: float) -> list[dict[str, Any]]:
     """One row a theory, after the finetuning that they are measured against."""
-    config = study.Config(base_seeds=1, methods=(METHOD,), pretraining_steps=300)
+    config = replace(study.PRESETS["small"], base_seeds=1, methods=(METHOD,), pretraining_steps=300)
     bench, network = _bench(study.comparison(config))
     taken: dict[str, list[float]] = defaultdict(list)
     bench.finetune[METHOD] = _timed(bench.finetune[METHOD], lambda *_: "finetuning", taken)
