@@ -1,5 +1,6 @@
 """The command line: everything in COMMANDS. Data on stdout, progress on stderr."""
 
+import contextlib
 import dataclasses
 import difflib
 import gc
@@ -12,6 +13,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from experiments import drawing
 from experiments import results as disk
 from experiments import study as studies
 from theory.errors import Misuse
@@ -38,6 +40,7 @@ Try:  finebayes run weird-generalisation --preset smoke
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: one sentence and exit status 1 for a mistake, 130 for Ctrl-C."""
+    gc.set_threshold(100_000, 20, 100)  # tracing and drawing make many objects, which stay
     try:
         _dispatch(list(sys.argv[1:] if arguments is None else arguments))
     except Misuse as error:
@@ -96,7 +99,7 @@ def _list(arguments: list[str]) -> None:
 
 
 def _run(arguments: list[str], command: str = "run") -> None:
-    names = [entry["name"] for entry in studies.catalogue()["studies"]]
+    names = studies.names()
     if not arguments or arguments[0] in ("-h", "--help"):
         print(f"usage: finebayes {command} STUDY [options]\n\n{COMMANDS[command]}")
         print(f"\nstudies: {', '.join(names)}")
@@ -141,14 +144,16 @@ def _run(arguments: list[str], command: str = "run") -> None:
         "preset": options.preset,
         "config": json.loads(json.dumps(dataclasses.asdict(options.config))),
     }
-    _prepare_devices()
-    from experiments import running
+    draws = command == "run" and not options.dry_run and "jax" not in sys.modules
+    with drawing.apart() if draws else contextlib.nullcontext(module.draw) as draw:
+        _prepare_devices()
+        from experiments import running
 
-    told = module, options.config, config, options.out, options.networks
-    if command == "forecast":
-        running.forecast(*told)
-    else:
-        running.run(*told, options.dry_run, options.strict, options.jobs)
+        told = module, options.config, config, options.out, options.networks
+        if command == "forecast":
+            running.forecast(*told)
+        else:
+            running.run(*told, options.dry_run, options.strict, options.jobs, draw)
 
 
 def _all(command: str, names: list[str], options: list[str]) -> None:
@@ -197,7 +202,8 @@ class _Scored:
 
 
 def _plot(arguments: list[str]) -> None:
-    results = disk.find(_parse(_Place, "plot", arguments).place)
+    place = _parse(_Place, "plot", arguments).place
+    results = disk.find(drawing.asked() if place == "-" else place)  # -: a run, which says it when it is done
     for path in studies.load(results.study).draw(results):
         print(path)
 
@@ -266,12 +272,11 @@ def _doctor(arguments: list[str]) -> None:
 
 
 def _prepare_devices() -> None:
-    """One CPU device for each core, a compilation cache of the user's own, and fewer searches for garbage."""
+    """One CPU device for each core, and a compilation cache of the user's own."""
     # On some CPUs every program out of the cache is announced as an error (jax-ml/jax issue 38445).
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import jax
 
-    gc.set_threshold(100_000, 20, 100)  # tracing makes many objects, which stay
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     jax.config.update("jax_num_cpu_devices", cores)
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "finebayes" / "jax"

@@ -40,7 +40,7 @@ class Networks:
     ) -> Network:
         """The base networks of a comparison, stacked along seeds: from disk, or trained and kept.
 
-        If they are trained, `meanwhile` runs beside it from the first chunk on.
+        If they are trained, `meanwhile` runs beside it as soon as training is traced.
         """
         description = describe(comparison)
         path = self.path(description)
@@ -63,7 +63,8 @@ class Networks:
     def template(self, comparison: Any) -> Network:
         """An untrained network of the comparison's shape."""
         process = comparison.process
-        return first(build(comparison.shape, process.vocabulary, process.length, [0]))
+        built = build(comparison.shape, process.vocabulary, process.length, [0])
+        return first(jax.tree.map(np.asarray, built))
 
     def _train(
         self, comparison: Any, description: Any, path: Path, progress: Progress, meanwhile: Callable[[], None]
@@ -86,12 +87,11 @@ class Networks:
             process.vocabulary,
             process.length,
             restore,
+            threading.Thread(target=meanwhile, daemon=True).start,
         )
         state: Any = None
         with progress.training(comparison.pretraining.steps) as show:
             for now in runs:
-                if state is None:
-                    threading.Thread(target=meanwhile, daemon=True).start()
                 state = now.state
                 lost = np.flatnonzero(~np.isfinite(now.loss + now.excess)).tolist()
                 if lost:
@@ -105,13 +105,11 @@ class Networks:
         params = jax.tree.map(lambda leaf: np.asarray(leaf)[: len(seeds)], state[0])
         template = self.template(comparison)
         tokens = _quality_documents(exact)
-        measure = jax.jit(
-            lambda params: excess_nats(exact, template.with_params(params), tokens),
-            compiler_options=compiler_options(),
-        )
+        measure = jax.jit(excess_nats, compiler_options=compiler_options())
         quality = []
         for row in range(len(seeds)):
-            by_position = np.asarray(measure(jax.tree.map(lambda leaf: leaf[row], params)), float)  # noqa: B023
+            network = template.with_params(jax.tree.map(lambda leaf: leaf[row], params))  # noqa: B023
+            by_position = np.asarray(measure(exact, network, tokens), float)
             quality.append(
                 {
                     "seed": int(seeds[row]),

@@ -35,8 +35,9 @@ def run(
     dry_run: bool,
     strict: bool = False,
     jobs: int = 1,
+    draw: Callable[[disk.Results], list[Path]] | None = None,
 ) -> disk.Results | None:
-    """Everything `finebayes run` does after its options are parsed."""
+    """Everything `finebayes run` does after its options are parsed; `draw` stands for the study's own."""
     if jobs < 1:
         raise Misuse(f"jobs must be at least 1, got {jobs}.")
     if not getattr(config, "optimise", True):
@@ -64,7 +65,7 @@ def run(
             disk.write_json(path, _quality(comparison, Networks(kept)))
         disk.write(done, lambda file: None)  # every cell is finished and scored; pictures can be redrawn
         progress.say("drawing")
-        figures = study.draw(results) if table else []
+        figures = (draw or study.draw)(results) if table else []
         report = write_report(results)
     print(scorecard_text(scoring.scorecard(table)))
     for failed, reason in results.failures().items():

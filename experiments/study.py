@@ -32,18 +32,18 @@ def catalogue() -> dict[str, list[dict[str, str]]]:
     Walks the folders and reads docstrings without importing, so adding a file is all there is to do.
     """
     return {
-        kind: [
-            {"name": path.stem.replace("_", "-"), "summary": _summary(path)}
-            for path in sorted((ROOT / folder).glob("[!_]*.py"))
-        ]
-        for kind, folder in FOLDERS.items()
+        kind: [{"name": _name(path), "summary": _summary(path)} for path in _files(kind)] for kind in FOLDERS
     }
+
+
+def names() -> list[str]:
+    """The names of all studies."""
+    return [_name(path) for path in _files("studies")]
 
 
 def load(name: str) -> Any:
     """The module of a study; a misspelt name is answered with the nearest right ones."""
-    names = [entry["name"] for entry in catalogue()["studies"]]
-    choose("study", name, names)
+    choose("study", name, names())
     return importlib.import_module(f"experiments.studies.{name.replace('-', '_')}")
 
 
@@ -55,6 +55,14 @@ def choose(kind: str, given: str, allowed: Iterable[str]) -> str:
     near = difflib.get_close_matches(given, allowed, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(allowed)}."
     raise Misuse(f"There is no {kind} called {given!r}; {hint}")
+
+
+def _files(kind: str) -> list[Path]:
+    return sorted((ROOT / FOLDERS[kind]).glob("[!_]*.py"))
+
+
+def _name(path: Path) -> str:
+    return path.stem.replace("_", "-")
 
 
 def _summary(path: Path) -> str:

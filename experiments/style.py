@@ -10,6 +10,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from experiments.drawing import side_by_side
 from experiments.results import Results, as_csv, write
 
 WIDTH = 7.2  # inches, two columns; all other lengths are inches too
@@ -37,11 +38,14 @@ def save(
     results: Results, figures: dict[str, Figure], tables: Mapping[str, list[dict[str, Any]]] | None = None
 ) -> list[Path]:
     """Write figures by name in every format, and tables of what they show; returns the paths."""
-    paths = []
-    for name, figure in figures.items():
-        for kind, said in FORMATS.items():
-            paths.append(results.folder / "figures" / f"{name}.{kind}")
-            write(paths[-1], functools.partial(figure.savefig, format=kind, metadata=said))
+    drawn = {kind: [results.folder / "figures" / f"{name}.{kind}" for name in figures] for kind in FORMATS}
+
+    def draw(kind: str) -> None:
+        for path, figure in zip(drawn[kind], figures.values(), strict=True):
+            write(path, functools.partial(figure.savefig, format=kind, metadata=FORMATS[kind]))
+
+    side_by_side([functools.partial(draw, kind) for kind in FORMATS])
+    paths = [path for figure in zip(*drawn.values(), strict=True) for path in figure]
     for name, table in (tables or {}).items():
         paths.append(results.folder / "figures" / f"{name}.csv")
         text = as_csv(table)

@@ -1,5 +1,6 @@
 """A transformer as a predictor: weights in a pytree, a pure function of them."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -42,9 +43,7 @@ def build(shape: Architecture, vocabulary: int, length: int, seeds: Sequence[int
     Kernels are normal with variance 1 / inputs, positions normal with standard deviation 0.3. Drawn on the
     host, where nothing has to be compiled before the first step.
     """
-    definition, shapes = nnx.split(
-        nnx.eval_shape(lambda: Transformer(shape, vocabulary, length, nnx.Rngs(0)))
-    )
+    definition, shapes = _plan(shape, vocabulary, length)
     streams = [np.random.default_rng(seed) for seed in seeds]
 
     def draw(path: Any, leaf: jax.ShapeDtypeStruct) -> Array:
@@ -53,6 +52,12 @@ def build(shape: Architecture, vocabulary: int, length: int, seeds: Sequence[int
         return jnp.asarray(drawn, leaf.dtype)
 
     return Network(jax.tree_util.tree_map_with_path(draw, shapes), definition)
+
+
+@functools.cache
+def _plan(shape: Architecture, vocabulary: int, length: int) -> Any:
+    """What a network is made of, and the shapes of its weights."""
+    return nnx.split(nnx.eval_shape(lambda: Transformer(shape, vocabulary, length, nnx.Rngs(0))))
 
 
 def first(stacked: Any) -> Any:

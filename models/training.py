@@ -72,18 +72,20 @@ def pretrain(
     vocabulary: int,
     length: int,
     restore: Callable[[Any], tuple[int, Any] | None] = lambda template: None,
+    compiling: Callable[[], None] = lambda: None,
 ) -> Iterator[Chunk]:
     """Train one network a seed, yielding after every chunk; the last state's weights are the result.
 
-    `restore(template)` may return the (step, state) of an earlier run that has steps left. Weights are
-    `chunk.state[0]`, stacked along a leading seed axis.
+    `restore(template)` may return the (step, state) of an earlier run that has steps left; `compiling()` is
+    called when everything is traced and the compiler is about to start. Weights are `chunk.state[0]`, stacked
+    along a leading seed axis.
     """
     networks = build(shape, vocabulary, length, seeds)
     optimizer = recipe.transformation()
     rows = padded(len(seeds))
     keys = np.asarray([seeds[row] for row in rows], np.uint32)
     params = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], networks.params)
-    state = (params, jax.vmap(optimizer.init)(params))
+    state = (params, jax.jit(jax.vmap(optimizer.init))(params))
     step = 0
     resumed = restore(state)
     if resumed is not None:
@@ -91,8 +93,11 @@ def pretrain(
     advance = functools.partial(_advance, process, networks.definition, recipe)
     program, place = sharded(advance, len(rows), shared=1, own=2, donate=(2,))
     keys, state = place(keys), place(state)  # where the program leaves them: one compilation
+    traced = program.lower(np.int32(step), keys, state)
+    compiling()
+    train = traced.compile()
     while step < recipe.steps:
-        state, loss, excess = program(np.int32(step), keys, state)
+        state, loss, excess = train(np.int32(step), keys, state)
         step = min(step + recipe.chunk, recipe.steps)
         yield Chunk(step, state, np.asarray(loss)[: len(seeds)], np.asarray(excess)[: len(seeds)])
 

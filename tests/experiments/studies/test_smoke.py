@@ -5,15 +5,12 @@ import json
 import pytest
 
 from experiments import cli, style
-from experiments.study import catalogue
+from experiments.study import names
 
 # Run by make test: one with hypotheses about hidden states, one that observes networks, one with teachers.
 # make test-slow runs all the others; weird-generalisation, smaller, is run by test_running.py.
 QUICK = ("belief-geometry", "emergent-misalignment", "subliminal")
-NAMES = [
-    pytest.param(entry["name"], marks=[pytest.mark.slow] * (entry["name"] not in QUICK))
-    for entry in catalogue()["studies"]
-]
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in names()]
 
 
 @pytest.fixture
