@@ -12,7 +12,7 @@ from flax import nnx
 from jaxtyping import Array
 
 from models.transformer import Architecture, Transformer
-from theory.base import LogProbs, Tokens
+from theory.base import LogProbs, Tokens, compiled
 
 
 @jax.tree_util.register_dataclass
@@ -23,6 +23,7 @@ class Network:
     params: Any
     definition: Any = field(metadata={"static": True})
 
+    @compiled()
     def predict(self, tokens: Tokens) -> LogProbs:
         """Next-token log-probabilities in nats."""
         return nnx.merge(self.definition, self.params)(tokens)

@@ -13,7 +13,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, TypeAlias, TypeVar, runtime_checkable
+from typing import Any, Protocol, Self, TypeAlias, TypeVar, cast, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -83,6 +83,7 @@ class Parametric(Predictor, Protocol):
 
 
 PriorT = TypeVar("PriorT", contravariant=True)
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 @runtime_checkable
@@ -101,6 +102,16 @@ class Theory(Protocol[PriorT]):
     ) -> Predictor:
         """What the network will say after finetuning on `data` with strength `beta`."""
         ...
+
+
+def compiled(*static: str) -> Callable[[Method], Method]:
+    """For a method of a pytree: one program where it is called by itself, instead of one for each operation;
+    in a program it is what it would be without. Arguments named here are no arrays but, say, sizes."""
+
+    def decorate(method: Method) -> Method:
+        return cast(Method, jax.jit(method, static_argnames=static, inline=True))
+
+    return decorate
 
 
 def ladder(

@@ -22,6 +22,7 @@ from theory.base import (
     Tokens,
     at_tokens,
     check_beta,
+    compiled,
     log_likelihood,
 )
 
@@ -35,31 +36,37 @@ class Mixture:
     log_weights: Float[Array, "*batch k"]
     factors: tuple[int, ...] = field(metadata={"static": True}, default=())
 
+    @compiled()
     def predict(self, tokens: Tokens) -> LogProbs:
         """The exact next-token log-probabilities: members weighted by their posterior so far."""
         members = self.member_log_probs(tokens)
         belief = jax.nn.log_softmax(self.log_weights[:, None, None] + self.evidence(tokens), axis=0)
         return jax.nn.logsumexp(belief[..., None] + members, axis=0)
 
+    @compiled()
     def member_log_probs(self, tokens: Tokens) -> Float[Array, "k n t v"]:
         """Every member's own log-probabilities."""
         return jax.vmap(lambda member: member.predict(tokens))(self.members)
 
+    @compiled()
     def evidence(self, tokens: Tokens) -> Float[Array, "k n t"]:
         """log p(x_<t | z): what each member makes of everything before position t."""
         chosen = jax.vmap(at_tokens, (0, None))(self.member_log_probs(tokens), tokens)
         before = jnp.cumsum(chosen, axis=-1)[..., :-1]
         return jnp.concatenate([jnp.zeros_like(chosen[..., :1]), before], axis=-1)
 
+    @compiled()
     def log_likelihoods(self, data: Dataset) -> Float[Array, "k n"]:
         """log p(sequence | z) over the counted positions."""
         return jax.vmap(lambda member: log_likelihood(member, data))(self.members)
 
+    @compiled()
     def posterior(self, tokens: Tokens) -> Float[Array, "n k"]:
         """log p(z | x) given whole sequences."""
         counted = Dataset(tokens, jnp.ones(tokens.shape, bool))
         return jax.nn.log_softmax(self.log_weights + self.log_likelihoods(counted).T, axis=-1)
 
+    @compiled("n")
     def sample(self, key: PRNGKeyArray, n: int) -> Tokens:
         """Draw n sequences, each from one member."""
         which, rest = jax.random.split(key)
@@ -68,6 +75,7 @@ class Mixture:
             lambda index, key: jax.tree.map(lambda leaf: leaf[index], self.members).sample(key, 1)[0]
         )(member, jax.random.split(rest, n))
 
+    @compiled()
     def log_prob(self, tokens: Tokens) -> Float[Array, " n"]:
         """Log-probability of whole sequences."""
         counted = Dataset(tokens, jnp.ones(tokens.shape, bool))
@@ -77,6 +85,10 @@ class Mixture:
     def condition(self, data: Dataset, beta: Beta) -> Self:
         """Weights times the likelihood of all the data to the power β."""
         check_beta(beta)
+        return self._conditioned(data, 1.0 * beta)
+
+    @compiled()
+    def _conditioned(self, data: Dataset, beta: Beta) -> Self:
         likelihood = self.log_likelihoods(data).sum(axis=-1)
         # what all members share would cost the prior its last digits
         best = jnp.max(likelihood)
@@ -104,6 +116,8 @@ class Average:
 
     members: Any
 
+    @compiled()
+    @compiled()
     def predict(self, tokens: Tokens) -> LogProbs:
         """Log of the mean probability (nats), one member after the other (memory for two)."""
         count = jax.tree.leaves(self.members)[0].shape[0]
@@ -134,6 +148,8 @@ class Uninformed:
 
     process: Mixture
 
+    @compiled()
+    @compiled()
     def predict(self, tokens: Tokens) -> LogProbs:
         """Members at their prior weights, whatever the context."""
         weights = jax.nn.log_softmax(self.process.log_weights)[:, None, None, None]

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from theory.base import LogProbs, Misuse, Tokens, at_tokens
+from theory.base import LogProbs, Misuse, Tokens, at_tokens, compiled
 from theory.ensemble import Mixture
 from theory.hidden_markov import check_transitions, draw, forward
 
@@ -45,6 +45,7 @@ class Sector:
         """Symbols of every factor."""
         return tuple(table.shape[-3] for table in self.transitions)
 
+    @compiled()
     def predict(self, tokens: Tokens) -> LogProbs:
         """A header, then the filters of all factors side by side."""
         tokens = jnp.asarray(tokens)
@@ -60,6 +61,7 @@ class Sector:
         first = jnp.pad(self.headers, (text, 0), constant_values=-jnp.inf)
         return jnp.where(jnp.arange(tokens.shape[1])[:, None] == 0, first, said)
 
+    @compiled("n")
     def sample(self, key: PRNGKeyArray, n: int) -> Tokens:
         """Draw n documents."""
         header_key, *keys = jax.random.split(key, 1 + len(self.sizes))
@@ -70,6 +72,7 @@ class Sector:
             text = text * table.shape[-3] + draw(key, table, start, self.length - 1)
         return jnp.concatenate([int(np.prod(self.sizes)) + header[:, None], text], axis=1)
 
+    @compiled()
     def log_prob(self, tokens: Tokens) -> Float[Array, " n"]:
         """Log-probability (nats) of whole documents."""
         return jnp.sum(at_tokens(self.predict(tokens), tokens), axis=-1)

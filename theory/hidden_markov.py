@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from theory.base import LogProbs, Misuse, Tokens, at_tokens
+from theory.base import LogProbs, Misuse, Tokens, at_tokens, compiled
 
 Transitions = Float[Array | np.ndarray, "v s s"]
 CLOSE = 1e-9  # how far a row may be from adding to 1
@@ -34,6 +34,7 @@ class Chain:
     start: Float[Array, "*batch s"]
     length: int = field(metadata={"static": True})
 
+    @compiled()
     def predict(self, tokens: Tokens) -> LogProbs:
         """The exact next-token log-probabilities (nats)."""
         return forward(self.transitions, self.start, tokens)[0]
@@ -42,10 +43,12 @@ class Chain:
         """The mixed state before every token."""
         return forward(self.transitions, self.start, tokens)[1]
 
+    @compiled("n")
     def sample(self, key: PRNGKeyArray, n: int) -> Tokens:
         """Draw n documents."""
         return draw(key, self.transitions, jnp.broadcast_to(self.start, (n, len(self.start))), self.length)
 
+    @compiled()
     def log_prob(self, tokens: Tokens) -> Float[Array, " n"]:
         """Log-probability (nats) of whole documents."""
         return jnp.sum(at_tokens(self.predict(tokens), tokens), axis=-1)

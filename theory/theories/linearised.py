@@ -28,6 +28,7 @@ from theory.base import (
     Tokens,
     check_beta,
     check_ladder,
+    compiled,
     mean_loss,
 )
 from theory.descent import descend
@@ -41,6 +42,7 @@ class Tangent:
     base: Any
     displacement: Any
 
+    @compiled()
     def predict(self, tokens: Tokens) -> LogProbs:
         """f(w0) + J δ, normalised."""
         value, slope = jax.jvp(
@@ -72,6 +74,7 @@ class Expansion:
     base: Any
     params: Any
 
+    @compiled()
     def predict(self, tokens: Tokens) -> LogProbs:
         """f(w0) + J (w - w0), normalised."""
         moved = jax.tree.map(jnp.subtract, self.params, self.base.params)

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from theory.base import LogProbs, Parametric, Tokens
+from theory.base import LogProbs, Parametric, Tokens, compiled
 from theory.theories.linearised import Expansion, Linearised
 
 
@@ -26,6 +26,7 @@ from theory.theories.linearised import Expansion, Linearised
 class Parabola(Expansion):
     """A network's second-order expansion at `base`, as a network: `params` are weights."""
 
+    @compiled()
     def predict(self, tokens: Tokens) -> LogProbs:
         """f(w0) + J d + ½ dᵀ H d, normalised."""
         moved = jax.tree.map(jnp.subtract, self.params, self.base.params)

@@ -69,10 +69,17 @@ def answer(answered, name, which, prior, data):
     def at(beta):
         key = name, which, beta
         if key not in answered:
-            answered[key] = THEORIES[name].predict(prior, data, beta, key=KEY)
+            answered[key] = compiled(name)(prior, data, beta)
         return answered[key]
 
     return at
+
+
+@functools.cache
+def compiled(name):
+    """A theory's prediction as one program; recipes count steps, so their strengths are part of it."""
+    predict = lambda prior, data, beta: THEORIES[name].predict(prior, data, beta, key=KEY)  # noqa: E731
+    return jax.jit(predict, static_argnums=2 if hasattr(THEORIES[name], "learning_rate") else ())
 
 
 def probabilities(predictor, tokens):
@@ -151,7 +158,7 @@ def test_the_order_of_documents_does_not_matter(name, which, prior, data, answer
     shuffled = jax.tree.map(lambda leaf: leaf[order], data)
     assert len({tuple(row) for row in shuffled.tokens[:4].tolist()}) > 1
     assert (shuffled.tokens[:4].sum(axis=0) != data.tokens[:4].sum(axis=0)).any()
-    other = THEORIES[name].predict(prior, shuffled, BETA, key=KEY)
+    other = compiled(name)(prior, shuffled, BETA)
     check(name, "exchangeable", gap(answer(BETA), other, documents), 1e-5)
 
 
@@ -163,15 +170,20 @@ def test_predictions_are_normalised(name, which, answer, documents):
 
 @cases
 def test_strengths_on_the_same_data_add(name, which, data, answer, documents):
-    twice = THEORIES[name].predict(answer(BETA), data, BETA, key=KEY)
+    twice = compiled(name)(answer(BETA), data, BETA)
     check(name, "additive", gap(twice, answer(2 * BETA), documents), 5e-6)
 
 
 @cases
 def test_a_ladder_is_predict_at_every_strength(name, which, prior, data, answer, documents):
     betas = [0.0, BETA, 2 * BETA]
-    read = lambda told: told.predict(documents)  # noqa: E731
-    got = np.exp(ladder(THEORIES[name], prior, data, np.asarray(betas), read, key=KEY, together=2))
+
+    @jax.jit
+    def told(prior, data):
+        read = lambda told: told.predict(documents)  # noqa: E731
+        return ladder(THEORIES[name], prior, data, np.asarray(betas), read, key=KEY, together=2)
+
+    got = np.exp(told(prior, data))
     for row, beta in enumerate(betas):
         np.testing.assert_allclose(got[row], probabilities(answer(beta), documents), atol=1e-5)
 
@@ -188,13 +200,6 @@ DRAWS = {"langevin_posterior", "adam_gibbs", "gaussian_process", "linear_respons
 CLOSED = [(name, which) for name, which in CASES if name not in DRAWS]
 STEP = 0.1  # a whole step of the recipes that the examples follow
 SHARE, SPREAD = st.floats(0.3, 1.0), st.floats(0.2, 2.0)
-
-
-@functools.cache
-def compiled(name):
-    """A theory's prediction as one program; recipes count steps, so their strengths are part of it."""
-    predict = lambda prior, data, beta: THEORIES[name].predict(prior, data, beta, key=KEY)  # noqa: E731
-    return jax.jit(predict, static_argnums=2 if hasattr(THEORIES[name], "learning_rate") else ())
 
 
 @pytest.mark.parametrize(("name", "which"), CLOSED)
