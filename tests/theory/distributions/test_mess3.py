@@ -47,6 +47,7 @@ def index(config, tokens):
     return np.asarray(tokens) @ config.vocabulary ** np.arange(config.length - 1, -1, -1)
 
 
+@cache
 def told(config, setting, state):
     """What one step from a state may be: {(token, next state): chance}; a token that slips is any."""
     found = {}
@@ -103,15 +104,16 @@ def joint(config, setting):
     start /= start.sum()
     table = np.zeros((len(sequences(config)), states))
 
-    def follow(written, state, chance):
-        if len(written) == config.length:
-            table[index(config, written), state] += chance
+    def follow(written, place, state, chance):
+        """After so many tokens, which lead to this place in the list of sequences."""
+        if written == config.length:
+            table[place, state] += chance
             return
         for (token, after), share in told(config, setting, state).items():
-            follow([*written, token], after, chance * share)
+            follow(written + 1, place * config.vocabulary + token, after, chance * share)
 
     for state in range(states):
-        follow([], state, start[state])
+        follow(0, 0, state, start[state])
     return table
 
 
