@@ -85,7 +85,7 @@ class Mixture:
     def condition(self, data: Dataset, beta: Beta) -> Self:
         """Weights times the likelihood of all the data to the power β."""
         check_beta(beta)
-        return self._conditioned(data, 1.0 * beta)
+        return self._conditioned(data, 1.0 * beta)  # a whole number is a strength too
 
     @compiled()
     def _conditioned(self, data: Dataset, beta: Beta) -> Self:
@@ -117,7 +117,6 @@ class Average:
     members: Any
 
     @compiled()
-    @compiled()
     def predict(self, tokens: Tokens) -> LogProbs:
         """Log of the mean probability (nats), one member after the other (memory for two)."""
         count = jax.tree.leaves(self.members)[0].shape[0]
@@ -148,7 +147,6 @@ class Uninformed:
 
     process: Mixture
 
-    @compiled()
     @compiled()
     def predict(self, tokens: Tokens) -> LogProbs:
         """Members at their prior weights, whatever the context."""
