@@ -51,7 +51,9 @@ def main(arguments: list[str] | None = None) -> None:
         where = f" ({error.filename})" if error.filename else ""
         _stop(f"The system refused: {error.strerror or error}{where}; what was finished is kept.")
     except KeyboardInterrupt:
-        _stop("Interrupted; what was finished is kept, the same command goes on from there.", 130)
+        _say("Interrupted; what was finished is kept, the same command goes on from there.")
+        sys.stdout.flush()
+        os._exit(130)  # a thread that compiles cannot be stopped, and aborts an interpreter that ends
 
 
 def _dispatch(arguments: list[str]) -> None:
@@ -288,9 +290,13 @@ def _prepare_devices() -> None:
         pass
 
 
-def _stop(sentence: str, status: int = 1) -> None:
-    print(f"finebayes: {sentence}", file=sys.stderr)
-    raise SystemExit(status)
+def _stop(sentence: str) -> None:
+    _say(sentence)
+    raise SystemExit(1)
+
+
+def _say(sentence: str) -> None:
+    print(f"finebayes: {sentence}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

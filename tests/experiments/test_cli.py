@@ -144,3 +144,14 @@ def test_doctor_says_it_is_sound():
     assert "devices" in done.stdout
     assert "FAILED" not in done.stdout
     assert done.stdout.count(" ok ") == 5
+
+
+def test_an_interrupted_command_says_so_and_ends_at_once(monkeypatch, capsys):
+    def interrupted(arguments):
+        raise KeyboardInterrupt
+
+    ended = []
+    monkeypatch.setattr(cli, "_dispatch", interrupted)
+    monkeypatch.setattr(cli.os, "_exit", ended.append)
+    cli.main([])
+    assert ended == [130] and capsys.readouterr().err.startswith("finebayes: Interrupted; what was finished")
