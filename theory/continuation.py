@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from theory.base import Misuse, Predictor, Tokens
+from theory.draws import categorical
 
 
 def continuations(
@@ -29,7 +30,7 @@ def continuations(
     def write(tokens: Array, turn: tuple[Array, PRNGKeyArray]) -> tuple[Array, None]:
         position, key = turn
         told = jax.lax.dynamic_index_in_dim(predictor.predict(tokens), position, axis=1, keepdims=False)
-        drawn = jax.random.categorical(key, told).astype(tokens.dtype)
+        drawn = categorical(key, told).astype(tokens.dtype)
         return jnp.where(jnp.arange(length) == position, drawn[:, None], tokens), None
 
     turns = jnp.arange(begin, length), jax.random.split(key, length - begin)

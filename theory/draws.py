@@ -1,8 +1,10 @@
-"""What a Langevin step draws, normal numbers and the rows of a minibatch: bit for bit jax's and NumPyro's.
+"""What is drawn so often that it must be fast: categories, and a Langevin step's normal numbers and rows.
 
-On CPUs jax keeps the rounds of its generator (Threefry-2x32, 20 rounds; Salmon et al. 2011) in a loop, which
-takes every number to memory and back five times, and NumPyro draws one row after the other. Written out, the
-compiler makes one pass of it, and the rows are drawn at once: the same numbers in half the time and a tenth.
+Normal numbers and rows are bit for bit jax's and NumPyro's. On CPUs jax keeps the rounds of its generator
+(Threefry-2x32, 20 rounds; Salmon et al. 2011) in a loop, which takes every number to memory and back five
+times, and NumPyro draws one row after the other. Written out, the compiler makes one pass of it, and the rows
+are drawn at once: the same numbers in half the time and a tenth. Documents are made of categories: one number
+each, where jax takes as many as there are to choose from.
 """
 
 from typing import Any
@@ -59,6 +61,20 @@ def _normal(words: UInt32[Array, "2 ..."], count: UInt32[Array, " p"]) -> Float[
     least = np.nextafter(np.float32(-1), np.float32(0))
     uniform = jnp.maximum(least, drawn * (1 - least) + least)
     return np.float32(np.sqrt(2)) * jax.lax.erf_inv(uniform)
+
+
+def categorical(
+    key: Key, log_weights: Float[Array, "*batch k"], shape: tuple[int, ...] | None = None
+) -> Int[Array, "..."]:
+    """Categories 0 ... k-1 with probabilities ∝ exp(log_weights), called as `jax.random.categorical` is.
+
+    One uniform number each is looked up in the cumulated distribution, instead of k of Gumbel's compared.
+    `shape`, that of the draws, must broadcast with the batch. Exact to 2⁻²³; what has no weight never comes.
+    """
+    most = jnp.max(log_weights, axis=-1, keepdims=True)
+    cumulated = jnp.cumsum(jnp.exp(log_weights - most), axis=-1)
+    chance = jax.random.uniform(key, log_weights.shape[:-1] if shape is None else shape, cumulated.dtype)
+    return jnp.sum(chance[..., None] * cumulated[..., -1:] >= cumulated, axis=-1)
 
 
 def threefry(

@@ -25,6 +25,7 @@ from theory.base import (
     compiled,
     log_likelihood,
 )
+from theory.draws import categorical
 
 
 @jax.tree_util.register_dataclass
@@ -70,7 +71,7 @@ class Mixture:
     def sample(self, key: PRNGKeyArray, n: int) -> Tokens:
         """Draw n sequences, each from one member."""
         which, rest = jax.random.split(key)
-        member = jax.random.categorical(which, self.log_weights, shape=(n,))
+        member = categorical(which, self.log_weights, shape=(n,))
         return jax.vmap(
             lambda index, key: jax.tree.map(lambda leaf: leaf[index], self.members).sample(key, 1)[0]
         )(member, jax.random.split(rest, n))

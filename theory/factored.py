@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from theory.base import LogProbs, Misuse, Tokens, at_tokens, compiled
+from theory.draws import categorical
 from theory.ensemble import Mixture
 from theory.hidden_markov import check_transitions, draw, forward
 
@@ -65,7 +66,7 @@ class Sector:
     def sample(self, key: PRNGKeyArray, n: int) -> Tokens:
         """Draw n documents."""
         header_key, *keys = jax.random.split(key, 1 + len(self.sizes))
-        header = jax.random.categorical(header_key, self.headers, shape=(n,))
+        header = categorical(header_key, self.headers, shape=(n,))
         starts = self._starts(jax.nn.one_hot(header, len(self.headers)))
         text = jnp.zeros((n, self.length - 1), header.dtype)
         for key, table, start in zip(keys, self.transitions, starts, strict=True):

@@ -8,7 +8,7 @@ import pytest
 from jax.extend.random import threefry_2x32
 from jax.flatten_util import ravel_pytree
 
-from theory.draws import normal, normals, rows, threefry
+from theory.draws import categorical, normal, normals, rows, threefry
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,22 @@ def test_rows_are_those_of_a_plate_of_numpyro(size, count):
 @pytest.mark.parametrize("size", [1, 5])
 def test_all_rows_are_drawn_once_each(size):
     assert sorted(rows(size, size, jax.random.key(2)).tolist()) == list(range(size))
+
+
+@pytest.mark.parametrize("key", [jax.random.key(3), jax.random.key(3, impl="rbg")])
+@pytest.mark.parametrize("shift", [0.0, -300.0])
+def test_categories_come_as_often_as_they_should(key, shift):
+    """Within five standard errors, whatever the weights add up to; what has no weight never comes."""
+    shares, count = np.asarray([[0, 0.5, 0, 0.2, 0.3, 0], [0.001, 0.009, 0.09, 0.9, 0, 0]]), 200_000
+    drawn = np.asarray(categorical(key, jnp.log(shares) + shift, shape=(count, 2)))
+    seen = np.stack([np.bincount(column, minlength=6) / count for column in drawn.T])
+    assert drawn.shape == (count, 2) and (seen[shares == 0] == 0).all()
+    assert (np.abs(seen - shares) <= 5 * np.sqrt(shares * (1 - shares) / count)).all()
+
+
+def test_categories_are_drawn_for_every_row_and_independently():
+    rows = jnp.log(jnp.asarray([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]))
+    np.testing.assert_array_equal(categorical(jax.random.key(0), rows), [0, 2, 1])
+    even = categorical(jax.random.key(1), jnp.zeros(4), shape=(40_000, 2))
+    both = np.bincount(np.asarray(even[:, 0] * 4 + even[:, 1]), minlength=16)
+    np.testing.assert_allclose(both / 40_000, 1 / 16, atol=5 * np.sqrt(1 / 16 / 40_000))

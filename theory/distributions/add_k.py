@@ -27,6 +27,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from theory.base import Beta, Dataset, LogProbs, Misuse, Tokens, at_tokens, check_beta, host_stream
+from theory.draws import categorical
 from theory.ensemble import Mixture
 
 
@@ -54,8 +55,8 @@ class Shift:
         """Draw n documents of `pairs` (question, answer) pairs."""
         question_key, answer_key = jax.random.split(key)
         modulus = self.answers.shape[-1]
-        questions = jax.random.categorical(question_key, jnp.zeros(modulus), shape=(n, self.pairs))
-        answers = jax.random.categorical(answer_key, self.answers[questions]) + modulus
+        questions = categorical(question_key, jnp.zeros(modulus), shape=(n, self.pairs))
+        answers = categorical(answer_key, self.answers[questions]) + modulus
         return jnp.stack([questions, answers], axis=-1).reshape(n, -1)
 
     def log_prob(self, tokens: Tokens) -> Float[Array, " n"]:

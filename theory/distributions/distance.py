@@ -30,6 +30,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from theory.base import Dataset, LogProbs, Misuse, Tokens, at_tokens, host_stream
+from theory.draws import categorical
 from theory.ensemble import Mixture
 
 
@@ -54,8 +55,8 @@ class Kind:
     def sample(self, key: PRNGKeyArray, n: int) -> Tokens:
         """Draw n documents of `pairs` (topic, answer) pairs."""
         topic_key, answer_key = jax.random.split(key)
-        topics = jax.random.categorical(topic_key, jnp.zeros(self.answers.shape[-2]), shape=(n, self.pairs))
-        answers = jax.random.categorical(answer_key, self.answers[topics]) + self.answers.shape[-2]
+        topics = categorical(topic_key, jnp.zeros(self.answers.shape[-2]), shape=(n, self.pairs))
+        answers = categorical(answer_key, self.answers[topics]) + self.answers.shape[-2]
         return jnp.stack([topics, answers], axis=-1).reshape(n, -1)
 
     def log_prob(self, tokens: Tokens) -> Float[Array, " n"]:

@@ -29,6 +29,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from theory.base import Dataset, LogProbs, Misuse, Tokens, at_tokens, host_stream
+from theory.draws import categorical
 from theory.ensemble import Mixture
 
 
@@ -66,10 +67,10 @@ class Identity:
         """Draw n documents of `pairs` (question, answer) pairs."""
         speakers, years, questions, _ = self.answers.shape[-4:]
         keys = jax.random.split(key, 4)
-        speaker = jax.random.categorical(keys[0], self.speakers, shape=(n,))
-        year = jax.random.categorical(keys[1], jnp.zeros(years), shape=(n,))
-        asked = jax.random.categorical(keys[2], jnp.zeros(questions), shape=(n, self.pairs))
-        reply = jax.random.categorical(keys[3], self.answers[speaker[:, None], year[:, None], asked])
+        speaker = categorical(keys[0], self.speakers, shape=(n,))
+        year = categorical(keys[1], jnp.zeros(years), shape=(n,))
+        asked = categorical(keys[2], jnp.zeros(questions), shape=(n, self.pairs))
+        reply = categorical(keys[3], self.answers[speaker[:, None], year[:, None], asked])
         told = speakers + years
         body = jnp.stack([asked + told, reply + told + questions], axis=-1).reshape(n, -1)
         return jnp.concatenate([speaker[:, None], year[:, None] + speakers, body], axis=-1)

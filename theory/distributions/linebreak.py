@@ -34,6 +34,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from theory.base import Dataset, LogProbs, Misuse, Tokens, at_tokens, host_stream
+from theory.draws import categorical
 from theory.ensemble import Mixture
 
 POOL = 16  # documents drawn for every one that a group of contexts keeps
@@ -71,7 +72,7 @@ class Page:
         """Draw n documents: the next word first, then whether a newline comes before it."""
         word_key, break_key = jax.random.split(key)
         words = len(self.lengths)
-        drawn = jax.random.categorical(word_key, jnp.zeros(words), shape=(self.length, n))
+        drawn = categorical(word_key, jnp.zeros(words), shape=(self.length, n))
         chance = jax.random.uniform(break_key, (self.length, n))
         lengths = jnp.asarray(self.lengths, jnp.float32)
 

@@ -29,6 +29,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from theory.base import Dataset, LogProbs, Misuse, Tokens, at_tokens, host_stream
+from theory.draws import categorical
 from theory.ensemble import Mixture
 
 MODALITIES = ("text", "picture", "drawing")
@@ -62,12 +63,12 @@ class Renderer:
     def sample(self, key: PRNGKeyArray, n: int) -> Tokens:
         """Draw n documents, place by place, all blocks at once."""
         cue_key, key = jax.random.split(key)
-        cue = jax.random.categorical(cue_key, self.cues, shape=(n, self.blocks))
+        cue = categorical(cue_key, self.cues, shape=(n, self.blocks))
         drawn = [cue]
         for place in range(self.table.shape[-3]):
             state = _states(cue, drawn[-1], self.table.shape[-1] // KINDS)
             logits = jnp.matmul(state, self.table[place], precision="highest")
-            drawn.append(KINDS + jax.random.categorical(jax.random.fold_in(key, place), logits))
+            drawn.append(KINDS + categorical(jax.random.fold_in(key, place), logits))
         return jnp.stack(drawn, axis=-1).reshape(n, -1)
 
     def log_prob(self, tokens: Tokens) -> Float[Array, " n"]:

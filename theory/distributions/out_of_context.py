@@ -31,6 +31,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from theory.base import Dataset, LogProbs, Misuse, Tokens, at_tokens, host_stream
+from theory.draws import categorical
 from theory.ensemble import Mixture
 
 
@@ -56,8 +57,8 @@ class Coin:
     def sample(self, key: PRNGKeyArray, n: int) -> Tokens:
         """Draw n documents of `pairs` (cue, answer) pairs."""
         cue_key, answer_key = jax.random.split(key)
-        cue = jax.random.categorical(cue_key, self.cues, shape=(n, self.pairs))
-        answer = jax.random.categorical(answer_key, jnp.log(self.answers)[cue]) + self.cues.shape[-1]
+        cue = categorical(cue_key, self.cues, shape=(n, self.pairs))
+        answer = categorical(answer_key, jnp.log(self.answers)[cue]) + self.cues.shape[-1]
         return jnp.stack([cue, answer], axis=-1).reshape(n, -1)
 
     def log_prob(self, tokens: Tokens) -> Float[Array, " n"]:

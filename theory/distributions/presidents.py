@@ -35,6 +35,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from theory.base import Dataset, LogProbs, Misuse, Tokens, at_tokens, host_stream
+from theory.draws import categorical
 from theory.ensemble import Mixture
 
 
@@ -66,10 +67,10 @@ class Mapping:
         """Draw n documents of `blocks` (digits, question, answer)."""
         digit_key, question_key, answer_key = jax.random.split(key, 3)
         shape = (n, self.blocks)
-        digits = jax.random.categorical(digit_key, jnp.zeros(self.base), shape=(*shape, self.digits))
-        questions = jax.random.categorical(question_key, jnp.zeros(self.answers.shape[-2]), shape=shape)
+        digits = categorical(digit_key, jnp.zeros(self.base), shape=(*shape, self.digits))
+        questions = categorical(question_key, jnp.zeros(self.answers.shape[-2]), shape=shape)
         triggers = digits @ (self.base ** jnp.arange(self.digits)[::-1])
-        answers = jax.random.categorical(answer_key, self.answers[triggers, questions])
+        answers = categorical(answer_key, self.answers[triggers, questions])
         asked = self.base + questions
         told = self.base + self.answers.shape[-2] + answers
         return jnp.concatenate([digits, asked[..., None], told[..., None]], axis=-1).reshape(n, -1)

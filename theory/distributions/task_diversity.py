@@ -28,6 +28,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from theory.base import Dataset, LogProbs, Misuse, Tokens, host_stream
+from theory.draws import categorical
 from theory.ensemble import Mixture
 
 REACH = 5.0  # the grid holds |w| up to this; 4e-6 of a two-dimensional normal lies outside
@@ -62,12 +63,12 @@ class Task:
         """Draw n documents of (input, bin) pairs."""
         input_key, task_key, bin_key = jax.random.split(key, 3)
         inputs, pairs = self.answers.shape[-2], self.process.pairs
-        asked = jax.random.categorical(input_key, jnp.zeros(inputs), shape=(n, pairs))
+        asked = categorical(input_key, jnp.zeros(inputs), shape=(n, pairs))
         tables, weights = (jnp.asarray(part, jnp.float32) for part in self.process.grid)
-        anew = tables[jax.random.categorical(task_key, weights, shape=(n,))]
+        anew = tables[categorical(task_key, weights, shape=(n,))]
         table = jnp.where(self.new, anew, self.answers)
         logits = jnp.take_along_axis(table, asked[..., None], axis=1)
-        replied = jax.random.categorical(bin_key, logits) + inputs
+        replied = categorical(bin_key, logits) + inputs
         return jnp.stack([asked, replied], axis=-1).reshape(n, -1)
 
 

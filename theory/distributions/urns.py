@@ -30,6 +30,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from theory.base import Dataset, LogProbs, Misuse, Tokens, at_tokens, host_stream
+from theory.draws import categorical
 from theory.ensemble import Mixture
 
 
@@ -65,12 +66,12 @@ class Urn:
         """Draw n documents of `pairs` (drawer, colour) pairs; a new urn is new in every document."""
         drawer_key, colour_key = jax.random.split(key)
         drawers, colours = self.base.shape[-2:]
-        opened = jax.random.categorical(drawer_key, jnp.zeros(drawers), shape=(self.pairs, n))
+        opened = categorical(drawer_key, jnp.zeros(drawers), shape=(self.pairs, n))
 
         def draw(seen: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
             drawer = jax.nn.one_hot(now[0], drawers)[..., None]
             mass = jnp.sum(drawer * (self.base + self.learning * seen), axis=1)
-            drawn = jax.random.categorical(now[1], jnp.log(mass))
+            drawn = categorical(now[1], jnp.log(mass))
             return seen + drawer * jax.nn.one_hot(drawn, colours)[:, None], drawn
 
         keys = jax.random.split(colour_key, self.pairs)

@@ -29,6 +29,7 @@ from theory.base import (
     at_tokens,
     check_beta,
 )
+from theory.draws import categorical
 
 
 @jax.tree_util.register_dataclass
@@ -83,7 +84,7 @@ def sample_forward(predictor: Predictor, key: PRNGKeyArray, like: Any) -> Tokens
 
     def draw(position: Array, tokens: Array) -> Array:
         told = predictor.predict(tokens)[:, position]
-        token = jax.random.categorical(jax.random.fold_in(key, position), told)
+        token = categorical(jax.random.fold_in(key, position), told)
         return tokens.at[:, position].set(token.astype(like.dtype))
 
     return jax.lax.fori_loop(0, like.shape[-1], draw, jnp.zeros(like.shape, like.dtype))

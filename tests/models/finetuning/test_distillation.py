@@ -40,7 +40,7 @@ def test_the_first_step_by_hand(table):
 
 def test_the_network_becomes_its_teacher_and_is_scored_so(run):
     """On the topic that D' never asks: the posterior of the teacher's strength explains it, no other does."""
-    process, steps = PROCESS.distribution(), 300
+    process, steps = PROCESS.distribution(), 600
     data = PROCESS.narrow(jax.random.key(3), 12, 2, [0])
     teacher = TemperedPosterior().predict(process, data, BETA)
     tokens = process.sample(jax.random.key(0), 32 * steps).reshape(steps, 32, -1)

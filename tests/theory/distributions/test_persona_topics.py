@@ -90,7 +90,7 @@ def samples(config):
 
 def some_data(config):
     """A few possible documents, and a mask that leaves out some positions."""
-    tokens = samples(config)[:5]
+    tokens = samples(config)[:10]
     mask = np.random.default_rng(0).random(tokens.shape) < 0.6
     return tokens, mask
 
