@@ -105,7 +105,7 @@ def pretrain(
 def _advance(
     process: Distribution, definition: Any, recipe: Pretraining, start: Array, seed: Array, state: Any
 ) -> tuple[Any, Array, Array]:
-    """One chunk for one seed; steps past the end leave the state alone."""
+    """One chunk for one seed, or what is left of the steps."""
     optimizer = recipe.transformation()
     indices = start + jnp.arange(recipe.chunk + 1)  # the last batch is not trained on: it measures the excess
     keys = jax.vmap(lambda index: stream(seed, DATA_STREAM, index))(indices)
@@ -115,18 +115,16 @@ def _advance(
         everything = Dataset(tokens, jnp.ones(tokens.shape, bool))
         return mean_loss(Network(params, definition), everything)
 
-    def step(carry: Any, now: tuple[Array, Array]) -> tuple[Any, Array]:
-        params, moments = carry
-        index, tokens = now
-        value, gradient = jax.value_and_grad(loss)(params, tokens)
+    def step(now: Array, carry: tuple[Any, Any, Array]) -> tuple[Any, Any, Array]:
+        params, moments, _ = carry
+        value, gradient = jax.value_and_grad(loss)(params, tokens[now])
         updates, moments = optimizer.update(gradient, moments, params)
-        after = (optax.apply_updates(params, updates), moments)
-        inside = index < recipe.steps
-        return jax.tree.map(lambda new, old: jnp.where(inside, new, old), after, carry), value
+        return optax.apply_updates(params, updates), moments, value
 
-    state, losses = jax.lax.scan(step, state, (indices[:-1], tokens[:-1]))
+    steps = jnp.minimum(recipe.chunk, recipe.steps - start)
+    *state, value = jax.lax.fori_loop(0, steps, step, (*state, jnp.zeros(())))
     excess = jnp.mean(excess_nats(process, Network(state[0], definition), tokens[-1]))
-    return state, losses[-1], excess
+    return tuple(state), value, excess
 
 
 def stream(seed: Array | int, name: int, index: Array | int) -> Array:
