@@ -15,15 +15,15 @@ PARTS = ("attend", "merge", "up", "down")
 
 def weights(torch: Any, network: Network) -> dict[str, Any]:
     """The weights by name, as tensors that take gradients."""
-    tree = nnx.to_pure_dict(network.params)
+    model = nnx.merge(network.definition, network.params)
 
     def tensor(leaf: Any) -> Any:
         return torch.tensor(np.ascontiguousarray(leaf), requires_grad=True)
 
-    told = {"embed": tensor(tree["embed"]["kernel"]), "place": tensor(tree["place"])}
-    told["read"] = tensor(np.asarray(tree["read"]["kernel"]).T)  # functional.linear wants (outputs, inputs)
-    for index, block in tree["blocks"].items():
-        told |= {f"{name}{index}": tensor(np.asarray(block[name]["kernel"]).T) for name in PARTS}
+    told = {"embed": tensor(model.embed.matrix.T), "place": tensor(model.place[...])}
+    told["read"] = tensor(model.read.matrix)  # functional.linear wants (outputs, inputs)
+    for index, block in enumerate(model.blocks):
+        told |= {f"{name}{index}": tensor(getattr(block, name).matrix) for name in PARTS}
     return told
 
 

@@ -115,14 +115,13 @@ def _kernels(comparison: Any, networks: int) -> Callable[[], Any]:
     """As many steps of the kernels one behind the other: their products, forwards and backwards, no more."""
     process = comparison.process
     stacked = build(comparison.shape, process.vocabulary, process.length, range(networks))
-    params = nnx.to_pure_dict(stacked.params)
     tokens = comparison.pretraining.batch * process.length
     columns = np.random.default_rng(0).normal(size=(networks, comparison.shape.width, tokens))
-    order = [block[name]["kernel"] for block in params["blocks"].values() for name in PARTS]
 
-    def square(kernels: Any, columns: Any) -> Any:
-        for kernel in kernels:
-            columns = kernel.T @ columns[: len(kernel)]
+    def square(params: Any, columns: Any) -> Any:
+        model = nnx.merge(stacked.definition, params)
+        for layer in (*(getattr(block, name) for block in model.blocks for name in PARTS), model.read):
+            columns = layer(columns[: layer.inputs])
         return jnp.sum(jnp.square(columns))
 
     def step(now: Any, _: Any) -> tuple[Any, None]:
@@ -130,7 +129,7 @@ def _kernels(comparison: Any, networks: int) -> Callable[[], Any]:
         return jax.tree.map(lambda weight, slope: weight - 1e-9 * slope, now, slopes), None
 
     program, place = sharded(lambda *now: jax.lax.scan(step, now, None, STEPS)[0], networks, 0, 2)
-    now = place([*order, params["read"]["kernel"]]), place(columns.astype(np.float32))
+    now = place(stacked.params), place(columns.astype(np.float32))
     return lambda: program(*now)
 
 

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array
 
 from models.transformer import Architecture, Transformer
 from theory.base import LogProbs, Tokens, compiled
@@ -41,18 +40,18 @@ class Network:
 def build(shape: Architecture, vocabulary: int, length: int, seeds: Sequence[int]) -> Network:
     """Freshly initialised networks, one a seed, stacked along a leading axis.
 
-    Kernels are normal with variance 1 / inputs, positions normal with standard deviation 0.3. Drawn on the
-    host, where nothing has to be compiled before the first step.
+    Normal, as `models.transformer` says, but drawn on the host, where nothing has to be compiled before the
+    first step.
     """
     definition, shapes = _plan(shape, vocabulary, length)
     streams = [np.random.default_rng(seed) for seed in seeds]
 
-    def draw(path: Any, leaf: jax.ShapeDtypeStruct) -> Array:
-        scale = 0.3 if "place" in jax.tree_util.keystr(path) else leaf.shape[0] ** -0.5
+    def draw(leaf: nnx.Variable) -> nnx.Variable:
+        scale = leaf.get_metadata("scale")
         drawn = np.stack([scale * stream.normal(size=leaf.shape) for stream in streams])
-        return jnp.asarray(drawn, leaf.dtype)
+        return leaf.replace(jnp.asarray(drawn, leaf.dtype))
 
-    return Network(jax.tree_util.tree_map_with_path(draw, shapes), definition)
+    return Network(jax.tree.map(draw, shapes, is_leaf=lambda leaf: isinstance(leaf, nnx.Param)), definition)
 
 
 @functools.cache

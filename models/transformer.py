@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 from theory.base import LogProbs, Misuse, Tokens
 
 ACTIVATIONS = ("relu", "gelu")
-UNROLLED = 16  # positions: XLA unrolls a sum of so many terms; at 24, whole steps are faster in products
+UNROLLED = 16  # terms of a sum that XLA writes out; a longer one it takes number by number, ten times slower
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,27 @@ class Architecture:
             raise Misuse(f"heads must divide width, got width {self.width} and heads {self.heads}.")
 
 
-class Linear(nnx.Linear):
-    """A linear map of columns, without a bias."""
+def normal(scale: float, shape: tuple[int, ...], rngs: nnx.Rngs) -> nnx.Param:
+    """Weights that start out normal; the array remembers its standard deviation (`models.network.build`)."""
+    return nnx.Param(scale * jax.random.normal(rngs.params(), shape), scale=scale)
+
+
+class Linear(nnx.Module):
+    """A linear map of columns, without a bias. Its kernel lies with the longer side first, the way round in
+    which the product that is its gradient is faster; it starts with variance 1 / inputs."""
 
     def __init__(self, inputs: int, outputs: int, rngs: nnx.Rngs):
-        super().__init__(inputs, outputs, use_bias=False, rngs=rngs)
+        self.inputs, self.outputs = inputs, outputs
+        self.kernel = normal(inputs**-0.5, (max(inputs, outputs), min(inputs, outputs)), rngs)
+
+    @property
+    def matrix(self) -> Float[Array, "outputs inputs"]:
+        """The kernel as it multiplies columns."""
+        kernel = self.kernel[...]
+        return kernel if self.outputs > self.inputs else kernel.T
 
     def __call__(self, columns: Float[Array, "inputs tn"]) -> Float[Array, "outputs tn"]:
-        return self.kernel[...].T @ columns
+        return self.matrix @ columns
 
 
 class Block(nnx.Module):
@@ -78,7 +91,7 @@ class Transformer(nnx.Module):
     def __init__(self, shape: Architecture, vocabulary: int, length: int, rngs: nnx.Rngs):
         self.vocabulary = vocabulary
         self.embed = Linear(vocabulary + 1, shape.width, rngs)
-        self.place = nnx.Param(0.3 * jax.random.normal(rngs.params(), (length, shape.width)))
+        self.place = normal(0.3, (length, shape.width), rngs)
         self.blocks = nnx.List([Block(shape, rngs) for _ in range(shape.layers)])
         self.read = Linear(shape.width, vocabulary, rngs)
 
@@ -94,19 +107,39 @@ class Transformer(nnx.Module):
 
 
 def attention(heads: Float[Array, "3 h d t n"]) -> Float[Array, "h d t n"]:
-    """softmax(queryᵀ key / √d) value of each head; a position sees those up to its own. Along n, all in
-    sums. The scores go head by head through a loop: what enters and leaves one is computed once, not again
-    for each use. Heads are split, not unpacked: their gradients are then put side by side, not padded."""
+    """softmax(queryᵀ key / √d) value of each head; a position sees those up to its own. Along n, all in sums.
+    Heads are split, not unpacked: their gradients are then put side by side, not padded."""
     query, key, value = (part[0] for part in jax.lax.split(heads, (1, 1, 1)))
-    d, t, _ = query.shape[1:]
-    score = jnp.sum(query[:, :, :, None] * key[:, :, None], axis=1) / np.sqrt(d)
+    query = query / np.sqrt(query.shape[1])
+    return _mixed(jnp.sum(query[:, :, :, None] * key[:, :, None], axis=1), value)
 
-    def one(head: tuple[Array, Array]) -> Float[Array, "d t n"]:
-        score, value = head
-        score = jnp.where(_past(t)[..., None], score, -1e9)
-        return jnp.sum(jax.nn.softmax(score, axis=1) * value[:, None], axis=2)
 
-    return jax.lax.map(one, (score, value))
+@jax.custom_jvp
+def _mixed(score: Float[Array, "h t s n"], value: Float[Array, "h d s n"]) -> Float[Array, "h d t n"]:
+    """The mean of the values that a position sees, with weights ∝ exp(score)."""
+    weight, total = _weighed(score)
+    return jnp.sum(weight[:, None] * value[:, :, None], axis=3) / total[:, None]
+
+
+@_mixed.defjvp
+def _mixed_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    """d E[value] = E[(value - E value) dscore] + E[dvalue]. Written so, a score's gradient is a sum, which
+    XLA computes once; the gradient of a softmax ends in a product, computed anew for every use."""
+    (score, value), (moved_score, moved_value) = primals, tangents
+    weight, total = _weighed(score)
+    mean = _mixed(score, value)
+    far = weight[:, None] * (value[:, :, None] - mean[:, :, :, None])
+    moved = jnp.sum(far * moved_score[:, None], axis=3)
+    moved = moved + jnp.sum(weight[:, None] * moved_value[:, :, None], axis=3)
+    return mean, moved / total[:, None]
+
+
+def _weighed(score: Float[Array, "h t s n"]) -> tuple[Float[Array, "h t s n"], Float[Array, "h t n"]]:
+    """exp(score) up to a factor, zero where a position does not see, and its sum."""
+    hidden = np.where(_past(score.shape[1]), 0, -1e9).astype(score.dtype)
+    score = score + hidden[..., None]
+    weight = jnp.exp(score - jax.lax.stop_gradient(jnp.max(score, axis=2, keepdims=True)))
+    return weight, jnp.sum(weight, axis=2)
 
 
 def long_attention(heads: Float[Array, "3 h d t n"]) -> Float[Array, "h d t n"]:
@@ -125,5 +158,11 @@ def _past(t: int) -> np.ndarray:
 
 
 def normalise(stream: Float[Array, "d tn"]) -> Float[Array, "d tn"]:
-    """Root-mean-square normalisation without a gain."""
-    return stream * jax.lax.rsqrt(jnp.mean(jnp.square(stream), axis=0, keepdims=True) + 1e-6)
+    """Root-mean-square normalisation without a gain. Its sum over the width, and the one in its gradient, go
+    in pieces that XLA writes out."""
+    width = len(stream)
+    pieces = tuple(map(len, np.array_split(np.arange(width), -(-width // UNROLLED))))
+    squares = jax.lax.split(jnp.square(stream), pieces)
+    square = sum(jnp.sum(piece, axis=0, keepdims=True) for piece in squares) / width
+    scale = jax.lax.rsqrt(square + 1e-6)
+    return stream * jnp.concatenate([jnp.broadcast_to(scale, (piece, scale.shape[1])) for piece in pieces])

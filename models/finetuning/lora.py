@@ -19,6 +19,7 @@ from flax import nnx
 from models.coordinates import Reparametrised
 from models.finetune import Around, Method, Supply
 from models.finetuning.adam import Adam
+from models.transformer import Linear
 from theory.base import LogProbs, Misuse, Parametric, Tokens
 
 
@@ -42,15 +43,17 @@ class Lora(Around):
         """The factors, {path of a layer: (A, B)}; refuses a layer that the network does not have."""
         if self.rule.trained(network, supply) is not network:
             raise Misuse(f"Lora needs a rule that moves all weights, got {self.rule}.")
-        shapes = {path[:-1]: leaf.shape for path, leaf in nnx.to_flat_state(network.params)}
-        adapted = {path: shape for path, shape in shapes.items() if path and path[-1] in self.layers}
+        base: Any = network
+        modules = nnx.iter_modules(nnx.merge(base.definition, base.params))
+        linear = {path: layer for path, layer in modules if isinstance(layer, Linear)}
+        adapted = {path: layer for path, layer in linear.items() if path[-1] in self.layers}
         if not adapted or set(self.layers) - {path[-1] for path in adapted}:
             raise Misuse(f"layers must be linear layers of the network, got {self.layers}.")
         keys = jax.random.split(jax.random.key(supply.seed), len(adapted))
         factors = {}
-        for key, (path, (inputs, outputs)) in zip(keys, adapted.items(), strict=True):
-            drawn = inputs**-0.5 * jax.random.normal(key, (inputs, self.rank))
-            factors[path] = (drawn, jnp.zeros((self.rank, outputs)))
+        for key, (path, layer) in zip(keys, adapted.items(), strict=True):
+            drawn = layer.inputs**-0.5 * jax.random.normal(key, (layer.inputs, self.rank))
+            factors[path] = (drawn, jnp.zeros((self.rank, layer.outputs)))
         if self.merged:
             return Reparametrised(network, factors, self.weights)
         return Beside(network, factors, self.weights, self.alpha / self.rank)
@@ -59,8 +62,9 @@ class Lora(Around):
         """Full weights: W0 + (α/r) A B where there are factors, W0 elsewhere."""
         kernels, moved = dict(nnx.to_flat_state(frozen)), {}
         for path, (a, b) in factors.items():
-            kernel = kernels[*path, "kernel"]
-            moved[*path, "kernel"] = kernel.replace(kernel[...] + self.alpha / self.rank * a @ b)
+            kernel, product = kernels[*path, "kernel"], a @ b
+            product = product if product.shape == kernel.shape else product.T  # the longer side lies first
+            moved[*path, "kernel"] = kernel.replace(kernel[...] + self.alpha / self.rank * product)
         return nnx.merge_state(frozen, nnx.from_flat_state(moved))
 
 

@@ -94,7 +94,7 @@ def test_the_activation_is_the_one_that_is_asked_for(activation):
     stream = jax.random.normal(jax.random.key(1), (16, 6))
     attended = block.merge.kernel[...] * 0
     block.merge.kernel[...] = attended  # attention adds nothing
-    hidden = block.up.kernel[...].T @ normalise(stream)
+    hidden = block.up.kernel[...] @ normalise(stream)
     bent = np.maximum(hidden, 0) if activation == "relu" else jax.nn.gelu(hidden)
     np.testing.assert_allclose(block(stream, 6), stream + block.down.kernel[...].T @ bent, atol=1e-5)
 
