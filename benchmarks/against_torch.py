@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
 
+from benchmarks import _torch_twin
 from benchmarks._timing import interleaved, row
 from experiments.studies import weird_generalisation as study
 from models.network import Network, build
@@ -95,57 +95,20 @@ def _theirs(torch: Any, stacked: Network, shape: Any, tokens: np.ndarray) -> Cal
     """The same call in PyTorch, one network after the other."""
     networks = []
     for index in range(tokens.shape[0]):
-        tree = nnx.to_pure_dict(jax.tree.map(lambda leaf, index=index: leaf[index], stacked.params))
-
-        def tensor(leaf: Any) -> Any:
-            return torch.tensor(np.asarray(leaf), requires_grad=True)
-
-        def linear(part: Any) -> Any:  # functional.linear wants (outputs, inputs)
-            return tensor(np.ascontiguousarray(np.asarray(part["kernel"]).T))
-
-        weights = {
-            "embed": tensor(tree["embed"]["kernel"]),
-            "place": tensor(tree["place"]),
-            "read": linear(tree["read"]),
-            "blocks": [
-                {name: linear(tree["blocks"][i][name]) for name in ("attend", "merge", "up", "down")}
-                for i in range(shape.layers)
-            ],
-        }
-        optimizer = torch.optim.AdamW(jax.tree.leaves(weights), lr=RATE, weight_decay=DECAY, fused=True)
+        own = stacked.with_params(jax.tree.map(lambda leaf, index=index: leaf[index], stacked.params))
+        weights = _torch_twin.weights(torch, own)
+        optimizer = torch.optim.AdamW(weights.values(), lr=RATE, weight_decay=DECAY, fused=True)
         networks.append((weights, optimizer, torch.tensor(tokens[index], dtype=torch.int64)))
 
+    def step(weights: Any, optimizer: Any, batch: Any) -> Any:
+        loss = _torch_twin.mean_loss(torch, weights, batch, shape.layers, shape.heads)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
     def run() -> np.ndarray:
-        losses = [
-            [_torch_step(torch, weights, optimizer, batch, shape.heads) for batch in batches]
-            for weights, optimizer, batches in networks
-        ]
+        losses = [[step(*own, batch) for batch in batches] for *own, batches in networks]
         return np.asarray([[float(loss) for loss in each] for each in losses])
 
     return run
-
-
-def _torch_step(torch: Any, weights: Any, optimizer: Any, tokens: Any, heads: int) -> Any:
-    functional = torch.nn.functional
-    n, t = tokens.shape
-    start = torch.full((n, 1), weights["embed"].shape[0] - 1)
-    stream = (
-        functional.embedding(torch.cat([start, tokens[:, :-1]], dim=1), weights["embed"]) + weights["place"]
-    )
-
-    def normalise(stream: Any) -> Any:
-        return stream * torch.rsqrt(stream.square().mean(-1, keepdim=True) + 1e-6)
-
-    for block in weights["blocks"]:
-        split = functional.linear(normalise(stream), block["attend"]).view(n, t, 3, heads, -1)
-        query, key, value = (part.transpose(1, 2) for part in split.unbind(2))
-        mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-        stream = stream + functional.linear(mixed.transpose(1, 2).reshape(n, t, -1), block["merge"])
-        hidden = functional.relu(functional.linear(normalise(stream), block["up"]))
-        stream = stream + functional.linear(hidden, block["down"])
-    logits = functional.linear(normalise(stream), weights["read"])
-    loss = functional.cross_entropy(logits.flatten(0, 1), tokens.flatten())
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
-    return loss.detach()
