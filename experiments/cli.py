@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,8 +39,23 @@ Try:  finebayes run weird-generalisation --preset smoke
 """
 
 
+def console() -> None:
+    """The console's entry: `main`, and the end at once where a thread still compiles, which nothing can stop
+    and which aborts an interpreter that ends before it."""
+    status: Any = 0
+    try:
+        main()
+    except SystemExit as end:
+        status = end.code
+    if any(thread.daemon for thread in threading.enumerate()):
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(status or 0)
+    sys.exit(status)
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point: one sentence and exit status 1 for a mistake, 130 for Ctrl-C."""
+    """A command: one sentence and exit status 1 for a mistake, 130 for Ctrl-C."""
     gc.set_threshold(100_000, 20, 100)  # tracing and drawing make many objects, which stay
     try:
         _dispatch(list(sys.argv[1:] if arguments is None else arguments))
@@ -52,8 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
         _stop(f"The system refused: {error.strerror or error}{where}; what was finished is kept.")
     except KeyboardInterrupt:
         _say("Interrupted; what was finished is kept, the same command goes on from there.")
-        sys.stdout.flush()
-        os._exit(130)  # a thread that compiles cannot be stopped, and aborts an interpreter that ends
+        raise SystemExit(130) from None
 
 
 def _dispatch(arguments: list[str]) -> None:
@@ -300,4 +315,4 @@ def _say(sentence: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    console()

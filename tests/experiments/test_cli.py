@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -146,12 +147,34 @@ def test_doctor_says_it_is_sound():
     assert done.stdout.count(" ok ") == 5
 
 
-def test_an_interrupted_command_says_so_and_ends_at_once(monkeypatch, capsys):
-    def interrupted(arguments):
-        raise KeyboardInterrupt
+ENDINGS = [
+    (KeyboardInterrupt(), 130, "finebayes: Interrupted; what was finished"),
+    (Misuse("The loss is lost."), 1, "finebayes: The loss is lost."),
+    (SystemExit(2), 2, ""),
+    (None, 0, ""),
+]
+
+
+@pytest.mark.parametrize("compiling", [True, False])
+@pytest.mark.parametrize(("error", "status", "said"), ENDINGS)
+def test_a_command_ends_with_its_status_whatever_still_compiles(
+    monkeypatch, capsys, error, status, said, compiling
+):
+    """At once where a thread does: an interpreter that ends before its compiler is aborted, with 134."""
+
+    def fails(arguments):
+        if error is not None:
+            raise error
 
     ended = []
-    monkeypatch.setattr(cli, "_dispatch", interrupted)
+    monkeypatch.setattr(cli, "_dispatch", fails)
     monkeypatch.setattr(cli.os, "_exit", ended.append)
-    cli.main([])
-    assert ended == [130] and capsys.readouterr().err.startswith("finebayes: Interrupted; what was finished")
+    monkeypatch.setattr(
+        cli.threading, "enumerate", lambda: [thread, threading.main_thread()][not compiling :]
+    )
+    thread = threading.Thread(target=print, daemon=True)
+    thread.start()
+    with pytest.raises(SystemExit) as end:
+        cli.console()
+    assert (end.value.code or 0) == status and ended == [status] * compiling
+    assert capsys.readouterr().err.startswith(said)
