@@ -1,8 +1,9 @@
-"""What the inner loops are made of, by turns with what it stands in for: attention, normal numbers, rows.
+"""What the inner loops are made of, by turns with what it stands in for: attention, and what is drawn.
 
 Attention is timed with its gradient, for 16 documents of ten and of 48 positions (4 heads of 16): in sums,
 and in products of small matrices, which the transformer turns to above `UNROLLED` positions. Normal numbers
-and rows of a minibatch are theory.draws against jax and NumPyro, which give the same bits. One device.
+and rows of a minibatch are theory.draws against jax and NumPyro, which give the same bits; categories, of
+seven, against jax's, which are others. One device.
 """
 
 from collections.abc import Callable
@@ -14,9 +15,9 @@ from numpyro.primitives import _subsample_fn
 
 from benchmarks._timing import interleaved, row
 from models.transformer import UNROLLED, attention, long_attention
-from theory.draws import normal, rows
+from theory.draws import categorical, normal, rows
 
-WEIGHTS, DOCUMENTS = 101_312, 512
+WEIGHTS, DOCUMENTS, CATEGORIES = 101_312, 512, 4096
 
 
 def measure(
@@ -34,6 +35,12 @@ def measure(
         "jax.random.normal",
         drawn(normal, like, steps),
         drawn(lambda key, like: jax.random.normal(key, like.shape), like, steps),
+    )
+    like, even = jnp.zeros(CATEGORIES, int), jnp.zeros(7)
+    pairs[f"{CATEGORIES} categories"] = (
+        "jax.random.categorical",
+        drawn(lambda key, like: categorical(key, even, like.shape), like, steps),
+        drawn(lambda key, like: jax.random.categorical(key, even, shape=like.shape), like, steps),
     )
     for batch in (16, 128):
         like = jnp.zeros(batch, int)

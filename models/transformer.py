@@ -9,6 +9,7 @@ runs along n, which a CPU does in vectors.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -42,18 +43,21 @@ class Architecture:
             raise Misuse(f"heads must divide width, got width {self.width} and heads {self.heads}.")
 
 
-def normal(scale: float, shape: tuple[int, ...], rngs: nnx.Rngs) -> nnx.Param:
-    """Weights that start out normal; the array remembers its standard deviation (`models.network.build`)."""
-    return nnx.Param(scale * jax.random.normal(rngs.params(), shape), scale=scale)
+def normal(scale: float, shape: tuple[int, ...], rngs: nnx.Rngs, **facts: Any) -> nnx.Param:
+    """Weights that start out normal; the array remembers its standard deviation (for `models.network.build`)
+    and what else is told of it."""
+    return nnx.Param(scale * jax.random.normal(rngs.params(), shape), scale=scale, **facts)
 
 
 class Linear(nnx.Module):
     """A linear map of columns, without a bias. Its kernel lies with the longer side first, the way round in
-    which the product that is its gradient is faster; it starts with variance 1 / inputs."""
+    which the product that is its gradient is faster, and remembers how many `inputs` it has; it starts with
+    variance 1 / inputs."""
 
     def __init__(self, inputs: int, outputs: int, rngs: nnx.Rngs):
         self.inputs, self.outputs = inputs, outputs
-        self.kernel = normal(inputs**-0.5, (max(inputs, outputs), min(inputs, outputs)), rngs)
+        shape = max(inputs, outputs), min(inputs, outputs)
+        self.kernel = normal(inputs**-0.5, shape, rngs, inputs=inputs)
 
     @property
     def matrix(self) -> Float[Array, "outputs inputs"]:

@@ -19,7 +19,6 @@ from flax import nnx
 from models.coordinates import Reparametrised
 from models.finetune import Around, Method, Supply
 from models.finetuning.adam import Adam
-from models.transformer import Linear
 from theory.base import LogProbs, Misuse, Parametric, Tokens
 
 
@@ -43,17 +42,16 @@ class Lora(Around):
         """The factors, {path of a layer: (A, B)}; refuses a layer that the network does not have."""
         if self.rule.trained(network, supply) is not network:
             raise Misuse(f"Lora needs a rule that moves all weights, got {self.rule}.")
-        base: Any = network
-        modules = nnx.iter_modules(nnx.merge(base.definition, base.params))
-        linear = {path: layer for path, layer in modules if isinstance(layer, Linear)}
-        adapted = {path: layer for path, layer in linear.items() if path[-1] in self.layers}
+        kernels = {path[:-1]: leaf for path, leaf in nnx.to_flat_state(network.params)}
+        adapted = {path: leaf for path, leaf in kernels.items() if path and path[-1] in self.layers}
         if not adapted or set(self.layers) - {path[-1] for path in adapted}:
             raise Misuse(f"layers must be linear layers of the network, got {self.layers}.")
         keys = jax.random.split(jax.random.key(supply.seed), len(adapted))
         factors = {}
-        for key, (path, layer) in zip(keys, adapted.items(), strict=True):
-            drawn = layer.inputs**-0.5 * jax.random.normal(key, (layer.inputs, self.rank))
-            factors[path] = (drawn, jnp.zeros((self.rank, layer.outputs)))
+        for key, (path, leaf) in zip(keys, adapted.items(), strict=True):
+            inputs = leaf.get_metadata("inputs")
+            drawn = inputs**-0.5 * jax.random.normal(key, (inputs, self.rank))
+            factors[path] = (drawn, jnp.zeros((self.rank, leaf.size // inputs)))
         if self.merged:
             return Reparametrised(network, factors, self.weights)
         return Beside(network, factors, self.weights, self.alpha / self.rank)

@@ -16,7 +16,7 @@ from models.network import build, first
 from models.transformer import Architecture
 from theory.base import Misuse
 from theory.distributions.persona_topics import example
-from theory.theories.linearised import Linearised
+from theory.theories.linearised import Expansion, Linearised
 
 LAYERS = ("attend", "merge", "up", "down")
 
@@ -74,6 +74,24 @@ def test_a_product_beside_the_kernel_is_one_merged_into_it(network, data, batche
     np.testing.assert_allclose(*losses, rtol=1e-5)
     for left, right in zip(*map(jax.tree.leaves, weights), strict=True):
         np.testing.assert_allclose(left, right, atol=1e-5)
+
+
+def test_the_expansion_of_a_network_has_the_factors_of_the_network(network, data, batches, run):
+    """One step of either is the same, and moves what has factors."""
+    line, method, supply = Expansion(network, network.params), Lora(rank=2, rule=Sgd(0.01)), Supply(seed=3)
+    for one, other in zip(
+        jax.tree.leaves(method.trained(line, supply).params),
+        jax.tree.leaves(method.trained(network, supply).params),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+    before = flat(network.params)
+    first_step, after = (
+        flat(first(run(each, data, batches, method, [1], supply)[0])) for each in (line, network)
+    )
+    for path, moved in after.items():
+        np.testing.assert_allclose(first_step[path], moved, atol=1e-6)
+        assert (np.abs(moved - before[path]).max() > 1e-4) == (path[:-1][-1:] in {(name,) for name in LAYERS})
 
 
 def test_factors_start_at_the_base_and_follow_the_seed(network, data):
