@@ -27,7 +27,6 @@ from theory.errors import Misuse
 from theory.parallel import compiler_options
 
 QUALITY_DOCUMENTS, QUALITY_SEED = 4096, 2**31
-GENERATION = 2  # to be raised when the code makes other networks of the same description
 
 
 @dataclass(frozen=True)
@@ -145,7 +144,6 @@ def _sampler() -> Any:
 def describe(comparison: Any) -> dict[str, Any]:
     """The part of a comparison that determines its base networks."""
     return {
-        "generation": GENERATION,
         "process": {"kind": type(comparison.process).__name__, **asdict(comparison.process)},
         "shape": asdict(comparison.shape),
         "pretraining": asdict(comparison.pretraining),

@@ -38,6 +38,7 @@ except ImportError:
     fcntl = None
 
 Arrays = dict[str, np.ndarray]
+GENERATION = 2  # raised when the same config gives other numbers, so that no run or network is made of both
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,9 @@ def as_csv(table: list[dict[str, Any]]) -> str:
 
 
 def digest(config: dict[str, Any]) -> str:
-    """Twelve hexadecimal digits that name a config."""
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
+    """Twelve hexadecimal digits that name a config, as this generation of the code understands it."""
+    told = json.dumps([GENERATION, config], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 
 def create(folder: Path, config: dict[str, Any], environment: dict[str, Any]) -> Results:
@@ -143,9 +145,10 @@ def create(folder: Path, config: dict[str, Any], environment: dict[str, Any]) ->
         if theirs != mine:
             changed = sorted(k for k in mine.keys() | theirs.keys() if mine.get(k) != theirs.get(k))
             changed.remove("hash")
+            other = f"config (it differs in {', '.join(changed)})" if changed else "version of finebayes"
             raise Misuse(
-                f"{folder} holds a run of another config (it differs in {', '.join(changed) or 'its hash'}); "
-                "choose another --out, or leave --out away to get a folder for each config."
+                f"{folder} holds a run of another {other}; choose another --out, or leave --out away to get "
+                "a folder for each."
             )
     elif folder.exists() and any(entry.name not in ("lock", "networks") for entry in folder.iterdir()):
         raise Misuse(f"{folder} is not empty and holds no run (no config.json); choose another --out.")

@@ -92,8 +92,14 @@ def test_a_flipped_byte_is_noticed(run):
 def test_the_same_config_goes_on_and_another_is_refused(run):
     assert disk.create(run.folder, CONFIG, {}).config["hash"] == disk.digest(CONFIG)
     other = {**CONFIG, "config": {"seed": 1, "n": 16}}
-    with pytest.raises(Misuse, match="another config"):
+    with pytest.raises(Misuse, match=r"another config \(it differs in config\); choose another --out"):
         disk.create(run.folder, other, {})
+
+
+def test_a_run_of_other_code_is_not_gone_on_with(run, monkeypatch):
+    monkeypatch.setattr(disk, "GENERATION", disk.GENERATION + 1)
+    with pytest.raises(Misuse, match="another version of finebayes; choose another --out"):
+        disk.create(run.folder, CONFIG, {})
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
