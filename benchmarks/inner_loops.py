@@ -16,6 +16,7 @@ from numpyro.primitives import _subsample_fn
 from benchmarks._timing import interleaved, row
 from models.transformer import UNROLLED, attention, long_attention
 from theory.draws import categorical, normal, rows
+from theory.parallel import compiler_options
 
 WEIGHTS, DOCUMENTS, CATEGORIES = 101_312, 512, 4096
 
@@ -68,7 +69,8 @@ def _slopes(method: Callable[[Any], Any], t: int, steps: int) -> Callable[[], An
         value, slope = jax.value_and_grad(lambda heads: jnp.sum(jnp.sin(method(heads))))(heads)
         return heads - 1e-3 * slope, value
 
-    program = jax.jit(lambda heads: jax.lax.scan(step, heads, None, steps)[0])
+    descend = lambda heads: jax.lax.scan(step, heads, None, steps)[0]  # noqa: E731
+    program = jax.jit(descend, compiler_options=compiler_options())
     return lambda: program(heads)
 
 

@@ -111,39 +111,15 @@ class Transformer(nnx.Module):
 
 
 def attention(heads: Float[Array, "3 h d t n"]) -> Float[Array, "h d t n"]:
-    """softmax(queryᵀ key / √d) value of each head; a position sees those up to its own. Along n, all in sums.
-    Heads are split, not unpacked: their gradients are then put side by side, not padded."""
+    """softmax(queryᵀ key / √d) value of each head; a position sees those up to its own. Along n, all in sums;
+    divided is what they give, not every weight. Heads are split, not unpacked: their gradients are then put
+    side by side, not padded."""
     query, key, value = (part[0] for part in jax.lax.split(heads, (1, 1, 1)))
-    query = query / np.sqrt(query.shape[1])
-    return _mixed(jnp.sum(query[:, :, :, None] * key[:, :, None], axis=1), value)
-
-
-@jax.custom_jvp
-def _mixed(score: Float[Array, "h t s n"], value: Float[Array, "h d s n"]) -> Float[Array, "h d t n"]:
-    """The mean of the values that a position sees, with weights ∝ exp(score)."""
-    weight, total = _weighed(score)
-    return jnp.sum(weight[:, None] * value[:, :, None], axis=3) / total[:, None]
-
-
-@_mixed.defjvp
-def _mixed_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    """d E[value] = E[(value - E value) dscore] + E[dvalue]. Written so, a score's gradient is a sum, which
-    XLA computes once; the gradient of a softmax ends in a product, computed anew for every use."""
-    (score, value), (moved_score, moved_value) = primals, tangents
-    weight, total = _weighed(score)
-    mean = _mixed(score, value)
-    far = weight[:, None] * (value[:, :, None] - mean[:, :, :, None])
-    moved = jnp.sum(far * moved_score[:, None], axis=3)
-    moved = moved + jnp.sum(weight[:, None] * moved_value[:, :, None], axis=3)
-    return mean, moved / total[:, None]
-
-
-def _weighed(score: Float[Array, "h t s n"]) -> tuple[Float[Array, "h t s n"], Float[Array, "h t n"]]:
-    """exp(score) up to a factor, zero where a position does not see, and its sum."""
-    hidden = np.where(_past(score.shape[1]), 0, -1e9).astype(score.dtype)
-    score = score + hidden[..., None]
+    d, t, _ = query.shape[1:]
+    score = jnp.sum((query / np.sqrt(d))[:, :, :, None] * key[:, :, None], axis=1)
+    score = score + np.where(_past(t), 0, -1e9).astype(score.dtype)[..., None]
     weight = jnp.exp(score - jax.lax.stop_gradient(jnp.max(score, axis=2, keepdims=True)))
-    return weight, jnp.sum(weight, axis=2)
+    return jnp.sum(weight[:, None] * value[:, :, None], axis=3) / jnp.sum(weight, axis=2)[:, None]
 
 
 def long_attention(heads: Float[Array, "3 h d t n"]) -> Float[Array, "h d t n"]:
