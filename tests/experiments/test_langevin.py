@@ -29,16 +29,7 @@ ONLY = Thresholds(None, None, None, acceptance=0.99, halved_step=None, gradient_
 SAMPLING = Sampling(
     (COLD, WARM), *TIMES.values(), plan=Plan(40, 30, 1), chains=4, rounds=1, seeds=2, thresholds=ONLY
 )
-SMALL = {
-    "pretraining_steps": 1,
-    "n": 6,
-    "batch": 4,
-    "width": 8,
-    "activation": "gelu",
-    "doses": (1, 2),
-    "repeats": 1,
-    "seeds": 3,
-}
+SMALL = {"pretraining_steps": 1, "n": 6, "batch": 4, "width": 8, "doses": (1, 2), "repeats": 1, "seeds": 3}
 
 
 def trained(network, process):
