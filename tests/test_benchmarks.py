@@ -69,8 +69,9 @@ def goals(rows):
 def test_inner_loops():
     rows = rows_of(inner_loops, weights=8, positions=(4, 17), steps=2)
     ours = {"attention in sums, 4 positions", "attention in products, 17 positions", "8 normal numbers"}
-    assert goals(rows) == ours | {"rows of a minibatch of 16", "rows of a minibatch of 128"}
-    assert len(rows) == 10 and all(rows[name]["ratio"] > 0 for name in goals(rows))
+    ours |= {"4096 categories", "rows of a minibatch of 16", "rows of a minibatch of 128"}
+    assert goals(rows) == ours
+    assert len(rows) == 12 and all(rows[name]["ratio"] > 0 for name in goals(rows))
 
 
 @pytest.mark.slow

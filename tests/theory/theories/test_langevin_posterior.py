@@ -176,8 +176,9 @@ def test_the_limit_of_zero_temperature_is_proximal(bigram, data):
 
 @pytest.mark.slow
 def test_the_limit_of_a_transformer():
-    """Its 848 weights wander by √(848/γ) on the whole; the average prediction goes to Proximal's like 1/γ."""
-    network = first(build(Architecture(width=8, layers=1, heads=2), 3, 3, [0]))
+    """Its 848 weights wander by √(848/γ) on the whole; the average prediction goes to Proximal's like 1/γ: of
+    a smooth network, as with ReLUs the point may lie at a kink, and chains elsewhere."""
+    network = first(build(Architecture(width=8, layers=1, heads=2, activation="gelu"), 3, 3, [0]))
     tokens, tau, count = documents(4, 7).tokens, 0.1, float(jnp.sum(DATA.mask))
     star = Proximal(tolerance=1e-5, iterations=300).predict(network, DATA, tau / count)
     base, back = ravel_pytree(network.params)
@@ -208,7 +209,7 @@ def test_the_limit_of_a_transformer():
         assert sizes[-1] > 6 * np.sqrt(noise)
     moved = np.linalg.norm(value(spot) - value(base))
     assert sizes[-1] < 0.01 * moved
-    assert all(2.5 < hot / cold < 5.5 for hot, cold in pairwise(sizes))  # not the 2 of 1/√γ
+    assert all(3.8 < hot / cold < 4.2 for hot, cold in pairwise(sizes))  # not the 2 of 1/√γ
 
 
 def test_a_fisher_metric_keeps_what_pretraining_determines(bigram, data, documents):
