@@ -169,11 +169,8 @@ def test_a_command_ends_with_its_status_whatever_still_compiles(
     ended = []
     monkeypatch.setattr(cli, "_dispatch", fails)
     monkeypatch.setattr(cli.os, "_exit", ended.append)
-    monkeypatch.setattr(
-        cli.threading, "enumerate", lambda: [thread, threading.main_thread()][not compiling :]
-    )
-    thread = threading.Thread(target=print, daemon=True)
-    thread.start()
+    threads = [threading.main_thread(), *[threading.Thread(daemon=True)] * compiling]
+    monkeypatch.setattr(cli.threading, "enumerate", lambda: threads)
     with pytest.raises(SystemExit) as end:
         cli.console()
     assert (end.value.code or 0) == status and ended == [status] * compiling
