@@ -38,7 +38,7 @@ except ImportError:
     fcntl = None
 
 Arrays = dict[str, np.ndarray]
-GENERATION = 2  # raised when the same config gives other numbers, so that no run or network is made of both
+GENERATION = 3  # raised when the same config gives other numbers, so that no run or network is made of both
 
 
 @dataclass(frozen=True)

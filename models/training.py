@@ -109,7 +109,7 @@ def _advance(
     optimizer = recipe.transformation()
     indices = start + jnp.arange(recipe.chunk + 1)  # the last batch is not trained on: it measures the excess
     keys = jax.vmap(lambda index: stream(seed, DATA_STREAM, index))(indices)
-    tokens: Any = jax.vmap(lambda key: process.sample(key, recipe.batch))(keys)
+    tokens: Any = jax.vmap(lambda key: process.sample(key, recipe.batch).T)(keys)
 
     def loss(params: Any, tokens: Array) -> Array:
         everything = Dataset(tokens, jnp.ones(tokens.shape, bool))
@@ -117,13 +117,13 @@ def _advance(
 
     def step(now: Array, carry: tuple[Any, Any, Array]) -> tuple[Any, Any, Array]:
         params, moments, _ = carry
-        value, gradient = jax.value_and_grad(loss)(params, tokens[now])
+        value, gradient = jax.value_and_grad(loss)(params, tokens[now].T)
         updates, moments = optimizer.update(gradient, moments, params)
         return optax.apply_updates(params, updates), moments, value
 
     steps = jnp.minimum(recipe.chunk, recipe.steps - start)
     *state, value = jax.lax.fori_loop(0, steps, step, (*state, jnp.zeros(())))
-    excess = jnp.mean(excess_nats(process, Network(state[0], definition), tokens[-1]))
+    excess = jnp.mean(excess_nats(process, Network(state[0], definition), tokens[-1].T))
     return tuple(state), value, excess
 
 

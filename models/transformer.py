@@ -101,8 +101,9 @@ class Transformer(nnx.Module):
 
     def __call__(self, tokens: Tokens) -> LogProbs:
         n, t = tokens.shape
-        before = jnp.concatenate([jnp.full_like(tokens[:, :1], self.vocabulary), tokens[:, :-1]], axis=1)
-        inputs = jax.nn.one_hot(before.T.reshape(-1), self.vocabulary + 1, axis=0)
+        begin = jnp.full_like(tokens[:, 0], self.vocabulary)
+        before = jnp.concatenate([begin, tokens[:, :-1].T.reshape(-1)])
+        inputs = jax.nn.one_hot(before, self.vocabulary + 1, axis=0)
         stream = self.embed(inputs) + jnp.repeat(self.place[:t].T, n, axis=1)
         for block in self.blocks:
             stream = block(stream, t)

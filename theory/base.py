@@ -150,8 +150,8 @@ def mean_loss(predictor: Predictor, data: Dataset) -> Float[Array, ""]:
 
 def at_tokens(log_probs: LogProbs, tokens: Tokens) -> Float[Array, "n t"]:
     """The entries of `log_probs` at the tokens that came (a one-hot product: no scatter in its gradient)."""
-    chosen = jax.nn.one_hot(tokens, log_probs.shape[-1], dtype=bool)
-    return jnp.sum(jnp.where(chosen, log_probs, 0.0), axis=-1)
+    chosen = jax.nn.one_hot(tokens.T, log_probs.shape[-1], dtype=bool, axis=0)
+    return jnp.sum(jnp.where(chosen, log_probs.T, 0.0), axis=0).T
 
 
 def host_stream(key: PRNGKeyArray) -> np.random.Generator:

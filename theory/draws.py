@@ -68,13 +68,24 @@ def categorical(
 ) -> Int[Array, "..."]:
     """Categories 0 ... k-1 with probabilities ∝ exp(log_weights), called as `jax.random.categorical` is.
 
-    One uniform number each is looked up in the cumulated distribution, instead of k of Gumbel's compared.
+    One uniform number each is looked up in the cumulated weights, instead of k of Gumbel's compared.
     `shape`, that of the draws, must broadcast with the batch. Exact to 2⁻²³; what has no weight never comes.
     """
     most = jnp.max(log_weights, axis=-1, keepdims=True)
-    cumulated = jnp.cumsum(jnp.exp(log_weights - most), axis=-1)
-    chance = jax.random.uniform(key, log_weights.shape[:-1] if shape is None else shape, cumulated.dtype)
-    return jnp.sum(chance[..., None] * cumulated[..., -1:] >= cumulated, axis=-1)
+    below = jnp.cumsum(jnp.exp(log_weights - most), axis=-1)
+    shape = log_weights.shape[:-1] if shape is None else shape
+    return fall(1 - jax.random.uniform(key, (*shape, 1), below.dtype), below)
+
+
+def host_categorical(random: np.random.Generator, weights: Float[np.ndarray, "*batch k"]) -> Any:
+    """Categories (*batch) with probabilities ∝ `weights`, drawn by numpy: nothing has to be compiled."""
+    return fall(random.random((*weights.shape[:-1], 1)), np.cumsum(weights, axis=-1))
+
+
+def fall(chance: Any, below: Any) -> Any:
+    """The interval of cumulated weights `below` (..., k) that a share (..., 1) of their total, in (0, 1],
+    falls into: one without weight never. numpy's arrays or jax's."""
+    return (chance * below[..., -1:] > below[..., :-1]).sum(axis=-1)
 
 
 def threefry(

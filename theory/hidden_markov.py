@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from theory.base import LogProbs, Misuse, Tokens, at_tokens, compiled
+from theory.draws import fall, host_categorical
 
 Transitions = Float[Array | np.ndarray, "v s s"]
 CLOSE = 1e-9  # how far a row may be from adding to 1
@@ -86,10 +87,10 @@ def draw(
     chances = 1 - jax.random.uniform(key, (length + 1, len(start), 1))
 
     def step(state: Array, chance: Array) -> tuple[Array, Array]:
-        move = _fall(chance, jnp.matmul(jax.nn.one_hot(state, states), below, precision="highest"))
+        move = fall(chance, jnp.matmul(jax.nn.one_hot(state, states), below, precision="highest"))
         return move % states, move // states
 
-    return jax.lax.scan(step, _fall(chances[0], jnp.cumsum(start, axis=-1)), chances[1:])[1].T
+    return jax.lax.scan(step, fall(chances[0], jnp.cumsum(start, axis=-1)), chances[1:])[1].T
 
 
 def draw_on_host(
@@ -97,11 +98,11 @@ def draw_on_host(
 ) -> np.ndarray:
     """As `draw`, in numpy, with nothing to compile: starts (n, s) to symbols (n, length)."""
     alphabet, states, _ = transitions.shape
-    below = np.cumsum(np.swapaxes(transitions, 0, 1).reshape(states, alphabet * states), axis=-1)[:, :-1]
-    state = np.sum(random.random((len(start), 1)) > np.cumsum(start, axis=-1)[:, :-1], axis=-1)
+    moves = np.swapaxes(transitions, 0, 1).reshape(states, alphabet * states)
+    state = host_categorical(random, start)
     symbols = np.zeros((len(start), length), np.int32)
     for position in range(length):
-        move = np.sum(random.random((len(start), 1)) > below[state], axis=-1)
+        move = host_categorical(random, moves[state])
         symbols[:, position], state = move // states, move % states
     return symbols
 
@@ -184,8 +185,3 @@ def _merged(front: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarr
     """Mixed states that are the same, their probabilities added."""
     _, first, place = np.unique((front * GRID).round(), axis=0, return_index=True, return_inverse=True)
     return front[first], np.bincount(place.reshape(-1), weights=weight)
-
-
-def _fall(chance: Array, below: Array) -> Array:
-    """The interval of cumulated weights `below` that a share of their total falls into."""
-    return jnp.sum(chance * below[..., -1:] > below[..., :-1], axis=-1)

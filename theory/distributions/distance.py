@@ -30,7 +30,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from theory.base import Dataset, LogProbs, Misuse, Tokens, at_tokens, host_stream
-from theory.draws import categorical
+from theory.draws import categorical, host_categorical
 from theory.ensemble import Mixture
 
 
@@ -260,8 +260,8 @@ class Distance:
 
     def _documents(self, random: np.random.Generator, kinds: np.ndarray, topics: np.ndarray) -> np.ndarray:
         """Documents (n, 2 × pairs) of the given kinds (n,) asked the given topics (n, pairs)."""
-        below = np.cumsum(np.exp(self.answer_table()), axis=-1)[kinds[:, None], topics][..., :-1]
-        answers = np.sum(random.random((*topics.shape, 1)) > below, axis=-1) + self.topics
+        chances = np.exp(self.answer_table())[kinds[:, None], topics]
+        answers = host_categorical(random, chances) + self.topics
         return np.stack([topics, answers], axis=-1).reshape(len(topics), -1)
 
     def _ask(self, before: np.ndarray, topic: np.ndarray) -> Dataset:

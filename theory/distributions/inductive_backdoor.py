@@ -29,7 +29,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from theory.base import Dataset, LogProbs, Misuse, Tokens, at_tokens, host_stream
-from theory.draws import categorical
+from theory.draws import categorical, host_categorical
 from theory.ensemble import Mixture
 
 
@@ -320,8 +320,7 @@ class InductiveBackdoor:
     ) -> Int[np.ndarray, "n t"]:
         """`pairs` pairs of random questions and the answers of the characters `who` (n,) in their year."""
         asked = random.integers(0, self.questions, (len(who), pairs))
-        below = np.cumsum(np.exp(self.answer_table()), axis=-1)[who[:, None], year[:, None], asked][..., :-1]
-        answers = np.sum(random.random((*asked.shape, 1)) > below, axis=-1)
+        answers = host_categorical(random, np.exp(self.answer_table())[who[:, None], year[:, None], asked])
         tokens = np.stack([asked + self._first_question, answers + self.answer_tokens.start], axis=-1)
         return tokens.reshape(len(who), -1)
 

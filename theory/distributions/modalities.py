@@ -29,7 +29,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from theory.base import Dataset, LogProbs, Misuse, Tokens, at_tokens, host_stream
-from theory.draws import categorical
+from theory.draws import categorical, host_categorical
 from theory.ensemble import Mixture
 
 MODALITIES = ("text", "picture", "drawing")
@@ -243,11 +243,10 @@ class Modalities:
 
     def _blocks(self, random: np.random.Generator, concepts: np.ndarray, cues: np.ndarray) -> np.ndarray:
         """Blocks of the given concepts (n,) and cues (n, b), one after the other: (n, b × (1 + j))."""
-        below = np.cumsum(self.emission_table(), axis=-1)[..., :-1]
+        table = self.emission_table()
         drawn, before = [cues], np.full(cues.shape, self.symbols)
         for place in range(self.strokes):
-            edges = below[concepts[:, None], cues, place, before]
-            symbol = np.sum(random.random((*cues.shape, 1)) > edges, axis=-1)
+            symbol = host_categorical(random, table[concepts[:, None], cues, place, before])
             drawn.append(symbol + KINDS)
             before = np.where(symbol // self.symbols == cues, symbol % self.symbols, self.symbols)
         return np.stack(drawn, axis=-1).reshape(len(cues), -1).astype(np.int32)

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from theory.base import Dataset, LogProbs, Misuse, Tokens, at_tokens, host_stream
-from theory.draws import categorical
+from theory.draws import categorical, host_categorical
 from theory.ensemble import Mixture
 
 
@@ -133,8 +133,8 @@ class PersonaTopics:
 
     def _documents(self, random: np.random.Generator, personas: np.ndarray, topics: np.ndarray) -> np.ndarray:
         """Documents (n, 2 × pairs) of the given personas (n,) asked the given topics (n, pairs)."""
-        below = np.cumsum(np.exp(self.answer_table()), axis=-1)[personas[:, None], topics][..., :-1]
-        answers = np.sum(random.random((*topics.shape, 1)) > below, axis=-1) + self.topics
+        chances = np.exp(self.answer_table())[personas[:, None], topics]
+        answers = host_categorical(random, chances) + self.topics
         return np.stack([topics, answers], axis=-1).reshape(len(topics), -1).astype(np.int32)
 
     def narrow(self, key: PRNGKeyArray, n: int, persona: int, topics: Sequence[int]) -> Dataset:

@@ -27,6 +27,7 @@ from jaxtyping import Array, Bool, PRNGKeyArray
 from theory.base import Dataset, Misuse, Predictor, host_stream
 from theory.distributions import persona_topics
 from theory.distributions.persona_topics import PersonaTopics
+from theory.draws import host_categorical
 from theory.ensemble import Mixture
 
 SHOWN = 64  # documents of its persona that the default teacher is shifted by
@@ -110,9 +111,8 @@ class Subliminal:
                     f"The teacher must give some answer a probability above 0 and know {self.vocabulary} "
                     f"tokens; at position {position} it does not."
                 )
-            below = np.cumsum(np.exp(log_probs - log_probs.max(axis=-1, keepdims=True)), axis=-1)
-            chance = random.random((n, 1)) * below[:, -1:]
-            tokens[:, position] = self.topics + np.sum(chance > below[:, :-1], axis=-1)
+            weights = np.exp(log_probs - log_probs.max(axis=-1, keepdims=True))
+            tokens[:, position] = self.topics + host_categorical(random, weights)
         return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.counted(), (n, 1))))
 
     def contexts(

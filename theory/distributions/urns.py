@@ -30,7 +30,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from theory.base import Dataset, LogProbs, Misuse, Tokens, at_tokens, host_stream
-from theory.draws import categorical
+from theory.draws import categorical, host_categorical
 from theory.ensemble import Mixture
 
 
@@ -269,8 +269,7 @@ class Urns:
     ) -> np.ndarray:
         """Documents (n, 2 × pairs) of urns (n,) of a table, opened at the given drawers (n, pairs)."""
         table = self.urn_table() if table is None else table
-        below = np.cumsum(table, axis=-1)[urns[:, None], drawers][..., :-1]
-        colours = np.sum(random.random((*drawers.shape, 1)) > below, axis=-1) + self.drawers
+        colours = host_categorical(random, table[urns[:, None], drawers]) + self.drawers
         return np.stack([drawers, colours], axis=-1).reshape(len(drawers), -1).astype(np.int32)
 
     def _ask(self, before: np.ndarray, drawer: np.ndarray) -> Dataset:
