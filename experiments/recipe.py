@@ -58,7 +58,7 @@ class Recipe:
     """Chains for each posterior, every other one with half the step."""
     warmup: int = 30
     """Steps of a chain before its draws count."""
-    draws: int = 50
+    draws: int = 80
     """Draws of a chain, one every other step."""
     rounds: int = 2
     """Where chains miss the gate, as many are added again until so many rounds are used up."""
