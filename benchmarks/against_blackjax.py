@@ -18,7 +18,7 @@ from benchmarks._posterior import posterior
 from benchmarks._timing import interleaved, row
 from theory.base import log_likelihood
 from theory.kernel import Langevin
-from theory.parallel import padded, sharded
+from theory.parallel import beside, padded, sharded
 from theory.posterior import Posterior
 from theory.samplers.mala import MALA
 from theory.samplers.sgld import SGLD
@@ -102,7 +102,8 @@ def _ours(
     begin = jax.jit(jax.vmap(lambda key: kernel.init(key, 0, start)))
     states = begin(_keys(rows))
     if devices is None:
-        program, place = sharded(chain, len(rows), shared=0, own=1)
+        weights = sum(leaf.size for leaf in jax.tree.leaves(start))
+        program, place = sharded(chain, len(rows), shared=0, own=1, most=beside(weights))
         states = place(states)
     else:
         program = jax.jit(jax.vmap(chain))

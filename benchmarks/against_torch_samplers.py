@@ -26,7 +26,7 @@ from models.network import Network, build, first
 from models.transformer import Architecture
 from theory.base import Dataset, mean_loss
 from theory.distributions.persona_topics import PersonaTopics
-from theory.parallel import padded, sharded
+from theory.parallel import beside, padded, sharded
 from theory.samplers.sgld import SGLD
 
 DOCUMENTS, GAMMA, STEP = 512, 1e4, 1e-8
@@ -35,9 +35,10 @@ SHAPE = Architecture(width=64, layers=2)
 
 
 def measure(
-    seconds: float = 15.0, *, shape: Architecture = SHAPE, batch: int = 16, steps: int = 8
+    seconds: float = 15.0, *, shape: Architecture = SHAPE, batch: int = 16, steps: int = 64
 ) -> list[dict[str, Any]]:
-    """Chain-steps a second, ours over each of theirs, for one chain and for several."""
+    """Chain-steps a second, ours over each of theirs, for one chain and for several: `steps` a call, however
+    many chains share them, so that no call is over before threads of the one before have stopped spinning."""
     peers, skipped = {}, []
     for name, begin in {"devinterp": _devinterp, "posteriors": _posteriors}.items():
         try:
@@ -59,18 +60,20 @@ def measure(
     tokens = process.distribution().sample(jax.random.key(0), DOCUMENTS)
     runs: dict[str, Callable[[], Any]] = {}
     for chains, many in CASES.items():
-        runs[f"SGLD, {many}"] = _ours(network, tokens, batch, chains, steps)
+        length = max(steps // chains, 1)
+        runs[f"SGLD, {many}"] = _ours(network, tokens, batch, chains, length)
         for name, begin in peers.items():
-            runs[f"{name}, {many}"] = _theirs(torch, begin, network, tokens, batch, chains, steps, shape)
+            runs[f"{name}, {many}"] = _theirs(torch, begin, network, tokens, batch, chains, length, shape)
     _agree(torch, network, tokens[:batch], shape, {name: run for name, run in runs.items() if "one" in name})
     taken = interleaved(runs, seconds)
     rows = []
     for chains, many in CASES.items():
         for name in peers:
             ours, theirs = taken[f"SGLD, {many}"], taken[f"{name}, {many}"]
-            rows.append(row(f"{name}, {many}", chains * steps / theirs, "steps/s"))
-            told = chains * steps / ours
-            rows.append(row(f"SGLD, {many}", told, "steps/s", f"{name}, {many}", theirs / ours, "≥ 2"))
+            done = chains * max(steps // chains, 1)
+            rows.append(row(f"{name}, {many}", done / theirs, "steps/s"))
+            rate = done / ours
+            rows.append(row(f"SGLD, {many}", rate, "steps/s", f"{name}, {many}", theirs / ours, "≥ 2"))
     return rows + skipped
 
 
@@ -103,7 +106,7 @@ def _ours(network: Network, tokens: Any, batch: int, chains: int, steps: int) ->
 
     rows = padded(chains)
     keys = jnp.stack([jax.random.key_data(jax.random.key(chain)) for chain in rows])
-    program, place = sharded(chain, len(rows), shared=0, own=1)
+    program, place = sharded(chain, len(rows), shared=0, own=1, most=beside(network.size))
     states = place(jax.jit(jax.vmap(lambda key: kernel.init(key, 0, network.params)))(keys))
     return lambda: program(states)
 

@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks._posterior import posterior
 from benchmarks._timing import interleaved, row
 from theory.chains import Plan, advance, begin, mean
-from theory.parallel import padded, sharded
+from theory.parallel import beside, padded, sharded
 from theory.samplers.harmonic_langevin import HarmonicLangevin
 
 DOCUMENTS, BATCH = 512, 16
@@ -50,7 +50,13 @@ def _run(chains: int, steps: int, width: int, layers: int) -> Callable[[], Any]:
     rows = padded(chains)
     keys = np.stack([jax.random.key_data(jax.random.fold_in(jax.random.key(0), r)) for r in rows])
     first, place = sharded(lambda key: begin(kernel, plan, streams, key, model.weights()), len(rows), 0, 1)
-    program, _ = sharded(lambda times, carry: advance(kernel, plan, streams, carry, times), len(rows), 1, 1)
+    program, _ = sharded(
+        lambda times, carry: advance(kernel, plan, streams, carry, times),
+        len(rows),
+        shared=1,
+        own=1,
+        most=beside(model.network.size),  # type: ignore[attr-defined]
+    )
     carry, times = first(place(keys)), jnp.arange(steps)
     return lambda: program(times, carry)
 

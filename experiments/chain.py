@@ -17,7 +17,7 @@ from theory.base import Dataset
 from theory.chains import Plan, joint, log_mean_exp, mean, nonfinite, trace
 from theory.localisation import fisher
 from theory.metrics import answers_at, kl
-from theory.parallel import SideBySide
+from theory.parallel import SideBySide, beside
 from theory.pilot import curvature, prior_costs
 from theory.theories.adam_gibbs import AdamGibbs
 from theory.theories.langevin_posterior import LangevinPosterior
@@ -25,7 +25,6 @@ from theory.theories.langevin_posterior import LangevinPosterior
 METRIC_STREAM, BASE_STREAM = 16, 17
 WATCHED = 24  # answers whose log-probabilities are the observables of R-hat and effective sample size
 BASE_DOCUMENTS = 64
-CACHED = 100_000  # weights of the chains that a core runs side by side: with more they leave its cache
 
 KEPT = {
     "told": "log of the average prediction over the draws (rows, t, a)",
@@ -155,5 +154,5 @@ class ChainPrograms:
 
 def together(size: int, posteriors: int) -> int:
     """How many chains of networks of `size` weights to run in one call, so that few of its rows are idle."""
-    most = len(jax.devices()) * (max(1, CACHED // size) if jax.default_backend() == "cpu" else posteriors)
+    most = len(jax.devices()) * (beside(size) or posteriors)
     return -(-posteriors // -(-posteriors // most))

@@ -18,7 +18,7 @@ from jaxtyping import Array, Int, PRNGKeyArray
 
 from theory.errors import Misuse
 from theory.kernel import Langevin, LangevinState
-from theory.parallel import padded, sharded
+from theory.parallel import beside, padded, sharded
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,8 @@ def run_chains(
     """Advance all chains chunk by chunk, yielding after each; `results` reads the last one.
 
     Chain c has the stream `fold_in(key, c)`; `start` is the first position of every chain (the model's own
-    guess, one for each chain, without). `resume` is a chunk of an earlier run of the same arguments.
+    guess, one for each chain, without). `resume` is a chunk of an earlier run of the same arguments. A core
+    of a CPU takes as many chains side by side as its cache holds.
     """
     if chains < 1 or chunk < 1:
         raise Misuse(f"chains and chunk must be at least 1, got {chains} and {chunk}.")
@@ -229,8 +230,13 @@ def run_chains(
         resume = Chunk(0, _host(first(place(keys)), chains))
         yield resume
     step, carry = resume
+    weights = sum(leaf[0].size for leaf in jax.tree.leaves(carry.state.z))
     program, place = sharded(
-        lambda times, carry: advance(kernel, plan, streams, carry, times), len(rows), shared=1, own=1
+        lambda times, carry: advance(kernel, plan, streams, carry, times),
+        len(rows),
+        shared=1,
+        own=1,
+        most=beside(weights),
     )
     carry = place(jax.tree.map(lambda leaf: leaf[rows], carry))
     while step < plan.steps:

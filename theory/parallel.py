@@ -16,6 +16,8 @@ from jax.custom_batching import sequential_vmap
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+CACHED = 100_000  # weights of the rows that a core takes side by side: with more they leave its cache
+
 
 class SideBySide:
     """`function(*shared, *own)` for every row of the stacked `own` arguments.
@@ -75,25 +77,43 @@ def compiler_options() -> dict[str, Any] | None:
     return {"xla_backend_optimization_level": 1, "xla_cpu_prefer_vector_width": 512}
 
 
+def beside(size: int) -> int | None:
+    """How many rows of `size` weights each a device should take side by side: on a CPU as many as its cache
+    holds, and two whatever they hold; elsewhere all of them (None)."""
+    return max(2, CACHED // size) if jax.default_backend() == "cpu" else None
+
+
 def padded(rows: int) -> list[int]:
     """Row numbers 0 ... rows-1, the last repeated until the devices share them evenly."""
     return [*range(rows), *[rows - 1] * (-rows % min(rows, len(jax.devices())))]
 
 
 def sharded(
-    function: Callable[..., Any], rows: int, shared: int, own: int, donate: tuple[int, ...] = ()
+    function: Callable[..., Any],
+    rows: int,
+    shared: int,
+    own: int,
+    donate: tuple[int, ...] = (),
+    most: int | None = None,
 ) -> tuple[Any, Callable[[Any], Any]]:
     """The jitted program for a (padded) number of rows, and the function that puts its own arguments
-    where the program wants them, for callers that keep their state on the devices."""
+    where the program wants them, for callers that keep their state on the devices. A device that has more
+    than `most` rows takes so many side by side, one group after the other."""
     mesh = Mesh(np.asarray(jax.devices()[: min(rows, len(jax.devices()))]), ("run",))
 
     def alone(*arguments: Any) -> Any:  # a row that has its device to itself: no axis of one in its products
         only = jax.tree.map(lambda leaf: leaf[0], arguments[shared:])
         return jax.tree.map(lambda leaf: leaf[None], function(*arguments[:shared], *only))
 
+    def grouped(*arguments: Any) -> Any:
+        return jax.lax.map(
+            lambda own: function(*arguments[:shared], *own), arguments[shared:], batch_size=most
+        )
+
     together = jax.vmap(function, in_axes=(None,) * shared + (0,) * own)
+    each = rows // mesh.size
     program = jax.shard_map(
-        alone if rows == mesh.size else together,
+        alone if each == 1 else together if most is None or each <= most else grouped,
         mesh=mesh,
         in_specs=(P(),) * shared + (P("run"),) * own,
         out_specs=P("run"),

@@ -326,11 +326,11 @@ def test_impossible_samplings_are_refused(fields, sentence):
 
 
 def test_few_chains_run_at_a_time_and_few_rows_are_idle(monkeypatch):
-    """Two cores of three chains of 25 000 weights; one chain where even that is too much; never more rows
+    """Two cores of three chains of 25 000 weights; of two where even that is too much; never more rows
     than there are posteriors, nor a last call that is nearly empty."""
     monkeypatch.setattr(jax, "devices", lambda: ["core", "core"])
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
-    sizes = {25_632: 6, 101_312: 2, 1_000: 18, 10**7: 2}
+    sizes = {25_632: 6, 101_312: 4, 1_000: 18, 10**7: 4}
     assert {size: chain.together(size, posteriors=18) for size in sizes} == sizes
     assert chain.together(25_632, posteriors=7) == 4
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")

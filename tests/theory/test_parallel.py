@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from theory.parallel import SideBySide, compiler_options, eigh, padded
+from theory.parallel import SideBySide, beside, compiler_options, eigh, padded, sharded
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 5])
@@ -15,6 +15,29 @@ def test_rows_come_back_whole_and_in_order(rows):
     result = run(np.float32(2), x, y)
     np.testing.assert_array_equal(result["x"], x)
     np.testing.assert_array_equal(result["sum"], 2 * x[:, None] + y)
+
+
+@pytest.mark.parametrize("most", [None, 1, 2, 3, 7])
+@pytest.mark.parametrize("rows", [1, 2, 14])
+def test_groups_of_rows_come_back_whole_and_in_order(rows, most):
+    """14 rows are seven for each of two devices: groups of which some do not come out even."""
+    seen = []
+
+    def function(scale, x):
+        seen.append(x.shape)
+        return jnp.cumsum(scale * x)
+
+    program, place = sharded(function, rows, shared=1, own=1, most=most)
+    own = np.arange(3 * rows, dtype=np.float32).reshape(rows, 3)
+    np.testing.assert_array_equal(program(np.float32(2), place(own)), np.cumsum(2 * own, axis=1))
+    assert set(seen) == {(3,)}
+
+
+def test_a_core_takes_as_many_rows_as_its_cache_holds(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
+    assert [beside(size) for size in (1_000, 25_632, 101_312, 10**7)] == [100, 3, 2, 2]
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert beside(1_000) is None
 
 
 def test_each_shape_is_compiled_once():
