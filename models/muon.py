@@ -49,9 +49,9 @@ def _factor(square: Float[Array, "m s s"]) -> Float[Array, "m s s"]:
     (a, b, c), side = COEFFICIENTS, square.shape[-1]
     diagonal = square.reshape(len(square), -1)[:, :: side + 1]
     norm = jnp.sqrt(jnp.sum(diagonal, axis=1))[:, None, None] + 1e-8
-    square, product, one = square / norm**2, 1 / norm, np.eye(side, dtype=np.float32)
+    square, product, constant = square / norm**2, 1 / norm, jnp.asarray(a * np.eye(side), jnp.float32)
     for iteration in range(ITERATIONS):
-        factor = a * one + b * square + c * (square @ square)
+        factor = constant + b * square + c * (square @ square)
         product = factor @ product if iteration else factor * product
         square = factor @ (factor @ square)
     return product
