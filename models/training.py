@@ -109,6 +109,7 @@ def _advance(
     optimizer = recipe.transformation()
     indices = start + jnp.arange(recipe.chunk + 1)  # the last batch is not trained on: it measures the excess
     keys = jax.vmap(lambda index: stream(seed, DATA_STREAM, index))(indices)
+    # kept position by position, as the network reads them
     tokens: Any = jax.vmap(lambda key: process.sample(key, recipe.batch).T)(keys)
 
     def loss(params: Any, tokens: Array) -> Array:

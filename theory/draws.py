@@ -78,7 +78,8 @@ def categorical(
 
 
 def host_categorical(random: np.random.Generator, weights: Float[np.ndarray, "*batch k"]) -> Any:
-    """Categories (*batch) with probabilities ∝ `weights`, drawn by numpy: nothing has to be compiled."""
+    """Categories (*batch) with probabilities ∝ `weights`, drawn by numpy: nothing has to be compiled. Its
+    shares are in [0, 1): once in 2⁵³ draws the first category comes whatever its weight."""
     return fall(random.random((*weights.shape[:-1], 1)), np.cumsum(weights, axis=-1))
 
 

@@ -8,7 +8,7 @@ import pytest
 from jax.extend.random import threefry_2x32
 from jax.flatten_util import ravel_pytree
 
-from theory.draws import categorical, normal, normals, rows, threefry
+from theory.draws import categorical, fall, host_categorical, normal, normals, rows, threefry
 
 
 @pytest.mark.parametrize(
@@ -70,15 +70,32 @@ def test_all_rows_are_drawn_once_each(size):
     assert sorted(rows(size, size, jax.random.key(2)).tolist()) == list(range(size))
 
 
+SHARES, COUNT = np.asarray([[0, 0.5, 0, 0.2, 0.3, 0], [0.001, 0.009, 0.09, 0.9, 0, 0]]), 200_000
+
+
+def check_frequencies(drawn):
+    """Within five standard errors; what has no weight never comes."""
+    seen = np.stack([np.bincount(column, minlength=6) / COUNT for column in np.asarray(drawn).T])
+    assert drawn.shape == (COUNT, 2) and (seen[SHARES == 0] == 0).all()
+    assert (np.abs(seen - SHARES) <= 5 * np.sqrt(SHARES * (1 - SHARES) / COUNT)).all()
+
+
 @pytest.mark.parametrize("key", [jax.random.key(3), jax.random.key(3, impl="rbg")])
 @pytest.mark.parametrize("shift", [0.0, -300.0])
 def test_categories_come_as_often_as_they_should(key, shift):
-    """Within five standard errors, whatever the weights add up to; what has no weight never comes."""
-    shares, count = np.asarray([[0, 0.5, 0, 0.2, 0.3, 0], [0.001, 0.009, 0.09, 0.9, 0, 0]]), 200_000
-    drawn = np.asarray(categorical(key, jnp.log(shares) + shift, shape=(count, 2)))
-    seen = np.stack([np.bincount(column, minlength=6) / count for column in drawn.T])
-    assert drawn.shape == (count, 2) and (seen[shares == 0] == 0).all()
-    assert (np.abs(seen - shares) <= 5 * np.sqrt(shares * (1 - shares) / count)).all()
+    check_frequencies(categorical(key, jnp.log(SHARES) + shift, shape=(COUNT, 2)))
+
+
+@pytest.mark.parametrize("total", [1.0, 1e-30])
+def test_the_host_draws_categories_as_often(total):
+    weights = np.broadcast_to(total * SHARES, (COUNT, *SHARES.shape))
+    check_frequencies(host_categorical(np.random.default_rng(4), weights))
+
+
+def test_the_ends_of_the_unit_interval_fall_into_categories_that_have_weight():
+    below = jnp.cumsum(jnp.asarray([0.0, 0.3, 0.0, 0.7, 0.0]))
+    chances = jnp.asarray([[1e-7], [0.3], [0.31], [1.0]])
+    np.testing.assert_array_equal(fall(chances, below), [1, 1, 3, 3])
 
 
 def test_categories_are_drawn_for_every_row_and_independently():
