@@ -40,8 +40,8 @@ CSS = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; } h3 { font-size: 1rem; }
 .soft, figcaption { color: var(--soft); } .scroll, pre { overflow-x: auto; } figure { margin: 1rem 0; }
-table { border-collapse: collapse; font-size: .8rem; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; vertical-align: top; padding: .15rem .8rem .15rem 0;
+table { border-collapse: collapse; font-size: .78rem; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; vertical-align: top; padding: .15rem .6rem .15rem 0;
   border-bottom: 1px solid var(--line); } .tight td, .tight th { white-space: nowrap; }
 .banner { background: #b3261e; color: #fff; padding: .6rem 1rem; border-radius: 6px; font-weight: 600; }
 img { width: 100%; background: #fff; border-radius: 6px; }
