@@ -59,8 +59,9 @@ def measure(
     network = first(build(shape, process.vocabulary, process.length, [0]))
     tokens = process.distribution().sample(jax.random.key(0), DOCUMENTS)
     runs: dict[str, Callable[[], Any]] = {}
+    lengths = {chains: max(steps // chains, 1) for chains in CASES}
     for chains, many in CASES.items():
-        length = max(steps // chains, 1)
+        length = lengths[chains]
         runs[f"SGLD, {many}"] = _ours(network, tokens, batch, chains, length)
         for name, begin in peers.items():
             runs[f"{name}, {many}"] = _theirs(torch, begin, network, tokens, batch, chains, length, shape)
@@ -70,7 +71,7 @@ def measure(
     for chains, many in CASES.items():
         for name in peers:
             ours, theirs = taken[f"SGLD, {many}"], taken[f"{name}, {many}"]
-            done = chains * max(steps // chains, 1)
+            done = chains * lengths[chains]
             rows.append(row(f"{name}, {many}", done / theirs, "steps/s"))
             rate = done / ours
             rows.append(row(f"SGLD, {many}", rate, "steps/s", f"{name}, {many}", theirs / ours, "≥ 2"))

@@ -13,7 +13,7 @@ from theory.errors import Misuse
 
 PROCESS = PersonaTopics(personas=2, topics=3, answers=2, pairs=2)
 SHAPE = Architecture(width=16, layers=1, heads=2)
-RECIPE = Pretraining(learning_rate=0.05, steps=25, batch=16, chunk=10)
+RECIPE = Pretraining(learning_rate=0.05, steps=45, batch=16, chunk=20)
 
 
 def chunks(recipe=RECIPE, seeds=(0, 1), restore=lambda template: None):
@@ -30,12 +30,12 @@ def history():
 
 
 def test_chunks_end_where_the_steps_do(history):
-    assert [step for step, *_ in history] == [10, 20, 25]
+    assert [step for step, *_ in history] == [20, 40, 45]
 
 
 def test_the_excess_over_the_oracle_falls(history):
     first_excess, last_excess = history[0][3], history[-1][3]
-    assert (last_excess < first_excess).all() and last_excess.mean() < 0.5 * first_excess.mean()
+    assert (last_excess < 0.5 * first_excess).all()
     assert (last_excess > 0).all()
 
 
@@ -54,7 +54,7 @@ def test_the_reported_excess_is_a_kl_from_the_oracle(history):
 def test_a_resumed_run_ends_with_the_same_bytes(history):
     step, state, *_ = history[0]
     resumed = list(chunks(restore=lambda template: (step, state)))
-    assert [chunk.step for chunk in resumed] == [20, 25]
+    assert [chunk.step for chunk in resumed] == [40, 45]
     for left, right in zip(jax.tree.leaves(resumed[-1].state), jax.tree.leaves(history[-1][1]), strict=True):
         np.testing.assert_array_equal(np.asarray(left), right)
 
