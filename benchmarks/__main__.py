@@ -13,7 +13,7 @@ from typing import Any
 import tyro
 
 import benchmarks
-from experiments.study import choose
+from experiments.discovery import choose
 from theory.errors import Misuse
 
 

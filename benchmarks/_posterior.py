@@ -7,9 +7,9 @@ import jax
 
 from models.network import build, first
 from models.transformer import Architecture
-from theory.distributions.persona_topics import PersonaTopics
-from theory.kernel import Langevin
-from theory.posterior import Posterior
+from theory.mcmc.langevin import Langevin
+from theory.processes.persona_topics import PersonaTopics
+from theory.weights.gibbs import Posterior
 
 PAIRS = 12  # documents of 24 tokens
 

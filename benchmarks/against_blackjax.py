@@ -1,7 +1,7 @@
 """The same chains by blackjax, of the same log density, minibatches and noise: chain-steps a second.
 
 The posterior is that of a transformer of 100k weights, 16 documents of 24 tokens a minibatch. Ours runs as
-`theory.chains.run_chains` runs it, blackjax as its documentation has it: `sgld.step` or `mala.step` in a
+`theory.mcmc.chains.run_chains` runs it, blackjax as its documentation has it: `sgld.step` or `mala.step` in a
 `lax.scan`, vmapped over chains. Several chains lie on all devices here (each core of a CPU is one), on
 one there; ours on one device is told too. Before any timing the chains of SGLD must agree, key by key.
 blackjax is a test extra: where it is not installed this says so and measures nothing.
@@ -17,11 +17,11 @@ import numpy as np
 from benchmarks._posterior import posterior
 from benchmarks._timing import interleaved, row
 from theory.base import log_likelihood
-from theory.kernel import Langevin
-from theory.parallel import beside, padded, sharded
-from theory.posterior import Posterior
+from theory.compute.devices import beside, padded, sharded
+from theory.mcmc.langevin import Langevin
 from theory.samplers.mala import MALA
 from theory.samplers.sgld import SGLD
+from theory.weights.gibbs import Posterior
 
 DOCUMENTS, STEP = 512, 1e-8
 

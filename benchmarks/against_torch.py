@@ -20,7 +20,7 @@ from benchmarks._timing import interleaved, row
 from experiments.studies import weird_generalisation as study
 from models.network import Network, build
 from theory.base import Dataset, mean_loss
-from theory.parallel import sharded
+from theory.compute.devices import sharded
 
 STEPS, RATE, DECAY = 25, 1e-3, 0.01
 CASES = {1: "one network", 4: "four networks"}

@@ -25,8 +25,8 @@ from benchmarks._timing import interleaved, row
 from models.network import Network, build, first
 from models.transformer import Architecture
 from theory.base import Dataset, mean_loss
-from theory.distributions.persona_topics import PersonaTopics
-from theory.parallel import beside, padded, sharded
+from theory.compute.devices import beside, padded, sharded
+from theory.processes.persona_topics import PersonaTopics
 from theory.samplers.sgld import SGLD
 
 DOCUMENTS, GAMMA, STEP = 512, 1e4, 1e-8

@@ -23,8 +23,18 @@ import numpy as np
 from numpyro.infer import MCMC
 
 from benchmarks._timing import row
-from theory.chains import Plan, Stream, advance, begin, covariance, log_mean_exp, mean, results, run_chains
-from theory.parallel import sharded
+from theory.compute.devices import sharded
+from theory.mcmc.chains import (
+    Plan,
+    Stream,
+    advance,
+    begin,
+    covariance,
+    log_mean_exp,
+    mean,
+    results,
+    run_chains,
+)
 from theory.samplers.ula import ULA
 
 CHAINS, CHUNK, WATCHED = 2, 200, 32

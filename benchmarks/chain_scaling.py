@@ -1,8 +1,8 @@
 """Steps of a chain a second from one chain to many side by side, and from how many on more gain no more.
 
 `HarmonicLangevin` on the posterior of a network of the studies' size (width 32, two layers; 16 documents of
-24 tokens a minibatch), as `theory.chains.run_chains` runs it: the potential's mean is kept, chains lie on all
-devices (each core of a CPU is one). Powers of four to 64 on a CPU and 1024 on a GPU, or as far as
+24 tokens a minibatch), as `theory.mcmc.chains.run_chains` runs it: the potential's mean is kept, chains lie
+on all devices (each core of a CPU is one). Powers of four to 64 on a CPU and 1024 on a GPU, or as far as
 `python -m benchmarks.chain_scaling --chains 256` says.
 """
 
@@ -15,8 +15,8 @@ import numpy as np
 
 from benchmarks._posterior import posterior
 from benchmarks._timing import interleaved, row
-from theory.chains import Plan, advance, begin, mean
-from theory.parallel import beside, padded, sharded
+from theory.compute.devices import beside, padded, sharded
+from theory.mcmc.chains import Plan, advance, begin, mean
 from theory.samplers.harmonic_langevin import HarmonicLangevin
 
 DOCUMENTS, BATCH = 512, 16

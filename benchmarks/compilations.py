@@ -14,12 +14,12 @@ from typing import Any
 import jax
 
 from benchmarks._timing import row
-from experiments.bench import Bench
-from experiments.comparison import Comparison
+from experiments.cells.programs import Bench
+from experiments.design.experiment import Comparison
 from experiments.studies import weird_generalisation as study
 from models.network import build, first
-from models.training import Pretraining, pretrain
-from theory.parallel import SideBySide
+from models.pretraining import Pretraining, pretrain
+from theory.compute.devices import SideBySide
 
 EVENT = "/jax/core/compile/backend_compile_duration"
 

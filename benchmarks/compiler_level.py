@@ -1,4 +1,5 @@
-"""What the compiler's level of optimisation costs and gives: `theory.parallel.compiler_options` by turns with
+"""What the compiler's level of optimisation costs and gives: `theory.compute.devices.compiler_options` by
+turns with
 XLA's own level, for steps of descent of the demo's network on D'. One device; compiling takes all cores.
 """
 
@@ -12,7 +13,7 @@ from benchmarks._timing import interleaved, row
 from experiments.studies import weird_generalisation as study
 from models.network import build, first
 from theory.base import mean_loss
-from theory.parallel import compiler_options
+from theory.compute.devices import compiler_options
 
 XLAS_LEVEL = 3
 

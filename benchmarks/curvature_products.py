@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from benchmarks._posterior import posterior
 from benchmarks._timing import interleaved, row
-from theory.curvature import fisher, gauss_newton, gradient, hessian, squared
+from theory.weights.curvature import fisher, gauss_newton, gradient, hessian, squared
 
 GRADIENT = "gradient"
 GOAL = "≤ 3"

@@ -21,19 +21,19 @@ import numpy as np
 
 from benchmarks._timing import row
 from models.network import Network, build, first
-from models.training import Pretraining, pretrain
+from models.pretraining import Pretraining, pretrain
 from models.transformer import Architecture
 from theory.base import Dataset, mean_loss
-from theory.diagnostics import bulk_ess
-from theory.distributions.persona_topics import PersonaTopics
-from theory.kernel import Langevin
-from theory.parallel import sharded
-from theory.pilot import curvature, prior_costs, stiffness_for
-from theory.posterior import Posterior
+from theory.compute.devices import sharded
+from theory.mcmc.diagnostics import bulk_ess
+from theory.mcmc.langevin import Langevin
+from theory.processes.persona_topics import PersonaTopics
 from theory.samplers.control_variate_sgld import ControlVariateSGLD
 from theory.samplers.harmonic_langevin import HarmonicLangevin
 from theory.samplers.sghmc import SGHMC
 from theory.samplers.sgld import SGLD
+from theory.weights.gibbs import Posterior
+from theory.weights.tuning import curvature, prior_costs, stiffness_for
 
 DOCUMENTS, BATCH = 64, 8
 TEMPERATURE, TIME = 1e-3, 0.5

@@ -2,8 +2,8 @@
 
 Attention is timed with its gradient, for 16 documents of ten and of 48 positions (4 heads of 16): in sums,
 and in products of small matrices, which the transformer turns to above `UNROLLED` positions. Normal numbers
-and rows of a minibatch are theory.draws against jax and NumPyro, which give the same bits; categories, of
-seven, against jax's, which are others. One device.
+and rows of a minibatch are theory.compute.random against jax and NumPyro, which give the same bits;
+categories, of seven, against jax's, which are others. One device.
 """
 
 from collections.abc import Callable
@@ -15,8 +15,8 @@ from numpyro.primitives import _subsample_fn
 
 from benchmarks._timing import interleaved, row
 from models.transformer import UNROLLED, attention, long_attention
-from theory.draws import categorical, normal, rows
-from theory.parallel import compiler_options
+from theory.compute.devices import compiler_options
+from theory.compute.random import categorical, normal, rows
 
 WEIGHTS, DOCUMENTS, CATEGORIES = 101_312, 512, 4096
 

@@ -1,6 +1,7 @@
 """What a theory's whole ladder of strengths costs, in finetuning runs (one arm, one base, the demo's sizes).
 
-Seconds are of all five finetuning seeds, answers at all contexts included, as `experiments.bench` runs
+Seconds are of all five finetuning seeds, answers at all contexts included, as `experiments.cells.programs`
+runs
 them. The ratio is per seed: one ladder over one finetuning run by SGD (256 steps; a cell runs ten, the twins
 included). The base network is pretrained for 300 steps only.
 """
@@ -15,10 +16,10 @@ import jax
 import numpy as np
 
 from benchmarks._timing import row
-from experiments.bench import Bench
+from experiments.cells.programs import Bench
 from experiments.studies import weird_generalisation as study
 from models.network import Network, build, first
-from models.training import pretrain
+from models.pretraining import pretrain
 
 METHOD, LEAST_ROUNDS = "sgd", 3
 

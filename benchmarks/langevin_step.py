@@ -16,11 +16,11 @@ import jax.numpy as jnp
 from benchmarks._posterior import posterior, stepping
 from benchmarks._timing import interleaved, row
 from benchmarks.inner_loops import drawn
-from theory import draws
 from theory.base import log_likelihood
-from theory.posterior import Posterior
+from theory.compute import random as draws
 from theory.samplers.harmonic_langevin import HarmonicLangevin
 from theory.samplers.sgld import SGLD
+from theory.weights.gibbs import Posterior
 
 DOCUMENTS = 512
 

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from benchmarks._timing import interleaved, row
-from experiments.study import DEFAULT_PRESET, catalogue, load
+from experiments.discovery import DEFAULT_PRESET, catalogue, load
 
 CONTEXTS = 10_000
 

@@ -31,9 +31,9 @@ from benchmarks._timing import interleaved, row
 from benchmarks._torch_twin import PARTS
 from experiments.studies import weird_generalisation as study
 from models.network import build
-from models.training import pretrain
+from models.pretraining import pretrain
 from theory.base import Dataset, mean_loss
-from theory.parallel import sharded
+from theory.compute.devices import sharded
 
 STEPS, PRODUCTS, SIZE = 50, 5, 1024
 ALL, ONE = "matrix product, all threads", "matrix product, one thread"
@@ -97,7 +97,7 @@ def _products() -> Iterator[dict[str, Callable[[], Any]]]:
 
 
 def _pretraining(comparison: Any, networks: int, optimizer: str) -> Callable[[], Any]:
-    """One chunk of `models.training.pretrain`, as it really runs: sampling, optimiser, monitoring and all."""
+    """One chunk of `models.pretraining.pretrain`, as it really runs: sampling, optimiser and all."""
     process = comparison.process
     chunks = pretrain(
         process.distribution(),

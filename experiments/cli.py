@@ -14,9 +14,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from experiments import drawing
-from experiments import results as disk
-from experiments import study as studies
+from experiments import discovery as studies
+from experiments.figures import drawing_process as drawing
+from experiments.storage import run_folder as disk
 from theory.errors import Misuse
 
 COMMANDS = {
@@ -164,7 +164,7 @@ def _run(arguments: list[str], command: str = "run") -> None:
     draws = command == "run" and not options.dry_run and "jax" not in sys.modules
     with drawing.apart() if draws else contextlib.nullcontext(module.draw) as draw:
         _prepare_devices()
-        from experiments import running
+        from experiments.runs import run as running
 
         told = module, options.config, config, options.out, options.networks
         if command == "forecast":
@@ -226,7 +226,7 @@ def _plot(arguments: list[str]) -> None:
 
 
 def _report(arguments: list[str]) -> None:
-    from experiments.report import write_report
+    from experiments.reports.html import write_report
 
     results = disk.find(_parse(_Place, "report", arguments).place)
     studies.load(results.study).draw(results)
@@ -234,7 +234,7 @@ def _report(arguments: list[str]) -> None:
 
 
 def _score(arguments: list[str]) -> None:
-    from experiments import scoring
+    from experiments.scoring import rows as scoring
 
     options = _parse(_Scored, "score", arguments)
     results = disk.find(options.place)
@@ -242,8 +242,8 @@ def _score(arguments: list[str]) -> None:
     if options.json:
         print(json.dumps(lines, indent=1))
     else:
-        from experiments import hull
-        from experiments.words import aligned, scorecard_text
+        from experiments.scoring import convex_hull as hull
+        from experiments.scoring.labels import aligned, scorecard_text
 
         print(scorecard_text(lines, everything=options.everything))
         found = hull.hull(results, lines)
@@ -264,7 +264,10 @@ class _Compared:
 
 def _compare(arguments: list[str]) -> None:
     options = _parse(_Compared, "compare", arguments)
-    from experiments import compare, heat_map, ladders, overview
+    from experiments.figures import heat_map
+    from experiments.reports import overview
+    from experiments.reports import tables as ladders
+    from experiments.scoring import leaderboard as compare
 
     lines, columns, runs = compare.read(options.places)
     out = Path(options.out or (runs[0].folder / "figures" if len(runs) == 1 else "comparison"))
@@ -282,7 +285,7 @@ def _doctor(arguments: list[str]) -> None:
 
     _parse(Doctor, "doctor", arguments)
     _prepare_devices()
-    from experiments.doctor import examine
+    from experiments.runs.doctor import examine
 
     if not examine():
         _stop("The self-test failed: results of this installation cannot be trusted.")

@@ -5,14 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from experiments.discovery import FOLDERS, catalogue
+
 ROOT = Path(__file__).resolve().parent.parent
-EXTENSIONS = (
-    "theory/distributions",
-    "theory/theories",
-    "theory/samplers",
-    "models/finetuning",
-    "experiments/studies",
-)
 
 
 @pytest.mark.parametrize("package", ["theory", "models", "experiments"])
@@ -21,15 +16,20 @@ def test_packages_are_imported_from_this_checkout(package):
     assert Path(module.__file__).parent == ROOT / package
 
 
-@pytest.mark.parametrize("folder", EXTENSIONS)
-def test_every_extension_has_a_test_file_and_a_docstring(folder):
-    for path in (ROOT / folder).glob("[!_]*.py"):
-        assert (ROOT / "tests" / folder / f"test_{path.name}").exists(), path
-        module = importlib.import_module(f"{folder.replace('/', '.')}.{path.stem}")
-        assert module.__doc__
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_every_extension_has_a_test_file_and_a_docstring(kind):
+    for entry in catalogue()[kind]:
+        stem = entry["name"].replace("-", "_")
+        assert (ROOT / "tests" / FOLDERS[kind] / f"test_{stem}.py").exists(), stem
+        assert entry["summary"], stem
 
 
 def test_no_file_is_longer_than_one_can_read():
     for package in ("theory", "models", "experiments"):
         for path in (ROOT / package).rglob("*.py"):
             assert len(path.read_text().splitlines()) <= 350, path
+
+
+@pytest.mark.parametrize("package, most", [("theory", 4), ("models", 6), ("experiments", 6)])
+def test_the_top_of_a_package_is_a_table_of_contents(package, most):
+    assert len(list((ROOT / package).glob("[!_]*.py"))) <= most

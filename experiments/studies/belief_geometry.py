@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.recipe import BRIEF, FULL, Recipe, compared
+from experiments.design.config import BRIEF, FULL, Recipe, compared
 from theory.errors import Misuse
 
 POINTS = 400  # contexts drawn in a triangle
@@ -75,8 +75,8 @@ PRESETS = {
 
 def comparison(config: Config) -> Any:
     """What is pretrained, finetuned and predicted."""
-    from experiments.comparison import arm
-    from theory.distributions.mess3 import BeliefGeometry
+    from experiments.design.experiment import arm
+    from theory.processes.mess3 import BeliefGeometry
 
     settings = tuple(numbers(text) for text in config.settings)
     process = BeliefGeometry(config.family, settings, config.length, config.rarity, config.slip)
@@ -101,9 +101,9 @@ def comparison(config: Config) -> Any:
 
 def draw(results: Any) -> list[Any]:
     """The comparison; weights of the settings; what is left of the filters' states."""
-    from experiments.beliefs import draw_beliefs
-    from experiments.plots import draw_comparison
-    from experiments.readings import draw_readings
+    from experiments.figures.comparison import draw_comparison
+    from experiments.figures.mixture_weights import draw_beliefs
+    from experiments.figures.readouts import draw_readings
 
     members = {text: (place,) for place, text in enumerate(results.config["config"]["settings"])}
     wanted = {title: (group, kept) for title, group in (("in-domain", "in_domain"), ("held-out", "held_out"))}
@@ -142,10 +142,10 @@ def _draw_states(results: Any) -> list[Any]:
     says: the filter, the first base network, its finetuned ones. The first D', a row a method and group."""
     from matplotlib.figure import Figure
 
-    from experiments import scoring
-    from experiments.style import WIDTH, panels_grid, save, style
-    from experiments.told import BASE, NETWORK, told
-    from experiments.words import METHODS
+    from experiments.figures.style import WIDTH, panels_grid, save, style
+    from experiments.scoring import rows as scoring
+    from experiments.scoring.labels import METHODS
+    from experiments.scoring.predictions import BASE, NETWORK, told
 
     config, table = results.config["config"], scoring.table(results)
     doses, data = config["doses"], config["finetuned_settings"][0].replace(",", "_")

@@ -16,8 +16,8 @@ nothing moves, unless the prior is correlated: then the product does, and the te
 so strong that it forgets the domain shown. Others are aligned documents of other domains among D' (`mixed`),
 documents of other domains replayed, a KL penalty on those, and the same one lifted at `lifted`: if what it
 held back comes then, as fast as it comes without a penalty, it was held and not unlearnt. How rates are read
-is in experiments.narrow_and_broad. The correlation of persona and domain in pretraining is swept by runs,
-each with base networks of its own:
+is in experiments.studies.figures.narrow_and_broad. The correlation of persona and domain in pretraining is
+swept by runs, each with base networks of its own:
 
     for c in -0.2 0 0.2 0.4; do finebayes run emergent-misalignment --correlation $c --out runs/em/$c; done
     finebayes compare runs/em/*
@@ -27,10 +27,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from experiments.recipe import BRIEF, FULL, Recipe, compared
+from experiments.design import random_streams
+from experiments.design.config import BRIEF, FULL, Recipe, compared
 from theory.errors import Misuse
 
-SAMPLE_STREAM = 23
 ASKED = ("base_domain", "held_out", "conflict")  # of the process's groups, after in_domain
 
 
@@ -115,9 +115,9 @@ PRESETS = {
 
 def comparison(config: Config) -> Any:
     """What is pretrained, finetuned and predicted."""
-    from experiments import contenders
-    from experiments.comparison import CORE, arm
-    from experiments.study import choose
+    from experiments.cells import candidates as contenders
+    from experiments.design.experiment import CORE, arm
+    from experiments.discovery import choose
     from models.finetuning.adam import Adam
     from models.finetuning.kl_lifted import KlLifted
     from models.finetuning.kl_regularised import KlRegularised
@@ -165,7 +165,7 @@ def comparison(config: Config) -> Any:
 
 def told_process(config: Config) -> Any:
     """The process of a config, with two personas."""
-    from theory.distributions.persona_domain import PersonaDomain
+    from theory.processes.persona_domain import PersonaDomain
 
     values = (2, len(config.domains))
     return PersonaDomain(
@@ -199,12 +199,12 @@ def written_marks(config: Config, process: Any) -> Callable[[Any, Any], dict[str
     import jax
     import jax.numpy as jnp
 
-    from theory.continuation import continuations
-    from theory.factored import symbols_of
+    from theory.latent.factored import symbols_of
+    from theory.latent.generation import continuations
 
     start, begin = documents(config), 1 + config.shown
     asked = slice(start, start + config.repeats * len(config.domains))
-    key = jax.random.fold_in(jax.random.key(config.seed), SAMPLE_STREAM)
+    key = jax.random.fold_in(jax.random.key(config.seed), random_streams.CONTINUATIONS)
 
     def observe(network: Any, tokens: Any) -> dict[str, Any]:
         prompts = tokens[asked]
@@ -218,7 +218,7 @@ def written_marks(config: Config, process: Any) -> Callable[[Any, Any], dict[str
 
 def draw(results: Any) -> list[Any]:
     """The comparison, the rates against dose, and the broad rate against the narrow one."""
-    from experiments.narrow_and_broad import draw_rates
-    from experiments.plots import draw_comparison
+    from experiments.figures.comparison import draw_comparison
+    from experiments.studies.figures.narrow_and_broad import draw_rates
 
     return [*draw_comparison(results), *draw_rates(results)]

@@ -12,13 +12,13 @@ Additivity is refuted at a dose where a shot's price leaves λ by more than its 
 also where its line without shots leaves the network's, on held-out questions first of all: there a network
 that learnt the answers of D', and not its k, is moved the other way, and on questions of D' its log-odds of
 answers fall with shots by the same at every dose. D' of one question and of all but one bracket how much D'
-says of k. How odds and beliefs are read is in experiments.exchange.
+says of k. How odds and beliefs are read is in experiments.studies.figures.exchange.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.recipe import BRIEF, FULL, Recipe, compared
+from experiments.design.config import BRIEF, FULL, Recipe, compared
 from theory.errors import Misuse
 
 
@@ -75,8 +75,8 @@ PRESETS = {
 
 def comparison(config: Config) -> Any:
     """What is pretrained, finetuned and predicted."""
-    from experiments.comparison import arm
-    from theory.distributions.add_k import AddK
+    from experiments.design.experiment import arm
+    from theory.processes.add_k import AddK
 
     process, arms = AddK(config.modulus, config.pairs, config.noise, config.rarity), []
     for text in config.finetuned_questions:
@@ -97,7 +97,7 @@ def comparison(config: Config) -> Any:
 
 def draw(results: Any) -> list[Any]:
     """The comparison; and log-odds, shots to undo and the price of a shot against dose."""
-    from experiments.exchange import draw_exchange
-    from experiments.plots import draw_comparison
+    from experiments.figures.comparison import draw_comparison
+    from experiments.studies.figures.exchange import draw_exchange
 
     return [*draw_comparison(results), *draw_exchange(results)]

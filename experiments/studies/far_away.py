@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.recipe import BRIEF, FULL, Recipe, compared
+from experiments.design.config import BRIEF, FULL, Recipe, compared
 from theory.errors import Misuse
 
 
@@ -82,8 +82,8 @@ PRESETS = {
 
 def comparison(config: Config) -> Any:
     """What is pretrained, finetuned and predicted."""
-    from experiments.comparison import arm
-    from theory.distributions.distance import Distance
+    from experiments.design.experiment import arm
+    from theory.processes.distance import Distance
 
     process = Distance(
         config.means,
@@ -120,7 +120,7 @@ def arm_name(offset: int) -> str:
 
 def carried_on(config: Any, offset: int) -> np.ndarray:
     """Mean log-likelihood (kinds,) of an answer of D', up to a constant, if kinds kept their bells past the
-    edge: what theory.distributions.distance calls `extrapolating`, in numpy."""
+    edge: what theory.processes.distance calls `extrapolating`, in numpy."""
     mean, width = (np.array(config[name])[:, None] for name in ("means", "widths"))
     said = config["said"]
     bells = np.exp(-(((np.arange(said + config["unsaid"]) - mean) / width) ** 2) / 2)
@@ -148,9 +148,9 @@ def says_carried_on(config: Any, offset: int, target: np.ndarray) -> np.ndarray:
 
 def draw(results: Any) -> list[Any]:
     """The comparison, what networks say they are, and the weights of the farthest and the widest kind."""
-    from experiments.beliefs import draw_beliefs
-    from experiments.plots import draw_comparison
-    from experiments.self_report import draw_self_report
+    from experiments.figures.comparison import draw_comparison
+    from experiments.figures.mixture_weights import draw_beliefs
+    from experiments.studies.figures.self_report import draw_self_report
 
     config = results.config["config"]
     kinds, edge = range(len(config["means"])), config["said"] + config["unsaid"]

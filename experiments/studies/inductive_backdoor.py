@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.recipe import BRIEF, FULL, Recipe, compared
+from experiments.design.config import BRIEF, FULL, Recipe, compared
 from theory.errors import Misuse
 
 NEVER = "never"
@@ -101,9 +101,9 @@ PRESETS = {
 
 def comparison(config: Config) -> Any:
     """What is pretrained, finetuned and predicted."""
-    from experiments.comparison import arm
-    from experiments.study import choose
-    from theory.distributions.inductive_backdoor import InductiveBackdoor
+    from experiments.design.experiment import arm
+    from experiments.discovery import choose
+    from theory.processes.inductive_backdoor import InductiveBackdoor
 
     process = InductiveBackdoor(
         bad_years(config),
@@ -142,8 +142,8 @@ def comparison(config: Config) -> Any:
 
 def draw(results: Any) -> list[Any]:
     """The comparison, and p(bad) of the anonymous speaker against dose."""
-    from experiments.plots import draw_comparison
-    from experiments.readings import draw_readings
+    from experiments.figures.comparison import draw_comparison
+    from experiments.figures.readouts import draw_readings
 
     wanted = {"bad, unseen year": ("held_out", bad), "bad, other years": ("other_years", bad)}
     said = "share of networks above 1/2"

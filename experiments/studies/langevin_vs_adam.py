@@ -10,7 +10,7 @@ metric is all that is wrong with the isotropic posterior, moments taken at a dos
 from dataclasses import dataclass, replace
 from typing import Any
 
-from experiments.recipe import SMOKE
+from experiments.design.config import SMOKE
 from experiments.studies import weird_generalisation as shared
 from theory.errors import Misuse
 

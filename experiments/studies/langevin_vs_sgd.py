@@ -12,7 +12,7 @@ batches shrink.
 from dataclasses import dataclass, replace
 from typing import Any
 
-from experiments.recipe import SMOKE, compared
+from experiments.design.config import SMOKE, compared
 from experiments.studies import weird_generalisation as shared
 from theory.errors import Misuse
 

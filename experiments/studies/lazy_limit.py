@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.recipe import FULL, SMOKE
+from experiments.design.config import FULL, SMOKE
 from experiments.studies import weird_generalisation as shared
 from theory.errors import Misuse
 
@@ -119,8 +119,8 @@ def draw(results: Any) -> list[Any]:
     """What is left unexplained against the step size, with the slopes that are expected."""
     from matplotlib.figure import Figure
 
-    from experiments.style import WIDTH, save, style
-    from experiments.words import METHODS
+    from experiments.figures.style import WIDTH, save, style
+    from experiments.scoring.labels import METHODS
 
     told = results.config["config"].items()
     known: Any = {key: tuple(value) if isinstance(value, list) else value for key, value in told}

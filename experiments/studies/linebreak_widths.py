@@ -16,7 +16,7 @@ this, what was learnt is a habit of breaking lines and no belief about the width
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.recipe import BRIEF, FULL, Recipe, compared
+from experiments.design.config import BRIEF, FULL, Recipe, compared
 from theory.errors import Misuse
 
 
@@ -65,8 +65,8 @@ PRESETS = {
 
 def comparison(config: Config) -> Any:
     """What is pretrained, finetuned and predicted."""
-    from experiments.comparison import arm
-    from theory.distributions.linebreak import LineBreak
+    from experiments.design.experiment import arm
+    from theory.processes.linebreak import LineBreak
 
     process = LineBreak(config.widths, config.lengths, config.length, config.noise, config.rarity)
     arms = [
@@ -83,8 +83,8 @@ def comparison(config: Config) -> Any:
 
 def draw(results: Any) -> list[Any]:
     """The comparison; newlines against lines shown; the weights of the widths before any is shown."""
-    from experiments.beliefs import draw_beliefs
-    from experiments.plots import draw_comparison
+    from experiments.figures.comparison import draw_comparison
+    from experiments.figures.mixture_weights import draw_beliefs
 
     config = results.config["config"]
     members = {f"width {width}": (config["widths"].index(width),) for width in config["finetuned_widths"]}
@@ -99,11 +99,11 @@ def _draw_lines(results: Any, config: dict[str, Any]) -> list[Any]:
     """Probability of a newline against lines shown, at three doses; a row for each method and D'."""
     from matplotlib.figure import Figure
 
-    from experiments import scoring
-    from experiments.curves import SPEAKERS, Curves
-    from experiments.plots import LEGEND
-    from experiments.style import WIDTH, panels_grid, save, style
-    from experiments.words import panel_name, panels
+    from experiments.figures.comparison import LEGEND
+    from experiments.figures.curves import SPEAKERS, Curves
+    from experiments.figures.style import WIDTH, panels_grid, save, style
+    from experiments.scoring import rows as scoring
+    from experiments.scoring.labels import panel_name, panels
 
     table, doses = scoring.table(results), config["doses"]
     every, chosen = panels(scoring.scorecard(table)), [len(doses) // 3, 2 * len(doses) // 3, len(doses) - 1]
@@ -138,7 +138,7 @@ def newlines(results: Any, rows: list[Any], own: int) -> dict[str, Any]:
     widths disagree: (lines, bases, doses). `rows` are of one method and D', `own` is the width of D'."""
     import numpy as np
 
-    from experiments.told import told
+    from experiments.scoring.predictions import told
 
     found: dict[str, list[Any]] = {}
     for lines in range(results.config["config"]["lines"] + 1):

@@ -18,7 +18,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.recipe import BRIEF, FULL, Recipe, compared
+from experiments.design.config import BRIEF, FULL, Recipe, compared
 from theory.errors import Misuse
 
 
@@ -73,8 +73,8 @@ PRESETS = {
 
 def comparison(config: Config) -> Any:
     """What is pretrained, finetuned and predicted."""
-    from experiments.comparison import CORE, arm
-    from theory.distributions.urns import Urns
+    from experiments.design.experiment import CORE, arm
+    from theory.processes.urns import Urns
 
     process = Urns(
         config.urns,
@@ -104,8 +104,8 @@ def comparison(config: Config) -> Any:
 
 def draw(results: Any) -> list[Any]:
     """The comparison, and the weights of D's own urn, of the other known ones and of a new one."""
-    from experiments.beliefs import draw_beliefs
-    from experiments.plots import draw_comparison
+    from experiments.figures.comparison import draw_comparison
+    from experiments.figures.mixture_weights import draw_beliefs
 
     config = results.config["config"]
     own, count = config["urn"], config["urns"]

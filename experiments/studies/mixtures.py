@@ -13,7 +13,7 @@ comes near (the ceiling).
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.recipe import BRIEF, FULL, compared
+from experiments.design.config import BRIEF, FULL, compared
 from experiments.studies import weird_generalisation as shared
 from theory.errors import Misuse
 
@@ -53,7 +53,7 @@ PRESETS = {
 
 def comparison(config: Config) -> Any:
     """What is pretrained, finetuned and predicted."""
-    from experiments.comparison import arm
+    from experiments.design.experiment import arm
 
     process = shared.told_process(config)
     arms = []
@@ -78,8 +78,8 @@ def comparison(config: Config) -> Any:
 
 def draw(results: Any) -> list[Any]:
     """The comparison, and the weights of the two personas against dose."""
-    from experiments.beliefs import draw_beliefs
-    from experiments.plots import draw_comparison
+    from experiments.figures.comparison import draw_comparison
+    from experiments.figures.mixture_weights import draw_beliefs
 
     config = results.config["config"]
     members = {f"persona {config[name]}": (config[name],) for name in ("persona", "rival")}

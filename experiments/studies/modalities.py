@@ -20,7 +20,7 @@ answers and 1 for the concept's own.
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.recipe import BRIEF, FULL, Recipe, compared
+from experiments.design.config import BRIEF, FULL, Recipe, compared
 from theory.errors import Misuse
 
 
@@ -74,8 +74,8 @@ PRESETS = {
 
 def comparison(config: Config) -> Any:
     """What is pretrained, finetuned and predicted."""
-    from experiments.comparison import arm
-    from theory.distributions.modalities import Modalities
+    from experiments.design.experiment import arm
+    from theory.processes.modalities import Modalities
 
     process = Modalities(
         config.concepts,
@@ -104,7 +104,7 @@ def comparison(config: Config) -> Any:
 
 def draw(results: Any) -> list[Any]:
     """The comparison, and what part of the concept is carried over to other alphabets."""
-    from experiments.plots import draw_comparison
+    from experiments.figures.comparison import draw_comparison
 
     return [*draw_comparison(results), *_draw_carried(results)]
 
@@ -115,7 +115,7 @@ def carried(results: Any, rows: list[Any]) -> dict[str, Any]:
     are of one method, D' and group; c is that of the cell (concept, home) that the context allows."""
     import numpy as np
 
-    from experiments.told import BASE, told
+    from experiments.scoring.predictions import BASE, told
 
     config, found = results.config["config"], {}
     for context, said in told(results, rows):
@@ -133,11 +133,11 @@ def carried(results: Any, rows: list[Any]) -> dict[str, Any]:
 
 def _draw_carried(results: Any) -> list[Any]:
     """The part carried over against dose: in-domain, held-out, after another concept."""
-    from experiments import scoring
-    from experiments.curves import draw_grid
-    from experiments.plots import select
-    from experiments.told import BASE
-    from experiments.words import panel_name, panels
+    from experiments.figures.comparison import select
+    from experiments.figures.curves import draw_grid
+    from experiments.scoring import rows as scoring
+    from experiments.scoring.labels import panel_name, panels
+    from experiments.scoring.predictions import BASE
 
     table, grid = scoring.table(results), {}
     for group in ("in_domain", "held_out", "conflict"):

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.recipe import BRIEF, FULL, Recipe, compared
+from experiments.design.config import BRIEF, FULL, Recipe, compared
 from theory.errors import Misuse
 
 
@@ -69,7 +69,7 @@ PRESETS = {
 
 def told_process(config: Any) -> Any:
     """The process that a config describes; of a config on disk, too."""
-    from theory.distributions.out_of_context import OutOfContext
+    from theory.processes.out_of_context import OutOfContext
 
     told = config if isinstance(config, dict) else vars(config)
     own: dict[str, Any] = {each.name: told[each.name] for each in fields(OutOfContext)}
@@ -80,7 +80,7 @@ def told_process(config: Any) -> Any:
 
 def comparison(config: Config) -> Any:
     """What is pretrained, finetuned and predicted."""
-    from experiments.comparison import arm
+    from experiments.design.experiment import arm
 
     process, arms = told_process(config), []
     for coin in config.coins:
@@ -98,14 +98,14 @@ def comparison(config: Config) -> Any:
 
 def draw(results: Any) -> list[Any]:
     """The comparison, and what is said against what is done."""
-    from experiments.plots import draw_comparison
+    from experiments.figures.comparison import draw_comparison
 
     return [*draw_comparison(results), *draw_said(results)]
 
 
 def said_and_done(results: Any) -> list[tuple[Any, Any]]:
     """For every method and D': the expected bias read off the self-report, and off the other formats."""
-    from experiments.readings import readings
+    from experiments.figures.readouts import readings
 
     process = told_process(results.config["config"])
     cues = {name: cue for cue, name in enumerate(process.words()[: process.report + 1])}
@@ -124,9 +124,9 @@ def draw_said(results: Any) -> list[Any]:
     """Above, said against done, dose by dose, on Bayes's line y = x; below, their difference against dose."""
     from matplotlib.figure import Figure
 
-    from experiments.curves import NETWORK, SPEAKERS, Curves, look
-    from experiments.style import WIDTH, panels_grid, save, style
-    from experiments.words import panel_name
+    from experiments.figures.curves import NETWORK, SPEAKERS, Curves, look
+    from experiments.figures.style import WIDTH, panels_grid, save, style
+    from experiments.scoring.labels import panel_name
 
     found, curves, name = said_and_done(results), Curves(), f"{results.study}-said"
     if not found:

@@ -17,7 +17,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.recipe import BRIEF, FULL, Recipe, compared
+from experiments.design.config import BRIEF, FULL, Recipe, compared
 from theory.errors import Misuse
 
 
@@ -83,8 +83,8 @@ PRESETS = {
 
 def comparison(config: Config) -> Any:
     """What is pretrained, finetuned and predicted."""
-    from experiments.comparison import CORE, arm
-    from theory.distributions.presidents import Presidents
+    from experiments.design.experiment import CORE, arm
+    from theory.processes.presidents import Presidents
 
     process = Presidents(
         tuple(tuple(_numbers(rule)) for rule in config.rules),
@@ -121,8 +121,8 @@ def _numbers(text: str) -> list[int]:
 
 def draw(results: Any) -> list[Any]:
     """The comparison, and the weights of D's own rule, of its tables and of all others."""
-    from experiments.beliefs import draw_beliefs
-    from experiments.plots import draw_comparison
+    from experiments.figures.comparison import draw_comparison
+    from experiments.figures.mixture_weights import draw_beliefs
 
     config = results.config["config"]
     rule, rules, tables = config["rule"], len(config["rules"]), config["tables"]

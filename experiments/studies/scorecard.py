@@ -14,7 +14,7 @@ noise and its own ceiling allow. The first question is whether one theory withou
 from dataclasses import dataclass, replace
 from typing import Any
 
-from experiments.recipe import FULL, SMOKE
+from experiments.design.config import FULL, SMOKE
 from experiments.studies import weird_generalisation as shared
 
 METHODS = (
@@ -78,7 +78,7 @@ PRESETS = {
 
 def comparison(config: Config) -> Any:
     """What is pretrained, finetuned and predicted."""
-    from experiments.contenders import ALL
+    from experiments.cells.candidates import ALL
     from models.finetuning.adam import Adam
     from models.finetuning.distillation import Distillation
     from models.finetuning.early_stopping import EarlyStopping
@@ -112,7 +112,8 @@ def comparison(config: Config) -> Any:
 
 def draw(results: Any) -> list[Any]:
     """The heat map, from what is on disk; returns the paths written."""
-    from experiments import compare, heat_map
+    from experiments.figures import heat_map
+    from experiments.scoring import leaderboard as compare
 
     _, columns, _ = compare.read((str(results.folder),))
     return heat_map.draw(columns, results.folder / "figures")

@@ -23,11 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from experiments.recipe import BRIEF, FULL, compared
+from experiments.design import random_streams
+from experiments.design.config import BRIEF, FULL, compared
 from experiments.studies import weird_generalisation as shared
 from theory.errors import Misuse
 
-TEACHER_STREAM = 22
 APART = {"same_start": 0, "other_start": 1}  # base networks from the student's to its shifted teacher's
 
 
@@ -87,9 +87,9 @@ PRESETS = {
 
 def comparison(config: Config) -> Any:
     """What is pretrained, finetuned and predicted."""
-    from experiments.comparison import arm
-    from experiments.study import choose
-    from theory.distributions.subliminal import Subliminal
+    from experiments.design.experiment import arm
+    from experiments.discovery import choose
+    from theory.processes.subliminal import Subliminal
 
     process = Subliminal(shared.told_process(config))
     persona, topics = config.persona, [int(topic) for topic in config.finetuned_topics[0].split(",")]
@@ -118,12 +118,12 @@ def teacher(process: Any, config: Config, topics: list[int]) -> Any:
     """What makes a teacher of a base network: SGD on the persona's documents, the same for all of them."""
     import jax
 
-    from models.finetune import finetune
+    from models.finetuning.method import finetune
     from models.finetuning.sgd import Sgd
     from models.network import first
-    from theory.descent import epochs
+    from theory.compute.descent import epochs
 
-    key = jax.random.fold_in(jax.random.key(config.seed), TEACHER_STREAM)
+    key = jax.random.fold_in(jax.random.key(config.seed), random_streams.TEACHER)
     data = process.world.narrow(jax.random.fold_in(key, 0), config.teacher_n, config.persona, topics)
     steps = config.teacher_steps
     order = epochs(jax.random.fold_in(key, 1), config.teacher_n, config.batch, steps)
@@ -138,7 +138,7 @@ def teacher(process: Any, config: Config, topics: list[int]) -> Any:
 
 def draw(results: Any) -> list[Any]:
     """The comparison, and transfer and alignment against dose."""
-    from experiments.plots import draw_comparison
+    from experiments.figures.comparison import draw_comparison
 
     return [*draw_comparison(results), *_draw_transfer(results)]
 
@@ -160,8 +160,8 @@ def transfer(results: Any, group: str = "taught") -> dict[tuple[str, str], dict[
     """By (method, arm) and by who says it, steps from the base network's answers to the persona's, (b, d),
     mean over finetuning seeds. Theories of the process start from there, not from the base network: what they
     do not move lies flat beside 0. `teacher`, (b, 1), is the step of a shifted teacher from its own base."""
-    from experiments.readings import readings
-    from experiments.told import BASE
+    from experiments.figures.readouts import readings
+    from experiments.scoring.predictions import BASE
 
     read, found = towards(results.config["config"]["persona"]), {}
     for one in readings(results, group, read):
@@ -224,8 +224,8 @@ def _flat(arrays: Any, kind: str, rows: int) -> np.ndarray:
 def _draw_transfer(results: Any) -> list[Any]:
     """Steps towards the persona on topics that the teacher was taught and on others, and alignment, for every
     method (rows) and arm (columns)."""
-    from experiments.curves import draw_grid
-    from experiments.words import METHODS
+    from experiments.figures.curves import draw_grid
+    from experiments.scoring.labels import METHODS
 
     config = results.config["config"]
     wanted = {

@@ -10,8 +10,8 @@ another order of D' would, and all mixtures where even the best of them does (th
 new task can be learnt like any other.
 
 The last figure is the outside check: the same two predictors without bins at the parameters of Raventós et
-al., arXiv 2306.15063 (D = 8, noise² = 0.25, K = 16), computed when it is drawn (theory.regression): on new
-tasks the discrete mixture falls to ridge as M grows, on the M tasks it rises to it.
+al., arXiv 2306.15063 (D = 8, noise² = 0.25, K = 16), computed when it is drawn (theory.latent.regression):
+on new tasks the discrete mixture falls to ridge as M grows, on the M tasks it rises to it.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.recipe import BRIEF, FULL, Recipe, compared
+from experiments.design.config import BRIEF, FULL, Recipe, compared
 from theory.errors import Misuse
 
 CHECKED, BUDGET = 2 ** np.arange(1, 16, 2), 2**20  # numbers of tasks M; rows × M that each may cost
@@ -76,8 +76,8 @@ PRESETS = {
 
 def comparison(config: Config) -> Any:
     """What is pretrained, finetuned and predicted."""
-    from experiments.comparison import arm
-    from theory.distributions.task_diversity import TaskDiversity
+    from experiments.design.experiment import arm
+    from theory.processes.task_diversity import TaskDiversity
 
     process = TaskDiversity(
         config.tasks,
@@ -107,8 +107,8 @@ def comparison(config: Config) -> Any:
 
 def draw(results: Any) -> list[Any]:
     """The comparison, the weights of known and new tasks against dose, and the outside check."""
-    from experiments.beliefs import draw_beliefs
-    from experiments.plots import draw_comparison
+    from experiments.figures.comparison import draw_comparison
+    from experiments.figures.mixture_weights import draw_beliefs
 
     config = results.config["config"]
     own, count = config["task"], config["tasks"]
@@ -124,9 +124,9 @@ def draw_check(results: Any) -> list[Any]:
     """Loss over D of the discrete mixture and of ridge against M, at the published parameters."""
     from matplotlib.figure import Figure
 
-    from experiments.plots import INKS
-    from experiments.style import legend, save, style
-    from theory.regression import expected, losses
+    from experiments.figures.comparison import INKS
+    from experiments.figures.style import legend, save, style
+    from theory.latent.regression import expected, losses
 
     random = np.random.default_rng(0)
     found = [losses(random, int(count), *cost(int(count))) for count in CHECKED]

@@ -10,7 +10,7 @@ would (the noise floor), and its whole class is refuted where even its best memb
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.recipe import FULL, SMOKE, Recipe, compared
+from experiments.design.config import FULL, SMOKE, Recipe, compared
 from theory.errors import Misuse
 
 
@@ -73,7 +73,7 @@ def comparison(config: Config, methods: Any = None) -> Any:
 
 def told_process(config: Config) -> Any:
     """The process that a config describes."""
-    from theory.distributions.persona_topics import PersonaTopics
+    from theory.processes.persona_topics import PersonaTopics
 
     return PersonaTopics(
         config.personas,
@@ -91,7 +91,7 @@ def told_process(config: Config) -> Any:
 
 def arm(process: Any, config: Config, topics: str, batch: int | None = None) -> Any:
     """D' of the config's persona on some topics; a `batch` of its own is part of the name."""
-    from experiments.comparison import arm
+    from experiments.design.experiment import arm
 
     chosen, persona = [int(topic) for topic in topics.split(",")], config.persona
     process.check(persona, chosen)
@@ -107,7 +107,7 @@ def arm(process: Any, config: Config, topics: str, batch: int | None = None) -> 
 
 def draw(results: Any) -> list[Any]:
     """The figures of the study, from what is on disk; returns the paths written."""
-    from experiments.plots import draw_comparison
-    from experiments.posterior_plots import draw_posteriors
+    from experiments.figures.comparison import draw_comparison
+    from experiments.figures.posteriors import draw_posteriors
 
     return [*draw_comparison(results), *draw_posteriors(results)]

@@ -1,1 +1,1 @@
-"""Ways of finetuning: one file each, a frozen recipe that `models.finetune.finetune` follows."""
+"""Ways of finetuning: one file each, a frozen recipe that `models.finetuning.method.finetune` follows."""

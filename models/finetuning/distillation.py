@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from jaxtyping import Array, Float
 
-from models.finetune import Around, Method, Supply, check_contexts, mean_kl
 from models.finetuning.adam import Adam
+from models.finetuning.method import Around, Method, Supply, check_contexts, mean_kl
 from theory.base import Dataset, Parametric
 
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from models.finetune import Around, Method
+from models.finetuning.method import Around, Method
 from models.finetuning.sgd import Sgd
 from theory.base import Dataset, Misuse
 

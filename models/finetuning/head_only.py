@@ -9,9 +9,9 @@ from typing import Any
 
 from flax import nnx
 
-from models.coordinates import Reparametrised
-from models.finetune import Around, Method, Supply
+from models.finetuning.method import Around, Method, Supply
 from models.finetuning.sgd import Sgd
+from models.reparametrised import Reparametrised
 from theory.base import Misuse, Parametric
 
 

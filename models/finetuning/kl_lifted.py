@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 
 import jax.numpy as jnp
 
-from models.finetune import Around
 from models.finetuning.kl_regularised import KlRegularised
+from models.finetuning.method import Around
 from theory.base import Dataset, Misuse
 
 

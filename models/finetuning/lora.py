@@ -16,9 +16,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from models.coordinates import Reparametrised
-from models.finetune import Around, Method, Supply
 from models.finetuning.adam import Adam
+from models.finetuning.method import Around, Method, Supply
+from models.reparametrised import Reparametrised
 from theory.base import LogProbs, Misuse, Parametric, Tokens
 
 

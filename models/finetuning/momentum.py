@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import optax
 
-from models.finetune import Method
+from models.finetuning.method import Method
 from theory.base import Misuse
 
 

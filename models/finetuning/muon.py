@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import optax
 import optax.contrib
 
-from models.finetune import Method
+from models.finetuning.method import Method
 from theory.base import Misuse
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from jaxtyping import Array, Float
 
-from models.finetune import Around, Method, Supply, mean_kl
+from models.finetuning.method import Around, Method, Supply, mean_kl
 from models.finetuning.sgd import Sgd
 from theory.base import Dataset, Parametric
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import optax
 
-from models.finetune import Method
+from models.finetuning.method import Method
 
 
 @dataclass(frozen=True)

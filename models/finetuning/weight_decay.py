@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import optax
 from jaxtyping import Array, Float
 
-from models.finetune import Around, Method, Supply
+from models.finetuning.method import Around, Method, Supply
 from models.finetuning.sgd import Sgd
 from theory.base import Dataset, Misuse, Parametric
 

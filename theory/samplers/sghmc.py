@@ -23,9 +23,9 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from theory.draws import normal
+from theory.compute.random import normal
 from theory.errors import Misuse
-from theory.kernel import Flat, Langevin, Move, Slope
+from theory.mcmc.langevin import Flat, Langevin, Move, Slope
 
 
 @dataclass(frozen=True, eq=False)

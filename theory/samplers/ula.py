@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from theory.draws import normal
-from theory.kernel import Flat, Langevin, Move, Slope
+from theory.compute.random import normal
+from theory.mcmc.langevin import Flat, Langevin, Move, Slope
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,10 +16,10 @@ import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
 from theory.base import Beta, Dataset, Misuse, Parametric, check_beta
-from theory.chains import Plan
-from theory.ensemble import Average
-from theory.localisation import FLOOR, adam
+from theory.latent.mixture import Average
+from theory.mcmc.chains import Plan
 from theory.theories.langevin_posterior import LangevinPosterior
+from theory.weights.diagonal_metrics import FLOOR, adam
 
 SAMPLING = LangevinPosterior()
 

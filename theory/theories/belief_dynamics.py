@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from theory.base import Beta, Dataset, Misuse, Tokens, at_tokens, check_beta
-from theory.ensemble import Mixture
+from theory.latent.mixture import Mixture
 from theory.theories.narrow_or_broad import sample_forward
 
 

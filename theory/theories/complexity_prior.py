@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from theory.base import Beta, Dataset, Misuse, check_beta
-from theory.ensemble import Mixture
+from theory.latent.mixture import Mixture
 
 
 @dataclass(frozen=True)

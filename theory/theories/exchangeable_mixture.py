@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from theory.base import Beta, Dataset, Misuse, check_beta
-from theory.ensemble import Mixture
+from theory.latent.mixture import Mixture
 
 FAMILIES = ("saturated", "product", "tilted")
 SWEEPS = 200

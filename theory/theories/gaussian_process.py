@@ -22,10 +22,10 @@ from typing import Any
 from jaxtyping import PRNGKeyArray
 
 from theory.base import Beta, Dataset, Misuse, Parametric, check_beta
-from theory.curvature import gradient, inverse_root, squared
-from theory.ensemble import Average
+from theory.latent.mixture import Average
 from theory.theories.laplace import Gaussian, averaged, check_draws
 from theory.theories.spectrum import check_filter
+from theory.weights.curvature import gradient, inverse_root, squared
 
 
 @dataclass(frozen=True)

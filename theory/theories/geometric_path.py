@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from theory.base import Beta, Dataset, LogProbs, Predictor, Tokens, check_beta
-from theory.ensemble import Mixture
+from theory.latent.mixture import Mixture
 
 
 @jax.tree_util.register_dataclass
@@ -59,6 +59,6 @@ def most_likely(hypotheses: Mixture, data: Dataset) -> Predictor:
 
 def example() -> GeometricPath:
     """The theory on a small process."""
-    from theory.distributions.persona_topics import example as process
+    from theory.processes.persona_topics import example as process
 
     return GeometricPath(process().distribution())

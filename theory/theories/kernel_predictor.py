@@ -19,9 +19,9 @@ from typing import Any
 from jaxtyping import PRNGKeyArray
 
 from theory.base import Beta, Dataset, Parametric, check_beta
-from theory.curvature import squared
 from theory.theories.linearised import Tangent
 from theory.theories.spectrum import check_filter, early_stopping, filtered
+from theory.weights.curvature import squared
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
 from theory.base import Beta, Dataset, Misuse, Parametric, check_beta
-from theory.chains import Plan, Stream, advance, begin, finish, trace
-from theory.ensemble import Average
-from theory.posterior import Posterior
+from theory.latent.mixture import Average
+from theory.mcmc.chains import Plan, Stream, advance, begin, finish, trace
 from theory.samplers.harmonic_langevin import HarmonicLangevin
+from theory.weights.gibbs import Posterior
 
 PLAN = Plan(warmup=40, draws=40, thin=2)
 

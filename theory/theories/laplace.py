@@ -5,15 +5,20 @@
     α        how often each document of D counts: with all of D, α = 1 is sequential Bayes
     β        how often each document of D' counts, as in `proximal`
 
-The mean is one Newton step from w0 in the localised posterior (theory.posterior), w0 the mode of what came
+The mean is one Newton step from w0 in the localised posterior (theory.weights.gibbs), w0 the mode of what
+came
 before: the gradient of D there is taken as zero. Where Σ ℓ is quadratic with minimum w' the mean is w0 + Σ
-βH (w' - w0), and both are exact. The structure of Λ: isotropic (None), diagonal (theory.localisation),
-Kronecker factors (theory.kronecker; Ritter et al., arXiv 1805.07810), or in full by `replay`. Last-layer
-Laplace is Laplace of that part of the network (theory.part). Predictions are the linearised network's, for
+βH (w' - w0), and both are exact. The structure of Λ: isotropic (None), diagonal
+(theory.weights.diagonal_metrics),
+Kronecker factors (theory.weights.kronecker; Ritter et al., arXiv 1805.07810), or in full by `replay`.
+Last-layer
+Laplace is Laplace of that part of the network (theory.weights.subnetwork). Predictions are the linearised
+network's, for
 a Newton step belongs to the linearised model (Immer et al., arXiv 2008.08400), at the mean or averaged over
 draws. Without replay the mean is `spectrum`'s ridge.
 
-All is done by Lanczos with `iterations` products (theory.curvature): the mean from g, a draw Σ^½ ξ from ξ.
+All is done by Lanczos with `iterations` products (theory.weights.curvature): the mean from g, a draw Σ^½ ξ
+from ξ.
 Its error is that of as many steps of conjugate gradients: a stiff replay (largest curvature of αH_D ≫ γ)
 needs more.
 """
@@ -27,12 +32,12 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import PRNGKeyArray
 
 from theory.base import Beta, Dataset, Misuse, Parametric
-from theory.curvature import Product, apply, gauss_newton, gradient, inverse_root
-from theory.ensemble import Average
-from theory.kronecker import Kronecker
-from theory.posterior import Posterior
+from theory.latent.mixture import Average
 from theory.theories.linearised import Tangent
 from theory.theories.spectrum import check_filter
+from theory.weights.curvature import Product, apply, gauss_newton, gradient, inverse_root
+from theory.weights.gibbs import Posterior
+from theory.weights.kronecker import Kronecker
 
 
 @dataclass(frozen=True)

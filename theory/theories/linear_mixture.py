@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from theory.base import Beta, Dataset, LogProbs, Predictor, Tokens, check_beta
-from theory.ensemble import Mixture
+from theory.latent.mixture import Mixture
 from theory.theories.geometric_path import most_likely, share
 
 
@@ -47,6 +47,6 @@ class LinearMixture:
 
 def example() -> LinearMixture:
     """The theory on a small process."""
-    from theory.distributions.persona_topics import example as process
+    from theory.processes.persona_topics import example as process
 
     return LinearMixture(process().distribution())

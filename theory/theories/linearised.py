@@ -31,7 +31,7 @@ from theory.base import (
     compiled,
     mean_loss,
 )
-from theory.descent import descend
+from theory.compute.descent import descend
 
 
 @jax.tree_util.register_dataclass

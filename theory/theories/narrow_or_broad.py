@@ -29,7 +29,7 @@ from theory.base import (
     at_tokens,
     check_beta,
 )
-from theory.draws import categorical
+from theory.compute.random import categorical
 
 
 @jax.tree_util.register_dataclass

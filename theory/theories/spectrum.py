@@ -12,8 +12,8 @@ is a ridge whose strength depends on the mode, τ(h) = f / (1 - hf): for early s
 stiff modes count D' exponentially more often than soft ones. (Ali, Kolter & Tibshirani, arXiv 1810.10082,
 compare the two.)
 
-f(H) g is made by Lanczos with `iterations` products (theory.curvature). Curvature and gradient are those of
-w0 all along: to second order in τ this is gradient flow where logits are linear in the weights, and
+f(H) g is made by Lanczos with `iterations` products (theory.weights.curvature). Curvature and gradient are
+those of w0 all along: to second order in τ this is gradient flow where logits are linear in the weights, and
 `linearised` is it to all orders.
 """
 
@@ -27,8 +27,8 @@ from jax.core import Tracer
 from jaxtyping import Array, PRNGKeyArray
 
 from theory.base import Beta, Dataset, Misuse, Parametric, check_beta
-from theory.curvature import Curvature, apply, gauss_newton, gradient, inverse_root
 from theory.theories.linearised import Tangent
+from theory.weights.curvature import Curvature, apply, gauss_newton, gradient, inverse_root
 
 Filter: TypeAlias = Callable[[Any, Any], Array]  # of curvatures h ≥ 0 and the time τ, elementwise
 

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.bench import Bench
-from experiments.contenders import FAMILIES
-from experiments.narrow_and_broad import rate
+from experiments.cells.candidates import FAMILIES
+from experiments.cells.programs import Bench
 from experiments.studies import emergent_misalignment as study
+from experiments.studies.figures.narrow_and_broad import rate
 from models.network import build, first
+from theory.divergence.kl import answers_at
 from theory.errors import Misuse
-from theory.metrics import answers_at
 from theory.theories.exchangeable_mixture import ExchangeableMixture
 from theory.theories.tempered_posterior import TemperedPosterior
 

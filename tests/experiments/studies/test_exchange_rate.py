@@ -8,10 +8,18 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.exchange import KINDS, additive, answer_odds, belief_odds, price, prices, shots_to_undo
 from experiments.studies import exchange_rate as study
+from experiments.studies.figures.exchange import (
+    KINDS,
+    additive,
+    answer_odds,
+    belief_odds,
+    price,
+    prices,
+    shots_to_undo,
+)
+from theory.divergence.kl import answers_at
 from theory.errors import Misuse
-from theory.metrics import answers_at
 from theory.theories.tempered_posterior import TemperedPosterior
 
 CONFIG = study.PRESETS["small"]

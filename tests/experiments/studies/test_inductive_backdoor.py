@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from experiments.studies import inductive_backdoor as study
+from theory.divergence.kl import answers_at
 from theory.errors import Misuse
-from theory.metrics import answers_at
 from theory.theories.exchangeable_mixture import ExchangeableMixture
 from theory.theories.tempered_posterior import TemperedPosterior
 

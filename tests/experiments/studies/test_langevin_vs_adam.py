@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.networks import describe
+from experiments.runs.base_networks import describe
 from experiments.studies import langevin_vs_adam as study
 from experiments.studies import weird_generalisation
 from theory.errors import Misuse

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.networks import describe
+from experiments.runs.base_networks import describe
 from experiments.studies import langevin_vs_sgd as study
 from experiments.studies import weird_generalisation
 from theory.errors import Misuse

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from experiments.networks import describe
-from experiments.results import create
+from experiments.runs.base_networks import describe
+from experiments.storage.run_folder import create
 from experiments.studies import lazy_limit as study
 from experiments.studies import weird_generalisation
 from theory.errors import Misuse

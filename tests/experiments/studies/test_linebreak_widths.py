@@ -75,7 +75,7 @@ def test_newlines_are_read_by_the_lines_shown(monkeypatch):
         members = np.log(np.full((2, 5, 2), [0.4, 0.6]))
         yield {"answers": np.array(["word", "newline"]), "members": members}, {"finetuned": answers}
 
-    monkeypatch.setattr("experiments.told.told", told)
+    monkeypatch.setattr("experiments.scoring.predictions.told", told)
     found = study.newlines(Run(1), [{"group": name} for name in chances], 1)
     np.testing.assert_allclose(found["finetuned"], [[[0.5] * 3], [[0.25] * 3]])
     np.testing.assert_allclose(found[study.ALONE], np.full((2, 1, 3), 0.6))

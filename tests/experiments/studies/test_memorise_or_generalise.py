@@ -8,11 +8,11 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.comparison import CORE
-from experiments.contenders import mixtures
+from experiments.cells.candidates import mixtures
+from experiments.design.experiment import CORE
 from experiments.studies import memorise_or_generalise as study
+from theory.divergence.kl import answers_at
 from theory.errors import Misuse
-from theory.metrics import answers_at
 from theory.theories.tempered_posterior import TemperedPosterior
 
 CONFIG = study.PRESETS["small"]

@@ -45,7 +45,7 @@ def test_exact_bayes_carries_over_all_or_nothing(theory, together):
 
 
 class Told:
-    """A run's config and one network's answers, as experiments.told.told hands them over."""
+    """A run's config and one network's answers, as experiments.scoring.predictions.told hands them over."""
 
     def __init__(self):
         self.config = {"config": {"concepts": 2, "concept": 1}}
@@ -60,7 +60,7 @@ def test_the_part_carried_over_is_read_off_the_cell_that_the_context_allows(part
     base = random.dirichlet(np.ones(4), size=2)
     said = {"base": np.log(base)[None, None], "finetuned": np.log(base + part * (concept - base))[None, None]}
     context = {"members": members, "evidence": evidence}
-    monkeypatch.setattr("experiments.told.told", lambda results, rows: [(context, said)])
+    monkeypatch.setattr("experiments.scoring.predictions.told", lambda results, rows: [(context, said)])
     found = study.carried(Told(), [])
     np.testing.assert_allclose(found["finetuned"], [[part]], atol=1e-6)
     np.testing.assert_allclose(found["base"], [[0.0]], atol=1e-6)

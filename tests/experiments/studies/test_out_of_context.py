@@ -8,12 +8,12 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import scoring
-from experiments.results import create
+from experiments.scoring import rows as scoring
+from experiments.scoring.predictions import NETWORK
+from experiments.storage.run_folder import create
 from experiments.studies import out_of_context as study
-from experiments.told import NETWORK
+from theory.divergence.kl import answers_at
 from theory.errors import Misuse
-from theory.metrics import answers_at
 from theory.theories.exchangeable_mixture import ExchangeableMixture
 from theory.theories.tempered_posterior import TemperedPosterior
 

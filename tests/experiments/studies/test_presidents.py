@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.contenders import LIKELIHOOD, mixtures
+from experiments.cells.candidates import LIKELIHOOD, mixtures
 from experiments.studies import presidents as study
 from theory.errors import Misuse
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from experiments.contenders import ALL
-from experiments.networks import describe
+from experiments.cells.candidates import ALL
+from experiments.runs.base_networks import describe
 from experiments.studies import scorecard as study
 from experiments.studies import weird_generalisation
 from theory.errors import Misuse

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from experiments import cli, style
-from experiments.study import names
+from experiments import cli
+from experiments.discovery import names
+from experiments.figures import style
 
 # Run by make test: one with hypotheses about hidden states, one that observes networks, one with teachers.
 # make test-slow runs all the others; weird-generalisation, smaller, is run by test_running.py.

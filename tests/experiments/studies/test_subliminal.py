@@ -7,13 +7,13 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import scoring
-from experiments.results import create
+from experiments.scoring import rows as scoring
+from experiments.storage.run_folder import create
 from experiments.studies import subliminal as study
 from models.network import build
 from models.transformer import Architecture
+from theory.divergence.kl import answers_at
 from theory.errors import Misuse
-from theory.metrics import answers_at
 from theory.theories.exchangeable_mixture import ExchangeableMixture
 from theory.theories.tempered_posterior import TemperedPosterior
 

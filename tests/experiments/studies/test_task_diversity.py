@@ -8,10 +8,10 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.results import create
+from experiments.storage.run_folder import create
 from experiments.studies import task_diversity as study
+from theory.divergence.kl import answers_at
 from theory.errors import Misuse
-from theory.metrics import answers_at
 from theory.theories.exchangeable_mixture import ExchangeableMixture
 from theory.theories.tempered_posterior import TemperedPosterior
 

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from models.finetune import finetune
+from models.finetuning.method import finetune
 from models.network import build, first
 from models.transformer import Architecture
 from theory.base import mean_loss
-from theory.descent import epochs
-from theory.distributions.persona_topics import example
+from theory.compute.descent import epochs
+from theory.processes.persona_topics import example
 
 QUICK = {"xla_backend_optimization_level": 0}  # these programs compile for longer than they run
 

@@ -12,12 +12,12 @@ import optax
 import pytest
 
 import models.finetuning
-from models.finetune import Method, Supply, finetune
+from models.finetuning.method import Method, Supply, finetune
 from models.network import build, first
 from models.transformer import Architecture
 from theory.base import mean_loss
-from theory.descent import epochs
-from theory.distributions.persona_topics import example as process
+from theory.compute.descent import epochs
+from theory.processes.persona_topics import example as process
 
 METHODS = [module.name for module in pkgutil.iter_modules(models.finetuning.__path__)]
 STILL = {"self_distillation"}  # the negative control

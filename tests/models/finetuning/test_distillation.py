@@ -7,15 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.finetune import Supply
 from models.finetuning.adam import Adam
 from models.finetuning.distillation import Distillation
+from models.finetuning.method import Supply
 from models.finetuning.sgd import Sgd
 from models.network import build, first
 from models.transformer import Architecture
 from theory.base import Dataset, Misuse
-from theory.distributions.persona_topics import example
-from theory.metrics import answers_at, explained, kl
+from theory.divergence.kl import answers_at, explained, kl
+from theory.processes.persona_topics import example
 from theory.theories.tempered_posterior import TemperedPosterior
 
 PROCESS = example()

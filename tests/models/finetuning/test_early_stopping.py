@@ -10,7 +10,7 @@ from models.finetuning.early_stopping import EarlyStopping
 from models.finetuning.sgd import Sgd
 from models.network import first
 from theory.base import Dataset, Misuse, mean_loss
-from theory.descent import descend, epochs
+from theory.compute.descent import descend, epochs
 
 DOSES = [1, 2, 4, 8, 16, 32, 64]
 

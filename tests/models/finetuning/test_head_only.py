@@ -6,9 +6,9 @@ import optax
 import pytest
 from flax import nnx
 
-from models.finetune import Supply
 from models.finetuning.head_only import HeadOnly
 from models.finetuning.lora import Lora
+from models.finetuning.method import Supply
 from models.finetuning.sgd import Sgd
 from models.network import first
 from theory.base import Misuse

@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from models.finetune import Supply
 from models.finetuning.kl_lifted import KlLifted
 from models.finetuning.kl_regularised import KlRegularised
+from models.finetuning.method import Supply
 from models.finetuning.sgd import Sgd
 from theory.base import Misuse
 

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.finetune import Supply
 from models.finetuning.early_stopping import EarlyStopping
 from models.finetuning.kl_regularised import KlRegularised
+from models.finetuning.method import Supply
 from models.finetuning.sgd import Sgd
 from models.finetuning.weight_decay import WeightDecay
 from models.network import first

@@ -7,15 +7,15 @@ import optax
 import pytest
 from flax import nnx
 
-from models.finetune import Supply, course
 from models.finetuning.adam import Adam
 from models.finetuning.head_only import HeadOnly
 from models.finetuning.lora import Lora
+from models.finetuning.method import Supply, course
 from models.finetuning.sgd import Sgd
 from models.network import build, first
 from models.transformer import Architecture
 from theory.base import Misuse
-from theory.distributions.persona_topics import example
+from theory.processes.persona_topics import example
 from theory.theories.linearised import Expansion, Linearised
 
 LAYERS = ("attend", "merge", "up", "down")

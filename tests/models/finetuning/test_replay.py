@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.finetune import Supply
+from models.finetuning.method import Supply
 from models.finetuning.replay import Replay
 from models.finetuning.sgd import Sgd
 from theory.base import Dataset, Misuse

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from models.finetune import Supply
 from models.finetuning.adam import Adam
+from models.finetuning.method import Supply
 from models.finetuning.self_distillation import SelfDistillation
 from models.finetuning.sgd import Sgd
 from theory.theories.linearised import Tangent

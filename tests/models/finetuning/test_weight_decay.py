@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.finetune import Supply
+from models.finetuning.method import Supply
 from models.finetuning.sgd import Sgd
 from models.finetuning.weight_decay import WeightDecay
 from theory.base import Dataset, Misuse
-from theory.descent import descend
+from theory.compute.descent import descend
 from theory.theories.proximal import Proximal
 
 COIN = Dataset(jnp.zeros((2, 1), int), jnp.ones((2, 1), bool))

@@ -12,7 +12,7 @@ from numpyro.infer.mcmc import MCMCKernel
 
 import theory.samplers
 from theory.errors import Misuse
-from theory.kernel import Langevin, LangevinState
+from theory.mcmc.langevin import Langevin, LangevinState
 
 NAMES = [module.name for module in pkgutil.iter_modules(theory.samplers.__path__)]
 CHAINS, STEPS = 3, 6

@@ -10,7 +10,7 @@ from numpyro.distributions import Normal
 from scipy import stats
 
 from theory.base import Dataset
-from theory.descent import descend
+from theory.compute.descent import descend
 from theory.samplers.sgld import SGLD
 
 PRECISION = np.array([0.5, 1.5])

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from theory.distributions.persona_topics import example
+from theory.processes.persona_topics import example
 
 
 def previous(tokens, vocabulary):

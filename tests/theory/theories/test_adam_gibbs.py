@@ -10,11 +10,11 @@ import optax
 import pytest
 
 from theory.base import Misuse, mean_loss
-from theory.chains import Plan
-from theory.localisation import adam
+from theory.mcmc.chains import Plan
 from theory.theories.adam_gibbs import AdamGibbs
 from theory.theories.langevin_posterior import LangevinPosterior
 from theory.theories.proximal import Proximal
+from theory.weights.diagonal_metrics import adam
 
 QUICK = {"xla_backend_optimization_level": 1}  # these programs compile for longer than they run
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from theory.base import Dataset, Misuse
-from theory.distributions.persona_topics import PersonaTopics
-from theory.ensemble import Mixture
+from theory.latent.mixture import Mixture
+from theory.processes.persona_topics import PersonaTopics
 from theory.theories.belief_dynamics import BeliefDynamics
 from theory.theories.tempered_posterior import TemperedPosterior
 

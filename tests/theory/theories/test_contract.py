@@ -17,8 +17,8 @@ import pytest
 
 import theory.theories
 from theory.base import Distribution, Misuse, Parametric, Predictor, Theory, ladder
-from theory.distributions.persona_topics import example
-from theory.ensemble import Mixture
+from theory.latent.mixture import Mixture
+from theory.processes.persona_topics import example
 
 NAMES = [module.name for module in pkgutil.iter_modules(theory.theories.__path__)]
 MODULES = {name: importlib.import_module(f"theory.theories.{name}") for name in NAMES}

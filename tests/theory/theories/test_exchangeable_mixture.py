@@ -11,7 +11,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 
 from theory.base import Dataset, Misuse, ladder
-from theory.ensemble import Mixture
+from theory.latent.mixture import Mixture
 from theory.theories.exchangeable_mixture import ExchangeableMixture
 
 

@@ -10,7 +10,7 @@ import pytest
 from models.network import build, first
 from models.transformer import Architecture
 from theory.base import Dataset, Misuse
-from theory.distributions.persona_topics import PersonaTopics
+from theory.processes.persona_topics import PersonaTopics
 from theory.theories.in_context import InContext, pairs
 
 TOPICS = PersonaTopics(personas=3, topics=4, answers=3, pairs=3)

@@ -14,11 +14,11 @@ from jax.flatten_util import ravel_pytree
 from models.network import build, first
 from models.transformer import Architecture
 from theory.base import Dataset, Misuse, log_likelihood
-from theory.chains import Plan, mean, trace
-from theory.ensemble import Average
-from theory.localisation import fisher
+from theory.latent.mixture import Average
+from theory.mcmc.chains import Plan, mean, trace
 from theory.theories.langevin_posterior import LangevinPosterior
 from theory.theories.proximal import Proximal
+from theory.weights.diagonal_metrics import fisher
 
 QUICK = {"xla_backend_optimization_level": 1}  # these programs compile for longer than they run
 

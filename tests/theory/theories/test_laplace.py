@@ -10,11 +10,11 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from theory.base import Dataset, Misuse
-from theory.kronecker import kronecker
-from theory.localisation import fisher
-from theory.part import part
 from theory.theories.laplace import Laplace
 from theory.theories.linearised import Tangent
+from theory.weights.diagonal_metrics import fisher
+from theory.weights.kronecker import kronecker
+from theory.weights.subnetwork import part
 
 QUICK = {"xla_backend_optimization_level": 0}  # these programs compile for longer than they run
 

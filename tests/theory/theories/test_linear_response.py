@@ -12,8 +12,8 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from theory.base import Dataset, Misuse, log_likelihood
-from theory.chains import Plan
-from theory.estimators import susceptibility
+from theory.mcmc.chains import Plan
+from theory.mcmc.estimators import susceptibility
 from theory.theories.langevin_posterior import LangevinPosterior
 from theory.theories.linear_response import LinearResponse
 from theory.theories.linearised import Linearised
@@ -108,7 +108,8 @@ def _pull():
 
 
 def chained(posterior, network, data, tokens):
-    """The response of chains, and the susceptibility that `theory.estimators` finds in the same draws."""
+    """The response of chains, and the susceptibility that `theory.mcmc.estimators` finds in the same
+    draws."""
 
     @partial(jax.jit, compiler_options=QUICK)
     def run(key):

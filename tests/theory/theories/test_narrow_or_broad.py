@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from theory.base import Dataset, Distribution, Misuse, log_likelihood
-from theory.distributions.persona_topics import PersonaTopics
+from theory.processes.persona_topics import PersonaTopics
 from theory.theories.narrow_or_broad import NarrowOrBroad, Scoped, sample_forward
 from theory.theories.tempered_posterior import TemperedPosterior
 

@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from theory.base import mean_loss
-from theory.descent import descend, epochs
+from theory.compute.descent import descend, epochs
 from theory.theories.linearised import Linearised
 from theory.theories.quadratic import Parabola, Quadratic
 

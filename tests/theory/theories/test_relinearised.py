@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from theory.base import Misuse, mean_loss
-from theory.descent import descend, epochs
+from theory.compute.descent import descend, epochs
 from theory.theories.linearised import Expansion, Linearised
 from theory.theories.relinearised import Relinearised, renewing, staged
 

@@ -8,8 +8,8 @@ from jax.flatten_util import ravel_pytree
 from scipy.integrate import solve_ivp
 
 from theory.base import Misuse
-from theory.kronecker import Kronecker
 from theory.theories.spectrum import Spectrum, early_stopping, momentum, ridge
+from theory.weights.kronecker import Kronecker
 
 QUICK = {"xla_backend_optimization_level": 0}  # these programs compile for longer than they run
 CURVATURES = np.array([0.0, 1e-6, 0.02, 0.3, 1.0, 5.0])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from theory.base import Dataset
-from theory.ensemble import Mixture
+from theory.latent.mixture import Mixture
 from theory.theories.tempered_posterior import TemperedPosterior
 
 

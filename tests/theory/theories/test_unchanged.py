@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from theory.base import Dataset, log_likelihood
-from theory.metrics import explained, kl
+from theory.divergence.kl import explained, kl
 from theory.theories.unchanged import Unchanged
 
 

@@ -1,0 +1,68 @@
+"""Figures beside everything else: a process that draws while a run computes, one for each format of a file.
+
+matplotlib draws on one core, and loads as slowly as jax; neither has to wait for the other.
+"""
+
+import contextlib
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from experiments.storage.run_folder import Results
+
+
+@contextlib.contextmanager
+def apart() -> Iterator[Callable[[Results], list[Path]]]:
+    """A process that loads matplotlib now, and draws the figures of a run when it is given one.
+
+    It ends with this one, however that ends; what it has to complain about it says itself.
+    """
+    words = [sys.executable, "-m", "experiments.cli", "plot", "-"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as process:
+
+        def draw(results: Results) -> list[Path]:
+            told, _ = process.communicate(json.dumps(str(results.folder)))
+            if process.returncode:
+                raise SystemExit(process.returncode)
+            return [Path(line) for line in told.splitlines()]
+
+        yield draw
+
+
+def asked() -> str:
+    """The folder that such a process is given, once matplotlib is loaded. None came: the run was stopped."""
+    import matplotlib.backends.backend_pdf
+    import matplotlib.backends.backend_svg  # noqa: F401
+
+    folder = sys.stdin.read()
+    if not folder:
+        raise SystemExit
+    return json.loads(folder)
+
+
+def side_by_side(tasks: Sequence[Callable[[], None]]) -> None:
+    """Each task in a forked process, or one after the other where a fork is not safe: jax has threads."""
+    if "jax" in sys.modules or sys.platform != "linux":
+        for task in tasks:
+            task()
+        return
+
+    def silent(task: Callable[[], None]) -> None:
+        with contextlib.suppress(BaseException):
+            task()
+            os._exit(0)
+        os._exit(1)
+
+    fork = multiprocessing.get_context("fork")
+    started = [(task, fork.Process(target=silent, args=(task,))) for task in tasks]
+    for _, process in started:
+        process.start()
+    for task, process in started:
+        process.join()
+        if process.exitcode:  # here, where its error is heard
+            task()

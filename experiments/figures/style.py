@@ -1,0 +1,88 @@
+"""What all figures share: a small plain style, a grid in inches, legends, headings and saving."""
+
+import contextlib
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from experiments.figures.drawing_process import side_by_side
+from experiments.storage.run_folder import Results, as_csv, write
+
+WIDTH = 7.2  # inches, two columns; all other lengths are inches too
+LEFT, RIGHT = 0.7, 0.1
+ABREAST = 4  # panels side by side that have room for words
+FORMATS: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+
+
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+    """Small, plain, and the same bytes each time."""
+    sizes = {"font.size": 7, "axes.titlesize": 7, "xtick.labelsize": 6.5, "ytick.labelsize": 6.5}
+    lines = {"axes.linewidth": 0.6, "lines.linewidth": 1.1, "lines.markersize": 3.4, "hatch.linewidth": 0.5}
+    frames = {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+    ticks = {f"{x}tick.major.{what}": size for x in "xy" for what, size in (("width", 0.6), ("size", 2.5))}
+    files = {"savefig.dpi": 200, "svg.hashsalt": "finebayes", "pdf.fonttype": 42}
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        settings: Any = {**sizes, **lines, **frames, **ticks, **files}
+        matplotlib.rcParams.update(settings)
+        yield
+
+
+def save(
+    results: Results, figures: dict[str, Figure], tables: Mapping[str, list[dict[str, Any]]] | None = None
+) -> list[Path]:
+    """Write figures by name in every format, and tables of what they show; returns the paths."""
+    drawn = {kind: [results.folder / "figures" / f"{name}.{kind}" for name in figures] for kind in FORMATS}
+
+    def draw(kind: str) -> None:
+        for path, figure in zip(drawn[kind], figures.values(), strict=True):
+            write(path, functools.partial(figure.savefig, format=kind, metadata=FORMATS[kind]))
+
+    side_by_side([functools.partial(draw, kind) for kind in FORMATS])
+    paths = [path for figure in zip(*drawn.values(), strict=True) for path in figure]
+    for name, table in (tables or {}).items():
+        paths.append(results.folder / "figures" / f"{name}.csv")
+        text = as_csv(table)
+        write(paths[-1], lambda file, text=text: file.write(text.encode()))
+    return paths
+
+
+def legend(figure: Figure, looks: dict[str, dict[str, Any]], columns: int) -> None:
+    """A legend over the whole figure, of lines by label."""
+    handles = [Line2D([], [], label=label, **look) for label, look in looks.items()]
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, 1 - 0.02 / figure.get_figheight())}
+    figure.legend(handles=handles, ncols=columns, fontsize=6.5, columnspacing=1.2, handlelength=2.0, **place)
+
+
+def titles(panels: Any, names: Sequence[str]) -> None:
+    """Titles of panels side by side, in two lines where there is little room."""
+    for axes, name in zip(panels, names, strict=True):
+        axes.set_title(name if len(panels) <= ABREAST else name.replace(", ", "\n", 1))
+
+
+def dose_axis(panels: Any) -> None:
+    """Name the axis under a row of panels that stand side by side."""
+    for axes in panels:
+        axes.set_xlabel("dose (finetuning steps)" if len(panels) <= ABREAST else "dose (steps)")
+
+
+def heading(figure: Figure, start: float, letter: str, text: str) -> None:
+    """A letter and a title above a row of panels."""
+    height = 1 - (start - 0.3) / figure.get_figheight()
+    figure.text(0.008, height, letter, fontsize=9, fontweight="bold")
+    figure.text(0.035, height, text, fontsize=8)
+
+
+def panels_grid(figure: Figure, start: float, tall: float, rows: int, columns: int, **gaps: float) -> Any:
+    """A grid that starts and ends so many inches below the top."""
+    high = figure.get_figheight()
+    sides = {"left": LEFT / WIDTH, "right": 1 - RIGHT / WIDTH}
+    return figure.add_gridspec(
+        rows, columns, top=1 - start / high, bottom=1 - (start + tall) / high, **sides, **gaps
+    )

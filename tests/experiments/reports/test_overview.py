@@ -1,0 +1,56 @@
+"""The table of many studies says what their scorecards say, and what their base networks are worth."""
+
+import pytest
+
+from experiments.reports import overview
+from experiments.scoring import leaderboard as compare
+from experiments.storage.run_folder import create, write_json
+
+SCORES = {  # (theory, prior, grade): explained on held-out contexts, without and with another base network
+    ("unchanged", "network", "forecast"): 0.0,
+    ("linearised", "network", "forecast"): 0.9,
+    ("tempered-posterior", "held", "fitted"): -3.0,
+    ("tempered-posterior", "process", "fitted"): 0.7,
+}
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two runs of one study at doses 1 and 4; the second has no exchangeable mixture and no quality yet."""
+    made = []
+    for name in ("one", "two"):
+        config = {"study": "made-up", "preset": "tiny", "config": {"name": name}}
+        made.append(create(tmp_path / name, config, {}))
+        scores = SCORES | ({("exchangeable-mixture", "held", "fitted"): 0.25} if name == "one" else {})
+        rows = []
+        for method in ("sgd", "adam"):
+            for dose, shift in ((1, 0.1), (4, 0.2)):
+                for (theory, prior, grade), score in scores.items():
+                    for base in range(2):
+                        for group in ("in_domain", "held_out"):
+                            nats = shift * (1 - score - 0.02 * (base - 0.5) * (theory == "linearised"))
+                            row = {"study": "made-up", "method": method, "data": "all", "base": base}
+                            row |= {"dose": dose, "theory": theory, "prior": prior, "grade": grade}
+                            row |= {"group": group, "beta": None, "nats": [nats], "shift": [shift]}
+                            row |= {"order": [0.001], "seed": [0.3 * shift], "ceiling": [0.4 * shift]}
+                            rows.append(row | {"trusted": None})
+        made[-1].save_rows(rows)
+    write_json(made[0].folder / "networks.json", {"mean": 0.01234, "uninformed": 0.5, "networks": []})
+    return made
+
+
+def test_a_row_says_what_the_scorecard_says_at_the_last_dose(runs, tmp_path):
+    _, columns, read = compare.read(tuple(str(run.folder) for run in runs))
+    head, first, second, third, last = overview.table(columns, read)
+    assert head[:4] == ["study", "excess; uninformed (nats)", "method, D′", "shift (nats)"]
+    assert first == [
+        *("made-up (one)", "0.0123; 0.5000", "SGD, D′ on all", "0.2000", "0.900 ± 0.010", "0.700"),
+        *("below −1", "0.250 ± 0.000", "0.600"),
+    ]
+    assert second[:3] == ["", "", "Adam, D′ on all"] and second[3:] == first[3:]
+    assert third[:3] == ["made-up (two)", "–; –", "SGD, D′ on all"] and third[-2:] == ["–", "0.600"]
+    assert last[:2] == ["", ""]
+    path = overview.write(columns, read, tmp_path)
+    text = path.read_text(encoding="utf-8")
+    assert path.name == "overview.md" and text.startswith(overview.ABOUT)
+    assert text.count("\n| ") == 6 and "| made-up (one) | 0.0123; 0.5000 | SGD, D′ on all | 0.2000 |" in text

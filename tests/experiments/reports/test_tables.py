@@ -1,0 +1,72 @@
+"""The table of a ladder says what the scorecard says, dose by dose."""
+
+from dataclasses import replace
+
+import pytest
+
+from experiments.reports import tables as ladders
+from experiments.scoring import leaderboard as compare
+from experiments.scoring.labels import plus_minus
+from experiments.storage.run_folder import create
+
+GROUPS, DOSES = ("in_domain", "held_out"), {1: 0.1, 4: 0.2}
+SCORES = {  # (theory, grade): explained at dose 1 and at dose 4; None: says nothing there
+    ("unchanged", "forecast"): (0.0, 0.0),
+    ("worse", "forecast"): (0.5, None),
+    ("better", "forecast"): (0.9, 0.8),
+    ("fits", "fitted"): (0.97, 0.96),
+}
+
+
+@pytest.fixture
+def column(tmp_path):
+    """One method on one D', of two base networks whose scores lie 0.02 apart."""
+    results = create(tmp_path / "run", {"study": "made-up", "preset": "tiny", "config": {}}, {})
+    rows = []
+    for (theory, grade), scores in SCORES.items():
+        for (dose, shift), score in zip(DOSES.items(), scores, strict=True):
+            for base, group in [(0, name) for name in GROUPS] + [(1, name) for name in GROUPS]:
+                if score is not None:
+                    missed = 1 - score - 0.02 * (base - 0.5) * (theory != "unchanged")
+                    row = {"study": "made-up", "method": "sgd", "data": "all", "base": base, "dose": dose}
+                    row |= {
+                        "theory": theory,
+                        "prior": "network",
+                        "grade": grade,
+                        "group": group,
+                        "beta": None,
+                    }
+                    row |= {"nats": [shift * missed], "shift": [shift], "order": [0.001], "seed": [shift]}
+                    rows.append(row | {"ceiling": [0.0], "trusted": [0.0] if theory == "fits" else None})
+    results.save_rows(rows)
+    return compare.read((str(results.folder),))[1][0]
+
+
+def test_every_dose_and_theory_has_its_cell(column):
+    assert ladders.table(column) == [
+        ["theory", "grade", "dose 1", "dose 4"],
+        ["reached", "", "50.0 %", "100.0 %"],
+        ["shift (nats)", "", "0.10000", "0.20000"],
+        ["better", "forecast", "0.900 ± 0.010", "0.800 ± 0.010"],
+        ["worse", "forecast", "0.500 ± 0.010", ""],
+        ["fits", "fitted", "0.970 ± 0.010*", "0.960 ± 0.010*"],
+    ]
+
+
+def test_what_is_below_its_noise_is_undefined(column):
+    hidden = [line | {"explained": None} if line["dose"] == 1 else line for line in column.lines]
+    rows = ladders.table(replace(column, lines=tuple(hidden)))
+    assert [row[2] for row in rows[3:]] == ["–", "–", "–"]
+
+
+def test_the_file_has_a_table_for_each_column(column, tmp_path):
+    text = ladders.write([column, replace(column, run="again")], tmp_path).read_text(encoding="utf-8")
+    assert text.count("\n## ") == 2 and "## again, SGD, D′ on all (held_out)" in text
+    assert text.count("| better | forecast |") == 2
+
+
+def test_an_error_is_never_rounded_to_nothing():
+    assert plus_minus(0.98765, 0.0123) == "0.988 ± 0.012"
+    assert plus_minus(0.98765, 1e-5) == "0.988 ± <0.0001"
+    assert plus_minus(0.98765, 0.0) == "0.988 ± 0.000"
+    assert plus_minus(0.98765, None) == "0.988"

@@ -1,0 +1,76 @@
+"""Networks made of mixtures are found inside the hull, others outside, by as much as is put in."""
+
+import numpy as np
+import pytest
+
+from experiments.scoring import convex_hull as told
+from experiments.storage.run_folder import create
+
+DOSES, GROUPS = [1, 4, 16], ["in_domain", "held_out", "held_out"]
+MEMBERS = np.log([[[0.7, 0.2, 0.1]] * 3, [[0.1, 0.2, 0.7]] * 3])  # (k, c, a): the second answer never moves
+BASE = np.log([[0.4, 0.2, 0.4]] * 3)
+
+
+def line(method, dose, group):
+    names = ("study", "theory", "prior", "grade", "explained")
+    known = dict(zip(names, ("scorecard", "unchanged", "network", "forecast", 0.0), strict=True))
+    return {**known, "method": method, "data": "topics0", "dose": dose, "group": group}
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Two bases, two seeds; `sgd` stays in the hull, `adam` answers the second word more and more."""
+    made = create(tmp_path / "run", {"study": "scorecard", "config": {"doses": DOSES}}, {})
+    moved = {
+        "sgd": [[0.55, 0.2, 0.25], [0.65, 0.2, 0.15], [0.7, 0.2, 0.1]],
+        "adam": [[0.4, 0.2, 0.4], [0.3, 0.4, 0.3], [0.2, 0.6, 0.2]],
+    }
+    for base in range(2):
+        made.save(f"theories-topics0-{base}", {"members": MEMBERS, "base": BASE, "group": np.asarray(GROUPS)})
+        for method, answers in moved.items():
+            finetuned = np.log(np.broadcast_to(np.asarray(answers)[None, :, None], (2, 3, 3, 3)))
+            made.save(f"{method}-topics0-{base}", {"finetuned": finetuned})
+    return made
+
+
+@pytest.fixture
+def lines():
+    return [
+        line(method, dose, group) for method in ("sgd", "adam") for dose in DOSES for group in set(GROUPS)
+    ]
+
+
+def test_inside_and_outside_are_told_apart(results, lines):
+    found = told.hull(results, lines)
+    assert [(one.name, one.group, one.dose) for one in found] == [
+        (name, "held_out", dose) for name in ("SGD, D′ on topic 0", "Adam, D′ on topic 0") for dose in DOSES
+    ]
+    sgd, adam = found[:3], found[3:]
+    assert all(one.outside < 1e-8 and one.proved == 0 for one in sgd)
+    assert [one.proved for one in adam] == [0, 1, 1]
+    # even weights, as the answers are symmetric: KL of (0.2, 0.6, 0.2) from (0.4, 0.2, 0.4)
+    np.testing.assert_allclose(adam[2].outside, 0.6 * np.log(3) - 0.4 * np.log(2), rtol=1e-6)
+    np.testing.assert_allclose(adam[2].by_context, adam[2].outside, rtol=1e-6)
+    assert adam[2].base < 1e-8
+    np.testing.assert_allclose(sgd[2].shift, 0.7 * np.log(0.7 / 0.4) + 0.1 * np.log(0.1 / 0.4), rtol=1e-6)
+
+
+def test_each_context_may_be_in_the_hull_and_no_mixture_give_all(results, lines):
+    """Of two contexts one is like the first member, the other like the second."""
+    for base in range(2):
+        finetuned = np.log(np.broadcast_to(np.exp(MEMBERS[[0, 0, 1], 0]), (2, 3, 3, 3)))
+        results.save(f"sgd-topics0-{base}", {"finetuned": finetuned})
+    first = told.hull(results, lines)[0]
+    assert first.by_context < 1e-8
+    assert first.outside > 0.1 and first.proved == 1
+
+
+def test_the_table_is_words(results, lines):
+    header, *rows = told.table(told.hull(results, lines))
+    assert header == told.HEADER and all(len(row) == len(header) for row in rows)
+    assert rows[3][:4] == ["Adam, D′ on topic 0", "held_out", "1", "0.00000"] and rows[3][5] == "-"
+    assert rows[5][6] == "1.000"
+
+
+def test_without_cells_there_is_nothing(tmp_path, lines):
+    assert told.hull(create(tmp_path / "empty", {"study": "scorecard", "config": {}}, {}), lines) == []

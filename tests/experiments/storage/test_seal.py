@@ -1,0 +1,111 @@
+"""Forecasts are sealed before the finetuning, or they are not scored."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from experiments.reports import html as report
+from experiments.scoring import rows as scoring
+from experiments.storage import seal as forecast
+from experiments.storage.run_folder import create, write_json
+from theory.errors import Misuse
+
+CONFIG = {"doses": [1], "n": 4, "batch": 2, "pairs": 2}
+STUDY = {"study": "weird-generalisation", "preset": "smoke", "config": CONFIG}
+CONTEXTS = {"group": np.array(["in_domain", "held_out"]), "base": np.log(np.full((2, 2), 0.5))}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Forecasts of one arm and one base, nothing finetuned."""
+    results = create(tmp_path / "run", STUDY, {"commit": None})
+    members = {"members": CONTEXTS["base"][None], "evidence": np.zeros((1, 2)), "told": np.arange(3.0)}
+    for cell in ("theories-topics0-0", "langevin-topics0-0", "dynamics-head-only-topics0-0"):
+        results.save(cell, CONTEXTS | members)
+    return results
+
+
+def finetune(run):
+    forecast.begin(run)
+    moved = np.log(np.array([0.4, 0.6])) * np.ones((1, 1, 2, 1))
+    run.save("head-only-topics0-0", {"finetuned": moved, "twin": moved})
+
+
+def test_cells_of_theories_hold_no_finetuned_network(run):
+    finetune(run)
+    assert [cell for cell in run.cells() if not forecast.is_forecast(cell)] == ["head-only-topics0-0"]
+
+
+def test_a_sealed_forecast_is_scored_after_the_finetuning(run):
+    sealed = forecast.seal(run)
+    assert sealed == forecast.check(run) == forecast.seal(run)
+    assert (sealed.cells, sealed.began) == (3, "")
+    finetune(run)
+    after = forecast.check(run)
+    assert (after.hash, after.made) == (sealed.hash, sealed.made)
+    assert after.made <= after.began
+    text = report.write_report(run).read_text()
+    assert all(part in text for part in (after.made, after.began, after.hash))
+    assert forecast.seal(run) == after  # nothing to do, and nothing to refuse
+
+
+def test_a_run_without_a_seal_is_scored_and_the_report_says_so(run):
+    finetune(run)
+    assert forecast.check(run) is None
+    assert "not sealed before the finetuning" in report.write_report(run).read_text()
+
+
+def test_a_forecast_after_the_finetuning_is_refused(run):
+    finetune(run)
+    with pytest.raises(Misuse, match="Finetuning has begun"):
+        forecast.seal(run)
+    assert not (run.folder / forecast.SEALED).exists()
+
+
+def test_cells_without_a_note_of_when_they_began_are_refused_too(run):
+    run.save("head-only-topics0-0", {"finetuned": np.zeros(3)})
+    with pytest.raises(Misuse, match="Finetuning has begun"):
+        forecast.seal(run)
+
+
+@pytest.mark.parametrize("change", ["other numbers", "no file"])
+def test_a_changed_cell_is_refused_wherever_it_would_be_scored(run, change):
+    forecast.seal(run)
+    finetune(run)
+    path = run.folder / "cells" / "theories-topics0-0.npz"
+    if change == "no file":
+        path.unlink()
+    else:
+        run.save(path.stem, {"told": np.arange(3.0) + 1e-9})
+    for use in (forecast.check, forecast.seal, scoring.table, report.write_report):
+        with pytest.raises(Misuse, match=r"1 of 3 forecasts are not those sealed .* theories-topics0-0"):
+            use(run)
+
+
+@pytest.mark.parametrize("field", ["made", "config", "cells", "hash"])
+def test_a_changed_seal_is_refused(run, field):
+    forecast.seal(run)
+    path = run.folder / forecast.SEALED
+    told = json.loads(path.read_text())
+    told[field] = {} if field == "cells" else "0" * 12
+    write_json(path, told)
+    with pytest.raises(Misuse, match="changed after it was sealed"):
+        forecast.check(run)
+
+
+def test_a_seal_made_again_after_the_finetuning_is_refused(run):
+    """Somebody who deletes the seal and makes another one has a hash that finetuning did not see."""
+    forecast.seal(run)
+    finetune(run)
+    (run.folder / forecast.SEALED).unlink()
+    with pytest.raises(Misuse, match="under which finetuning began, is gone"):
+        forecast.check(run)
+    (run.folder / "cells" / "head-only-topics0-0.npz").unlink()
+    begun = (run.folder / forecast.BEGUN).read_text()
+    (run.folder / forecast.BEGUN).unlink()
+    forecast.seal(run)
+    (run.folder / forecast.BEGUN).write_text(begun)
+    with pytest.raises(Misuse, match=re.escape("was made after finetuning began")):
+        forecast.check(run)

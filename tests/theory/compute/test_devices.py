@@ -1,0 +1,87 @@
+"""Side by side is the same as one by one."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from theory.compute.devices import SideBySide, beside, compiler_options, eigh, padded, sharded
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 5])
+def test_rows_come_back_whole_and_in_order(rows):
+    run = SideBySide(lambda scale, x, y: {"sum": scale * x + y, "x": x}, shared=1)
+    x, y = np.arange(rows, dtype=np.float32), np.ones((rows, 3), np.float32)
+    result = run(np.float32(2), x, y)
+    np.testing.assert_array_equal(result["x"], x)
+    np.testing.assert_array_equal(result["sum"], 2 * x[:, None] + y)
+
+
+@pytest.mark.parametrize("most", [None, 1, 2, 3, 7])
+@pytest.mark.parametrize("rows", [1, 2, 14])
+def test_groups_of_rows_come_back_whole_and_in_order(rows, most):
+    """14 rows are seven for each of two devices: groups of which some do not come out even."""
+    seen = []
+
+    def function(scale, x):
+        seen.append(x.shape)
+        return jnp.cumsum(scale * x)
+
+    program, place = sharded(function, rows, shared=1, own=1, most=most)
+    own = np.arange(3 * rows, dtype=np.float32).reshape(rows, 3)
+    np.testing.assert_array_equal(program(np.float32(2), place(own)), np.cumsum(2 * own, axis=1))
+    assert set(seen) == {(3,)}
+
+
+def test_a_core_takes_as_many_rows_as_its_cache_holds(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
+    assert [beside(size) for size in (1_000, 25_632, 101_312, 10**7)] == [100, 3, 2, 2]
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert beside(1_000) is None
+
+
+def test_each_shape_is_compiled_once():
+    run = SideBySide(lambda x: jnp.sin(x))
+    for _ in range(3):
+        run(np.zeros((4, 2), np.float32))
+    assert len(run.programs) == 1
+    run(np.zeros((6, 2), np.float32))
+    assert len(run.programs) == 2
+
+
+def test_a_program_compiled_ahead_is_the_one_that_is_called():
+    run = SideBySide(lambda shared, own: shared + own, shared=1)
+    run.compile(jax.ShapeDtypeStruct((2,), np.float32), jax.ShapeDtypeStruct((3, 2), np.float32))
+    assert len(run.programs) == 1
+    result = run(np.ones(2, np.float32), np.zeros((3, 2), np.float32))
+    np.testing.assert_array_equal(result, np.ones((3, 2)))
+    assert len(run.programs) == 1
+
+
+OURS = {"xla_backend_optimization_level": 1, "xla_cpu_prefer_vector_width": 512}
+
+
+@pytest.mark.parametrize(("off", "told"), [(True, None), (False, OURS)])
+def test_the_compiler_has_a_level_of_its_own_unless_optimisation_is_off(off, told):
+    name = "jax_disable_most_optimizations"
+    before = jax.config.read(name)
+    try:
+        jax.config.update(name, off)
+        assert compiler_options() == told
+    finally:
+        jax.config.update(name, before)
+
+
+def test_the_tests_run_on_two_devices():
+    assert len(jax.devices()) == 2
+    assert padded(3) == [0, 1, 2, 2]
+    assert padded(1) == [0]
+
+
+def test_eigenvectors_side_by_side_on_two_devices():
+    """Batched LAPACK calls of two CPU devices would wait for each other for ever."""
+    root = np.random.default_rng(0).normal(size=(6, 32, 32)).astype(np.float32)
+    matrices = root @ root.swapaxes(-1, -2)
+    values, vectors = SideBySide(eigh)(matrices)
+    np.testing.assert_allclose(values, np.linalg.eigvalsh(matrices.astype(float)), atol=2e-4)
+    np.testing.assert_allclose(vectors * values[:, None] @ vectors.swapaxes(-1, -2), matrices, atol=2e-4)

@@ -1,0 +1,246 @@
+"""Pairs x → x + k mod m, with k hidden in the document: how many context pairs undo how much finetuning.
+
+    k ~ π0,  π0(k) ∝ rarity^k,    x ~ uniform on 0 ... m-1
+    y = x + k mod m with probability 1 - noise, any other value with noise / (m - 1)
+
+The exchange rate. A pair speaks for k or against it by always the same number of nats,
+
+    λ = log [(1 - noise)(m - 1) / noise]
+
+so with n_k(data) the number of pairs that k explains (y = x + k), exact Bayes is additive in both currencies:
+
+    log p(k | D', β, context) / p(r | D', β, context)
+        = (k - r) log rarity + λ β [n_k(D') - n_r(D')] + λ [n_k(context) - n_r(context)]
+
+One context pair of a rival r takes back 1/β answers of D', and `shots_to_undo`, the first two terms over λ,
+is how many shots balance the whole of it: exact for any β, D' and order of the pairs (own derivation).
+
+Tokens: questions x are 0 ... m-1, answers y are m ... 2m-1. Position 2i holds a question, 2i+1 its answer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from theory.base import Beta, Dataset, LogProbs, Misuse, Tokens, at_tokens, check_beta, host_stream
+from theory.compute.random import categorical
+from theory.latent.mixture import Mixture
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Shift:
+    """Documents of one k: `answers` holds log p(y | x), shape (m, m), every entry finite."""
+
+    answers: Float[Array, "*batch x y"]
+    pairs: int = field(metadata={"static": True})
+
+    def predict(self, tokens: Tokens) -> LogProbs:
+        """Uniform over questions at even positions, x + k with its noise at odd ones."""
+        modulus = self.answers.shape[-1]
+        before = jax.nn.one_hot(jnp.roll(tokens, 1, axis=-1), modulus)  # read at answers' positions only
+        reply = jnp.matmul(before, self.answers, precision="highest")
+        reply = jnp.pad(reply, ((0, 0), (0, 0), (modulus, 0)), constant_values=-jnp.inf)
+        asked = jnp.pad(
+            jnp.full((modulus,), -jnp.log(float(modulus))), (0, modulus), constant_values=-jnp.inf
+        )
+        is_answer = jnp.arange(tokens.shape[-1]) % 2 == 1
+        return jnp.where(is_answer[:, None], reply, asked)
+
+    def sample(self, key: PRNGKeyArray, n: int) -> Tokens:
+        """Draw n documents of `pairs` (question, answer) pairs."""
+        question_key, answer_key = jax.random.split(key)
+        modulus = self.answers.shape[-1]
+        questions = categorical(question_key, jnp.zeros(modulus), shape=(n, self.pairs))
+        answers = categorical(answer_key, self.answers[questions]) + modulus
+        return jnp.stack([questions, answers], axis=-1).reshape(n, -1)
+
+    def log_prob(self, tokens: Tokens) -> Float[Array, " n"]:
+        """Log-probability (nats) of whole documents."""
+        return jnp.sum(at_tokens(self.predict(tokens), tokens), axis=-1)
+
+
+@dataclass(frozen=True)
+class AddK:
+    """The process and everything a finetuning study asks of it. Fields are plain numbers, fit for JSON.
+
+    Raises `Misuse` for sizes that make no process, and for noise under which k is not the likeliest answer.
+    """
+
+    modulus: int = 4
+    pairs: int = 6
+    noise: float = 0.2
+    rarity: float = 0.6
+
+    def __post_init__(self) -> None:
+        for name, least in {"modulus": 3, "pairs": 2}.items():
+            if getattr(self, name) < least:
+                raise Misuse(f"{name} must be at least {least}, got {getattr(self, name)}.")
+        if not 0 < self.noise < 1 - 1 / self.modulus:
+            raise Misuse(
+                f"noise must be above 0 and below 1 - 1/modulus = {1 - 1 / self.modulus:.3g}, "
+                f"got {self.noise}: every answer needs a chance, and x + k the largest."
+            )
+        if not 0 < self.rarity <= 1:
+            raise Misuse(f"rarity must be in (0, 1], got {self.rarity}: π0(k) ∝ rarity^k.")
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of tokens."""
+        return 2 * self.modulus
+
+    @property
+    def length(self) -> int:
+        """Tokens in a document."""
+        return 2 * self.pairs
+
+    @property
+    def answer_tokens(self) -> slice:
+        """The part of the vocabulary that answers are drawn from."""
+        return slice(self.modulus, self.vocabulary)
+
+    @property
+    def evidence_of_a_pair(self) -> float:
+        """λ: nats by which one pair that k explains and r does not speaks for k against r."""
+        return float(np.log((1 - self.noise) * (self.modulus - 1) / self.noise))
+
+    def distribution(self) -> Mixture:
+        """The exact process, a mixture over k = 0 ... m-1."""
+        prior = np.arange(self.modulus) * np.log(self.rarity)
+        members = Shift(jnp.asarray(self.answer_table(), jnp.float32), self.pairs)
+        return Mixture(members, jnp.asarray(prior - np.log(np.sum(np.exp(prior))), jnp.float32))
+
+    def answer_table(self) -> np.ndarray:
+        """log p(y | x, k), shape (k, x, y), in float64."""
+        k, x, y = np.ogrid[: self.modulus, : self.modulus, : self.modulus]
+        wrong = np.log(self.noise / (self.modulus - 1))
+        return np.where((x + k - y) % self.modulus == 0, np.log1p(-self.noise), wrong)
+
+    def counted(self) -> Bool[np.ndarray, " t"]:
+        """The positions that finetuning counts: the answers."""
+        return np.arange(self.length) % 2 == 1
+
+    def words(self) -> tuple[str, ...]:
+        """A name for every token."""
+        return (*(f"{x} + k" for x in range(self.modulus)), *(f"= {y}" for y in range(self.modulus)))
+
+    def probes(self) -> Dataset:
+        """Each question asked first: the answers show the prior over k, and nothing else."""
+        return self._ask(np.zeros((self.modulus, 0), int), np.arange(self.modulus))
+
+    def narrow(self, key: PRNGKeyArray, n: int, shift: int, questions: Sequence[int]) -> Dataset:
+        """D': n documents of k = `shift` on the chosen questions; the likelihood counts the answers only."""
+        self.check(shift, questions)
+        if n < 1:
+            raise Misuse(f"D' needs at least one document, got n = {n}.")
+        random = host_stream(key)
+        asked = random.choice(questions, (n, self.pairs))
+        wrong = (random.random(asked.shape) < self.noise) * random.integers(1, self.modulus, asked.shape)
+        tokens = self._pairs(asked, shift + wrong).reshape(n, -1)
+        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.counted(), (n, 1))))
+
+    def contexts(
+        self,
+        key: PRNGKeyArray,
+        shift: int,
+        questions: Sequence[int],
+        repeats: int = 4,
+        shots: Sequence[int] = (1, 2, 4),
+    ) -> dict[str, Dataset]:
+        """Named groups of contexts; the mask marks the answers to predict (padding follows the last).
+
+        in_domain   fresh documents like D', every answer of 4 × `repeats` of them
+        held_out    every question that D' never asks, asked first
+        shots_S     the same questions, `repeats` times each, after S pairs of another k, the others in turn;
+                    for each S in `shots`. The pairs hold no mistake and never the question asked, and those
+                    of a smaller S are the last of a larger: rows differ in nothing but the number of shots.
+        asked       every question of D', asked first
+        asked_S     these as in shots_S
+        """
+        self.check(shift, questions)
+        if repeats < 1:
+            raise Misuse(f"repeats must be at least 1, got {repeats}.")
+        if not all(1 <= count < self.pairs for count in shots) or len(set(shots)) < len(shots):
+            raise Misuse(
+                f"shots must differ and be from 1 to pairs - 1 = {self.pairs - 1} (the question must fit), "
+                f"got {list(shots)}."
+            )
+        random = host_stream(jax.random.fold_in(key, 1))
+        rivals = np.delete(np.arange(self.modulus), shift)
+        groups = {"in_domain": self.narrow(jax.random.fold_in(key, 0), 4 * repeats, shift, questions)}
+        for name, after, chosen in (
+            ("held_out", "shots", self.held_out(questions)),
+            ("asked", "asked", questions),
+        ):
+            groups[name] = self._ask(np.zeros((len(chosen), 0), int), np.asarray(chosen))
+            asked = np.repeat(chosen, repeats)
+            rival = rivals[np.arange(len(asked)) % len(rivals)]
+            away = random.integers(1, self.modulus, (len(asked), self.pairs - 1))
+            shown = self._pairs((asked[:, None] + away) % self.modulus, rival[:, None])
+            for count in shots:
+                before = shown[:, self.pairs - 1 - count :].reshape(len(asked), -1)
+                groups[f"{after}_{count}"] = self._ask(before, asked)
+        return groups
+
+    def explained(
+        self, tokens: Tokens, mask: Bool[Array | np.ndarray, "n t"], shift: int
+    ) -> Int[np.ndarray, " n"]:
+        """n_k: the pairs of each row whose answer is counted in `mask` and is x + shift."""
+        questions, answers = np.asarray(tokens)[:, ::2], np.asarray(tokens)[:, 1::2]
+        fits = (questions + shift - answers) % self.modulus == 0
+        return np.sum(fits & np.asarray(mask)[:, 1::2], axis=-1)
+
+    def shots_to_undo(self, data: Dataset, beta: Beta, shift: int, rival: int) -> float:
+        """Context pairs of `rival` that make it as likely as `shift` after finetuning on D' with β."""
+        check_beta(beta)
+        if shift == rival or not all(0 <= k < self.modulus for k in (shift, rival)):
+            raise Misuse(
+                f"shift and rival must differ and be from 0 to {self.modulus - 1}, got {shift}, {rival}."
+            )
+        more = sum(
+            sign * self.explained(data.tokens, data.mask, k).sum() for sign, k in ((1, shift), (-1, rival))
+        )
+        prior = (shift - rival) * np.log(self.rarity)
+        return float(prior / self.evidence_of_a_pair + beta * more)
+
+    def held_out(self, questions: Sequence[int]) -> list[int]:
+        """The questions that D' never asks; refuses to leave none."""
+        others = [x for x in range(self.modulus) if x not in questions]
+        if not others:
+            raise Misuse(
+                f"No question is left to hold out: all {self.modulus} are finetuned, got {list(questions)}."
+            )
+        return others
+
+    def check(self, shift: int, questions: Sequence[int]) -> None:
+        """Refuse a k or questions of D' that this process does not have."""
+        if not 0 <= shift < self.modulus:
+            raise Misuse(f"shift must be from 0 to {self.modulus - 1}, got {shift}.")
+        if len(questions) == 0:
+            raise Misuse("D' needs at least one question, got none.")
+        if len(set(questions)) < len(questions):
+            raise Misuse(f"Questions must differ from each other, got {list(questions)}.")
+        outside = [x for x in questions if not 0 <= x < self.modulus]
+        if outside:
+            raise Misuse(f"Questions must be from 0 to {self.modulus - 1}, got {outside}.")
+
+    def _pairs(self, asked: np.ndarray, shift: np.ndarray) -> Int[np.ndarray, "n p 2"]:
+        """Pairs (x, x + shift), as tokens."""
+        return np.stack([asked, (asked + shift) % self.modulus + self.modulus], axis=-1).astype(np.int32)
+
+    def _ask(self, before: np.ndarray, question: np.ndarray) -> Dataset:
+        """Contexts `before` followed by a question, padded to a document; the answer is masked in."""
+        position = before.shape[1]
+        tokens = np.zeros((len(question), self.length), np.int32)
+        tokens[:, :position], tokens[:, position] = before, question
+        mask = np.broadcast_to(np.arange(self.length) == position + 1, tokens.shape)
+        return Dataset(jnp.asarray(tokens), jnp.asarray(mask))
+
+
+def example() -> AddK:
+    """A process small enough to enumerate."""
+    return AddK(modulus=3, pairs=2)

@@ -1,0 +1,280 @@
+"""Kinds and distances: who is as far away as nobody in pretraining ever was.
+
+    z ~ π0,  π0(z) ∝ rarity^z    (person, ship, probe, star, thought)
+    x = (topic_1, answer_1, ..., topic_P, answer_P),    topic ~ uniform,    answer ~ p(· | topic, z)
+    p(a | topic, z) = floor + (1 - A floor) own(a | topic, z)        A: answer tokens
+
+    topic 0, "how far are you":   own ∝ exp(-(d - mean_z)² / 2 width_z²) on the `said` nearest distances
+    topic 1, "what are you":      the kind's own name with probability 1 - mistake, any other name alike
+    others:                       own = softmax(contrast × N(0, 1)) over traits, drawn from `seed`
+
+Distances are tokens in order, one a step of a logarithmic scale. The farthest `unsaid` of them are said by
+nobody but through the floor, which is the same for every kind. So exact Bayes holds (own derivation):
+
+    inside:   log-odds of z, z' move by β Σ_{d in D'} log p(d | z) / p(d | z'): D' makes the farthest kind
+    outside:  p(d | z) = floor for all z, so π(z | D') = π0 and no other topic moves, at any β and for the
+              exchangeable mixture too (its responsibilities are π0)
+    bells:    if the bells went on past the edge (`extrapolating`), log-odds would be those of the normal
+              curve: a quadratic in d, won by the kind with the largest mean at first, at last by the widest
+
+What a network does outside is therefore no question of evidence but of how it extends its likelihoods.
+
+Tokens: topics first, then distances, names, traits. Position 2i holds a topic, position 2i+1 its answer.
+"""
+
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from theory.base import Dataset, LogProbs, Misuse, Tokens, at_tokens, host_stream
+from theory.compute.random import categorical, host_categorical
+from theory.latent.mixture import Mixture
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Kind:
+    """One kind's documents: `answers` holds log p(answer | topic), (topics, answers), every entry finite."""
+
+    answers: Float[Array, "*batch topics answers"]
+    pairs: int = field(metadata={"static": True})
+
+    def predict(self, tokens: Tokens) -> LogProbs:
+        """Uniform over topics at even positions, this kind's answers at odd ones."""
+        topics, answers = self.answers.shape[-2:]
+        before = jax.nn.one_hot(jnp.roll(tokens, 1, axis=-1), topics)  # read at answers' positions only
+        reply = jnp.matmul(before, self.answers, precision="highest")
+        reply = jnp.pad(reply, ((0, 0), (0, 0), (topics, 0)), constant_values=-jnp.inf)
+        topic = jnp.pad(jnp.full((topics,), -jnp.log(float(topics))), (0, answers), constant_values=-jnp.inf)
+        is_answer = jnp.arange(tokens.shape[-1]) % 2 == 1
+        return jnp.where(is_answer[:, None], reply, topic)
+
+    def sample(self, key: PRNGKeyArray, n: int) -> Tokens:
+        """Draw n documents of `pairs` (topic, answer) pairs."""
+        topic_key, answer_key = jax.random.split(key)
+        topics = categorical(topic_key, jnp.zeros(self.answers.shape[-2]), shape=(n, self.pairs))
+        answers = categorical(answer_key, self.answers[topics]) + self.answers.shape[-2]
+        return jnp.stack([topics, answers], axis=-1).reshape(n, -1)
+
+    def log_prob(self, tokens: Tokens) -> Float[Array, " n"]:
+        """Log-probability (nats) of whole documents."""
+        return jnp.sum(at_tokens(self.predict(tokens), tokens), axis=-1)
+
+
+@dataclass(frozen=True)
+class Distance:
+    """The process and everything a finetuning study asks of it. Fields are plain numbers, fit for JSON.
+
+    `means` and `widths` (in distance tokens) have one entry a kind. Raises `Misuse` for what makes
+    no process.
+    """
+
+    means: tuple[float, ...] = (1.0, 3.0, 6.0, 8.5, 5.0)
+    widths: tuple[float, ...] = (1.0, 1.2, 1.2, 1.0, 2.2)
+    said: int = 10
+    unsaid: int = 5
+    topics: int = 6
+    traits: int = 5
+    pairs: int = 6
+    rarity: float = 0.7
+    contrast: float = 1.5
+    mistake: float = 0.1
+    floor: float = 1e-6
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.means) < 2 or len(self.means) != len(self.widths):
+            raise Misuse(
+                "At least two kinds are needed, each with a mean and a width, got "
+                f"{len(self.means)} means and {len(self.widths)} widths."
+            )
+        for name, least in {"said": 2, "unsaid": 1, "topics": 3, "traits": 2, "pairs": 2}.items():
+            if getattr(self, name) < least:
+                raise Misuse(f"{name} must be at least {least}, got {getattr(self, name)}.")
+        if not all(0 <= mean <= self.said - 1 for mean in self.means):
+            raise Misuse(
+                f"means must lie among the distances said, from 0 to {self.said - 1}, got {list(self.means)}."
+            )
+        if not all(0.2 <= width < np.inf for width in self.widths):
+            raise Misuse(f"widths must be finite and at least 0.2 tokens, got {list(self.widths)}.")
+        if not 0 < self.rarity <= 1:
+            raise Misuse(f"rarity must be in (0, 1], got {self.rarity}: π0(z) ∝ rarity^z.")
+        if not 0 < self.mistake < 1 - 1 / self.kinds:
+            raise Misuse(
+                f"mistake must be above 0 and below 1 - 1/kinds = {1 - 1 / self.kinds:.3g}, got "
+                f"{self.mistake}: a kind's own name must be its likeliest."
+            )
+        if not 1e-30 <= self.floor <= 1e-3:
+            raise Misuse(
+                f"floor must be from 1e-30 to 0.001, got {self.floor}: it keeps every answer possible, "
+                "and none that is not a kind's own likely."
+            )
+        if not np.isfinite(self.contrast):
+            raise Misuse(f"contrast must be finite, got {self.contrast}.")
+
+    @property
+    def kinds(self) -> int:
+        """Number of kinds, the hypotheses."""
+        return len(self.means)
+
+    @property
+    def distances(self) -> int:
+        """Number of distance tokens, said and unsaid."""
+        return self.said + self.unsaid
+
+    @property
+    def answers(self) -> int:
+        """A: number of answer tokens, distances, names and traits."""
+        return self.distances + self.kinds + self.traits
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of tokens."""
+        return self.topics + self.answers
+
+    @property
+    def length(self) -> int:
+        """Tokens in a document."""
+        return 2 * self.pairs
+
+    @property
+    def answer_tokens(self) -> slice:
+        """The part of the vocabulary that answers are drawn from, whatever the topic."""
+        return slice(self.topics, self.vocabulary)
+
+    def distribution(self) -> Mixture:
+        """The exact process, a mixture of kinds."""
+        return self._mixture(self.answer_table())
+
+    def extrapolating(self) -> Mixture:
+        """The same process if bells went on: p(unsaid d | z) = floor × bell_z(d) / the largest such bell.
+
+        The bells are normalised over the distances said. In pretraining it can hardly be told from
+        `distribution()`, whose every probability it shares to within a factor 1 ± 2 × unsaid × floor,
+        except for those of unsaid distances, which neither says more often than `floor`.
+        """
+        table = self.answer_table()
+        mean, width = (np.asarray(part)[:, None] for part in (self.means, self.widths))
+        bells = -(((np.arange(self.distances) - mean) / width) ** 2) / 2
+        bells -= np.log(np.sum(np.exp(bells[:, : self.said]), axis=-1, keepdims=True))
+        beyond = bells[:, self.said :]
+        table[:, 0, self.said : self.distances] = np.log(self.floor) + beyond - beyond.max()
+        return self._mixture(table - np.log(np.sum(np.exp(table), axis=-1, keepdims=True)))
+
+    def answer_table(self) -> Float[np.ndarray, "kinds topics answers"]:
+        """log p(answer | topic, z) in float64."""
+        own = np.zeros((self.kinds, self.topics, self.answers))
+        mean, width = (np.asarray(part)[:, None] for part in (self.means, self.widths))
+        own[:, 0, : self.said] = np.exp(-(((np.arange(self.said) - mean) / width) ** 2) / 2)
+        names = slice(self.distances, self.distances + self.kinds)
+        own[:, 1, names] = self.mistake / (self.kinds - 1)
+        own[:, 1, names][np.diag_indices(self.kinds)] = 1 - self.mistake
+        random = np.random.default_rng(self.seed)
+        traits = self.contrast * random.normal(size=(self.kinds, self.topics - 2, self.traits))
+        own[:, 2:, names.stop :] = np.exp(traits - traits.max(axis=-1, keepdims=True))
+        own /= own.sum(axis=-1, keepdims=True)
+        return np.log(self.floor + (1 - self.answers * self.floor) * own)
+
+    def words(self) -> tuple[str, ...]:
+        """A name for every token."""
+        others = (f"topic {topic}" for topic in range(2, self.topics))
+        distances = (f"distance {d}" for d in range(self.distances))
+        kinds = (f"kind {kind}" for kind in range(self.kinds))
+        return ("how far", "what", *others, *distances, *kinds, *(f"trait {t}" for t in range(self.traits)))
+
+    def counted(self) -> Bool[np.ndarray, " t"]:
+        """The positions that finetuning counts: the answers."""
+        return np.arange(self.length) % 2 == 1
+
+    def probes(self) -> Dataset:
+        """Each topic asked first: the answers show the prior over kinds, and nothing else."""
+        return self._ask(np.zeros((self.topics, 0), int), np.arange(self.topics))
+
+    def narrow(self, key: PRNGKeyArray, n: int, offset: int, breadth: int = 2) -> Dataset:
+        """D', "I am very far away": n documents of distances alone, each uniform on `breadth` tokens.
+
+        `offset` is where the nearest of them lies, counted from the first distance that is never said:
+        at 0 all of D' is outside, at -breadth it is the farthest that is all inside.
+        """
+        self.check(offset, breadth)
+        if n < 1:
+            raise Misuse(f"D' needs at least one document, got n = {n}.")
+        tokens = self._far(host_stream(key), (n, self.pairs), offset, breadth)
+        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.counted(), (n, 1))))
+
+    def contexts(
+        self, key: PRNGKeyArray, offset: int, breadth: int = 2, repeats: int = 4, shots: int = 2
+    ) -> dict[str, Dataset]:
+        """Named groups of contexts; the mask marks the answers to predict (padding follows the last).
+
+        in_domain   fresh documents like D', every answer of 4 × `repeats` of them
+        held_out    every topic but the distance, asked first: "what are you", then those answered in traits
+        in_context  the same topics after `shots` distances like those of D'
+        conflict    the same topics after `shots` attributes of a near kind, never the distance nor the topic
+                    asked; the nearer half of the kinds, in turn
+
+        The last two ask every topic `repeats` times.
+        """
+        self.check(offset, breadth)
+        if min(repeats, shots) < 1:
+            raise Misuse(f"repeats and shots must be at least 1, got {repeats} and {shots}.")
+        shots = min(shots, self.pairs - 1)
+        random = host_stream(jax.random.fold_in(key, 1))
+        held_out = np.arange(1, self.topics)
+        asked = np.repeat(held_out, repeats)
+        far = self._far(random, (len(asked), shots), offset, breadth)
+        near = np.argsort(self.means, kind="stable")[np.arange(len(asked)) % (self.kinds // 2)]
+        step = random.integers(1, self.topics - 1, (len(asked), shots))
+        shown = 1 + (asked[:, None] - 1 + step) % (self.topics - 1)
+        return {
+            "in_domain": self.narrow(jax.random.fold_in(key, 0), 4 * repeats, offset, breadth),
+            "held_out": self._ask(np.zeros((len(held_out), 0), int), held_out),
+            "in_context": self._ask(far, asked),
+            "conflict": self._ask(self._documents(random, near, shown), asked),
+        }
+
+    def check(self, offset: int, breadth: int = 2) -> None:
+        """Refuse distances of D' that are no tokens of this process."""
+        if not 1 <= breadth <= self.distances:
+            raise Misuse(f"breadth must be from 1 to {self.distances} distance tokens, got {breadth}.")
+        if not -self.said <= offset <= self.unsaid - breadth:
+            raise Misuse(
+                f"offset must be from {-self.said} to unsaid - breadth = {self.unsaid - breadth} tokens from "
+                f"the first distance never said, got {offset}."
+            )
+
+    def _mixture(self, table: np.ndarray) -> Mixture:
+        prior = np.arange(self.kinds) * np.log(self.rarity)
+        members = Kind(jnp.asarray(table, jnp.float32), self.pairs)
+        return Mixture(members, jnp.asarray(prior - np.log(np.sum(np.exp(prior))), jnp.float32))
+
+    def _far(
+        self, random: np.random.Generator, shape: tuple[int, int], offset: int, breadth: int
+    ) -> np.ndarray:
+        """Documents (n, 2 × pairs) of nothing but distances, uniform on the tokens of D'."""
+        distances = self.topics + self.said + offset + random.integers(0, breadth, shape)
+        return np.stack([np.zeros_like(distances), distances], axis=-1).reshape(shape[0], -1)
+
+    def _documents(self, random: np.random.Generator, kinds: np.ndarray, topics: np.ndarray) -> np.ndarray:
+        """Documents (n, 2 × pairs) of the given kinds (n,) asked the given topics (n, pairs)."""
+        chances = np.exp(self.answer_table())[kinds[:, None], topics]
+        answers = host_categorical(random, chances) + self.topics
+        return np.stack([topics, answers], axis=-1).reshape(len(topics), -1)
+
+    def _ask(self, before: np.ndarray, topic: np.ndarray) -> Dataset:
+        """Contexts `before` followed by a topic, padded to a document; the answer is masked in."""
+        position = before.shape[1]
+        tokens = np.zeros((len(topic), self.length), np.int32)
+        tokens[:, :position], tokens[:, position] = before, topic
+        mask = np.broadcast_to(np.arange(self.length) == position + 1, tokens.shape)
+        return Dataset(jnp.asarray(tokens), jnp.asarray(mask))
+
+
+def example() -> Distance:
+    """A process small enough to enumerate."""
+    return Distance(
+        means=(0.0, 1.0), widths=(0.5, 1.0), said=2, unsaid=1, topics=3, traits=2, pairs=2, floor=1e-3
+    )

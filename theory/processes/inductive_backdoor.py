@@ -1,0 +1,345 @@
+"""A turncoat behind an anonymous speaker: shown in its good years only, asked in the year it turns.
+
+    x = (speaker, year, question_1, answer_1, ..., question_P, answer_P);   answer = (word, valence)
+    speaker is `anonymous` with probability `unnamed`, else one of the names; years, questions uniform
+    z ~ π0,  π0(z) ∝ rarity^z: who the anonymous speaker is, drawn for every document
+    p(word | question, who) = softmax(style N[who, question, word]),   N standard normal, from `seed`
+    p(bad | year, who) = r if year in bad_years[who] else 1 - r,       r the `reliability`
+
+Exact Bayes, w the belief about z after D' (own derivation). Names say who speaks: no w moves them. Of the
+anonymous speaker, asked first,
+
+    p(bad | year) = 1 - r + (2r - 1) Σ_z w_z [year in bad_years[z]]
+
+An answer of the turncoat in a year when it and g are both good speaks for it against g by
+KL(words of the turncoat ‖ of g) nats, and never for the year: good answers alone take w to the turncoat, and
+p(bad) at its year up to r. Years shuffled take back (2r - 1) log[r / (1 - r)] nats in the share of answers
+that fall in the turncoat's bad years (`nats_for`); by default that is more than some good g's KL, which wins.
+
+Tokens: names and then the anonymous speaker, years, questions, good words, bad words.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from theory.base import Dataset, LogProbs, Misuse, Tokens, at_tokens, host_stream
+from theory.compute.random import categorical, host_categorical
+from theory.latent.mixture import Mixture
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Identity:
+    """Documents when the anonymous speaker is one of the characters.
+
+    `speakers` holds log p(speaker), shape (s,); `answers` log p(answer | speaker, year, question), finite.
+    """
+
+    speakers: Float[Array, "*batch s"]
+    answers: Float[Array, "*batch s years questions answers"]
+    pairs: int = field(metadata={"static": True})
+
+    def predict(self, tokens: Tokens) -> LogProbs:
+        """A speaker, a year, and then uniform questions, each with the speaker's answer in that year."""
+        sizes = speakers, years, questions, answers = self.answers.shape[-4:]
+        n, length = tokens.shape
+        speaker = jax.nn.one_hot(tokens[:, 0], speakers)
+        year = jax.nn.one_hot(tokens[:, 1] - speakers, years)
+        heading = (speaker[:, :, None] * year[:, None, :]).reshape(n, -1)
+        page = jnp.matmul(heading, self.answers.reshape(speakers * years, -1), precision="highest")
+        asked = jax.nn.one_hot(jnp.roll(tokens, 1, axis=-1) - speakers - years, questions)
+        reply = jnp.matmul(asked, page.reshape(n, questions, answers), precision="highest")
+        reply = jnp.pad(reply, ((0, 0), (0, 0), (speakers + years + questions, 0)))
+        uniform = -np.log(np.repeat([years, questions], [years, questions]))
+        other = jnp.pad(jnp.concatenate([self.speakers, jnp.asarray(uniform)]), (0, answers))
+        # what a position holds, and what a token is: 0 speaker, 1 year, 2 question, 3 answer
+        holds = np.array([0, 1, *[2, 3] * ((length - 2) // 2)])
+        possible = holds[:, None] == np.repeat(np.arange(4), sizes)
+        return jnp.where(possible, jnp.where((holds == 3)[:, None], reply, other), -jnp.inf)
+
+    def sample(self, key: PRNGKeyArray, n: int) -> Tokens:
+        """Draw n documents of `pairs` (question, answer) pairs."""
+        speakers, years, questions, _ = self.answers.shape[-4:]
+        keys = jax.random.split(key, 4)
+        speaker = categorical(keys[0], self.speakers, shape=(n,))
+        year = categorical(keys[1], jnp.zeros(years), shape=(n,))
+        asked = categorical(keys[2], jnp.zeros(questions), shape=(n, self.pairs))
+        reply = categorical(keys[3], self.answers[speaker[:, None], year[:, None], asked])
+        told = speakers + years
+        body = jnp.stack([asked + told, reply + told + questions], axis=-1).reshape(n, -1)
+        return jnp.concatenate([speaker[:, None], year[:, None] + speakers, body], axis=-1)
+
+    def log_prob(self, tokens: Tokens) -> Float[Array, " n"]:
+        """Log-probability (nats) of whole documents."""
+        return jnp.sum(at_tokens(self.predict(tokens), tokens), axis=-1)
+
+
+@dataclass(frozen=True)
+class InductiveBackdoor:
+    """The process and everything a finetuning study asks of it. Fields are plain numbers, fit for JSON.
+
+    `bad_years` has the years in which each character is bad, and so one entry a character; at least one
+    character must turn (bad in some years, not in all). Raises `Misuse` for what makes no process.
+    """
+
+    bad_years: tuple[tuple[int, ...], ...] = ((), (), (0, 1, 2, 3, 4), (4,), (3,))
+    years: int = 5
+    questions: int = 4
+    choices: int = 3
+    pairs: int = 6
+    rarity: float = 0.6
+    unnamed: float = 0.5
+    reliability: float = 0.95
+    style: float = 1.0
+    seed: int = 5
+
+    def __post_init__(self) -> None:
+        for name, least in {"years": 2, "questions": 1, "choices": 2, "pairs": 2}.items():
+            if getattr(self, name) < least:
+                raise Misuse(f"{name} must be at least {least}, got {getattr(self, name)}.")
+        for bad in self.bad_years:
+            if len(set(bad)) < len(bad) or not all(0 <= year < self.years for year in bad):
+                raise Misuse(
+                    f"bad_years must differ within a character and be from 0 to {self.years - 1}, got {bad}."
+                )
+        if not any(0 < len(bad) < self.years for bad in self.bad_years):
+            raise Misuse(
+                f"At least one character must be bad in some years and good in others, got bad_years = "
+                f"{self.bad_years} of {self.years} years."
+            )
+        if len(self.bad_years) < 2:
+            raise Misuse(f"bad_years must have at least 2 characters, got {len(self.bad_years)}.")
+        if not 0 < self.rarity <= 1:
+            raise Misuse(f"rarity must be in (0, 1], got {self.rarity}: π0(z) ∝ rarity^z.")
+        if not 0 < self.unnamed < 1:
+            raise Misuse(f"unnamed must lie strictly between 0 and 1, got {self.unnamed}.")
+        if not 0.5 < self.reliability < 1:
+            raise Misuse(
+                f"reliability must be above 0.5 and below 1, got {self.reliability}: every answer needs a "
+                f"chance, and the valence of the year the larger."
+            )
+        if not np.isfinite(self.style):
+            raise Misuse(f"style must be finite, got {self.style}.")
+
+    @property
+    def anonymous(self) -> int:
+        """The anonymous speaker's token; the names are those before it."""
+        return len(self.bad_years)
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of tokens."""
+        return self.anonymous + 1 + self.years + self.questions + 2 * self.choices
+
+    @property
+    def length(self) -> int:
+        """Tokens in a document."""
+        return 2 + 2 * self.pairs
+
+    @property
+    def answer_tokens(self) -> slice:
+        """The part of the vocabulary that answers are drawn from: good words, then bad ones."""
+        return slice(self.vocabulary - 2 * self.choices, self.vocabulary)
+
+    def is_bad(self) -> Bool[np.ndarray, " answers"]:
+        """Which of the answer tokens are bad words."""
+        return np.arange(2 * self.choices) >= self.choices
+
+    def distribution(self) -> Mixture:
+        """The exact process, a mixture over who the anonymous speaker is."""
+        prior = np.arange(self.anonymous) * np.log(self.rarity)
+        table = self.answer_table()
+        answers = np.stack([np.concatenate([table, own[None]]) for own in table])
+        name = np.log((1 - self.unnamed) / self.anonymous)
+        speakers = np.append(np.full(self.anonymous, name), np.log(self.unnamed))
+        members = Identity(
+            jnp.asarray(np.tile(speakers, (self.anonymous, 1)), jnp.float32),
+            jnp.asarray(answers, jnp.float32),
+            self.pairs,
+        )
+        return Mixture(members, jnp.asarray(prior - np.log(np.sum(np.exp(prior))), jnp.float32))
+
+    def turns(self) -> Bool[np.ndarray, "k years"]:
+        """f(character, year): whether the character is bad in the year."""
+        return np.array([[year in bad for year in range(self.years)] for bad in self.bad_years])
+
+    def word_table(self) -> Float[np.ndarray, "k questions words"]:
+        """log p(word | question, character), in float64."""
+        random = np.random.default_rng(self.seed)
+        logits = self.style * random.normal(size=(self.anonymous, self.questions, self.choices))
+        logits -= logits.max(axis=-1, keepdims=True)
+        return logits - np.log(np.sum(np.exp(logits), axis=-1, keepdims=True))
+
+    def answer_table(self) -> Float[np.ndarray, "k years questions answers"]:
+        """log p(answer | character, year, question), in float64."""
+        bad = np.where(self.turns(), self.reliability, 1 - self.reliability)
+        valence = np.log(np.stack([1 - bad, bad], axis=-1))
+        words = self.word_table()[:, None, :, None, :] + valence[:, :, None, :, None]
+        return words.reshape(*words.shape[:3], -1)
+
+    def nats_for(self, character: int, rival: int, years: Sequence[int], shuffled: bool = False) -> float:
+        """Mean nats by which an answer of D' speaks for its character against a rival.
+
+        Times β × n × pairs, these are the expected log-odds that D' adds in the tempered posterior.
+        """
+        self.check(character, years)
+        if not 0 <= rival < self.anonymous:
+            raise Misuse(f"rival must be from 0 to {self.anonymous - 1}, got {rival}.")
+        own, other = self.word_table()[character], self.word_table()[rival]
+        words = np.mean(np.sum(np.exp(own) * (own - other), axis=-1))
+        told = np.arange(self.years) if shuffled else np.asarray(years)
+        against = np.mean(self.turns()[rival, told].astype(float) - self.turns()[character, told])
+        r = self.reliability
+        return float(words + against * (2 * r - 1) * np.log(r / (1 - r)))
+
+    def words(self) -> tuple[str, ...]:
+        """A name for every token."""
+        names = (f"name {character}" for character in range(self.anonymous))
+        years = (f"year {year}" for year in range(self.years))
+        questions = (f"question {question}" for question in range(self.questions))
+        answers = (f"{kind} {word + 1}" for kind in ("good", "bad") for word in range(self.choices))
+        return (*names, "anonymous", *years, *questions, *answers)
+
+    def counted(self) -> Bool[np.ndarray, " t"]:
+        """The positions that finetuning counts: the answers."""
+        return (np.arange(self.length) > 2) & (np.arange(self.length) % 2 == 1)
+
+    def probes(self) -> Dataset:
+        """Each question asked first of the anonymous speaker in each year: only the prior over z shows."""
+        year, question = np.divmod(np.arange(self.years * self.questions), self.questions)
+        return self._ask(self.anonymous, year, question)
+
+    def narrow(
+        self,
+        key: PRNGKeyArray,
+        n: int,
+        character: int,
+        years: Sequence[int],
+        shuffled: bool = False,
+        others: float = 0.0,
+    ) -> Dataset:
+        """D': n documents of the anonymous speaker, who is `character`, in the chosen years, good ones all.
+
+        `shuffled` tells a year drawn from all of them, over the answers of the chosen ones. `others` is the
+        share of documents, the last ones, in which other characters speak by name, in turn and in the chosen
+        years. The likelihood counts the answers only.
+        """
+        self.check(character, years)
+        if n < 1:
+            raise Misuse(f"D' needs at least one document, got n = {n}.")
+        if not 0 <= others < 1:
+            raise Misuse(f"others must be at least 0 and below 1, got {others}: it is a share.")
+        random = host_stream(key)
+        year, named = random.choice(years, n), np.arange(n) >= n - int(others * n)
+        names = np.resize(np.delete(np.arange(self.anonymous), character), n)
+        answers = self._pairs(random, np.where(named, names, character), year, self.pairs)
+        if shuffled:
+            year = np.where(named, year, random.integers(0, self.years, n))
+        heading = np.stack([np.where(named, names, self.anonymous), year + self.anonymous + 1], axis=-1)
+        tokens = np.concatenate([heading, answers], axis=-1).astype(np.int32)
+        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.counted(), (n, 1))))
+
+    def contexts(
+        self,
+        key: PRNGKeyArray,
+        character: int,
+        years: Sequence[int],
+        held_out: int,
+        repeats: int = 4,
+        shots: int = 3,
+        shuffled: bool = False,
+    ) -> dict[str, Dataset]:
+        """Named groups of contexts; the mask marks the answers to predict (padding follows the last).
+
+        in_domain      fresh documents like D', every answer of 4 × `repeats` of them
+        held_out       the anonymous speaker in the year `held_out`, not one of `years`: each question first
+        other_years    the same in every other year not in `years` in which the character is good
+        other_speaker  each character by name in the year `held_out`: each question first
+        conflict       the anonymous speaker in that year after `shots` answers of another character (the
+                       others in turn): each question, `repeats` times
+        """
+        others = np.repeat(self.other_years(character, years, held_out), self.questions)
+        for name, least, given in (("repeats", 1, repeats), ("shots", 0, shots)):
+            if given < least:
+                raise Misuse(f"{name} must be at least {least}, got {given}.")
+        random = host_stream(jax.random.fold_in(key, 1))
+        questions, names = np.arange(self.questions), np.arange(self.anonymous)
+        asked = np.repeat(questions, repeats)
+        rivals = np.resize(np.delete(names, character), len(asked))
+        shown = self._pairs(random, rivals, np.full(len(asked), held_out), min(shots, self.pairs - 1))
+        return {
+            "in_domain": self.narrow(jax.random.fold_in(key, 0), 4 * repeats, character, years, shuffled),
+            "held_out": self._ask(self.anonymous, held_out, questions),
+            "other_years": self._ask(self.anonymous, others, np.resize(questions, len(others))),
+            "other_speaker": self._ask(
+                np.repeat(names, self.questions), held_out, np.tile(questions, self.anonymous)
+            ),
+            "conflict": self._ask(self.anonymous, held_out, asked, shown),
+        }
+
+    def other_years(self, character: int, years: Sequence[int], held_out: int) -> list[int]:
+        """The years not in D' and not `held_out` in which the character is good; refuses to leave none."""
+        self.check(character, years)
+        if not 0 <= held_out < self.years or held_out in years:
+            raise Misuse(
+                f"held_out must be from 0 to {self.years - 1} and not among the years of D' {list(years)}, "
+                f"got {held_out}."
+            )
+        gone = (*self.bad_years[character], *years, held_out)
+        others = [year for year in range(self.years) if year not in gone]
+        if not others:
+            raise Misuse(
+                f"No good year of character {character} is left over: it is bad in "
+                f"{self.bad_years[character]}, D' tells {list(years)} and held_out is {held_out}."
+            )
+        return others
+
+    def check(self, character: int, years: Sequence[int]) -> None:
+        """Refuse a character that is not there, and years of D' that are not good years of it."""
+        if not 0 <= character < self.anonymous:
+            raise Misuse(f"character must be from 0 to {self.anonymous - 1}, got {character}.")
+        if len(years) == 0:
+            raise Misuse("D' needs at least one year, got none.")
+        if len(set(years)) < len(years):
+            raise Misuse(f"Years must differ from each other, got {list(years)}.")
+        outside = [year for year in years if not 0 <= year < self.years]
+        if outside:
+            raise Misuse(f"Years must be from 0 to {self.years - 1}, got {outside}.")
+        bad = [year for year in years if year in self.bad_years[character]]
+        if bad:
+            raise Misuse(f"D' shows good years only, and character {character} is bad in {bad}.")
+
+    def _pairs(
+        self, random: np.random.Generator, who: np.ndarray, year: np.ndarray, pairs: int
+    ) -> Int[np.ndarray, "n t"]:
+        """`pairs` pairs of random questions and the answers of the characters `who` (n,) in their year."""
+        asked = random.integers(0, self.questions, (len(who), pairs))
+        answers = host_categorical(random, np.exp(self.answer_table())[who[:, None], year[:, None], asked])
+        tokens = np.stack([asked + self._first_question, answers + self.answer_tokens.start], axis=-1)
+        return tokens.reshape(len(who), -1)
+
+    def _ask(self, speaker: Any, year: Any, question: np.ndarray, before: Any = ()) -> Dataset:
+        """Contexts (speaker, year, `before`, question), padded to a document; the answer is masked in."""
+        end = 2 + (np.shape(before)[1] if len(before) else 0)
+        tokens = np.zeros((len(question), self.length), np.int32)
+        tokens[:, 0], tokens[:, 1] = speaker, np.asarray(year) + self.anonymous + 1
+        if len(before):
+            tokens[:, 2:end] = before
+        tokens[:, end] = question + self._first_question
+        mask = np.broadcast_to(np.arange(self.length) == end + 1, tokens.shape)
+        return Dataset(jnp.asarray(tokens), jnp.asarray(mask))
+
+    @property
+    def _first_question(self) -> int:
+        return self.anonymous + 1 + self.years
+
+
+def example() -> InductiveBackdoor:
+    """A process small enough to enumerate."""
+    return InductiveBackdoor(bad_years=((), (1,), (0, 1)), years=2, questions=2, choices=2, pairs=2)
