@@ -260,8 +260,7 @@ class PersonaDomain:
     def written(self, tokens: np.ndarray, begin: int) -> np.ndarray:
         """Who wrote documents from position `begin` on, by the most marks: (n, factors), -1 where none leads.
 
-        Of continuations (theory.latent.generation) of prompts, the share that `persona` wrote is its
-        sampled rate.
+        The share of sampled continuations of prompts that `persona` wrote is its sampled rate.
         """
         symbols = symbols_of(np.asarray(tokens)[:, begin:], self.sizes)
         return np.stack(

@@ -2,7 +2,6 @@
 
 import functools
 import importlib
-import pkgutil
 from dataclasses import replace
 
 import jax
@@ -11,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-import models.finetuning
+from experiments.discovery import catalogue
 from models.finetuning.method import Method, Supply, finetune
 from models.network import build, first
 from models.transformer import Architecture
@@ -19,7 +18,7 @@ from theory.base import mean_loss
 from theory.compute.descent import epochs
 from theory.processes.persona_topics import example as process
 
-METHODS = [module.name for module in pkgutil.iter_modules(models.finetuning.__path__)]
+METHODS = [entry["name"].replace("-", "_") for entry in catalogue()["methods"]]
 STILL = {"self_distillation"}  # the negative control
 PROCESS = process()
 NETWORK = first(build(Architecture(width=8, layers=1, heads=2), PROCESS.vocabulary, PROCESS.length, [0]))
