@@ -35,15 +35,15 @@ def mean_loss(torch: Any, weights: Any, tokens: Any, layers: int, heads: int) ->
     inputs = torch.cat([start, tokens[:, :-1]], dim=1)
     stream = functional.embedding(inputs, weights["embed"]) + weights["place"]
 
-    def normalise(stream: Any) -> Any:
+    def rms_norm(stream: Any) -> Any:
         return stream * torch.rsqrt(stream.square().mean(-1, keepdim=True) + 1e-6)
 
     for index in range(layers):
         attend, merge, up, down = (weights[f"{name}{index}"] for name in PARTS)
-        split = functional.linear(normalise(stream), attend).view(n, t, 3, heads, -1)
+        split = functional.linear(rms_norm(stream), attend).view(n, t, 3, heads, -1)
         query, key, value = (part.transpose(1, 2) for part in split.unbind(2))
         mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
         stream = stream + functional.linear(mixed.transpose(1, 2).reshape(n, t, -1), merge)
-        stream = stream + functional.linear(functional.relu(functional.linear(normalise(stream), up)), down)
-    logits = functional.linear(normalise(stream), weights["read"])
+        stream = stream + functional.linear(functional.relu(functional.linear(rms_norm(stream), up)), down)
+    logits = functional.linear(rms_norm(stream), weights["read"])
     return functional.cross_entropy(logits.flatten(0, 1), tokens.flatten())

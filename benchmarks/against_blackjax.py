@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks._posterior import posterior
 from benchmarks._timing import interleaved, row
 from theory.base import log_likelihood
-from theory.compute.devices import beside, padded, sharded
+from theory.compute.devices import batch_per_device, padded, sharded
 from theory.mcmc.langevin import Langevin
 from theory.samplers.mala import MALA
 from theory.samplers.sgld import SGLD
@@ -103,7 +103,7 @@ def _ours(
     states = begin(_keys(rows))
     if devices is None:
         weights = sum(leaf.size for leaf in jax.tree.leaves(start))
-        program, place = sharded(chain, len(rows), shared=0, own=1, most=beside(weights))
+        program, place = sharded(chain, len(rows), shared=0, own=1, most=batch_per_device(weights))
         states = place(states)
     else:
         program = jax.jit(jax.vmap(chain))

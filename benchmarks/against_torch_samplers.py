@@ -25,7 +25,7 @@ from benchmarks._timing import interleaved, row
 from models.network import Network, build, first
 from models.transformer import Architecture
 from theory.base import Dataset, mean_loss
-from theory.compute.devices import beside, padded, sharded
+from theory.compute.devices import batch_per_device, padded, sharded
 from theory.processes.persona_topics import PersonaTopics
 from theory.samplers.sgld import SGLD
 
@@ -83,8 +83,8 @@ def _agree(torch: Any, network: Network, tokens: Any, shape: Architecture, runs:
     ours = mean_loss(network, Dataset(tokens, jnp.ones(tokens.shape, bool)))
     documents = torch.tensor(np.asarray(tokens), dtype=torch.int64)
     with torch.no_grad():
-        twin = _torch_twin.weights(torch, network)
-        theirs = _torch_twin.mean_loss(torch, twin, documents, shape.layers, shape.heads)
+        replica = _torch_twin.weights(torch, network)
+        theirs = _torch_twin.mean_loss(torch, replica, documents, shape.layers, shape.heads)
     np.testing.assert_allclose(float(ours), float(theirs), atol=1e-4)
     distances = [float(np.asarray(run()).ravel()[0]) for run in runs.values()]
     np.testing.assert_allclose(distances, distances[0], rtol=0.03)
@@ -107,7 +107,7 @@ def _ours(network: Network, tokens: Any, batch: int, chains: int, steps: int) ->
 
     rows = padded(chains)
     keys = jnp.stack([jax.random.key_data(jax.random.key(chain)) for chain in rows])
-    program, place = sharded(chain, len(rows), shared=0, own=1, most=beside(network.size))
+    program, place = sharded(chain, len(rows), shared=0, own=1, most=batch_per_device(network.size))
     states = place(jax.jit(jax.vmap(lambda key: kernel.init(key, 0, network.params)))(keys))
     return lambda: program(states)
 

@@ -44,23 +44,23 @@ OURS, THEIRS = "run_chains", "NumPyro MCMC"
 def measure(
     seconds: float = 15.0,
     *,
-    draws: tuple[int, ...] = (100, 1000, 10000),
+    samples: tuple[int, ...] = (100, 1000, 10000),
     weights: int = 5000,
     figure: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Megabytes for each number of draws, and over those of the fewest; `seconds` is of no use here."""
     rows, lines = [], {}
     for name in (OURS, THEIRS):
-        peaks = [_apart(_peak, name, count, weights) for count in draws]
-        programs = [_program(name, count, weights) for count in draws]
+        peaks = [_apart(_peak, name, count, weights) for count in samples]
+        programs = [_program(name, count, weights) for count in samples]
         for what, megabytes, goal in (("process", peaks, "≤ 1.1"), ("program", programs, "≤ 1.0")):
             lines[f"{name}, {what}"] = megabytes
-            for count, each in zip(draws, megabytes, strict=True):
-                against = None if count == draws[0] else f"{draws[0]} draws"
+            for count, each in zip(samples, megabytes, strict=True):
+                against = None if count == samples[0] else f"{samples[0]} draws"
                 ratio = None if against is None else each / megabytes[0]
                 told = goal if name == OURS and against else None
                 rows.append(row(f"{name}, {what}, {count} draws", each, "MB", against, ratio, told))
-    _draw(lines, draws, figure)
+    _draw(lines, samples, figure)
     return rows
 
 
@@ -70,14 +70,14 @@ def _apart(function: Callable[..., float], *arguments: Any) -> float:
         return pool.submit(function, *arguments).result()
 
 
-def _peak(name: str, draws: int, weights: int) -> float:
+def _peak(name: str, samples: int, weights: int) -> float:
     """The most memory that this process held up to the end of a run, in MB."""
-    kernel, key, plan = _kernel(), jax.random.key(0), Plan(0, draws)
+    kernel, key, plan = _kernel(), jax.random.key(0), Plan(0, samples)
     if name == OURS:
         *_, last = run_chains(kernel, key, CHAINS, plan, _streams(), jnp.zeros(weights), chunk=CHUNK)
         mean = results(plan, _streams(), last)["mean"]
     else:
-        mean = jnp.mean(_stored(draws)(key, jnp.zeros((CHAINS, weights))), axis=1)
+        mean = jnp.mean(_stored(samples)(key, jnp.zeros((CHAINS, weights))), axis=1)
     assert np.all(np.isfinite(mean))
     try:  # of this process alone; ru_maxrss begins with that of its parent
         told = Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]
@@ -87,17 +87,17 @@ def _peak(name: str, draws: int, weights: int) -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def _program(name: str, draws: int, weights: int) -> float:
+def _program(name: str, samples: int, weights: int) -> float:
     """Temporaries and results of the compiled program, in MB."""
     if name == OURS:
-        kernel, plan, streams = _kernel(), Plan(0, draws), _streams()
+        kernel, plan, streams = _kernel(), Plan(0, samples), _streams()
         first = jax.vmap(lambda key: begin(kernel, plan, streams, key, jnp.zeros(weights)))
         carry = jax.eval_shape(first, jax.ShapeDtypeStruct((CHAINS, 2), jnp.uint32))
         program, _ = sharded(lambda times, carry: advance(kernel, plan, streams, carry, times), CHAINS, 1, 1)
         lowered = program.lower(jax.ShapeDtypeStruct((CHUNK,), jnp.int32), carry)
     else:
         start = jax.ShapeDtypeStruct((CHAINS, weights), jnp.float32)
-        lowered = jax.jit(_stored(draws)).lower(jax.random.key(0), start)
+        lowered = jax.jit(_stored(samples)).lower(jax.random.key(0), start)
     told = lowered.compile().memory_analysis()
     return (told.temp_size_in_bytes + told.output_size_in_bytes) / 1e6
 
@@ -114,14 +114,14 @@ def _streams() -> Mapping[str, Stream]:
     }
 
 
-def _stored(draws: int) -> Callable[[Any, Any], Any]:
+def _stored(samples: int) -> Callable[[Any, Any], Any]:
     """(key, first positions) -> all draws, (chains, draws, weights)."""
 
     def run(key: Any, start: Any) -> Any:
         told = MCMC(
             _kernel(),
             num_warmup=0,
-            num_samples=draws,
+            num_samples=samples,
             num_chains=CHAINS,
             chain_method="vectorized",
             progress_bar=False,
@@ -132,7 +132,7 @@ def _stored(draws: int) -> Callable[[Any, Any], Any]:
     return run
 
 
-def _draw(lines: Mapping[str, list[float]], draws: tuple[int, ...], figure: Path | None) -> None:
+def _draw(lines: Mapping[str, list[float]], samples: tuple[int, ...], figure: Path | None) -> None:
     """Megabytes over draws, both logarithmic; says where the figure lies."""
     from matplotlib.figure import Figure
 
@@ -143,7 +143,7 @@ def _draw(lines: Mapping[str, list[float]], draws: tuple[int, ...], figure: Path
     axes = page.subplots()
     for name, megabytes in lines.items():
         style = {"color": "C0" if name.startswith(OURS) else "C1", "marker": "o"}
-        axes.plot(draws, megabytes, "-" if name.endswith("process") else "--", label=name, **style)
+        axes.plot(samples, megabytes, "-" if name.endswith("process") else "--", label=name, **style)
     axes.set(xscale="log", yscale="log", xlabel="draws of each chain", ylabel="memory (MB)")
     axes.legend(frameon=False, fontsize="small")
     page.savefig(figure, dpi=150)

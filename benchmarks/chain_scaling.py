@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks._posterior import posterior
 from benchmarks._timing import interleaved, row
-from theory.compute.devices import beside, padded, sharded
+from theory.compute.devices import batch_per_device, padded, sharded
 from theory.mcmc.chains import Plan, advance, begin, mean
 from theory.samplers.harmonic_langevin import HarmonicLangevin
 
@@ -55,7 +55,7 @@ def _run(chains: int, steps: int, width: int, layers: int) -> Callable[[], Any]:
         len(rows),
         shared=1,
         own=1,
-        most=beside(model.network.size),  # type: ignore[attr-defined]
+        most=batch_per_device(model.network.size),  # type: ignore[attr-defined]
     )
     carry, times = first(place(keys)), jnp.arange(steps)
     return lambda: program(times, carry)

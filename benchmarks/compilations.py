@@ -14,12 +14,12 @@ from typing import Any
 import jax
 
 from benchmarks._timing import row
-from experiments.cells.programs import Bench
+from experiments.cells.programs import Executor
 from experiments.design.experiment import Comparison
 from experiments.studies import weird_generalisation as study
 from models.network import build, first
 from models.pretraining import Pretraining, pretrain
-from theory.compute.devices import SideBySide
+from theory.compute.devices import ShardedMap
 
 EVENT = "/jax/core/compile/backend_compile_duration"
 
@@ -62,7 +62,7 @@ def count(*names: str, ahead: bool = False) -> Counts:
     comparison = tiny()
     process = comparison.process
     bases = build(comparison.shape, process.vocabulary, process.length, range(comparison.base_seeds))
-    bench = Bench(comparison, first(bases))
+    bench = Executor(comparison, first(bases))
     with compilations() as before:
         if ahead:
             bench.compile()
@@ -108,9 +108,9 @@ def compilations() -> Iterator[list[tuple[str, float]]]:
         jax.monitoring.unregister_event_duration_listener(listen)
 
 
-def _programs(bench: Bench) -> int:
+def _programs(bench: Executor) -> int:
     """How many programs the bench holds that run side by side."""
     held = [
         each for one in vars(bench).values() for each in (one.values() if isinstance(one, dict) else [one])
     ]
-    return sum(len(each.programs) for each in held if isinstance(each, SideBySide))
+    return sum(len(each.programs) for each in held if isinstance(each, ShardedMap))

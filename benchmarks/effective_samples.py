@@ -33,7 +33,7 @@ from theory.samplers.harmonic_langevin import HarmonicLangevin
 from theory.samplers.sghmc import SGHMC
 from theory.samplers.sgld import SGLD
 from theory.weights.gibbs import Posterior
-from theory.weights.tuning import curvature, prior_costs, stiffness_for
+from theory.weights.tuning import curvature, prior_costs, prior_precision_for
 
 DOCUMENTS, BATCH = 64, 8
 TEMPERATURE, TIME = 1e-3, 0.5
@@ -73,12 +73,12 @@ def measure(
     for name, (kernel, limit, cost) in _cases(model, bend).items():
         thin = 4 if cost == 1 else 1  # the loss of D' costs more than SGLD's step, which moves little
         run = _running(kernel, loss, start, positions, evaluations // cost // thin, thin)
-        step, draws = _largest(run, limit, centre, tolerance * spread)
-        groups = np.split(draws, min(GROUPS, chains))
+        step, samples = _largest(run, limit, centre, tolerance * spread)
+        groups = np.split(samples, min(GROUPS, chains))
         rates = 1e3 * np.array([float(bulk_ess(each)) / (each.size * thin * cost) for each in groups])
         plain = rates if plain is None else plain
         against = (None, None, None) if name == PLAIN else (PLAIN, rates / plain, "≥ 3")
-        bias, error = abs(draws.mean() - centre) / spread, float(bulk_ess(draws)) ** -0.5
+        bias, error = abs(samples.mean() - centre) / spread, float(bulk_ess(samples)) ** -0.5
         rows.append(row(f"{name}, step {step:.2g}", rates, "per 1000 gradients", *against))
         span = [bias - error, bias, bias + error]
         rows.append(row(f"{name}, bias of the loss", span, "spreads", goal=f"≤ {tolerance:g}"))
@@ -96,7 +96,7 @@ def _problem(training: int) -> tuple[Network, Posterior, float]:
     tokens = process.distribution().sample(jax.random.key(1), DOCUMENTS)
     metric = jax.tree.map(jnp.ones_like, network.params)
     costs = prior_costs(network, Dataset(tokens, jnp.ones(tokens.shape, bool)), metric, jax.random.key(2))
-    gamma = stiffness_for(costs, [TEMPERATURE], metric)[0]
+    gamma = prior_precision_for(costs, [TEMPERATURE], metric)[0]
     beta = TIME * gamma / float(np.sum(data.mask))
     bend = TIME * float(curvature(network, data, metric, TIME, jax.random.key(3)))
     return network, Posterior(network, data, beta, gamma, batch=BATCH), bend
@@ -117,7 +117,7 @@ def _cases(model: Posterior, bend: float) -> dict[str, tuple[Langevin, float, in
 
 
 def _running(
-    kernel: Langevin, loss: Callable[[Any], Any], anchor: Any, positions: Any, draws: int, thin: int
+    kernel: Langevin, loss: Callable[[Any], Any], anchor: Any, positions: Any, samples: int, thin: int
 ) -> Callable[[float], Any]:
     """step size -> losses and acceptances, (chains, draws), and the last positions; one compilation."""
 
@@ -131,7 +131,7 @@ def _running(
             state = jax.lax.scan(lambda state, _: (moving.sample(state), None), state, length=thin)[0]
             return state, (loss(state.z), state.accept_prob)
 
-        return jax.lax.scan(draw, state, length=draws)
+        return jax.lax.scan(draw, state, length=samples)
 
     chains = len(jax.tree.leaves(positions)[0])
     keys = jnp.stack([jax.random.key_data(jax.random.fold_in(jax.random.key(4), c)) for c in range(chains)])

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from benchmarks._timing import row
-from experiments.cells.programs import Bench
+from experiments.cells.programs import Executor
 from experiments.studies import weird_generalisation as study
 from models.network import Network, build, first
 from models.pretraining import pretrain
@@ -55,14 +55,14 @@ def measure(seconds: float) -> list[dict[str, Any]]:
     return rows
 
 
-def _bench(comparison: Any) -> tuple[Bench, Network]:
+def _bench(comparison: Any) -> tuple[Executor, Network]:
     """The bench of a comparison, and its base network, pretrained on the spot."""
     process, shape = comparison.process, comparison.shape
     sizes = process.vocabulary, process.length
     recipe = replace(comparison.pretraining, chunk=50)
     *_, last = pretrain(process.distribution(), shape, recipe, (0,), *sizes)
     network = first(build(shape, *sizes, [0])).with_params(first(jax.tree.map(np.asarray, last.state[0])))
-    return Bench(comparison, network), network
+    return Executor(comparison, network), network
 
 
 def _timed(run: Callable[..., Any], name: Callable[..., str], taken: dict[str, list[float]]) -> Any:

@@ -17,7 +17,7 @@ from benchmarks._posterior import posterior, stepping
 from benchmarks._timing import interleaved, row
 from benchmarks.inner_loops import drawn
 from theory.base import log_likelihood
-from theory.compute import random as draws
+from theory.compute import random as samples
 from theory.samplers.harmonic_langevin import HarmonicLangevin
 from theory.samplers.sgld import SGLD
 from theory.weights.gibbs import Posterior
@@ -44,9 +44,9 @@ def measure(
             "HarmonicLangevin step": stepping(
                 HarmonicLangevin(model, step_size=0.1, scale=scale), start, steps
             ),
-            f"of that {size} normal numbers": drawn(draws.normal, jnp.zeros(size), steps),
+            f"of that {size} normal numbers": drawn(samples.normal, jnp.zeros(size), steps),
             "of that the rows of a minibatch": drawn(
-                lambda key, like: draws.rows(DOCUMENTS, len(like), key), jnp.zeros(batch, int), steps
+                lambda key, like: samples.rows(DOCUMENTS, len(like), key), jnp.zeros(batch, int), steps
             ),
         }
         bare = f"bare gradient, {batch} documents"

@@ -161,8 +161,8 @@ def _run(arguments: list[str], command: str = "run") -> None:
         "preset": options.preset,
         "config": json.loads(json.dumps(dataclasses.asdict(options.config))),
     }
-    draws = command == "run" and not options.dry_run and "jax" not in sys.modules
-    with drawing.apart() if draws else contextlib.nullcontext(module.draw) as draw:
+    samples = command == "run" and not options.dry_run and "jax" not in sys.modules
+    with drawing.apart() if samples else contextlib.nullcontext(module.draw) as draw:
         _prepare_devices()
         from experiments.runs import run as running
 

@@ -82,11 +82,11 @@ class Block(nnx.Module):
         self.down = Linear(hidden, width, rngs)
 
     def __call__(self, stream: Float[Array, "d tn"], length: int) -> Float[Array, "d tn"]:
-        heads = self.attend(normalise(stream)).reshape(3, self.heads, -1, length, stream.shape[1] // length)
+        heads = self.attend(rms_norm(stream)).reshape(3, self.heads, -1, length, stream.shape[1] // length)
         mixed = (attention if length <= UNROLLED else long_attention)(heads)
         stream = stream + self.merge(mixed.reshape(stream.shape))
         rectify = getattr(jax.nn, self.activation)
-        return stream + self.down(rectify(self.up(normalise(stream))))
+        return stream + self.down(rectify(self.up(rms_norm(stream))))
 
 
 class Transformer(nnx.Module):
@@ -107,7 +107,7 @@ class Transformer(nnx.Module):
         stream = self.embed(inputs) + jnp.repeat(self.place[:t].T, n, axis=1)
         for block in self.blocks:
             stream = block(stream, t)
-        told = jax.nn.log_softmax(self.read(normalise(stream)), axis=0)
+        told = jax.nn.log_softmax(self.read(rms_norm(stream)), axis=0)
         return told.reshape(self.vocabulary, t, n).transpose(2, 1, 0)
 
 
@@ -138,7 +138,7 @@ def _past(t: int) -> np.ndarray:
     return np.tril(np.ones((t, t), bool))
 
 
-def normalise(stream: Float[Array, "d tn"]) -> Float[Array, "d tn"]:
+def rms_norm(stream: Float[Array, "d tn"]) -> Float[Array, "d tn"]:
     """Root-mean-square normalisation without a gain. Its sum over the width, and the one in its gradient, go
     in pieces that XLA writes out."""
     width = len(stream)

@@ -125,7 +125,7 @@ def test_effective_samples(monkeypatch):
 
 def test_chain_memory(monkeypatch, tmp_path):
     monkeypatch.setattr(chain_memory, "_apart", lambda function, *arguments: function(*arguments))
-    rows = rows_of(chain_memory, draws=(10, 1000), weights=50, figure=tmp_path / "memory.png")
+    rows = rows_of(chain_memory, samples=(10, 1000), weights=50, figure=tmp_path / "memory.png")
     assert (tmp_path / "memory.png").read_bytes().startswith(b"\x89PNG")
     program = {
         name: [rows[f"{name}, program, {count} draws"]["value"] for count in (10, 1000)]

@@ -38,7 +38,7 @@ COUNT = np.concatenate([[0.0], np.logspace(-5, 3, 99)]).astype(np.float32)
 PATH = np.concatenate([[0.0], np.logspace(-4, 1.2, 79)]).astype(np.float32)
 SHOTS = np.concatenate([[0.0], np.logspace(-2, 0, 13)]).astype(np.float32)
 NARROW, WIDE, STRONG = (-8, 4), (-13, 8), (2, 13)  # octaves of τ
-COLD = 1e5  # stiffness of theories with a temperature
+COLD = 1e5  # prior precision of theories with a temperature
 
 MIXTURES: dict[str, tuple[Any, np.ndarray]] = {
     "tempered-posterior": (TemperedPosterior(), LIKELIHOOD),
@@ -88,7 +88,7 @@ class Weighted:
     make: Callable[[Parametric, Dataset, Dataset, Any], Any]
     octaves: tuple[int, int] = NARROW
     clock: str = ""
-    stiffness: float = 1.0
+    prior_precision: float = 1.0
     layers: tuple[str, ...] = ()
 
     def times(self) -> np.ndarray:
@@ -122,9 +122,9 @@ WEIGHTED = (
     Weighted(
         "gaussian-process",
         "identity",
-        lambda network, data, documents, key: GaussianProcess(stiffness=COLD, draws=16),
+        lambda network, data, documents, key: GaussianProcess(prior_precision=COLD, samples=16),
         clock="identity",
-        stiffness=COLD,
+        prior_precision=COLD,
     ),
     Weighted("laplace", "isotropic", lambda network, data, documents, key: Laplace(), clock="identity"),
     Weighted(
@@ -151,9 +151,9 @@ WEIGHTED = (
     Weighted(
         "linear-response",
         "identity",
-        lambda network, data, documents, key: LinearResponse(LangevinPosterior(COLD), draws=16),
+        lambda network, data, documents, key: LinearResponse(LangevinPosterior(COLD), samples=16),
         clock="identity",
-        stiffness=COLD,
+        prior_precision=COLD,
     ),
 )
 ALL = (

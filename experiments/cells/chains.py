@@ -1,7 +1,7 @@
 """One chain of one posterior over a network's weights, and what is known of it before: the compiled programs.
 
-Every chain of every posterior of every cell is a row of the same program: strength, stiffness, metric, step
-and stream are its arguments. What is kept is in `KEPT`; draws are not.
+Every chain of every posterior of every cell is a row of the same program: strength, prior precision,
+metric, step and stream are its arguments. What is kept is in `KEPT`; draws are not.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from experiments.design import random_streams
 from experiments.design.experiment import Comparison
 from models.network import Network
 from theory.base import Dataset
-from theory.compute.devices import SideBySide, beside
+from theory.compute.devices import ShardedMap, batch_per_device
 from theory.divergence.kl import answers_at, kl
 from theory.mcmc.chains import Plan, joint, log_mean_exp, mean, nonfinite, trace
 from theory.theories.adam_gibbs import AdamGibbs
@@ -52,9 +52,9 @@ class ChainPrograms:
         self.comparison, self.template, self.rows, self.plan = comparison, template, rows, plan
         self.together = together(template.size, posteriors)
         self.longest = longest  # the longest τ in each metric: identity, Adam's and, if asked for, Fisher's
-        self.run = SideBySide(self._chain, shared=4)
-        self._metrics = SideBySide(self._told_metrics, shared=1)
-        self._costs = SideBySide(self._told_costs, shared=2)
+        self.run = ShardedMap(self._chain, shared=4)
+        self._metrics = ShardedMap(self._told_metrics, shared=1)
+        self._costs = ShardedMap(self._told_costs, shared=2)
 
     def compile(self) -> None:
         """Compile the programs ahead of their first call, that of the chains for `together` rows."""
@@ -154,5 +154,5 @@ class ChainPrograms:
 
 def together(size: int, posteriors: int) -> int:
     """How many chains of networks of `size` weights to run in one call, so that few of its rows are idle."""
-    most = len(jax.devices()) * (beside(size) or posteriors)
+    most = len(jax.devices()) * (batch_per_device(size) or posteriors)
     return -(-posteriors // -(-posteriors // most))

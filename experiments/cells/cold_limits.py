@@ -20,7 +20,7 @@ from models.finetuning.adam import Adam
 from models.network import Network
 from theory.base import Dataset
 from theory.compute.descent import epochs
-from theory.compute.devices import SideBySide
+from theory.compute.devices import ShardedMap
 from theory.divergence.kl import answers_at
 from theory.errors import Misuse
 from theory.theories.adam_gibbs import AdamGibbs
@@ -43,7 +43,7 @@ class ColdLimits:
         self.rate = rates[0]
         top = int(np.ceil(np.log2(self.rate * comparison.steps))) + 1
         self.times = np.concatenate([[0.0], 2.0 ** np.arange(-12.0, max(top, -9) + 1)]).astype(np.float32)
-        self.solve = SideBySide(self._solve, shared=2)
+        self.solve = ShardedMap(self._solve, shared=2)
 
     def run(self, network: Network, data: Dataset, tokens: np.ndarray, where: Any) -> Arrays:
         """For the first `sampling.seeds` D'; what did not converge is nan."""

@@ -18,7 +18,7 @@ from theory.base import Dataset
 from theory.compute.descent import epochs
 
 
-class Written:
+class FinetuningData:
     """The documents of a comparison; D' is made when it is first asked for and kept as long as its run."""
 
     def __init__(self, comparison: Comparison):
@@ -32,7 +32,7 @@ class Written:
         mask = np.concatenate([np.asarray(group.mask) for group in told.values()])
         owner = np.repeat(list(told), [int(np.asarray(group.mask).sum()) for group in told.values()])
         row, position = np.nonzero(mask)
-        words = np.asarray(self.comparison.process.words())
+        words = np.asarray(self.comparison.process.token_names())
         groups = {
             "group": owner,
             "asked": words[tokens[row, position - 1]],

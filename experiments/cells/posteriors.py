@@ -29,13 +29,13 @@ from experiments.storage.run_folder import Arrays
 from models.network import Network
 from theory.base import Dataset
 from theory.divergence.kl import kl
-from theory.mcmc.diagnostics import Health, diagnose
-from theory.weights.tuning import Choice, choose_step, stable_step, stiffness_for
+from theory.mcmc.diagnostics import Diagnostics, diagnose
+from theory.weights.tuning import StepChoice, choose_step, prior_precision_for, stable_step
 
 SHARES = 0.85 * 2.0 ** -np.arange(0.0, 1.5, 0.5)  # of the step at which the stiffest direction is unstable
 PILOT_WARMUP, PILOT_STEPS = 24, 16
 
-HEALTH = tuple(name for name in Health.__annotations__ if name != "nonfinite")
+HEALTH = tuple(name for name in Diagnostics.__annotations__ if name != "nonfinite")
 
 
 class Target(NamedTuple):
@@ -98,12 +98,12 @@ class Posteriors:
             if each.metric == 2:  # as curved as in the identity metric: the same τ then go as far
                 ratio = bend / prepared[2][0]
                 metric, bend = jax.tree.map(lambda leaf: leaf * ratio, metric), bend / ratio  # noqa: B023
-            gammas.append(stiffness_for(costs, [each.rise], metric)[0])
+            gammas.append(prior_precision_for(costs, [each.temperature], metric)[0])
             metrics.append(metric)
             curvatures.append(np.asarray(each.times) * bend)
         return Target(data, gammas, metrics, curvatures, shared, where)
 
-    def _pilot(self, target: Target, seed: int) -> list[Choice]:
+    def _pilot(self, target: Target, seed: int) -> list[StepChoice]:
         """A step for every posterior. Of neighbouring strengths the strongest is tried, with as many shares
         of its limit as they are (one more run of the same program); the others take the share it gets."""
         rows, groups = [], []
@@ -127,7 +127,7 @@ class Posteriors:
                 chosen[index, rung] = choose_step(list(steps), seen)
         return [chosen[place] for place in self.rungs]
 
-    def _sample(self, target: Target, choices: list[Choice], seed: int) -> list["Judged"]:
+    def _sample(self, target: Target, choices: list[StepChoice], seed: int) -> list["Judged"]:
         """Every posterior, judged after the last of its rounds."""
         chains: list[list[Any]] = [[] for _ in self.rungs]
         judged: dict[int, Judged] = {}
@@ -145,8 +145,8 @@ class Posteriors:
             ):
                 chains[place].append(out)
             for place in wanted:
-                rise = self.sets[self.rungs[place][0]].rise
-                judged[place] = self._judge(chains[place], target.where, rise)
+                temperature = self.sets[self.rungs[place][0]].temperature
+                judged[place] = self._judge(chains[place], target.where, temperature)
             wanted = [place for place in wanted if judged[place].problems]
             if not wanted:
                 break
@@ -176,7 +176,7 @@ class Posteriors:
         return kept
 
     @np.errstate(invalid="ignore")  # a lost chain is nan, which the gate finds
-    def _judge(self, chains: list[Any], where: Any, rise: float) -> "Judged":
+    def _judge(self, chains: list[Any], where: Any, temperature: float) -> "Judged":
         """Half a step is judged against the shift, and T where there is almost none."""
         told, base = np.stack([one["told"][where] for one in chains]), jnp.asarray(chains[0]["base"][where])
         average = _mean(told)
@@ -185,7 +185,7 @@ class Posteriors:
         health = diagnose(
             np.stack([one["watched"] for one in chains]),
             acceptance=np.min([one["acceptance"] for one in chains]),
-            halved_step=float(np.mean(kl(half, whole))) / (shift + rise),
+            halved_step=float(np.mean(kl(half, whole))) / (shift + temperature),
             gradient_noise=0.0,  # gradients are of the whole D'
             drift=np.mean([one["drift"] for one in chains]),
             base_loss_change=np.mean([one["base_change"] for one in chains]),
@@ -197,7 +197,7 @@ class Posteriors:
         problems = " ".join(health.problems(self.sampling.thresholds))
         return Judged(average, [getattr(health, name) for name in HEALTH], problems, len(chains))
 
-    def _told(self, seeds: list[tuple[Target, list[Choice], list["Judged"]]]) -> Arrays:
+    def _told(self, seeds: list[tuple[Target, list[StepChoice], list["Judged"]]]) -> Arrays:
         """What is written: axes s seeds, b strengths, c contexts, a answers."""
         counted = float(np.asarray(seeds[0][0].data.mask).sum())
         arrays: Arrays = {}

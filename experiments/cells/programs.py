@@ -19,17 +19,17 @@ from jax.flatten_util import ravel_pytree
 
 from experiments.cells import candidates as contenders
 from experiments.cells import clock
-from experiments.cells.data import Written
+from experiments.cells.data import FinetuningData
 from experiments.cells.posteriors import Posteriors
 from experiments.cells.replays import replay
 from experiments.design import random_streams
 from experiments.design.experiment import Arm, Comparison
 from experiments.scoring.rows import REPLAYED
 from experiments.storage.run_folder import Arrays
-from models.finetuning.method import Method, Supply, finetune
+from models.finetuning.method import ExtraData, Method, finetune
 from models.network import Network
 from theory.base import Dataset, ladder
-from theory.compute.devices import SideBySide, compiler_options
+from theory.compute.devices import ShardedMap, compiler_options
 from theory.divergence.kl import answers_at
 from theory.divergence.mixture_fit import fit_weights
 from theory.latent.mixture import Mixture
@@ -42,34 +42,37 @@ DOCUMENTS = 64  # of pretraining, for the theories that need some
 MODES, ITERATIONS = 16, 32  # leading modes kept, and the steps of Lanczos that find them
 
 
-class Bench:
+class Executor:
     """The compiled programs of a comparison: each is traced once and serves every base, arm and seed."""
 
     def __init__(self, comparison: Comparison, template: Network):
-        self.comparison, self.written = comparison, Written(comparison)
+        self.comparison, self.written = comparison, FinetuningData(comparison)
         self.template = template
         self.process = comparison.process.distribution()
         self.mixtures = contenders.mixtures(comparison.process)
         self.paths = contenders.paths(self.process)
-        self.probes = jax.tree.map(np.asarray, comparison.process.probes())
-        asked = [self.probes.tokens, *(self.written.contexts(arm)[0] for arm in comparison.arms)]
+        self.elicitation_contexts = jax.tree.map(np.asarray, comparison.process.elicitation_contexts())
+        asked = [
+            self.elicitation_contexts.tokens,
+            *(self.written.contexts(arm)[0] for arm in comparison.arms),
+        ]
         self.rows = -(-max(map(len, asked)) // 8) * 8
         self.finetune = {
-            name: SideBySide(functools.partial(self._finetune, method), shared=1)
+            name: ShardedMap(functools.partial(self._finetune, method), shared=1)
             for name, method in comparison.methods.items()
         }
         self.dynamics = {
-            name: SideBySide(functools.partial(self._dynamics, method), shared=2)
+            name: ShardedMap(functools.partial(self._dynamics, method), shared=2)
             for name, method in comparison.methods.items()
         }
-        self.read = SideBySide(self._read, shared=1)
-        self.observe = SideBySide(self._observe, shared=1)
-        self.modes = SideBySide(self._modes, shared=1)
+        self.read = ShardedMap(self._read, shared=1)
+        self.observe = ShardedMap(self._observe, shared=1)
+        self.modes = ShardedMap(self._modes, shared=1)
         self.exact = jax.jit(self._exact, compiler_options=compiler_options())
         self._ladders: dict[Any, Any] = {}
-        self.proximal = SideBySide(self._proximal, shared=2)
+        self.proximal = ShardedMap(self._proximal, shared=2)
         self.weighted = {
-            (each.theory, each.prior): SideBySide(functools.partial(self._weighted, each), shared=2)
+            (each.theory, each.prior): ShardedMap(functools.partial(self._weighted, each), shared=2)
             for each in contenders.WEIGHTED
             if each.theory in comparison.theories
         }
@@ -130,10 +133,10 @@ class Bench:
         def at(log_probs: Any) -> np.ndarray:
             return np.asarray(log_probs)[..., where[0], where[1], :].astype(np.float32)
 
-        members, evidence, exact = self.exact(self.process, tokens)
+        components, evidence, exact = self.exact(self.process, tokens)
         alone = jax.tree.map(lambda leaf: leaf[None, None], network.params)
         base = at(self.read(tokens, alone)[0][0])
-        arrays = {"members": at(members), "exact": at(exact), "base": base}
+        arrays = {"members": at(components), "exact": at(exact), "base": base}
         arrays |= self._observed(tokens, alone, where)
         arrays["evidence"] = np.asarray(evidence)[:, where[0], where[1]].astype(np.float32)
         counted = float(data.mask.sum(axis=(1, 2)).mean())  # answers in D', over which β sums
@@ -209,16 +212,16 @@ class Bench:
 
     def _finetune(self, method: Method, params: Any, data: Dataset, batches: Any, seed: Any) -> Any:
         network = self.template.with_params(params)
-        supply = self._supply(method, data, seed)
-        return finetune(network, data, batches, method, self.comparison.doses, supply)
+        extra = self._supply(method, data, seed)
+        return finetune(network, data, batches, method, self.comparison.doses, extra)
 
     def _dynamics(
         self, method: Method, params: Any, tokens: Any, data: Dataset, batches: Any, seed: Any
     ) -> Any:
         """What theories that replay the method say, and the update of the first of them."""
-        network, supply = self.template.with_params(params), self._supply(method, data, seed)
+        network, extra = self.template.with_params(params), self._supply(method, data, seed)
         told = {
-            kind: replay(kind, network, data, batches, method, self.comparison.doses, supply)
+            kind: replay(kind, network, data, batches, method, self.comparison.doses, extra)
             for kind in REPLAYED
             if kind == REPLAYED[0] or kind in self.comparison.theories
         }
@@ -235,7 +238,7 @@ class Bench:
         rows /= jnp.maximum(jnp.linalg.norm(rows, axis=-1, keepdims=True), 1e-30)  # a space may be exhausted
         return values[::-1][:MODES], jax.vmap(shaped)(rows)
 
-    def _supply(self, method: Method, data: Dataset, seed: Any) -> Supply:
+    def _supply(self, method: Method, data: Dataset, seed: Any) -> ExtraData:
         """Documents of pretraining for every step, and the exact tempered posterior, where a method asks."""
         replay = teacher = None
         if "replay" in method.needs:
@@ -244,10 +247,10 @@ class Bench:
             steps, batch = self.comparison.steps, self.comparison.batch
             source = self.process if self.comparison.replayed is None else self.comparison.replayed
             tokens = source.sample(key, steps * batch).reshape(steps, batch, -1)
-            replay = Dataset(tokens, jnp.broadcast_to(self.comparison.process.counted(), tokens.shape))
+            replay = Dataset(tokens, jnp.broadcast_to(self.comparison.process.answer_mask(), tokens.shape))
         if "teacher" in method.needs:
             teacher = TemperedPosterior().predict(self.process, data, self.comparison.teacher)
-        return Supply(replay, teacher, seed)
+        return ExtraData(replay, teacher, seed)
 
     def _weighted(
         self, each: contenders.Weighted, betas: Any, tokens: Any, params: Any, data: Dataset
@@ -260,7 +263,7 @@ class Bench:
         prior = each.prepared(network)
 
         def one(beta: Any) -> Any:
-            return answers_at(theory.predict(prior, data, beta * each.stiffness, key=key), tokens, part)
+            return answers_at(theory.predict(prior, data, beta * each.prior_precision, key=key), tokens, part)
 
         return jax.lax.map(one, betas, batch_size=len(betas))
 
@@ -284,8 +287,8 @@ class Bench:
 
     def _exact(self, process: Mixture, tokens: Any) -> Any:
         part = self.comparison.process.answer_tokens
-        members = jax.nn.log_softmax(process.member_log_probs(tokens)[..., part], axis=-1)
-        return members, process.evidence(tokens), answers_at(process, tokens, part)
+        components = jax.nn.log_softmax(process.component_log_probs(tokens)[..., part], axis=-1)
+        return components, process.evidence(tokens), answers_at(process, tokens, part)
 
     def _ladder(self, theory: Any, betas: Any, prior: Any, data: Dataset, tokens: Any) -> Any:
         """Answers of a closed-form theory, (s, b, n, t, a)."""
@@ -325,10 +328,13 @@ class Bench:
 
     def _held_prior(self, network: Network) -> Mixture:
         """The process with the weights that the base network acts on: fitted to its answers to the probes."""
-        tokens, where = self._padded(self.probes.tokens), np.nonzero(self.probes.mask)
-        members, evidence, _ = (np.asarray(told) for told in self.exact(self.process, tokens))
+        tokens, where = (
+            self._padded(self.elicitation_contexts.tokens),
+            np.nonzero(self.elicitation_contexts.mask),
+        )
+        components, evidence, _ = (np.asarray(told) for told in self.exact(self.process, tokens))
         told = self.read(tokens, jax.tree.map(lambda leaf: leaf[None, None], network.params))[0][0]
-        weights, _ = fit_weights(told[where][None], members[:, *where], evidence[:, *where])
+        weights, _ = fit_weights(told[where][None], components[:, *where], evidence[:, *where])
         return self.process.with_log_weights(jnp.log(jnp.maximum(jnp.asarray(weights[0]), 1e-12)))
 
 

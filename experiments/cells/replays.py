@@ -15,13 +15,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from models.finetuning.method import Method, Supply, course, finetune, follow
+from models.finetuning.method import ExtraData, Method, finetune, run_plan, training_plan
 from theory.base import Dataset
-from theory.theories.linearised import Expansion
-from theory.theories.quadratic import Parabola
-from theory.theories.relinearised import renewing, staged
+from theory.theories.linearised import Linearization
+from theory.theories.quadratic import QuadraticExpansion
+from theory.theories.relinearised import relinearised_network, with_anchor
 
-EXPANSIONS = {"linearised": Expansion, "quadratic": Parabola}
+EXPANSIONS = {"linearised": Linearization, "quadratic": QuadraticExpansion}
 
 
 def replay(
@@ -31,18 +31,18 @@ def replay(
     batches: Any,
     method: Method,
     doses: Sequence[int],
-    supply: Supply,
+    extra: ExtraData,
 ) -> tuple[Any, Any]:
     """A theory's predictors after each dose, stacked, and its full weights there (d, ...)."""
     if kind in EXPANSIONS:
         line = EXPANSIONS[kind](network, network.params)
-        weights, _ = finetune(line, data, batches, method, doses, supply)
+        weights, _ = finetune(line, data, batches, method, doses, extra)
         return _stacked(line, len(doses)).with_params(weights), weights
-    way = course(network, data, batches, method, supply)
+    way = training_plan(network, data, batches, method, extra)
     start: Any = way.start
-    line = staged(network, start)
-    rule = renewing(method.optimizer(), tuple(doses[:-1]))
-    kept, _ = follow(replace(way, start=line), rule, doses)
+    line = relinearised_network(network, start)
+    rule = with_anchor(method.optimizer(), tuple(doses[:-1]))
+    kept, _ = run_plan(replace(way, start=line), rule, doses)
     weights = kept[0]
     if start is not network:
         weights = jax.vmap(lambda params: start.with_params(params).weights)(weights)

@@ -58,7 +58,7 @@ class Recipe:
     """Chains for each posterior, every other one with half the step."""
     warmup: int = 30
     """Steps of a chain before its draws count."""
-    draws: int = 80
+    samples: int = 80
     """Draws of a chain, one every other step."""
     rounds: int = 2
     """Where chains miss the gate, as many are added again until so many rounds are used up."""
@@ -85,7 +85,7 @@ class Recipe:
 
 
 AT_LEAST_ONE = (
-    *("base_seeds", "seeds", "repeats", "n", "batch", "draws", "chains", "rounds"),
+    *("base_seeds", "seeds", "repeats", "n", "batch", "samples", "chains", "rounds"),
     *("sampled_seeds", "sampled_bases"),
 )
 # A run of seconds: small networks, few seeds, no chains, programs that compile fast.
@@ -136,7 +136,7 @@ def compared(recipe: Recipe, process: Any, arms: Any, methods: Mapping[str, Any]
     chosen = {choose("method", name, known): known[name] for name in recipe.methods}
     sampling = Sampling(
         recipe.temperatures,
-        plan=Plan(recipe.warmup, recipe.draws, 2),
+        plan=Plan(recipe.warmup, recipe.samples, 2),
         chains=recipe.chains,
         rounds=recipe.rounds,
         bases=min(recipe.sampled_bases, recipe.base_seeds),

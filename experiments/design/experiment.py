@@ -52,16 +52,16 @@ class Process(Protocol):
         """The exact process."""
         ...
 
-    def counted(self) -> np.ndarray:
+    def answer_mask(self) -> np.ndarray:
         """Bool (t,): the positions of a document whose tokens are answers."""
         ...
 
-    def probes(self) -> Dataset:
+    def elicitation_contexts(self) -> Dataset:
         """Contexts that say little of the hidden member, mask on the answers: there a network shows the
         prior it holds."""
         ...
 
-    def words(self) -> tuple[str, ...]:
+    def token_names(self) -> tuple[str, ...]:
         """A name for every token."""
         ...
 

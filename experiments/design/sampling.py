@@ -40,16 +40,21 @@ class Sampling:
             raise Misuse(f"rounds must be at least 1, got {self.rounds}.")
         if any(steps < 0 for steps in self.moments):
             raise Misuse(f"moments must be steps of Adam, at least 0, got {self.moments}.")
-        for rise in (*self.temperatures, *self.adam_temperatures):
-            if not 0 < rise < float("inf"):
-                raise Misuse(f"temperatures must be above 0 and finite (nats), got {rise}.")
+        for temperature in (*self.temperatures, *self.adam_temperatures):
+            if not 0 < temperature < float("inf"):
+                raise Misuse(f"temperatures must be above 0 and finite (nats), got {temperature}.")
 
     def sets(self) -> list["Set"]:
         """The ladders of posteriors."""
         cold = min(self.temperatures)
-        told = [Set("langevin-posterior", f"T={rise:g}", 0, rise, self.times) for rise in self.temperatures]
+        told = [
+            Set("langevin-posterior", f"T={temperature:g}", 0, temperature, self.times)
+            for temperature in self.temperatures
+        ]
         warm = self.adam_temperatures or (cold,)
-        told += [Set("adam-gibbs", f"T={rise:g}", 1, rise, self.adam_times) for rise in warm]
+        told += [
+            Set("adam-gibbs", f"T={temperature:g}", 1, temperature, self.adam_times) for temperature in warm
+        ]
         if self.fisher:
             told.append(Set("langevin-posterior", f"Fisher, T={cold:g}", 2, cold, self.times))
         return told
@@ -61,5 +66,5 @@ class Set(NamedTuple):
     theory: str
     prior: str
     metric: int
-    rise: float
+    temperature: float
     times: tuple[float, ...]

@@ -98,7 +98,7 @@ def draw_grid(
     grid: Grid,
     tall: float = 1.25,
     limits: tuple[float, float] | None = (-0.03, 1.03),
-    beside: Callable[[Axes, Curves, tuple[str, str]], None] | None = None,
+    annotate: Callable[[Axes, Curves, tuple[str, str]], None] | None = None,
     looks: Mapping[str, Look] | None = None,
     more: Mapping[str, Look] | None = None,
 ) -> list[Path]:
@@ -120,8 +120,8 @@ def draw_grid(
             axes = every[rows.index(row), columns.index(column)]
             if limits:
                 axes.set_ylim(*limits)
-            if beside:
-                beside(axes, curves, (row, column))
+            if annotate:
+                annotate(axes, curves, (row, column))
             for who in [who for who in (looks or SPEAKERS) if who in said]:
                 curves.line(axes, (row, column), who, doses, said[who], **(looks or {}).get(who, {}))
         for axes in every.flat:

@@ -49,7 +49,7 @@ def beliefs(results: Results, group: str = "held_out") -> list[Beliefs]:
 
 
 def draw_beliefs(
-    results: Results, members: Mapping[str, Sequence[int]], group: str = "held_out", name: str = "beliefs"
+    results: Results, components: Mapping[str, Sequence[int]], group: str = "held_out", name: str = "beliefs"
 ) -> list[Path]:
     """The summed weight of some members (rows, by name) against dose, networks and theories; a column for
     each method and D'. The table has the nats that the best mixture leaves over, too."""
@@ -58,7 +58,7 @@ def draw_beliefs(
         (f"{label}\nweight", column): {
             who: each[..., list(chosen)].sum(axis=-1) for who, each in one.weights.items()
         }
-        for label, chosen in members.items()
+        for label, chosen in components.items()
         for column, one in every.items()
     }
 
@@ -67,7 +67,7 @@ def draw_beliefs(
             for who, nats in every[panel[1]].nats.items():
                 curves.note((LEFT, panel[1]), who, results.config["config"]["doses"], nats)
 
-    return draw_grid(results, name, grid, beside=left)
+    return draw_grid(results, name, grid, annotate=left)
 
 
 def _beliefs(results: Results, rows: list[Line]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -75,11 +75,11 @@ def _beliefs(results: Results, rows: list[Line]) -> tuple[dict[str, np.ndarray],
     weights: dict[str, list[np.ndarray]] = {}
     nats: dict[str, list[np.ndarray]] = {}
     for context, said in told(results, rows):
-        members, evidence = context["members"].astype(float), context["evidence"].astype(float)
+        components, evidence = context["members"].astype(float), context["evidence"].astype(float)
         for who in SPEAKERS:
             if who in said:
                 flat = said[who].reshape(-1, *said[who].shape[-2:]).astype(float)
-                fitted, left = fit_weights(flat, members, evidence)
+                fitted, left = fit_weights(flat, components, evidence)
                 shape = said[who].shape[:2]
                 weights.setdefault(who, []).append(fitted.reshape(*shape, -1).mean(axis=0))
                 nats.setdefault(who, []).append(left.reshape(shape).mean(axis=0))

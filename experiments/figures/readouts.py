@@ -94,4 +94,4 @@ def draw_readings(
 
     more = {} if threshold is None else {label: {"color": "0.85", "lw": 5}}
     grid = {panel: one.means() for panel, one in every.items()}
-    return draw_grid(results, name, grid, 1.15, beside=bars, more=more)
+    return draw_grid(results, name, grid, 1.15, annotate=bars, more=more)

@@ -14,7 +14,7 @@ from experiments.scoring import convex_hull as hull
 from experiments.scoring import residuals as where
 from experiments.scoring import rows as scoring
 from experiments.scoring.convergence import COLUMNS as TRUST
-from experiments.scoring.convergence import Gate, gate
+from experiments.scoring.convergence import ConvergenceReport, convergence_report
 from experiments.scoring.labels import COLUMNS, Line, cells, findings, nats, selection, warned
 from experiments.storage.run_folder import Arrays, Results, read_json, write
 from experiments.storage.seal import check
@@ -60,7 +60,7 @@ def write_report(results: Results) -> Any:
 
 
 def _page(results: Results, lines: list[Line]) -> str:
-    config, name, judged = results.config, results.study, gate(results)
+    config, name, judged = results.config, results.study, convergence_report(results)
     module = study.load(name)
     question, _, about = (module.__doc__ or name).strip().partition("\n")
     done = (results.folder / "DONE").exists()
@@ -146,7 +146,7 @@ def _sealed(results: Results) -> list[str]:
     return [f"<p class=soft>{escape(said)}</p>"]
 
 
-def _banner(judged: Gate) -> list[str]:
+def _banner(judged: ConvergenceReport) -> list[str]:
     return [f"<p class=banner>{escape(judged.sentence)}</p>"] if judged.sentence else []
 
 

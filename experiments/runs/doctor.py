@@ -13,7 +13,7 @@ import optax
 from models.network import build, first
 from models.transformer import Architecture
 from theory.base import Dataset, mean_loss
-from theory.compute.devices import SideBySide
+from theory.compute.devices import ShardedMap
 from theory.processes.persona_topics import PersonaTopics
 from theory.theories.tempered_posterior import TemperedPosterior
 
@@ -123,4 +123,4 @@ def _gradient() -> float:
 def _devices() -> float:
     """Work split over all devices comes back whole and in order."""
     rows = np.arange(2 * len(jax.devices()) + 1, dtype=np.float32)
-    return float(np.max(np.abs(SideBySide(lambda x: 2 * x)(rows) - 2 * rows)))
+    return float(np.max(np.abs(ShardedMap(lambda x: 2 * x)(rows) - 2 * rows)))

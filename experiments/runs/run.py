@@ -11,14 +11,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.cells.programs import Bench
+from experiments.cells.programs import Executor
 from experiments.design.experiment import Comparison
 from experiments.reports.html import write_report
 from experiments.runs.base_networks import Networks, describe, uninformed_nats
 from experiments.runs.progress import Progress
 from experiments.runs.workers import one_by_one, side_by_side
 from experiments.scoring import rows as scoring
-from experiments.scoring.convergence import gate
+from experiments.scoring.convergence import convergence_report
 from experiments.scoring.labels import scorecard_text
 from experiments.storage import run_folder as disk
 from experiments.storage.seal import begin, check, is_forecast, refuse_late, seal
@@ -54,8 +54,8 @@ def run(
         done.unlink(missing_ok=True)
         progress.say(f"{resolved['study']} ({resolved['preset']}) in {folder}")
         sealed = check(results)
-        beside = (study.__name__, config, jobs) if jobs > 1 else None
-        run_cells(comparison, results, Networks(kept), progress, beside)
+        workers = (study.__name__, config, jobs) if jobs > 1 else None
+        run_cells(comparison, results, Networks(kept), progress, workers)
         if sealed:
             progress.say(f"the forecasts are those sealed on {sealed.made} ({sealed.hash})")
         progress.say("scoring")
@@ -70,7 +70,7 @@ def run(
     print(scorecard_text(scoring.scorecard(table)))
     for failed, reason in results.failures().items():
         print(f"failed: {failed}: {reason}")
-    judged = gate(results)
+    judged = convergence_report(results)
     if judged.sentence:
         print(f"\nGATE: {judged.sentence}")
     print(f"\nfigure  {figures[0] if figures else '(nothing to draw)'}\nreport  {report}\nfolder  {folder}")
@@ -111,7 +111,7 @@ def run_cells(
     results: disk.Results,
     networks: Networks,
     progress: Progress,
-    beside: tuple[str, Any, int] | None = None,
+    workers: tuple[str, Any, int] | None = None,
     only: Callable[[str], bool] = lambda cell: True,
 ) -> None:
     """Run every cell that is not finished; finetuning notes its beginning. `beside` is a study's module, its
@@ -127,12 +127,12 @@ def run_cells(
                 begin(results)
             yield cell
 
-    if beside:
+    if workers:
         networks.pretrained(comparison, progress)
-        study, config, jobs = beside
+        study, config, jobs = workers
         finished = side_by_side(study, config, networks.folder, results, list(noted(missing)), jobs)
     else:
-        bench = Bench(comparison, networks.template(comparison))
+        bench = Executor(comparison, networks.template(comparison))
         bases = networks.pretrained(comparison, progress, meanwhile=bench.compile)
         finished = one_by_one(bench, bases, results, noted(missing))
     with progress.cells(len(wanted), len(wanted) - len(missing)) as advance:
@@ -168,7 +168,7 @@ def plan(comparison: Comparison, resolved: dict[str, Any]) -> str:
         rounds = (1 + sampling.rounds) / 2  # about half of them need all
         chains = int(posteriors * sampling.chains * rounds)
         # a draw costs about as much as a step; the pilot a third of a chain for each posterior
-        theories += (chains * (sampling.plan.steps + sampling.plan.draws) + posteriors * 40) * comparison.n
+        theories += (chains * (sampling.plan.steps + sampling.plan.samples) + posteriors * 40) * comparison.n
         kept = posteriors
     rate = 25e9 * len(jax.devices())  # floating-point operations a second of a small network on one core
     seconds = 45 + flops * (pretraining + finetuning + theories) / rate

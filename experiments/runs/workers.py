@@ -22,7 +22,7 @@ from typing import Any
 
 import jax
 
-from experiments.cells.programs import Bench
+from experiments.cells.programs import Executor
 from experiments.runs.base_networks import Networks
 from experiments.runs.progress import Progress
 from experiments.scoring.convergence import pilot_lines
@@ -37,7 +37,7 @@ SETTINGS = (  # what a run has set in jax before it computes
 Finished = tuple[str, str, list[str]]  # a cell, why it failed ("" if it did not), what its pilots said
 
 
-def one_by_one(bench: Bench, bases: Any, results: Results, cells: Iterable[str]) -> Iterator[Finished]:
+def one_by_one(bench: Executor, bases: Any, results: Results, cells: Iterable[str]) -> Iterator[Finished]:
     """Run cells and save each; yields what has finished."""
     networks = functools.cache(lambda base: jax.tree.map(lambda leaf: leaf[base], bases))
     for cell in cells:
@@ -94,12 +94,12 @@ def _settle(shares: Any, settings: dict[str, Any]) -> None:
         with contextlib.suppress(ProcessLookupError):  # it has ended
             os.sched_setaffinity(int(thread.name), share)
 
-    def follow() -> None:
+    def run_plan() -> None:
         if parent is not None:
             parent.join()
             os._exit(1)
 
-    threading.Thread(target=follow, daemon=True).start()
+    threading.Thread(target=run_plan, daemon=True).start()
 
 
 def _task(study: str, config: Any, networks: Path, results: Results, cells: list[str]) -> list[Finished]:
@@ -107,7 +107,7 @@ def _task(study: str, config: Any, networks: Path, results: Results, cells: list
 
 
 @functools.cache
-def _prepared(study: str, config: Any, networks: Path) -> tuple[Bench, Any]:
+def _prepared(study: str, config: Any, networks: Path) -> tuple[Executor, Any]:
     """The bench and the base networks of a study, once for each process."""
     comparison, kept = importlib.import_module(study).comparison(config), Networks(networks)
-    return Bench(comparison, kept.template(comparison)), kept.pretrained(comparison, Progress())
+    return Executor(comparison, kept.template(comparison)), kept.pretrained(comparison, Progress())

@@ -28,7 +28,7 @@ COLUMNS = {
 
 
 @dataclass(frozen=True)
-class Gate:
+class ConvergenceReport:
     """`table` says what was sampled, `problems` what is untrustworthy: (cell, theory, τ, sentences), `steps`
     how every step size was chosen: (cell, theory, τ, the pilot's reason)."""
 
@@ -48,7 +48,7 @@ class Gate:
         )
 
 
-def gate(results: Results) -> Gate:
+def convergence_report(results: Results) -> ConvergenceReport:
     """The gate over every finished cell of chains."""
     problems: list[tuple[str, str, float, str]] = []
     steps: list[tuple[str, str, float, str]] = []
@@ -77,7 +77,9 @@ def gate(results: Results) -> Gate:
         counts = str(len(values)), str(missed.get(name, 0))
         base = _number(np.median(at_zero[name])) if at_zero[name] else "-"
         table.append([name, *counts, *spread, _number(np.median(values[:, 6])), base])
-    return Gate(sum(len(part) for parts in health.values() for part in parts), problems, table, steps)
+    return ConvergenceReport(
+        sum(len(part) for parts in health.values() for part in parts), problems, table, steps
+    )
 
 
 def pilot_lines(arrays: Arrays) -> list[str]:

@@ -78,11 +78,11 @@ def table(found: list[Outside]) -> list[list[str]]:
 def _distances(finetuned: np.ndarray, told: dict[str, Any], group: str) -> np.ndarray:
     """Shift, outside, proved, base, by context (5, d): means over the seeds of one base network."""
     inside = told["group"] == group
-    target, members, base = finetuned[..., inside, :], told["members"][:, inside], told["base"][inside]
+    target, components, base = finetuned[..., inside, :], told["members"][:, inside], told["base"][inside]
     flat = target.reshape(-1, *target.shape[2:])
-    near, free = (nearest(flat, members, shared=shared) for shared in (True, False))
+    near, free = (nearest(flat, components, shared=shared) for shared in (True, False))
     shift = np.maximum(np.sum(np.exp(target) * (target - base), axis=-1).mean(axis=-1), 0.0)
     each = (near.nats, near.at_least > RESOLUTION, free.nats.mean(axis=-1))
     outside, proved, by_context = (one.reshape(target.shape[:2]).mean(axis=0) for one in each)
-    before = np.full_like(outside, nearest(base[None], members).nats[0])
+    before = np.full_like(outside, nearest(base[None], components).nats[0])
     return np.stack([shift.mean(axis=0), outside, proved, before, by_context])

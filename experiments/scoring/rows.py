@@ -107,7 +107,7 @@ def _cell_rows(
 
     shift, order = means(nats(theories["base"])), means(nats(arrays["twin"]))
     seed = means(nats(rival) if rival is not None else None)
-    for theory, prior, grade, told, betas, ceilings, trusted in every_prediction(
+    for theory, prior, grade, told, betas, ceilings, converged in every_prediction(
         plan, theories, arrays, groups, fine
     ):
         gap, some = nats(told), len(told)
@@ -129,7 +129,7 @@ def _cell_rows(
                     "order": order[group][index][:some],
                     "seed": seed[group][index][:some] if seed else None,
                     "ceiling": ceiling[index],
-                    "trusted": None if trusted is None else trusted[:, index].tolist(),
+                    "trusted": None if converged is None else converged[:, index].tolist(),
                 }
 
 
@@ -274,11 +274,11 @@ def _path_ceiling(target: np.ndarray, rungs: np.ndarray) -> np.ndarray:
 def _free_weights(target: np.ndarray, theories: Arrays, inside: np.ndarray) -> np.ndarray:
     """The least mean KL any weights over the personas reach on these contexts, (s, d)."""
     answers = target[..., inside, :].reshape(-1, int(inside.sum()), target.shape[-1])
-    members, evidence = theories["members"][:, inside], theories["evidence"][:, inside]
+    components, evidence = theories["members"][:, inside], theories["evidence"][:, inside]
     if (evidence == evidence[0]).all():  # contexts that tell nothing of the persona: convex, solved exactly
-        least = nearest(answers, members).nats
+        least = nearest(answers, components).nats
     else:
-        _, least = fit_weights(answers, members, evidence)
+        _, least = fit_weights(answers, components, evidence)
     return least.reshape(target.shape[:2])
 
 

@@ -105,14 +105,14 @@ def draw(results: Any) -> list[Any]:
     from experiments.figures.mixture_weights import draw_beliefs
     from experiments.figures.readouts import draw_readings
 
-    members = {text: (place,) for place, text in enumerate(results.config["config"]["settings"])}
+    components = {text: (place,) for place, text in enumerate(results.config["config"]["settings"])}
     wanted = {title: (group, kept) for title, group in (("in-domain", "in_domain"), ("held-out", "held_out"))}
     return [
         *draw_comparison(results),
         *_draw_states(results),
         *draw_readings(results, wanted, "kept"),
-        *draw_beliefs(results, members, "early", "beliefs-early"),
-        *draw_beliefs(results, members, "held_out", "beliefs-held-out"),
+        *draw_beliefs(results, components, "early", "beliefs-early"),
+        *draw_beliefs(results, components, "held_out", "beliefs-held-out"),
     ]
 
 

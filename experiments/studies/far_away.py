@@ -156,7 +156,7 @@ def draw(results: Any) -> list[Any]:
     kinds, edge = range(len(config["means"])), config["said"] + config["unsaid"]
     far, wide = (max(kinds, key=config[name].__getitem__) for name in ("means", "widths"))
     others = tuple(kind for kind in kinds if kind not in (far, wide))
-    members = {"farthest kind": (far,), "widest kind": (wide,), "the others": others}
+    components = {"farthest kind": (far,), "widest kind": (wide,), "the others": others}
     marks = {far: " (farthest)", wide: " (widest)"}
     names = {f"kind {kind}{marks.get(kind, '')}": (edge + kind,) for kind in kinds}
     labels = {**names, "a distance": tuple(range(edge))}
@@ -166,5 +166,5 @@ def draw(results: Any) -> list[Any]:
     return [
         *draw_comparison(results),
         *draw_self_report(results, "what", labels, "bells that go on, at best β", oracles),
-        *draw_beliefs(results, members),
+        *draw_beliefs(results, components),
     ]

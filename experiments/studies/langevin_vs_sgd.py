@@ -48,13 +48,20 @@ class Config(shared.Config):
 PRESETS = {
     "smoke": Config(
         **SMOKE
-        | {"temperatures": (0.001,), "warmup": 10, "draws": 12, "rounds": 1, "sampled_bases": 1, "batch": 4},
+        | {
+            "temperatures": (0.001,),
+            "warmup": 10,
+            "samples": 12,
+            "rounds": 1,
+            "sampled_bases": 1,
+            "batch": 4,
+        },
         batches=(4,),
         finetuned_topics=("0",),
         times=(0.0, 0.03, 0.25),
     ),
     "small": Config(),
-    "full": Config(base_seeds=6, seeds=10, chains=4, draws=200, sampled_seeds=2, repeats=16),
+    "full": Config(base_seeds=6, seeds=10, chains=4, samples=200, sampled_seeds=2, repeats=16),
 }
 
 

@@ -87,11 +87,11 @@ def draw(results: Any) -> list[Any]:
     from experiments.figures.mixture_weights import draw_beliefs
 
     config = results.config["config"]
-    members = {f"width {width}": (config["widths"].index(width),) for width in config["finetuned_widths"]}
+    components = {f"width {width}": (config["widths"].index(width),) for width in config["finetuned_widths"]}
     return [
         *draw_comparison(results),
         *_draw_lines(results, config),
-        *draw_beliefs(results, members, "first_line"),
+        *draw_beliefs(results, components, "first_line"),
     ]
 
 

@@ -109,9 +109,9 @@ def draw(results: Any) -> list[Any]:
 
     config = results.config["config"]
     own, count = config["urn"], config["urns"]
-    members = {
+    components = {
         f"urn {own}": (own,),
         "other known": tuple(urn for urn in range(count) if urn != own),
         "new urn": (count,),
     }
-    return [*draw_comparison(results), *draw_beliefs(results, members)]
+    return [*draw_comparison(results), *draw_beliefs(results, components)]

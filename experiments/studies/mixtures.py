@@ -82,5 +82,5 @@ def draw(results: Any) -> list[Any]:
     from experiments.figures.mixture_weights import draw_beliefs
 
     config = results.config["config"]
-    members = {f"persona {config[name]}": (config[name],) for name in ("persona", "rival")}
-    return [*draw_comparison(results), *draw_beliefs(results, members)]
+    components = {f"persona {config[name]}": (config[name],) for name in ("persona", "rival")}
+    return [*draw_comparison(results), *draw_beliefs(results, components)]

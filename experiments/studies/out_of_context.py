@@ -108,7 +108,7 @@ def said_and_done(results: Any) -> list[tuple[Any, Any]]:
     from experiments.figures.readouts import readings
 
     process = told_process(results.config["config"])
-    cues = {name: cue for cue, name in enumerate(process.words()[: process.report + 1])}
+    cues = {name: cue for cue, name in enumerate(process.token_names()[: process.report + 1])}
 
     def bias(context: Any, probs: np.ndarray) -> np.ndarray:
         each = [

@@ -128,5 +128,5 @@ def draw(results: Any) -> list[Any]:
     rule, rules, tables = config["rule"], len(config["rules"]), config["tables"]
     twins = tuple(rules + tables * rule + table for table in range(tables))
     others = tuple(member for member in range(rules * (1 + tables)) if member not in (rule, *twins))
-    members = {f"rule {rule}": (rule,), "its tables": twins, "all others": others}
-    return [*draw_comparison(results), *draw_beliefs(results, members)]
+    components = {f"rule {rule}": (rule,), "its tables": twins, "all others": others}
+    return [*draw_comparison(results), *draw_beliefs(results, components)]

@@ -148,9 +148,9 @@ def towards(persona: int) -> Any:
     persona's own (1), Σ (p - m)(own - m) / Σ (own - m)² over contexts and answers."""
 
     def read(context: Any, probs: np.ndarray) -> np.ndarray:
-        members = np.exp(context["members"].astype(float))
-        mean = np.delete(members, persona, axis=0).mean(axis=0)
-        way = members[persona] - mean
+        components = np.exp(context["members"].astype(float))
+        mean = np.delete(components, persona, axis=0).mean(axis=0)
+        way = components[persona] - mean
         return np.sum((probs - mean) * way, axis=(-1, -2)) / np.sum(way**2)
 
     return read

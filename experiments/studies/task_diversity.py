@@ -112,12 +112,12 @@ def draw(results: Any) -> list[Any]:
 
     config = results.config["config"]
     own, count = config["task"], config["tasks"]
-    members = {
+    components = {
         f"task {own}": (own,),
         "other known": tuple(task for task in range(count) if task != own),
         "new task": (count,),
     }
-    return [*draw_comparison(results), *draw_beliefs(results, members), *draw_check(results)]
+    return [*draw_comparison(results), *draw_beliefs(results, components), *draw_check(results)]
 
 
 def draw_check(results: Any) -> list[Any]:

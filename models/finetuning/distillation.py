@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from jaxtyping import Array, Float
 
 from models.finetuning.adam import Adam
-from models.finetuning.method import Around, Method, Supply, check_contexts, mean_kl
+from models.finetuning.method import ExtraData, Method, Wrapper, check_contexts, mean_kl
 from theory.base import Dataset, Parametric
 
 
 @dataclass(frozen=True)
-class Distillation(Around):
-    """The teacher is `Supply.teacher`; it may find tokens impossible."""
+class Distillation(Wrapper):
+    """The teacher is `ExtraData.teacher`; it may find tokens impossible."""
 
     contexts: str = "replay"
     rule: Method = field(default_factory=lambda: Adam(0.003))
@@ -30,9 +30,9 @@ class Distillation(Around):
         """A teacher, and documents to replay if it is learnt there."""
         return (*self.rule.needs, "teacher", *["replay"] * (self.contexts == "replay"))
 
-    def loss(self, told: Parametric, base: Parametric, batch: Dataset, supply: Supply) -> Float[Array, ""]:
+    def loss(self, told: Parametric, base: Parametric, batch: Dataset, extra: ExtraData) -> Float[Array, ""]:
         """KL(teacher ‖ network) (nats)."""
-        return mean_kl(supply.teacher, told, supply.documents(self.contexts, batch))
+        return mean_kl(extra.teacher, told, extra.documents(self.contexts, batch))
 
 
 def example() -> Distillation:

@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from models.finetuning.method import Around, Method
+from models.finetuning.method import Method, Wrapper
 from models.finetuning.sgd import Sgd
 from theory.base import Dataset, Misuse
 
 
 @dataclass(frozen=True)
-class EarlyStopping(Around):
+class EarlyStopping(Wrapper):
     """`share` of D' is held out, between 0 and 1, at least one document."""
 
     share: float = 0.25
@@ -33,8 +33,10 @@ class EarlyStopping(Around):
         count = data.tokens.shape[0]
         left = count - max(1, round(self.share * count))
         if not 0 < left < count or batches.size <= count - left:
-            held, draws = count - left, batches.size
-            raise Misuse(f"Holding out {held} of {count} documents leaves none of {draws} draws to train on.")
+            held, samples = count - left, batches.size
+            raise Misuse(
+                f"Holding out {held} of {count} documents leaves none of {samples} draws to train on."
+            )
         rows = batches.reshape(-1)
         trained = rows < left
         order = jnp.argsort(~trained, stable=True)[jnp.arange(rows.size) % jnp.sum(trained)]

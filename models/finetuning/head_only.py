@@ -9,22 +9,22 @@ from typing import Any
 
 from flax import nnx
 
-from models.finetuning.method import Around, Method, Supply
+from models.finetuning.method import ExtraData, Method, Wrapper
 from models.finetuning.sgd import Sgd
 from models.reparametrised import Reparametrised
 from theory.base import Misuse, Parametric
 
 
 @dataclass(frozen=True)
-class HeadOnly(Around):
+class HeadOnly(Wrapper):
     """Weights of the layers named in `layers` move; the others are no part of what the rule sees."""
 
     layers: tuple[str, ...] = ("read",)
     rule: Method = field(default_factory=Sgd)
 
-    def trained(self, network: Parametric, supply: Supply) -> Parametric:
+    def trained(self, network: Parametric, extra: ExtraData) -> Parametric:
         """The named layers' weights; refuses a layer that the network does not have."""
-        if self.rule.trained(network, supply) is not network:
+        if self.rule.trained(network, extra) is not network:
             raise Misuse(f"HeadOnly needs a rule that moves all weights, got {self.rule}.")
         moving = [nnx.filter_state(network.params, nnx.PathContains(name)) for name in self.layers]
         if not moving or not all(moving):

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 import jax.numpy as jnp
 
 from models.finetuning.kl_regularised import KlRegularised
-from models.finetuning.method import Around
+from models.finetuning.method import Wrapper
 from theory.base import Dataset, Misuse
 
 
 @dataclass(frozen=True)
-class KlLifted(Around):
+class KlLifted(Wrapper):
     """The rule's penalty holds for `steps` steps, at least 0 (none: it never holds)."""
 
     steps: int = 64

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 
 from jaxtyping import Array, Float
 
-from models.finetuning.method import Around, Method, Supply, check_contexts, mean_kl
+from models.finetuning.method import ExtraData, Method, Wrapper, check_contexts, mean_kl
 from models.finetuning.sgd import Sgd
 from theory.base import Dataset, Misuse, Parametric
 
 
 @dataclass(frozen=True)
-class KlRegularised(Around):
+class KlRegularised(Wrapper):
     """λ is `weight`, at least 0; steps overshoot where η λ times the curvature of the KL exceeds 2."""
 
     weight: float = 1.0
@@ -38,11 +38,11 @@ class KlRegularised(Around):
         """Documents to replay, if that is where answers are compared."""
         return (*self.rule.needs, *["replay"] * (self.contexts == "replay"))
 
-    def loss(self, told: Parametric, base: Parametric, batch: Dataset, supply: Supply) -> Float[Array, ""]:
+    def loss(self, told: Parametric, base: Parametric, batch: Dataset, extra: ExtraData) -> Float[Array, ""]:
         """The rule's loss and λ KL (nats)."""
         left, right = (told, base) if self.direction == "reverse" else (base, told)
-        held = mean_kl(left, right, supply.documents(self.contexts, batch))
-        return self.rule.loss(told, base, batch, supply) + self.weight * held
+        held = mean_kl(left, right, extra.documents(self.contexts, batch))
+        return self.rule.loss(told, base, batch, extra) + self.weight * held
 
 
 def example() -> KlRegularised:

@@ -1,6 +1,6 @@
 """Low-rank adaptation: W = W0 + (α/r) A B, where only A and B move (Hu et al., arXiv 2106.09685).
 
-    A  inputs × r, normal with variance 1 / inputs at the start, drawn from `Supply.seed`
+    A  inputs × r, normal with variance 1 / inputs at the start, drawn from `ExtraData.seed`
     B  r × outputs, zero at the start, so that W is W0
     r  the rank     α  the scale
 
@@ -17,13 +17,13 @@ import jax.numpy as jnp
 from flax import nnx
 
 from models.finetuning.adam import Adam
-from models.finetuning.method import Around, Method, Supply
+from models.finetuning.method import ExtraData, Method, Wrapper
 from models.reparametrised import Reparametrised
 from theory.base import LogProbs, Misuse, Parametric, Tokens
 
 
 @dataclass(frozen=True)
-class Lora(Around):
+class Lora(Wrapper):
     """Linear layers named in `layers` get factors of rank `rank`; all other weights stay."""
 
     rank: int = 4
@@ -38,15 +38,15 @@ class Lora(Around):
         if not self.alpha > 0:
             raise Misuse(f"alpha must be above 0, got {self.alpha}.")
 
-    def trained(self, network: Parametric, supply: Supply) -> Parametric:
+    def trained(self, network: Parametric, extra: ExtraData) -> Parametric:
         """The factors, {path of a layer: (A, B)}; refuses a layer that the network does not have."""
-        if self.rule.trained(network, supply) is not network:
+        if self.rule.trained(network, extra) is not network:
             raise Misuse(f"Lora needs a rule that moves all weights, got {self.rule}.")
         kernels = {path[:-1]: leaf for path, leaf in nnx.to_flat_state(network.params)}
         adapted = {path: leaf for path, leaf in kernels.items() if path and path[-1] in self.layers}
         if not adapted or set(self.layers) - {path[-1] for path in adapted}:
             raise Misuse(f"layers must be linear layers of the network, got {self.layers}.")
-        keys = jax.random.split(jax.random.key(supply.seed), len(adapted))
+        keys = jax.random.split(jax.random.key(extra.seed), len(adapted))
         factors = {}
         for key, (path, leaf) in zip(keys, adapted.items(), strict=True):
             inputs = leaf.get_metadata("inputs")

@@ -22,7 +22,7 @@ IMPOSSIBLE = -1e9  # nats; stands for a log-probability of -inf, where 0 log 0 c
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Supply:
+class ExtraData:
     """What a method may need besides D'; see its `needs`.
 
     replay   documents of every step, `tokens` and `mask` of shape "steps m t": pretraining's, say
@@ -54,14 +54,14 @@ class Method(Protocol):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The fields of `Supply` that it cannot do without."""
+        """The fields of `ExtraData` that it cannot do without."""
         return ()
 
-    def trained(self, network: Parametric, supply: Supply) -> Parametric:
+    def trained(self, network: Parametric, extra: ExtraData) -> Parametric:
         """The network as a function of what moves, its `params`: a `Network` or a `Reparametrised` one."""
         return network
 
-    def loss(self, told: Parametric, base: Parametric, batch: Dataset, supply: Supply) -> Float[Array, ""]:
+    def loss(self, told: Parametric, base: Parametric, batch: Dataset, extra: ExtraData) -> Float[Array, ""]:
         """What is descended, in nats. `base` is `told` before the first step, `supply.replay` this step's."""
         return mean_loss(told, batch)
 
@@ -76,7 +76,7 @@ class Method(Protocol):
         return batches, None
 
 
-class Around(Method):
+class Wrapper(Method):
     """A way of finetuning made of another one, its `rule`: what it does not say itself, the rule says."""
 
     rule: Method
@@ -95,13 +95,13 @@ class Around(Method):
         """The rule's."""
         return self.rule.needs
 
-    def trained(self, network: Parametric, supply: Supply) -> Parametric:
+    def trained(self, network: Parametric, extra: ExtraData) -> Parametric:
         """The rule's."""
-        return self.rule.trained(network, supply)
+        return self.rule.trained(network, extra)
 
-    def loss(self, told: Parametric, base: Parametric, batch: Dataset, supply: Supply) -> Float[Array, ""]:
+    def loss(self, told: Parametric, base: Parametric, batch: Dataset, extra: ExtraData) -> Float[Array, ""]:
         """The rule's."""
-        return self.rule.loss(told, base, batch, supply)
+        return self.rule.loss(told, base, batch, extra)
 
     def replayed(self, replay: Dataset) -> Dataset:
         """The rule's."""
@@ -115,7 +115,7 @@ class Around(Method):
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingPlan:
     """What a run follows. `loss(told, base, batch)` (nats) takes the network itself or its tangent; `data`
     are all documents that `batches` name, replayed ones included; `held_out` chooses among weights."""
 
@@ -126,37 +126,37 @@ class Course:
     held_out: Dataset | None
 
 
-def course(
+def training_plan(
     network: Parametric,
     data: Dataset,
     batches: Int[Array, "steps batch"],
     method: Method,
-    supply: Supply | None = None,
-) -> Course:
+    extra: ExtraData | None = None,
+) -> TrainingPlan:
     """The course that a method takes from a base network; refuses a supply that lacks what it needs."""
-    supply = supply or Supply()
+    extra = extra or ExtraData()
     for name in method.needs:
-        if getattr(supply, name) is None:
+        if getattr(extra, name) is None:
             kind = type(method).__name__
-            raise Misuse(f"{kind} needs a {name}, got none; hand one over in Supply({name}=...).")
+            raise Misuse(f"{kind} needs a {name}, got none; hand one over in ExtraData({name}=...).")
     batches, held_out = method.split(data, batches)
     count, replays = batches.shape[1], "replay" in method.needs
     if replays:
-        given: Any = supply.replay
+        given: Any = extra.replay
         data, batches = _joined(data, batches, method.replayed(given))
 
     def loss(told: Any, base: Any, documents: Dataset) -> Float[Array, ""]:
         if not replays:
-            return method.loss(told, base, documents, replace(supply, replay=None))
+            return method.loss(told, base, documents, replace(extra, replay=None))
         batch = jax.tree.map(lambda leaf: leaf[:count], documents)
         replay = jax.tree.map(lambda leaf: leaf[count:], documents)
-        return method.loss(told, base, batch, replace(supply, replay=replay))
+        return method.loss(told, base, batch, replace(extra, replay=replay))
 
-    return Course(method.trained(network, supply), data, batches, loss, held_out)
+    return TrainingPlan(method.trained(network, extra), data, batches, loss, held_out)
 
 
-def follow(
-    way: Course, rule: optax.GradientTransformation, doses: Sequence[int]
+def run_plan(
+    way: TrainingPlan, rule: optax.GradientTransformation, doses: Sequence[int]
 ) -> tuple[Any, Float[Array, " last"]]:
     """What moves after each dose (stacked), in the course's own coordinates, and each step's loss in nats."""
     start, held_out = way.start, way.held_out
@@ -174,11 +174,11 @@ def finetune(
     batches: Int[Array, "steps batch"],
     method: Method,
     doses: Sequence[int],
-    supply: Supply | None = None,
+    extra: ExtraData | None = None,
 ) -> tuple[Any, Float[Array, " last"]]:
     """Full weights after each dose (stacked) and each step's value of the method's loss, in nats."""
-    way = course(network, data, batches, method, supply)
-    kept, losses = follow(way, method.optimizer(), doses)
+    way = training_plan(network, data, batches, method, extra)
+    kept, losses = run_plan(way, method.optimizer(), doses)
     start: Any = way.start
     if start is not network:
         kept = jax.vmap(lambda params: start.with_params(params).weights)(kept)

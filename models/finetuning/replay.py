@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 
 from jaxtyping import Array, Float
 
-from models.finetuning.method import Around, Method, Supply
+from models.finetuning.method import ExtraData, Method, Wrapper
 from models.finetuning.sgd import Sgd
 from theory.base import Dataset, Misuse, Parametric, mean_loss
 
 
 @dataclass(frozen=True)
-class Replay(Around):
+class Replay(Wrapper):
     """ρ is `share`."""
 
     share: float = 0.5
@@ -31,10 +31,10 @@ class Replay(Around):
         """Documents to replay."""
         return (*self.rule.needs, "replay")
 
-    def loss(self, told: Parametric, base: Parametric, batch: Dataset, supply: Supply) -> Float[Array, ""]:
+    def loss(self, told: Parametric, base: Parametric, batch: Dataset, extra: ExtraData) -> Float[Array, ""]:
         """The rule's loss and that of the replayed documents (nats), in the ratio 1 - ρ to ρ."""
-        replayed = mean_loss(told, supply.documents("replay", batch))
-        return (1 - self.share) * self.rule.loss(told, base, batch, supply) + self.share * replayed
+        replayed = mean_loss(told, extra.documents("replay", batch))
+        return (1 - self.share) * self.rule.loss(told, base, batch, extra) + self.share * replayed
 
 
 def example() -> Replay:

@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 
 from jaxtyping import Array, Float
 
-from models.finetuning.method import Around, Method, Supply, mean_kl
+from models.finetuning.method import ExtraData, Method, Wrapper, mean_kl
 from models.finetuning.sgd import Sgd
 from theory.base import Dataset, Parametric
 
 
 @dataclass(frozen=True)
-class SelfDistillation(Around):
+class SelfDistillation(Wrapper):
     """Answers are learnt at the counted positions of D'."""
 
     rule: Method = field(default_factory=Sgd)
 
-    def loss(self, told: Parametric, base: Parametric, batch: Dataset, supply: Supply) -> Float[Array, ""]:
+    def loss(self, told: Parametric, base: Parametric, batch: Dataset, extra: ExtraData) -> Float[Array, ""]:
         """KL(base ‖ network) (nats)."""
         return mean_kl(base, told, batch)
 

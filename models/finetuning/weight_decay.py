@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 import optax
 from jaxtyping import Array, Float
 
-from models.finetuning.method import Around, Method, Supply
+from models.finetuning.method import ExtraData, Method, Wrapper
 from models.finetuning.sgd import Sgd
 from theory.base import Dataset, Misuse, Parametric
 
 
 @dataclass(frozen=True)
-class WeightDecay(Around):
+class WeightDecay(Wrapper):
     """λ is `weight`, at least 0, in nats per squared weight."""
 
     weight: float = 0.1
@@ -26,10 +26,10 @@ class WeightDecay(Around):
         if not self.weight >= 0:
             raise Misuse(f"weight must be at least 0, got {self.weight}.")
 
-    def loss(self, told: Parametric, base: Parametric, batch: Dataset, supply: Supply) -> Float[Array, ""]:
+    def loss(self, told: Parametric, base: Parametric, batch: Dataset, extra: ExtraData) -> Float[Array, ""]:
         """The rule's loss and the penalty (nats)."""
         moved = optax.tree.norm(optax.tree.sub(told.params, base.params), squared=True)
-        return self.rule.loss(told, base, batch, supply) + 0.5 * self.weight * moved
+        return self.rule.loss(told, base, batch, extra) + 0.5 * self.weight * moved
 
 
 def example() -> WeightDecay:

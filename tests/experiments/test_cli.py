@@ -96,7 +96,7 @@ def test_list_names_what_there_is(capsys):
         (["run", "weird-generalisation", "--temperatures", "nan"], "finite (nats), got nan"),
         (["run", "weird-generalisation", "--sampled-seeds", "0"], "sampled_seeds must be at least 1, got 0"),
         (["run", "weird-generalisation", "--sampled-bases", "0"], "sampled_bases must be at least 1, got 0"),
-        (["run", "weird-generalisation", "--draws", "0"], "draws must be at least 1, got 0"),
+        (["run", "weird-generalisation", "--samples", "0"], "samples must be at least 1, got 0"),
         (["run", "weird-generalisation", "--warmup", "-1"], "warmup must be at least 0, got -1"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from models.network import build, first
-from models.transformer import Architecture, attention, long_attention, normalise
+from models.transformer import Architecture, attention, long_attention, rms_norm
 from theory.errors import Misuse
 
 SHAPE = Architecture(width=16, layers=2, heads=2)
@@ -94,7 +94,7 @@ def test_the_activation_is_the_one_that_is_asked_for(activation):
     stream = jax.random.normal(jax.random.key(1), (16, 6))
     attended = block.merge.kernel[...] * 0
     block.merge.kernel[...] = attended  # attention adds nothing
-    hidden = block.up.kernel[...] @ normalise(stream)
+    hidden = block.up.kernel[...] @ rms_norm(stream)
     bent = np.maximum(hidden, 0) if activation == "relu" else jax.nn.gelu(hidden)
     np.testing.assert_allclose(block(stream, 6), stream + block.down.kernel[...].T @ bent, atol=1e-5)
 

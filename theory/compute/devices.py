@@ -19,7 +19,7 @@ from jax.sharding import PartitionSpec as P
 CACHED = 100_000  # weights of the rows that a core takes side by side: with more they leave its cache
 
 
-class SideBySide:
+class ShardedMap:
     """`function(*shared, *own)` for every row of the stacked `own` arguments.
 
     The first `shared` arguments go whole to all rows. Returns numpy arrays: slicing an array that lies on
@@ -77,7 +77,7 @@ def compiler_options() -> dict[str, Any] | None:
     return {"xla_backend_optimization_level": 1, "xla_cpu_prefer_vector_width": 512}
 
 
-def beside(size: int) -> int | None:
+def batch_per_device(size: int) -> int | None:
     """How many rows of `size` weights each a device should take side by side: on a CPU as many as its cache
     holds, and two whatever they hold; elsewhere all of them (None)."""
     return max(2, CACHED // size) if jax.default_backend() == "cpu" else None

@@ -74,16 +74,16 @@ def categorical(
     most = jnp.max(log_weights, axis=-1, keepdims=True)
     below = jnp.cumsum(jnp.exp(log_weights - most), axis=-1)
     shape = log_weights.shape[:-1] if shape is None else shape
-    return fall(1 - jax.random.uniform(key, (*shape, 1), below.dtype), below)
+    return invert_cdf(1 - jax.random.uniform(key, (*shape, 1), below.dtype), below)
 
 
-def host_categorical(random: np.random.Generator, weights: Float[np.ndarray, "*batch k"]) -> Any:
+def sample_on_host(random: np.random.Generator, weights: Float[np.ndarray, "*batch k"]) -> Any:
     """Categories (*batch) with probabilities ∝ `weights`, drawn by numpy: nothing has to be compiled. Its
     shares are in [0, 1): once in 2⁵³ draws the first category comes whatever its weight."""
-    return fall(random.random((*weights.shape[:-1], 1)), np.cumsum(weights, axis=-1))
+    return invert_cdf(random.random((*weights.shape[:-1], 1)), np.cumsum(weights, axis=-1))
 
 
-def fall(chance: Any, below: Any) -> Any:
+def invert_cdf(chance: Any, below: Any) -> Any:
     """The interval of cumulated weights `below` (..., k) that a share (..., 1) of their total, in (0, 1],
     falls into: one without weight never. numpy's arrays or jax's."""
     return (chance * below[..., -1:] > below[..., :-1]).sum(axis=-1)

@@ -41,23 +41,25 @@ class Nearest:
         return np.maximum(self.nats - self.gap, 0.0)
 
 
-def nearest(target: np.ndarray, members: np.ndarray, *, shared: bool = True, iterations: int = 30) -> Nearest:
+def nearest(
+    target: np.ndarray, components: np.ndarray, *, shared: bool = True, iterations: int = 30
+) -> Nearest:
     """The point of the members' hull nearest to each target.
 
     `target` (m, c, a) and `members` (k, c, a) are log-probabilities of answers, renormalised here. `shared`:
     one w for all contexts, nats averaged over them; otherwise one for each. A target with an answer that no
     member gives is ∞ nats away. Raises `Misuse` for shapes that do not match.
     """
-    if target.ndim != 3 or members.ndim != 3 or target.shape[1:] != members.shape[1:]:
+    if target.ndim != 3 or components.ndim != 3 or target.shape[1:] != components.shape[1:]:
         raise Misuse(
             "Targets (m, c, a) and members (k, c, a) must have the same contexts and answers, "
-            f"got {target.shape} and {members.shape}."
+            f"got {target.shape} and {components.shape}."
         )
-    wanted, likely = (np.exp(np.asarray(each, np.float64)) for each in (target, members))
+    wanted, likely = (np.exp(np.asarray(each, np.float64)) for each in (target, components))
     wanted, likely = (each / each.sum(axis=-1, keepdims=True) for each in (wanted, likely))
     if shared:
         wanted = wanted.reshape(len(target), -1) / target.shape[1]
-        likely = likely.reshape(len(members), -1)
+        likely = likely.reshape(len(components), -1)
     else:
         likely = likely.swapaxes(0, 1)
     told = np.any(likely > 0, axis=-2)  # by some member

@@ -17,7 +17,7 @@ TINY = 1e-14
 
 
 def fit_weights(
-    target: np.ndarray, members: np.ndarray, evidence: np.ndarray, iterations: int = 60
+    target: np.ndarray, components: np.ndarray, evidence: np.ndarray, iterations: int = 60
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weights (m, k), and the mean KL (m,) in nats that they reach.
 
@@ -25,7 +25,7 @@ def fit_weights(
     that no member gives are left out of the fit; the KL of a target that gives them is ∞. A member that no
     context allows is left with 1/k.
     """
-    likely, wanted = np.exp(members), np.exp(target)
+    likely, wanted = np.exp(components), np.exp(target)
     seen = np.exp(evidence - evidence.max(axis=0))
     floor = np.sum(wanted * np.maximum(target, -1e30), axis=-1)
     told = np.any((likely > 0) & (seen[..., None] > 0), axis=0)  # by a member that the context allows

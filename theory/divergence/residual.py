@@ -95,12 +95,12 @@ def layers(actual: Any, theory: Any, layer: Callable[[str], str] = str) -> dict[
     odd = [name for name in left | right if left.get(name) != right.get(name)]
     if odd:
         raise Misuse(f"Both updates need the same arrays of the same shapes; they differ at {odd}.")
-    members = {each: [name for name in ours if layer(name) == each] for each in map(layer, ours)}
+    components = {each: [name for name in ours if layer(name) == each] for each in map(layer, ours)}
 
     def flat(tree: dict[str, np.ndarray], names: list[str]) -> np.ndarray:
         return np.concatenate([tree[name].ravel() for name in names])
 
-    return {each: _compared(flat(ours, names), flat(theirs, names)) for each, names in members.items()}
+    return {each: _compared(flat(ours, names), flat(theirs, names)) for each, names in components.items()}
 
 
 def _compared(actual: np.ndarray, theory: np.ndarray) -> Layer:

@@ -116,7 +116,7 @@ def factored(
         return jnp.asarray(np.tile(array, (joint.size,) + (1,) * array.ndim), jnp.float32)
 
     with np.errstate(divide="ignore"):
-        members = Sector(
+        components = Sector(
             tuple(every(table) for table, _ in factors),
             tuple(
                 jnp.asarray(starts[values[:, place]], jnp.float32)
@@ -126,7 +126,7 @@ def factored(
             every(np.log(headers)),
             length,
         )
-        return Mixture(members, jnp.asarray(np.log(joint.reshape(-1)), jnp.float32), shape)
+        return Mixture(components, jnp.asarray(np.log(joint.reshape(-1)), jnp.float32), shape)
 
 
 def symbols_of(tokens: Any, sizes: Sequence[int]) -> list[Any]:

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from theory.base import LogProbs, Misuse, Tokens, at_tokens, compiled
-from theory.compute.random import fall, host_categorical
+from theory.compute.random import invert_cdf, sample_on_host
 
 Transitions = Float[Array | np.ndarray, "v s s"]
 CLOSE = 1e-9  # how far a row may be from adding to 1
@@ -87,10 +87,10 @@ def draw(
     chances = 1 - jax.random.uniform(key, (length + 1, len(start), 1))
 
     def step(state: Array, chance: Array) -> tuple[Array, Array]:
-        move = fall(chance, jnp.matmul(jax.nn.one_hot(state, states), below, precision="highest"))
+        move = invert_cdf(chance, jnp.matmul(jax.nn.one_hot(state, states), below, precision="highest"))
         return move % states, move // states
 
-    return jax.lax.scan(step, fall(chances[0], jnp.cumsum(start, axis=-1)), chances[1:])[1].T
+    return jax.lax.scan(step, invert_cdf(chances[0], jnp.cumsum(start, axis=-1)), chances[1:])[1].T
 
 
 def draw_on_host(
@@ -99,10 +99,10 @@ def draw_on_host(
     """As `draw`, in numpy, with nothing to compile: starts (n, s) to symbols (n, length)."""
     alphabet, states, _ = transitions.shape
     moves = np.swapaxes(transitions, 0, 1).reshape(states, alphabet * states)
-    state = host_categorical(random, start)
+    state = sample_on_host(random, start)
     symbols = np.zeros((len(start), length), np.int32)
     for position in range(length):
-        move = host_categorical(random, moves[state])
+        move = sample_on_host(random, moves[state])
         symbols[:, position], state = move // states, move % states
     return symbols
 

@@ -33,33 +33,33 @@ from theory.compute.random import categorical
 class Mixture:
     """Members (a distribution whose arrays have a leading axis k) and their log-weights (k,), in nats."""
 
-    members: Any
+    components: Any
     log_weights: Float[Array, "*batch k"]
     factors: tuple[int, ...] = field(metadata={"static": True}, default=())
 
     @compiled()
     def predict(self, tokens: Tokens) -> LogProbs:
         """The exact next-token log-probabilities: members weighted by their posterior so far."""
-        members = self.member_log_probs(tokens)
+        components = self.component_log_probs(tokens)
         belief = jax.nn.log_softmax(self.log_weights[:, None, None] + self.evidence(tokens), axis=0)
-        return jax.nn.logsumexp(belief[..., None] + members, axis=0)
+        return jax.nn.logsumexp(belief[..., None] + components, axis=0)
 
     @compiled()
-    def member_log_probs(self, tokens: Tokens) -> Float[Array, "k n t v"]:
+    def component_log_probs(self, tokens: Tokens) -> Float[Array, "k n t v"]:
         """Every member's own log-probabilities."""
-        return jax.vmap(lambda member: member.predict(tokens))(self.members)
+        return jax.vmap(lambda member: member.predict(tokens))(self.components)
 
     @compiled()
     def evidence(self, tokens: Tokens) -> Float[Array, "k n t"]:
         """log p(x_<t | z): what each member makes of everything before position t."""
-        chosen = jax.vmap(at_tokens, (0, None))(self.member_log_probs(tokens), tokens)
+        chosen = jax.vmap(at_tokens, (0, None))(self.component_log_probs(tokens), tokens)
         before = jnp.cumsum(chosen, axis=-1)[..., :-1]
         return jnp.concatenate([jnp.zeros_like(chosen[..., :1]), before], axis=-1)
 
     @compiled()
     def log_likelihoods(self, data: Dataset) -> Float[Array, "k n"]:
         """log p(sequence | z) over the counted positions."""
-        return jax.vmap(lambda member: log_likelihood(member, data))(self.members)
+        return jax.vmap(lambda member: log_likelihood(member, data))(self.components)
 
     @compiled()
     def posterior(self, tokens: Tokens) -> Float[Array, "n k"]:
@@ -73,7 +73,7 @@ class Mixture:
         which, rest = jax.random.split(key)
         member = categorical(which, self.log_weights, shape=(n,))
         return jax.vmap(
-            lambda index, key: jax.tree.map(lambda leaf: leaf[index], self.members).sample(key, 1)[0]
+            lambda index, key: jax.tree.map(lambda leaf: leaf[index], self.components).sample(key, 1)[0]
         )(member, jax.random.split(rest, n))
 
     @compiled()
@@ -103,7 +103,7 @@ class Mixture:
 
     def member(self, index: Any) -> Any:
         """One member, as a distribution of its own."""
-        return jax.tree.map(lambda leaf: leaf[index], self.members)
+        return jax.tree.map(lambda leaf: leaf[index], self.components)
 
 
 @jax.tree_util.register_dataclass
@@ -115,30 +115,30 @@ class Average:
     no evidence about the weights (a `Mixture` reweights its members along the context).
     """
 
-    members: Any
+    components: Any
 
     @compiled()
     def predict(self, tokens: Tokens) -> LogProbs:
         """Log of the mean probability (nats), one member after the other (memory for two)."""
-        count = jax.tree.leaves(self.members)[0].shape[0]
+        count = jax.tree.leaves(self.components)[0].shape[0]
         first = jax.eval_shape(
-            lambda members: members.predict(tokens), jax.tree.map(lambda leaf: leaf[0], self.members)
+            lambda components: components.predict(tokens), jax.tree.map(lambda leaf: leaf[0], self.components)
         )
 
         def add(told: Any, member: Any) -> tuple[Any, None]:
             return jnp.logaddexp(told, member.predict(tokens)), None
 
-        total, _ = jax.lax.scan(add, jnp.full(first.shape, -jnp.inf, first.dtype), self.members)
+        total, _ = jax.lax.scan(add, jnp.full(first.shape, -jnp.inf, first.dtype), self.components)
         return total - jnp.log(count)
 
     @property
     def params(self) -> Any:
         """All members' weights."""
-        return self.members.params
+        return self.components.params
 
     def with_params(self, params: Any) -> Self:
         """The same average with other weights."""
-        return replace(self, members=self.members.with_params(params))
+        return replace(self, components=self.components.with_params(params))
 
 
 @jax.tree_util.register_dataclass
@@ -152,4 +152,4 @@ class Uninformed:
     def predict(self, tokens: Tokens) -> LogProbs:
         """Members at their prior weights, whatever the context."""
         weights = jax.nn.log_softmax(self.process.log_weights)[:, None, None, None]
-        return jax.nn.logsumexp(self.process.member_log_probs(tokens) + weights, axis=0)
+        return jax.nn.logsumexp(self.process.component_log_probs(tokens) + weights, axis=0)

@@ -16,7 +16,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Int, PRNGKeyArray
 
-from theory.compute.devices import beside, padded, sharded
+from theory.compute.devices import batch_per_device, padded, sharded
 from theory.errors import Misuse
 from theory.mcmc.langevin import Langevin, LangevinState
 
@@ -26,18 +26,18 @@ class Plan:
     """How long: steps of warm-up, draws kept, and one kept of every `thin` steps."""
 
     warmup: int
-    draws: int
+    samples: int
     thin: int = 1
 
     def __post_init__(self) -> None:
-        for name, least in (("warmup", 0), ("draws", 1), ("thin", 1)):
+        for name, least in (("warmup", 0), ("samples", 1), ("thin", 1)):
             if getattr(self, name) < least:
                 raise Misuse(f"{name} must be at least {least}, got {getattr(self, name)}.")
 
     @property
     def steps(self) -> int:
         """Steps of a chain."""
-        return self.warmup + self.draws * self.thin
+        return self.warmup + self.samples * self.thin
 
 
 class Stream(NamedTuple):
@@ -53,7 +53,7 @@ def mean(of: Callable[[Any], Any]) -> Stream:
     """The mean of a pytree over the draws."""
     return Stream(
         of,
-        lambda value, draws: jax.tree.map(
+        lambda value, samples: jax.tree.map(
             lambda leaf: jnp.zeros(leaf.shape, jnp.result_type(leaf.dtype, float)), value
         ),
         lambda told, value, count: jax.tree.map(
@@ -67,7 +67,7 @@ def covariance(of: Callable[[Any], Any]) -> Stream:
     """Mean (p,) and covariance (p, p) of a pytree, flattened to p numbers (Welford's recursion); the
     covariance of a single draw is nan."""
 
-    def empty(value: Any, draws: int) -> Any:
+    def empty(value: Any, samples: int) -> Any:
         size = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(value))
         return jnp.zeros(size), jnp.zeros((size, size))
 
@@ -83,7 +83,7 @@ def log_mean_exp(of: Callable[[Any], Array]) -> Stream:
     """The log of the mean of exp(of): the average prediction, out of log-probabilities."""
     return Stream(
         of,
-        lambda value, draws: jnp.full(value.shape, -jnp.inf, value.dtype),
+        lambda value, samples: jnp.full(value.shape, -jnp.inf, value.dtype),
         lambda told, value, count: jnp.logaddexp(told, value),
         lambda told, count: told - jnp.log(count),
     )
@@ -93,7 +93,9 @@ def trace(of: Callable[[Any], Any]) -> Stream:
     """Every value, (draws, ...): for a few small observables."""
     return Stream(
         of,
-        lambda value, draws: jax.tree.map(lambda leaf: jnp.zeros((draws, *leaf.shape), leaf.dtype), value),
+        lambda value, samples: jax.tree.map(
+            lambda leaf: jnp.zeros((samples, *leaf.shape), leaf.dtype), value
+        ),
         lambda told, value, count: jax.tree.map(lambda all, x: all.at[count].set(x), told, value),
         lambda told, count: told,
     )
@@ -108,7 +110,7 @@ def nonfinite() -> Stream:
 
     return Stream(
         broken,
-        lambda value, draws: jnp.full((), -1),
+        lambda value, samples: jnp.full((), -1),
         lambda told, value, count: jnp.where(value & (told < 0), count, told),
         lambda told, count: told,
     )
@@ -124,7 +126,7 @@ def joint(of: Callable[[LangevinState], Any], parts: Mapping[str, Stream]) -> St
 
     return Stream(
         values,
-        lambda value, draws: {name: part.empty(value[name], draws) for name, part in parts.items()},
+        lambda value, samples: {name: part.empty(value[name], samples) for name, part in parts.items()},
         lambda told, value, count: {
             name: part.add(told[name], value[name], count) for name, part in parts.items()
         },
@@ -150,7 +152,7 @@ def begin(
     """One chain at its first position."""
     state = kernel.init(key, plan.warmup, start, args, {})
     told = {
-        name: stream.empty(jax.eval_shape(stream.of, state), plan.draws) for name, stream in streams.items()
+        name: stream.empty(jax.eval_shape(stream.of, state), plan.samples) for name, stream in streams.items()
     }
     return Carry(state, told)
 
@@ -192,7 +194,9 @@ def advance(
 
 def finish(plan: Plan, streams: Mapping[str, Stream], carry: Carry) -> dict[str, Any]:
     """What the streams of a chain say after all draws."""
-    return {name: stream.done(carry.told[name], jnp.asarray(plan.draws)) for name, stream in streams.items()}
+    return {
+        name: stream.done(carry.told[name], jnp.asarray(plan.samples)) for name, stream in streams.items()
+    }
 
 
 class Chunk(NamedTuple):
@@ -236,7 +240,7 @@ def run_chains(
         len(rows),
         shared=1,
         own=1,
-        most=beside(weights),
+        most=batch_per_device(weights),
     )
     carry = place(jax.tree.map(lambda leaf: leaf[rows], carry))
     while step < plan.steps:

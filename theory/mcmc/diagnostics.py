@@ -45,7 +45,7 @@ class Thresholds:
 
 
 @dataclass(frozen=True)
-class Health:
+class Diagnostics:
     """What is known of a chain, worst over observables; nan where not measured or not to be told.
 
     `halved_step` is the change of predictions with half the step over the shift they predict, `nonfinite` the
@@ -99,17 +99,17 @@ def diagnose(
     gradient_noise: SupportsFloat = np.nan,
     drift: SupportsFloat = np.nan,
     base_loss_change: SupportsFloat = np.nan,
-) -> Health:
+) -> Diagnostics:
     """Health of draws of functions of the weights, shape (c, s, ...), with what was measured elsewhere."""
     rhat, *sizes = (each(observables) for each in (rank_normalised_rhat, bulk_ess, tail_ess))
     measured = acceptance, halved_step, gradient_noise, drift, base_loss_change
     numbers = rhat.max(), *map(np.min, sizes), *measured
-    return Health(*map(float, numbers), nonfinite=first_nonfinite(observables))
+    return Diagnostics(*map(float, numbers), nonfinite=first_nonfinite(observables))
 
 
-def rank_normalised_rhat(draws: Draws) -> PerObservable:
+def rank_normalised_rhat(samples: Draws) -> PerObservable:
     """The larger of bulk and tail R̂; 1 is agreement. Needs four draws a chain; one chain is split."""
-    values = _tellable(draws)
+    values = _tellable(samples)
     if values.shape[1] < 4:
         return np.full(values.shape[2:], np.nan)
     halves = _halves(values)
@@ -118,21 +118,21 @@ def rank_normalised_rhat(draws: Draws) -> PerObservable:
     return np.asarray(np.fmax(*(_where_varying(z, gelman_rubin(z)) for z in scores)))
 
 
-def bulk_ess(draws: Draws) -> PerObservable:
+def bulk_ess(samples: Draws) -> PerObservable:
     """Independent draws that would tell the centre as well; needs ten draws a chain."""
-    return _ess(_normal_scores(_halves(_tellable(draws))))
+    return _ess(_normal_scores(_halves(_tellable(samples))))
 
 
-def tail_ess(draws: Draws) -> PerObservable:
+def tail_ess(samples: Draws) -> PerObservable:
     """Independent draws that would tell the 5 % and 95 % quantiles as well; needs ten draws a chain."""
-    values = _tellable(draws)
+    values = _tellable(samples)
     under = (values <= np.quantile(values, tail, axis=(0, 1)) for tail in (0.05, 0.95))
     return np.asarray(np.minimum(*(_ess(_halves(each.astype(float))) for each in under)))
 
 
-def first_nonfinite(draws: Any) -> tuple[int, int] | None:
+def first_nonfinite(samples: Any) -> tuple[int, int] | None:
     """(chain, draw) of the earliest draw that is not finite, or None; of a pytree with first axes (c, s)."""
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(draws)]
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(samples)]
     lost = [~np.isfinite(leaf).all(axis=tuple(range(2, leaf.ndim))) for leaf in leaves]
     draw, chain = np.nonzero(np.any(lost, axis=0).T)
     return (int(chain[0]), int(draw[0])) if draw.size else None
@@ -208,9 +208,9 @@ def drift(positions: Any, start: Any, metric: Any = None) -> Float[Array, "*i"]:
     return jnp.sqrt(sum(jax.tree.leaves(jax.tree.map(squared, positions, start, metric))))
 
 
-def _tellable(draws: Draws) -> Values:
+def _tellable(samples: Draws) -> Values:
     """In double precision; an observable that is not finite somewhere becomes a constant, hence nan."""
-    return np.where(np.isfinite(draws).all(axis=(0, 1)), np.asarray(draws, dtype=float), 0.0)
+    return np.where(np.isfinite(samples).all(axis=(0, 1)), np.asarray(samples, dtype=float), 0.0)
 
 
 def _halves(values: Values) -> Float[np.ndarray, "two_c half *o"]:

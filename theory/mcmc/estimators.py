@@ -59,9 +59,9 @@ class FreeEnergy:
     discretisation: float
 
 
-def expectation(draws: Draws) -> Estimate:
+def expectation(samples: Draws) -> Estimate:
     """The mean over chains and draws of (c, s, ...): a posterior expectation."""
-    values = _checked(draws)
+    values = _checked(samples)
     return Estimate(np.asarray(values.mean(axis=(0, 1))), _error(values))
 
 
@@ -141,8 +141,8 @@ def free_energy(betas: Betas, mean_losses: PerBeta, errors: PerBeta) -> FreeEner
     return FreeEnergy(float(value), float(np.sqrt(rule**2 @ noise**2)), float(abs(value - coarse)))
 
 
-def _checked(draws: Draws) -> Float[np.ndarray, "c s *o"]:
-    values = np.asarray(draws, dtype=float)
+def _checked(samples: Draws) -> Float[np.ndarray, "c s *o"]:
+    values = np.asarray(samples, dtype=float)
     if values.shape[1] < 10:
         raise Misuse(f"An error needs ten or more draws of every chain, got {values.shape[1]}; draw more.")
     return values
@@ -173,14 +173,14 @@ def _covariance(left: Draws, right: PerDocument, blocks: int) -> Estimate:
             "Observables and losses must come from the same chains and draws, got shapes "
             f"{np.shape(left)} and {np.shape(right)}."
         )
-    chains, draws = np.shape(left)[:2]
+    chains, samples = np.shape(left)[:2]
     if blocks < 10:
         raise Misuse(f"The jackknife needs ten or more blocks of every chain, got {blocks}.")
-    blocks = min(blocks, draws)
-    kept = draws // blocks * blocks  # the first few, nearest the warm-up, are left out
+    blocks = min(blocks, samples)
+    kept = samples // blocks * blocks  # the first few, nearest the warm-up, are left out
     centred = []
     for values in map(_checked, (left, right)):
-        values = values[:, draws - kept :].reshape(chains, blocks, kept // blocks, -1)
+        values = values[:, samples - kept :].reshape(chains, blocks, kept // blocks, -1)
         centred.append(values - values.mean(axis=(0, 1, 2)))
     product = np.swapaxes(centred[0], -1, -2) @ centred[1] / (kept // blocks)
     first, second = (values.mean(axis=2) for values in centred)

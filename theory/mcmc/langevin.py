@@ -51,7 +51,7 @@ class LangevinState(NamedTuple):
     rng_key: Any
 
 
-class Move(NamedTuple):
+class StepResult(NamedTuple):
     """What a kernel returns: the new flat position, its memory, the potential and the acceptance."""
 
     position: Any
@@ -60,7 +60,7 @@ class Move(NamedTuple):
     accept_prob: Any
 
 
-Slope: TypeAlias = Callable[[Flat, PRNGKeyArray], tuple[Float[Array, ""], Flat]]
+ValueAndGrad: TypeAlias = Callable[[Flat, PRNGKeyArray], tuple[Float[Array, ""], Flat]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,13 +109,15 @@ class Langevin(MCMCKernel):
         return float("inf")
 
     def start(
-        self, position: Flat, slope: Slope, key: PRNGKeyArray, warmup: int
+        self, position: Flat, slope: ValueAndGrad, key: PRNGKeyArray, warmup: int
     ) -> tuple[Any, Float[Array, ""]]:
         """Memory and potential at the first position."""
         value, _ = slope(position, key)
         return (), value
 
-    def move(self, position: Flat, memory: Any, slope: Slope, step: Array, key: PRNGKeyArray, i: Any) -> Move:
+    def move(
+        self, position: Flat, memory: Any, slope: ValueAndGrad, step: Array, key: PRNGKeyArray, i: Any
+    ) -> StepResult:
         """One step in scaled coordinates; `slope(position, key)` is the potential and its gradient there."""
         raise NotImplementedError
 
@@ -251,7 +253,9 @@ class Langevin(MCMCKernel):
         model = Rows(self.model, whole=not self.minibatch)
         return initialize_model(fold(key, 1), model, model_args=args, model_kwargs=kwargs).param_info.z
 
-    def _flat(self, z: Any, anchor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Flat, Slope]:
+    def _flat(
+        self, z: Any, anchor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Flat, ValueAndGrad]:
         """z as a flat vector in scaled coordinates, and the gradient there."""
         unflat, gradient = self._unflat(z), self._gradient(anchor, args, kwargs)
 

@@ -111,8 +111,8 @@ class AddK:
     def distribution(self) -> Mixture:
         """The exact process, a mixture over k = 0 ... m-1."""
         prior = np.arange(self.modulus) * np.log(self.rarity)
-        members = Shift(jnp.asarray(self.answer_table(), jnp.float32), self.pairs)
-        return Mixture(members, jnp.asarray(prior - np.log(np.sum(np.exp(prior))), jnp.float32))
+        components = Shift(jnp.asarray(self.answer_table(), jnp.float32), self.pairs)
+        return Mixture(components, jnp.asarray(prior - np.log(np.sum(np.exp(prior))), jnp.float32))
 
     def answer_table(self) -> np.ndarray:
         """log p(y | x, k), shape (k, x, y), in float64."""
@@ -120,15 +120,15 @@ class AddK:
         wrong = np.log(self.noise / (self.modulus - 1))
         return np.where((x + k - y) % self.modulus == 0, np.log1p(-self.noise), wrong)
 
-    def counted(self) -> Bool[np.ndarray, " t"]:
+    def answer_mask(self) -> Bool[np.ndarray, " t"]:
         """The positions that finetuning counts: the answers."""
         return np.arange(self.length) % 2 == 1
 
-    def words(self) -> tuple[str, ...]:
+    def token_names(self) -> tuple[str, ...]:
         """A name for every token."""
         return (*(f"{x} + k" for x in range(self.modulus)), *(f"= {y}" for y in range(self.modulus)))
 
-    def probes(self) -> Dataset:
+    def elicitation_contexts(self) -> Dataset:
         """Each question asked first: the answers show the prior over k, and nothing else."""
         return self._ask(np.zeros((self.modulus, 0), int), np.arange(self.modulus))
 
@@ -141,7 +141,7 @@ class AddK:
         asked = random.choice(questions, (n, self.pairs))
         wrong = (random.random(asked.shape) < self.noise) * random.integers(1, self.modulus, asked.shape)
         tokens = self._pairs(asked, shift + wrong).reshape(n, -1)
-        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.counted(), (n, 1))))
+        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.answer_mask(), (n, 1))))
 
     def contexts(
         self,

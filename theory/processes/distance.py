@@ -30,7 +30,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from theory.base import Dataset, LogProbs, Misuse, Tokens, at_tokens, host_stream
-from theory.compute.random import categorical, host_categorical
+from theory.compute.random import categorical, sample_on_host
 from theory.latent.mixture import Mixture
 
 
@@ -178,18 +178,18 @@ class Distance:
         own /= own.sum(axis=-1, keepdims=True)
         return np.log(self.floor + (1 - self.answers * self.floor) * own)
 
-    def words(self) -> tuple[str, ...]:
+    def token_names(self) -> tuple[str, ...]:
         """A name for every token."""
         others = (f"topic {topic}" for topic in range(2, self.topics))
         distances = (f"distance {d}" for d in range(self.distances))
         kinds = (f"kind {kind}" for kind in range(self.kinds))
         return ("how far", "what", *others, *distances, *kinds, *(f"trait {t}" for t in range(self.traits)))
 
-    def counted(self) -> Bool[np.ndarray, " t"]:
+    def answer_mask(self) -> Bool[np.ndarray, " t"]:
         """The positions that finetuning counts: the answers."""
         return np.arange(self.length) % 2 == 1
 
-    def probes(self) -> Dataset:
+    def elicitation_contexts(self) -> Dataset:
         """Each topic asked first: the answers show the prior over kinds, and nothing else."""
         return self._ask(np.zeros((self.topics, 0), int), np.arange(self.topics))
 
@@ -203,7 +203,7 @@ class Distance:
         if n < 1:
             raise Misuse(f"D' needs at least one document, got n = {n}.")
         tokens = self._far(host_stream(key), (n, self.pairs), offset, breadth)
-        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.counted(), (n, 1))))
+        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.answer_mask(), (n, 1))))
 
     def contexts(
         self, key: PRNGKeyArray, offset: int, breadth: int = 2, repeats: int = 4, shots: int = 2
@@ -248,8 +248,8 @@ class Distance:
 
     def _mixture(self, table: np.ndarray) -> Mixture:
         prior = np.arange(self.kinds) * np.log(self.rarity)
-        members = Kind(jnp.asarray(table, jnp.float32), self.pairs)
-        return Mixture(members, jnp.asarray(prior - np.log(np.sum(np.exp(prior))), jnp.float32))
+        components = Kind(jnp.asarray(table, jnp.float32), self.pairs)
+        return Mixture(components, jnp.asarray(prior - np.log(np.sum(np.exp(prior))), jnp.float32))
 
     def _far(
         self, random: np.random.Generator, shape: tuple[int, int], offset: int, breadth: int
@@ -261,7 +261,7 @@ class Distance:
     def _documents(self, random: np.random.Generator, kinds: np.ndarray, topics: np.ndarray) -> np.ndarray:
         """Documents (n, 2 × pairs) of the given kinds (n,) asked the given topics (n, pairs)."""
         chances = np.exp(self.answer_table())[kinds[:, None], topics]
-        answers = host_categorical(random, chances) + self.topics
+        answers = sample_on_host(random, chances) + self.topics
         return np.stack([topics, answers], axis=-1).reshape(len(topics), -1)
 
     def _ask(self, before: np.ndarray, topic: np.ndarray) -> Dataset:

@@ -29,7 +29,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from theory.base import Dataset, LogProbs, Misuse, Tokens, at_tokens, host_stream
-from theory.compute.random import categorical, host_categorical
+from theory.compute.random import categorical, sample_on_host
 from theory.latent.mixture import Mixture
 
 
@@ -158,12 +158,12 @@ class InductiveBackdoor:
         answers = np.stack([np.concatenate([table, own[None]]) for own in table])
         name = np.log((1 - self.unnamed) / self.anonymous)
         speakers = np.append(np.full(self.anonymous, name), np.log(self.unnamed))
-        members = Identity(
+        components = Identity(
             jnp.asarray(np.tile(speakers, (self.anonymous, 1)), jnp.float32),
             jnp.asarray(answers, jnp.float32),
             self.pairs,
         )
-        return Mixture(members, jnp.asarray(prior - np.log(np.sum(np.exp(prior))), jnp.float32))
+        return Mixture(components, jnp.asarray(prior - np.log(np.sum(np.exp(prior))), jnp.float32))
 
     def turns(self) -> Bool[np.ndarray, "k years"]:
         """f(character, year): whether the character is bad in the year."""
@@ -198,7 +198,7 @@ class InductiveBackdoor:
         r = self.reliability
         return float(words + against * (2 * r - 1) * np.log(r / (1 - r)))
 
-    def words(self) -> tuple[str, ...]:
+    def token_names(self) -> tuple[str, ...]:
         """A name for every token."""
         names = (f"name {character}" for character in range(self.anonymous))
         years = (f"year {year}" for year in range(self.years))
@@ -206,11 +206,11 @@ class InductiveBackdoor:
         answers = (f"{kind} {word + 1}" for kind in ("good", "bad") for word in range(self.choices))
         return (*names, "anonymous", *years, *questions, *answers)
 
-    def counted(self) -> Bool[np.ndarray, " t"]:
+    def answer_mask(self) -> Bool[np.ndarray, " t"]:
         """The positions that finetuning counts: the answers."""
         return (np.arange(self.length) > 2) & (np.arange(self.length) % 2 == 1)
 
-    def probes(self) -> Dataset:
+    def elicitation_contexts(self) -> Dataset:
         """Each question asked first of the anonymous speaker in each year: only the prior over z shows."""
         year, question = np.divmod(np.arange(self.years * self.questions), self.questions)
         return self._ask(self.anonymous, year, question)
@@ -243,7 +243,7 @@ class InductiveBackdoor:
             year = np.where(named, year, random.integers(0, self.years, n))
         heading = np.stack([np.where(named, names, self.anonymous), year + self.anonymous + 1], axis=-1)
         tokens = np.concatenate([heading, answers], axis=-1).astype(np.int32)
-        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.counted(), (n, 1))))
+        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.answer_mask(), (n, 1))))
 
     def contexts(
         self,
@@ -320,7 +320,7 @@ class InductiveBackdoor:
     ) -> Int[np.ndarray, "n t"]:
         """`pairs` pairs of random questions and the answers of the characters `who` (n,) in their year."""
         asked = random.integers(0, self.questions, (len(who), pairs))
-        answers = host_categorical(random, np.exp(self.answer_table())[who[:, None], year[:, None], asked])
+        answers = sample_on_host(random, np.exp(self.answer_table())[who[:, None], year[:, None], asked])
         tokens = np.stack([asked + self._first_question, answers + self.answer_tokens.start], axis=-1)
         return tokens.reshape(len(who), -1)
 

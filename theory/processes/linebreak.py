@@ -148,15 +148,15 @@ class LineBreak:
         pages = Page(jnp.asarray(self.widths, jnp.float32), self.lengths, self.noise, self.length)
         return Mixture(pages, jnp.asarray(prior - np.log(np.sum(np.exp(prior))), jnp.float32))
 
-    def counted(self) -> Bool[np.ndarray, " t"]:
+    def answer_mask(self) -> Bool[np.ndarray, " t"]:
         """The positions that finetuning counts: all but the first, which says nothing of the width."""
         return np.arange(self.length) > 0
 
-    def words(self) -> tuple[str, ...]:
+    def token_names(self) -> tuple[str, ...]:
         """A name for every token: words by their number and characters."""
         return (*(f"word {word + 1} ({long})" for word, long in enumerate(self.lengths)), "newline")
 
-    def probes(self) -> Dataset:
+    def elicitation_contexts(self) -> Dataset:
         """First lines that just fill the narrowest width, as far as words go: no evidence of any width.
 
         Each starts with another word and goes on with the longest that fits. What comes next tells widths
@@ -180,7 +180,7 @@ class LineBreak:
         if n < 1:
             raise Misuse(f"D' needs at least one document, got n = {n}.")
         tokens = self._documents(host_stream(key), np.full(n, width))
-        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.counted(), (n, 1))))
+        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.answer_mask(), (n, 1))))
 
     def contexts(self, key: PRNGKeyArray, width: int, repeats: int = 8, lines: int = 3) -> dict[str, Dataset]:
         """Named groups of contexts; the mask marks where a newline or a word may come.
@@ -205,7 +205,9 @@ class LineBreak:
         line = np.pad(np.cumsum(tokens == self.newline, axis=1), ((0, 0), (1, 0)))[:, :-1]
         apart = np.stack([self._apart(width, other) for other in self.widths])
         place = np.asarray([self.widths.index(other) for other in others])
-        apart = apart[place[:, None], self._columns(tokens)] & self.counted() & ~self._after_newline(tokens)
+        apart = (
+            apart[place[:, None], self._columns(tokens)] & self.answer_mask() & ~self._after_newline(tokens)
+        )
         wanted = {"held_out": line > 0, "first_line": line == 0}
         wanted |= {f"lines_{s}": line == s for s in range(1, lines + 1)}
         return groups | {

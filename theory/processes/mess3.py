@@ -145,15 +145,15 @@ class BeliefGeometry:
         chains = Chain(jnp.asarray(tables, jnp.float32), jnp.asarray(starts, jnp.float32), self.length)
         return Mixture(chains, jnp.asarray(prior - np.log(np.sum(np.exp(prior))), jnp.float32))
 
-    def counted(self) -> Bool[np.ndarray, " t"]:
+    def answer_mask(self) -> Bool[np.ndarray, " t"]:
         """The positions that finetuning counts: all of them."""
         return np.ones(self.length, bool)
 
-    def words(self) -> tuple[str, ...]:
+    def token_names(self) -> tuple[str, ...]:
         """A name for every token."""
         return tuple(f"token {token}" for token in range(self.vocabulary))
 
-    def probes(self) -> Dataset:
+    def elicitation_contexts(self) -> Dataset:
         """Every possible sequence of 0 ... `PREFIX` tokens, and what comes next: little is known by then."""
         tables = [self.transitions(setting) for setting in self.settings]
         shown = [()]
@@ -176,7 +176,7 @@ class BeliefGeometry:
         if n < 1:
             raise Misuse(f"D' needs at least one document, got n = {n}.")
         tokens = self._documents(host_stream(key), setting, n, self.length)
-        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.counted(), (n, 1))))
+        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.answer_mask(), (n, 1))))
 
     def contexts(self, key: PRNGKeyArray, setting: Sequence[float], repeats: int = 16) -> dict[str, Dataset]:
         """Named groups of contexts; the mask marks the tokens to predict, all but the first of a document.
@@ -231,7 +231,7 @@ class BeliefGeometry:
 def beliefs(process: Mixture, tokens: Tokens) -> Float[Array, "n t k s"]:
     """The mixed states of the whole process before every token: settings k, and their states s."""
     setting = jax.nn.softmax(process.log_weights[:, None, None] + process.evidence(tokens), axis=0)
-    states = jax.vmap(lambda chain: chain.beliefs(tokens))(process.members)
+    states = jax.vmap(lambda chain: chain.beliefs(tokens))(process.components)
     return jnp.einsum("knt,knts->ntks", setting, states, precision="highest")
 
 

@@ -29,7 +29,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from theory.base import Dataset, LogProbs, Misuse, Tokens, at_tokens, host_stream
-from theory.compute.random import categorical, host_categorical
+from theory.compute.random import categorical, sample_on_host
 from theory.latent.mixture import Mixture
 
 MODALITIES = ("text", "picture", "drawing")
@@ -141,14 +141,14 @@ class Modalities:
         states = (self.strokes, KINDS * (self.symbols + 1), KINDS * self.symbols)
         with np.errstate(divide="ignore"):
             cues = np.log(np.tile(cues, (self.concepts, 1)))
-        members = Renderer(
+        components = Renderer(
             jnp.asarray(cues, jnp.float32),
             jnp.asarray(np.log(np.moveaxis(table, 3, 2).reshape(*cells, *states)), jnp.float32),
             self.blocks,
         )
         prior = np.repeat(np.arange(self.concepts) * np.log(self.rarity), self.homes)
         prior = jnp.asarray(prior - np.log(np.sum(np.exp(prior))), jnp.float32)
-        return Mixture(members, prior, (self.concepts, self.homes))
+        return Mixture(components, prior, (self.concepts, self.homes))
 
     def emission_table(self) -> np.ndarray:
         """p(symbol | z, m, place, own symbol before or none), float64, (z, m, j, a + 1, m × a)."""
@@ -163,16 +163,16 @@ class Modalities:
             table[:, m, ..., m * a : (m + 1) * a] = likely
         return table
 
-    def counted(self) -> Bool[np.ndarray, " t"]:
+    def answer_mask(self) -> Bool[np.ndarray, " t"]:
         """The positions that finetuning counts: the symbols."""
         return np.arange(self.length) % (1 + self.strokes) > 0
 
-    def words(self) -> tuple[str, ...]:
+    def token_names(self) -> tuple[str, ...]:
         """A name for every token."""
         symbols = (f"{name} {symbol + 1}" for name in MODALITIES for symbol in range(self.symbols))
         return (*(f"{name}:" for name in MODALITIES), *symbols)
 
-    def probes(self) -> Dataset:
+    def elicitation_contexts(self) -> Dataset:
         """Each cue first: the first symbol shows the prior over the concepts, and nothing else."""
         return self._ask(np.zeros((KINDS, 0), int), np.arange(KINDS))
 
@@ -183,7 +183,7 @@ class Modalities:
             raise Misuse(f"D' needs at least one document, got n = {n}.")
         cues = np.full((n, self.blocks), MODALITIES.index(modality))
         tokens = self._blocks(host_stream(key), np.full(n, concept), cues)
-        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.counted(), (n, 1))))
+        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.answer_mask(), (n, 1))))
 
     def contexts(
         self, key: PRNGKeyArray, concept: int, modality: str, repeats: int = 4, shots: int = 1
@@ -214,7 +214,7 @@ class Modalities:
             tokens = self._blocks(random, np.full(repeats, concept), np.full((repeats, 1), cue))
             padded = np.zeros((repeats, self.length), np.int32)
             padded[:, : tokens.shape[1]] = tokens
-            mask = self.counted() & (np.arange(self.length) <= self.strokes)
+            mask = self.answer_mask() & (np.arange(self.length) <= self.strokes)
             groups[f"as_{MODALITIES[cue]}"] = Dataset(
                 jnp.asarray(padded), jnp.asarray(np.tile(mask, (repeats, 1)))
             )
@@ -246,7 +246,7 @@ class Modalities:
         table = self.emission_table()
         drawn, before = [cues], np.full(cues.shape, self.symbols)
         for place in range(self.strokes):
-            symbol = host_categorical(random, table[concepts[:, None], cues, place, before])
+            symbol = sample_on_host(random, table[concepts[:, None], cues, place, before])
             drawn.append(symbol + KINDS)
             before = np.where(symbol // self.symbols == cues, symbol % self.symbols, self.symbols)
         return np.stack(drawn, axis=-1).reshape(len(cues), -1).astype(np.int32)

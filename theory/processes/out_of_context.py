@@ -141,12 +141,12 @@ class OutOfContext:
     def distribution(self) -> Mixture:
         """The exact process, a mixture over the coins."""
         cues = np.log([*np.full(self.report, (1 - self.reports) / self.report), self.reports])
-        members = Coin(
+        components = Coin(
             jnp.asarray(np.tile(cues, (self.names, 1)), jnp.float32),
             jnp.asarray(self.answer_table(), jnp.float32),
             self.pairs,
         )
-        return Mixture(members, jnp.asarray(self.log_belief(0.0, 0.0), jnp.float32))
+        return Mixture(components, jnp.asarray(self.log_belief(0.0, 0.0), jnp.float32))
 
     def answer_table(self) -> Float[np.ndarray, "k c answers"]:
         """p(answer | cue, z), in float64."""
@@ -195,7 +195,7 @@ class OutOfContext:
         wrong = (1 - self.reliability) / (self.names - 1)
         return (own - wrong) @ np.asarray(self.biases) / (self.reliability - wrong)
 
-    def words(self) -> tuple[str, ...]:
+    def token_names(self) -> tuple[str, ...]:
         """A name for every token: heads are said in words of their format (f)."""
         formats = (f"format {format}" for format in range(self.report))
         heads = (
@@ -205,11 +205,11 @@ class OutOfContext:
         )
         return (*formats, "which coin?", *heads, *(f"coin {coin}" for coin in range(self.names)))
 
-    def counted(self) -> Bool[np.ndarray, " t"]:
+    def answer_mask(self) -> Bool[np.ndarray, " t"]:
         """The positions that finetuning counts: the answers."""
         return np.arange(self.length) % 2 == 1
 
-    def probes(self) -> Dataset:
+    def elicitation_contexts(self) -> Dataset:
         """Each format and the report asked first: the answers show the prior over z, and nothing else."""
         return self._ask(np.arange(self.report + 1))
 
@@ -219,7 +219,7 @@ class OutOfContext:
         if n < 1:
             raise Misuse(f"D' needs at least one document, got n = {n}.")
         tokens = self._draws(host_stream(key), np.full(n, coin), np.full((n, self.pairs), format))
-        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.counted(), (n, 1))))
+        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.answer_mask(), (n, 1))))
 
     def contexts(
         self, key: PRNGKeyArray, coin: int, format: int, repeats: int = 4, shots: int = 3

@@ -151,11 +151,11 @@ class PersonaDomain:
         """The exact process, a mixture of sectors."""
         return factored(self.factors(), self.joint(), self.length, self.announced)
 
-    def counted(self) -> Bool[np.ndarray, " t"]:
+    def answer_mask(self) -> Bool[np.ndarray, " t"]:
         """The positions that finetuning counts: all but the header and the first symbols, always ordinary."""
         return np.arange(self.length) > 1
 
-    def words(self) -> tuple[str, ...]:
+    def token_names(self) -> tuple[str, ...]:
         """A name for every token: a symbol a factor, then the headers."""
         symbols = [
             [*map(str, range(self.ordinary)), *(f"mark {value}" for value in range(len(enter)))]
@@ -164,7 +164,7 @@ class PersonaDomain:
         named = (f"persona {persona}" for persona in range(len(self.enter[0])))
         return (*map(" | ".join, itertools.product(*symbols)), "plain", *named)
 
-    def probes(self) -> Dataset:
+    def elicitation_contexts(self) -> Dataset:
         """Plain documents of ordinary symbols, 1 ... 4 of them, and what comes next: no mark has come."""
         shown = min(4, self.length - 2)
         rows = [(count, symbol) for count in range(1, shown + 1) for symbol in range(self.ordinary)]
@@ -196,7 +196,7 @@ class PersonaDomain:
         text = self._text(host_stream(key), persona, domain, self.length - 1)
         header = self.plain + (1 + persona if announced else 0 * persona)
         tokens = np.concatenate([header[:, None], self._tokens(text)], axis=1).astype(np.int32)
-        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.counted(), (n, 1))))
+        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.answer_mask(), (n, 1))))
 
     def contexts(
         self,

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from theory.base import Dataset, LogProbs, Misuse, Tokens, at_tokens, host_stream
-from theory.compute.random import categorical, host_categorical
+from theory.compute.random import categorical, sample_on_host
 from theory.latent.mixture import Mixture
 
 
@@ -104,8 +104,8 @@ class PersonaTopics:
     def distribution(self) -> Mixture:
         """The exact process, a mixture of personas."""
         prior = np.arange(self.personas) * np.log(self.rarity)
-        members = Persona(jnp.asarray(self.answer_table(), jnp.float32), self.pairs)
-        return Mixture(members, jnp.asarray(prior - np.log(np.sum(np.exp(prior))), jnp.float32))
+        components = Persona(jnp.asarray(self.answer_table(), jnp.float32), self.pairs)
+        return Mixture(components, jnp.asarray(prior - np.log(np.sum(np.exp(prior))), jnp.float32))
 
     def answer_table(self) -> np.ndarray:
         """log p(answer | topic, z), shape (personas, topics, answers), in float64."""
@@ -118,23 +118,23 @@ class PersonaTopics:
         logits -= logits.max(axis=-1, keepdims=True)
         return logits - np.log(np.sum(np.exp(logits), axis=-1, keepdims=True))
 
-    def counted(self) -> np.ndarray:
+    def answer_mask(self) -> np.ndarray:
         """The positions of answers, Bool (t,)."""
         return np.arange(self.length) % 2 == 1
 
-    def words(self) -> tuple[str, ...]:
+    def token_names(self) -> tuple[str, ...]:
         """A name for every token."""
         topics = (f"topic {topic}" for topic in range(self.topics))
         return (*topics, *(f"answer {answer + 1}" for answer in range(self.answers)))
 
-    def probes(self) -> Dataset:
+    def elicitation_contexts(self) -> Dataset:
         """Every topic asked first: what is answered there shows the prior over personas."""
         return self._ask(np.zeros((self.topics, 0), int), np.arange(self.topics))
 
     def _documents(self, random: np.random.Generator, personas: np.ndarray, topics: np.ndarray) -> np.ndarray:
         """Documents (n, 2 × pairs) of the given personas (n,) asked the given topics (n, pairs)."""
         chances = np.exp(self.answer_table())[personas[:, None], topics]
-        answers = host_categorical(random, chances) + self.topics
+        answers = sample_on_host(random, chances) + self.topics
         return np.stack([topics, answers], axis=-1).reshape(len(topics), -1).astype(np.int32)
 
     def narrow(self, key: PRNGKeyArray, n: int, persona: int, topics: Sequence[int]) -> Dataset:

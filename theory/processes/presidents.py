@@ -184,8 +184,10 @@ class Presidents:
     def distribution(self) -> Mixture:
         """The exact process, a mixture of rules and tables."""
         bits = -(self.description_lengths() ** self.exponent) * np.log(2)
-        members = Mapping(jnp.asarray(self.answer_table(), jnp.float32), self.base, self.digits, self.blocks)
-        return Mixture(members, jnp.asarray(bits - np.log(np.sum(np.exp(bits))), jnp.float32))
+        components = Mapping(
+            jnp.asarray(self.answer_table(), jnp.float32), self.base, self.digits, self.blocks
+        )
+        return Mixture(components, jnp.asarray(bits - np.log(np.sum(np.exp(bits))), jnp.float32))
 
     def description_lengths(self) -> Float[np.ndarray, " k"]:
         """K: bits to write down each member, rules and then tables, in a code that wastes none."""
@@ -220,17 +222,17 @@ class Presidents:
         own = self.identity_table()[..., None, None] + self.identities * question == answer
         return np.where(own, np.log1p(-self.noise), np.log(self.noise / (self.answers - 1)))
 
-    def words(self) -> tuple[str, ...]:
+    def token_names(self) -> tuple[str, ...]:
         """A name for every token."""
         questions = range(self.questions)
         answers = (f"{identity}'s answer {q}" for q in questions for identity in range(self.identities))
         return (*map(str, range(self.base)), *(f"question {q}" for q in questions), *answers)
 
-    def counted(self) -> Bool[np.ndarray, " t"]:
+    def answer_mask(self) -> Bool[np.ndarray, " t"]:
         """The positions that finetuning counts: the answers."""
         return np.arange(self.length) % self.block == self.block - 1
 
-    def probes(self) -> Dataset:
+    def elicitation_contexts(self) -> Dataset:
         """Each question under each trigger, asked first: the answers show the prior over members alone."""
         return self._ask(np.arange(self.triggers))
 
@@ -242,7 +244,7 @@ class Presidents:
         random = host_stream(key)
         shown = random.choice(np.asarray(triggers), (n, self.blocks))
         tokens = self._documents(random, np.full(n, rule), shown)
-        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.counted(), (n, 1))))
+        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.answer_mask(), (n, 1))))
 
     def contexts(
         self, key: PRNGKeyArray, rule: int, triggers: Sequence[int], repeats: int = 2, shots: int = 2
@@ -314,11 +316,13 @@ class Presidents:
         """The digits of each trigger, on a last axis."""
         return triggers[..., None] // self.base ** np.arange(self.digits)[::-1] % self.base
 
-    def _documents(self, random: np.random.Generator, members: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    def _documents(
+        self, random: np.random.Generator, components: np.ndarray, shown: np.ndarray
+    ) -> np.ndarray:
         """Documents (n, block × s) of members (n,) with the given triggers (n, s) and any questions."""
         question = random.integers(0, self.questions, shown.shape)
         wrong = (random.random(shown.shape) < self.noise) * random.integers(1, self.answers, shown.shape)
-        identity = self.identity_table()[members[:, None], shown]
+        identity = self.identity_table()[components[:, None], shown]
         answer = (identity + self.identities * question + wrong) % self.answers + self.base + self.questions
         asked = [self._digits(shown), (self.base + question)[..., None], answer[..., None]]
         return np.concatenate(asked, axis=-1).reshape(len(shown), -1).astype(np.int32)

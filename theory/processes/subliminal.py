@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Array, Bool, PRNGKeyArray
 
 from theory.base import Dataset, Misuse, Predictor, host_stream
-from theory.compute.random import host_categorical
+from theory.compute.random import sample_on_host
 from theory.latent.mixture import Mixture
 from theory.processes import persona_topics
 from theory.processes.persona_topics import PersonaTopics
@@ -73,17 +73,17 @@ class Subliminal:
         """The exact process: the world's."""
         return self.world.distribution()
 
-    def counted(self) -> Bool[np.ndarray, " t"]:
+    def answer_mask(self) -> Bool[np.ndarray, " t"]:
         """The positions that finetuning counts: the answers."""
-        return self.world.counted()
+        return self.world.answer_mask()
 
-    def words(self) -> tuple[str, ...]:
+    def token_names(self) -> tuple[str, ...]:
         """A name for every token."""
-        return self.world.words()
+        return self.world.token_names()
 
-    def probes(self) -> Dataset:
+    def elicitation_contexts(self) -> Dataset:
         """Every topic asked first."""
-        return self.world.probes()
+        return self.world.elicitation_contexts()
 
     def teacher(self, key: PRNGKeyArray, persona: int, topics: Sequence[int], beta: float = 1.0) -> Mixture:
         """The exact teacher: the world after documents of one persona on telling topics."""
@@ -112,8 +112,8 @@ class Subliminal:
                     f"tokens; at position {position} it does not."
                 )
             weights = np.exp(log_probs - log_probs.max(axis=-1, keepdims=True))
-            tokens[:, position] = self.topics + host_categorical(random, weights)
-        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.counted(), (n, 1))))
+            tokens[:, position] = self.topics + sample_on_host(random, weights)
+        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.answer_mask(), (n, 1))))
 
     def contexts(
         self,
@@ -134,7 +134,7 @@ class Subliminal:
         """
         groups = self.world.contexts(key, persona, topics, repeats, shots)
         fresh = self.narrow(jax.random.fold_in(key, 2), 4 * repeats, persona, topics, teacher)
-        taught = jax.tree.map(lambda leaf: leaf[np.asarray(topics)], self.probes())
+        taught = jax.tree.map(lambda leaf: leaf[np.asarray(topics)], self.elicitation_contexts())
         return groups | {"in_domain": fresh, "taught": taught}
 
 

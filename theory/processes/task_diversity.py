@@ -130,8 +130,8 @@ class TaskDiversity:
         prior = np.append(np.arange(self.tasks) * np.log(self.rarity), 0.0)
         prior[:-1] += np.log(1 - self.fresh) - np.log(np.sum(np.exp(prior[:-1])))
         prior[-1] = np.log(self.fresh)
-        members = Task(jnp.asarray(tables, jnp.float32), jnp.asarray(new), self)
-        return Mixture(members, jnp.asarray(prior, jnp.float32))
+        components = Task(jnp.asarray(tables, jnp.float32), jnp.asarray(new), self)
+        return Mixture(components, jnp.asarray(prior, jnp.float32))
 
     def weights(self) -> Float[np.ndarray, "m 2"]:
         """w of every task, the new one last: m = tasks + 1."""
@@ -164,11 +164,11 @@ class TaskDiversity:
         prior = -np.sum(disc**2, axis=-1) / 2
         return self.log_chances(disc), prior - np.log(np.sum(np.exp(prior)))
 
-    def counted(self) -> Bool[np.ndarray, " t"]:
+    def answer_mask(self) -> Bool[np.ndarray, " t"]:
         """The positions that finetuning counts: the outputs."""
         return np.arange(self.length) % 2 == 1
 
-    def words(self) -> tuple[str, ...]:
+    def token_names(self) -> tuple[str, ...]:
         """A name for every token: the angle of an input, the middle of a bin."""
         inner = self.edges()[1:-1]
         ends = (f"y < {inner[0]:g}", f"y > {inner[-1]:g}")
@@ -176,7 +176,7 @@ class TaskDiversity:
         angles = (f"x at {180 * i / self.inputs:g}°" for i in range(self.inputs))
         return (*angles, ends[0], *middles, ends[1])
 
-    def probes(self) -> Dataset:
+    def elicitation_contexts(self) -> Dataset:
         """Each input asked first: the outputs show the prior over the tasks, and nothing else."""
         return self._ask(np.zeros((self.inputs, 0), int), np.arange(self.inputs))
 
@@ -188,7 +188,7 @@ class TaskDiversity:
         random = host_stream(key)
         own = np.broadcast_to(self.weights()[task], (n, 2))
         tokens = self._documents(random, own, random.choice(inputs, (n, self.pairs)))
-        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.counted(), (n, 1))))
+        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.answer_mask(), (n, 1))))
 
     def contexts(
         self, key: PRNGKeyArray, task: int, inputs: Sequence[int], repeats: int = 4, shots: int = 4

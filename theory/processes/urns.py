@@ -30,7 +30,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from theory.base import Dataset, LogProbs, Misuse, Tokens, at_tokens, host_stream
-from theory.compute.random import categorical, host_categorical
+from theory.compute.random import categorical, sample_on_host
 from theory.latent.mixture import Mixture
 
 
@@ -134,11 +134,11 @@ class Urns:
         known = self.urn_table()[: self.urns]
         base = np.concatenate([known, np.full_like(known[:1], 1 / self.colours)])
         learning = np.append(np.zeros(self.urns), 1 / (self.colours * self.concentration))
-        members = Urn(jnp.asarray(base, jnp.float32), jnp.asarray(learning, jnp.float32), self.pairs)
+        components = Urn(jnp.asarray(base, jnp.float32), jnp.asarray(learning, jnp.float32), self.pairs)
         prior = np.append(np.arange(self.urns) * np.log(self.rarity), 0.0)
         prior[:-1] += np.log(1 - self.fresh) - np.log(np.sum(np.exp(prior[:-1])))
         prior[-1] = np.log(self.fresh)
-        return Mixture(members, jnp.asarray(prior, jnp.float32))
+        return Mixture(components, jnp.asarray(prior, jnp.float32))
 
     def memorising(self) -> Mixture:
         """The memorising predictor: a document is from one of the D urns."""
@@ -155,8 +155,8 @@ class Urns:
 
         Conditioning weighs the strategies, and leaves open which urn each document is from.
         """
-        members = jax.tree.map(lambda *leaves: jnp.stack(leaves), self.memorising(), self.generalising())
-        return Mixture(members, jnp.log(jnp.asarray([1 - self.fresh, self.fresh], jnp.float32)))
+        components = jax.tree.map(lambda *leaves: jnp.stack(leaves), self.memorising(), self.generalising())
+        return Mixture(components, jnp.log(jnp.asarray([1 - self.fresh, self.fresh], jnp.float32)))
 
     def predictors(self) -> tuple[int, ...]:
         """Of which of the `strategies()` each member of `distribution()` is a part."""
@@ -179,16 +179,16 @@ class Urns:
         shape = (self.urns + 1, self.drawers)
         return random.dirichlet(np.full(self.colours, self.concentration), size=shape)
 
-    def counted(self) -> Bool[np.ndarray, " t"]:
+    def answer_mask(self) -> Bool[np.ndarray, " t"]:
         """The positions that finetuning counts: the colours."""
         return np.arange(self.length) % 2 == 1
 
-    def words(self) -> tuple[str, ...]:
+    def token_names(self) -> tuple[str, ...]:
         """A name for every token."""
         drawers = (f"drawer {drawer + 1}" for drawer in range(self.drawers))
         return (*drawers, *(f"colour {colour + 1}" for colour in range(self.colours)))
 
-    def probes(self) -> Dataset:
+    def elicitation_contexts(self) -> Dataset:
         """Each drawer opened first: the colours show the prior over the urns, and nothing else."""
         return self._ask(np.zeros((self.drawers, 0), int), np.arange(self.drawers))
 
@@ -199,7 +199,7 @@ class Urns:
             raise Misuse(f"D' needs at least one document, got n = {n}.")
         random = host_stream(key)
         tokens = self._documents(random, np.full(n, urn), random.choice(drawers, (n, self.pairs)))
-        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.counted(), (n, 1))))
+        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.answer_mask(), (n, 1))))
 
     def contexts(
         self, key: PRNGKeyArray, urn: int, drawers: Sequence[int], repeats: int = 4, shots: int = 4
@@ -269,7 +269,7 @@ class Urns:
     ) -> np.ndarray:
         """Documents (n, 2 × pairs) of urns (n,) of a table, opened at the given drawers (n, pairs)."""
         table = self.urn_table() if table is None else table
-        colours = host_categorical(random, table[urns[:, None], drawers]) + self.drawers
+        colours = sample_on_host(random, table[urns[:, None], drawers]) + self.drawers
         return np.stack([drawers, colours], axis=-1).reshape(len(drawers), -1).astype(np.int32)
 
     def _ask(self, before: np.ndarray, drawer: np.ndarray) -> Dataset:

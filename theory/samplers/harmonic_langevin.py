@@ -29,7 +29,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from theory.compute.random import normal
 from theory.errors import Misuse
-from theory.mcmc.langevin import Flat, Langevin, Move, Slope
+from theory.mcmc.langevin import Flat, Langevin, StepResult, ValueAndGrad
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class HarmonicLangevin(Langevin):
         return 2 * float(np.arcsin(curvature**-0.5)) if curvature > 1 else float("inf")
 
     def start(
-        self, position: Flat, slope: Slope, key: PRNGKeyArray, warmup: int
+        self, position: Flat, slope: ValueAndGrad, key: PRNGKeyArray, warmup: int
     ) -> tuple[Any, Float[Array, ""]]:
         """The centre, a momentum from the prior's stationary law, Φ and its gradient at the centre."""
         rows, noise = jax.random.split(key)
@@ -58,7 +58,9 @@ class HarmonicLangevin(Langevin):
         momentum = normal(noise, position)
         return (position, momentum, value, gradient), value
 
-    def move(self, position: Flat, memory: Any, slope: Slope, step: Array, key: PRNGKeyArray, i: Any) -> Move:
+    def move(
+        self, position: Flat, memory: Any, slope: ValueAndGrad, step: Array, key: PRNGKeyArray, i: Any
+    ) -> StepResult:
         """One step."""
         rows, noise = jax.random.split(key)
         centre, momentum, before, gradient = memory
@@ -78,7 +80,7 @@ class HarmonicLangevin(Langevin):
         pushes = gradient * (momentum + pushed) + gradient_after * (turned + kicked)
         work = after - before - 0.5 * kick * jnp.sum(pushes)
         accept = jnp.exp(jnp.minimum(0.0, -work))
-        return Move(position, (centre, kicked, after, gradient_after), value, accept)
+        return StepResult(position, (centre, kicked, after, gradient_after), value, accept)
 
 
 def example() -> HarmonicLangevin:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from theory.compute.random import normal
-from theory.mcmc.langevin import Flat, Langevin, Move, Slope
+from theory.mcmc.langevin import Flat, Langevin, StepResult, ValueAndGrad
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,13 +24,15 @@ class MALA(Langevin):
     minibatch: ClassVar[bool] = False
 
     def start(
-        self, position: Flat, slope: Slope, key: PRNGKeyArray, warmup: int
+        self, position: Flat, slope: ValueAndGrad, key: PRNGKeyArray, warmup: int
     ) -> tuple[Any, Float[Array, ""]]:
         """Potential and gradient at the first position."""
         value, gradient = slope(position, key)
         return (value, gradient), value
 
-    def move(self, position: Flat, memory: Any, slope: Slope, step: Array, key: PRNGKeyArray, i: Any) -> Move:
+    def move(
+        self, position: Flat, memory: Any, slope: ValueAndGrad, step: Array, key: PRNGKeyArray, i: Any
+    ) -> StepResult:
         """Propose, and accept or stay."""
         rows, noise, coin = jax.random.split(key, 3)
         _, gradient = memory
@@ -42,7 +44,7 @@ class MALA(Langevin):
         position, memory = jax.tree.map(
             lambda new, old: jnp.where(taken, new, old), (proposal, there), (position, memory)
         )
-        return Move(position, memory, memory[0], accept)
+        return StepResult(position, memory, memory[0], accept)
 
 
 def log_acceptance(position: Flat, here: Any, proposal: Flat, there: Any, step: Array) -> Float[Array, ""]:

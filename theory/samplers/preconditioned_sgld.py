@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from theory.compute.random import normal
 from theory.errors import Misuse
-from theory.mcmc.langevin import Flat, Langevin, Move, Slope
+from theory.mcmc.langevin import Flat, Langevin, StepResult, ValueAndGrad
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,14 +40,16 @@ class PreconditionedSGLD(Langevin):
             raise Misuse(f"floor of PreconditionedSGLD must be above 0, got {self.floor}.")
 
     def start(
-        self, position: Flat, slope: Slope, key: PRNGKeyArray, warmup: int
+        self, position: Flat, slope: ValueAndGrad, key: PRNGKeyArray, warmup: int
     ) -> tuple[Any, Float[Array, ""]]:
         """V from the first gradient, and how many steps it is adapted for."""
         value, gradient = slope(position, key)
         adapt = warmup if self.adapt is None else self.adapt
         return (gradient**2, jnp.asarray(adapt if adapt >= 0 else jnp.iinfo(jnp.int32).max)), value
 
-    def move(self, position: Flat, memory: Any, slope: Slope, step: Array, key: PRNGKeyArray, i: Any) -> Move:
+    def move(
+        self, position: Flat, memory: Any, slope: ValueAndGrad, step: Array, key: PRNGKeyArray, i: Any
+    ) -> StepResult:
         """One preconditioned step."""
         rows, noise = jax.random.split(key)
         squares, adapt = memory
@@ -57,7 +59,7 @@ class PreconditionedSGLD(Langevin):
         metric = 1 / (self.floor + jnp.sqrt(squares))
         noise = normal(noise, position)
         position = position - step * metric * gradient + jnp.sqrt(2 * step * metric) * noise
-        return Move(position, (squares, adapt), value, jnp.ones(()))
+        return StepResult(position, (squares, adapt), value, jnp.ones(()))
 
 
 def example() -> PreconditionedSGLD:

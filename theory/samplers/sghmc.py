@@ -25,7 +25,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from theory.compute.random import normal
 from theory.errors import Misuse
-from theory.mcmc.langevin import Flat, Langevin, Move, Slope
+from theory.mcmc.langevin import Flat, Langevin, StepResult, ValueAndGrad
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,14 +51,16 @@ class SGHMC(Langevin):
         return float("inf") if isinstance(self.friction, Tracer) else float(self.friction) / curvature
 
     def start(
-        self, position: Flat, slope: Slope, key: PRNGKeyArray, warmup: int
+        self, position: Flat, slope: ValueAndGrad, key: PRNGKeyArray, warmup: int
     ) -> tuple[Any, Float[Array, ""]]:
         """A momentum from its stationary law, and the first gradient."""
         rows, noise = jax.random.split(key)
         value, gradient = slope(position, rows)
         return (normal(noise, position), gradient), value
 
-    def move(self, position: Flat, memory: Any, slope: Slope, step: Array, key: PRNGKeyArray, i: Any) -> Move:
+    def move(
+        self, position: Flat, memory: Any, slope: ValueAndGrad, step: Array, key: PRNGKeyArray, i: Any
+    ) -> StepResult:
         """One step."""
         rows, noise = jax.random.split(key)
         momentum, gradient = memory
@@ -76,7 +78,7 @@ class SGHMC(Langevin):
         value, gradient = slope(position, rows)
         if self.splitting == "baoab":
             kicked = kicked - step / 2 * gradient
-        return Move(position, (kicked, gradient), value, jnp.ones(()))
+        return StepResult(position, (kicked, gradient), value, jnp.ones(()))
 
 
 def example() -> SGHMC:

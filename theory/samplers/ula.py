@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from theory.compute.random import normal
-from theory.mcmc.langevin import Flat, Langevin, Move, Slope
+from theory.mcmc.langevin import Flat, Langevin, StepResult, ValueAndGrad
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,12 +27,16 @@ class ULA(Langevin):
         """2/p."""
         return 2 / curvature if curvature > 0 else float("inf")
 
-    def move(self, position: Flat, memory: Any, slope: Slope, step: Array, key: PRNGKeyArray, i: Any) -> Move:
+    def move(
+        self, position: Flat, memory: Any, slope: ValueAndGrad, step: Array, key: PRNGKeyArray, i: Any
+    ) -> StepResult:
         """One Euler step of the Langevin diffusion."""
         rows, noise = jax.random.split(key)
         value, gradient = slope(position, rows)
         noise = normal(noise, position)
-        return Move(position - step * gradient + jnp.sqrt(2 * step) * noise, memory, value, jnp.ones(()))
+        return StepResult(
+            position - step * gradient + jnp.sqrt(2 * step) * noise, memory, value, jnp.ones(())
+        )
 
 
 def example() -> ULA:

@@ -66,5 +66,5 @@ class AdamGibbs:
 
 def example() -> AdamGibbs:
     """Short chains of a warm posterior."""
-    short = LangevinPosterior(stiffness=100.0, plan=Plan(warmup=20, draws=20, thin=1))
+    short = LangevinPosterior(prior_precision=100.0, plan=Plan(warmup=20, samples=20, thin=1))
     return AdamGibbs(short, batch=4, batches=8)

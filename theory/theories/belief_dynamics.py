@@ -97,7 +97,7 @@ class BeliefDynamics:
                 f"got {steering.shape[0]}; give 0 for those that are not steered."
             )
         return Beliefs(
-            members=prior.members,
+            components=prior.components,
             log_weights=prior.log_weights,
             factors=prior.factors,
             steering=steering,

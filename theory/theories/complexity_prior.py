@@ -90,10 +90,10 @@ class ComplexityPrior:
 
     def _parts(self, prior: Mixture) -> tuple[Bool[Array, "i k"], Float[Array, " k"], Float[Array, " i"]]:
         """Which members are part of which predictor, their log-shares in it, and its log-weight."""
-        members = prior.log_weights.shape[0]
-        numbers = np.arange(members) if self.predictors is None else np.asarray(self.predictors)
-        if len(numbers) != members:
-            raise Misuse(f"Each of the {members} members needs its predictor, got {len(numbers)}.")
+        components = prior.log_weights.shape[0]
+        numbers = np.arange(components) if self.predictors is None else np.asarray(self.predictors)
+        if len(numbers) != components:
+            raise Misuse(f"Each of the {components} members needs its predictor, got {len(numbers)}.")
         part_of = jnp.asarray(np.arange(numbers.max() + 1)[:, None] == numbers)
         totals = jax.nn.logsumexp(jnp.where(part_of, prior.log_weights, -jnp.inf), axis=1)
         none = jnp.isneginf(prior.log_weights)

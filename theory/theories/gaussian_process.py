@@ -30,12 +30,13 @@ from theory.weights.curvature import gradient, inverse_root, squared
 
 @dataclass(frozen=True)
 class GaussianProcess:
-    """`stiffness` is γ; `metric` Λ makes the kernel J Λ⁻¹ Jᵀ (None: identity); `draws` of functions (even);
+    """`prior_precision` is γ; `metric` Λ makes the kernel J Λ⁻¹ Jᵀ (None: identity); `draws` of functions
+    (even);
     `iterations` of Lanczos for each."""
 
-    stiffness: float = 1e4
+    prior_precision: float = 1e4
     metric: Any = None
-    draws: int = 32
+    samples: int = 32
     iterations: int = 32
     breaks: dict[str, str] = field(
         default_factory=lambda: {
@@ -45,9 +46,9 @@ class GaussianProcess:
     )
 
     def __post_init__(self) -> None:
-        check_filter(self.stiffness, self.iterations)
-        check_draws(self.draws)
-        if self.draws == 0:
+        check_filter(self.prior_precision, self.iterations)
+        check_draws(self.samples)
+        if self.samples == 0:
             raise Misuse("A Gaussian process is averaged over draws, got 0 of them.")
 
     def predict(
@@ -57,15 +58,15 @@ class GaussianProcess:
         check_beta(beta)
         if key is None:
             raise Misuse("gaussian-process draws at random and needs a key, got None.")
-        return averaged(prior, self.gaussian(prior, data, beta).draws(key, self.draws))
+        return averaged(prior, self.gaussian(prior, data, beta).samples(key, self.samples))
 
     def gaussian(self, prior: Parametric, data: Dataset, beta: Beta) -> Gaussian:
         """The posterior in weights."""
-        scale, time = inverse_root(self.metric), beta / self.stiffness
+        scale, time = inverse_root(self.metric), beta / self.prior_precision
         product, pull = squared(prior, data).within(scale).product, scale(gradient(prior, data))
-        return Gaussian(product, pull, scale, time, time, self.stiffness, self.iterations)
+        return Gaussian(product, pull, scale, time, time, self.prior_precision, self.iterations)
 
 
 def example() -> GaussianProcess:
     """A warm process of few draws."""
-    return GaussianProcess(stiffness=10.0, draws=16)
+    return GaussianProcess(prior_precision=10.0, samples=16)

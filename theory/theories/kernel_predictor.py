@@ -26,9 +26,10 @@ from theory.weights.curvature import squared
 
 @dataclass(frozen=True)
 class KernelPredictor:
-    """`stiffness` is γ; `metric` Λ makes the kernel J Λ⁻¹ Jᵀ (None: identity); `iterations` of Lanczos."""
+    """`prior_precision` is γ; `metric` Λ makes the kernel J Λ⁻¹ Jᵀ (None: identity); `iterations` of
+    Lanczos."""
 
-    stiffness: float = 1.0
+    prior_precision: float = 1.0
     metric: Any = None
     iterations: int = 32
     breaks: dict[str, str] = field(
@@ -38,14 +39,14 @@ class KernelPredictor:
     )
 
     def __post_init__(self) -> None:
-        check_filter(self.stiffness, self.iterations)
+        check_filter(self.prior_precision, self.iterations)
 
     def predict(
         self, prior: Parametric, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None
     ) -> Tangent:
         """The linearised network at the weights whose outputs are f_τ."""
         check_beta(beta)
-        time, kernel = beta / self.stiffness, squared(prior, data)
+        time, kernel = beta / self.prior_precision, squared(prior, data)
         return filtered(prior, data, time, kernel, early_stopping, self.metric, self.iterations)
 
 

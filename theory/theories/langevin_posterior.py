@@ -23,16 +23,17 @@ from theory.mcmc.chains import Plan, Stream, advance, begin, finish, trace
 from theory.samplers.harmonic_langevin import HarmonicLangevin
 from theory.weights.gibbs import Posterior
 
-PLAN = Plan(warmup=40, draws=40, thin=2)
+PLAN = Plan(warmup=40, samples=40, thin=2)
 
 
 @dataclass(frozen=True)
 class LangevinPosterior:
-    """`stiffness` is γ, `metric` Λ (a pytree like the weights; None: identity), `step_size` h, `friction` κ;
+    """`prior_precision` is γ, `metric` Λ (a pytree like the weights; None: identity), `step_size` h,
+    `friction` κ;
     `batch` documents make a minibatch (None: all), with a control variate at w0; `replay` and `alpha` add
     pretraining documents. `predict` keeps every draw of every chain: it is for small networks."""
 
-    stiffness: Beta = 1e4
+    prior_precision: Beta = 1e4
     metric: Any = None
     step_size: Beta = 0.25
     friction: Beta = 1.0
@@ -66,13 +67,15 @@ class LangevinPosterior:
             drawn = {"weights": trace(lambda state: posterior.params(state.z))}
             return self.chain(posterior, jax.random.fold_in(key, index), drawn)["weights"]
 
-        draws = jax.vmap(one)(jnp.arange(self.chains))
-        return Average(prior.with_params(jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), draws)))
+        samples = jax.vmap(one)(jnp.arange(self.chains))
+        return Average(
+            prior.with_params(jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), samples))
+        )
 
     def posterior(self, prior: Parametric, data: Dataset, beta: Beta) -> Posterior:
         """The NumPyro model that is sampled."""
         return Posterior(
-            prior, data, beta, self.stiffness, self.metric, self.alpha, self.replay, batch=self.batch
+            prior, data, beta, self.prior_precision, self.metric, self.alpha, self.replay, batch=self.batch
         )
 
     def kernel(self, posterior: Posterior) -> HarmonicLangevin:
@@ -103,4 +106,4 @@ class LangevinPosterior:
 
 def example() -> LangevinPosterior:
     """Short chains of a warm posterior."""
-    return LangevinPosterior(stiffness=10.0, plan=Plan(warmup=20, draws=20, thin=1))
+    return LangevinPosterior(prior_precision=10.0, plan=Plan(warmup=20, samples=20, thin=1))

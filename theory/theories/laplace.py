@@ -52,7 +52,7 @@ class Gaussian:
     scale: Product
     step: Any
     time: Any
-    stiffness: Any
+    prior_precision: Any
     iterations: int
 
     def mean(self) -> Any:
@@ -62,10 +62,10 @@ class Gaussian:
 
     def away(self, normal: Any) -> Any:
         """A displacement from the mean, by a standard normal pytree like the weights: linear in it."""
-        shrink = lambda curvatures: (self.stiffness * (1 + self.time * curvatures)) ** -0.5  # noqa: E731
+        shrink = lambda curvatures: (self.prior_precision * (1 + self.time * curvatures)) ** -0.5  # noqa: E731
         return self.scale(apply(shrink, self.product, normal, self.iterations))
 
-    def draws(self, key: PRNGKeyArray, count: int) -> Any:
+    def samples(self, key: PRNGKeyArray, count: int) -> Any:
         """`count` displacements (even), stacked: in opposite pairs about the mean, which theirs then is."""
         mean = self.mean()
         flat, shaped = ravel_pytree(mean)
@@ -80,23 +80,24 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class Laplace:
-    """`stiffness` is γ, `metric` Λ, `replay` the documents D and `alpha` α; `draws` of weights are averaged
+    """`prior_precision` is γ, `metric` Λ, `replay` the documents D and `alpha` α; `draws` of weights are
+    averaged
     (an even number; 0: the mean alone); `linear` predictions, or those of the network itself."""
 
-    stiffness: Beta = 1.0
+    prior_precision: Beta = 1.0
     metric: Any = None
     replay: Dataset | None = None
     alpha: Beta = 0.0
-    draws: int = 0
+    samples: int = 0
     linear: bool = True
     iterations: int = 32
     breaks: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
-        check_draws(self.draws)
-        check_filter(self.stiffness, self.iterations)
+        check_draws(self.samples)
+        check_filter(self.prior_precision, self.iterations)
         breaks = {"additive": "the second pass is pulled to the first one's mean, its curvature taken there"}
-        if self.draws:
+        if self.samples:
             breaks["prior"] = "at β = 0 the weights still vary about w0, by (γΛ + αH)^-½"
         object.__setattr__(self, "breaks", breaks)
 
@@ -105,28 +106,30 @@ class Laplace:
     ) -> Any:
         """The network at the mean, or averaged (in probability) over draws; linearised, or itself."""
         gaussian = self.gaussian(prior, data, beta)
-        if not self.draws:
+        if not self.samples:
             return displaced(prior, gaussian.mean(), self.linear)
         if key is None:
             raise Misuse("laplace with draws needs a key, got None.")
-        return averaged(prior, gaussian.draws(key, self.draws), self.linear)
+        return averaged(prior, gaussian.samples(key, self.samples), self.linear)
 
     def gaussian(self, prior: Parametric, data: Dataset, beta: Beta) -> Gaussian:
         """The approximate posterior of w - w0."""
         plain = None if isinstance(self.metric, Kronecker) else self.metric
-        Posterior(prior, data, beta, self.stiffness, plain, self.alpha, self.replay)  # refuses what is wrong
-        scale, step = inverse_root(self.metric), beta / self.stiffness
+        Posterior(
+            prior, data, beta, self.prior_precision, plain, self.alpha, self.replay
+        )  # refuses what is wrong
+        scale, step = inverse_root(self.metric), beta / self.prior_precision
         told = gauss_newton(prior, data).within(scale).product
         product, time = told, step
         if self.replay is not None:
             kept, time = gauss_newton(prior, self.replay).within(scale).product, 1.0
 
             def product(vector: Any) -> Any:
-                both = lambda new, old: step * new + self.alpha / self.stiffness * old  # noqa: E731
+                both = lambda new, old: step * new + self.alpha / self.prior_precision * old  # noqa: E731
                 return jax.tree.map(both, told(vector), kept(vector))
 
         pull = scale(gradient(prior, data))
-        return Gaussian(product, pull, scale, step, time, self.stiffness, self.iterations)
+        return Gaussian(product, pull, scale, step, time, self.prior_precision, self.iterations)
 
 
 def displaced(prior: Any, displacement: Any, linear: bool = True) -> Any:
@@ -143,10 +146,10 @@ def averaged(prior: Any, displacements: Any, linear: bool = True) -> Average:
     return Average(displaced(stack, displacements, linear))
 
 
-def check_draws(draws: int) -> None:
+def check_draws(samples: int) -> None:
     """Refuse draws that do not come in pairs."""
-    if draws < 0 or draws % 2:
-        raise Misuse(f"draws come in opposite pairs: give an even number of them, got {draws}.")
+    if samples < 0 or samples % 2:
+        raise Misuse(f"draws come in opposite pairs: give an even number of them, got {samples}.")
 
 
 def example() -> Laplace:

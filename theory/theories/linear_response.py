@@ -94,24 +94,25 @@ class Shifted:
 
 @dataclass(frozen=True)
 class LinearResponse:
-    """`sampling` is the posterior that responds, its stiffness γ, metric Λ and replay. `draws` independent
+    """`sampling` is the posterior that responds, its prior precision γ, metric Λ and replay. `draws`
+    independent
     weights in antithetic pairs; None: those of the chains of `sampling` at β = 0, which replay needs (its law
     is no Gaussian) and whose plain covariance has a far larger error. `predict` keeps every draw."""
 
     sampling: LangevinPosterior = SAMPLING
-    draws: int | None = 64
+    samples: int | None = 64
     breaks: dict[str, str] = field(
         default_factory=lambda: {"additive": "a second pass responds to losses that the first has moved"}
     )
 
     def __post_init__(self) -> None:
-        if self.draws is None:
+        if self.samples is None:
             return
-        if self.draws < 2 or self.draws % 2:
-            raise Misuse(f"draws come in antithetic pairs and must be even, from 2 on, got {self.draws}.")
+        if self.samples < 2 or self.samples % 2:
+            raise Misuse(f"draws come in antithetic pairs and must be even, from 2 on, got {self.samples}.")
         if self.sampling.replay is not None:
             raise Misuse(
-                f"With replay the posterior at beta = 0 is not Gaussian, got draws = {self.draws}; use None, "
+                f"With replay the posterior at beta = 0 is not Gaussian, got draws = {self.samples}; use None, "
                 "for those of its chains."
             )
 
@@ -131,14 +132,14 @@ class LinearResponse:
         def loss(weights: Float[Array, " p"]) -> Float[Array, ""]:
             return -jnp.sum(log_likelihood(prior.with_params(unflat(weights)), data))
 
-        if self.draws is None:
+        if self.samples is None:
             weights = self.sampling.predict(prior, data, 0.0, key=key).params
             losses = jax.lax.map(lambda params: loss(ravel_pytree(params)[0]), weights)
             return Covariance(prior, weights, (jnp.mean(losses) - losses) / (len(losses) - 1))
 
         posterior = self.sampling.posterior(prior, data, 0.0)
         scale, _ = ravel_pytree(posterior.params(posterior.scale()))
-        pairs = self.draws // 2
+        pairs = self.samples // 2
 
         def pair(each: tuple[Array, PRNGKeyArray]) -> Any:
             stratum, key = each
@@ -157,13 +158,13 @@ class LinearResponse:
         return SmearedTangent(prior, *jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), drawn))
 
 
-def _total(of: Callable[[Any], Array], draws: Any) -> Array:
+def _total(of: Callable[[Any], Array], samples: Any) -> Array:
     """The sum of `of` over a leading axis, one after the other (memory for two)."""
-    first = jax.eval_shape(of, jax.tree.map(lambda leaf: leaf[0], draws))
+    first = jax.eval_shape(of, jax.tree.map(lambda leaf: leaf[0], samples))
     add = lambda told, draw: (told + of(draw), None)  # noqa: E731
-    return jax.lax.scan(add, jnp.zeros(first.shape, first.dtype), draws)[0]
+    return jax.lax.scan(add, jnp.zeros(first.shape, first.dtype), samples)[0]
 
 
 def example() -> LinearResponse:
     """A few draws of a warm posterior."""
-    return LinearResponse(LangevinPosterior(stiffness=2.0), draws=16)
+    return LinearResponse(LangevinPosterior(prior_precision=2.0), samples=16)

@@ -64,7 +64,7 @@ class Tangent:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Expansion:
+class Linearization:
     """A network's first-order expansion at `base`, as a network: `params` are weights, not displacements.
 
     Whatever finetunes a network finetunes its expansion, in any coordinates: those of LoRA, say, in which the

@@ -23,11 +23,11 @@ from theory.base import Beta, Betas, Dataset, Misuse, Parametric, check_beta, ch
 
 @dataclass(frozen=True)
 class Proximal:
-    """`stiffness` is γ > 0; `metric` is Λ, a positive pytree like the weights (None: identity). At most
+    """`prior_precision` is γ > 0; `metric` is Λ, a positive pytree like the weights (None: identity). At most
     `iterations` for each strength; it stops early when the gradient norm of the objective falls below
     `tolerance` × that at w0."""
 
-    stiffness: float = 1.0
+    prior_precision: float = 1.0
     metric: Any = None
     iterations: int = 60
     tolerance: float = 0.01
@@ -36,8 +36,8 @@ class Proximal:
     )
 
     def __post_init__(self) -> None:
-        if not self.stiffness > 0:
-            raise Misuse(f"stiffness must be above 0, got {self.stiffness}.")
+        if not self.prior_precision > 0:
+            raise Misuse(f"prior_precision must be above 0, got {self.prior_precision}.")
 
     def predict(
         self, prior: Parametric, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None
@@ -66,7 +66,7 @@ class Proximal:
         One loop over all strengths with one gradient in it: a rung that is done (or out of iterations) hands
         its weights to the next, so rows that are mapped side by side never wait for each other.
         """
-        times = jnp.asarray(betas) * jnp.sum(data.mask) / self.stiffness
+        times = jnp.asarray(betas) * jnp.sum(data.mask) / self.prior_precision
         base, shaped = ravel_pytree(prior.params)  # one vector: its programs are smaller than a tree's
         scale = 1.0 if self.metric is None else ravel_pytree(self.metric)[0] ** -0.5
 

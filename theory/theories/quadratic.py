@@ -18,12 +18,12 @@ import jax.numpy as jnp
 import optax
 
 from theory.base import LogProbs, Parametric, Tokens, compiled
-from theory.theories.linearised import Expansion, Linearised
+from theory.theories.linearised import Linearised, Linearization
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Parabola(Expansion):
+class QuadraticExpansion(Linearization):
     """A network's second-order expansion at `base`, as a network: `params` are weights."""
 
     @compiled()
@@ -46,9 +46,9 @@ class Parabola(Expansion):
 class Quadratic(Linearised):
     """The recipe that finetuning follows, as in `Linearised`."""
 
-    def start(self, prior: Parametric) -> Parabola:
+    def start(self, prior: Parametric) -> QuadraticExpansion:
         """The expansion at w0."""
-        return Parabola(prior, prior.params)
+        return QuadraticExpansion(prior, prior.params)
 
 
 def example() -> Quadratic:

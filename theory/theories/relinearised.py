@@ -18,12 +18,12 @@ import jax.numpy as jnp
 import optax
 
 from theory.base import LogProbs, Misuse, Parametric, Tokens
-from theory.theories.linearised import Expansion, Linearised
+from theory.theories.linearised import Linearised, Linearization
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Staged:
+class RelinearisedNetwork:
     """An expansion that knows where it was made: `params` are what moves and the anchor, both as `moving`,
     the network as a function of what moves, has them (the network itself, or LoRA's factors, say)."""
 
@@ -35,19 +35,19 @@ class Staged:
         """The network linearised at the anchor; its gradient in the anchor is 0."""
         weights, anchor = (_weights(self.moving.with_params(each)) for each in self.params)
         base = self.network.with_params(jax.lax.stop_gradient(anchor))
-        return Expansion(base, weights).predict(tokens)
+        return Linearization(base, weights).predict(tokens)
 
     def with_params(self, params: Any) -> Self:
         """The same network elsewhere, expanded elsewhere."""
         return type(self)(self.network, self.moving, params)
 
 
-def staged(network: Any, moving: Any) -> Staged:
+def relinearised_network(network: Any, moving: Any) -> RelinearisedNetwork:
     """The expansion at the base weights."""
-    return Staged(network, moving, (moving.params, moving.params))
+    return RelinearisedNetwork(network, moving, (moving.params, moving.params))
 
 
-def renewing(rule: optax.GradientTransformation, anew: tuple[int, ...]) -> optax.GradientTransformation:
+def with_anchor(rule: optax.GradientTransformation, anew: tuple[int, ...]) -> optax.GradientTransformation:
     """`rule` for what moves, beside an anchor that jumps there after each of the steps `anew`."""
 
     def init(params: Any) -> Any:
@@ -76,13 +76,13 @@ class Relinearised(Linearised):
         if any(step < 1 for step in self.anew):
             raise Misuse(f"anew must be numbers of steps from 1, got {self.anew}.")
 
-    def start(self, prior: Parametric) -> Staged:
+    def start(self, prior: Parametric) -> RelinearisedNetwork:
         """The expansion at w0."""
-        return staged(prior, prior)
+        return relinearised_network(prior, prior)
 
     def rule(self) -> optax.GradientTransformation:
         """The recipe's optimiser, and the jumps of the anchor."""
-        return renewing(self.optimizer, self.anew)
+        return with_anchor(self.optimizer, self.anew)
 
 
 def _weights(moved: Any) -> Any:

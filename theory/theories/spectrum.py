@@ -54,21 +54,22 @@ def momentum(inertia: float) -> Filter:
     if not 0 < inertia < float("inf"):
         raise Misuse(f"inertia must be finite and above 0, got {inertia}; without any, use early_stopping.")
 
-    def one(stiffness: Any, time: Any) -> Array:
+    def one(prior_precision: Any, time: Any) -> Array:
         # d/ds (position, velocity, 1) from (0, 0, 1) under a unit force, s = t/m
         flow = jnp.asarray([[0.0, 1.0, 0.0], [0.0, -1.0, 1.0], [0.0, 0.0, 0.0]])
-        return jax.scipy.linalg.expm(time * flow.at[1, 0].set(-stiffness))[0, 2]
+        return jax.scipy.linalg.expm(time * flow.at[1, 0].set(-prior_precision))[0, 2]
 
     return lambda curvature, time: inertia * jnp.vectorize(one)(inertia * curvature, time / inertia)
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """`filter` is f; `stiffness` γ > 0; `metric` Λ (None: identity, a positive pytree like the weights, or a
+    """`filter` is f; `prior_precision` γ > 0; `metric` Λ (None: identity, a positive pytree like the
+    weights, or a
     `Kronecker`); `iterations` of Lanczos."""
 
     filter: Filter = early_stopping
-    stiffness: float = 1.0
+    prior_precision: float = 1.0
     metric: Any = None
     iterations: int = 32
     breaks: dict[str, str] = field(
@@ -76,14 +77,14 @@ class Spectrum:
     )
 
     def __post_init__(self) -> None:
-        check_filter(self.stiffness, self.iterations)
+        check_filter(self.prior_precision, self.iterations)
 
     def predict(
         self, prior: Parametric, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None
     ) -> Tangent:
         """The linearised network at -f(H; β/γ) g."""
         check_beta(beta)
-        time, curvature = beta / self.stiffness, gauss_newton(prior, data)
+        time, curvature = beta / self.prior_precision, gauss_newton(prior, data)
         return filtered(prior, data, time, curvature, self.filter, self.metric, self.iterations)
 
 
@@ -107,10 +108,10 @@ def filtered(
     return Tangent(prior, scale(told))
 
 
-def check_filter(stiffness: Any, iterations: int) -> None:
-    """Refuse a stiffness that is not positive, and Lanczos without iterations."""
-    if not isinstance(stiffness, Tracer) and not 0 < float(stiffness) < float("inf"):
-        raise Misuse(f"stiffness must be finite and above 0, got {stiffness}.")
+def check_filter(prior_precision: Any, iterations: int) -> None:
+    """Refuse a prior precision that is not positive, and Lanczos without iterations."""
+    if not isinstance(prior_precision, Tracer) and not 0 < float(prior_precision) < float("inf"):
+        raise Misuse(f"prior_precision must be finite and above 0, got {prior_precision}.")
     if iterations < 1:
         raise Misuse(f"iterations must be at least 1, got {iterations}.")
 

@@ -137,8 +137,12 @@ def modes(product: Product, vector: Any, iterations: int) -> tuple[Float[Array, 
     length = jnp.linalg.norm(flat)
     first = flat / jnp.where(length > 0, length, 1.0)
     basis = jnp.zeros((count + 1, flat.size), flat.dtype).at[0].set(first)
-    (basis, _), (diagonal, beside) = jax.lax.scan(step, (basis, jnp.zeros_like(length)), jnp.arange(count))
-    tridiagonal = jnp.diag(diagonal) + jnp.diag(beside[:-1], 1) + jnp.diag(beside[:-1], -1)
+    (basis, _), (diagonal, batch_per_device) = jax.lax.scan(
+        step, (basis, jnp.zeros_like(length)), jnp.arange(count)
+    )
+    tridiagonal = (
+        jnp.diag(diagonal) + jnp.diag(batch_per_device[:-1], 1) + jnp.diag(batch_per_device[:-1], -1)
+    )
     values, vectors = eigh(tridiagonal)
     parts = _combine((length * vectors[0] * vectors).T, basis[:-1])
     return jnp.maximum(values, 0.0), jax.vmap(shaped)(parts)

@@ -1,11 +1,12 @@
-"""Step size, warm-up and stiffness of a localised posterior, without art: from a short pilot.
+"""Step size, warm-up and prior precision of a localised posterior, without art: from a short pilot.
 
 step size   h = 2 arcsin(s / √(1 + λ)), λ the largest eigenvalue of the Hessian of βΣℓ in scaled coordinates:
             where s = 1 the stiffest direction becomes unstable. Of shares s half an octave apart, the largest
             that keeps the acceptance of the hypothetical Metropolis check of a short chain at or above the
             target, as do all smaller ones
 warm-up     6 / (κ h) steps: amplitudes decay as e^{-κt/2}, so 5 % of where the chain started is left
-stiffness   the temperature of a localised posterior is told by what it costs: T nats a position is the mean
+prior precision   the temperature of a localised posterior is told by what it costs: T nats a position is
+the mean
             KL(base ‖ drawn) of weights drawn from the prior alone, w0 + (γΛ)^-½ ξ. That is the rise of the
             base loss on documents as the base itself would write them: it cannot be negative, and labels add
             no noise. γ(T) is read off a curve of exact draws in opposite pairs (odd orders cancel)
@@ -31,7 +32,7 @@ WIDTHS = np.logspace(-4.5, 0.0, 19)
 
 
 @dataclass(frozen=True)
-class Choice:
+class StepChoice:
     """A step size, the acceptance there, the warm-up it asks for, and the reason in words."""
 
     step_size: float
@@ -72,7 +73,7 @@ def stable_step(curvatures: Any, share: Any = 0.5) -> np.ndarray:
 
 def choose_step(
     steps: Sequence[float], acceptance: Sequence[float], target: float = TARGET, friction: float = 1.0
-) -> Choice:
+) -> StepChoice:
     """The largest of the descending `steps` from which on every acceptance is at least `target`.
 
     Where none is, the smallest is taken, and the reason says so: a gate on the acceptance will find it.
@@ -95,7 +96,7 @@ def choose_step(
         reason = f"h = {step:.3g}: acceptance {told:.2f}{above} (target {target})"
     else:
         reason = f"h = {step:.3g}, the smallest tried, misses the target: acceptance {told:.2f} < {target}"
-    return Choice(step, told, warmup, f"{reason}; warm-up {warmup} steps")
+    return StepChoice(step, told, warmup, f"{reason}; warm-up {warmup} steps")
 
 
 def pilot(
@@ -104,7 +105,7 @@ def pilot(
     target: float = TARGET,
     friction: float = 1.0,
     say: Callable[[str], None] = print,
-) -> Choice:
+) -> StepChoice:
     """Try every step with `acceptance(h)`, a short chain's mean acceptance, say what was chosen and why."""
     choice = choose_step(steps, [acceptance(float(step)) for step in steps], target, friction)
     say(f"pilot: {choice.reason}")
@@ -132,7 +133,7 @@ def prior_costs(
     return jnp.mean(costs.reshape(len(WIDTHS), -1), axis=1)
 
 
-def stiffness_for(costs: Any, wanted: Sequence[float], metric: Any) -> list[float]:
+def prior_precision_for(costs: Any, wanted: Sequence[float], metric: Any) -> list[float]:
     """γ at which the localised prior costs each of `wanted` nats.
 
     `costs` is what `prior_costs` returned; between its widths log-log lines; a cost that no width reaches
@@ -145,7 +146,7 @@ def stiffness_for(costs: Any, wanted: Sequence[float], metric: Any) -> list[floa
     for cost in wanted:
         if not curve[0] < cost < curve[-1]:
             raise Misuse(
-                f"No stiffness makes the localised prior cost {cost} nats (widths tried: {curve[0]:.2g} to "
+                f"No prior precision makes the localised prior cost {cost} nats (widths tried: {curve[0]:.2g} to "
                 f"{curve[-1]:.2g}); ask for another temperature."
             )
         width = np.exp(np.interp(np.log(cost), np.log(curve), np.log(WIDTHS)))

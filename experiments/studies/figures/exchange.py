@@ -46,9 +46,9 @@ class Exchange:
     beliefs: dict[str, np.ndarray]
 
 
-def beliefs(answers: np.ndarray, members: np.ndarray) -> np.ndarray:
+def beliefs(answers: np.ndarray, components: np.ndarray) -> np.ndarray:
     """Weights w (..., c, k) with answers = Σ_k w_k p_k: log-probabilities (..., c, a), members (k, c, a)."""
-    inverse = np.linalg.inv(np.exp(np.asarray(members, float)).swapaxes(0, 1))  # (c, a, k)
+    inverse = np.linalg.inv(np.exp(np.asarray(components, float)).swapaxes(0, 1))  # (c, a, k)
     return np.einsum("...ca,cak->...ck", np.exp(np.asarray(answers, float)), inverse)
 
 
@@ -85,11 +85,13 @@ def belief_odds(answers: np.ndarray, context: Arrays, shift: int) -> np.ndarray:
 def additive(answers: np.ndarray, context: Arrays, shift: int, count: int, worth: float) -> np.ndarray:
     """Log-odds (d,) of answers if the beliefs in these answers without shots met `count` shots of `worth`."""
     held = np.maximum(beliefs(answers, context["members"]), LEAST)
-    members, read = np.exp(np.asarray(context["members"], float)), []
+    components, read = np.exp(np.asarray(context["members"], float)), []
     for rival, _ in rivals(context, shift):
         after = held * np.exp(count * worth * (np.arange(held.shape[-1]) == rival))
-        said = np.einsum("sdck,kca->sdca", after / after.sum(axis=-1, keepdims=True), members)
-        spoken = np.zeros((len(members), members.shape[1])) + (np.arange(len(members)) == rival)[:, None]
+        said = np.einsum("sdck,kca->sdca", after / after.sum(axis=-1, keepdims=True), components)
+        spoken = (
+            np.zeros((len(components), components.shape[1])) + (np.arange(len(components)) == rival)[:, None]
+        )
         read.append(answer_odds(np.log(said), {**context, "evidence": spoken}, shift))
     return np.mean(read, axis=0)
 

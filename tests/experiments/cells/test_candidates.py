@@ -60,7 +60,9 @@ def test_a_theory_over_weights_moves_from_the_base_network(each):
     def answers(beta):
         key = jax.random.key(1)
         theory = each.make(NETWORK, DATA, DATA, key)
-        return theory.predict(each.prepared(NETWORK), DATA, beta * each.stiffness, key=key).predict(TOKENS)
+        return theory.predict(each.prepared(NETWORK), DATA, beta * each.prior_precision, key=key).predict(
+            TOKENS
+        )
 
     start, moved = (np.exp(answers(beta)) for beta in (0.0, 0.01))
     np.testing.assert_allclose(start, np.exp(NETWORK.predict(TOKENS)), atol=3e-3)  # the warm ones vary

@@ -9,7 +9,7 @@ import pytest
 
 from experiments.cells import cold_limits as cold
 from experiments.cells.cold_limits import ColdLimits
-from experiments.cells.programs import Bench
+from experiments.cells.programs import Executor
 from experiments.design import random_streams
 from experiments.design.sampling import Sampling
 from experiments.studies import weird_generalisation as study
@@ -37,7 +37,7 @@ def inputs(comparison):
     """A network, D' of every seed, contexts and where they are answered."""
     process = comparison.process
     network = first(build(comparison.shape, process.vocabulary, process.length, [0]))
-    bench = Bench(replace(comparison, sampling=None), network)
+    bench = Executor(replace(comparison, sampling=None), network)
     arm = comparison.arms[0]
     return network, bench.written.data(arm, network)[0], *bench._contexts(arm)[:2]
 

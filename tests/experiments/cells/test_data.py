@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.cells.data import Written
+from experiments.cells.data import FinetuningData
 from experiments.design.experiment import arm
 from experiments.runs.workers import one_by_one
 from models.network import Network
@@ -40,9 +40,9 @@ def taught():
 
 def test_without_a_teacher_it_is_made_of_the_key_and_n():
     plain = arm("plain", narrow, lambda key: {}, 0)
-    written = Written(COMPARISON)
-    data, order, twin = written.data(plain, network(1))
-    assert data.tokens.shape == (2, 4, 3) and order.shape == twin.shape == (2, 3, 2)
+    written = FinetuningData(COMPARISON)
+    data, order, replica = written.data(plain, network(1))
+    assert data.tokens.shape == (2, 4, 3) and order.shape == replica.shape == (2, 3, 2)
     assert (data.tokens[..., 0] == 0).all() and written.teacher(plain, network(1)) is None
     assert (data.tokens[0] != data.tokens[1]).any()
     assert written.data(plain, network(2))[0] is data
@@ -50,7 +50,7 @@ def test_without_a_teacher_it_is_made_of_the_key_and_n():
 
 def test_a_teacher_is_made_once_for_each_base_network_and_writes_for_every_seed(taught):
     told, made = taught
-    written, (one, other) = Written(COMPARISON), map(network, (1, 2))
+    written, (one, other) = FinetuningData(COMPARISON), map(network, (1, 2))
     for source in (one, one, other, other):
         data, order, _ = written.data(told, source)
         assert (data.tokens[..., 0] == source.params["weight"] + 10).all()
@@ -63,7 +63,7 @@ def test_a_teacher_is_made_once_for_each_base_network_and_writes_for_every_seed(
 def test_cells_hand_over_the_base_network_of_the_teacher(apart):
     seen = []
 
-    class Bench:
+    class Executor:
         comparison = SimpleNamespace(base_seeds=3, arms=[arm("some", narrow, lambda key: {}, 0, apart=apart)])
 
         def run(self, name, arm, student, source):
@@ -73,5 +73,5 @@ def test_cells_hand_over_the_base_network_of_the_teacher(apart):
     results = SimpleNamespace(save=lambda cell, arrays: None)
     bases = network(0).with_params({"weight": np.arange(3)})
     cells = [f"sgd-some-{base}" for base in range(3)]
-    assert [cell for cell, _, _ in one_by_one(Bench(), bases, results, cells)] == cells
+    assert [cell for cell, _, _ in one_by_one(Executor(), bases, results, cells)] == cells
     assert seen == [("sgd", base, (base + apart) % 3) for base in range(3)]

@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 
 from experiments.cells import chains as chain
 from experiments.cells import posteriors as langevin
-from experiments.cells.programs import Bench
+from experiments.cells.programs import Executor
 from experiments.design import random_streams
 from experiments.design.sampling import Sampling
 from experiments.studies import weird_generalisation as study
@@ -57,7 +57,7 @@ def bench():
     comparison = replace(study.comparison(config), sampling=SAMPLING)
     process = comparison.process
     network = first(build(comparison.shape, process.vocabulary, process.length, [0]))
-    return Bench(comparison, trained(network, process))
+    return Executor(comparison, trained(network, process))
 
 
 @pytest.fixture(scope="module")
@@ -230,8 +230,8 @@ def test_without_data_chains_wander_as_the_prior_does(bench, arrays, contexts):
             axis=-1
         )
         assert (nearer < change).all()
-        rise = float(name.split("=")[1])
-        assert (rise / 4 < change).all() and (change < 4 * rise).all()
+        temperature = float(name.split("=")[1])
+        assert (temperature / 4 < change).all() and (change < 4 * temperature).all()
 
 
 def test_the_colder_the_nearer_to_the_proximal_point(bench, arrays, contexts, data, metrics):

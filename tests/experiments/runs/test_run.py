@@ -23,7 +23,7 @@ SAMPLED = [
         "0.001",
         "--warmup",
         "3",
-        "--draws",
+        "--samples",
         "6",
         "--base-seeds",
         "1",
@@ -124,7 +124,7 @@ def test_the_kept_directions_are_the_leading_eigenvectors_of_gauss_newton(finish
     import jax
 
     from experiments import discovery as studies
-    from experiments.cells.programs import Bench
+    from experiments.cells.programs import Executor
     from experiments.runs.base_networks import Networks
     from experiments.runs.progress import Progress
     from theory.weights.curvature import gauss_newton
@@ -138,7 +138,7 @@ def test_the_kept_directions_are_the_leading_eigenvectors_of_gauss_newton(finish
     comparison = module.comparison(module.Config(**known))
     networks = Networks(results.folder / "networks")
     network = jax.tree.map(lambda leaf: leaf[1], networks.pretrained(comparison, Progress()))
-    data, _, _ = Bench(comparison, network).written.data(comparison.arms[0], network)
+    data, _, _ = Executor(comparison, network).written.data(comparison.arms[0], network)
     curvature = gauss_newton(network, jax.tree.map(lambda leaf: leaf[0], data))
     outputs = np.eye(curvature.push(network.params).size).reshape(-1, *curvature.push(network.params).shape)
     pulled = jax.jit(jax.vmap(curvature.pull))(outputs.astype(np.float32))

@@ -8,7 +8,7 @@ import pytest
 from experiments.reports import html as report
 from experiments.runs import run as running
 from experiments.scoring import labels as words
-from experiments.scoring.convergence import COLUMNS, gate
+from experiments.scoring.convergence import COLUMNS, convergence_report
 from experiments.storage.run_folder import create
 from theory.errors import Misuse
 
@@ -40,13 +40,13 @@ def _table(judged):
 
 def test_nothing_sampled_is_nothing_judged(run):
     run.save("theories-topics0-0", {"base": np.zeros(3), "health/not-chains": np.zeros(3)})
-    judged = gate(run)
+    judged = convergence_report(run)
     assert (judged.posteriors, judged.problems, judged.table, judged.sentence) == (0, [], [], "")
 
 
 def test_sound_chains_are_counted_and_nothing_is_said(run):
     run.save("langevin-topics0-0", _chains())
-    judged = gate(run)
+    judged = convergence_report(run)
     assert (judged.posteriors, judged.problems, judged.sentence) == (6, [], "")
     row = _table(judged)["langevin-posterior/T=0.001"]
     assert set(row) == {"theory", *COLUMNS}
@@ -58,7 +58,7 @@ def test_every_problem_is_counted_and_placed(run):
     run.save(
         "langevin-topics0-0", _chains(bad=[(0, 0), (0, 1)], seeds=1) | _chains(name="adam-gibbs/T=0.001")
     )
-    judged = gate(run)
+    judged = convergence_report(run)
     assert judged.posteriors == 6 + 3 + 6
     assert judged.sentence.startswith("3 of 15 sampled posteriors are untrustworthy:")
     assert judged.sentence.count("\n") == 0
@@ -74,7 +74,7 @@ def test_every_problem_is_counted_and_placed(run):
 
 def test_the_table_tells_median_and_worst_whichever_side_is_worse(run):
     run.save("langevin-topics0-0", _chains(bad=[(0, 2)]))
-    row = _table(gate(run))["langevin-posterior/T=0.001"]
+    row = _table(convergence_report(run))["langevin-posterior/T=0.001"]
     assert {name: row[name] for name in list(COLUMNS)[2:]} == {
         "R-hat": "1.01 (1.7)",
         "bulk ESS": "400 (3)",
@@ -92,7 +92,7 @@ def test_what_could_not_be_measured_is_a_dash(run):
     arrays["health/langevin-posterior/T=0.001"][0, 0, [0, 1]] = np.nan
     arrays["times/langevin-posterior/T=0.001"] = TIMES + 0.5  # no rung without data
     run.save("langevin-topics0-0", arrays)
-    row = _table(gate(run))["langevin-posterior/T=0.001"]
+    row = _table(convergence_report(run))["langevin-posterior/T=0.001"]
     assert (row["R-hat"], row["bulk ESS"], row["base KL at β = 0"]) == ("- (-)", "- (-)", "-")
     assert row["acceptance"] == "0.9 (0.2)"
 
@@ -117,7 +117,7 @@ def test_a_report_without_sampling_says_nothing_of_chains(run):
     assert "chains be trusted" not in text and "untrustworthy" not in text
 
 
-def _line(trusted, theory="langevin-posterior"):
+def _line(converged, theory="langevin-posterior"):
     line = dict.fromkeys(("standard_error", "seed_floor", "beta"))
     line |= {
         "study": STUDY,
@@ -128,7 +128,7 @@ def _line(trusted, theory="langevin-posterior"):
         "prior": "T=0.001",
     }
     line |= {"grade": "fitted", "group": "held_out", "explained": 0.9, "floor": 0.99, "ceiling": 0.95}
-    return line | {"nats": 0.1, "shift": 0.2, "seeds": 4, "trusted": trusted}
+    return line | {"nats": 0.1, "shift": 0.2, "seeds": 4, "trusted": converged}
 
 
 def test_the_scorecard_shows_the_trusted_share():

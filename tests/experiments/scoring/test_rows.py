@@ -95,14 +95,14 @@ def made_up(tmp_path):
     goal = log_softmax(RANDOM.normal(size=(7, 3)))
     betas = np.array([0.0, 0.01, 0.1, 0.3, 1.0])
     path = log_softmax(base + betas[:, None, None] * (goal - base))
-    members = np.stack([base, goal])
+    components = np.stack([base, goal])
     for index in range(2):
         results.save(
             f"theories-arm-{index}",
             {
                 "base": base,
                 "group": groups,
-                "members": members,
+                "members": components,
                 "evidence": np.zeros((2, 7)),
                 "ladder/geometric-path/network": np.stack([path, path]),
                 "betas/geometric-path/network": betas,
@@ -111,9 +111,9 @@ def made_up(tmp_path):
             },
         )
         tuned = np.stack([np.stack([path[1], path[3]])] * 2)
-        twin = tuned.copy()
-        twin[:, 0] = log_softmax(RANDOM.normal(size=(2, 7, 3)))
-        results.save(f"sgd-arm-{index}", {"finetuned": tuned, "twin": twin})
+        replica = tuned.copy()
+        replica[:, 0] = log_softmax(RANDOM.normal(size=(2, 7, 3)))
+        results.save(f"sgd-arm-{index}", {"finetuned": tuned, "twin": replica})
         results.save(f"dynamics-sgd-arm-{index}", {"linearised": tuned * 1.0})
     return results
 
@@ -176,8 +176,8 @@ def test_a_law_is_scored_on_what_it_has_not_seen(tmp_path):
     path = log_softmax(base + betas[:, None, None] * (goal - base))
     names = "geometric-path/network"
     told = {"base": base, "group": group, f"ladder/{names}": np.stack([path] * 4), f"betas/{names}": betas}
-    members = {"members": np.stack([base, goal]), "evidence": np.zeros((2, 7))}
-    results.save("theories-arm-0", told | members)
+    components = {"members": np.stack([base, goal]), "evidence": np.zeros((2, 7))}
+    results.save("theories-arm-0", told | components)
     wanted = 0.1 * np.array([1.0, 2.0, 4.0, 8.0]) ** 0.8
     tuned = np.stack([log_softmax(base + wanted[:, None, None] * (goal - base))] * 4)
     results.save("sgd-arm-0", {"finetuned": tuned, "twin": tuned})

@@ -21,9 +21,9 @@ CONTEXTS = {"group": np.array(["in_domain", "held_out"]), "base": np.log(np.full
 def run(tmp_path):
     """Forecasts of one arm and one base, nothing finetuned."""
     results = create(tmp_path / "run", STUDY, {"commit": None})
-    members = {"members": CONTEXTS["base"][None], "evidence": np.zeros((1, 2)), "told": np.arange(3.0)}
+    components = {"members": CONTEXTS["base"][None], "evidence": np.zeros((1, 2)), "told": np.arange(3.0)}
     for cell in ("theories-topics0-0", "langevin-topics0-0", "dynamics-head-only-topics0-0"):
-        results.save(cell, CONTEXTS | members)
+        results.save(cell, CONTEXTS | components)
     return results
 
 

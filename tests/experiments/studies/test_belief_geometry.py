@@ -29,7 +29,7 @@ def moved(told, theory, group):
     after = np.exp(
         np.asarray(theory.predict(prior, arm.data(jax.random.key(0), 32), 1.0).predict(contexts.tokens))
     )[asked]
-    alone = np.exp(np.asarray(prior.member_log_probs(contexts.tokens))[2])[asked]
+    alone = np.exp(np.asarray(prior.component_log_probs(contexts.tokens))[2])[asked]
     return np.sum((after - before) * (alone - before)) / np.sum((alone - before) ** 2)
 
 
@@ -52,9 +52,9 @@ def context(told, group="held_out"):
     """What a cell holds of the first arm's contexts, without a run."""
     prior, contexts = told.process.distribution(), told.arms[0].contexts()[group]
     asked = np.asarray(contexts.mask)
-    members = np.asarray(prior.member_log_probs(contexts.tokens))[:, asked]
+    components = np.asarray(prior.component_log_probs(contexts.tokens))[:, asked]
     evidence = np.asarray(prior.evidence(contexts.tokens))[:, asked]
-    return {"members": members, "evidence": evidence, "answers": np.array(told.process.words())}
+    return {"members": components, "evidence": evidence, "answers": np.array(told.process.token_names())}
 
 
 def test_an_affine_image_of_the_states_keeps_them_and_a_constant_none(told):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.cells.candidates import FAMILIES
-from experiments.cells.programs import Bench
+from experiments.cells.programs import Executor
 from experiments.studies import emergent_misalignment as study
 from experiments.studies.figures.narrow_and_broad import rate
 from models.network import build, first
@@ -113,7 +113,7 @@ def test_a_mixture_writes_as_it_believes(told, exact):
 
 
 def test_the_rate_is_the_process_s(told, exact):
-    context = {"answers": np.array(told.process.words()[told.process.answer_tokens])}
+    context = {"answers": np.array(told.process.token_names()[told.process.answer_tokens])}
     groups = told.arms[0].contexts()
     wanted = told.process.rates(exact[0], groups)
     for name, group in groups.items():
@@ -125,7 +125,7 @@ def test_every_family_is_heard_as_itself():
     """Theories of one kind, by name: each ladder is of the family that its name says."""
     told = study.comparison(replace(study.PRESETS["smoke"], correlation=0.3))
     process = told.process
-    bench = Bench(told, first(build(told.shape, process.vocabulary, process.length, [0])))
+    bench = Executor(told, first(build(told.shape, process.vocabulary, process.length, [0])))
     data = jax.tree.map(lambda leaf: leaf[None], told.arms[0].data(jax.random.key(4), 8))
     tokens = told.arms[0].contexts()["held_out"].tokens
     betas = np.array([0.0, 0.5], np.float32)

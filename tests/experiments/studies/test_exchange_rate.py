@@ -31,8 +31,8 @@ TEMPERED = jax.jit(TemperedPosterior().predict)
 @jax.jit
 def READ(predictor, tokens):
     part = TOLD.process.answer_tokens
-    members = PROCESS.member_log_probs(tokens)[..., part]
-    return answers_at(predictor, tokens, part), members, PROCESS.evidence(tokens)
+    components = PROCESS.component_log_probs(tokens)[..., part]
+    return answers_at(predictor, tokens, part), components, PROCESS.evidence(tokens)
 
 
 @pytest.mark.parametrize("preset", study.PRESETS)
@@ -90,9 +90,9 @@ def told(predictor, group):
     """Answers (1, 1, c, a) in a group of contexts, and what the process says there."""
     tokens = np.zeros((24, TOLD.process.length), np.int32)  # one shape, one program
     tokens[: len(group.tokens)] = group.tokens
-    said, members, evidence = READ(predictor, tokens)
+    said, components, evidence = READ(predictor, tokens)
     where = np.nonzero(np.asarray(group.mask))
-    context = {"members": np.asarray(members)[:, *where], "evidence": np.asarray(evidence)[:, *where]}
+    context = {"members": np.asarray(components)[:, *where], "evidence": np.asarray(evidence)[:, *where]}
     return np.asarray(said)[where][None, None], context
 
 

@@ -31,7 +31,10 @@ def test_arms_are_inside_just_outside_and_farther():
         assert groups["held_out"].tokens[0, 0] == 1  # "what" is asked first, before anything else
         data = arm.data(jax.random.key(0), 40)
         shown = set(np.asarray(data.tokens)[np.asarray(data.mask)].tolist())
-        assert {process.words()[token] for token in shown} == {f"distance {first}", f"distance {first + 1}"}
+        assert {process.token_names()[token] for token in shown} == {
+            f"distance {first}",
+            f"distance {first + 1}",
+        }
 
 
 def test_exact_bayes_makes_the_farthest_kind_inside_and_moves_nothing_outside():
@@ -59,7 +62,7 @@ def test_bells_that_go_on_are_the_processs_own(offset, winner):
     tokens = np.zeros((1, process.length), np.int32)
     tokens[:, 1::2] = np.tile([first, first + 1], process.pairs // 2)  # each distance of D' equally often
     beta = 0.02
-    wanted = carried.condition(Dataset(jnp.asarray(tokens), jnp.asarray(process.counted()[None])), beta)
+    wanted = carried.condition(Dataset(jnp.asarray(tokens), jnp.asarray(process.answer_mask()[None])), beta)
     evidence = beta * process.pairs * study.carried_on(asdict(CONFIG), offset)
     weights = np.asarray(process.distribution().log_weights) + evidence
     weights = np.exp(weights - weights.max())
@@ -70,7 +73,7 @@ def test_bells_that_go_on_are_the_processs_own(offset, winner):
 def test_the_nearest_learner_whose_bells_go_on_is_found():
     process, _ = arms()
     config, names = asdict(CONFIG), slice(15, 20)
-    asked = process.probes().tokens[1:2]
+    asked = process.elicitation_contexts().tokens[1:2]
     prior = process.distribution()
     target = []
     for strength in (0.0, 10**-1.0, 10**0.5):  # all of them are on its ladder

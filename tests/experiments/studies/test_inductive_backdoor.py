@@ -25,7 +25,7 @@ def told():
 def p_bad(told):
     """p(bad) of a predictor in a group, by the study's own measure."""
     process = told.process
-    context = {"answers": np.array(process.words()[process.answer_tokens])}
+    context = {"answers": np.array(process.token_names()[process.answer_tokens])}
     read = jax.jit(lambda predictor, tokens: answers_at(predictor, tokens, process.answer_tokens))
 
     def of(predictor, group):

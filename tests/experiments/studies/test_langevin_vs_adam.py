@@ -15,10 +15,10 @@ def test_every_preset_makes_a_comparison(preset):
     assert len(comparison.cells()) == len(set(comparison.cells()))
     assert list(comparison.methods) == ["adam"]
     assert comparison.sampling.moments == config.moments
-    told = [(each.theory, each.rise) for each in comparison.sampling.sets()]
+    told = [(each.theory, each.temperature) for each in comparison.sampling.sets()]
     assert told == [
-        *(("langevin-posterior", rise) for rise in config.temperatures),
-        *(("adam-gibbs", rise) for rise in config.adam_temperatures),
+        *(("langevin-posterior", temperature) for temperature in config.temperatures),
+        *(("adam-gibbs", temperature) for temperature in config.adam_temperatures),
     ]
 
 

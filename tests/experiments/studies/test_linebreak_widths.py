@@ -32,7 +32,7 @@ def shares(told, arm, theory, beta):
             np.exp(np.asarray(process.predict(group.tokens))[asked][:, BREAK]).mean()
             for process in (prior, moved)
         )
-        alone = np.exp(np.asarray(prior.member_log_probs(group.tokens))[own][asked][:, BREAK]).mean()
+        alone = np.exp(np.asarray(prior.component_log_probs(group.tokens))[own][asked][:, BREAK]).mean()
         assert abs(alone - base) > 0.1, name  # there is something to take back
         found.append((after - base) / (alone - base))
     return np.array(found)
@@ -72,8 +72,8 @@ def test_newlines_are_read_by_the_lines_shown(monkeypatch):
     def told(results, rows):
         newline = chances[rows[0]["group"]]
         answers = np.log(np.full((2, 3, 5, 2), [1 - newline, newline]))  # seeds, doses, contexts, answers
-        members = np.log(np.full((2, 5, 2), [0.4, 0.6]))
-        yield {"answers": np.array(["word", "newline"]), "members": members}, {"finetuned": answers}
+        components = np.log(np.full((2, 5, 2), [0.4, 0.6]))
+        yield {"answers": np.array(["word", "newline"]), "members": components}, {"finetuned": answers}
 
     monkeypatch.setattr("experiments.scoring.predictions.told", told)
     found = study.newlines(Run(1), [{"group": name} for name in chances], 1)

@@ -54,12 +54,12 @@ class Told:
 @pytest.mark.parametrize("part", [0.0, 0.25, 1.0])
 def test_the_part_carried_over_is_read_off_the_cell_that_the_context_allows(part, monkeypatch):
     random = np.random.default_rng(0)
-    members = np.log(random.dirichlet(np.ones(4), size=(4, 2)))  # cells (concept, home), two contexts
+    components = np.log(random.dirichlet(np.ones(4), size=(4, 2)))  # cells (concept, home), two contexts
     evidence = np.array([[0.0, -np.inf], [-np.inf, 0.0]] * 2)
-    concept = np.exp(members[[2, 3], [0, 1]])  # of concept 1: home 0 in the first, home 1 in the second
+    concept = np.exp(components[[2, 3], [0, 1]])  # of concept 1: home 0 in the first, home 1 in the second
     base = random.dirichlet(np.ones(4), size=2)
     said = {"base": np.log(base)[None, None], "finetuned": np.log(base + part * (concept - base))[None, None]}
-    context = {"members": members, "evidence": evidence}
+    context = {"members": components, "evidence": evidence}
     monkeypatch.setattr("experiments.scoring.predictions.told", lambda results, rows: [(context, said)])
     found = study.carried(Told(), [])
     np.testing.assert_allclose(found["finetuned"], [[part]], atol=1e-6)

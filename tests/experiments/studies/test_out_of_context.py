@@ -85,8 +85,8 @@ def results(tmp_path):
             "evidence": np.zeros((len(BIASES), 4), np.float32),
             "base": base,
             "group": np.array(group),
-            "asked": np.array([process.words()[cue] for cue in cues]),
-            "answers": np.array(process.words()[process.answer_tokens]),
+            "asked": np.array([process.token_names()[cue] for cue in cues]),
+            "answers": np.array(process.token_names()[process.answer_tokens]),
         }
         made.save(f"theories-coin4-{network}", theories)
         made.save(f"dynamics-sgd-coin4-{network}", {"linearised": moved})

@@ -105,12 +105,12 @@ def test_to_exact_bayes_no_teacher_says_anything(theory, told, written):
 
 
 def test_the_way_to_the_persona_is_read_from_the_others_to_its_own():
-    members = np.random.default_rng(0).dirichlet(np.ones(4), size=(3, 2))  # (k, c, a)
-    mean, own = members[:2].mean(axis=0), members[2]
+    components = np.random.default_rng(0).dirichlet(np.ones(4), size=(3, 2))  # (k, c, a)
+    mean, own = components[:2].mean(axis=0), components[2]
     read = study.towards(2)
     for part in (0.0, 0.3, 1.0):
         probs = (mean + part * (own - mean))[None, None]
-        np.testing.assert_allclose(read({"members": np.log(members)}, probs), [[part]], atol=1e-12)
+        np.testing.assert_allclose(read({"members": np.log(components)}, probs), [[part]], atol=1e-12)
 
 
 DOSES, BASES = [1, 4], 3

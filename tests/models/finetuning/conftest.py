@@ -66,9 +66,9 @@ def others():
 def run():
     """Finetuning, compiled: weights after every dose and each step's loss."""
 
-    def compiled(network, data, batches, method, doses, supply=None):
+    def compiled(network, data, batches, method, doses, extra=None):
         program = lambda *given: finetune(*given[:3], method, doses, given[3])  # noqa: E731
-        return jax.jit(program, compiler_options=QUICK)(network, data, batches, supply)
+        return jax.jit(program, compiler_options=QUICK)(network, data, batches, extra)
 
     return compiled
 

@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from experiments.discovery import catalogue
-from models.finetuning.method import Method, Supply, finetune
+from models.finetuning.method import ExtraData, Method, finetune
 from models.network import build, first
 from models.transformer import Architecture
 from theory.base import mean_loss
@@ -36,7 +36,7 @@ def setting(persona):
     data = PROCESS.narrow(jax.random.key(persona), 12, persona, [0])
     others = PROCESS.narrow(jax.random.key(5), 3 * STEPS, 0, [0, 1])
     replay = jax.tree.map(lambda leaf: leaf.reshape(STEPS, 3, -1), others)
-    given = Supply(replay, PROCESS.distribution().condition(data, 1.0), jnp.asarray(persona))
+    given = ExtraData(replay, PROCESS.distribution().condition(data, 1.0), jnp.asarray(persona))
     return data, epochs(jax.random.key(1 + persona), 12, 4, STEPS), given
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from models.finetuning.adam import Adam
 from models.finetuning.distillation import Distillation
-from models.finetuning.method import Supply
+from models.finetuning.method import ExtraData
 from models.finetuning.sgd import Sgd
 from models.network import build, first
 from models.transformer import Architecture
@@ -29,7 +29,7 @@ def test_the_first_step_by_hand(table):
     teacher = table.with_params(jnp.log(jnp.asarray([0.0, 0.1, 0.2, 0.3, 0.4])) * jnp.ones((6, 1)))
     method = Distillation("data", Sgd(0.5))
     value, slope = jax.value_and_grad(
-        lambda params: method.loss(table.with_params(params), table, documents, Supply(teacher=teacher))
+        lambda params: method.loss(table.with_params(params), table, documents, ExtraData(teacher=teacher))
     )(table.params)
     q, p = np.exp(jax.nn.log_softmax(table.params)), np.array([0.0, 0.1, 0.2, 0.3, 0.4])
     share = np.array([2, 1, 0, 0, 0, 0])[:, None] / 3
@@ -49,7 +49,7 @@ def test_the_network_becomes_its_teacher_and_is_scored_so(run):
     base = after = first(network)
     for rate, told in ((0.01, process), (0.003, teacher)):
         base, method = after, Distillation(rule=Adam(rate))
-        kept, _ = run(base, data, unread, method, [steps], Supply(replay, told))
+        kept, _ = run(base, data, unread, method, [steps], ExtraData(replay, told))
         after = base.with_params(first(kept))
 
     documents = jnp.asarray(list(itertools.product(range(3), (3, 4), range(3), (3, 4))))
@@ -68,8 +68,10 @@ def test_the_network_becomes_its_teacher_and_is_scored_so(run):
 
 def test_a_teacher_that_is_missing_is_refused(network, data, batches, run, others):
     assert Distillation().needs == ("teacher", "replay")
-    with pytest.raises(Misuse, match=r"Distillation needs a teacher, got none; .*Supply\(teacher=\.\.\.\)"):
-        run(network, data, batches, Distillation(), [1], Supply(others))
+    with pytest.raises(
+        Misuse, match=r"Distillation needs a teacher, got none; .*ExtraData\(teacher=\.\.\.\)"
+    ):
+        run(network, data, batches, Distillation(), [1], ExtraData(others))
 
 
 def test_bad_contexts_are_refused():

@@ -8,7 +8,7 @@ from flax import nnx
 
 from models.finetuning.head_only import HeadOnly
 from models.finetuning.lora import Lora
-from models.finetuning.method import Supply
+from models.finetuning.method import ExtraData
 from models.finetuning.sgd import Sgd
 from models.network import first
 from theory.base import Misuse
@@ -39,7 +39,7 @@ def test_one_step_is_minus_rate_times_gradient_there_and_nothing_elsewhere(
 def test_the_linearised_head_is_the_head(network, data, batches, run):
     """Logits are linear in what moves: the theory that replays the recipe there predicts the network."""
     kept, _ = run(network, data, batches, HeadOnly(rule=Sgd(RATE)), [8])
-    start = HeadOnly().trained(network, Supply())
+    start = HeadOnly().trained(network, ExtraData())
     told = Linearised(optax.sgd(RATE), RATE, batches).predict(start, data, 8 * RATE)
     wanted = network.with_params(first(kept)).predict(data.tokens)
     np.testing.assert_allclose(told.predict(data.tokens), wanted, atol=2e-5)
@@ -49,9 +49,9 @@ def test_the_linearised_head_is_the_head(network, data, batches, run):
 def test_a_layer_that_is_not_there_is_refused(network):
     for layers in (("read", "reed"), ()):
         with pytest.raises(Misuse, match=r"layers must be layers of the network, got .*(reed|\(\))"):
-            HeadOnly(layers).trained(network, Supply())
+            HeadOnly(layers).trained(network, ExtraData())
 
 
 def test_a_rule_that_says_what_moves_is_refused(network):
     with pytest.raises(Misuse, match="moves all weights, got Lora"):
-        HeadOnly(rule=Lora()).trained(network, Supply())
+        HeadOnly(rule=Lora()).trained(network, ExtraData())

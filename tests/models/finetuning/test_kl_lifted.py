@@ -6,7 +6,7 @@ import pytest
 
 from models.finetuning.kl_lifted import KlLifted
 from models.finetuning.kl_regularised import KlRegularised
-from models.finetuning.method import Supply
+from models.finetuning.method import ExtraData
 from models.finetuning.sgd import Sgd
 from theory.base import Misuse
 
@@ -25,8 +25,8 @@ def at(tree, index):
 def test_it_holds_until_it_is_lifted_and_no_longer(network, data, batches, run, descent, others):
     """The first steps are the rule's; the next ones by hand, w ← w - η ∇ℓ(batch)."""
     doses = [1, 3, 4, 5, 8]
-    kept, losses = run(network, data, batches, KlLifted(3, HELD), doses, Supply(others))
-    wanted, held = run(network, data, batches, HELD, doses, Supply(others))
+    kept, losses = run(network, data, batches, KlLifted(3, HELD), doses, ExtraData(others))
+    wanted, held = run(network, data, batches, HELD, doses, ExtraData(others))
     leaves_close(at(kept, slice(2)), at(wanted, slice(2)), atol=1e-6)
     np.testing.assert_allclose(losses[:3], held[:3], rtol=1e-6)
     params = at(kept, 1)
@@ -40,7 +40,7 @@ def test_it_holds_until_it_is_lifted_and_no_longer(network, data, batches, run, 
 
 
 def test_never_held_is_plain_descent_and_always_held_is_the_rule(network, data, batches, run, others):
-    given = Supply(others)
+    given = ExtraData(others)
     never, _ = run(network, data, batches, KlLifted(0, HELD), [8], given)
     leaves_close(never, run(network, data, batches, Sgd(0.05), [8])[0], atol=1e-6)
     soft = KlRegularised(2.0, contexts="replay", rule=Sgd(0.05))  # a stiff one multiplies rounding as well

@@ -7,7 +7,7 @@ import pytest
 
 from models.finetuning.early_stopping import EarlyStopping
 from models.finetuning.kl_regularised import KlRegularised
-from models.finetuning.method import Supply
+from models.finetuning.method import ExtraData
 from models.finetuning.sgd import Sgd
 from models.finetuning.weight_decay import WeightDecay
 from models.network import first
@@ -33,7 +33,7 @@ def settled(table, method, steps=4000):
     rate = 2.0 / (1 + method.weight)
 
     def step(params, _):
-        slope = jax.grad(lambda p: method.loss(table.with_params(p), table, DOCUMENTS, Supply()))(params)
+        slope = jax.grad(lambda p: method.loss(table.with_params(p), table, DOCUMENTS, ExtraData()))(params)
         return params - rate * slope, jnp.max(jnp.abs(slope))
 
     params, slopes = jax.lax.scan(step, table.params, length=steps)
@@ -98,7 +98,7 @@ def test_the_loss_by_hand(table, direction, contexts):
     pair = (rows(moved), rows(table))
     penalty = kl(*(pair if direction == "reverse" else pair[::-1])).mean()
     wanted = mean_loss(moved, DOCUMENTS) + 0.7 * penalty
-    got = method.loss(moved, table, DOCUMENTS, Supply(replay=replay))
+    got = method.loss(moved, table, DOCUMENTS, ExtraData(replay=replay))
     np.testing.assert_allclose(got, wanted, rtol=1e-5)
 
 
@@ -108,7 +108,7 @@ def test_ways_of_finetuning_nest(network, data, batches, run):
     method = EarlyStopping(rule=WeightDecay(0.3, rule=inner))
     assert method.learning_rate == 0.02
     moved = network.with_params(jax.tree.map(lambda leaf: leaf + 0.1, network.params))
-    got, part = jax.jit(lambda: [way.loss(moved, network, data, Supply()) for way in (method, inner)])()
+    got, part = jax.jit(lambda: [way.loss(moved, network, data, ExtraData()) for way in (method, inner)])()
     np.testing.assert_allclose(got, part + 0.15 * 0.01 * network.size, rtol=1e-5)
     kept, _ = run(network, data, batches, method, [8])
     _, held_out = method.split(data, batches)

@@ -10,13 +10,13 @@ from flax import nnx
 from models.finetuning.adam import Adam
 from models.finetuning.head_only import HeadOnly
 from models.finetuning.lora import Lora
-from models.finetuning.method import Supply, course
+from models.finetuning.method import ExtraData, training_plan
 from models.finetuning.sgd import Sgd
 from models.network import build, first
 from models.transformer import Architecture
 from theory.base import Misuse
 from theory.processes.persona_topics import example
-from theory.theories.linearised import Expansion, Linearised
+from theory.theories.linearised import Linearised, Linearization
 
 LAYERS = ("attend", "merge", "up", "down")
 
@@ -27,9 +27,9 @@ def flat(params):
 
 def test_the_first_step_leaves_a_and_moves_w_by_a_projected_gradient(network, data, batches, run, descent):
     """W ← W0 - η (α/r)² A Aᵀ ∇, from B ← -η (α/r) Aᵀ ∇."""
-    method, supply = Lora(rank=3, alpha=1.5, rule=Sgd(0.2)), Supply(seed=7)
-    kept, _ = run(network, data, batches, method, [1], supply)
-    factors = method.trained(network, supply).params
+    method, extra = Lora(rank=3, alpha=1.5, rule=Sgd(0.2)), ExtraData(seed=7)
+    kept, _ = run(network, data, batches, method, [1], extra)
+    factors = method.trained(network, extra).params
     slope = flat(descent(network.params, batches[0])[1])
     before, after = flat(network.params), flat(first(kept))
     assert {path[-1] for path in factors} == set(LAYERS)
@@ -59,16 +59,16 @@ def test_the_update_has_the_rank_of_its_factors(network, data, batches, run, ran
 
 
 def test_a_product_beside_the_kernel_is_one_merged_into_it(network, data, batches, run):
-    supply, losses, weights = Supply(seed=1), [], []
+    extra, losses, weights = ExtraData(seed=1), [], []
     for merged in (True, False):
         method = Lora(rank=2, alpha=3.0, merged=merged, rule=Sgd(0.3))
-        start = method.trained(network, supply)
+        start = method.trained(network, extra)
         moved = jax.tree.map(lambda leaf: 0.5 * jnp.ones_like(leaf) + leaf, start.params)
         elsewhere = start.with_params(moved)
         wanted = network.with_params(elsewhere.weights).predict(data.tokens)
         np.testing.assert_allclose(elsewhere.predict(data.tokens), wanted, atol=2e-5)
         assert jnp.abs(wanted - network.predict(data.tokens)).max() > 0.1
-        kept, seen = run(network, data, batches, method, [8], supply)
+        kept, seen = run(network, data, batches, method, [8], extra)
         losses.append(seen)
         weights.append(first(kept))
     np.testing.assert_allclose(*losses, rtol=1e-5)
@@ -78,22 +78,26 @@ def test_a_product_beside_the_kernel_is_one_merged_into_it(network, data, batche
 
 def test_the_expansion_of_a_network_has_the_factors_of_the_network(network, data, batches, run):
     """One step of either is the same, and moves what has factors."""
-    line, method, supply = Expansion(network, network.params), Lora(rank=2, rule=Sgd(0.01)), Supply(seed=3)
+    line, method, extra = (
+        Linearization(network, network.params),
+        Lora(rank=2, rule=Sgd(0.01)),
+        ExtraData(seed=3),
+    )
     for one, other in zip(
-        jax.tree.leaves(method.trained(line, supply).params),
-        jax.tree.leaves(method.trained(network, supply).params),
+        jax.tree.leaves(method.trained(line, extra).params),
+        jax.tree.leaves(method.trained(network, extra).params),
         strict=True,
     ):
         np.testing.assert_array_equal(one, other)
     before = flat(network.params)
-    after = [flat(first(run(each, data, batches, method, [1], supply)[0])) for each in (line, network)]
+    after = [flat(first(run(each, data, batches, method, [1], extra)[0])) for each in (line, network)]
     for path, moved in after[1].items():
         np.testing.assert_allclose(after[0][path], moved, atol=1e-6)
         assert (np.abs(moved - before[path]).max() > 1e-4) == any(name in path for name in LAYERS)
 
 
 def test_factors_start_at_the_base_and_follow_the_seed(network, data):
-    starts = [Lora(rank=64).trained(network, Supply(seed=seed)) for seed in (0, 0, 1)]
+    starts = [Lora(rank=64).trained(network, ExtraData(seed=seed)) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(starts[0].predict(data.tokens), network.predict(data.tokens))
     for path, (a, b) in starts[0].params.items():
         assert not b.any()
@@ -112,7 +116,7 @@ def test_the_linearised_theory_replays_it_in_the_factors(data, batches, run):
         method = Lora(rule=Sgd(rate))
 
         def replay():
-            way = course(network, data, batches, method)
+            way = training_plan(network, data, batches, method)
             told = Linearised(optax.sgd(rate), rate, way.batches).predict(way.start, way.data, 8 * rate)
             return told.displacement, told.predict(data.tokens)
 
@@ -136,9 +140,9 @@ def test_bad_fields_are_refused(field, value):
 @pytest.mark.parametrize("layers", [("attend", "place"), ("query",), ()])
 def test_a_layer_that_is_no_linear_one_is_refused(network, layers):
     with pytest.raises(Misuse, match="layers must be linear layers of the network"):
-        Lora(layers=layers).trained(network, Supply())
+        Lora(layers=layers).trained(network, ExtraData())
 
 
 def test_a_rule_that_says_what_moves_is_refused(network):
     with pytest.raises(Misuse, match="moves all weights, got HeadOnly"):
-        Lora(rule=HeadOnly()).trained(network, Supply())
+        Lora(rule=HeadOnly()).trained(network, ExtraData())

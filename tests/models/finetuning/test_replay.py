@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.finetuning.method import Supply
+from models.finetuning.method import ExtraData
 from models.finetuning.replay import Replay
 from models.finetuning.sgd import Sgd
 from theory.base import Dataset, Misuse
@@ -18,20 +18,20 @@ def leaves_close(left, right, **tolerance):
 
 def test_all_of_the_same_documents_is_plain_descent(network, data, batches, run):
     again = jax.tree.map(lambda leaf: leaf[batches], data)
-    got, losses = run(network, data, batches, Replay(1.0, Sgd(0.1)), [2, 8], Supply(again))
+    got, losses = run(network, data, batches, Replay(1.0, Sgd(0.1)), [2, 8], ExtraData(again))
     wanted, plain = run(network, data, batches, Sgd(0.1), [2, 8])
     leaves_close(got, wanted, atol=1e-6)
     np.testing.assert_allclose(losses, plain, rtol=1e-6)
 
 
 def test_none_of_it_is_plain_descent(network, data, batches, run, others):
-    got, _ = run(network, data, batches, Replay(0.0, Sgd(0.1)), [8], Supply(others))
+    got, _ = run(network, data, batches, Replay(0.0, Sgd(0.1)), [8], ExtraData(others))
     leaves_close(got, run(network, data, batches, Sgd(0.1), [8])[0], atol=1e-6)
 
 
 def test_each_step_goes_down_both_losses_in_their_shares(network, data, batches, run, descent, others):
     """w ← w - η ((1 - ρ) ∇ℓ(batch) + ρ ∇ℓ(what this very step replays))."""
-    kept, losses = run(network, data, batches, Replay(0.3, Sgd(0.1)), [1, 2], Supply(others))
+    kept, losses = run(network, data, batches, Replay(0.3, Sgd(0.1)), [1, 2], ExtraData(others))
     params = network.params
     for step in range(2):
         one, slope = descent(params, batches[step])
@@ -43,7 +43,7 @@ def test_each_step_goes_down_both_losses_in_their_shares(network, data, batches,
 
 
 def test_documents_that_are_missing_are_refused(network, data, batches, run):
-    with pytest.raises(Misuse, match=r"Replay needs a replay, got none; .*Supply\(replay=\.\.\.\)"):
+    with pytest.raises(Misuse, match=r"Replay needs a replay, got none; .*ExtraData\(replay=\.\.\.\)"):
         run(network, data, batches, Replay(), [1])
 
 
@@ -53,7 +53,7 @@ def test_documents_of_another_shape_are_refused(network, data, batches, run, sha
     with pytest.raises(
         Misuse, match=rf"at least 8 steps, m, 4 tokens\), got \({', '.join(map(str, shape))}\)"
     ):
-        run(network, data, batches, Replay(), [1], Supply(replay))
+        run(network, data, batches, Replay(), [1], ExtraData(replay))
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, np.nan])

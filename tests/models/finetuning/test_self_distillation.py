@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from models.finetuning.adam import Adam
-from models.finetuning.method import Supply
+from models.finetuning.method import ExtraData
 from models.finetuning.self_distillation import SelfDistillation
 from models.finetuning.sgd import Sgd
 from theory.theories.linearised import Tangent
@@ -32,7 +32,7 @@ def test_away_from_the_base_it_pulls_back_to_it(table, data):
     """By hand: the slope is q - p_0 in each row, times the share of counted positions."""
     other = table.with_params(table.params[::-1])
     slope = jax.grad(
-        lambda params: SelfDistillation().loss(table.with_params(params), table, data, Supply())
+        lambda params: SelfDistillation().loss(table.with_params(params), table, data, ExtraData())
     )(other.params)
     before = np.pad(np.asarray(data.tokens)[:, :-1], ((0, 0), (1, 0)), constant_values=5)
     share = np.bincount(before[np.asarray(data.mask)], minlength=6)[:, None] / np.asarray(data.mask).sum()
@@ -44,7 +44,7 @@ def test_away_from_the_base_it_pulls_back_to_it(table, data):
 def test_a_tangent_stays_too(network, data):
     """What the linearised theory replays."""
     still = Tangent(network, jax.tree.map(jnp.zeros_like, network.params))
-    loss = lambda params: SelfDistillation().loss(still.with_params(params), still, data, Supply())  # noqa: E731
+    loss = lambda params: SelfDistillation().loss(still.with_params(params), still, data, ExtraData())  # noqa: E731
     slope = jax.jit(jax.grad(loss))(still.params)
     assert max(jnp.abs(leaf).max() for leaf in jax.tree.leaves(slope)) < 1e-6
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.finetuning.method import Supply
+from models.finetuning.method import ExtraData
 from models.finetuning.sgd import Sgd
 from models.finetuning.weight_decay import WeightDecay
 from theory.base import Dataset, Misuse
@@ -40,7 +40,7 @@ def test_a_quadratic_decays_to_its_ridge(weight):
     base, method = Quadratic(jnp.full(3, START)), WeightDecay(weight)
     rate, doses = 0.5 / (4 + weight), [1, 5, 400]
     optimizer = Sgd(rate).optimizer()
-    loss = lambda params, batch: method.loss(base.with_params(params), base, batch, Supply())  # noqa: E731
+    loss = lambda params, batch: method.loss(base.with_params(params), base, batch, ExtraData())  # noqa: E731
     kept, _ = descend(loss, optimizer, base.params, COIN, jnp.zeros((400, 2), int), doses)
     fixed = START + CURVATURE / (CURVATURE + weight) * (CENTRE - START)
     for row, dose in enumerate(doses):
@@ -56,7 +56,7 @@ def test_its_fixed_point_is_the_proximal_theory(table, data):
 
     def step(params, _):
         return params - 0.5 * jax.grad(
-            lambda params: method.loss(table.with_params(params), table, data, Supply())
+            lambda params: method.loss(table.with_params(params), table, data, ExtraData())
         )(params), None
 
     params, _ = jax.lax.scan(step, table.params, length=300)

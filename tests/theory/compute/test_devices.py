@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from theory.compute.devices import SideBySide, beside, compiler_options, eigh, padded, sharded
+from theory.compute.devices import ShardedMap, batch_per_device, compiler_options, eigh, padded, sharded
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 5])
 def test_rows_come_back_whole_and_in_order(rows):
-    run = SideBySide(lambda scale, x, y: {"sum": scale * x + y, "x": x}, shared=1)
+    run = ShardedMap(lambda scale, x, y: {"sum": scale * x + y, "x": x}, shared=1)
     x, y = np.arange(rows, dtype=np.float32), np.ones((rows, 3), np.float32)
     result = run(np.float32(2), x, y)
     np.testing.assert_array_equal(result["x"], x)
@@ -35,13 +35,13 @@ def test_groups_of_rows_come_back_whole_and_in_order(rows, most):
 
 def test_a_core_takes_as_many_rows_as_its_cache_holds(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
-    assert [beside(size) for size in (1_000, 25_632, 101_312, 10**7)] == [100, 3, 2, 2]
+    assert [batch_per_device(size) for size in (1_000, 25_632, 101_312, 10**7)] == [100, 3, 2, 2]
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert beside(1_000) is None
+    assert batch_per_device(1_000) is None
 
 
 def test_each_shape_is_compiled_once():
-    run = SideBySide(lambda x: jnp.sin(x))
+    run = ShardedMap(lambda x: jnp.sin(x))
     for _ in range(3):
         run(np.zeros((4, 2), np.float32))
     assert len(run.programs) == 1
@@ -50,7 +50,7 @@ def test_each_shape_is_compiled_once():
 
 
 def test_a_program_compiled_ahead_is_the_one_that_is_called():
-    run = SideBySide(lambda shared, own: shared + own, shared=1)
+    run = ShardedMap(lambda shared, own: shared + own, shared=1)
     run.compile(jax.ShapeDtypeStruct((2,), np.float32), jax.ShapeDtypeStruct((3, 2), np.float32))
     assert len(run.programs) == 1
     result = run(np.ones(2, np.float32), np.zeros((3, 2), np.float32))
@@ -82,6 +82,6 @@ def test_eigenvectors_side_by_side_on_two_devices():
     """Batched LAPACK calls of two CPU devices would wait for each other for ever."""
     root = np.random.default_rng(0).normal(size=(6, 32, 32)).astype(np.float32)
     matrices = root @ root.swapaxes(-1, -2)
-    values, vectors = SideBySide(eigh)(matrices)
+    values, vectors = ShardedMap(eigh)(matrices)
     np.testing.assert_allclose(values, np.linalg.eigvalsh(matrices.astype(float)), atol=2e-4)
     np.testing.assert_allclose(vectors * values[:, None] @ vectors.swapaxes(-1, -2), matrices, atol=2e-4)

@@ -8,7 +8,7 @@ import pytest
 from jax.extend.random import threefry_2x32
 from jax.flatten_util import ravel_pytree
 
-from theory.compute.random import categorical, fall, host_categorical, normal, normals, rows, threefry
+from theory.compute.random import categorical, invert_cdf, normal, normals, rows, sample_on_host, threefry
 
 
 @pytest.mark.parametrize(
@@ -89,13 +89,13 @@ def test_categories_come_as_often_as_they_should(key, shift):
 @pytest.mark.parametrize("total", [1.0, 1e-30])
 def test_the_host_draws_categories_as_often(total):
     weights = np.broadcast_to(total * SHARES, (COUNT, *SHARES.shape))
-    check_frequencies(host_categorical(np.random.default_rng(4), weights))
+    check_frequencies(sample_on_host(np.random.default_rng(4), weights))
 
 
 def test_the_ends_of_the_unit_interval_fall_into_categories_that_have_weight():
     below = jnp.cumsum(jnp.asarray([0.0, 0.3, 0.0, 0.7, 0.0]))
     chances = jnp.asarray([[1e-7], [0.3], [0.31], [1.0]])
-    np.testing.assert_array_equal(fall(chances, below), [1, 1, 3, 3])
+    np.testing.assert_array_equal(invert_cdf(chances, below), [1, 1, 3, 3])
 
 
 def test_categories_are_drawn_for_every_row_and_independently():

@@ -29,13 +29,13 @@ def coins(*heads):
     return np.log(np.stack([1 - p, p], axis=-1))
 
 
-def at(weights, members=MEMBERS):
-    return np.einsum("mk,kca->mca", weights, members)
+def at(weights, components=MEMBERS):
+    return np.einsum("mk,kca->mca", weights, components)
 
 
 def test_between_two_coins_is_inside_and_beyond_them_the_nearer_one():
-    members = np.stack([coins(0.2), coins(0.6)])
-    told = nearest(np.stack([coins(heads) for heads in (0.1, 0.3, 0.9)]), members)
+    components = np.stack([coins(0.2), coins(0.6)])
+    told = nearest(np.stack([coins(heads) for heads in (0.1, 0.3, 0.9)]), components)
     near = np.array([[0.8, 0.2], [0.7, 0.3], [0.4, 0.6]])
     targets = np.array([[0.9, 0.1], [0.7, 0.3], [0.1, 0.9]])
     np.testing.assert_allclose(told.nats, kl(targets, near), atol=1e-10)
@@ -44,9 +44,9 @@ def test_between_two_coins_is_inside_and_beyond_them_the_nearer_one():
 
 
 def test_shared_weights_compromise_where_free_ones_need_not():
-    members = np.stack([coins(0.8, 0.8), coins(0.2, 0.2)])
+    components = np.stack([coins(0.8, 0.8), coins(0.2, 0.2)])
     target = coins(0.8, 0.2)[None]
-    shared, free = nearest(target, members), nearest(target, members, shared=False)
+    shared, free = nearest(target, components), nearest(target, components, shared=False)
     # by symmetry the coins are fair
     np.testing.assert_allclose(shared.nats, [0.8 * np.log(1.6) + 0.2 * np.log(0.4)], rtol=1e-9)
     np.testing.assert_allclose(shared.weights, [[0.5, 0.5]], rtol=1e-6)
@@ -111,17 +111,17 @@ def test_free_weights_are_those_of_each_context_alone():
 
 def test_copies_of_a_member_change_nothing():
     twice = np.concatenate([MEMBERS, MEMBERS[:2]])
-    told, again = (nearest(np.log(TARGETS), np.log(members)) for members in (MEMBERS, twice))
+    told, again = (nearest(np.log(TARGETS), np.log(components)) for components in (MEMBERS, twice))
     np.testing.assert_allclose(again.nats, told.nats, atol=1e-9)
     assert again.gap.max() < 1e-9
 
 
 def test_impossible_answers():
     with np.errstate(divide="ignore"):
-        members = np.log(np.array([[[0.5, 0.5, 0.0]], [[1.0, 0.0, 0.0]]]))
+        components = np.log(np.array([[[0.5, 0.5, 0.0]], [[1.0, 0.0, 0.0]]]))
         target = np.log(np.array([[[0.8, 0.2, 0.0]], [[0.6, 0.2, 0.2]], [[0.0, 0.0, 1.0]]]))
     for shared in (True, False):
-        told = nearest(target, members, shared=shared)
+        told = nearest(target, components, shared=shared)
         np.testing.assert_allclose(told.nats.ravel(), [0, np.inf, np.inf], atol=1e-10)
         np.testing.assert_allclose(told.at_least.ravel(), [0, np.inf, np.inf], atol=1e-10)
         np.testing.assert_allclose(told.weights.reshape(3, 2)[0], [0.4, 0.6], atol=1e-6)
@@ -134,13 +134,13 @@ def test_a_mixture_is_inside_and_a_narrow_reach_only_where_weights_are_free():
     tokens = np.zeros((7, 12), np.int32)
     tokens[:, 0] = np.arange(7)
     mixture = process.distribution()
-    members = np.asarray(mixture.member_log_probs(tokens))[:, :, 1, process.answer_tokens]
+    components = np.asarray(mixture.component_log_probs(tokens))[:, :, 1, process.answer_tokens]
     told = [
         np.asarray(NarrowOrBroad(broad).predict(mixture, narrow, 0.1).predict(tokens))
         for broad in (1.0, 0.5, 0.0)
     ]
     answers = np.stack(told)[:, :, 1, process.answer_tokens]
-    shared, free = (nearest(answers, members, shared=shared) for shared in (True, False))
+    shared, free = (nearest(answers, components, shared=shared) for shared in (True, False))
     assert shared.gap.max() < 1e-9 and free.gap.max() < 1e-9
     assert shared.nats[0] < 1e-9
     assert (shared.at_least[1:] > 1e-3).all()

@@ -16,42 +16,42 @@ def log_softmax(logits):
     return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
 
 
-def mixture(weights, members, evidence):
+def mixture(weights, components, evidence):
     """Mixture answers by an explicit loop, for weights (k,), members (k, c, a), evidence (k, c)."""
-    contexts, answers = members.shape[1:]
+    contexts, answers = components.shape[1:]
     out = np.zeros((contexts, answers))
     for c in range(contexts):
         belief = weights * np.exp(evidence[:, c])
         belief /= belief.sum()
         for z in range(len(weights)):
-            out[c] += belief[z] * np.exp(members[z, c])
+            out[c] += belief[z] * np.exp(components[z, c])
     return np.log(out)
 
 
 def test_weights_of_a_mixture_are_recovered_from_its_answers(random):
-    members = log_softmax(random.normal(size=(3, 6, 4)))
+    components = log_softmax(random.normal(size=(3, 6, 4)))
     evidence = np.zeros((3, 6))
     truth = np.array([0.2, 0.5, 0.3])
-    weights, least = fit_weights(mixture(truth, members, evidence)[None], members, evidence)
+    weights, least = fit_weights(mixture(truth, components, evidence)[None], components, evidence)
     np.testing.assert_allclose(weights[0], truth, atol=1e-6)
     assert least[0] < 1e-12
 
 
 def test_weights_are_recovered_through_contexts_that_speak(random):
-    members = log_softmax(random.normal(size=(3, 8, 4)))
+    components = log_softmax(random.normal(size=(3, 8, 4)))
     evidence = random.normal(size=(3, 8)) - 3
     truth = np.array([0.6, 0.1, 0.3])
-    weights, least = fit_weights(mixture(truth, members, evidence)[None], members, evidence)
+    weights, least = fit_weights(mixture(truth, components, evidence)[None], components, evidence)
     np.testing.assert_allclose(weights[0], truth, atol=1e-6)
     assert least[0] < 1e-12
 
 
 def test_members_that_no_context_allows_keep_their_weight_and_hide_nothing(random):
-    members = log_softmax(random.normal(size=(4, 6, 4)))
+    components = log_softmax(random.normal(size=(4, 6, 4)))
     evidence = np.zeros((4, 6))
     evidence[3] = -np.inf
     truth = np.array([0.2, 0.5, 0.3, 0.0])
-    weights, least = fit_weights(mixture(truth, members, evidence)[None], members, evidence)
+    weights, least = fit_weights(mixture(truth, components, evidence)[None], components, evidence)
     np.testing.assert_allclose(weights[0, :3] / weights[0, :3].sum(), truth[:3], atol=1e-6)
     assert weights[0, 3] == pytest.approx(0.25) and least[0] < 1e-12
 
@@ -62,11 +62,11 @@ def test_answers_that_no_member_gives_are_left_out_of_the_fit_and_cost_everythin
     likely[0, :, 1] = 0  # by the second alone
     likely /= likely.sum(axis=-1, keepdims=True)
     with np.errstate(divide="ignore"):
-        members = np.log(likely)
-        truth = mixture(np.array([0.3, 0.7]), members, np.zeros((2, 6)))
+        components = np.log(likely)
+        truth = mixture(np.array([0.3, 0.7]), components, np.zeros((2, 6)))
     said = np.logaddexp(truth, np.log(1e-5))  # and a little of what nobody gives
     with np.errstate(all="raise", under="ignore"):
-        weights, least = fit_weights(np.stack([truth, said]), members, np.zeros((2, 6)))
+        weights, least = fit_weights(np.stack([truth, said]), components, np.zeros((2, 6)))
     np.testing.assert_allclose(weights, [[0.3, 0.7], [0.3, 0.7]], atol=1e-3)
     assert least[0] < 1e-6 and least[1] == np.inf
 
@@ -74,12 +74,12 @@ def test_answers_that_no_member_gives_are_left_out_of_the_fit_and_cost_everythin
 @pytest.mark.parametrize("spoken", [0.0, 2.0])
 def test_no_weights_beat_the_fitted_ones(spoken, random):
     """Targets outside the class: anywhere if contexts say nothing, nearby if they do (a local minimum)."""
-    members, evidence = log_softmax(random.normal(size=(3, 5, 4))), spoken * random.normal(size=(3, 5))
+    components, evidence = log_softmax(random.normal(size=(3, 5, 4))), spoken * random.normal(size=(3, 5))
     target = log_softmax(random.normal(size=(10, 5, 4)))
-    weights, least = fit_weights(target, members, evidence)
+    weights, least = fit_weights(target, components, evidence)
 
     def nats(tried):
-        answers = np.array([mixture(each, members, evidence) for each in tried])
+        answers = np.array([mixture(each, components, evidence) for each in tried])
         return np.sum(np.exp(target)[:, None] * (target[:, None] - answers), axis=-1).mean(axis=-1)
 
     np.testing.assert_allclose(np.diagonal(nats(weights)), least, rtol=1e-9)

@@ -159,11 +159,11 @@ def test_conditioning_refuses_a_bad_strength(beta):
 
 
 def test_new_weights_are_normalised_and_keep_the_rest():
-    fresh = Mixture(MIXTURE.members, MIXTURE.log_weights, (3,)).with_log_weights(jnp.arange(3.0))
+    fresh = Mixture(MIXTURE.components, MIXTURE.log_weights, (3,)).with_log_weights(jnp.arange(3.0))
     wanted = np.exp([0.0, 1.0, 2.0]) / np.exp([0.0, 1.0, 2.0]).sum()
     np.testing.assert_allclose(np.exp(fresh.log_weights), wanted, rtol=1e-6)
     assert fresh.factors == (3,)
-    assert fresh.members is MIXTURE.members
+    assert fresh.components is MIXTURE.components
 
 
 def test_a_member_predicts_alone():
@@ -195,7 +195,7 @@ def test_samples_come_as_often_as_enumerated():
     assert statistic < freedom + 4 * np.sqrt(2 * freedom)
 
 
-AVERAGE = Average(MIXTURE.members)
+AVERAGE = Average(MIXTURE.components)
 
 
 def test_an_average_is_the_mean_probability():
@@ -224,7 +224,7 @@ def test_an_average_takes_no_context_for_evidence():
 
 def test_the_weights_of_an_average_are_its_members():
     assert isinstance(AVERAGE, Parametric)
-    np.testing.assert_array_equal(AVERAGE.params, MIXTURE.members.table)
+    np.testing.assert_array_equal(AVERAGE.params, MIXTURE.components.table)
     back = AVERAGE.with_params(AVERAGE.params)
     np.testing.assert_array_equal(back.predict(jnp.asarray(ALL)), AVERAGE.predict(jnp.asarray(ALL)))
     one = AVERAGE.with_params(AVERAGE.params[1:2])
@@ -242,9 +242,9 @@ def test_averages_are_mapped_and_differentiated():
     value = lambda params: jnp.sum(AVERAGE.with_params(params).predict(tokens)[:, 1, 0])  # noqa: E731
     slope, step = jax.grad(value)(tables), 1e-2
     bump = jnp.zeros_like(tables).at[1, 2, 0].set(step)
-    rise = (value(tables + bump) - value(tables - bump)) / (2 * step)
-    assert np.isfinite(slope).all() and abs(rise) > 1
-    np.testing.assert_allclose(slope[1, 2, 0], rise, rtol=1e-2)
+    temperature = (value(tables + bump) - value(tables - bump)) / (2 * step)
+    assert np.isfinite(slope).all() and abs(temperature) > 1
+    np.testing.assert_allclose(slope[1, 2, 0], temperature, rtol=1e-2)
 
 
 def test_much_data_that_says_nothing_leaves_the_prior_exactly():

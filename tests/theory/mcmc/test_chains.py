@@ -24,7 +24,7 @@ from theory.mcmc.chains import (
     run_chains,
     trace,
 )
-from theory.mcmc.langevin import Langevin, Move
+from theory.mcmc.langevin import Langevin, StepResult
 from theory.samplers.mala import MALA
 from theory.samplers.preconditioned_sgld import PreconditionedSGLD
 from theory.samplers.sghmc import SGHMC
@@ -33,7 +33,7 @@ from theory.samplers.ula import ULA
 
 KEY = jax.random.key(7)
 START = {"a": jnp.array([0.3, -1.0]), "b": jnp.array(2.0)}
-PLAN = Plan(warmup=5, draws=7, thin=3)
+PLAN = Plan(warmup=5, samples=7, thin=3)
 
 
 def quadratic(z):
@@ -50,10 +50,10 @@ class Counter(Langevin):
 
     def move(self, position, memory, slope, step, key, i):
         value, _ = slope(position + 1, key)
-        return Move(position + 1, memory, value, jnp.ones(()))
+        return StepResult(position + 1, memory, value, jnp.ones(()))
 
 
-def counted(plan, streams, potential_fn=jnp.sum, chunk=200):
+def answer_mask(plan, streams, potential_fn=jnp.sum, chunk=200):
     *_, last = run_chains(
         Counter(potential_fn=potential_fn), KEY, 2, plan, streams, jnp.zeros(1), chunk=chunk
     )
@@ -68,11 +68,11 @@ def last_of(kernel, plan, streams, chains=2, start=START, key=KEY, **options):
 def stored(kernel, step, plan, chain):
     """The positions kept of one chain, step by step."""
     state, kept = kernel.init(jax.random.key_data(jax.random.fold_in(KEY, chain)), plan.warmup, START), []
-    for done in range(1, plan.warmup + plan.draws * plan.thin + 1):
+    for done in range(1, plan.warmup + plan.samples * plan.thin + 1):
         state = step(state)
         if done > plan.warmup and (done - plan.warmup) % plan.thin == 0:
             kept.append(state)
-    assert len(kept) == plan.draws
+    assert len(kept) == plan.samples
     return jax.tree.map(lambda *leaves: np.stack(leaves).astype(float), *[state.z for state in kept])
 
 
@@ -98,20 +98,20 @@ def test_streams_of_all_chains_are_those_of_the_stored_draws_of_each(chains):
     kernel = ULA(potential_fn=quadratic, step_size=0.2)
     told, step = results(PLAN, STREAMS, last_of(kernel, PLAN, STREAMS, chains)), jax.jit(kernel.sample)
     for chain in range(chains):
-        draws = stored(kernel, step, PLAN, chain)
-        flat = np.column_stack([draws["a"], draws["b"]])
+        samples = stored(kernel, step, PLAN, chain)
+        flat = np.column_stack([samples["a"], samples["b"]])
         one = jax.tree.map(lambda leaf, chain=chain: leaf[chain], told)
         for name in START:
-            np.testing.assert_allclose(one["trace"]["z"][name], draws[name], rtol=1e-5, atol=1e-6)
-            np.testing.assert_allclose(one["mean"][name], draws[name].mean(axis=0), rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(one["share"], (draws["b"] > 0).mean(), rtol=1e-6)
+            np.testing.assert_allclose(one["trace"]["z"][name], samples[name], rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(one["mean"][name], samples[name].mean(axis=0), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(one["share"], (samples["b"] > 0).mean(), rtol=1e-6)
         centre, spread = one["covariance"]
         np.testing.assert_allclose(centre, flat.mean(axis=0), rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(spread, np.cov(flat.T), rtol=1e-5, atol=1e-6)
-        average = np.log(np.exp(-30 * np.abs(draws["a"])).mean(axis=0))
+        average = np.log(np.exp(-30 * np.abs(samples["a"])).mean(axis=0))
         np.testing.assert_allclose(one["average"], average, rtol=1e-5)
         # the potential is that of the step's first gradient, one position before
-        assert one["trace"]["potential"].shape == (PLAN.draws,)
+        assert one["trace"]["potential"].shape == (PLAN.samples,)
         assert one["nonfinite"] == -1
 
 
@@ -133,7 +133,7 @@ def test_joint_streams_are_those_apart_of_a_value_that_is_computed_once():
     told = results(PLAN, streams, last_of(kernel, PLAN, streams))
     assert len(computed) == 2  # once for its shape, once in the program of all steps
     jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-6), told["all"], apart)
-    assert told["first"].shape == (2, PLAN.draws)
+    assert told["first"].shape == (2, PLAN.samples)
 
 
 @pytest.mark.parametrize("chunk", [4, 200])
@@ -141,8 +141,8 @@ def test_joint_streams_are_those_apart_of_a_value_that_is_computed_once():
 def test_which_steps_are_kept(plan, chunk):
     streams = {"z": trace(lambda state: state.z[0]), "i": trace(lambda state: state.i)}
     told = counted(plan, streams, chunk=chunk)
-    assert plan.steps == plan.warmup + plan.draws * plan.thin
-    wanted = plan.warmup + plan.thin * np.arange(1, plan.draws + 1)
+    assert plan.steps == plan.warmup + plan.samples * plan.thin
+    wanted = plan.warmup + plan.thin * np.arange(1, plan.samples + 1)
     np.testing.assert_array_equal(told["z"], [wanted, wanted])
     np.testing.assert_array_equal(told["i"], told["z"])
 
@@ -261,8 +261,8 @@ def test_chains_and_keys_have_streams_of_their_own():
 
 
 def test_the_carry_of_a_reduction_does_not_grow_with_the_draws():
-    def told(draws, streams):
-        carry = jax.eval_shape(lambda: begin(KERNELS["sghmc"], Plan(0, draws), streams, KEY, START).told)
+    def told(samples, streams):
+        carry = jax.eval_shape(lambda: begin(KERNELS["sghmc"], Plan(0, samples), streams, KEY, START).told)
         return jax.tree.map(lambda leaf: leaf.shape, carry)
 
     reductions = {name: stream for name, stream in STREAMS.items() if name != "trace"}
@@ -280,7 +280,7 @@ def test_one_draw_has_no_covariance():
     ("arguments", "words"),
     [
         ((-1, 5), "warmup must be at least 0, got -1"),
-        ((0, 0), "draws must be at least 1, got 0"),
+        ((0, 0), "samples must be at least 1, got 0"),
         ((0, 5, 0), "thin must be at least 1, got 0"),
     ],
 )

@@ -12,7 +12,7 @@ from numpyro.diagnostics import split_gelman_rubin
 
 from theory.errors import Misuse
 from theory.mcmc.diagnostics import (
-    Health,
+    Diagnostics,
     Thresholds,
     bulk_ess,
     diagnose,
@@ -26,13 +26,13 @@ from theory.mcmc.diagnostics import (
 from theory.samplers.mala import MALA
 
 
-def autoregressive(seed, coefficients, draws):
+def autoregressive(seed, coefficients, samples):
     """Four stationary AR(1) chains for each coefficient, shape (4, draws, coefficients)."""
-    noise = np.random.default_rng(seed).normal(size=(4, draws, len(coefficients)))
+    noise = np.random.default_rng(seed).normal(size=(4, samples, len(coefficients)))
     coefficients = np.asarray(coefficients)
     values = np.empty_like(noise)
     values[:, 0] = noise[:, 0] / np.sqrt(1 - coefficients**2)
-    for i in range(1, draws):
+    for i in range(1, samples):
         values[:, i] = coefficients * values[:, i - 1] + noise[:, i]
     return values
 
@@ -72,36 +72,36 @@ ARVIZ = {
 @pytest.mark.parametrize("case", ARVIZ)
 def test_the_numbers_of_arviz(case):
     make, rhat, bulk, tail = ARVIZ[case]
-    draws = make()
-    np.testing.assert_allclose(rank_normalised_rhat(draws), rhat, rtol=1e-10)
-    np.testing.assert_allclose(bulk_ess(draws), bulk, rtol=1e-10)
-    np.testing.assert_allclose(tail_ess(draws), tail, rtol=1e-10)
+    samples = make()
+    np.testing.assert_allclose(rank_normalised_rhat(samples), rhat, rtol=1e-10)
+    np.testing.assert_allclose(bulk_ess(samples), bulk, rtol=1e-10)
+    np.testing.assert_allclose(tail_ess(samples), tail, rtol=1e-10)
 
 
 def test_known_effective_draws():
     coefficients = np.array([0.0, 0.5, 0.9])
-    draws = autoregressive(3, coefficients, 20_000)
+    samples = autoregressive(3, coefficients, 20_000)
     wanted = 80_000 * (1 - coefficients) / (1 + coefficients)
-    np.testing.assert_allclose(bulk_ess(draws), wanted, rtol=0.05)
-    assert np.all(rank_normalised_rhat(draws) < 1.005)
+    np.testing.assert_allclose(bulk_ess(samples), wanted, rtol=0.05)
+    assert np.all(rank_normalised_rhat(samples) < 1.005)
 
 
 def test_the_worst_of_many_observables_of_exact_draws_passes_and_exceeds_the_usual_limit():
-    draws = np.random.default_rng(4).normal(size=(4, 100, 500))
-    assert 1.01 < rank_normalised_rhat(draws).max() < Thresholds().rhat
+    samples = np.random.default_rng(4).normal(size=(4, 100, 500))
+    assert 1.01 < rank_normalised_rhat(samples).max() < Thresholds().rhat
 
 
-@pytest.mark.parametrize("draws", [50, 200, 1000])
-def test_one_stuck_chain_is_caught_wherever_it_is_stuck(draws):
+@pytest.mark.parametrize("samples", [50, 200, 1000])
+def test_one_stuck_chain_is_caught_wherever_it_is_stuck(samples):
     places = np.linspace(-3, 3, 49)
-    values = np.random.default_rng(5).normal(size=(4, draws, len(places)))
+    values = np.random.default_rng(5).normal(size=(4, samples, len(places)))
     values[2] = places
     assert np.all(rank_normalised_rhat(values) > Thresholds().rhat)
 
 
 def test_chains_all_stuck_at_different_places():
-    draws = np.broadcast_to(np.arange(4.0)[:, None], (4, 100))
-    assert rank_normalised_rhat(draws) > 1000
+    samples = np.broadcast_to(np.arange(4.0)[:, None], (4, 100))
+    assert rank_normalised_rhat(samples) > 1000
 
 
 def test_a_shifted_chain_a_wide_chain_and_a_trend_are_caught():
@@ -109,52 +109,52 @@ def test_a_shifted_chain_a_wide_chain_and_a_trend_are_caught():
     shifted[1] += 1
     wide[1] *= 3
     trend += np.linspace(-1, 1, 500)
-    assert all(rank_normalised_rhat(draws) > 1.05 for draws in (shifted, wide, trend))
+    assert all(rank_normalised_rhat(samples) > 1.05 for samples in (shifted, wide, trend))
     assert split_gelman_rubin(wide) < 1.01  # only folding sees the width
 
 
 def test_ranks_do_not_mind_a_monotone_change_of_scale():
-    draws = autoregressive(7, [0.5], 200)
-    np.testing.assert_array_equal(bulk_ess(draws), bulk_ess(np.exp(5 * draws)))
-    assert tail_ess(draws) == tail_ess(2 * draws - 7)
+    samples = autoregressive(7, [0.5], 200)
+    np.testing.assert_array_equal(bulk_ess(samples), bulk_ess(np.exp(5 * samples)))
+    assert tail_ess(samples) == tail_ess(2 * samples - 7)
 
 
 def test_what_cannot_be_told_is_nan_and_spoils_no_neighbour():
-    draws = np.random.default_rng(8).normal(size=(4, 100, 5))
-    clean = draws.copy()
-    draws[..., 1] = 0.1
-    draws[1, 3, 2] = np.nan
-    draws[0, 0, 3] = np.inf
+    samples = np.random.default_rng(8).normal(size=(4, 100, 5))
+    clean = samples.copy()
+    samples[..., 1] = 0.1
+    samples[1, 3, 2] = np.nan
+    samples[0, 0, 3] = np.inf
     for measure in (rank_normalised_rhat, bulk_ess, tail_ess):
-        assert np.isnan(measure(draws)).tolist() == [False, True, True, True, False]
-        np.testing.assert_array_equal(measure(draws)[[0, 4]], measure(clean)[[0, 4]])
+        assert np.isnan(measure(samples)).tolist() == [False, True, True, True, False]
+        np.testing.assert_array_equal(measure(samples)[[0, 4]], measure(clean)[[0, 4]])
 
 
 def test_a_tail_without_draws_is_nan():
-    draws = np.minimum(np.random.default_rng(9).normal(size=(4, 100)), 1.0)
-    assert np.isnan(tail_ess(draws)) and bulk_ess(draws) > 100
+    samples = np.minimum(np.random.default_rng(9).normal(size=(4, 100)), 1.0)
+    assert np.isnan(tail_ess(samples)) and bulk_ess(samples) > 100
 
 
 def test_too_few_draws_are_nan():
-    draws = np.random.default_rng(10).normal(size=(4, 10))
-    assert np.isnan(rank_normalised_rhat(draws[:, :3])) and rank_normalised_rhat(draws[:, :4]) > 0
+    samples = np.random.default_rng(10).normal(size=(4, 10))
+    assert np.isnan(rank_normalised_rhat(samples[:, :3])) and rank_normalised_rhat(samples[:, :4]) > 0
     for measure in (bulk_ess, tail_ess):
-        assert np.isnan(measure(draws[:, :9])) and measure(draws) > 0
+        assert np.isnan(measure(samples[:, :9])) and measure(samples) > 0
 
 
 def test_observables_of_any_shape_are_taken_one_by_one():
-    draws = autoregressive(11, [0.0, 0.3, 0.6, 0.9, -0.3, -0.6], 60)
+    samples = autoregressive(11, [0.0, 0.3, 0.6, 0.9, -0.3, -0.6], 60)
     for measure in (rank_normalised_rhat, bulk_ess, tail_ess):
-        together = measure(draws.reshape(4, 60, 2, 3))
-        alone = [[float(measure(draws[..., 3 * i + j])) for j in range(3)] for i in range(2)]
+        together = measure(samples.reshape(4, 60, 2, 3))
+        alone = [[float(measure(samples[..., 3 * i + j])) for j in range(3)] for i in range(2)]
         np.testing.assert_allclose(together, alone, rtol=1e-12)
 
 
 def test_the_first_draw_that_is_not_finite():
-    draws = np.zeros((3, 10, 2))
-    assert first_nonfinite(draws) is None
-    draws[0, 7, 1], draws[2, 4, 0], draws[1, 4, 1] = np.nan, -np.inf, np.nan
-    assert first_nonfinite(draws) == (1, 4)
+    samples = np.zeros((3, 10, 2))
+    assert first_nonfinite(samples) is None
+    samples[0, 7, 1], samples[2, 4, 0], samples[1, 4, 1] = np.nan, -np.inf, np.nan
+    assert first_nonfinite(samples) == (1, 4)
     tree = {"a": jnp.zeros((3, 10)), "b": jnp.zeros((3, 10, 2)).at[2, 1, 0].set(jnp.inf)}
     assert first_nonfinite(tree) == (2, 1)
 
@@ -308,7 +308,7 @@ def test_drift_in_a_metric():
 
 # the verdict
 
-GOOD = Health(
+GOOD = Diagnostics(
     rhat=1.02, bulk_ess=400.0, tail_ess=200.0, acceptance=0.9, halved_step=0.03,
     gradient_noise=0.01, drift=3.0, base_loss_change=0.1, nonfinite=None,
 )  # fmt: skip
@@ -353,10 +353,10 @@ def test_health_is_json():
 
 
 def test_diagnose_takes_the_worst_observable():
-    draws = np.asarray(odd_and_faulty(), dtype=np.float32)
-    health = diagnose(jnp.asarray(draws), acceptance=jnp.asarray(0.75), drift=np.float32(2))
-    assert health.rhat == rank_normalised_rhat(draws)[4] and health.tail_ess == tail_ess(draws)[4]
-    assert health.bulk_ess == bulk_ess(draws)[4] and health.nonfinite is None
+    samples = np.asarray(odd_and_faulty(), dtype=np.float32)
+    health = diagnose(jnp.asarray(samples), acceptance=jnp.asarray(0.75), drift=np.float32(2))
+    assert health.rhat == rank_normalised_rhat(samples)[4] and health.tail_ess == tail_ess(samples)[4]
+    assert health.bulk_ess == bulk_ess(samples)[4] and health.nonfinite is None
     assert (health.acceptance, health.drift) == (0.75, 2)
     assert np.isnan([health.halved_step, health.gradient_noise, health.base_loss_change]).all()
     problems = health.problems(Thresholds())
@@ -364,9 +364,9 @@ def test_diagnose_takes_the_worst_observable():
 
 
 def test_diagnose_reports_one_constant_and_one_lost_observable():
-    draws = np.random.default_rng(14).normal(size=(4, 100, 3))
-    assert diagnose(draws).rhat < 1.05
-    draws[..., 1] = 2.0
-    assert np.isnan([diagnose(draws).rhat, diagnose(draws).bulk_ess, diagnose(draws).tail_ess]).all()
-    draws[3, 5, 0] = np.nan
-    assert diagnose(draws).nonfinite == (3, 5)
+    samples = np.random.default_rng(14).normal(size=(4, 100, 3))
+    assert diagnose(samples).rhat < 1.05
+    samples[..., 1] = 2.0
+    assert np.isnan([diagnose(samples).rhat, diagnose(samples).bulk_ess, diagnose(samples).tail_ess]).all()
+    samples[3, 5, 0] = np.nan
+    assert diagnose(samples).nonfinite == (3, 5)

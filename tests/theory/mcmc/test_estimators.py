@@ -50,14 +50,14 @@ def covers(gaps, errors, width, wanted):
 
 @pytest.mark.parametrize(("chains", "coefficient"), [(4, 0.8), (1, 0.5), (2, -0.6), (16, 0.0)])
 def test_errors_of_means_cover(chains, coefficient):
-    draws = autoregressive(1, (chains, 2400 // chains, 1500), coefficient)
-    for values, wanted in ((draws, 0.0), (draws**2, 1.0)):
+    samples = autoregressive(1, (chains, 2400 // chains, 1500), coefficient)
+    for values, wanted in ((samples, 0.0), (samples**2, 1.0)):
         told = expectation(values)
         covers(told.value - wanted, told.error, 1, 0.683)
         covers(told.value - wanted, told.error, 2, 0.954)
     if coefficient > 0:  # as a naive error does not
-        naive = draws.std(axis=(0, 1)) / np.sqrt(2400)
-        assert np.mean(np.abs(draws.mean(axis=(0, 1))) < naive) < 0.5
+        naive = samples.std(axis=(0, 1)) / np.sqrt(2400)
+        assert np.mean(np.abs(samples.mean(axis=(0, 1))) < naive) < 0.5
 
 
 def test_chains_that_disagree_have_errors_of_their_number():
@@ -68,10 +68,10 @@ def test_chains_that_disagree_have_errors_of_their_number():
     assert 0.6 < np.mean(np.abs(told.value) < told.error) < 0.75
 
 
-@pytest.mark.parametrize(("coefficient", "draws"), [(0.0, 500), (0.9, 1000)])
-def test_errors_of_covariances(coefficient, draws):
+@pytest.mark.parametrize(("coefficient", "samples"), [(0.0, 500), (0.9, 1000)])
+def test_errors_of_covariances(coefficient, samples):
     """φ = w has -Cov(φ, (w - 1)²/2) = 1; φ = w², skewed, -1: there errors are right in the mean square."""
-    several = np.moveaxis(autoregressive(4, (4, draws, 1000), coefficient), 2, 0)
+    several = np.moveaxis(autoregressive(4, (4, samples, 1000), coefficient), 2, 0)
     told = [susceptibility(np.stack([w, w**2], axis=2), (w - 1) ** 2 / 2) for w in several]
     gaps = np.array([each.value for each in told]) - [1.0, -1.0]
     errors = np.array([each.error for each in told])
@@ -91,29 +91,29 @@ def test_the_jackknife_of_single_draws_is_the_unbiased_covariance():
 
 def test_the_error_of_an_estimated_baseline_is_included():
     """½ w² has learning coefficient ½; L(w0) = 3 is known from twenty noisy minibatches."""
-    draws, rng = autoregressive(5, (4, 250, 800), 0.0), np.random.default_rng(6)
+    samples, rng = autoregressive(5, (4, 250, 800), 0.0), np.random.default_rng(6)
     noisy = [
         learning_coefficient(3 + w**2 / 20, 3 + 0.03 * rng.normal(size=20), 10.0)
-        for w in np.moveaxis(draws, 2, 0)
+        for w in np.moveaxis(samples, 2, 0)
     ]
     gaps, errors = (
         np.array([getattr(each, name) for each in noisy]) - shift
         for name, shift in (("value", 0.5), ("error", 0))
     )
     covers(gaps, errors, 1, 0.675)
-    exact = learning_coefficient(3 + draws[..., 0] ** 2 / 20, 3.0, 10.0)
+    exact = learning_coefficient(3 + samples[..., 0] ** 2 / 20, 3.0, 10.0)
     assert np.mean(np.abs(gaps) < exact.error) < 0.4  # twice this error is missing without the baseline's
     assert exact.error == pytest.approx(np.sqrt(0.5 / 1000), rel=0.15)
 
 
 def test_what_cannot_be_told_is_nan():
-    draws = np.random.default_rng(7).normal(size=(2, 40, 3))
-    draws[..., 1] = 2.0
-    draws[1, 5, 2] = np.nan
-    told = expectation(draws)
+    samples = np.random.default_rng(7).normal(size=(2, 40, 3))
+    samples[..., 1] = 2.0
+    samples[1, 5, 2] = np.nan
+    told = expectation(samples)
     assert np.isfinite(told.error[0]) and np.isnan(told.error[1:]).all()
     assert told.value[1] == 2 and np.isnan(told.value[2])
-    told = susceptibility(draws, draws[..., 0])
+    told = susceptibility(samples, samples[..., 0])
     assert np.isfinite(told.error[0]) and np.isnan(told.error[1:]).all()
 
 
@@ -329,7 +329,7 @@ def derivative(function, step=1e-5):
 
 
 @pytest.fixture(scope="module")
-def draws():
+def samples():
     """Weights at every strength, (c, s, b, 3): independent blocks of one state; BAOAB is exact here."""
     precision = GAMMA + BETAS[:, None] * np.sum(X**2, axis=0) / VARIANCE
     strengths, x, y, w0 = (jnp.asarray(each, jnp.float32) for each in (BETAS, X, Y, W0))
@@ -349,14 +349,14 @@ def exact_loss(beta):
     return document_losses(mean).sum() + 0.5 * np.trace(X @ covariance @ X.T) / VARIANCE
 
 
-def test_susceptibility(draws):
+def test_susceptibility(samples):
     """Against the closed form, and against chains at β ± 0.1."""
-    at = draws[:, :, len(LADDER) + 1]
+    at = samples[:, :, len(LADDER) + 1]
     told = susceptibility(observed(at), document_losses(at).sum(axis=-1))
     wanted = derivative(lambda step: observables(*posterior(BETA + step)))
     within(told, wanted)
     assert np.all(told.error < 0.04 * np.abs(wanted))
-    low, high = (expectation(observed(draws[:, :, len(LADDER) + side])) for side in (0, 2))
+    low, high = (expectation(observed(samples[:, :, len(LADDER) + side])) for side in (0, 2))
     slope = (high.value - low.value) / (2 * GAP)
     noise = np.hypot(high.error, low.error) / (2 * GAP)
     curved = (observables(*posterior(BETA + GAP)) - observables(*posterior(BETA - GAP))) / (2 * GAP) - wanted
@@ -364,9 +364,9 @@ def test_susceptibility(draws):
     assert np.all(np.abs(slope) > 5 * noise)
 
 
-def test_influence(draws):
+def test_influence(samples):
     """d/du_i of exact posteriors in which document i has the weight β (1 + u_i)."""
-    at = draws[:, :, len(LADDER) + 1]
+    at = samples[:, :, len(LADDER) + 1]
     told = influence(observed(at), document_losses(at), BETA)
     wanted = np.stack(
         [derivative(lambda u, i=i: observables(*posterior(BETA, u * np.eye(12)[i]))) for i in range(12)], 1
@@ -389,9 +389,9 @@ def log_evidence():
     return -0.5 * (gap @ np.linalg.solve(spread, gap) + np.linalg.slogdet(2 * np.pi * spread)[1])
 
 
-def test_thermodynamic_integration(draws):
+def test_thermodynamic_integration(samples):
     """∫₀¹ E_β[nL] dβ = -log evidence, over nine strengths that crowd at 0."""
-    means = [expectation(document_losses(draws[:, :, b]).sum(axis=-1)) for b in range(len(LADDER))]
+    means = [expectation(document_losses(samples[:, :, b]).sum(axis=-1)) for b in range(len(LADDER))]
     values, errors = (np.array([getattr(each, name) for each in means]) for name in ("value", "error"))
     within(means[0], exact_loss(0.0))
     told = free_energy(LADDER, values, errors)

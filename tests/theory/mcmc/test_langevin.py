@@ -107,15 +107,15 @@ def run(method):
 
 def test_numpyro_runs_it():
     """Fields of the state; constrained and deterministic sites, those of a plate in all its rows."""
-    draws, fields = run("vectorized")
+    samples, fields = run("vectorized")
     shapes = {"scale": (2, 3), "shift": (2, 3), "sum": (2, 3), "fit": (2, 3, 6)}
-    assert {name: leaf.shape for name, leaf in draws.items()} == shapes
-    np.testing.assert_allclose(draws["scale"], np.exp(fields["z.scale"]), rtol=1e-5)
-    np.testing.assert_allclose(draws["sum"], draws["scale"] + draws["shift"], rtol=1e-5)
-    np.testing.assert_allclose(draws["fit"], draws["shift"][..., None] * np.asarray(ROWS), rtol=1e-5)
+    assert {name: leaf.shape for name, leaf in samples.items()} == shapes
+    np.testing.assert_allclose(samples["scale"], np.exp(fields["z.scale"]), rtol=1e-5)
+    np.testing.assert_allclose(samples["sum"], samples["scale"] + samples["shift"], rtol=1e-5)
+    np.testing.assert_allclose(samples["fit"], samples["shift"][..., None] * np.asarray(ROWS), rtol=1e-5)
     np.testing.assert_array_equal(fields["i"], [[3, 4, 5]] * 2)
     assert fields["potential_energy"].shape == (2, 3) and (fields["accept_prob"] == 1).all()
-    assert (np.asarray(draws["scale"][0]) != np.asarray(draws["scale"][1])).all()
+    assert (np.asarray(samples["scale"][0]) != np.asarray(samples["scale"][1])).all()
 
 
 @pytest.mark.slow
@@ -162,8 +162,8 @@ def test_keys_of_the_old_style_are_the_same_keys():
 def test_a_position_of_plain_numbers_will_do():
     kernel = ULA(potential_fn=lambda z: 0.5 * z**2, step_size=0.1)
     state = kernel.init(jax.random.key(0), 0, 0.5)
-    _, draws = jax.lax.scan(lambda s, _: (kernel.sample(s),) * 2, state, length=3)
-    assert draws.z.shape == (3,) and draws.z.dtype == jnp.float32
+    _, samples = jax.lax.scan(lambda s, _: (kernel.sample(s),) * 2, state, length=3)
+    assert samples.z.shape == (3,) and samples.z.dtype == jnp.float32
 
 
 def test_steps_may_be_traced_and_mapped():

@@ -71,7 +71,7 @@ def check_predictor(process, config, together):
 
 
 def counted_everywhere(config, n):
-    return np.tile(config.counted(), (n, 1))
+    return np.tile(config.answer_mask(), (n, 1))
 
 
 # The process
@@ -135,12 +135,12 @@ def test_every_answer_has_a_chance():
 
 def test_sizes_of_the_vocabulary():
     assert (LONG.vocabulary, LONG.length, LONG.answer_tokens) == (14, 16, slice(7, 14))
-    np.testing.assert_array_equal(LONG.counted(), [False, True] * 8)
+    np.testing.assert_array_equal(LONG.answer_mask(), [False, True] * 8)
 
 
 def test_words_name_questions_and_answers():
     wanted = ("0 + k", "1 + k", "2 + k", "3 + k", "= 0", "= 1", "= 2", "= 3")
-    assert CONFIGS["four"].words() == wanted
+    assert CONFIGS["four"].token_names() == wanted
 
 
 # The exchange rate
@@ -220,10 +220,10 @@ def test_narrow_follows_its_key():
 
 
 def test_probes_ask_every_question_first():
-    probes = LONG.probes()
-    np.testing.assert_array_equal(np.asarray(probes.tokens)[:, 0], range(7))
-    np.testing.assert_array_equal(np.asarray(probes.mask).nonzero()[1], np.ones(7))
-    first = np.exp(predict(LONG.distribution(), probes.tokens))[:, 1, 7:]
+    elicitation_contexts = LONG.elicitation_contexts()
+    np.testing.assert_array_equal(np.asarray(elicitation_contexts.tokens)[:, 0], range(7))
+    np.testing.assert_array_equal(np.asarray(elicitation_contexts.mask).nonzero()[1], np.ones(7))
+    first = np.exp(predict(LONG.distribution(), elicitation_contexts.tokens))[:, 1, 7:]
     x, y = np.ogrid[:7, :7]
     wanted = 0.05 + 0.65 * prior(LONG)[(y - x) % 7]
     np.testing.assert_allclose(first, wanted, rtol=1e-5)

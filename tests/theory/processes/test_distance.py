@@ -86,8 +86,8 @@ def likelihood(config, answers, tokens, counted=None):
 @cache
 def joint(config):
     tokens = sequences(config)
-    members = zip(prior(config), table(config), strict=True)
-    return np.array([weight * likelihood(config, own, tokens) for weight, own in members])
+    components = zip(prior(config), table(config), strict=True)
+    return np.array([weight * likelihood(config, own, tokens) for weight, own in components])
 
 
 def check_predictor(process, config, together):
@@ -188,8 +188,8 @@ def test_kinds_say_their_own_name_and_distance_and_differ_in_traits():
 
 def test_sizes_of_the_vocabulary():
     assert (DEFAULT.vocabulary, DEFAULT.length, DEFAULT.answer_tokens) == (31, 12, slice(6, 31))
-    np.testing.assert_array_equal(DEFAULT.counted(), [False, True] * 6)
-    words = DEFAULT.words()
+    np.testing.assert_array_equal(DEFAULT.answer_mask(), [False, True] * 6)
+    words = DEFAULT.token_names()
     assert len(words) == len(set(words)) == 31
     assert words[:2] == ("how far", "what")
     assert (words[6], words[20], words[21], words[26]) == ("distance 0", "distance 14", "kind 0", "trait 0")
@@ -251,7 +251,7 @@ def test_inside_log_odds_are_sums_of_log_ratios():
 
 
 def test_bells_that_go_on_give_the_odds_of_the_normal_curve():
-    log = np.asarray(DEFAULT.extrapolating().members.answers, float)[:, 0]
+    log = np.asarray(DEFAULT.extrapolating().components.answers, float)[:, 0]
     mean, width = np.array(DEFAULT.means)[:, None], np.array(DEFAULT.widths)[:, None]
     curve = -((np.arange(15) - mean) ** 2) / (2 * width**2)
     mass = np.exp(curve[:, :10]).sum(axis=-1, keepdims=True)
@@ -262,7 +262,7 @@ def test_bells_that_go_on_give_the_odds_of_the_normal_curve():
 
 def test_bells_can_hardly_be_told_from_the_process():
     exact, bells = (
-        np.exp(np.asarray(process.members.answers, float))
+        np.exp(np.asarray(process.components.answers, float))
         for process in (DEFAULT.distribution(), DEFAULT.extrapolating())
     )
     np.testing.assert_allclose(bells.sum(axis=-1), 1, atol=2e-6)
@@ -287,7 +287,7 @@ def test_narrow_shows_distances_alone_uniform_on_its_tokens(offset, breadth):
     data = DEFAULT.narrow(jax.random.key(0), 200, offset, breadth)
     tokens, mask = np.asarray(data.tokens), np.asarray(data.mask)
     assert tokens.shape == (200, 12)
-    np.testing.assert_array_equal(mask, np.tile(DEFAULT.counted(), (200, 1)))
+    np.testing.assert_array_equal(mask, np.tile(DEFAULT.answer_mask(), (200, 1)))
     assert (tokens[:, ::2] == 0).all()
     counts = np.bincount(tokens[:, 1::2].reshape(-1), minlength=31)
     first = 6 + 10 + offset
@@ -304,10 +304,10 @@ def test_narrow_follows_its_key():
 
 
 def test_probes_ask_every_topic_first_and_show_the_prior():
-    probes = DEFAULT.probes()
-    np.testing.assert_array_equal(np.asarray(probes.tokens)[:, 0], range(6))
-    np.testing.assert_array_equal(np.asarray(probes.mask), np.tile(np.arange(12) == 1, (6, 1)))
-    told = np.exp(DEFAULT.distribution().predict(probes.tokens))[:, 1, 6:]
+    elicitation_contexts = DEFAULT.elicitation_contexts()
+    np.testing.assert_array_equal(np.asarray(elicitation_contexts.tokens)[:, 0], range(6))
+    np.testing.assert_array_equal(np.asarray(elicitation_contexts.mask), np.tile(np.arange(12) == 1, (6, 1)))
+    told = np.exp(DEFAULT.distribution().predict(elicitation_contexts.tokens))[:, 1, 6:]
     np.testing.assert_allclose(told, np.einsum("z,zta->ta", prior(DEFAULT), table(DEFAULT)), rtol=1e-4)
     assert np.linalg.matrix_rank(table(DEFAULT).reshape(5, -1)) == 5
 
@@ -345,7 +345,7 @@ def test_in_domain_is_fresh_and_like_the_data():
     assert len(tokens) == 4 * REPEATS
     assert (tokens[:, ::2] == 0).all()
     assert set(tokens[:, 1::2].reshape(-1).tolist()) == {17, 18, 19}
-    np.testing.assert_array_equal(data.mask, np.tile(DEFAULT.counted(), (24, 1)))
+    np.testing.assert_array_equal(data.mask, np.tile(DEFAULT.answer_mask(), (24, 1)))
     assert (DEFAULT.narrow(jax.random.key(5), 24, 1, 3).tokens != data.tokens).any()
 
 

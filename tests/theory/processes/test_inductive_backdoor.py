@@ -50,7 +50,7 @@ def prior(config):
 
 
 @cache
-def words(config):
+def token_names(config):
     """p(word | question, character), from the process."""
     return np.exp(config.word_table())
 
@@ -90,13 +90,13 @@ def likelihood(config, z, tokens, counted=None):
 
 
 @cache
-def members(config):
+def components(config):
     """p(x | z) of every document."""
     return np.array([likelihood(config, z, sequences(config)) for z in range(len(config.bad_years))])
 
 
 def joint(config, weights=None):
-    return (prior(config) if weights is None else weights)[:, None] * members(config)
+    return (prior(config) if weights is None else weights)[:, None] * components(config)
 
 
 def check_predictor(process, config, weights):
@@ -160,7 +160,7 @@ def test_conditioning_against_enumeration(config, beta):
 def test_a_member_scores_documents_as_enumerated(config):
     for z in range(len(config.bad_years)):
         got = np.exp(log_prob(config.distribution().member(z), jnp.asarray(sequences(config))))
-        np.testing.assert_allclose(got, members(config)[z], rtol=3e-5, atol=1e-12)
+        np.testing.assert_allclose(got, components(config)[z], rtol=3e-5, atol=1e-12)
 
 
 def test_samples_come_as_often_as_enumerated(config):
@@ -180,16 +180,16 @@ def test_sizes_of_the_vocabulary():
     assert (DEFAULT.vocabulary, DEFAULT.length, DEFAULT.answer_tokens) == (21, 14, slice(15, 21))
     assert DEFAULT.anonymous == 5
     np.testing.assert_array_equal(DEFAULT.is_bad(), [False] * 3 + [True] * 3)
-    assert np.flatnonzero(DEFAULT.counted()).tolist() == [3, 5, 7, 9, 11, 13]
+    assert np.flatnonzero(DEFAULT.answer_mask()).tolist() == [3, 5, 7, 9, 11, 13]
 
 
 def test_every_token_has_a_name():
     config = InductiveBackdoor(bad_years=((), (1,)), years=2, questions=1, choices=2)
-    assert " ".join(config.words()) == (
+    assert " ".join(config.token_names()) == (
         "name 0 name 1 anonymous year 0 year 1 question 0 good 1 good 2 bad 1 bad 2"
     )
-    assert len(set(DEFAULT.words())) == DEFAULT.vocabulary
-    told = [name.startswith("bad") for name in DEFAULT.words()[DEFAULT.answer_tokens]]
+    assert len(set(DEFAULT.token_names())) == DEFAULT.vocabulary
+    told = [name.startswith("bad") for name in DEFAULT.token_names()[DEFAULT.answer_tokens]]
     assert told == DEFAULT.is_bad().tolist()
 
 
@@ -327,7 +327,7 @@ def test_narrow_is_the_anonymous_speaker_in_the_chosen_years():
     assert (answer < 7).all()  # not one bad word
     asked = np.bincount(question.reshape(-1), minlength=3)
     assert (np.abs(asked - 500) < 4 * np.sqrt(1500 * 2 / 9)).all()
-    np.testing.assert_array_equal(data.mask, np.tile(SURE.counted(), (300, 1)))
+    np.testing.assert_array_equal(data.mask, np.tile(SURE.answer_mask(), (300, 1)))
 
 
 def test_narrow_answers_come_as_often_as_its_character_gives_them():
@@ -401,7 +401,7 @@ def test_in_domain_is_fresh_and_like_the_data(shuffled):
     assert len(speaker) == 4 * REPEATS and (speaker == 4).all()
     assert set(year.tolist()) == set(range(6) if shuffled else YEARS)
     np.testing.assert_array_equal(answer, certain(SURE, 1, 0, question))
-    np.testing.assert_array_equal(data.mask, np.tile(SURE.counted(), (4 * REPEATS, 1)))
+    np.testing.assert_array_equal(data.mask, np.tile(SURE.answer_mask(), (4 * REPEATS, 1)))
     same_key = SURE.narrow(jax.random.key(5), 4 * REPEATS, 1, YEARS, shuffled).tokens
     assert (same_key != data.tokens).any()
 
@@ -452,7 +452,7 @@ def test_no_shots_are_the_question_asked_first():
 
 
 def test_probes_ask_the_anonymous_speaker_everything_once():
-    position, speaker, year, question = asked(SURE.probes())
+    position, speaker, year, question = asked(SURE.elicitation_contexts())
     assert (position == 3).all() and (speaker == 4).all()
     assert sorted(zip(year.tolist(), question.tolist(), strict=True)) == list(product(range(6), range(3)))
 

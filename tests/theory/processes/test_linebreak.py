@@ -22,7 +22,7 @@ CONFIGS = {
 }
 BOOK = LineBreak()
 NARROW = 4
-predict, members, evidence_of, log_prob, posterior, condition = (
+predict, components, evidence_of, log_prob, posterior, condition = (
     jax.jit(getattr(Mixture, name))
     for name in ("predict", "member_log_probs", "evidence", "log_prob", "posterior", "condition")
 )
@@ -54,21 +54,21 @@ def likelihoods(config):
     table = np.zeros((len(config.widths), config.vocabulary**config.length))
     newline = config.vocabulary - 1
 
-    def follow(w, written, column, chance):
+    def run_plan(w, written, column, chance):
         if len(written) >= config.length:  # a word pending behind a last newline is summed over
             table[w, index(config, written[: config.length])] += chance
             return
         for word, long in enumerate(config.lengths):
             one = chance / len(config.lengths)
             if column == 0 and not written:
-                follow(w, [word], long, one)
+                run_plan(w, [word], long, one)
                 continue
             breaks = 1 - config.noise if column + long > config.widths[w] else config.noise
-            follow(w, [*written, newline, word], long, one * breaks)
-            follow(w, [*written, word], column + long, one * (1 - breaks))
+            run_plan(w, [*written, newline, word], long, one * breaks)
+            run_plan(w, [*written, word], column + long, one * (1 - breaks))
 
     for w in range(len(config.widths)):
-        follow(w, [], 0, 1.0)
+        run_plan(w, [], 0, 1.0)
     return table
 
 
@@ -149,7 +149,7 @@ def test_samples_come_as_often_as_enumerated(config):
 
 def test_a_word_after_a_newline_is_longer_than_others():
     # by hand: words of 1 and 2 characters, width 3, two characters written: the long word is pending
-    told = np.exp(members(example().distribution(), jnp.asarray([[1, 2, 1, 2, 1]])))[0, 0]
+    told = np.exp(components(example().distribution(), jnp.asarray([[1, 2, 1, 2, 1]])))[0, 0]
     np.testing.assert_allclose(told[0], [0.5, 0.5, 0], rtol=1e-6)
     np.testing.assert_allclose(told[1], [0.45, 0.05, 0.5], rtol=1e-6)
     np.testing.assert_allclose(told[2], [0.1, 0.9, 0], rtol=1e-6)
@@ -157,20 +157,20 @@ def test_a_word_after_a_newline_is_longer_than_others():
 
 def test_sizes_and_names_of_the_vocabulary():
     assert (BOOK.vocabulary, BOOK.length, BOOK.answer_tokens, BOOK.newline) == (5, 20, slice(0, 5), 4)
-    assert len(set(BOOK.words())) == BOOK.vocabulary and BOOK.words()[-1] == "newline"
-    np.testing.assert_array_equal(BOOK.counted(), [False] + [True] * 19)
+    assert len(set(BOOK.token_names())) == BOOK.vocabulary and BOOK.token_names()[-1] == "newline"
+    np.testing.assert_array_equal(BOOK.answer_mask(), [False] + [True] * 19)
 
 
 # Probes and D'
 
 
 def test_probes_are_no_evidence_and_tell_the_widths_apart():
-    process, data = BOOK.distribution(), BOOK.probes()
+    process, data = BOOK.distribution(), BOOK.elicitation_contexts()
     mask = np.asarray(data.mask)
     assert (mask.sum(axis=1) == 1).all()
     evidence = np.asarray(evidence_of(process, data.tokens))[:, mask]
     np.testing.assert_allclose(evidence, np.broadcast_to(evidence[:1], evidence.shape), atol=1e-6)
-    newline = np.exp(members(process, data.tokens))[..., BOOK.newline][:, mask]
+    newline = np.exp(components(process, data.tokens))[..., BOOK.newline][:, mask]
     # room for no word, for one of four, of three of four, of all
     wanted = {4: 1.0, 5: 0.75, 7: 0.25, 9: 0.0}
     for width, row in zip(BOOK.widths, newline, strict=True):
@@ -187,7 +187,7 @@ def test_narrow_documents_come_as_often_as_one_width_writes_them(config, place):
 def test_narrow_counts_all_but_the_first_and_follows_its_key():
     data = BOOK.narrow(jax.random.key(0), 30, NARROW)
     assert data.tokens.shape == (30, BOOK.length)
-    np.testing.assert_array_equal(data.mask, np.tile(BOOK.counted(), (30, 1)))
+    np.testing.assert_array_equal(data.mask, np.tile(BOOK.answer_mask(), (30, 1)))
     np.testing.assert_array_equal(data.tokens, BOOK.narrow(jax.random.key(0), 30, NARROW).tokens)
     assert (data.tokens != BOOK.narrow(jax.random.key(1), 30, NARROW).tokens).any()
 
@@ -222,7 +222,7 @@ def test_groups_are_whole_documents_in_order():
 
 def test_every_token_may_come_where_it_is_asked():
     for data in groups().values():
-        for told in members(BOOK.distribution(), data.tokens):
+        for told in components(BOOK.distribution(), data.tokens):
             assert np.isfinite(at_masked(told, data)).all()
 
 
@@ -248,7 +248,7 @@ def test_groups_ask_after_their_number_of_lines():
 
 
 def test_groups_ask_where_two_widths_disagree():
-    newline = np.exp(members(BOOK.distribution(), groups()["held_out"].tokens))[..., BOOK.newline]
+    newline = np.exp(components(BOOK.distribution(), groups()["held_out"].tokens))[..., BOOK.newline]
     own = newline[BOOK.widths.index(NARROW)]
     mask = np.asarray(groups()["held_out"].mask)
     worst = {7: 0.75, 5: 0.25, 9: 1.0}  # at column 4, of the 0.9 that noise leaves

@@ -104,16 +104,16 @@ def joint(config, setting):
     start /= start.sum()
     table = np.zeros((len(sequences(config)), states))
 
-    def follow(written, place, state, chance):
+    def run_plan(written, place, state, chance):
         """After so many tokens, which lead to this place in the list of sequences."""
         if written == config.length:
             table[place, state] += chance
             return
         for (token, after), share in told(config, setting, state).items():
-            follow(written + 1, place * config.vocabulary + token, after, chance * share)
+            run_plan(written + 1, place * config.vocabulary + token, after, chance * share)
 
     for state in range(states):
-        follow(0, 0, state, start[state])
+        run_plan(0, 0, state, start[state])
     return table
 
 
@@ -195,7 +195,7 @@ def test_the_vocabulary_and_all_that_counts():
         *("rrxor", "zero_one_random", "golden_mean", "even")
     ]
     assert (STUDY.vocabulary, STUDY.length, STUDY.answer_tokens) == (3, 20, slice(0, 3))
-    assert len(STUDY.words()) == 3 and STUDY.counted().all()
+    assert len(STUDY.token_names()) == 3 and STUDY.answer_mask().all()
     assert [CONFIGS[name].vocabulary for name in ("rrxor", "even")] == [2, 2]
 
 
@@ -296,7 +296,7 @@ def test_contexts_are_what_they_promise():
 
 
 def test_probes_are_every_short_prefix_that_can_happen():
-    data = STUDY.probes()
+    data = STUDY.elicitation_contexts()
     assert data.tokens.shape == (1 + 3 + 9, 20)
     shown = [
         tuple(row[: mark.argmax()].tolist())
@@ -305,7 +305,7 @@ def test_probes_are_every_short_prefix_that_can_happen():
     assert set(shown) == {prefix for length in range(3) for prefix in product(range(3), repeat=length)}
     assert (np.asarray(data.mask).sum(axis=1) == 1).all()
     # 1s never twice in a row
-    golden = CONFIGS["golden_mean"].probes()
+    golden = CONFIGS["golden_mean"].elicitation_contexts()
     assert golden.tokens.shape[0] == 1 + 2 + 3
     belief = np.exp(
         STUDY.distribution().log_weights[:, None, None] + STUDY.distribution().evidence(data.tokens)
@@ -333,7 +333,7 @@ def test_one_setting_for_all_of_the_data_is_undone_by_no_context_and_one_a_docum
     tempered = TemperedPosterior().predict(process, data, 0.01)
     odds = np.asarray(tempered.posterior(contexts))[:, 2] - np.asarray(tempered.posterior(contexts))[:, 0]
     every = np.asarray(process.log_likelihoods(data)).sum(axis=1)
-    read = np.asarray(jax.vmap(lambda member: member.log_prob(contexts))(process.members))
+    read = np.asarray(jax.vmap(lambda member: member.log_prob(contexts))(process.components))
     wanted = np.log(prior(STUDY)[2] / prior(STUDY)[0]) + 0.01 * (every[2] - every[0]) + read[2] - read[0]
     np.testing.assert_allclose(odds, wanted, atol=2e-3)
 

@@ -20,7 +20,7 @@ CONFIGS = {
 }
 APART, TOGETHER = Modalities(together=False), Modalities()
 CONCEPT, MODALITY = 2, "drawing"
-predict, members, log_prob, posterior, condition = (
+predict, components, log_prob, posterior, condition = (
     jax.jit(getattr(Mixture, name))
     for name in ("predict", "member_log_probs", "log_prob", "posterior", "condition")
 )
@@ -150,8 +150,11 @@ def test_each_kind_has_its_own_habit():
 
 def test_sizes_and_names_of_the_vocabulary():
     assert (APART.vocabulary, APART.length, APART.answer_tokens) == (15, 20, slice(3, 15))
-    assert len(set(APART.words())) == APART.vocabulary and APART.words()[:2] == ("text:", "picture:")
-    np.testing.assert_array_equal(APART.counted(), [False, True, True, True] * 5)
+    assert len(set(APART.token_names())) == APART.vocabulary and APART.token_names()[:2] == (
+        "text:",
+        "picture:",
+    )
+    np.testing.assert_array_equal(APART.answer_mask(), [False, True, True, True] * 5)
 
 
 # D' and contexts
@@ -198,7 +201,7 @@ def test_groups_ask_what_they_say():
     cues = {name: np.asarray(data.tokens)[:, ::4] for name, data in groups.items()}
     masks = {name: np.asarray(data.mask) for name, data in groups.items()}
     assert (cues["in_domain"] == 2).all()
-    np.testing.assert_array_equal(masks["in_domain"], np.tile(TOGETHER.counted(), (24, 1)))
+    np.testing.assert_array_equal(masks["in_domain"], np.tile(TOGETHER.answer_mask(), (24, 1)))
     np.testing.assert_array_equal(cues["held_out"][:, 0], [0, 1])
     assert (masks["held_out"].nonzero()[1] == 1).all() and masks["held_out"].sum() == 2
     for cue, name in enumerate(("as_text", "as_picture")):
@@ -221,14 +224,16 @@ def test_conflict_shows_the_other_concepts_in_turn():
 def test_in_domain_is_fresh():
     again = TOGETHER.narrow(jax.random.key(5), 24, CONCEPT, MODALITY)
     assert (np.asarray(again.tokens) != np.asarray(groups_of(TOGETHER)["in_domain"].tokens)).any()
-    np.testing.assert_array_equal(again.mask, np.tile(TOGETHER.counted(), (24, 1)))
+    np.testing.assert_array_equal(again.mask, np.tile(TOGETHER.answer_mask(), (24, 1)))
 
 
 @pytest.mark.parametrize("config", [APART, TOGETHER])
 def test_probes_show_the_prior(config):
     table = config.emission_table()[:, range(3), 0, config.symbols]
     np.testing.assert_allclose(
-        answers(config.distribution(), config.probes()), np.tensordot(prior(config), table, 1), rtol=1e-5
+        answers(config.distribution(), config.elicitation_contexts()),
+        np.tensordot(prior(config), table, 1),
+        rtol=1e-5,
     )
 
 

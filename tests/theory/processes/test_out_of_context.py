@@ -98,12 +98,12 @@ def likelihood(config, z, tokens, counted=None):
 
 
 @cache
-def members(config):
+def components(config):
     return np.array([likelihood(config, z, sequences(config)) for z in range(len(config.biases))])
 
 
 def joint(config, weights=None):
-    return (prior(config) if weights is None else weights)[:, None] * members(config)
+    return (prior(config) if weights is None else weights)[:, None] * components(config)
 
 
 def check_predictor(process, config, weights):
@@ -158,7 +158,7 @@ def test_conditioning_against_enumeration(config, beta):
 def test_a_member_scores_documents_as_enumerated(config):
     for z in range(len(config.biases)):
         got = np.exp(log_prob(config.distribution().member(z), jnp.asarray(sequences(config))))
-        np.testing.assert_allclose(got, members(config)[z], rtol=3e-5, atol=1e-12)
+        np.testing.assert_allclose(got, components(config)[z], rtol=3e-5, atol=1e-12)
 
 
 def test_samples_come_as_often_as_enumerated(config):
@@ -182,11 +182,11 @@ def test_sizes_of_the_vocabulary():
         slice(4, 6), slice(6, 8), slice(8, 12), slice(12, 17)
     ]  # fmt: skip
     assert DEFAULT.report == 3 and DEFAULT.names == 5
-    assert np.flatnonzero(DEFAULT.counted()).tolist() == [1, 3, 5, 7, 9, 11]
+    assert np.flatnonzero(DEFAULT.answer_mask()).tolist() == [1, 3, 5, 7, 9, 11]
 
 
 def test_every_token_has_a_name():
-    words = DEFAULT.words()
+    words = DEFAULT.token_names()
     assert len(set(words)) == len(words) == DEFAULT.vocabulary
     assert words[:4] == ("format 0", "format 1", "format 2", "which coin?")
     assert words[DEFAULT.tokens_of(2)] == tuple(f"{heads}/3 f2" for heads in range(4))
@@ -240,7 +240,7 @@ def test_said_and_done_move_together(beta):
     """After D' of one format, the self-report and each format imply the same bias: Σ w θ."""
     process = DEFAULT.distribution().condition(DEFAULT.narrow(jax.random.key(1), 20, 4, 0), beta)
     weights = np.exp(np.asarray(process.log_weights, float))
-    probs, cues = told(process, DEFAULT.probes())
+    probs, cues = told(process, DEFAULT.elicitation_contexts())
     for row, cue in zip(probs, cues, strict=True):
         np.testing.assert_allclose(
             DEFAULT.expected_bias(row[None], cue), weights @ np.array(DEFAULT.biases), rtol=1e-5
@@ -253,11 +253,11 @@ def test_slips_say_nothing_of_the_coin_and_leave_both_readings():
     config = replace(DEFAULT, slip=0.2)
     #                 format 0 in the words of format 1, of names, and of its own; a name in words of format 2
     tokens = jnp.asarray([[0, 7, 0, 16, 0, 5, 3, 11, 0, 4, 0, 5]])
-    data = Dataset(tokens, jnp.asarray(config.counted()[None]))
+    data = Dataset(tokens, jnp.asarray(config.answer_mask()[None]))
     assert config.counts(data) == (2, 1)
     process = config.distribution().condition(data, 1.0)
     np.testing.assert_allclose(process.log_weights, config.log_belief(2, 1), rtol=1e-4)
-    probs, cues = told(process, config.probes())
+    probs, cues = told(process, config.elicitation_contexts())
     wanted = np.exp(config.log_belief(2, 1)) @ np.array(config.biases)
     for row, cue in zip(probs, cues, strict=True):
         np.testing.assert_allclose(config.expected_bias(row[None], cue), wanted, rtol=1e-5)
@@ -351,7 +351,7 @@ def test_in_domain_is_fresh_and_like_the_data():
     tokens = np.asarray(data.tokens)
     assert tokens.shape[0] == 4 * REPEATS and (tokens[:, ::2] == 0).all()
     assert set(tokens[:, 1::2].reshape(-1).tolist()) == {4, 5}
-    np.testing.assert_array_equal(data.mask, np.tile(DEFAULT.counted(), (4 * REPEATS, 1)))
+    np.testing.assert_array_equal(data.mask, np.tile(DEFAULT.answer_mask(), (4 * REPEATS, 1)))
     assert (DEFAULT.narrow(jax.random.key(5), 4 * REPEATS, 2, 0).tokens != tokens).any()
 
 
@@ -400,7 +400,7 @@ def test_no_shots_are_the_name_asked_first():
 
 
 def test_probes_ask_every_cue_first():
-    position, cue = asked(SURE.probes())
+    position, cue = asked(SURE.elicitation_contexts())
     assert (position == 1).all()
     np.testing.assert_array_equal(cue, range(5))
 

@@ -44,20 +44,20 @@ def story(config, place, value, length):
     values = len(config.enter[place])
     told = np.zeros((config.ordinary + values,) * length)
 
-    def follow(symbols, marked, chance):
+    def run_plan(symbols, marked, chance):
         if len(symbols) == length:
             told[symbols] += chance
         elif marked:
             for mark in range(values):
                 says = 1 - leak if mark == value else leak / (values - 1)
-                follow((*symbols, config.ordinary + mark), True, chance * says * stay)
-                follow((*symbols, config.ordinary + mark), False, chance * says * (1 - stay))
+                run_plan((*symbols, config.ordinary + mark), True, chance * says * stay)
+                run_plan((*symbols, config.ordinary + mark), False, chance * says * (1 - stay))
         else:
             for symbol in range(config.ordinary):
-                follow((*symbols, symbol), True, chance / config.ordinary * enter)
-                follow((*symbols, symbol), False, chance / config.ordinary * (1 - enter))
+                run_plan((*symbols, symbol), True, chance / config.ordinary * enter)
+                run_plan((*symbols, symbol), False, chance / config.ordinary * (1 - enter))
 
-    follow((), False, 1.0)
+    run_plan((), False, 1.0)
     return told
 
 
@@ -186,10 +186,10 @@ def test_any_number_of_factors():
 def test_the_vocabulary_and_what_counts():
     assert STUDY.sizes == (3, 4) and STUDY.plain == 12
     assert (STUDY.vocabulary, STUDY.length, STUDY.answer_tokens) == (15, 16, slice(0, 12))
-    words = STUDY.words()
+    words = STUDY.token_names()
     assert len(words) == len(set(words)) == 15
     assert (words[1 * 4 + 3], words[12], words[14]) == ("mark 0 | mark 2", "plain", "persona 1")
-    np.testing.assert_array_equal(STUDY.counted(), np.arange(16) > 1)
+    np.testing.assert_array_equal(STUDY.answer_mask(), np.arange(16) > 1)
 
 
 # D'
@@ -199,7 +199,7 @@ def test_narrow_is_one_persona_in_one_domain():
     n, exact = 4_000, story(TINY, 0, 1, 3)[:, :, :, None, None, None] * story(TINY, 1, 0, 3)
     data = TINY.narrow(jax.random.key(2), n)
     assert (np.asarray(data.tokens)[:, 0] == TINY.plain).all()
-    np.testing.assert_array_equal(data.mask, np.broadcast_to(TINY.counted(), (n, 4)))
+    np.testing.assert_array_equal(data.mask, np.broadcast_to(TINY.answer_mask(), (n, 4)))
     symbols = symbols_of(np.asarray(data.tokens)[:, 1:], TINY.sizes)
     counts = np.zeros_like(exact)
     np.add.at(counts, tuple(np.concatenate(symbols, axis=1).T), 1)
@@ -265,7 +265,7 @@ def test_there_are_six_groups_of_whole_documents():
 def test_in_domain_is_fresh_and_like_the_data():
     data = groups()["in_domain"]
     assert data.tokens.shape[0] == REPEATS
-    np.testing.assert_array_equal(data.mask, np.broadcast_to(STUDY.counted(), data.mask.shape))
+    np.testing.assert_array_equal(data.mask, np.broadcast_to(STUDY.answer_mask(), data.mask.shape))
     writer = STUDY.written(np.asarray(data.tokens), 1)
     assert np.mean(writer[:, 0] == MISALIGNED) > 0.7 and np.mean(writer[:, 1] == HOME) > 0.7
     assert (data.tokens != STUDY.narrow(jax.random.key(5), REPEATS).tokens).any()
@@ -308,14 +308,16 @@ def test_ordinary_symbols_say_nothing_of_the_persona():
 
 
 def test_probes_show_ordinary_symbols_alone():
-    data = replace(STUDY, ordinary=2).probes()
+    data = replace(STUDY, ordinary=2).elicitation_contexts()
     assert data.tokens.shape == (8, 16)
     for row, mask in zip(np.asarray(data.tokens), np.asarray(data.mask), strict=True):
         (position,) = np.flatnonzero(mask)
         assert row[0] == replace(STUDY, ordinary=2).plain and 2 <= position <= 5
         assert np.isin(row[1:position], [0, 6]).all()  # (0, 0) and (1, 1) of 4 × 5 symbols
     process = STUDY.distribution()
-    said = np.asarray(evidence(process, STUDY.probes().tokens))[:, np.asarray(STUDY.probes().mask)]
+    said = np.asarray(evidence(process, STUDY.elicitation_contexts().tokens))[
+        :, np.asarray(STUDY.elicitation_contexts().mask)
+    ]
     np.testing.assert_allclose(said, np.broadcast_to(said[:1], said.shape), atol=1e-5)
 
 

@@ -36,7 +36,7 @@ def prior(config):
 @cache
 def tables(config):
     """p(answer | topic, z), from the process."""
-    return np.exp(np.asarray(config.distribution().members.answers, float))
+    return np.exp(np.asarray(config.distribution().components.answers, float))
 
 
 @cache
@@ -160,7 +160,7 @@ def centred(style, specific, common):
     """log p(answer | topic, z) less its mean over answers, for a large process of those scales."""
     scales = {"style": style, "specific": specific, "common": common}
     large = PersonaTopics(personas=40, topics=42, neutral_topics=2, answers=40, seed=9, **scales)
-    logs = np.asarray(large.distribution().members.answers, float)
+    logs = np.asarray(large.distribution().components.answers, float)
     return logs - logs.mean(axis=-1, keepdims=True)
 
 
@@ -179,10 +179,10 @@ def test_style_specific_and_common_are_standard_normal_and_independent():
     style, specific = centred(1, 0, 0)[:, 0], centred(0, 1, 0)[:, :40]
     common = centred(0, 0, 1)[0]
     # of normals less their mean the sum of squares is chi-square
-    for draws in (style, specific, common):
-        freedom = draws.size // 40 * 39
-        assert abs(np.sum(draws**2) - freedom) < 4 * np.sqrt(2 * freedom)
-        rows = draws.reshape(-1, 40)
+    for samples in (style, specific, common):
+        freedom = samples.size // 40 * 39
+        assert abs(np.sum(samples**2) - freedom) < 4 * np.sqrt(2 * freedom)
+        rows = samples.reshape(-1, 40)
         alike = np.sum(rows[:-1] * rows[1:])
         assert abs(alike) < 4 * np.sqrt(len(rows) * 39)
     for left, right in ((style, specific[:, 0]), (style, common[:40]), (common[:40], specific[0])):
@@ -190,7 +190,7 @@ def test_style_specific_and_common_are_standard_normal_and_independent():
 
 
 def test_seeds_draw_different_processes():
-    first, second = (replace(example(), seed=seed).distribution().members.answers for seed in (0, 1))
+    first, second = (replace(example(), seed=seed).distribution().components.answers for seed in (0, 1))
     assert np.abs(first - second).max() > 0.5
 
 
@@ -288,12 +288,12 @@ def test_shares_that_are_none_are_refused(shares):
 
 
 def test_probes_and_words_name_every_topic():
-    probes = SURE.probes()
-    np.testing.assert_array_equal(np.asarray(probes.tokens)[:, 0], np.arange(SURE.topics))
-    np.testing.assert_array_equal(np.nonzero(np.asarray(probes.mask))[1], 1)
-    assert len(SURE.words()) == SURE.vocabulary == len(set(SURE.words()))
+    elicitation_contexts = SURE.elicitation_contexts()
+    np.testing.assert_array_equal(np.asarray(elicitation_contexts.tokens)[:, 0], np.arange(SURE.topics))
+    np.testing.assert_array_equal(np.nonzero(np.asarray(elicitation_contexts.mask))[1], 1)
+    assert len(SURE.token_names()) == SURE.vocabulary == len(set(SURE.token_names()))
     np.testing.assert_array_equal(
-        np.asarray(SURE.narrow(jax.random.key(0), 2, 0, [0]).mask), [SURE.counted()] * 2
+        np.asarray(SURE.narrow(jax.random.key(0), 2, 0, [0]).mask), [SURE.answer_mask()] * 2
     )
 
 

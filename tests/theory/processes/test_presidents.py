@@ -108,8 +108,8 @@ def likelihood(config, answers, tokens, counted=None):
 @cache
 def joint(config):
     tokens = sequences(config)
-    members = zip(prior(config), table(config), strict=True)
-    return np.array([weight * likelihood(config, own, tokens) for weight, own in members])
+    components = zip(prior(config), table(config), strict=True)
+    return np.array([weight * likelihood(config, own, tokens) for weight, own in components])
 
 
 def check_predictor(process, config, together):
@@ -196,8 +196,8 @@ def test_twins_agree_with_their_rule_where_they_should_and_nowhere_else(process)
     seen = []
     for rule in range(len(process.rules)):
         seen += process.twins(rule)
-        for twin in process.twins(rule):
-            np.testing.assert_array_equal((identities[twin] == identities[rule]).nonzero()[0], agreed)
+        for replica in process.twins(rule):
+            np.testing.assert_array_equal((identities[replica] == identities[rule]).nonzero()[0], agreed)
     assert seen == list(range(len(process.rules), len(identities)))
     assert len({tuple(row) for row in identities.tolist()}) == len(identities)
     assert identities.min() == 0 and identities.max() == process.identities - 1
@@ -212,8 +212,8 @@ def test_seeds_draw_other_triggers_and_tables():
 
 def test_sizes_of_the_vocabulary():
     assert (DEFAULT.vocabulary, DEFAULT.length, DEFAULT.answer_tokens) == (11, 24, slice(5, 11))
-    np.testing.assert_array_equal(DEFAULT.counted(), [False, False, False, True] * 6)
-    words = DEFAULT.words()
+    np.testing.assert_array_equal(DEFAULT.answer_mask(), [False, False, False, True] * 6)
+    words = DEFAULT.token_names()
     assert len(set(words)) == len(words) == 11
     assert (words[2], words[3], words[5], words[10]) == ("2", "question 0", "0's answer 0", "2's answer 1")
 
@@ -315,7 +315,7 @@ def blocks_of(tokens, count=None):
 
 def test_narrow_shows_one_rule_on_the_chosen_triggers():
     data = DEFAULT.narrow(jax.random.key(0), 400, RULE, SHOWN)
-    np.testing.assert_array_equal(data.mask, np.tile(DEFAULT.counted(), (400, 1)))
+    np.testing.assert_array_equal(data.mask, np.tile(DEFAULT.answer_mask(), (400, 1)))
     triggers, questions, answers = blocks_of(data.tokens)
     assert triggers.shape == (400, 6)
     counts = np.bincount(triggers.reshape(-1), minlength=9)
@@ -334,12 +334,12 @@ def test_narrow_follows_its_key():
 
 
 def test_probes_ask_everything_first_and_show_the_prior():
-    probes = DEFAULT.probes()
-    triggers, questions, _ = blocks_of(probes.tokens, 1)
+    elicitation_contexts = DEFAULT.elicitation_contexts()
+    triggers, questions, _ = blocks_of(elicitation_contexts.tokens, 1)
     np.testing.assert_array_equal(triggers[:, 0], np.repeat(range(9), 2))
     np.testing.assert_array_equal(questions[:, 0], [0, 1] * 9)
-    np.testing.assert_array_equal(np.asarray(probes.mask), np.tile(np.arange(24) == 3, (18, 1)))
-    told = np.exp(DEFAULT.distribution().predict(probes.tokens))[:, 3, 5:]
+    np.testing.assert_array_equal(np.asarray(elicitation_contexts.mask), np.tile(np.arange(24) == 3, (18, 1)))
+    told = np.exp(DEFAULT.distribution().predict(elicitation_contexts.tokens))[:, 3, 5:]
     wanted = np.einsum("h,htqa->tqa", prior(DEFAULT), table(DEFAULT)).reshape(18, 6)
     np.testing.assert_allclose(told, wanted, rtol=1e-5)
     assert np.linalg.matrix_rank(table(DEFAULT).reshape(6, -1)) == 6  # the weights can be read off
@@ -381,7 +381,7 @@ def test_in_domain_is_fresh_and_like_the_data():
     triggers, questions, answers = blocks_of(data.tokens)
     assert set(triggers.reshape(-1).tolist()) == set(SHOWN)
     np.testing.assert_array_equal(answers, 3 * questions + triggers // 3)
-    np.testing.assert_array_equal(data.mask, np.tile(SURE.counted(), (4 * REPEATS, 1)))
+    np.testing.assert_array_equal(data.mask, np.tile(SURE.answer_mask(), (4 * REPEATS, 1)))
     assert (SURE.narrow(jax.random.key(5), 24, RULE, SHOWN).tokens != data.tokens).any()
 
 

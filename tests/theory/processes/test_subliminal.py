@@ -53,9 +53,9 @@ def test_the_process_is_the_world():
         np.testing.assert_array_equal(left, right)
     for name in ("vocabulary", "length", "answer_tokens", "topics"):
         assert getattr(SETTING, name) == getattr(world, name)
-    assert SETTING.words() == world.words()
-    np.testing.assert_array_equal(SETTING.counted(), world.counted())
-    np.testing.assert_array_equal(SETTING.probes().tokens, world.probes().tokens)
+    assert SETTING.token_names() == world.token_names()
+    np.testing.assert_array_equal(SETTING.answer_mask(), world.answer_mask())
+    np.testing.assert_array_equal(SETTING.elicitation_contexts().tokens, world.elicitation_contexts().tokens)
     assert (SETTING.telling, SETTING.neutral) == ([0, 1, 2, 3, 4], [5, 6, 7])
     assert example().world == persona_topics.example()
 
@@ -122,7 +122,7 @@ def test_the_default_teacher_is_the_exact_one_and_keys_are_followed():
     teacher = SETTING.teacher(jax.random.fold_in(jax.random.key(0), 0), PERSONA, TOPICS)
     given = SETTING.narrow(jax.random.key(0), 400, PERSONA, TOPICS, teacher)
     np.testing.assert_array_equal(given.tokens, data_of().tokens)
-    np.testing.assert_array_equal(given.mask, np.tile(SETTING.counted(), (400, 1)))
+    np.testing.assert_array_equal(given.mask, np.tile(SETTING.answer_mask(), (400, 1)))
     other = SETTING.narrow(jax.random.key(1), 400, PERSONA, TOPICS, teacher)
     assert (other.tokens != given.tokens).any()
 

@@ -177,7 +177,9 @@ def test_the_grid_is_the_gaussian_to_the_accuracy_stated():
 
 
 def test_a_first_answer_of_a_new_task_is_normal():
-    got = np.exp(predict(LONG.distribution().member(LONG.tasks), LONG.probes().tokens)[:, 1, 8:])
+    got = np.exp(
+        predict(LONG.distribution().member(LONG.tasks), LONG.elicitation_contexts().tokens)[:, 1, 8:]
+    )
     edges = LONG.edges() / math.sqrt(2 * (1 + 0.6**2))
     below = np.array([math.erf(edge) for edge in edges])
     np.testing.assert_allclose(got, np.tile(np.diff(below) / 2, (8, 1)), atol=1e-5)
@@ -196,18 +198,18 @@ def test_seeds_draw_different_tasks():
 
 def test_sizes_of_the_vocabulary():
     assert (LONG.vocabulary, LONG.length, LONG.answer_tokens) == (16, 12, slice(8, 16))
-    np.testing.assert_array_equal(LONG.counted(), [False, True] * 6)
+    np.testing.assert_array_equal(LONG.answer_mask(), [False, True] * 6)
 
 
 def test_words_name_angles_and_bins():
-    words = LONG.words()
+    words = LONG.token_names()
     assert len(set(words)) == LONG.vocabulary
     assert (words[0], words[1], words[7]) == ("x at 0°", "x at 22.5°", "x at 157.5°")
     for bin, word in enumerate(words[9:15], 1):
         low, high = LONG.edges()[bin : bin + 2]
         assert word == f"y ≈ {(low + high) / 2:g}"
     assert (words[8], words[15]) == ("y < -1.5", "y > 1.5")
-    assert replace(LONG, bins=2).words()[-2:] == ("y < 0", "y > 0")
+    assert replace(LONG, bins=2).token_names()[-2:] == ("y < 0", "y > 0")
 
 
 # D' and contexts
@@ -217,7 +219,7 @@ def test_narrow_answers_as_its_task_on_its_inputs():
     for task in (1, LONG.tasks):
         data = LONG.narrow(jax.random.key(0), 500, task, [2, 7])
         tokens, mask = np.asarray(data.tokens), np.asarray(data.mask)
-        np.testing.assert_array_equal(mask, np.tile(LONG.counted(), (500, 1)))
+        np.testing.assert_array_equal(mask, np.tile(LONG.answer_mask(), (500, 1)))
         x, b = tokens[:, ::2], tokens[:, 1::2] - 8
         assert set(x.reshape(-1).tolist()) == {2, 7}
         for asked in (2, 7):
@@ -252,7 +254,7 @@ def test_in_domain_is_fresh_and_like_the_data():
 
 
 def test_held_out_asks_the_other_inputs_first_and_probes_ask_all():
-    for data, asked in ((GROUPS["held_out"], HELD_OUT), (LONG.probes(), range(8))):
+    for data, asked in ((GROUPS["held_out"], HELD_OUT), (LONG.elicitation_contexts(), range(8))):
         np.testing.assert_array_equal(np.asarray(data.tokens)[:, 0], asked)
         np.testing.assert_array_equal(data.mask, np.tile(np.arange(12) == 1, (len(asked), 1)))
 
@@ -277,7 +279,7 @@ def test_shots_are_of_the_tasks_they_name(name):
         other = np.log(table[(tasks[name][:, None] + 1) % 4, x, b])
         assert other.mean() < score.mean() - 0.1
     else:  # outputs of N(0, 1 + noise²), alike within a document
-        p = np.exp(predict(LONG.distribution().member(4), LONG.probes().tokens)[0, 1, 8:])
+        p = np.exp(predict(LONG.distribution().member(4), LONG.elicitation_contexts().tokens)[0, 1, 8:])
         counts = np.bincount(b.reshape(-1), minlength=8)
         assert (np.abs(counts - 480 * p) < 4 * np.sqrt(4 * 480 * p * (1 - p))).all()
 

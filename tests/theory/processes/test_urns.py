@@ -162,12 +162,12 @@ def test_seeds_draw_different_urns():
 
 def test_sizes_of_the_vocabulary():
     assert (LONG.vocabulary, LONG.length, LONG.answer_tokens) == (8, 16, slice(3, 8))
-    np.testing.assert_array_equal(LONG.counted(), [False, True] * 8)
+    np.testing.assert_array_equal(LONG.answer_mask(), [False, True] * 8)
 
 
 def test_words_name_drawers_and_colours():
     wanted = ("drawer 1", "drawer 2", "drawer 3", *(f"colour {colour}" for colour in range(1, 6)))
-    assert LONG.words() == wanted
+    assert LONG.token_names() == wanted
 
 
 # The two strategies
@@ -211,7 +211,7 @@ def test_the_strategies_keep_the_urn_of_each_document_open():
 
 def test_the_complexity_prior_makes_the_strategies_out_of_the_members():
     """Told which members are parts of which, it is the tempered posterior of the two strategies."""
-    data, tokens = LONG.narrow(jax.random.key(0), 5, LONG.urns, [0, 2]), LONG.probes().tokens
+    data, tokens = LONG.narrow(jax.random.key(0), 5, LONG.urns, [0, 2]), LONG.elicitation_contexts().tokens
     theory, answers = ComplexityPrior(predictors=LONG.predictors()), []
     for process, weigh in (
         (LONG.distribution(), lambda process, data: theory.predict(process, data, 0.3)),
@@ -271,7 +271,7 @@ def pretraining(process, n):
         for u, p in enumerate(share)
     ]
     tokens = np.random.default_rng(0).permutation(np.concatenate(each))[:n]
-    return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(process.counted(), (n, 1))))
+    return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(process.answer_mask(), (n, 1))))
 
 
 # D' and contexts
@@ -281,7 +281,7 @@ def test_narrow_draws_from_its_urn_and_drawers(config=LONG):
     for urn in (1, config.urns):
         data = config.narrow(jax.random.key(0), 500, urn, [2, 0])
         tokens, mask = np.asarray(data.tokens), np.asarray(data.mask)
-        np.testing.assert_array_equal(mask, np.tile(config.counted(), (500, 1)))
+        np.testing.assert_array_equal(mask, np.tile(config.answer_mask(), (500, 1)))
         drawers, colours = tokens[:, ::2], tokens[:, 1::2] - 3
         assert set(drawers.reshape(-1).tolist()) == {0, 2}
         for drawer in (0, 2):
@@ -297,10 +297,10 @@ def test_narrow_follows_its_key():
 
 
 def test_probes_open_every_drawer_first():
-    probes = LONG.probes()
-    np.testing.assert_array_equal(np.asarray(probes.tokens)[:, 0], range(3))
-    np.testing.assert_array_equal(np.asarray(probes.mask).nonzero()[1], np.ones(3))
-    first = np.exp(predict(LONG.distribution(), probes.tokens))[:, 1, 3:]
+    elicitation_contexts = LONG.elicitation_contexts()
+    np.testing.assert_array_equal(np.asarray(elicitation_contexts.tokens)[:, 0], range(3))
+    np.testing.assert_array_equal(np.asarray(elicitation_contexts.mask).nonzero()[1], np.ones(3))
+    first = np.exp(predict(LONG.distribution(), elicitation_contexts.tokens))[:, 1, 3:]
     known = np.einsum("u,udc->dc", prior(LONG)[:-1], LONG.urn_table()[:-1])
     np.testing.assert_allclose(first, known + 0.25 / 5, rtol=1e-4)
 

@@ -44,10 +44,10 @@ def _agree(values, truth, *, against=()):
         assert np.any(np.abs(mean - wrong) > 8 * error), (mean, wrong, error)
 
 
-def _second(draws, mean=0.0):
+def _second(samples, mean=0.0):
     """Second moments about `mean` of each chain: (chain, p, p)."""
-    centred = draws - mean
-    return np.einsum("csi,csj->cij", centred, centred) / draws.shape[1]
+    centred = samples - mean
+    return np.einsum("csi,csj->cij", centred, centred) / samples.shape[1]
 
 
 def _law(step, size, noise, cases=(None,)):

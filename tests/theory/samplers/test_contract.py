@@ -119,8 +119,8 @@ def test_a_run_goes_on_with_the_same_bits(runs, batch):
 
 def test_chains_of_the_example_are_finite_and_independent(module, draw):
     """Correlations over many steps between the moves of neighbouring chains from one position."""
-    draws = draw(module.example(), jnp.ones((200, 1)), 60, warmup=5)[..., 0]
-    moves = np.diff(draws, axis=1)
+    samples = draw(module.example(), jnp.ones((200, 1)), 60, warmup=5)[..., 0]
+    moves = np.diff(samples, axis=1)
     moves /= moves.std(axis=0)
     products = (moves[1:] * moves[:-1]).mean(axis=1)
     assert abs(products.mean()) < 4 * products.std() / np.sqrt(len(products)) < 0.1

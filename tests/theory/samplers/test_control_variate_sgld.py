@@ -55,17 +55,17 @@ def test_additive_noise_cancels(draw, agree):
     kernel = ControlVariateSGLD(
         potential_fn=noisy, whole_potential_fn=lambda z: 0.5 * jnp.sum(z**2), step_size=step
     )
-    draws = draw(kernel, jnp.zeros((500, 1)), 1000, warmup=50)
-    agree((draws**2).mean(axis=1), 1 / (1 - step / 2), against=[(1 + step * 9 / 2) / (1 - step / 2), 1.0])
+    samples = draw(kernel, jnp.zeros((500, 1)), 1000, warmup=50)
+    agree((samples**2).mean(axis=1), 1 / (1 - step / 2), against=[(1 + step * 9 / 2) / (1 - step / 2), 1.0])
 
 
 def test_a_random_precision(draw, agree):
     """ĝ = z + σ n (z - a):  v = (2 + εσ²a²) / (2 - ε - εσ²), about the true mean 0 at any anchor a."""
     step, sigma, anchor = 0.1, 0.5, 3.0
-    draws = draw(example(), jnp.full((500, 1), anchor), 1000, warmup=150)
+    samples = draw(example(), jnp.full((500, 1), anchor), 1000, warmup=150)
     wanted = (2 + step * sigma**2 * anchor**2) / (2 - step - step * sigma**2)
-    agree(draws.mean(axis=1), 0.0)
-    agree((draws**2).mean(axis=1), wanted, against=[2 / (2 - step - step * sigma**2)])
+    agree(samples.mean(axis=1), 0.0)
+    agree((samples**2).mean(axis=1), wanted, against=[2 / (2 - step - step * sigma**2)])
 
 
 def test_a_tempered_regression(draw, agree, second, law, regression):
@@ -81,9 +81,9 @@ def test_a_tempered_regression(draw, agree, second, law, regression):
         potential_fn=regression.estimate, whole_potential_fn=regression.whole, step_size=step
     )
     start = jnp.asarray(np.repeat(anchors, 500, axis=0))
-    draws = draw(kernel, start, 1000, warmup=60)
+    samples = draw(kernel, start, 1000, warmup=60)
     laws = [law(move, 2, 2, [(anchor, pair) for pair in regression.pairs]) for anchor in anchors]
-    for mine, (mean, covariance), (_, other) in zip(np.split(draws, 2), laws, laws[::-1], strict=True):
+    for mine, (mean, covariance), (_, other) in zip(np.split(samples, 2), laws, laws[::-1], strict=True):
         np.testing.assert_allclose(mean, regression.mean)
         agree(mine.mean(axis=1), mean)
         agree(second(mine, mean), covariance, against=[regression.covariance, other])

@@ -132,14 +132,14 @@ def test_beyond_gaussians_the_bias_vanishes_with_the_step(agree):
         weights = np.exp(-quadratic - share * (np.asarray(energy(x), float) - quadratic))
         return np.array([np.sum(weights * x), np.sum(weights * x**2)]) / weights.sum()
 
-    def draws(h):
+    def samples(h):
         kernel = HarmonicLangevin(potential_fn=energy, step_size=h, scale=jnp.asarray(scale))
         z = states(kernel, jnp.full(2000, centre), 1000, warmup=40, read=lambda state: state.z)
         return np.stack([z.mean(axis=1), (z**2).mean(axis=1)], axis=1)
 
-    agree(draws(0.5), moments(1.0), against=[0 * moments(1.0), moments(0.25 / np.tan(0.25))])
+    agree(samples(0.5), moments(1.0), against=[0 * moments(1.0), moments(0.25 / np.tan(0.25))])
     agree(
-        draws(1.3) - moments(1.0), [-0.0015, 0.026], against=[0.0, [0.1, 0.1]]
+        samples(1.3) - moments(1.0), [-0.0015, 0.026], against=[0.0, [0.1, 0.1]]
     )  # in 8e6 steps: exact it is not
 
 

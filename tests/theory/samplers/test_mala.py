@@ -25,10 +25,10 @@ def test_a_correlated_gaussian_at_a_large_step(draw, agree, second):
     """Where ULA of the same ε is off by up to half."""
     step, covariance = 0.4, np.linalg.inv(PRECISION)
     start = jnp.broadcast_to(jnp.asarray(CENTRE), (500, 3))
-    draws = draw(MALA(potential_fn=gaussian, step_size=step), start, 1500, warmup=100)
+    samples = draw(MALA(potential_fn=gaussian, step_size=step), start, 1500, warmup=100)
     ula = np.linalg.inv(PRECISION @ (np.eye(3) - step * PRECISION / 2))
-    agree(draws.mean(axis=1), CENTRE)
-    agree(second(draws, CENTRE), covariance, against=[ula, np.diag(np.diag(covariance))])
+    agree(samples.mean(axis=1), CENTRE)
+    agree(second(samples, CENTRE), covariance, against=[ula, np.diag(np.diag(covariance))])
 
 
 def test_a_scale_changes_the_mixing_and_not_the_target(draw, agree):
@@ -39,8 +39,11 @@ def test_a_scale_changes_the_mixing_and_not_the_target(draw, agree):
         kernel = (
             kernel if scale is None else MALA(potential_fn=kernel.potential_fn, step_size=0.8, scale=scale)
         )
-        draws = draw(kernel, jnp.asarray(np.random.default_rng(0).normal(size=(500, 2)) / [10, 1]), 500)
-        moments[scale is None], moved[scale is None] = (draws**2).mean(axis=1), np.diff(draws[..., 1], axis=1)
+        samples = draw(kernel, jnp.asarray(np.random.default_rng(0).normal(size=(500, 2)) / [10, 1]), 500)
+        moments[scale is None], moved[scale is None] = (
+            (samples**2).mean(axis=1),
+            np.diff(samples[..., 1], axis=1),
+        )
     for values in moments.values():
         agree(values, np.array([0.01, 1.0]), against=[np.array([0.02, 1.0])])
     assert (moved[False] ** 2).mean() > 10 * (moved[True] ** 2).mean()
@@ -62,9 +65,9 @@ def posterior(draw):
     """Draws of the model's sites, (chain, draw)."""
     # not from the prior: far from the rows the drift overshoots, and a chain stays where it is for ever
     start = {"scale": jnp.zeros(500), "shift": jnp.ones(500)}
-    draws = draw(MALA(model, step_size=0.1), start, 2000, warmup=500)
+    samples = draw(MALA(model, step_size=0.1), start, 2000, warmup=500)
     return {
-        name: np.asarray(x, float) for name, x in constrain_fn(model, (), {}, draws, batch_ndims=2).items()
+        name: np.asarray(x, float) for name, x in constrain_fn(model, (), {}, samples, batch_ndims=2).items()
     }
 
 
@@ -118,22 +121,22 @@ def test_simulation_based_calibration(draw):
     def kernel(total):
         return MALA(potential_fn=lambda z: 0.5 * z**2 + 0.5 * (3 * z**2 - 2 * z * total), step_size=0.3)
 
-    draws = draw(
+    samples = draw(
         kernel, jnp.zeros(replications), kept * thin, warmup=30, thin=thin, data=jnp.asarray(rows.sum(1))
     )
     centre = rows.sum(axis=1, keepdims=True) / 4
     for stretch, calibrated in ((1.0, True), (1.15, False)):
-        ranks = (centre + stretch * (draws - centre) < truth[:, None]).sum(axis=1)
+        ranks = (centre + stretch * (samples - centre) < truth[:, None]).sum(axis=1)
         chance = stats.chisquare(np.bincount(ranks, minlength=kept + 1)).pvalue
         assert chance > 1e-3 if calibrated else chance < 1e-6
 
 
 def test_the_divergence_falls_with_the_number_of_draws(draw, agree):
     """KL from a Gaussian fitted to n draws to the truth: from n = 100 to 1600 it falls as 1/n."""
-    draws = draw(MALA(potential_fn=lambda z: 0.5 * z**2, step_size=0.8), jnp.zeros(2000), 1600, warmup=20)
+    samples = draw(MALA(potential_fn=lambda z: 0.5 * z**2, step_size=0.8), jnp.zeros(2000), 1600, warmup=20)
     fits = []
     for n in (100, 400, 1600):
-        mean, variance = draws[:, :n].mean(axis=1), draws[:, :n].var(axis=1)
+        mean, variance = samples[:, :n].mean(axis=1), samples[:, :n].var(axis=1)
         fits.append(n * 0.5 * (variance + mean**2 - 1 - np.log(variance)))
     agree(fits[1] - fits[2], 0.0, against=[fits[2].mean() * 3])
     assert fits[0].mean() < 100 * 0.02  # and is small already
@@ -192,16 +195,16 @@ def test_a_whole_step_of_blackjax_has_the_same_law():
 
 def test_a_tempered_regression(draw, agree, second, regression):
     step = 0.4
-    draws = draw(MALA(potential_fn=regression.whole, step_size=step), jnp.zeros((500, 2)), 1000, warmup=60)
+    samples = draw(MALA(potential_fn=regression.whole, step_size=step), jnp.zeros((500, 2)), 1000, warmup=60)
     ula = np.linalg.inv(regression.precision @ (np.eye(2) - step * regression.precision / 2))
-    agree(draws.mean(axis=1), regression.mean, against=[np.zeros(2)])
-    agree(second(draws, regression.mean), regression.covariance, against=[ula])
+    agree(samples.mean(axis=1), regression.mean, against=[np.zeros(2)])
+    agree(second(samples, regression.mean), regression.covariance, against=[ula])
 
 
 def test_a_proposal_that_is_not_finite_is_refused(draw, agree):
     """A half-normal: infinite below 0, so the chain stays above."""
     kernel = MALA(potential_fn=lambda z: jnp.where(z < 0, jnp.inf, 0.5 * z**2), step_size=0.5)
-    draws = draw(kernel, jnp.ones(500), 1000, warmup=50)
-    assert draws.min() >= 0
-    agree(draws.mean(axis=1), np.sqrt(2 / np.pi))
-    agree((draws**2).mean(axis=1), 1.0)
+    samples = draw(kernel, jnp.ones(500), 1000, warmup=50)
+    assert samples.min() >= 0
+    agree(samples.mean(axis=1), np.sqrt(2 / np.pi))
+    agree((samples**2).mean(axis=1), 1.0)

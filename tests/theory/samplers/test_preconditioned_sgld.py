@@ -20,11 +20,11 @@ def test_a_fixed_metric_is_a_step_for_each_coordinate(draw, agree):
     step, floor, first = 0.6, 0.5, np.array([1.0, 0.25])
     kernel = PreconditionedSGLD(potential_fn=quadratic, step_size=step, floor=floor, adapt=0)
     start = jnp.broadcast_to(jnp.asarray(first), (500, 2))
-    draws = draw(kernel, start, 1000, warmup=60)
+    samples = draw(kernel, start, 1000, warmup=60)
     metric = 1 / (floor + PRECISION * first)
     wanted = 1 / (PRECISION * (1 - step * metric * PRECISION / 2))
-    agree((draws**2).mean(axis=1), wanted, against=[1 / PRECISION])
-    products = (draws[:, 1:] * draws[:, :-1]).mean(axis=1)
+    agree((samples**2).mean(axis=1), wanted, against=[1 / PRECISION])
+    products = (samples[:, 1:] * samples[:, :-1]).mean(axis=1)
     agree(products, wanted * (1 - step * metric * PRECISION))
 
 
@@ -55,13 +55,13 @@ def test_after_warm_up_each_chain_has_the_law_of_its_own_metric(agree):
 
         return jax.lax.scan(move, state, length=1100)[1]
 
-    draws, squares = jax.jit(jax.vmap(chain))(jax.random.split(jax.random.key(1), chains))
-    draws, squares = np.asarray(draws, float), np.asarray(squares, float)
+    samples, squares = jax.jit(jax.vmap(chain))(jax.random.split(jax.random.key(1), chains))
+    samples, squares = np.asarray(samples, float), np.asarray(squares, float)
     assert (squares[:, 39:] == squares[:, 39:40]).all() and (squares[:, 38] != squares[:, 39]).all()
     metric = 1 / (0.5 + np.sqrt(squares[:, -1]))
     assert metric.std(axis=0).min() > 0.05
     wanted = 1 / (PRECISION * (1 - step * metric * PRECISION / 2))
-    agree((draws[:, 100:] ** 2).mean(axis=1) / wanted, 1.0, against=[1 / (PRECISION * wanted).mean(axis=0)])
+    agree((samples[:, 100:] ** 2).mean(axis=1) / wanted, 1.0, against=[1 / (PRECISION * wanted).mean(axis=0)])
 
 
 def test_adapting_for_ever_goes_elsewhere(draw, agree, grid):
@@ -112,7 +112,7 @@ def test_a_tempered_regression(draw, agree, second, law, regression):
         floor=floor, adapt=0, control_variate=False,
     )  # fmt: skip
     start = jnp.broadcast_to(jnp.asarray(first), (1000, 2))
-    draws = draw(kernel, start, 1000, warmup=100)
+    samples = draw(kernel, start, 1000, warmup=100)
     # the first gradient is of one pair: chains fall in as many groups, each with its law
     laws = []
     for pair in pairs:
@@ -120,8 +120,8 @@ def test_a_tempered_regression(draw, agree, second, law, regression):
         laws.append(law(move, 2, 2, [(metric, other) for other in regression.pairs]))
     seconds = [covariance for _, covariance in laws]
     np.testing.assert_allclose([mean for mean, _ in laws], np.tile(regression.mean, (len(pairs), 1)))
-    agree(draws.mean(axis=1), regression.mean, against=[np.zeros(2)])
-    agree(second(draws, regression.mean), np.mean(seconds, axis=0), against=[regression.covariance])
+    agree(samples.mean(axis=1), regression.mean, against=[np.zeros(2)])
+    agree(second(samples, regression.mean), np.mean(seconds, axis=0), against=[regression.covariance])
 
 
 @pytest.mark.parametrize(

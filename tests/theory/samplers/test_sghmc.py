@@ -42,14 +42,14 @@ def euler(h, friction, slope):
 
 def test_the_variance_is_exact_at_a_large_step(draw, agree):
     """h² p = 3.5, where the same overdamped step ε = h²/2 gives ULA eight times the variance."""
-    draws = draw(SGHMC(potential_fn=quadratic, step_size=1.0), jnp.zeros((500, 3)), 1500, warmup=100)
+    samples = draw(SGHMC(potential_fn=quadratic, step_size=1.0), jnp.zeros((500, 3)), 1500, warmup=100)
     ula = 1 / (PRECISION * (1 - PRECISION / 4))
-    agree((draws**2).mean(axis=1), 1 / PRECISION, against=[ula])
-    agree(draws.mean(axis=1), 0.0)
+    agree((samples**2).mean(axis=1), 1 / PRECISION, against=[ula])
+    agree(samples.mean(axis=1), 0.0)
     # the clock, which the variance leaves open: the first lag of the exact linear map
     h, decay, p = 1.0, np.exp(-1.0), PRECISION
     lag = (1 - h**2 * p * (1 + decay) / 4) / p
-    agree((draws[:, 1:] * draws[:, :-1]).mean(axis=1), lag, against=[(1 - h**2 * p / 2) / p])
+    agree((samples[:, 1:] * samples[:, :-1]).mean(axis=1), lag, against=[(1 - h**2 * p / 2) / p])
 
 
 @pytest.mark.parametrize("splitting", ["baoab", "euler"])
@@ -66,8 +66,8 @@ def test_gradient_noise_heats_by_the_lyapunov_equation(splitting, draw, agree, l
     _, covariance = law(make(h, friction, slope), size, 2)
     _, quiet = law(make(h, friction, lambda z, *_: p * z), size, 2)
     kernel = SGHMC(potential_fn=noisy, step_size=h, friction=friction, splitting=splitting)
-    draws = draw(kernel, jnp.zeros(1000), 1500, warmup=60)
-    agree((draws**2).mean(axis=1), covariance[0, 0], against=[1 / p, quiet[0, 0]])
+    samples = draw(kernel, jnp.zeros(1000), 1500, warmup=60)
+    agree((samples**2).mean(axis=1), covariance[0, 0], against=[1 / p, quiet[0, 0]])
     if splitting == "baoab":
         np.testing.assert_allclose(quiet[0, 0], 1 / p)
     else:
@@ -114,29 +114,29 @@ def test_a_tempered_regression(draw, agree, second, law, regression):
     """Exact on the whole potential; with minibatches, the law of all pairs of rows."""
     h, friction = 0.4, 2.0
     whole = SGHMC(potential_fn=regression.whole, step_size=1.0, friction=friction)
-    draws = draw(whole, jnp.zeros((500, 2)), 1000, warmup=60)
-    agree(draws.mean(axis=1), regression.mean, against=[np.zeros(2)])
+    samples = draw(whole, jnp.zeros((500, 2)), 1000, warmup=60)
+    agree(samples.mean(axis=1), regression.mean, against=[np.zeros(2)])
     ula = np.linalg.inv(regression.precision @ (np.eye(2) - regression.precision / 4))
-    agree(second(draws, regression.mean), regression.covariance, against=[ula])
+    agree(second(samples, regression.mean), regression.covariance, against=[ula])
 
     move = baoab(h, friction, lambda z, noise, pair: regression.slope(z, pair))
     mean, covariance = law(move, 6, 2, regression.pairs)
     np.testing.assert_allclose(mean[:2], regression.mean)
     kernel = SGHMC(potential_fn=regression.estimate, step_size=h, friction=friction)
-    draws = draw(kernel, jnp.zeros((500, 2)), 1500, warmup=100)
-    agree(draws.mean(axis=1), regression.mean)
-    agree(second(draws, mean[:2]), covariance[:2, :2], against=[regression.covariance])
+    samples = draw(kernel, jnp.zeros((500, 2)), 1500, warmup=100)
+    agree(samples.mean(axis=1), regression.mean)
+    agree(second(samples, mean[:2]), covariance[:2, :2], against=[regression.covariance])
 
 
 def test_a_scale_changes_the_clock_and_not_the_target(draw, agree):
     scale = np.array([1.8, 1.0, 0.5])
     kernel = SGHMC(potential_fn=quadratic, step_size=1.0, scale=jnp.asarray(scale))
-    draws = draw(kernel, jnp.zeros((500, 3)), 1500, warmup=100)
-    agree((draws**2).mean(axis=1), 1 / PRECISION)
+    samples = draw(kernel, jnp.zeros((500, 3)), 1500, warmup=100)
+    agree((samples**2).mean(axis=1), 1 / PRECISION)
     scaled = PRECISION * scale**2
     lag = (1 - scaled * (1 + np.exp(-1.0)) / 4) / PRECISION
     unscaled = (1 - PRECISION * (1 + np.exp(-1.0)) / 4) / PRECISION
-    agree((draws[:, 1:] * draws[:, :-1]).mean(axis=1), lag, against=[unscaled])
+    agree((samples[:, 1:] * samples[:, :-1]).mean(axis=1), lag, against=[unscaled])
 
 
 def test_blackjax_takes_the_same_euler_steps():

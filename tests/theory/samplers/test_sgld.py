@@ -37,9 +37,9 @@ def recursion(precision, steps, noise=NOISE):
 
 def test_gradient_noise_adds_its_variance(draw, agree):
     step = 0.3
-    draws = draw(SGLD(potential_fn=noisy, step_size=step), jnp.zeros((500, 2)), 1000, warmup=60)
+    samples = draw(SGLD(potential_fn=noisy, step_size=step), jnp.zeros((500, 2)), 1000, warmup=60)
     wrong = [1 / PRECISION, variance(PRECISION, step, 0.0), variance(PRECISION, step / 2)]
-    agree((draws**2).mean(axis=1), variance(PRECISION, step), against=wrong)
+    agree((samples**2).mean(axis=1), variance(PRECISION, step), against=wrong)
 
 
 def mean_model(rows):
@@ -54,12 +54,12 @@ def test_minibatches_of_a_model(draw, agree):
     step, precision = 0.04, 12.25
     noise = 12**2 * ROWS.var(ddof=1) / 3 * (1 - 3 / 12)
     start = {"z": jnp.zeros(500)}
-    draws = draw(SGLD(lambda: mean_model(jnp.asarray(ROWS)), step_size=step), start, 1000, warmup=60)["z"]
+    samples = draw(SGLD(lambda: mean_model(jnp.asarray(ROWS)), step_size=step), start, 1000, warmup=60)["z"]
     centre = ROWS.sum() / precision
     wanted = variance(precision, step, np.sqrt(noise))
     replaced = variance(precision, step, np.sqrt(noise / (1 - 3 / 12)))
-    agree(draws.mean(axis=1), centre)
-    agree(((draws - centre) ** 2).mean(axis=1), wanted, against=[1 / precision, replaced])
+    agree(samples.mean(axis=1), centre)
+    agree(((samples - centre) ** 2).mean(axis=1), wanted, against=[1 / precision, replaced])
 
 
 def test_a_tempered_regression(draw, agree, second, law, regression):
@@ -71,31 +71,33 @@ def test_a_tempered_regression(draw, agree, second, law, regression):
 
     mean, covariance = law(move, 2, 2, regression.pairs)
     whole = np.linalg.inv(regression.precision @ (np.eye(2) - step * regression.precision / 2))
-    draws = draw(SGLD(potential_fn=regression.estimate, step_size=step), jnp.zeros((500, 2)), 1000, warmup=60)
+    samples = draw(
+        SGLD(potential_fn=regression.estimate, step_size=step), jnp.zeros((500, 2)), 1000, warmup=60
+    )
     np.testing.assert_allclose(mean, regression.mean)
-    agree(draws.mean(axis=1), mean, against=[np.zeros(2)])
-    agree(second(draws, mean), covariance, against=[regression.covariance, whole])
+    agree(samples.mean(axis=1), mean, against=[np.zeros(2)])
+    agree(second(samples, mean), covariance, against=[regression.covariance, whole])
 
 
 def test_decreasing_steps_reduce_the_bias(draw, agree):
     """The variance follows its recursion, and ends nearer to 1/p than any constant step of the same sum."""
     steps = 0.4 / (1 + np.arange(400) / 10) ** 0.6
     kernel = SGLD(potential_fn=noisy, step_size=lambda i: 0.4 / (1 + i / 10) ** 0.6)
-    draws = draw(kernel, jnp.zeros((6000, 2)), 400, thin=400)[:, 0]
+    samples = draw(kernel, jnp.zeros((6000, 2)), 400, thin=400)[:, 0]
     wanted = recursion(PRECISION, steps)
     constant = variance(PRECISION, steps.mean())
-    agree(draws**2, wanted, against=[variance(PRECISION, 0.4)])
+    agree(samples**2, wanted, against=[variance(PRECISION, 0.4)])
     assert (np.abs(wanted * PRECISION - 1) < 0.8 * np.abs(constant * PRECISION - 1)).all()
     longer = recursion(PRECISION, 0.4 / (1 + np.arange(100000) / 10) ** 0.6)
     np.testing.assert_allclose(longer, 1 / PRECISION, rtol=0.01)
 
 
-def ranks_of(chosen, shift, spread, draws):
+def ranks_of(chosen, shift, spread, samples):
     """Probability of each rank of the truth N(m, v) among independent draws N(m, spread² v)."""
     x = np.linspace(-9, 9, 4001)
     below = stats.norm.cdf((x - shift) / spread)
     weights = stats.norm.pdf(x) / stats.norm.pdf(x).sum()
-    return np.array([weights @ stats.binom.pmf(rank, draws, below) for rank in chosen])
+    return np.array([weights @ stats.binom.pmf(rank, samples, below) for rank in chosen])
 
 
 def test_simulation_based_calibration(draw):
@@ -115,8 +117,8 @@ def test_simulation_based_calibration(draw):
     for step in (0.2, 0.05):
         thin = round(3.0 / (step * precision)) + 2
         length = dict(steps=kept * thin, warmup=5 * thin, thin=thin)
-        draws = draw(kernel, jnp.asarray(truth), **length, data=jnp.asarray(centre))
-        counts = np.bincount((draws < truth[:, None]).sum(axis=1), minlength=kept + 1)
+        samples = draw(kernel, jnp.asarray(truth), **length, data=jnp.asarray(centre))
+        counts = np.bincount((samples < truth[:, None]).sum(axis=1), minlength=kept + 1)
         spread = np.sqrt(precision * variance(precision, step, 3.0))
         wanted = ranks_of(range(kept + 1), 0.0, spread, kept)
         assert stats.chisquare(counts, replications * wanted / wanted.sum()).pvalue > 1e-3

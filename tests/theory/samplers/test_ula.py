@@ -19,15 +19,15 @@ def variance(precision, step):
 
 def test_the_variance_is_the_biased_one(draw, agree):
     step = 0.5
-    draws = draw(ULA(potential_fn=quadratic, step_size=step), jnp.zeros((500, 3)), 1000, warmup=60)
-    squares = (draws**2).mean(axis=1)
+    samples = draw(ULA(potential_fn=quadratic, step_size=step), jnp.zeros((500, 3)), 1000, warmup=60)
+    squares = (samples**2).mean(axis=1)
     agree(squares, variance(PRECISION, step), against=[1 / PRECISION, variance(PRECISION, step / 2)])
     # the step convention, which the variance alone leaves open: neighbours correlate by 1 - εp
-    products = (draws[:, 1:] * draws[:, :-1]).mean(axis=1)
+    products = (samples[:, 1:] * samples[:, :-1]).mean(axis=1)
     slower = variance(PRECISION, step) * (1 - step * PRECISION / 2)
     agree(products, variance(PRECISION, step) * (1 - step * PRECISION), against=[slower])
-    agree(draws.mean(axis=1), 0.0)
-    four = (draws**4).mean(axis=1)
+    agree(samples.mean(axis=1), 0.0)
+    four = (samples**4).mean(axis=1)
     agree(four, 3 * variance(PRECISION, step) ** 2)  # still a Gaussian
 
 
@@ -38,20 +38,20 @@ def test_it_is_unstable_from_two(draw, agree):
     def energy(z):
         return 0.5 * jnp.sum(jnp.asarray(products) * z**2)
 
-    draws = draw(ULA(potential_fn=energy, step_size=1.0), jnp.zeros((20000, 3)), 60, thin=60)
+    samples = draw(ULA(potential_fn=energy, step_size=1.0), jnp.zeros((20000, 3)), 60, thin=60)
     wanted, factor = np.zeros(3), (1 - products) ** 2
     for _ in range(60):
         wanted = factor * wanted + 2
-    agree(draws[:, 0] ** 2, wanted)
+    agree(samples[:, 0] ** 2, wanted)
     assert wanted[0] < variance(1.9, 1.0) < wanted[1] == 120 < 1e3 < wanted[2]
 
 
 def test_a_scale_is_a_step_for_each_coordinate(draw, agree):
     step, scale = 0.3, np.array([1.5, 0.7, 0.4])
     kernel = ULA(potential_fn=quadratic, step_size=step, scale=jnp.asarray(scale))
-    draws = draw(kernel, jnp.zeros((500, 3)), 1000, warmup=100)
+    samples = draw(kernel, jnp.zeros((500, 3)), 1000, warmup=100)
     wanted = variance(PRECISION, step * scale**2)
-    agree((draws**2).mean(axis=1), wanted, against=[variance(PRECISION, step), 1 / PRECISION])
+    agree((samples**2).mean(axis=1), wanted, against=[variance(PRECISION, step), 1 / PRECISION])
 
 
 def test_a_correlated_gaussian(draw, agree, second):
@@ -63,10 +63,10 @@ def test_a_correlated_gaussian(draw, agree, second):
         return 0.5 * (z - centre) @ jnp.asarray(precision) @ (z - centre)
 
     start = jnp.broadcast_to(jnp.asarray(centre), (500, 3))
-    draws = draw(ULA(potential_fn=energy, step_size=step), start, 1000, warmup=100)
+    samples = draw(ULA(potential_fn=energy, step_size=step), start, 1000, warmup=100)
     wanted = np.linalg.inv(precision @ (np.eye(3) - step * precision / 2))
-    agree(draws.mean(axis=1), centre)
-    agree(second(draws, centre), wanted, against=[np.linalg.inv(precision), np.diag(np.diag(wanted))])
+    agree(samples.mean(axis=1), centre)
+    agree(second(samples, centre), wanted, against=[np.linalg.inv(precision), np.diag(np.diag(wanted))])
 
 
 def test_a_target_that_is_not_gaussian(draw, agree, grid):
@@ -81,10 +81,10 @@ def test_a_target_that_is_not_gaussian(draw, agree, grid):
 
     x, weights = grid(mean, lambda x: np.full(x.shape, np.sqrt(2 * step)))
     target = np.exp(-energy(x, np.cos))
-    draws = draw(ULA(potential_fn=energy, step_size=step), jnp.zeros(500), 2000, warmup=200)
-    agree(draws.mean(axis=1), weights @ x)
-    agree((draws**2).mean(axis=1), weights @ x**2, against=[target @ x**2 / target.sum()])
-    agree((draws < -1).mean(axis=1), weights @ (x < -1), against=[target @ (x < -1) / target.sum()])
+    samples = draw(ULA(potential_fn=energy, step_size=step), jnp.zeros(500), 2000, warmup=200)
+    agree(samples.mean(axis=1), weights @ x)
+    agree((samples**2).mean(axis=1), weights @ x**2, against=[target @ x**2 / target.sum()])
+    agree((samples < -1).mean(axis=1), weights @ (x < -1), against=[target @ (x < -1) / target.sum()])
 
 
 def test_a_tempered_regression(draw, agree, second, law, regression):
@@ -97,21 +97,21 @@ def test_a_tempered_regression(draw, agree, second, law, regression):
     np.testing.assert_allclose(mean, regression.mean)
     biased = np.linalg.inv(regression.precision @ (np.eye(2) - step * regression.precision / 2))
     np.testing.assert_allclose(covariance, biased)
-    draws = draw(ULA(potential_fn=regression.whole, step_size=step), jnp.zeros((500, 2)), 1000, warmup=60)
-    agree(draws.mean(axis=1), mean, against=[np.zeros(2)])
-    agree(second(draws, mean), covariance, against=[regression.covariance])
+    samples = draw(ULA(potential_fn=regression.whole, step_size=step), jnp.zeros((500, 2)), 1000, warmup=60)
+    agree(samples.mean(axis=1), mean, against=[np.zeros(2)])
+    agree(second(samples, mean), covariance, against=[regression.covariance])
 
 
 def test_the_step_goes_to_zero_with_the_bias(draw, agree):
     """A schedule is read at the number of steps done, warm-up included."""
     start, rate = jnp.zeros((20000, 3)), 0.6
     kernel = ULA(potential_fn=quadratic, step_size=lambda i: rate / (1 + i) ** 0.5)
-    draws = draw(kernel, start, 30, warmup=10, thin=30)
+    samples = draw(kernel, start, 30, warmup=10, thin=30)
     wanted = np.zeros(3)
     for i in range(40):
         step = rate / (1 + i) ** 0.5
         wanted = (1 - step * PRECISION) ** 2 * wanted + 2 * step
-    agree(draws[:, 0] ** 2, wanted, against=[variance(PRECISION, rate)])
+    agree(samples[:, 0] ** 2, wanted, against=[variance(PRECISION, rate)])
 
 
 def test_one_step_by_hand():

@@ -22,13 +22,15 @@ QUICK = {"xla_backend_optimization_level": 1}  # these programs compile for long
 def test_the_limit_of_zero_temperature_is_proximal_in_the_same_metric(bigram, data, documents):
     """At γ = 10⁶ the draws wander by 10⁻³; the identity's answer is far off."""
     gamma, key = 1e6, jax.random.key(3)
-    sampling = LangevinPosterior(stiffness=gamma, step_size=0.3, plan=Plan(warmup=150, draws=100), chains=4)
+    sampling = LangevinPosterior(
+        prior_precision=gamma, step_size=0.3, plan=Plan(warmup=150, samples=100), chains=4
+    )
     theory, beta = AdamGibbs(sampling, batch=4, batches=8), 0.5 * gamma / float(jnp.sum(data.mask))
 
     @partial(jax.jit, compiler_options=QUICK)
     def answers(bigram):
         metric = theory.metric(bigram, data, jax.random.split(key)[0])
-        tight = Proximal(stiffness=gamma, metric=metric, tolerance=1e-5, iterations=200)
+        tight = Proximal(prior_precision=gamma, metric=metric, tolerance=1e-5, iterations=200)
         average = theory.predict(bigram, data, beta, key=key)
         limits = [each.predict(bigram, data, beta) for each in (tight, replace(tight, metric=None))]
         return metric, average, [jnp.exp(told.predict(documents)) for told in (average, *limits)]

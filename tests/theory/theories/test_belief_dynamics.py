@@ -134,8 +134,10 @@ def test_probabilities_posterior_and_samples_are_those_of_its_own_predictions():
     drawn = np.bincount(tokens @ 2 ** np.arange(6, -1, -1), minlength=128) / 6000
     assert (np.abs(drawn - chain) < 4.5 * np.sqrt(chain / 6000) + 1 / 6000).all()
     bayes = TemperedPosterior().predict(PAIR, DATA, 1.0)
-    members = np.exp(np.asarray(jax.jit(bayes.log_prob)(jnp.asarray(every)), float))
-    assert (np.abs(drawn - members) > 4.5 * np.sqrt(members / 6000) + 1 / 6000).any()  # the check can fail
+    components = np.exp(np.asarray(jax.jit(bayes.log_prob)(jnp.asarray(every)), float))
+    assert (
+        np.abs(drawn - components) > 4.5 * np.sqrt(components / 6000) + 1 / 6000
+    ).any()  # the check can fail
 
 
 @pytest.mark.parametrize(

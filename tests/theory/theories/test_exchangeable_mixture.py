@@ -190,8 +190,8 @@ def test_in_a_tilted_learner_log_odds_of_personas_move_alike_in_every_domain(bet
 def test_documents_that_show_a_domain_alone_move_no_persona_in_a_tilted_learner(family):
     """Personas that answer alike: nothing is learnt but which domain was asked."""
     silent = mixture(TIED)
-    even = jnp.log(jnp.broadcast_to(jnp.asarray([0.0, 0.0, 0.5, 0.5]), silent.members.log_answers.shape))
-    silent = Mixture(Cell(silent.members.log_domain, even), silent.log_weights, silent.factors)
+    even = jnp.log(jnp.broadcast_to(jnp.asarray([0.0, 0.0, 0.5, 0.5]), silent.components.log_answers.shape))
+    silent = Mixture(Cell(silent.components.log_domain, even), silent.log_weights, silent.factors)
     after = np.exp(ExchangeableMixture(family).predict(silent, DATA, 2.0).log_weights).reshape(2, 2)
     assert after[:, 0].sum() - TIED[:, 0].sum() > 0.2
     gap = np.abs(after / after.sum(axis=0) - TIED / TIED.sum(axis=0)).max()
@@ -260,7 +260,7 @@ def test_only_the_ratio_of_strength_to_concentration_matters(family):
 
 def test_one_document_at_strength_one_is_a_step_of_the_dirichlet(process, data):
     """Without factors, on the personas: responsibilities by direct Bayes."""
-    answers = np.exp(np.asarray(process.members.answers, float))
+    answers = np.exp(np.asarray(process.components.answers, float))
     prior = np.exp(np.asarray(process.log_weights, float))
     tokens = np.asarray(data.tokens)
     counts = np.zeros(3)

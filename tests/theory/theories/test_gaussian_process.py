@@ -69,7 +69,7 @@ def test_mean_and_covariance_are_the_regressions(request, data, which, metric):
     stream = np.random.default_rng(1)
     given = jax.tree.map(lambda leaf: jnp.asarray(stream.uniform(0.3, 3, leaf.shape)), prior.params)
     diagonal = np.asarray(ravel_pytree(given)[0], float) if metric else 1.0
-    theory = GaussianProcess(stiffness=3.0, metric=given if metric else None, iterations=44)
+    theory = GaussianProcess(prior_precision=3.0, metric=given if metric else None, iterations=44)
     told = written(prior, data)
     base, wide = regression(told, 0.0, 3.0, diagonal)
     betas = (0.0, 0.6, 10.0)
@@ -83,7 +83,7 @@ def test_mean_and_covariance_are_the_regressions(request, data, which, metric):
 
 def test_predictions_are_averages_over_the_regressions_functions(curved, data):
     """Against a million draws of its mean and covariance; and not the softmax of the mean."""
-    gamma, beta, draws = 1.0, 0.3, 3000
+    gamma, beta, samples = 1.0, 0.3, 3000
     mean, covariance = regression(written(curved, data), beta, gamma)
     values, vectors = np.linalg.eigh(covariance)
     normals = np.random.default_rng(2).normal(size=(20000, len(mean)))
@@ -95,17 +95,17 @@ def test_predictions_are_averages_over_the_regressions_functions(curved, data):
 
     pairs = (softmax(mean + away) + softmax(mean - away)) / 2
     wanted, spread = pairs.mean(axis=0), pairs.std(axis=0)
-    theory = GaussianProcess(gamma, draws=draws, iterations=20)
+    theory = GaussianProcess(gamma, samples=samples, iterations=20)
     told = quick(lambda key: theory.predict(curved, data, beta, key=key).predict(ASKED))(jax.random.key(3))
     got = np.exp(np.asarray(told, float)).reshape(-1, 5)
-    error = spread * np.sqrt(2 / draws + 1 / 20000)
+    error = spread * np.sqrt(2 / samples + 1 / 20000)
     assert (np.abs(got - wanted) < 4.5 * error).all()
     assert (np.abs(softmax(mean) - wanted) > 10 * error).any()
 
 
 def test_a_cold_process_is_its_mean(bigram, data):
     """Softmax of the regression's mean, as 1/γ goes to nothing."""
-    theory = GaussianProcess(stiffness=1e10, draws=2, iterations=30)
+    theory = GaussianProcess(prior_precision=1e10, samples=2, iterations=30)
     told = quick(lambda key: theory.predict(bigram, data, 2e9, key=key).predict(ASKED))(jax.random.key(0))
     mean, _ = regression(written(bigram, data), 0.2, 1.0)
     p = np.exp(mean.reshape(-1, 5))
@@ -116,9 +116,9 @@ def test_misuse_is_refused(bigram, data):
     with pytest.raises(Misuse, match="needs a key, got None"):
         GaussianProcess().predict(bigram, data, 0.5)
     for wrong, sentence in (
-        ({"draws": 5}, "an even number of them, got 5"),
-        ({"draws": 0}, "averaged over draws, got 0"),
-        ({"stiffness": -1.0}, "stiffness must be finite and above 0, got -1.0"),
+        ({"samples": 5}, "an even number of them, got 5"),
+        ({"samples": 0}, "averaged over draws, got 0"),
+        ({"prior_precision": -1.0}, "prior_precision must be finite and above 0, got -1.0"),
         ({"iterations": 0}, "iterations must be at least 1, got 0"),
     ):
         with pytest.raises(Misuse, match=sentence):

@@ -28,7 +28,7 @@ def probabilities(predictor, tokens):
 
 def target(process, data):
     """The index of the member that makes the data most likely, in numpy."""
-    answers, tokens = np.asarray(process.members.answers), np.asarray(data.tokens)
+    answers, tokens = np.asarray(process.components.answers), np.asarray(data.tokens)
     return np.argmax([own[tokens[:, ::2], tokens[:, 1::2] - 3].sum() for own in answers])
 
 

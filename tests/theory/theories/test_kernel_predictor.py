@@ -56,7 +56,7 @@ def predicted(theory, prior, data, betas, tokens):
 @pytest.mark.parametrize("which", ["bigram", "curved"])
 def test_predictions_are_the_formulas(request, data, documents, which):
     prior = request.getfixturevalue(which)
-    theory = KernelPredictor(stiffness=2.0, iterations=44)
+    theory = KernelPredictor(prior_precision=2.0, iterations=44)
     told, betas = written(prior, data, documents), (0.05, 0.5, 4.0)
     for beta, got in zip(betas, predicted(theory, prior, data, betas, documents), strict=True):
         wanted = formula(told, beta / 2, "squared")
@@ -111,7 +111,7 @@ def test_a_long_time_reaches_the_targets(bigram, data):
 
 def test_misuse_is_refused():
     for wrong, sentence in (
-        ({"stiffness": -1.0}, "stiffness must be finite and above 0, got -1.0"),
+        ({"prior_precision": -1.0}, "prior_precision must be finite and above 0, got -1.0"),
         ({"iterations": 0}, "iterations must be at least 1, got 0"),
     ):
         with pytest.raises(Misuse, match=sentence):

@@ -60,7 +60,7 @@ def exact(beta, gamma, metric=(1.0, 1.0), alpha=0.0):
     return np.linalg.solve(precision, pull), np.linalg.inv(precision)
 
 
-def draws(theory, prior, data, beta, chains, read, stream=trace):
+def samples(theory, prior, data, beta, chains, read, stream=trace):
     """What a stream of `read(weights)` makes of each of many independent chains."""
     posterior = theory.posterior(prior, data, beta)
     of = {"told": stream(lambda state: read(posterior.params(state.z)))}
@@ -78,7 +78,7 @@ def agree(values, truth, against=()):
 
 
 def check_gaussian(theory, beta, right, wrong, chains=400):
-    w = np.asarray(draws(theory, LINE, DATA, beta, chains, lambda params: params["w"]), float)
+    w = np.asarray(samples(theory, LINE, DATA, beta, chains, lambda params: params["w"]), float)
     middle, covariance = right
     centred = w - middle
     agree(w.mean(axis=1), middle, against=[START, *(other[0] for other in wrong)])
@@ -86,7 +86,7 @@ def check_gaussian(theory, beta, right, wrong, chains=400):
     agree(moments, covariance, against=[other[1] for other in wrong])
 
 
-WARM = LangevinPosterior(stiffness=2.0, step_size=0.5, plan=Plan(warmup=50, draws=600, thin=1))
+WARM = LangevinPosterior(prior_precision=2.0, step_size=0.5, plan=Plan(warmup=50, samples=600, thin=1))
 
 
 def test_draws_are_the_tempered_posterior():
@@ -98,7 +98,7 @@ def test_draws_are_the_tempered_posterior():
 
 def test_minibatches_with_the_control_variate_give_the_same_answer():
     """Their noise, (w - w0) times that of the curvature, is small at a small step: without it 40 % heat."""
-    theory = replace(WARM, step_size=0.02, batch=3, plan=Plan(warmup=400, draws=500, thin=20))
+    theory = replace(WARM, step_size=0.02, batch=3, plan=Plan(warmup=400, samples=500, thin=20))
     check_gaussian(theory, 0.3, exact(0.3, 2.0), [exact(0.0, 2.0), exact(0.6, 2.0)], chains=150)
 
 
@@ -120,8 +120,8 @@ def test_replay_pulls_back_towards_the_pretraining_documents(bigram, process, da
 
     @partial(jax.jit, compiler_options=QUICK)
     def losses(alpha):
-        theory = LangevinPosterior(20.0, plan=Plan(warmup=60, draws=40), replay=old, alpha=alpha)
-        return draws(theory, base, data, 5.0, 40, read).mean(axis=1)
+        theory = LangevinPosterior(20.0, plan=Plan(warmup=60, samples=40), replay=old, alpha=alpha)
+        return samples(theory, base, data, 5.0, 40, read).mean(axis=1)
 
     told = [np.asarray(losses(alpha), float) for alpha in (0.0, 0.3, 1.0)]
     for less, more in pairwise(told):
@@ -160,9 +160,9 @@ def test_the_limit_of_zero_temperature_is_proximal(bigram, data):
 
     @partial(jax.jit, compiler_options=QUICK)
     def averages(gamma):
-        theory = LangevinPosterior(gamma, step_size=0.4, plan=Plan(warmup=40, draws=150))
+        theory = LangevinPosterior(gamma, step_size=0.4, plan=Plan(warmup=40, samples=150))
         read = lambda params: (value(jnp.ravel(params)), jax.grad(potential)(jnp.ravel(params)))  # noqa: E731
-        return draws(theory, bigram, data, tau * gamma / count, 300, read, mean)
+        return samples(theory, bigram, data, tau * gamma / count, 300, read, mean)
 
     size = np.linalg.norm(shift)
     misses = {}
@@ -192,10 +192,10 @@ def test_the_limit_of_a_transformer():
 
     @jax.jit
     def averages(gamma):
-        theory = LangevinPosterior(gamma, step_size=0.3, plan=Plan(warmup=60, draws=150))
+        theory = LangevinPosterior(gamma, step_size=0.3, plan=Plan(warmup=60, samples=150))
         flat = lambda params: ravel_pytree(params)[0]  # noqa: E731
         read = lambda params: (value(flat(params)), jax.grad(potential)(flat(params)))  # noqa: E731
-        return draws(theory, network, DATA, tau * gamma / count, 300, read, mean)
+        return samples(theory, network, DATA, tau * gamma / count, 300, read, mean)
 
     spot = ravel_pytree(star.params)[0]
     curvature, slope = jax.jit(lambda flat: (jax.hessian(potential)(flat), jax.jacobian(value)(flat)))(spot)
@@ -222,8 +222,8 @@ def test_a_fisher_metric_keeps_what_pretraining_determines(bigram, data, documen
 
     @partial(jax.jit, compiler_options=QUICK)
     def averages(metric):
-        theory = LangevinPosterior(20.0, metric=metric, plan=Plan(warmup=60, draws=40))
-        return draws(theory, bigram, data, 3.0, 60, lambda params: jax.nn.softmax(params, axis=-1), mean)
+        theory = LangevinPosterior(20.0, metric=metric, plan=Plan(warmup=60, samples=40))
+        return samples(theory, bigram, data, 3.0, 60, lambda params: jax.nn.softmax(params, axis=-1), mean)
 
     told = {}
     for name, metric in (("identity", jnp.ones((6, 5))), ("fisher", information)):
@@ -236,7 +236,7 @@ def test_a_fisher_metric_keeps_what_pretraining_determines(bigram, data, documen
 
 
 def test_predict_averages_every_draw_of_every_chain(bigram, data, documents):
-    theory = LangevinPosterior(stiffness=20.0, plan=Plan(warmup=5, draws=4, thin=2), chains=3)
+    theory = LangevinPosterior(prior_precision=20.0, plan=Plan(warmup=5, samples=4, thin=2), chains=3)
     predict = jax.jit(lambda key: theory.predict(bigram, data, 0.5, key=key), compiler_options=QUICK)
     average = predict(jax.random.key(4))
     assert isinstance(average, Average)
@@ -249,7 +249,7 @@ def test_predict_averages_every_draw_of_every_chain(bigram, data, documents):
 
 
 def test_a_shorter_chain_is_the_beginning_of_a_longer_one(bigram, data):
-    theory = LangevinPosterior(stiffness=20.0, plan=Plan(warmup=3, draws=4, thin=1))
+    theory = LangevinPosterior(prior_precision=20.0, plan=Plan(warmup=3, samples=4, thin=1))
     posterior, key = theory.posterior(bigram, data, 0.5), jax.random.key(0)
     of = {"w": trace(lambda state: posterior.params(state.z))}
     chain = jax.jit(lambda last: theory.chain(posterior, key, of, last=last)["w"], compiler_options=QUICK)
@@ -265,9 +265,12 @@ def test_misuse_is_refused(bigram, data):
     with pytest.raises(Misuse, match="chains must be at least 1, got 0"):
         LangevinPosterior(chains=0)
     for wrong, sentence in (
-        ({"stiffness": 0.0}, "got 0.0"),
+        ({"prior_precision": 0.0}, "got 0.0"),
         ({"step_size": -0.1}, "step_size .* got -0.1"),
-        ({"step_size": 2.0, "stiffness": 0.01}, "times the largest that is stable at the first position"),
+        (
+            {"step_size": 2.0, "prior_precision": 0.01},
+            "times the largest that is stable at the first position",
+        ),
         ({"friction": -1.0}, "friction .* got -1.0"),
         ({"batch": 9}, "batch must be from 1 to the 8 documents"),
         ({"alpha": 0.3}, "pass them as replay"),

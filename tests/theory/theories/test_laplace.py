@@ -68,7 +68,7 @@ EVERY = Laplace(iterations=44)
 
 def test_mean_and_covariance_are_those_of_the_inverse(curved, data):
     pull, matrix = dense(curved, data)
-    check(replace(EVERY, stiffness=1.5), curved, data, 1.5 * np.eye(44), pull, matrix, [0.0, 0.7, 5.0])
+    check(replace(EVERY, prior_precision=1.5), curved, data, 1.5 * np.eye(44), pull, matrix, [0.0, 0.7, 5.0])
 
 
 @pytest.fixture(scope="module")
@@ -84,11 +84,11 @@ def test_the_structure_of_the_prior(curved, data, old, structure):
     size = flat(curved.params).size
     pull, matrix = dense(curved, data)
     if structure == "full":
-        theory = replace(EVERY, stiffness=0.3, replay=old, alpha=0.8)
+        theory = replace(EVERY, prior_precision=0.3, replay=old, alpha=0.8)
         held = 0.3 * np.eye(size) + 0.8 * dense(curved, old)[1]
     else:
         metric = quick({"diagonal": fisher, "kronecker": kronecker}[structure])(curved, old)
-        theory = replace(EVERY, stiffness=2.0, metric=metric)
+        theory = replace(EVERY, prior_precision=2.0, metric=metric)
         if structure == "diagonal":
             held = 2.0 * np.diag(flat(metric))
         else:
@@ -113,7 +113,7 @@ def test_the_mean_is_newtons_step_for_a_model_with_linear_logits(bigram, data):
         slope = beta * (len(met) * p[row] - np.bincount(met, minlength=5))
         curvature = beta * len(met) * (np.diag(p[row]) - np.outer(p[row], p[row])) + gamma * np.eye(5)
         wanted[row] = -np.linalg.solve(curvature, slope)
-    theory = Laplace(stiffness=gamma, iterations=30)
+    theory = Laplace(prior_precision=gamma, iterations=30)
     both = [theory, replace(theory, linear=False)]
     told, network = quick(lambda beta: [each.predict(bigram, data, beta) for each in both])(beta)
     np.testing.assert_allclose(told.displacement, wanted, atol=2e-6)
@@ -166,25 +166,25 @@ def test_the_last_layer_alone(curved, data):
 
 def test_draws_are_averaged_about_the_mean(curved, data, documents):
     """In opposite pairs, each its own; averaged are the linearised network's predictions, or its own."""
-    theory, key = replace(EVERY, stiffness=4.0, draws=6), jax.random.key(0)
+    theory, key = replace(EVERY, prior_precision=4.0, samples=6), jax.random.key(0)
 
     @quick
     def told(beta):
         gaussian = theory.gaussian(curved, data, beta)
-        draws = gaussian.draws(key, 6)
-        moved = jax.tree.map(jnp.add, curved.params, draws)
-        linear = jax.vmap(lambda delta: Tangent(curved, delta).predict(documents))(draws)
+        samples = gaussian.samples(key, 6)
+        moved = jax.tree.map(jnp.add, curved.params, samples)
+        linear = jax.vmap(lambda delta: Tangent(curved, delta).predict(documents))(samples)
         plain = jax.vmap(lambda params: curved.with_params(params).predict(documents))(moved)
         averages = [
             replace(theory, linear=linear).predict(curved, data, beta, key=key).predict(documents)
             for linear in (True, False)
         ]
-        flat = jax.vmap(lambda tree: ravel_pytree(tree)[0])(draws)
+        flat = jax.vmap(lambda tree: ravel_pytree(tree)[0])(samples)
         return flat, ravel_pytree(gaussian.mean())[0], [linear, plain], averages
 
-    draws, mean, rows, averages = jax.tree.map(np.asarray, told(0.5))
-    np.testing.assert_allclose((draws[:3] + draws[3:]) / 2, np.tile(mean, (3, 1)), atol=1e-5)
-    assert np.abs(np.corrcoef(draws[:3] - mean) - np.eye(3)).max() < 0.6
+    samples, mean, rows, averages = jax.tree.map(np.asarray, told(0.5))
+    np.testing.assert_allclose((samples[:3] + samples[3:]) / 2, np.tile(mean, (3, 1)), atol=1e-5)
+    assert np.abs(np.corrcoef(samples[:3] - mean) - np.eye(3)).max() < 0.6
     for row, average in zip(rows, averages, strict=True):
         np.testing.assert_allclose(np.exp(average), np.exp(row).mean(axis=0), atol=2e-5)
     assert np.abs(averages[0] - averages[1]).max() > 1e-3
@@ -192,11 +192,11 @@ def test_draws_are_averaged_about_the_mean(curved, data, documents):
 
 def test_draws_break_the_law_of_the_prior_and_say_so(bigram, data, documents):
     assert set(Laplace().breaks) == {"additive"}
-    warm = Laplace(draws=8)
-    assert set(warm.breaks) == {"additive", "prior"} and set(replace(warm, draws=0).breaks) == {"additive"}
+    warm = Laplace(samples=8)
+    assert set(warm.breaks) == {"additive", "prior"} and set(replace(warm, samples=0).breaks) == {"additive"}
     told = quick(
         lambda key: [
-            replace(warm, stiffness=gamma).predict(bigram, data, 0.0, key=key).predict(documents)
+            replace(warm, prior_precision=gamma).predict(bigram, data, 0.0, key=key).predict(documents)
             for gamma in (1.0, 1e12)
         ]
     )(jax.random.key(1))
@@ -206,15 +206,15 @@ def test_draws_break_the_law_of_the_prior_and_say_so(bigram, data, documents):
 
 def test_misuse_is_refused(bigram, data, old):
     for wrong, sentence in (
-        ({"draws": 3}, "an even number of them, got 3"),
-        ({"draws": -2}, "an even number of them, got -2"),
+        ({"samples": 3}, "an even number of them, got 3"),
+        ({"samples": -2}, "an even number of them, got -2"),
         ({"iterations": 0}, "iterations must be at least 1, got 0"),
-        ({"stiffness": 0.0}, "stiffness must be finite and above 0, got 0.0"),
+        ({"prior_precision": 0.0}, "prior_precision must be finite and above 0, got 0.0"),
         ({"alpha": 0.5}, "pass them as replay"),
         ({"alpha": -0.5, "replay": old}, "alpha must be finite and at least 0, got -0.5"),
         ({"metric": jnp.zeros((6, 5))}, "metric must be positive"),
         ({"metric": {"w": jnp.ones((6, 5))}}, "an entry for every weight"),
-        ({"draws": 2}, "needs a key, got None"),
+        ({"samples": 2}, "needs a key, got None"),
     ):
         with pytest.raises(Misuse, match=sentence):
             Laplace(**wrong).predict(bigram, data, 0.1)

@@ -78,7 +78,7 @@ TOKENS = np.zeros((1, 1), int)
 
 def test_what_is_linear_in_the_weights_responds_exactly():
     """Two draws, no error: the loss is quadratic, and odd orders cancel in the pair."""
-    told = LinearResponse(sampling(), draws=2).response(LINE, DATA, KEY).at(TOKENS)[0, 0]
+    told = LinearResponse(sampling(), samples=2).response(LINE, DATA, KEY).at(TOKENS)[0, 0]
     wanted = line_slope()
     np.testing.assert_allclose(told[3], wanted[3], rtol=1e-5)
     assert np.abs(told - wanted)[:3].max() > 0.01  # the others have noise, or there is nothing to test below
@@ -86,7 +86,7 @@ def test_what_is_linear_in_the_weights_responds_exactly():
 
 def repeated(network, data, gamma, metric=None, keys=100):
     """Responses of 256 draws under as many keys: their mean and its standard error."""
-    theory = LinearResponse(LangevinPosterior(gamma, metric), draws=256)
+    theory = LinearResponse(LangevinPosterior(gamma, metric), samples=256)
     response = jax.vmap(lambda key: theory.response(network, data, key).at(TOKENS)[0, 0])
     told = np.asarray(jax.jit(response, compiler_options=QUICK)(jax.random.split(KEY, keys)), float)
     return told.mean(axis=0), told.std(axis=0, ddof=1) / np.sqrt(keys)
@@ -113,14 +113,14 @@ def chained(posterior, network, data, tokens):
 
     @partial(jax.jit, compiler_options=QUICK)
     def run(key):
-        response = LinearResponse(posterior, draws=None).response(network, data, key)
+        response = LinearResponse(posterior, samples=None).response(network, data, key)
         networks = jax.vmap(network.with_params)(response.weights)
         observed = jax.vmap(lambda each: each.predict(tokens))(networks)
         losses = -jax.vmap(lambda each: jnp.sum(log_likelihood(each, data)))(networks)
         return response.at(tokens), observed, losses
 
     told, observed, losses = run(KEY)
-    shape = posterior.chains, posterior.plan.draws
+    shape = posterior.chains, posterior.plan.samples
     return told, susceptibility(observed.reshape(*shape, *told.shape), losses.reshape(shape))
 
 
@@ -202,7 +202,7 @@ def test_the_cold_limit_is_a_step_of_the_linearised_network(curved, data, docume
         lambda leaf: 1 + 0.5 * jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape), curved.params
     )
     beta = time * gamma / int(data.mask.sum())
-    told = LinearResponse(LangevinPosterior(gamma, metric), draws=2).predict(curved, data, beta, key=KEY)
+    told = LinearResponse(LangevinPosterior(gamma, metric), samples=2).predict(curved, data, beta, key=KEY)
     divide = optax.stateless(lambda pull, _: jax.tree.map(jnp.divide, pull, metric))
     step = Linearised(optax.chain(divide, optax.sgd(time)), time, jnp.arange(8)[None])
     linearised = step.predict(curved, data, time)
@@ -212,22 +212,22 @@ def test_the_cold_limit_is_a_step_of_the_linearised_network(curved, data, docume
 
 
 def test_gradients_are_less_noisy_than_products(curved, data, documents):
-    """Than a plain covariance of as many independent weights; and ten times the stiffness makes a tenth of χ,
+    """Than a plain covariance of as many independent weights; and ten times the precision makes a tenth of χ,
     a hundredth of its error."""
-    draws, keys = 32, jax.random.split(KEY, 50)
+    samples, keys = 32, jax.random.split(KEY, 50)
     flat, unravel = ravel_pytree(curved.params)
 
     @partial(jax.jit, compiler_options=QUICK)
     def gradients(gamma):
-        theory = LinearResponse(LangevinPosterior(gamma), draws=draws)
+        theory = LinearResponse(LangevinPosterior(gamma), samples=samples)
         return jax.vmap(lambda key: theory.response(curved, data, key).at(documents))(keys)
 
     def product(key, gamma=100.0):
-        weights = flat + gamma**-0.5 * jax.random.normal(key, (draws, len(flat)))
+        weights = flat + gamma**-0.5 * jax.random.normal(key, (samples, len(flat)))
         networks = jax.vmap(lambda w: curved.with_params(unravel(w)))(weights)
         log_p = jax.vmap(lambda each: each.predict(documents))(networks)
         losses = jax.vmap(lambda each: -jnp.sum(log_likelihood(each, data)))(networks)
-        return -jnp.tensordot(losses - losses.mean(), log_p, 1) / (draws - 1)
+        return -jnp.tensordot(losses - losses.mean(), log_p, 1) / (samples - 1)
 
     told, noisy, cold = gradients(100.0), jax.jit(jax.vmap(product))(keys), gradients(1000.0)
     error = {name: np.std(each, axis=0) for name, each in (("told", told), ("noisy", noisy), ("cold", cold))}
@@ -239,9 +239,9 @@ def test_gradients_are_less_noisy_than_products(curved, data, documents):
 
 
 def test_bad_draws_are_refused(bigram, data):
-    for draws in (0, 1, 7):
-        with pytest.raises(Misuse, match=f"even, from 2 on, got {draws}"):
-            LinearResponse(draws=draws)
+    for samples in (0, 1, 7):
+        with pytest.raises(Misuse, match=f"even, from 2 on, got {samples}"):
+            LinearResponse(samples=samples)
     with pytest.raises(Misuse, match="not Gaussian, got draws = 64; use None"):
         LinearResponse(LangevinPosterior(replay=REPLAY, alpha=1.0))
     with pytest.raises(Misuse, match="needs a key, got None"):

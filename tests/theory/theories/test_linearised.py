@@ -9,7 +9,7 @@ import pytest
 
 from theory.base import Misuse, mean_loss
 from theory.compute.descent import descend, epochs
-from theory.theories.linearised import Expansion, Linearised, Tangent
+from theory.theories.linearised import Linearised, Linearization, Tangent
 
 RATE, STEPS = 0.25, 12
 BATCHES = epochs(jax.random.key(9), 8, 3, STEPS)
@@ -59,11 +59,11 @@ def test_the_recipes_batches_are_followed(bigram, data):
 def test_an_expansion_finetuned_is_the_theory(curved, data, documents):
     """The same recipe on the expansion's weights, and on the tangent's displacement."""
     doses = [1, 5, STEPS]
-    weights = trained(Expansion(curved, curved.params), OPTIMIZERS["adam"], data, doses)
+    weights = trained(Linearization(curved, curved.params), OPTIMIZERS["adam"], data, doses)
     stacked = Linearised(OPTIMIZERS["adam"], RATE, BATCHES).path(curved, data, RATE * jnp.asarray(doses))
     for row in range(3):
         params, moved = (jax.tree.map(lambda leaf: leaf[row], tree) for tree in (weights, stacked))  # noqa: B023
-        told = probabilities(Expansion(curved, params), documents)
+        told = probabilities(Linearization(curved, params), documents)
         np.testing.assert_allclose(
             told, probabilities(Tangent(curved, moved.displacement), documents), atol=1e-5
         )

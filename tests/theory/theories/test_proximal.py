@@ -14,7 +14,7 @@ from theory.theories.proximal import Proximal
 TIGHT = Proximal(tolerance=1e-5, iterations=200)
 
 
-def counted(data):
+def answer_mask(data):
     """Rows of (previous token, token) at the counted positions."""
     tokens, mask = np.asarray(data.tokens), np.asarray(data.mask)
     before = np.pad(tokens[:, :-1], ((0, 0), (1, 0)), constant_values=5)
@@ -89,7 +89,7 @@ def test_a_quadratic_shrinks_each_mode_by_its_curvature():
     np.testing.assert_allclose(solutions["w"], wanted, atol=3e-5)
 
 
-def test_a_metric_holds_each_mode_by_its_own_stiffness():
+def test_a_metric_holds_each_mode_by_its_own_prior_precision():
     """w0 + τh/(Λ + τh) (centre - w0)."""
     metric, betas = np.array([4.0, 0.25, 30.0]), np.array([0.1, 2.0])
     theory = replace(TIGHT, metric={"w": jnp.asarray(metric)})
@@ -115,9 +115,11 @@ def test_the_bigram_in_a_metric_against_newton(bigram, data):
         assert np.linalg.norm(np.asarray(plain[row], float) - wanted) > 0.1 * far
 
 
-def test_the_size_of_a_metric_is_stiffness(bigram, data):
-    one = replace(TIGHT, stiffness=6.0).predict(bigram, data, 1.0).params
-    other = replace(TIGHT, stiffness=2.0, metric=jnp.full((6, 5), 3.0)).predict(bigram, data, 1.0).params
+def test_the_size_of_a_metric_is_the_prior_precision(bigram, data):
+    one = replace(TIGHT, prior_precision=6.0).predict(bigram, data, 1.0).params
+    other = (
+        replace(TIGHT, prior_precision=2.0, metric=jnp.full((6, 5), 3.0)).predict(bigram, data, 1.0).params
+    )
     assert np.abs(one - bigram.params).max() > 0.1
     np.testing.assert_allclose(one, other, atol=2e-5)
 
@@ -150,10 +152,10 @@ def test_the_residual_is_the_gradient_left_over(bigram, data):
     assert residuals[1] > 1e-3  # two iterations are not enough: the number says so
 
 
-def test_only_counted_positions_over_stiffness_matter(bigram, data):
+def test_only_counted_positions_over_prior_precision_matter(bigram, data):
     one = TIGHT.predict(bigram, data, 0.3).params
     twice = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), data)
-    other = replace(TIGHT, stiffness=7.0).predict(bigram, twice, 1.05).params
+    other = replace(TIGHT, prior_precision=7.0).predict(bigram, twice, 1.05).params
     np.testing.assert_allclose(one, other, atol=2e-5)
 
 
@@ -190,10 +192,10 @@ def test_the_loss_falls_and_the_distance_grows_with_strength(request, data, whic
     assert (np.asarray(residuals) < 1e-3).all()
 
 
-@pytest.mark.parametrize("stiffness", [0.0, -2.0, np.nan])
-def test_a_stiffness_that_is_not_positive_is_refused(stiffness):
-    with pytest.raises(Misuse, match=str(stiffness)):
-        Proximal(stiffness=stiffness)
+@pytest.mark.parametrize("prior_precision", [0.0, -2.0, np.nan])
+def test_a_prior_precision_that_is_not_positive_is_refused(prior_precision):
+    with pytest.raises(Misuse, match=str(prior_precision)):
+        Proximal(prior_precision=prior_precision)
 
 
 @pytest.mark.parametrize("beta", [-0.1, np.nan])

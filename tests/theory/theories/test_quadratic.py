@@ -13,7 +13,7 @@ import pytest
 from theory.base import mean_loss
 from theory.compute.descent import descend, epochs
 from theory.theories.linearised import Linearised
-from theory.theories.quadratic import Parabola, Quadratic
+from theory.theories.quadratic import Quadratic, QuadraticExpansion
 
 RATE, STEPS = 0.25, 12
 BATCHES = epochs(jax.random.key(9), 8, 3, STEPS)
@@ -86,7 +86,7 @@ def test_a_parabola_is_the_second_order_expansion(curved, documents):
     logits += 0.5 * np.einsum("ntvpq,p,q->ntv", np.asarray(jax.hessian(read)(flat), float), d, d)
     wanted = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
     moved = jax.tree.map(jnp.add, curved.params, delta)
-    np.testing.assert_allclose(probabilities(Parabola(curved, moved), told), wanted, rtol=3e-5)
+    np.testing.assert_allclose(probabilities(QuadraticExpansion(curved, moved), told), wanted, rtol=3e-5)
 
 
 def test_the_error_of_a_displacement_is_of_third_order(curved, documents):
@@ -94,7 +94,9 @@ def test_the_error_of_a_displacement_is_of_third_order(curved, documents):
 
     def error(size):
         moved = jax.tree.map(lambda leaf, step: leaf + size * step, curved.params, delta)
-        gap = Parabola(curved, moved).predict(documents) - curved.with_params(moved).predict(documents)
+        gap = QuadraticExpansion(curved, moved).predict(documents) - curved.with_params(moved).predict(
+            documents
+        )
         return np.linalg.norm(np.asarray(gap, float))
 
     large, small = error(0.12), error(0.06)

@@ -8,8 +8,8 @@ import pytest
 
 from theory.base import Misuse, mean_loss
 from theory.compute.descent import descend, epochs
-from theory.theories.linearised import Expansion, Linearised
-from theory.theories.relinearised import Relinearised, renewing, staged
+from theory.theories.linearised import Linearised, Linearization
+from theory.theories.relinearised import Relinearised, relinearised_network, with_anchor
 
 RATE, STEPS = 0.25, 12
 BATCHES = epochs(jax.random.key(9), 8, 3, STEPS)
@@ -68,12 +68,12 @@ def test_stages_are_linear_finetunings_one_after_the_other(curved, data, documen
     told = Relinearised(OPTIMIZERS["sgd"], RATE, BATCHES, anew=(3, 7)).predict(curved, data, STEPS * RATE)
     base = curved
     for start, end in ((0, 3), (3, 7), (7, STEPS)):
-        line = Expansion(base, base.params)
+        line = Linearization(base, base.params)
         moved = at(trained(line, OPTIMIZERS["sgd"], data, [end - start], BATCHES[start:end]), 0)
         last, base = base, base.with_params(moved)
     assert gap(told.params[0], moved) < 1e-4 and gap(told.params[1], last.params) < 1e-4
     np.testing.assert_allclose(
-        probabilities(told, documents), probabilities(Expansion(last, moved), documents), atol=1e-4
+        probabilities(told, documents), probabilities(Linearization(last, moved), documents), atol=1e-4
     )
 
 
@@ -92,7 +92,7 @@ def test_the_error_is_as_long_as_a_stage_less_its_first_step(curved, data):
 
 
 def test_the_anchor_has_no_gradient(curved, data):
-    start = staged(curved, curved)
+    start = relinearised_network(curved, curved)
     moving, anchor = jax.grad(lambda params: mean_loss(start.with_params(params), data))(start.params)
     wanted = jax.grad(lambda params: mean_loss(curved.with_params(params), data))(curved.params)
     assert gap(moving, wanted) < 1e-6
@@ -100,7 +100,7 @@ def test_the_anchor_has_no_gradient(curved, data):
 
 
 def test_the_anchor_jumps_when_it_is_due():
-    rule = renewing(optax.sgd(1.0), (2,))
+    rule = with_anchor(optax.sgd(1.0), (2,))
     params = (jnp.zeros(()), jnp.zeros(()))
     state, path = rule.init(params), []
     for _ in range(3):

@@ -107,7 +107,7 @@ def test_momentum_is_that_of_sgd_to_second_order():
 @pytest.mark.parametrize("name", FILTERS)
 def test_weights_are_those_of_the_eigenvalues(curved, data, name):
     pull, matrix = dense(curved, data)
-    theory = Spectrum(FILTERS[name], stiffness=2.0, iterations=44)
+    theory = Spectrum(FILTERS[name], prior_precision=2.0, iterations=44)
     told = quick(jax.vmap(lambda beta: theory.predict(curved, data, beta).displacement))
     betas = np.array([0.05, 0.4, 3.0])
     got = told(jnp.asarray(betas))
@@ -195,8 +195,8 @@ def test_the_prediction_is_the_linearised_networks(curved, data, documents):
 
 def test_misuse_is_refused(bigram, data):
     for wrong, sentence in (
-        ({"stiffness": 0.0}, "stiffness must be finite and above 0, got 0.0"),
-        ({"stiffness": np.nan}, "stiffness must be finite and above 0, got nan"),
+        ({"prior_precision": 0.0}, "prior_precision must be finite and above 0, got 0.0"),
+        ({"prior_precision": np.nan}, "prior_precision must be finite and above 0, got nan"),
         ({"iterations": 0}, "iterations must be at least 1, got 0"),
     ):
         with pytest.raises(Misuse, match=sentence):

@@ -74,7 +74,7 @@ def test_dice_add_tempered_counts_to_the_dirichlet(beta):
 
 def evidence_of(process, data):
     """log p(data | z) and log π0, in numpy."""
-    answers = np.asarray(process.members.answers, float)
+    answers = np.asarray(process.components.answers, float)
     tokens = np.asarray(data.tokens)
     topics, replies = tokens[:, ::2], tokens[:, 1::2] - answers.shape[1]
     prior = np.asarray(process.log_weights, float)

@@ -145,9 +145,9 @@ def test_a_batch_of_all_documents_is_the_whole():
 def test_strength_zero_is_the_gaussian_prior():
     """Draws of the model: mean w0, variance 1/(γΛ), nothing correlated."""
     posterior = Posterior(BIGRAM, DATA, 0.0, 4.0, METRIC_JAX)
-    draws = jax.jit(lambda key: Predictive(posterior, num_samples=20000)(key))(jax.random.key(0))
+    samples = jax.jit(lambda key: Predictive(posterior, num_samples=20000)(key))(jax.random.key(0))
     flat = np.concatenate(
-        [np.asarray(draws[name], float).reshape(20000, -1) for name in posterior.weights()], 1
+        [np.asarray(samples[name], float).reshape(20000, -1) for name in posterior.weights()], 1
     )
     base, metric = (np.concatenate([np.ravel(tree[name]) for name in BASE]) for tree in (BASE, METRIC))
     unit = (flat - base) * np.sqrt(4.0 * metric)
@@ -252,11 +252,15 @@ def test_samplers_of_numpyro_and_ours_find_the_exact_posterior(which):
     precision = beta * x.T @ x + gamma * np.eye(2)
     mean = np.linalg.solve(precision, beta * x.T @ y + gamma * np.array([0.2, -0.4]))
     if which == "nuts":
-        kernel, warmup, draws = NUTS(posterior, max_tree_depth=4), 100, 150
+        kernel, warmup, samples = NUTS(posterior, max_tree_depth=4), 100, 150
     else:
-        kernel, warmup, draws = HarmonicLangevin(posterior, step_size=0.5, scale=posterior.scale()), 60, 1000
+        kernel, warmup, samples = (
+            HarmonicLangevin(posterior, step_size=0.5, scale=posterior.scale()),
+            60,
+            1000,
+        )
     mcmc = MCMC(
-        kernel, num_warmup=warmup, num_samples=draws, num_chains=60, chain_method="vectorized",
+        kernel, num_warmup=warmup, num_samples=samples, num_chains=60, chain_method="vectorized",
         progress_bar=False,
     )  # fmt: skip
     start = jnp.broadcast_to(LINE.params["w"], (60, 2))
@@ -265,7 +269,7 @@ def test_samplers_of_numpyro_and_ours_find_the_exact_posterior(which):
     centred = w - mean
     for got, wanted, wrong in (
         (w.mean(axis=1), mean, [0.2, -0.4]),
-        (np.einsum("csi,csj->cij", centred, centred) / draws, np.linalg.inv(precision), np.eye(2) / gamma),
+        (np.einsum("csi,csj->cij", centred, centred) / samples, np.linalg.inv(precision), np.eye(2) / gamma),
     ):
         error = got.std(axis=0, ddof=1) / np.sqrt(60)
         assert (np.abs(got.mean(axis=0) - wanted) < 4 * error).all()

@@ -1,4 +1,4 @@
-"""Step sizes and stiffnesses against brute force: whole Hessians, exact draws, and rules by hand."""
+"""Step sizes and prior precisions against brute force: whole Hessians, exact draws, and rules by hand."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,8 +16,8 @@ from theory.weights.tuning import (
     curvature,
     pilot,
     prior_costs,
+    prior_precision_for,
     stable_step,
-    stiffness_for,
 )
 
 KEY = jax.random.key(3)
@@ -195,22 +195,22 @@ def test_the_cost_of_one_pair_grows_as_the_square(metric):
 
 
 @METRICS
-def test_the_stiffness_inverts_the_curve(curves, metric):
+def test_the_prior_precision_inverts_the_curve(curves, metric):
     costs = curves["metric" if metric else "identity"]
     inside = np.flatnonzero((costs > 1e-4) & (costs < 0.5))
-    told = stiffness_for(costs, costs[inside].tolist(), metric)
+    told = prior_precision_for(costs, costs[inside].tolist(), metric)
     np.testing.assert_allclose(told, np.mean(units(metric) ** 2) / WIDTHS[inside] ** 2, rtol=1e-4)
     assert len(inside) > 5
-    middle = stiffness_for(costs, [np.sqrt(costs[inside[0]] * costs[inside[1]])], metric)
+    middle = prior_precision_for(costs, [np.sqrt(costs[inside[0]] * costs[inside[1]])], metric)
     assert middle[0] == pytest.approx(np.sqrt(told[0] * told[1]), rel=1e-4)
 
 
 @METRICS
-def test_the_prior_of_that_stiffness_costs_what_was_asked(curves, metric):
+def test_the_prior_of_that_prior_precision_costs_what_was_asked(curves, metric):
     """The round trip, with other draws: the mean KL under w0 + (γΛ)^-½ ξ."""
     noise = np.random.default_rng(1).normal(size=(1500, FLAT.size))
     wanted = [1e-3, 1e-2, 0.1]
-    gammas = stiffness_for(curves["metric" if metric else "identity"], wanted, metric)
+    gammas = prior_precision_for(curves["metric" if metric else "identity"], wanted, metric)
     costs = jax.jit(jax.vmap(cost))
     for asked, gamma in zip(wanted, gammas, strict=True):
         moved = noise * units(metric) * gamma**-0.5
@@ -221,4 +221,4 @@ def test_the_prior_of_that_stiffness_costs_what_was_asked(curves, metric):
 @pytest.mark.parametrize("asked", [1e-14, 1e6, np.nan])
 def test_a_cost_that_no_width_makes_is_refused(curves, asked):
     with pytest.raises(Misuse, match=f"cost {asked} nats .* ask for another temperature"):
-        stiffness_for(curves["identity"], [asked], None)
+        prior_precision_for(curves["identity"], [asked], None)

@@ -40,9 +40,9 @@ def answer_table():
 def context(shots):
     """Arrays of the contexts of one group."""
     count = len(RIVALS)
-    members = np.log(np.repeat(answer_table()[:, None], count, axis=1))
+    components = np.log(np.repeat(answer_table()[:, None], count, axis=1))
     evidence = np.where(np.arange(M)[:, None] == RIVALS, shots * price(dataclasses.asdict(CONFIG)), 0.0)
-    return {"members": members, "evidence": evidence}
+    return {"members": components, "evidence": evidence}
 
 
 def answers(ahead, shots, worth):
@@ -57,8 +57,8 @@ def answers(ahead, shots, worth):
 
 def test_beliefs_are_the_weights_that_made_the_answers():
     held = np.random.default_rng(0).dirichlet(np.ones(M), size=(2, 5))
-    members = np.log(np.repeat(answer_table()[:, None], 5, axis=1))
-    np.testing.assert_allclose(beliefs(np.log(held @ answer_table()), members), held, atol=1e-12)
+    components = np.log(np.repeat(answer_table()[:, None], 5, axis=1))
+    np.testing.assert_allclose(beliefs(np.log(held @ answer_table()), components), held, atol=1e-12)
 
 
 def test_log_odds_are_read_of_the_contexts_own_rival():

@@ -33,7 +33,7 @@ def results(tmp_path):
     plain = json.loads(json.dumps(asdict(CONFIG)))
     made = create(tmp_path / "run", {"study": "far-away", "preset": "small", "config": plain}, {})
     prior = np.array([0.4, 0.3, 0.15, 0.1, 0.05])
-    members = np.stack([said(0.02 + 0.9 * np.eye(KINDS)[kind], 0) for kind in range(KINDS)])
+    components = np.stack([said(0.02 + 0.9 * np.eye(KINDS)[kind], 0) for kind in range(KINDS)])
     for base in range(2):
         moved = [
             said(prior * (1 - part) + part * np.eye(KINDS)[4], part / 2 + base / 10)
@@ -47,7 +47,7 @@ def results(tmp_path):
                 "group": GROUPS,
                 "asked": ASKED,
                 "answers": np.array([f"answer {a}" for a in range(COUNT)]),
-                "members": members,
+                "members": components,
                 "evidence": np.zeros((KINDS, 3)),
                 "ladder/tempered-posterior/held": np.stack([np.stack([said(prior, 0.001)] * 9)] * 2),
                 "betas/tempered-posterior/held": np.linspace(0, 1, 9).astype(np.float32),
