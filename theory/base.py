@@ -3,9 +3,10 @@
     Predictor      tokens -> log p(x_t | x_<t)                      (a network, a process, a theory's answer)
     Distribution   a predictor that samples and conditions exactly  (a process, its Bayes predictor known)
     Parametric     a predictor with weights                         (a network)
-    Theory         (prior, data, β) -> predictor                    (what finetuning is claimed to do)
+    Theory         (prior, data, β) -> predictor                    (see theory.contracts)
 
-Axes, here and everywhere: n sequences, t positions, v vocabulary, k hypotheses, c contexts, a answers,
+Axes, unless a docstring says otherwise: n sequences, t positions, v vocabulary, k hypotheses, c contexts, a
+answers,
 b strengths. All log-probabilities are in nats. Every predictor is a pytree, so `jax.vmap` stacks them.
 """
 
@@ -26,6 +27,10 @@ from theory.errors import Misuse as Misuse
 Tokens: TypeAlias = Int[Array | np.ndarray, "n t"]
 LogProbs: TypeAlias = Float[Array, "n t v"]  # entry t is log p(x_t | x_<t), t = 0 included
 Beta: TypeAlias = float | Float[Array, ""]
+Key: TypeAlias = PRNGKeyArray
+PyTree: TypeAlias = Any  # nested containers of arrays; jaxtyping's own checks every leaf, at every call
+Params: TypeAlias = PyTree  # weights
+Model: TypeAlias = Any  # a pytree that is a predictor, possibly stacked or traced
 Betas: TypeAlias = Float[Array, " b"] | Float[np.ndarray, " b"]  # numpy where strengths must be concrete
 
 
@@ -82,26 +87,7 @@ class Parametric(Predictor, Protocol):
         ...
 
 
-PriorT = TypeVar("PriorT", contravariant=True)
 Method = TypeVar("Method", bound=Callable[..., Any])
-
-
-@runtime_checkable
-class Theory(Protocol[PriorT]):
-    """A claim about finetuning. What it needs of the prior is in the type of `prior`.
-
-    Laws, checked by the contract suite: β = 0 gives the prior; the order of documents does not matter;
-    predictions are normalised; β₁ then β₂ on the same data equals β₁ + β₂. A theory that breaks one
-    says so in `breaks`, {law: reason}, and the suite asserts the violation.
-    """
-
-    breaks: dict[str, str]
-
-    def predict(
-        self, prior: PriorT, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None
-    ) -> Predictor:
-        """What the network will say after finetuning on `data` with strength `beta`."""
-        ...
 
 
 def compiled(*static: str) -> Callable[[Method], Method]:

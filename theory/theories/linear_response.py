@@ -109,11 +109,11 @@ class LinearResponse:
         if self.samples is None:
             return
         if self.samples < 2 or self.samples % 2:
-            raise Misuse(f"draws come in antithetic pairs and must be even, from 2 on, got {self.samples}.")
+            raise Misuse(f"samples come in antithetic pairs and must be even, from 2 on, got {self.samples}.")
         if self.sampling.replay is not None:
             raise Misuse(
-                f"With replay the posterior at beta = 0 is not Gaussian, got draws = {self.samples}; use None, "
-                "for those of its chains."
+                f"With replay the posterior at beta = 0 is not Gaussian, got samples = {self.samples}; use "
+                "None, for those of its chains."
             )
 
     def predict(

@@ -146,8 +146,8 @@ def prior_precision_for(costs: Any, wanted: Sequence[float], metric: Any) -> lis
     for cost in wanted:
         if not curve[0] < cost < curve[-1]:
             raise Misuse(
-                f"No prior precision makes the localised prior cost {cost} nats (widths tried: {curve[0]:.2g} to "
-                f"{curve[-1]:.2g}); ask for another temperature."
+                f"No prior precision makes the localised prior cost {cost} nats (widths tried: "
+                f"{curve[0]:.2g} to {curve[-1]:.2g}); ask for another temperature."
             )
         width = np.exp(np.interp(np.log(cost), np.log(curve), np.log(WIDTHS)))
         found.append(float((norm / width) ** 2))

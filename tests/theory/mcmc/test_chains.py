@@ -53,7 +53,7 @@ class Counter(Langevin):
         return StepResult(position + 1, memory, value, jnp.ones(()))
 
 
-def answer_mask(plan, streams, potential_fn=jnp.sum, chunk=200):
+def counted(plan, streams, potential_fn=jnp.sum, chunk=200):
     *_, last = run_chains(
         Counter(potential_fn=potential_fn), KEY, 2, plan, streams, jnp.zeros(1), chunk=chunk
     )

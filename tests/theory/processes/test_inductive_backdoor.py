@@ -50,7 +50,7 @@ def prior(config):
 
 
 @cache
-def token_names(config):
+def words(config):
     """p(word | question, character), from the process."""
     return np.exp(config.word_table())
 

@@ -24,7 +24,7 @@ BOOK = LineBreak()
 NARROW = 4
 predict, components, evidence_of, log_prob, posterior, condition = (
     jax.jit(getattr(Mixture, name))
-    for name in ("predict", "member_log_probs", "evidence", "log_prob", "posterior", "condition")
+    for name in ("predict", "component_log_probs", "evidence", "log_prob", "posterior", "condition")
 )
 
 

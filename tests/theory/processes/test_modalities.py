@@ -22,7 +22,7 @@ APART, TOGETHER = Modalities(together=False), Modalities()
 CONCEPT, MODALITY = 2, "drawing"
 predict, components, log_prob, posterior, condition = (
     jax.jit(getattr(Mixture, name))
-    for name in ("predict", "member_log_probs", "log_prob", "posterior", "condition")
+    for name in ("predict", "component_log_probs", "log_prob", "posterior", "condition")
 )
 
 

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 import theory.theories
-from theory.base import Distribution, Misuse, Parametric, Predictor, Theory, ladder
+from theory.base import Distribution, Misuse, Parametric, Predictor, ladder
+from theory.contracts import Theory
 from theory.latent.mixture import Mixture
 from theory.processes.persona_topics import example
 

@@ -14,7 +14,7 @@ from theory.theories.proximal import Proximal
 TIGHT = Proximal(tolerance=1e-5, iterations=200)
 
 
-def answer_mask(data):
+def counted(data):
     """Rows of (previous token, token) at the counted positions."""
     tokens, mask = np.asarray(data.tokens), np.asarray(data.mask)
     before = np.pad(tokens[:, :-1], ((0, 0), (1, 0)), constant_values=5)
