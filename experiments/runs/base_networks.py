@@ -18,8 +18,10 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from experiments.design.experiment import Experiment
 from experiments.runs.progress import Progress
-from experiments.storage.run_folder import digest, locked, write
+from experiments.storage.files import digest, locked, write
+from experiments.storage.records import Arrays, Json
 from models.network import Network, build, first
 from models.pretraining import excess_nats, pretrain
 from theory.compute.devices import compiler_options
@@ -30,49 +32,62 @@ QUALITY_DOCUMENTS, QUALITY_SEED = 4096, 2**31
 
 
 @dataclass(frozen=True)
-class Networks:
+class BaseNetworks:
     """A folder of base networks."""
 
     folder: Path
 
     def pretrained(
-        self, comparison: Any, progress: Progress, meanwhile: Callable[[], None] = lambda: None
+        self, experiment: Experiment, progress: Progress, meanwhile: Callable[[], None] = lambda: None
     ) -> Network:
-        """The base networks of a comparison, stacked along seeds: from disk, or trained and kept.
+        """The base networks of an experiment, stacked along seeds: from disk, or trained and kept.
 
         If they are trained, `meanwhile` runs beside it as soon as training is traced.
         """
-        description = describe(comparison)
+        description = describe(experiment)
         path = self.path(description)
-        template = self.template(comparison)
+        template = self.template(experiment)
         if not path.exists():
             with locked(self.folder, f"{path.stem}.lock", wait=True):
                 if not path.exists():
-                    self._train(comparison, description, path, progress, meanwhile)
+                    self._train(experiment, description, path, progress, meanwhile)
         tensors, _ = _load(path)
         return template.with_params(_fill(template.params, tensors))
 
-    def path(self, description: dict[str, Any]) -> Path:
+    def path(self, description: Json) -> Path:
         """Where the networks of this description lie."""
         return self.folder / f"{digest(description)}.safetensors"
 
-    def quality(self, description: dict[str, Any]) -> list[dict[str, Any]]:
-        """Excess over the exact predictor (nats) of each seed, as measured after training."""
-        return json.loads(_load(self.path(description))[1]["json"])["quality"]
+    def quality(self, experiment: Experiment) -> Json:
+        """Excess over the exact predictor (nats) of every base network, as measured after training, their
+        mean,
+        and the excess of a predictor that never infers the hypothesis of a document."""
+        networks = json.loads(_load(self.path(describe(experiment)))[1]["json"])["quality"]
+        return {
+            "networks": networks,
+            "mean": float(np.mean([network["mean"] for network in networks])),
+            "first_answer": float(np.mean([network["first_answer"] for network in networks])),
+            "uninformed": uninformed_nats(experiment.process.distribution()),
+        }
 
-    def template(self, comparison: Any) -> Network:
-        """An untrained network of the comparison's shape."""
-        process = comparison.process
-        built = build(comparison.shape, process.vocabulary, process.length, [0])
+    def template(self, experiment: Experiment) -> Network:
+        """An untrained network of the experiment's shape."""
+        process = experiment.process
+        built = build(experiment.shape, process.vocabulary, process.length, [0])
         return first(jax.tree.map(np.asarray, built))
 
     def _train(
-        self, comparison: Any, description: Any, path: Path, progress: Progress, meanwhile: Callable[[], None]
+        self,
+        experiment: Experiment,
+        description: Json,
+        path: Path,
+        progress: Progress,
+        meanwhile: Callable[[], None],
     ) -> None:
-        process, seeds = comparison.process, tuple(description["seeds"])
+        process, seeds = experiment.process, tuple(description["seeds"])
         checkpoint = path.with_name(f"{path.stem}.checkpoint.safetensors")
 
-        def restore(template: Any) -> tuple[int, Any] | None:
+        def restore(template: Params) -> tuple[int, PyTree] | None:
             if not checkpoint.exists():
                 return None
             tensors, metadata = _load(checkpoint)
@@ -81,29 +96,29 @@ class Networks:
         exact = process.distribution()
         runs = pretrain(
             exact,
-            comparison.shape,
-            comparison.pretraining,
+            experiment.shape,
+            experiment.pretraining,
             seeds,
             process.vocabulary,
             process.length,
             restore,
             threading.Thread(target=meanwhile, daemon=True).start,
         )
-        state: Any = None
-        with progress.training(comparison.pretraining.steps) as show:
+        state: PyTree = None
+        with progress.training(experiment.pretraining.steps) as show:
             for now in runs:
                 state = now.state
                 lost = np.flatnonzero(~np.isfinite(now.loss + now.excess)).tolist()
                 if lost:
                     raise Misuse(
-                        f"Pretraining lost its way by step {now.step}: the loss of networks {lost} is not "
-                        "finite; use a smaller pretraining_rate."
+                        f"Pretraining diverged by step {now.step}: the loss of networks {lost} is not "
+                        "finite; use a smaller pretraining.rate."
                     )
                 show(now.step, now.loss, now.excess)
-                if now.step < comparison.pretraining.steps:
+                if now.step < experiment.pretraining.steps:
                     _save(checkpoint, state, {"step": str(now.step)})
         params = jax.tree.map(lambda leaf: np.asarray(leaf)[: len(seeds)], state[0])
-        template = self.template(comparison)
+        template = self.template(experiment)
         tokens = _quality_documents(exact)
         measure = jax.jit(excess_nats, compiler_options=compiler_options())
         quality = []
@@ -141,21 +156,21 @@ def _sampler() -> Any:
     return jax.jit(draw, compiler_options=compiler_options())
 
 
-def describe(comparison: Any) -> dict[str, Any]:
-    """The part of a comparison that determines its base networks."""
+def describe(experiment: Experiment) -> Json:
+    """The part of an experiment that determines its base networks."""
     return {
-        "process": {"kind": type(comparison.process).__name__, **asdict(comparison.process)},
-        "shape": asdict(comparison.shape),
-        "pretraining": asdict(comparison.pretraining),
-        "seeds": [comparison.seed * 1000 + index for index in range(comparison.base_seeds)],
+        "process": {"kind": type(experiment.process).__name__, **asdict(experiment.process)},
+        "shape": asdict(experiment.shape),
+        "pretraining": asdict(experiment.pretraining),
+        "seeds": [experiment.seed * 1000 + index for index in range(experiment.base_seeds)],
     }
 
 
-def _names(tree: Any) -> list[str]:
+def _names(tree: Params) -> list[str]:
     return [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
 
 
-def _fill(template: Any, tensors: dict[str, np.ndarray]) -> Any:
+def _fill(template: Params, tensors: Arrays) -> Params:
     """The template's tree with the stored arrays as leaves."""
     names = _names(template)
     if set(names) != set(tensors):
@@ -163,12 +178,12 @@ def _fill(template: Any, tensors: dict[str, np.ndarray]) -> Any:
     return jax.tree.unflatten(jax.tree.structure(template), [tensors[name] for name in names])
 
 
-def _save(path: Path, tree: Any, metadata: dict[str, str]) -> None:
+def _save(path: Path, tree: Params, metadata: dict[str, str]) -> None:
     tensors = dict(zip(_names(tree), map(np.ascontiguousarray, jax.tree.leaves(tree)), strict=True))
     write(path, lambda file: file.write(safetensors.numpy.save(tensors, metadata)))
 
 
-def _load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def _load(path: Path) -> tuple[Arrays, dict[str, str]]:
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118

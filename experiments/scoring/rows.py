@@ -132,7 +132,7 @@ class Outcome:
         by_law = law(np.asarray(self.doses), fitted)
         if by_law is not None:
             yield prediction("law", *nearest_rungs(betas, rungs[: len(by_law)], by_law))
-        strengths = self.replays.strengths.get(ladder.name) if self.replays is not None else None
+        strengths = self.replays.strength(ladder) if self.replays is not None else None
         if strengths is not None:
             wanted = np.broadcast_to(strengths, (len(rungs), len(strengths)))
             yield prediction("forecast", *nearest_rungs(betas, rungs, wanted))
