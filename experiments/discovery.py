@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from theory.errors import Misuse
 
@@ -108,6 +108,41 @@ class Catalogue:
             {"file": Path(file).name, "sha256": hashlib.sha256(_bytes(Path(file))).hexdigest()}
             for file in self.files
         ]
+
+
+class Namespace:
+    """Everything of a kind by the name of its class: `Namespace("processes").PersonaTopics`, imported when
+    asked."""
+
+    def __init__(self, kind: Kind):
+        self._kind: Kind = kind
+
+    def __dir__(self) -> list[str]:
+        return sorted(_class_names(self._kind))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        entries = _class_names(self._kind)
+        try:
+            choose(SINGULAR[self._kind], name, entries)
+        except Misuse as error:
+            raise AttributeError(str(error)) from None
+        return getattr(entries[name].load(), name)
+
+    def __repr__(self) -> str:
+        return f"{self._kind}: {', '.join(dir(self))}"
+
+
+@functools.cache
+def _class_names(kind: Kind) -> dict[str, Entry]:
+    """The entry of each class that an `example()` returns."""
+    names = {}
+    for entry in _shipped(kind):
+        for node in ast.parse(entry.path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and node.name == "example" and node.returns is not None:
+                names[ast.unparse(node.returns)] = entry
+    return names
 
 
 def choose(kind: str, given: str, allowed: Iterable[str]) -> str:

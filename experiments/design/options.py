@@ -126,7 +126,7 @@ def with_options(config: ConfigT, changes: Mapping[str, Any]) -> ConfigT:
 
 def from_json(config: ConfigT, values: Json) -> ConfigT:
     """A config with the values of a stored one; refuses unknown options and values of another type."""
-    return with_options(config, dict(_flat(values)))
+    return with_options(config, dict(flat(values)))
 
 
 def to_json(config: object) -> Json:
@@ -140,12 +140,13 @@ def to_json(config: object) -> Json:
     return plain(config)
 
 
-def _flat(values: Json, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(values: Json, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested options by dotted name."""
     if not isinstance(values, dict):
         raise Misuse(f"Options must be a mapping by name, got {values!r}.")
     for name, value in values.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 

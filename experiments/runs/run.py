@@ -11,6 +11,7 @@ from experiments.reports.sentences import scorecard_text
 from experiments.runs.base_networks import BaseNetworks
 from experiments.runs.environment import compile_fast, environment
 from experiments.runs.plan import plan
+from experiments.runs.pretraining import template
 from experiments.runs.progress import Progress
 from experiments.runs.workers import Finished, one_by_one, side_by_side
 from experiments.scoring.convergence import convergence_report
@@ -57,7 +58,7 @@ def run(
         progress.say("scoring")
         made.save_rows(rows(made))
         if not (path := folder / "networks.json").exists():
-            write_json(path, BaseNetworks(kept).quality(experiment))
+            write_json(path, BaseNetworks(kept).quality(experiment).to_json())
         # every cell is finished and scored; pictures can be redrawn
         write(folder / "DONE", lambda file: None)
         progress.say("drawing")
@@ -156,7 +157,7 @@ def run_cells(
         study_run, jobs = workers
         finished = side_by_side(study_run, networks.folder, made, list(noted(missing)), jobs)
     else:
-        executor = Executor(experiment, networks.template(experiment))
+        executor = Executor(experiment, template(experiment.process, experiment.shape))
         bases = networks.pretrained(experiment, progress, meanwhile=executor.compile)
         finished = one_by_one(executor, bases, made, noted(missing))
     with progress.cells(len(wanted), len(wanted) - len(missing)) as advance:

@@ -25,6 +25,7 @@ import jax
 from experiments.cells.programs import Executor
 from experiments.design.study import StudyRun
 from experiments.runs.base_networks import BaseNetworks
+from experiments.runs.pretraining import template
 from experiments.runs.progress import Progress
 from experiments.scoring.convergence import tuning_lines
 from experiments.storage.contents import PosteriorCell
@@ -136,4 +137,6 @@ class _Frozen:
 def _prepared(study_run: _Frozen, networks: Path) -> tuple[Executor, Network]:
     """The executor and the base networks of a study, once for each process."""
     experiment, kept = study_run.study_run.experiment(), BaseNetworks(networks)
-    return Executor(experiment, kept.template(experiment)), kept.pretrained(experiment, Progress())
+    return Executor(experiment, template(experiment.process, experiment.shape)), kept.pretrained(
+        experiment, Progress()
+    )
