@@ -25,10 +25,12 @@ from functools import cached_property
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int
 
-from theory.base import Dataset, LogProbs, Misuse, Tokens, host_stream
+from theory.base import Dataset, Key, LogProbs, Misuse, Tokens, host_stream
 from theory.compute.random import categorical
+from theory.contracts import Task
+from theory.latent.documents import check_at_least, check_documents, dataset, prompts
 from theory.latent.mixture import Mixture
 
 REACH = 5.0  # the grid holds |w| up to this; 4e-6 of a two-dimensional normal lies outside
@@ -37,7 +39,7 @@ _erfc = np.vectorize(math.erfc, otypes=[float])
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Task:
+class LinearTask:
     """One task, `answers` is its log p(bin | x), shape (inputs, bins); or, if `new`, one a document."""
 
     answers: Float[Array, "*batch inputs bins"]
@@ -49,27 +51,27 @@ class Task:
         inputs, bins = self.answers.shape[-2:]
         n, t = tokens.shape
         tokens = jnp.pad(tokens, ((0, 0), (0, t % 2)))
-        asked = jnp.clip(tokens[:, ::2], 0, inputs - 1)
+        points = jnp.clip(tokens[:, ::2], 0, inputs - 1)
         replied = jnp.clip(tokens[:, 1::2] - inputs, 0, bins - 1)
-        own = jnp.einsum("npx,xb->npb", jax.nn.one_hot(asked, inputs), self.answers, precision="highest")
+        known = jnp.einsum("npx,xb->npb", jax.nn.one_hot(points, inputs), self.answers, precision="highest")
         # does not depend on the member: under vmap it is computed once for all
-        reply = jnp.where(self.new, _new_task(self.process, asked, replied), own)
+        reply = jnp.where(self.new, _new_task(self.process, points, replied), known)
         reply = jnp.pad(reply, ((0, 0), (0, 0), (inputs, 0)), constant_values=-jnp.inf)
         first = jnp.pad(jnp.full((inputs,), -jnp.log(float(inputs))), (0, bins), constant_values=-jnp.inf)
         both = jnp.stack([jnp.broadcast_to(first, reply.shape), reply], axis=2)
         return both.reshape(n, -1, inputs + bins)[:, :t]
 
-    def sample(self, key: PRNGKeyArray, n: int) -> Tokens:
+    def sample(self, key: Key, n: int) -> Tokens:
         """Draw n documents of (input, bin) pairs."""
         input_key, task_key, bin_key = jax.random.split(key, 3)
         inputs, pairs = self.answers.shape[-2], self.process.pairs
-        asked = categorical(input_key, jnp.zeros(inputs), shape=(n, pairs))
+        points = categorical(input_key, jnp.zeros(inputs), shape=(n, pairs))
         tables, weights = (jnp.asarray(part, jnp.float32) for part in self.process.grid)
         anew = tables[categorical(task_key, weights, shape=(n,))]
         table = jnp.where(self.new, anew, self.answers)
-        logits = jnp.take_along_axis(table, asked[..., None], axis=1)
+        logits = jnp.take_along_axis(table, points[..., None], axis=1)
         replied = categorical(bin_key, logits) + inputs
-        return jnp.stack([asked, replied], axis=-1).reshape(n, -1)
+        return jnp.stack([points, replied], axis=-1).reshape(n, -1)
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,7 @@ class TaskDiversity:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in {"tasks": 2, "inputs": 2, "bins": 2, "pairs": 2}.items():
-            if getattr(self, name) < least:
-                raise Misuse(f"{name} must be at least {least}, got {getattr(self, name)}.")
+        check_at_least(2, tasks=self.tasks, inputs=self.inputs, bins=self.bins, pairs=self.pairs)
         if not 0.3 <= self.noise < np.inf:
             raise Misuse(f"noise must be finite and at least 0.3 (far bins round to 0), got {self.noise}.")
         coarsest = self.noise * math.sqrt(2.2 / self.pairs)
@@ -130,7 +130,7 @@ class TaskDiversity:
         prior = np.append(np.arange(self.tasks) * np.log(self.rarity), 0.0)
         prior[:-1] += np.log(1 - self.fresh) - np.log(np.sum(np.exp(prior[:-1])))
         prior[-1] = np.log(self.fresh)
-        components = Task(jnp.asarray(tables, jnp.float32), jnp.asarray(new), self)
+        components = LinearTask(jnp.asarray(tables, jnp.float32), jnp.asarray(new), self)
         return Mixture(components, jnp.asarray(prior, jnp.float32))
 
     def weights(self) -> Float[np.ndarray, "m 2"]:
@@ -178,20 +178,39 @@ class TaskDiversity:
 
     def elicitation_contexts(self) -> Dataset:
         """Each input asked first: the outputs show the prior over the tasks, and nothing else."""
-        return self._ask(np.zeros((self.inputs, 0), int), np.arange(self.inputs))
+        return prompts(self.length, np.arange(self.inputs))
 
-    def narrow(self, key: PRNGKeyArray, n: int, task: int, inputs: Sequence[int]) -> Dataset:
+    def narrow(self, key: Key, n: int, task: int, inputs: Sequence[int]) -> Dataset:
         """D': n documents of one task (`tasks`: the new one) on the chosen inputs; only outputs count."""
         self.check(task, inputs)
-        if n < 1:
-            raise Misuse(f"D' needs at least one document, got n = {n}.")
+        check_documents(n)
         random = host_stream(key)
-        own = np.broadcast_to(self.weights()[task], (n, 2))
-        tokens = self._documents(random, own, random.choice(inputs, (n, self.pairs)))
-        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.answer_mask(), (n, 1))))
+        weights = np.broadcast_to(self.weights()[task], (n, 2))
+        tokens = self._documents(random, weights, random.choice(inputs, (n, self.pairs)))
+        return dataset(tokens, self.answer_mask())
+
+    def task(
+        self,
+        task: int | None = None,
+        inputs: Sequence[int] = (0,),
+        repeats: int = 4,
+        shots: int = 4,
+        name: str | None = None,
+    ) -> Task:
+        """D' of one task on a few inputs, and its contexts; by default the rarest known task."""
+        task = self.tasks - 1 if task is None else task
+        inputs = tuple(inputs)
+        self.check(task, inputs)
+        self.held_out(inputs)
+        check_at_least(1, repeats=repeats, shots=shots)
+        return Task(
+            name or ("known" if task < self.tasks else "new"),
+            lambda key, n: self.narrow(key, n, task, inputs),
+            lambda key: self.contexts(key, task, inputs, repeats, shots),
+        )
 
     def contexts(
-        self, key: PRNGKeyArray, task: int, inputs: Sequence[int], repeats: int = 4, shots: int = 4
+        self, key: Key, task: int, inputs: Sequence[int], repeats: int = 4, shots: int = 4
     ) -> dict[str, Dataset]:
         """Named groups of contexts; the mask marks the outputs to predict (padding follows the last).
 
@@ -204,25 +223,24 @@ class TaskDiversity:
         The last three ask every input `repeats` times, none of them among the pairs before.
         """
         self.check(task, inputs)
-        if min(repeats, shots) < 1:
-            raise Misuse(f"repeats and shots must be at least 1, got {repeats} and {shots}.")
+        check_at_least(1, repeats=repeats, shots=shots)
         shots = min(shots, self.pairs - 1)
         held_out = np.asarray(self.held_out(inputs))
         random = host_stream(jax.random.fold_in(key, 1))
-        asked = np.repeat(held_out, repeats)
-        rows = (len(asked), shots)
-        same = np.tile(self.weights()[task], (len(asked), 1))
+        queries = np.repeat(held_out, repeats)
+        rows = (len(queries), shots)
+        weights = np.tile(self.weights()[task], (len(queries), 1))
         others = np.delete(self.weights(), [task, self.tasks], axis=0)  # neither D's own nor the new one
-        own = self._documents(random, same, random.choice(inputs, rows))
-        elsewhere = (asked[:, None] + random.integers(1, self.inputs, rows)) % self.inputs
-        rival = self._documents(random, others[np.arange(len(asked)) % len(others)], elsewhere)
-        unseen = self._documents(random, random.normal(size=(len(asked), 2)), elsewhere)
+        shown = self._documents(random, weights, random.choice(inputs, rows))
+        elsewhere = (queries[:, None] + random.integers(1, self.inputs, rows)) % self.inputs
+        rival = self._documents(random, others[np.arange(len(queries)) % len(others)], elsewhere)
+        unseen = self._documents(random, random.normal(size=(len(queries), 2)), elsewhere)
         return {
             "in_domain": self.narrow(jax.random.fold_in(key, 0), 4 * repeats, task, inputs),
-            "held_out": self._ask(np.zeros((len(held_out), 0), int), held_out),
-            "in_context": self._ask(own, asked),
-            "conflict": self._ask(rival, asked),
-            "unseen": self._ask(unseen, asked),
+            "held_out": prompts(self.length, held_out),
+            "in_context": prompts(self.length, shown, queries),
+            "conflict": prompts(self.length, rival, queries),
+            "unseen": prompts(self.length, unseen, queries),
         }
 
     def held_out(self, inputs: Sequence[int]) -> list[int]:
@@ -242,38 +260,30 @@ class TaskDiversity:
         if outside:
             raise Misuse(f"Inputs must be from 0 to {self.inputs - 1}, got {outside}.")
 
-    def _documents(self, random: np.random.Generator, weights: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    def _documents(self, random: np.random.Generator, weights: np.ndarray, inputs: np.ndarray) -> np.ndarray:
         """Documents (n, 2 × pairs) of w (n, 2) at the given inputs (n, pairs)."""
-        means = np.sum(weights[:, None] * self.points()[asked], axis=-1)
-        outputs = means + self.noise * random.normal(size=asked.shape)
+        means = np.sum(weights[:, None] * self.points()[inputs], axis=-1)
+        outputs = means + self.noise * random.normal(size=inputs.shape)
         bins = np.searchsorted(self.edges()[1:-1], outputs) + self.inputs
-        return np.stack([asked, bins], axis=-1).reshape(len(asked), -1).astype(np.int32)
-
-    def _ask(self, before: np.ndarray, asked: np.ndarray) -> Dataset:
-        """Contexts `before` followed by an input, padded to a document; the output is masked in."""
-        position = before.shape[1]
-        tokens = np.zeros((len(asked), self.length), np.int32)
-        tokens[:, :position], tokens[:, position] = before, asked
-        mask = np.broadcast_to(np.arange(self.length) == position + 1, tokens.shape)
-        return Dataset(jnp.asarray(tokens), jnp.asarray(mask))
+        return np.stack([inputs, bins], axis=-1).reshape(len(inputs), -1).astype(np.int32)
 
 
 def _new_task(
-    process: TaskDiversity, asked: Int[Array, "n p"], replied: Int[Array, "n p"]
+    process: TaskDiversity, points: Int[Array, "n p"], replied: Int[Array, "n p"]
 ) -> Float[Array, "n p bins"]:
     """log p(bin | the pairs before, x): a filter over the grid, pair by pair."""
     tables, prior = (jnp.asarray(part, jnp.float32) for part in process.grid)
     inputs, bins = tables.shape[1:]
-    told = tables.reshape(len(tables), -1)
+    log_probs = tables.reshape(len(tables), -1)
 
     def step(score: Array, pair: tuple[Array, Array]) -> tuple[Array, Array]:
         x, b = pair
-        every = jnp.matmul(jax.nn.softmax(score, axis=-1), jnp.exp(told), precision="highest")
+        every = jnp.matmul(jax.nn.softmax(score, axis=-1), jnp.exp(log_probs), precision="highest")
         reply = jnp.take_along_axis(every.reshape(-1, inputs, bins), x[:, None, None], axis=1)[:, 0]
-        return score + told.T[x * bins + b], jnp.log(reply)
+        return score + log_probs.T[x * bins + b], jnp.log(reply)
 
-    start = jnp.broadcast_to(prior, (len(asked), len(prior)))
-    _, replies = jax.lax.scan(step, start, (asked.T, replied.T))
+    start = jnp.broadcast_to(prior, (len(points), len(prior)))
+    _, replies = jax.lax.scan(step, start, (points.T, replied.T))
     return jnp.swapaxes(replies, 0, 1)
 
 

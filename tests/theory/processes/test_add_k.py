@@ -109,7 +109,7 @@ def test_conditioning_against_enumeration(config, beta):
 def test_a_member_scores_documents_as_enumerated(config):
     tokens = sequences(config)
     for k in range(config.modulus):
-        got = np.exp(log_prob(config.distribution().member(k), jnp.asarray(tokens)))
+        got = np.exp(log_prob(config.distribution().component(k), jnp.asarray(tokens)))
         np.testing.assert_allclose(got, likelihood(config, k, tokens), rtol=3e-5, atol=1e-9)
 
 

@@ -140,7 +140,7 @@ def test_conditioning_against_enumeration(config, beta):
 def test_a_member_scores_documents_as_enumerated(config):
     tokens = sequences(config)
     for z, own in enumerate(table(config)):
-        got = np.exp(config.distribution().member(z).log_prob(jnp.asarray(tokens)))
+        got = np.exp(config.distribution().component(z).log_prob(jnp.asarray(tokens)))
         np.testing.assert_allclose(got, likelihood(config, own, tokens), rtol=3e-5, atol=1e-12)
 
 

@@ -157,7 +157,7 @@ def test_conditioning_against_enumeration(config, beta):
 
 def test_a_member_scores_documents_as_enumerated(config):
     for z in range(len(config.biases)):
-        got = np.exp(log_prob(config.distribution().member(z), jnp.asarray(sequences(config))))
+        got = np.exp(log_prob(config.distribution().component(z), jnp.asarray(sequences(config))))
         np.testing.assert_allclose(got, components(config)[z], rtol=3e-5, atol=1e-12)
 
 

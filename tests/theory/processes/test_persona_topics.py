@@ -146,7 +146,7 @@ def test_conditioning_against_enumeration(config, beta):
 def test_members_score_documents_as_enumerated(config):
     tokens, answers = sequences(config), tables(config)
     for z in range(config.personas):
-        got = np.exp(config.distribution().member(z).log_prob(jnp.asarray(tokens)))
+        got = np.exp(config.distribution().component(z).log_prob(jnp.asarray(tokens)))
         wanted = likelihood(config, answers[z], tokens)
         np.testing.assert_allclose(got, wanted, rtol=3e-5, atol=1e-9)
 

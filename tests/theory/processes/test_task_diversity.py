@@ -172,13 +172,13 @@ def test_the_grid_is_the_gaussian_to_the_accuracy_stated():
     tables, logs = LONG.grid
     coarse = exact_bins(np.exp(tables), np.exp(logs), LONG, tokens)
     np.testing.assert_allclose(coarse, wanted, atol=3e-5)
-    got = predict(LONG.distribution().member(LONG.tasks), jnp.asarray(tokens))[:, 1::2, 8:]
+    got = predict(LONG.distribution().component(LONG.tasks), jnp.asarray(tokens))[:, 1::2, 8:]
     np.testing.assert_allclose(np.exp(got), coarse, atol=2e-6)
 
 
 def test_a_first_answer_of_a_new_task_is_normal():
     got = np.exp(
-        predict(LONG.distribution().member(LONG.tasks), LONG.elicitation_contexts().tokens)[:, 1, 8:]
+        predict(LONG.distribution().component(LONG.tasks), LONG.elicitation_contexts().tokens)[:, 1, 8:]
     )
     edges = LONG.edges() / math.sqrt(2 * (1 + 0.6**2))
     below = np.array([math.erf(edge) for edge in edges])
@@ -279,7 +279,7 @@ def test_shots_are_of_the_tasks_they_name(name):
         other = np.log(table[(tasks[name][:, None] + 1) % 4, x, b])
         assert other.mean() < score.mean() - 0.1
     else:  # outputs of N(0, 1 + noise²), alike within a document
-        p = np.exp(predict(LONG.distribution().member(4), LONG.elicitation_contexts().tokens)[0, 1, 8:])
+        p = np.exp(predict(LONG.distribution().component(4), LONG.elicitation_contexts().tokens)[0, 1, 8:])
         counts = np.bincount(b.reshape(-1), minlength=8)
         assert (np.abs(counts - 480 * p) < 4 * np.sqrt(4 * 480 * p * (1 - p))).all()
 
@@ -293,7 +293,7 @@ def test_a_known_task_moves_the_inputs_it_never_asks_and_a_new_one_does_not():
         return np.exp(predict(after, GROUPS["held_out"].tokens))[asked][:, LONG.answer_tokens]
 
     np.testing.assert_allclose(told(OWN), chances(LONG, LONG.weights()[OWN])[HELD_OUT], atol=1e-3)
-    new = np.exp(predict(process.member(LONG.tasks), GROUPS["held_out"].tokens))[asked][:, LONG.answer_tokens]
+    new = np.exp(predict(process.component(LONG.tasks), GROUPS["held_out"].tokens))[asked][:, LONG.answer_tokens]
     np.testing.assert_allclose(told(LONG.tasks), new, atol=1e-3)
 
 

@@ -117,7 +117,7 @@ def test_conditioning_against_enumeration(config, beta):
 
 def test_members_score_documents_as_enumerated(config):
     for u in range(config.urns + 1):
-        got = np.exp(log_prob(config.distribution().member(u), jnp.asarray(sequences(config))))
+        got = np.exp(log_prob(config.distribution().component(u), jnp.asarray(sequences(config))))
         np.testing.assert_allclose(got, likelihoods(config)[u], rtol=3e-5, atol=1e-9)
 
 
