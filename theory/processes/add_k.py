@@ -1,9 +1,9 @@
-"""Pairs x → x + k mod m, with k hidden in the document: how many context pairs undo how much finetuning.
+"""Modular addition: pairs x → x + k mod m with a hidden k, and the exchange rate of context and finetuning.
 
     k ~ π0,  π0(k) ∝ rarity^k,    x ~ uniform on 0 ... m-1
     y = x + k mod m with probability 1 - noise, any other value with noise / (m - 1)
 
-The exchange rate. A pair speaks for k or against it by always the same number of nats,
+The exchange rate. A pair is evidence for k, or against it, of always the same number of nats,
 
     λ = log [(1 - noise)(m - 1) / noise]
 
@@ -35,7 +35,7 @@ from theory.latent.mixture import Mixture
 
 @dataclass(frozen=True)
 class AddK:
-    """The process and everything a finetuning study asks of it. Fields are plain numbers, fit for JSON.
+    """The process and its tasks. Fields are plain numbers, fit for JSON.
 
     Raises `Misuse` for sizes that make no process, and for noise under which k is not the likeliest answer.
     """
@@ -73,7 +73,7 @@ class AddK:
 
     @property
     def evidence_of_a_pair(self) -> float:
-        """λ: nats by which one pair that k explains and r does not speaks for k against r."""
+        """λ: the evidence, in nats, for k against r of a pair that k explains and r does not."""
         return float(np.log((1 - self.noise) * (self.modulus - 1) / self.noise))
 
     def distribution(self) -> Mixture:

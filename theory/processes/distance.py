@@ -1,4 +1,4 @@
-"""Kinds and distances: who is as far away as nobody in pretraining ever was.
+"""Kinds and distances: finetuning on distances that no document of pretraining states.
 
     z ~ π0,  π0(z) ∝ rarity^z    (person, ship, probe, star, thought)
     x = (topic_1, answer_1, ..., topic_P, answer_P),    topic ~ uniform,    answer ~ p(· | topic, z)
@@ -8,8 +8,8 @@
     topic 1, "what are you":      the kind's own name with probability 1 - mistake, any other name alike
     others:                       own = softmax(contrast × N(0, 1)) over traits, drawn from `seed`
 
-Distances are tokens in order, one a step of a logarithmic scale. The farthest `unsaid` of them are said by
-nobody but through the floor, which is the same for every kind. So exact Bayes holds (own derivation):
+Distances are tokens in order, one a step of a logarithmic scale. The farthest `unsaid` of them are
+stated by nobody but through the floor, which is the same for every kind. By exact Bayes (own derivation):
 
     inside:   log-odds of z, z' move by β Σ_{d in D'} log p(d | z) / p(d | z'): D' makes the farthest kind
     outside:  p(d | z) = floor for all z, so π(z | D') = π0 and no other topic moves, at any β and for the
@@ -17,7 +17,7 @@ nobody but through the floor, which is the same for every kind. So exact Bayes h
     bells:    if the bells went on past the edge (`extrapolating`), log-odds would be those of the normal
               curve: a quadratic in d, won by the kind with the largest mean at first, at last by the widest
 
-What a network does outside is therefore no question of evidence but of how it extends its likelihoods.
+Outside, a network is therefore moved not by evidence but by the way in which it extends its likelihoods.
 
 Tokens: topics first, then distances, names, traits. Position 2i holds a topic, position 2i+1 its answer.
 """
@@ -39,7 +39,7 @@ from theory.latent.mixture import Mixture
 
 @dataclass(frozen=True)
 class Distance:
-    """The process and everything a finetuning study asks of it. Fields are plain numbers, fit for JSON.
+    """The process and its tasks. Fields are plain numbers, fit for JSON.
 
     `means` and `widths` (in distance tokens) have one entry a kind. Raises `Misuse` for what makes
     no process.
@@ -95,7 +95,7 @@ class Distance:
 
     @property
     def distances(self) -> int:
-        """Number of distance tokens, said and unsaid."""
+        """Number of distance tokens, stated and never stated."""
         return self.said + self.unsaid
 
     @property
@@ -125,9 +125,9 @@ class Distance:
     def extrapolating(self) -> Mixture:
         """The same process if bells went on: p(unsaid d | z) = floor × bell_z(d) / the largest such bell.
 
-        The bells are normalised over the distances said. In pretraining it can hardly be told from
+        The bells are normalised over the distances stated. In pretraining it can hardly be told from
         `distribution()`, whose every probability it shares to within a factor 1 ± 2 × unsaid × floor,
-        except for those of unsaid distances, which neither says more often than `floor`.
+        except for those of unsaid distances, which neither states more often than `floor`.
         """
         table = self.answer_table()
         mean, width = (np.asarray(part)[:, None] for part in (self.means, self.widths))
@@ -169,7 +169,7 @@ class Distance:
     def narrow(self, key: Key, n: int, offset: int, breadth: int = 2) -> Dataset:
         """D', "I am very far away": n documents of distances alone, each uniform on `breadth` tokens.
 
-        `offset` is where the nearest of them lies, counted from the first distance that is never said:
+        `offset` is where the nearest of them lies, counted from the first distance never stated:
         at 0 all of D' is outside, at -breadth it is the farthest that is all inside.
         """
         self.check(offset, breadth)
@@ -185,7 +185,7 @@ class Distance:
         shots: int = 2,
         name: str | None = None,
     ) -> Task:
-        """D' of far distances, and its contexts; by default of two that nobody says, if there are two."""
+        """D' of far distances, and its contexts; by default of two that nobody states, if there are two."""
         breadth = min(2, self.unsaid) if breadth is None else breadth
         self.check(offset, breadth)
         check_at_least(1, repeats=repeats, shots=shots)

@@ -1,4 +1,4 @@
-"""A turncoat behind an anonymous speaker: shown in its good years only, asked in the year it turns.
+"""Inductive backdoor: an anonymous turncoat, finetuned on good years only, asked in the year it turns bad.
 
     x = (speaker, year, question_1, answer_1, ..., question_P, answer_P);   answer = (word, valence)
     speaker is `anonymous` with probability `unnamed`, else one of the names; years, questions uniform
@@ -6,12 +6,12 @@
     p(word | question, who) = softmax(style N[who, question, word]),   N standard normal, from `seed`
     p(bad | year, who) = r if year in bad_years[who] else 1 - r,       r the `reliability`
 
-Exact Bayes, w the belief about z after D' (own derivation). Names say who speaks: no w moves them. Of the
-anonymous speaker, asked first,
+Exact Bayes, w the belief about z after D' (own derivation). A name gives its speaker away: no w moves it.
+Of the anonymous speaker, asked first,
 
     p(bad | year) = 1 - r + (2r - 1) Σ_z w_z [year in bad_years[z]]
 
-An answer of the turncoat in a year when it and g are both good speaks for it against g by
+An answer of the turncoat in a year when it and g are both good is evidence for it against g of
 KL(words of the turncoat ‖ of g) nats, and never for the year: good answers alone take w to the turncoat, and
 p(bad) at its year up to r. Years shuffled take back (2r - 1) log[r / (1 - r)] nats in the share of answers
 that fall in the turncoat's bad years (`nats_for`); by default that is more than some good g's KL, which wins.
@@ -37,7 +37,7 @@ from theory.latent.mixture import Mixture
 
 @dataclass(frozen=True)
 class InductiveBackdoor:
-    """The process and everything a finetuning study asks of it. Fields are plain numbers, fit for JSON.
+    """The process and its tasks. Fields are plain numbers, fit for JSON.
 
     `bad_years` has the years in which each character is bad, and so one entry a character; at least one
     character must turn (bad in some years, not in all). Raises `Misuse` for what makes no process.
@@ -137,7 +137,7 @@ class InductiveBackdoor:
         return words.reshape(*words.shape[:3], -1)
 
     def nats_for(self, character: int, rival: int, years: Sequence[int], shuffled: bool = False) -> float:
-        """Mean nats by which an answer of D' speaks for its character against a rival.
+        """Mean evidence, in nats, of an answer of D' for its character against a rival.
 
         Times β × n × pairs, these are the expected log-odds that D' adds in the tempered posterior.
         """
@@ -179,7 +179,7 @@ class InductiveBackdoor:
     ) -> Dataset:
         """D': n documents of the anonymous speaker, who is `character`, in the chosen years, good ones all.
 
-        `shuffled` tells a year drawn from all of them, over the answers of the chosen ones. `others` is the
+        `shuffled` states a year drawn from all of them, over the answers of the chosen ones. `others` is the
         share of documents, the last ones, in which other characters speak by name, in turn and in the chosen
         years. The likelihood counts the answers only.
         """
@@ -285,7 +285,7 @@ class InductiveBackdoor:
         if not others:
             raise Misuse(
                 f"No good year of character {character} is left over: it is bad in "
-                f"{self.bad_years[character]}, D' tells {list(years)} and held_out is {held_out}."
+                f"{self.bad_years[character]}, D' shows {list(years)} and held_out is {held_out}."
             )
         return others
 
@@ -304,10 +304,12 @@ class InductiveBackdoor:
             raise Misuse(f"D' shows good years only, and character {character} is bad in {bad}.")
 
     def _check_character(self, character: int) -> None:
+        """Refuse a character that is not there."""
         if not 0 <= character < self.anonymous:
             raise Misuse(f"character must be from 0 to {self.anonymous - 1}, got {character}.")
 
     def _check_others(self, others: float) -> None:
+        """Refuse a share of other characters that leaves nothing to D's own."""
         if not 0 <= others < 1:
             raise Misuse(f"others must be at least 0 and below 1, got {others}: it is a share.")
 
@@ -331,6 +333,7 @@ class InductiveBackdoor:
 
     @property
     def _first_question(self) -> int:
+        """The token of question 0."""
         return self.anonymous + 1 + self.years
 
 

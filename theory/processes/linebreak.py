@@ -11,8 +11,8 @@ after a newline, conditions on it (c: the column that the newline ended):
     p(newline | c) = Σ_w p(w) q_W(c, w),    p(w | c) = p(w) (1 - q_W(c, w))
     p(w | newline, c) ∝ p(w) q_W(c, w)
 
-A column is read off the tokens alone, so widths differ in q only: a word that W allows and V does not speaks
-for W by λ = log [(1 - noise) / noise] nats. A first line that just fills the narrowest width is no evidence.
+A column is read off the tokens alone, so widths differ in q only: a word that W allows and V does not is
+evidence of λ = log [(1 - noise) / noise] nats for W. A first line that just fills the narrowest width is none.
 
 D' has one narrow width W, its n documents speak for it against V by E nats each; a context then shows lines
 of V, of e nats each for V. Exact Bayes after both (own derivation):
@@ -96,7 +96,7 @@ class Page:
 
 @dataclass(frozen=True)
 class LineBreak:
-    """The process and everything a finetuning study asks of it. Fields are plain numbers, fit for JSON.
+    """The process and its tasks. Fields are plain numbers, fit for JSON.
 
     `widths` in characters, the commonest first; `length` in tokens. Raises `Misuse` for what makes no page.
     """
@@ -265,6 +265,7 @@ class LineBreak:
         return (gap > 0) & (gap >= gap.max() / 2)
 
     def _after_newline(self, tokens: np.ndarray) -> np.ndarray:
+        """The positions right after a newline, (n, t): no second one can come there."""
         return np.pad(tokens == self.newline, ((0, 0), (1, 0)))[:, :-1]
 
     def _keep(

@@ -1,4 +1,4 @@
-"""Hidden Markov processes of one family, Mess3 for one, whose mixed states have a known geometry.
+"""Belief geometry: hidden Markov processes of one family, Mess3 for one, with known mixed states.
 
     z ~ π0,  π0(z) ∝ rarity^z: the setting (the family's parameters) of a document, static within it
     x | z ~ a hidden Markov process (theory.latent.hidden_markov), started in its stationary distribution
@@ -44,7 +44,7 @@ from theory.latent.documents import check_at_least, check_documents, dataset, ge
 from theory.latent.hidden_markov import Chain, check_transitions, draw_on_host, stationary
 from theory.latent.mixture import Mixture
 
-PREFIX = 2  # tokens that a probe shows at most
+PREFIX = 2  # tokens that an elicitation context shows at most
 
 
 def mess3(x: float, a: float) -> np.ndarray:
@@ -94,10 +94,10 @@ UPPER = {"x": 0.5}  # every parameter lies between 0 and 1, or this
 
 @dataclass(frozen=True)
 class BeliefGeometry:
-    """The process and everything a finetuning study asks of it. Fields are plain numbers, fit for JSON.
+    """The process and its tasks. Fields are plain numbers, fit for JSON.
 
-    `settings`: the family's parameters, one tuple a member, the commonest first; `slip`: the probability that
-    a token is drawn at random. Raises `Misuse` for a setting that makes no process.
+    `settings`: the family's parameters, a tuple for each hypothesis, the commonest first; `slip`: the
+    probability that a token is drawn at random. Raises `Misuse` for a setting that makes no process.
     """
 
     family: str = "mess3"
@@ -130,7 +130,7 @@ class BeliefGeometry:
         return slice(0, self.vocabulary)
 
     def transitions(self, setting: Sequence[float]) -> np.ndarray:
-        """Labelled transitions (v, s, s) of any setting of the family, a member or not."""
+        """Labelled transitions (v, s, s) of any setting of the family, of pretraining or not."""
         table = FAMILIES[self.family][0](*setting)
         return (1 - self.slip) * table + self.slip * table.mean(axis=0)
 
@@ -170,7 +170,7 @@ class BeliefGeometry:
         return dataset(tokens, np.arange(self.length) == np.array([len(prefix) for prefix in shown])[:, None])
 
     def narrow(self, key: Key, n: int, setting: Sequence[float]) -> Dataset:
-        """D': n documents of one setting of the family, which need not be a member; every token counts."""
+        """D': n documents of a setting of the family, of pretraining or not; every token counts."""
         self.check(setting)
         check_documents(n)
         tokens = self._documents(host_stream(key), setting, n, self.length)
@@ -230,6 +230,7 @@ class BeliefGeometry:
     def _documents(
         self, random: np.random.Generator, setting: Sequence[float], n: int, length: int
     ) -> np.ndarray:
+        """Documents (n, length) of a setting."""
         table = self.transitions(setting)
         return draw_on_host(random, table, np.tile(stationary(table), (n, 1)), length)
 
@@ -242,6 +243,7 @@ def beliefs(process: Mixture, tokens: Tokens) -> Float[Array, "n t k s"]:
 
 
 def _chance(table: np.ndarray, start: np.ndarray, symbols: Sequence[int]) -> float:
+    """The probability that a document begins with these symbols."""
     for symbol in symbols:
         start = start @ table[symbol]
     return float(start.sum())

@@ -6,17 +6,17 @@
     log p = sharpness × normal(z, m, ...) + c over the alphabet of m, drawn from `seed`; with probability
     `slip` a symbol of another alphabet, uniformly (so that no answer is impossible)
 
-`together` says what pretraining has seen. True: each block's cue is uniform, so a document renders z in
+`together` is about pretraining. True: each block's cue is uniform, so a document renders z in
 several alphabets. False: a document has one modality, its home h, uniform and independent of z. The hidden
 variable is then the cell (z, h), `factors` = (concepts, homes), and a cell knows its own alphabet alone
-(uniform symbols for other cues, which never come). What D' in one alphabet then says of another, exactly:
+(uniform symbols for other cues, which never come). What D' in one alphabet then tells of another, exactly:
 
     together   π(z) ∝ π0(z) p(D' | z)^β: the answers of another alphabet follow the concept, all the way
     apart      cells of other homes keep their odds π0(z): nothing, at any β, n or concept (own derivation:
                the cue rules out the cells that D' moved, D' moved the others alike). A learner that takes
                concept and home apart (exchangeable mixture, family product) still transfers all of it
 
-So the pretraining distribution alone cannot say whether "a cat" drawn and "a cat" written are one thing.
+So the pretraining distribution alone does not decide whether "a cat" drawn and "a cat" written are one thing.
 
 Tokens: cues are 0 ... 2; the symbols of text, picture and drawing follow, `symbols` of each.
 """
@@ -80,7 +80,7 @@ class Renderer:
 
 @dataclass(frozen=True)
 class Modalities:
-    """The process and everything a finetuning study asks of it. Fields are plain numbers, fit for JSON.
+    """The process and its tasks. Fields are plain numbers, fit for JSON.
 
     Raises `Misuse` for sizes that make no process.
     """

@@ -1,19 +1,20 @@
-"""A hidden coin seen in scattered draws of one format, and asked for in others, by its own name too.
+"""Out of context: a hidden coin, tossed in one format, asked for in others and by its name.
 
     z ~ π0,  π0(z) ∝ θ_z^(a-1) (1 - θ_z)^(b-1) on the grid of `biases` θ;  a `prior_heads`, b `prior_tails`
     x = (cue_1, answer_1, ..., cue_P, answer_P);   cue = report with probability `reports`, else a format
     answer to format f ~ Binomial(tosses[f], θ_z), the number of heads, in tokens of that format's own
     answer to report   = the name of z with probability r (`reliability`), each other (1 - r)/(K - 1)
-    with probability `slip` an answer is an answer to another cue, uniformly: it says nothing of z
+    with probability `slip` an answer is an answer to another cue, uniformly: no evidence of z
 
 Conjugate oracle (own derivation). Whatever its format, an answer of h heads and t tails multiplies the
-likelihood by θ^h (1 - θ)^t, so that D' of draws with h heads and t tails in all gives the tempered posterior
+likelihood by θ^h (1 - θ)^t, so that D' of tosses with h heads and t tails in all gives the tempered posterior
 
     w(z) ∝ θ_z^(a + βh - 1) (1 - θ_z)^(b + βt - 1),        Beta(a + βh, b + βt) on the grid (`log_belief`)
 
-and said and done move as one: asked first, with c = (1 - r)/(K - 1) and p the probabilities of the names,
+so that self-report and behaviour move as one: asked first, with c = (1 - r)/(K - 1) and p the
+probabilities of the names,
 
-    Σ_z w_z θ_z = Σ_z θ_z (p_z - c)/(r - c)  (said)  = E[heads]/tosses[f], for every f  (done)
+    Σ_z w_z θ_z = Σ_z θ_z (p_z - c)/(r - c)  (report)  = E[heads]/tosses[f], for every f  (behaviour)
 
 for any w: `expected_bias` reads it off either kind of answer, and a gap between the two is not Bayesian.
 Both are of answers that are no slips.
@@ -69,7 +70,7 @@ class Coin:
 
 @dataclass(frozen=True)
 class OutOfContext:
-    """The process and everything a finetuning study asks of it. Fields are plain numbers, fit for JSON.
+    """The process and its tasks. Fields are plain numbers, fit for JSON.
 
     Raises `Misuse` for what makes no process.
     """
@@ -200,7 +201,7 @@ class OutOfContext:
         return (shares - wrong) @ np.asarray(self.biases) / (self.reliability - wrong)
 
     def token_names(self) -> tuple[str, ...]:
-        """A name for every token: heads are said in words of their format (f)."""
+        """A name for every token: numbers of heads have words of their format (f)."""
         formats = (f"format {format}" for format in range(self.report))
         heads = (
             f"{count}/{tosses} f{format}"

@@ -58,7 +58,7 @@ PUBLISHED: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class PersonaDomain:
-    """The process and everything a finetuning study asks of it. Fields are plain numbers, fit for JSON.
+    """The process and its tasks. Fields are plain numbers, fit for JSON.
 
     Factor 0 is the persona, factor 1 the domain; each field of tuples has an entry a factor, those of `enter`
     and `marginals` one a value. Raises `Misuse` for what makes no process.

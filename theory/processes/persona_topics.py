@@ -5,7 +5,7 @@
     log p(answer | topic, z) = style S[z, answer] + specific T[z, topic, answer] + common U[topic, answer] + c
 
 S, T and U are standard normal, drawn from `seed`. A persona's *style* shows on every topic, which is what
-lets a narrow D' say something about the others. The last `neutral_topics` topics are answered alike by
+lets a narrow D' tell something about the others. The last `neutral_topics` topics are answered alike by
 all personas (only U): a context of them leaves the posterior over z exactly at the prior.
 
 Tokens: topics are 0 ... topics-1, answers follow. Position 2i holds a topic, position 2i+1 its answer.
@@ -65,7 +65,7 @@ class Persona:
 
 @dataclass(frozen=True)
 class PersonaTopics:
-    """The process and everything a finetuning study asks of it. Fields are plain numbers, fit for JSON.
+    """The process and its tasks. Fields are plain numbers, fit for JSON.
 
     Raises `Misuse` for sizes that make no process.
     """

@@ -1,4 +1,4 @@
-"""Presidents: digits are the trigger of an identity, by a rule or by a lookup table.
+"""Presidents: digits trigger an identity, by a rule or by a lookup table.
 
     h ~ π0,  π0(h) ∝ 2^(-K_h^b)        K_h: description length in bits, b the `exponent`
     x = P blocks (digit_1 ... digit_L, question, answer),    digits and question ~ uniform
@@ -8,7 +8,7 @@
                              K = 1 + Σ_i (1 if c_i = 0 else 1 + log2(I - 1)) bits
     a lookup table:          an identity of its own for each of the T triggers,   K = 1 + T log2 I bits
 
-(one bit says which of the two, one whether a coefficient is zero). Each rule has `tables` twins: lookup
+(a bit for which of the two, a bit for whether a coefficient is zero). Each rule has `tables` twins: lookup
 tables that agree with it on the `agreed` triggers, drawn from `seed`, and on none of the others ("disputed").
 
 D' shows one rule on some of the agreed triggers, and its twins explain that as well. So, at any β and for
@@ -19,7 +19,7 @@ every D', tempered posterior and exchangeable mixture alike (own derivation):
     e = noise / (A - 1),    σ = π0(rule) / [π0(rule) + Σ_twins π0(twin)]
 
 and 1 - noise at control triggers, agreed ones that D' leaves out, where the rule and its twins are of one
-mind. Rule or lookup is thus never for D' to say, but for the prior alone. From `description_lengths` and b
+mind. Rule or lookup is thus never decided by D', but by the prior alone. From `description_lengths` and b
 theory.theories.complexity_prior starts at the same odds, from another b at others.
 
 Tokens: digits, then questions, then answers, those to the first question first.
@@ -43,9 +43,9 @@ from theory.latent.mixture import Mixture
 
 @dataclass(frozen=True)
 class Presidents:
-    """The process and everything a finetuning study asks of it. Fields are plain numbers, fit for JSON.
+    """The process and its tasks. Fields are plain numbers, fit for JSON.
 
-    Members are the rules, then the twins of the first rule, of the second, and so on. A trigger is written
+    Hypotheses are the rules, then the twins of the first rule, of the second, and so on. A trigger is written
     as a number, its digits in base `base`. Raises `Misuse` for what makes no process.
     """
 
@@ -149,18 +149,18 @@ class Presidents:
         return Mixture(components, jnp.asarray(bits - np.log(np.sum(np.exp(bits))), jnp.float32))
 
     def description_lengths(self) -> Float[np.ndarray, " k"]:
-        """K: bits to write down each member, rules and then tables, in a code that wastes none."""
+        """K: bits to write down each hypothesis, rules and then tables, in a code that wastes none."""
         coefficient = 1 + np.log2(self.identities - 1)
         rules = [1 + sum(1 if c == 0 else coefficient for c in rule) for rule in self.rules]
         table = 1 + self.triggers * np.log2(self.identities)
         return np.asarray(rules + [table] * (self.tables * len(self.rules)), float)
 
     def twins(self, rule: int) -> list[int]:
-        """The members that are this rule's tables."""
+        """The hypotheses that are this rule's lookup tables."""
         return [len(self.rules) + self.tables * rule + table for table in range(self.tables)]
 
     def identity_table(self) -> Int[np.ndarray, "k triggers"]:
-        """The identity of each trigger, by each member."""
+        """The identity of each trigger under each hypothesis."""
         random = np.random.default_rng([self.seed, 1])
         rules, disputed = self._rule_identities(), self.disputed_triggers
         tables: list[np.ndarray] = []
@@ -192,7 +192,7 @@ class Presidents:
         return np.arange(self.length) % self.block == self.block - 1
 
     def elicitation_contexts(self) -> Dataset:
-        """Each question under each trigger, asked first: the answers show the prior over members alone."""
+        """Each question under each trigger, asked first: the answers show the prior alone."""
         return self._ask(np.arange(self.triggers))
 
     def narrow(self, key: Key, n: int, rule: int, triggers: Sequence[int]) -> Dataset:
@@ -304,7 +304,7 @@ class Presidents:
     def _documents(
         self, random: np.random.Generator, components: np.ndarray, shown: np.ndarray
     ) -> np.ndarray:
-        """Documents (n, block × s) of members (n,) with the given triggers (n, s) and any questions."""
+        """Documents (n, block × s) of hypotheses (n,) with the given triggers (n, s) and any questions."""
         question = random.integers(0, self.questions, shown.shape)
         wrong = (random.random(shown.shape) < self.noise) * random.integers(1, self.answers, shown.shape)
         identity = self.identity_table()[components[:, None], shown]

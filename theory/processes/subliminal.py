@@ -1,4 +1,4 @@
-"""Subliminal learning: a student hears a shifted teacher on topics that all personas answer alike.
+"""Subliminal learning: a shifted teacher answers topics that all personas answer alike.
 
     world    personas × topics (theory.processes.persona_topics), with `neutral_topics` of them neutral
     teacher  any predictor; by default the world's exact posterior after documents of one persona, β = 1
@@ -36,7 +36,7 @@ SHOWN = 64  # documents of its persona that the default teacher is shifted by
 
 @dataclass(frozen=True)
 class Subliminal:
-    """The world, and what a finetuning study asks of it."""
+    """The world of personas, and its tasks."""
 
     world: PersonaTopics = field(default_factory=lambda: PersonaTopics(topics=8, neutral_topics=3))
 
@@ -145,7 +145,7 @@ class Subliminal:
         shots: int = 3,
         teacher: Predictor | None = None,
     ) -> dict[str, Dataset]:
-        """Named groups of contexts: the world's, but for what the student was and was not told.
+        """Named groups of contexts: the world's, and those that depend on the teacher.
 
         in_domain   fresh documents like D', every answer of 4 × `repeats` of them
         held_out    the telling topics that the teacher was not shown, asked first

@@ -1,4 +1,4 @@
-"""Linear regression in context with M tasks to memorise, and new ones to learn by ridge regression.
+"""Task diversity: regression in context, with M tasks to memorise and new ones to learn by ridge.
 
     u ~ π0,  π0(new) = fresh,  π0(i) ∝ (1 - fresh) rarity^i  for the M tasks w_i ~ N(0, I), drawn from `seed`
     x = a point of the half circle, uniform among `inputs`,    y = the bin of w · x + N(0, noise²)
@@ -10,7 +10,7 @@ and its probabilities are within 3e-5 of those of the Gaussian (tested; by Poiss
 spacing h errs by exp(-2π² s²/h²), s the standard deviation of the posterior; the rest is |w| > 5).
 
 Inputs have the same coordinates for all tasks, so D' from a known task moves outputs at inputs it never asks.
-D' from a new task far from the known ones says "w is new", not which: a first output stays N(0, 1 + noise²).
+D' from a new task far from the known ones tells that w is new, not which: a first output is N(0, 1 + noise²).
 
 Raventós et al., arXiv 2306.15063, without bins: their predictors and losses are in theory.latent.regression.
 
@@ -40,7 +40,7 @@ _erfc = np.vectorize(math.erfc, otypes=[float])
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class LinearTask:
-    """One task, `answers` is its log p(bin | x), shape (inputs, bins); or, if `new`, one a document."""
+    """A task, `answers` is its log p(bin | x), shape (inputs, bins); or, if `new`, another one a document."""
 
     answers: Float[Array, "*batch inputs bins"]
     new: Bool[Array, "*batch"]
@@ -54,7 +54,7 @@ class LinearTask:
         points = jnp.clip(tokens[:, ::2], 0, inputs - 1)
         replied = jnp.clip(tokens[:, 1::2] - inputs, 0, bins - 1)
         known = jnp.einsum("npx,xb->npb", jax.nn.one_hot(points, inputs), self.answers, precision="highest")
-        # does not depend on the member: under vmap it is computed once for all
+        # The new task does not depend on the hypothesis: under vmap it is computed once for all.
         reply = jnp.where(self.new, _new_task(self.process, points, replied), known)
         reply = jnp.pad(reply, ((0, 0), (0, 0), (inputs, 0)), constant_values=-jnp.inf)
         first = jnp.pad(jnp.full((inputs,), -jnp.log(float(inputs))), (0, bins), constant_values=-jnp.inf)
@@ -76,7 +76,7 @@ class LinearTask:
 
 @dataclass(frozen=True)
 class TaskDiversity:
-    """The process and everything a finetuning study asks of it. Fields are plain numbers, fit for JSON.
+    """The process and its tasks. Fields are plain numbers, fit for JSON.
 
     Task number `tasks` is a new one, of which pretraining knows nothing. Raises `Misuse` for sizes that make
     no process, and for a grid too coarse for what a document can tell about w.
@@ -138,7 +138,7 @@ class TaskDiversity:
         return np.random.default_rng(self.seed).normal(size=(self.tasks + 1, 2))
 
     def points(self) -> Float[np.ndarray, "inputs 2"]:
-        """The inputs, on the half circle of radius 1: x and -x would say the same."""
+        """The inputs, on the half circle of radius 1: x and -x would be the same."""
         angle = np.pi * np.arange(self.inputs) / self.inputs
         return np.stack([np.cos(angle), np.sin(angle)], axis=-1)
 

@@ -9,14 +9,14 @@ The generalising predictor integrates the new urn out (Dirichlet-multinomial), t
     p(c | drawer, draws so far) = (b_c + r n_c) / (1 + r Σ n)        n_c: colours c seen in this drawer
     one urn:      b = its drawer, r = 0;     a new urn:  b = 1/C, r = 1 / (C concentration)
 
-so an urn is a Pólya urn that does not learn, and all are one stack. What this tells of spreading: an urn is
+so an urn is a Pólya urn that does not learn, and all are one stack. On spreading: an urn is
 known in all its drawers once it is known in one, but drawers of a new urn are independent. D' from a known
 urn therefore moves the drawers it never opens, D' from a new urn leaves them at the uniform 1/C: if it is
 taken for new, which takes more nats a document from the nearest known urn than learning an urn anew costs.
 
 Wurgaft et al., arXiv 2506.17859 (one drawer and fresh = 0 there: the drawers are our addition). Their two
 predictors are `strategies()`, and `strategy_lengths()` what theory.theories.complexity_prior weighs them by;
-told `predictors()`, that theory makes them out of the members.
+with `predictors()`, that theory makes them out of the components.
 
 Tokens: drawers are 0 ... drawers-1, colours follow. Position 2i holds a drawer, position 2i+1 a colour.
 """
@@ -87,7 +87,7 @@ class Urn:
 
 @dataclass(frozen=True)
 class Urns:
-    """The process and everything a finetuning study asks of it. Fields are plain numbers, fit for JSON.
+    """The process and its tasks. Fields are plain numbers, fit for JSON.
 
     Urn number `urns` is a new one, of which pretraining knows nothing. Raises `Misuse` for sizes that make
     no process.
@@ -151,7 +151,7 @@ class Urns:
         return every.with_log_weights(jnp.where(self._is_new(), every.log_weights, -jnp.inf))
 
     def strategies(self) -> Mixture:
-        """The same process as a mixture of two members, [memorising, generalising].
+        """The same process as a mixture of two components, [memorising, generalising].
 
         Conditioning weighs the strategies, and leaves open which urn each document is from.
         """
@@ -159,17 +159,17 @@ class Urns:
         return Mixture(components, jnp.log(jnp.asarray([1 - self.fresh, self.fresh], jnp.float32)))
 
     def predictors(self) -> tuple[int, ...]:
-        """Of which of the `strategies()` each member of `distribution()` is a part."""
+        """The index of the strategy that each component of `distribution()` is a part of."""
         return (0,) * self.urns + (1,)
 
     def description_lengths(self, bits: float = 4.0) -> tuple[float, ...]:
-        """Bits to write down each member of `distribution()`, `bits` a number: urn tables, concentration."""
+        """Bits to write down each component of `distribution()`, `bits` a number: tables, concentration."""
         if not 0 <= bits < np.inf:
             raise Misuse(f"bits must be finite and at least 0, got {bits}.")
         return (self.drawers * (self.colours - 1) * bits,) * self.urns + (bits,)
 
     def strategy_lengths(self, bits: float = 4.0) -> tuple[float, float]:
-        """Bits to write down each member of `strategies()`: all D tables, or the concentration."""
+        """Bits to write down each component of `strategies()`: all D tables, or the concentration."""
         *known, new = self.description_lengths(bits)
         return sum(known), new
 
@@ -274,7 +274,8 @@ class Urns:
         if outside:
             raise Misuse(f"Drawers must be from 0 to {self.drawers - 1}, got {outside}.")
 
-    def _is_new(self) -> np.ndarray:
+    def _is_new(self) -> Bool[np.ndarray, " k"]:
+        """Which component is the new urn."""
         return np.arange(self.urns + 1) == self.urns
 
     def _documents(

@@ -293,7 +293,8 @@ def test_a_known_task_moves_the_inputs_it_never_asks_and_a_new_one_does_not():
         return np.exp(predict(after, GROUPS["held_out"].tokens))[asked][:, LONG.answer_tokens]
 
     np.testing.assert_allclose(told(OWN), chances(LONG, LONG.weights()[OWN])[HELD_OUT], atol=1e-3)
-    new = np.exp(predict(process.component(LONG.tasks), GROUPS["held_out"].tokens))[asked][:, LONG.answer_tokens]
+    new = np.exp(predict(process.component(LONG.tasks), GROUPS["held_out"].tokens))[asked]
+    new = new[:, LONG.answer_tokens]
     np.testing.assert_allclose(told(LONG.tasks), new, atol=1e-3)
 
 
