@@ -12,10 +12,10 @@ after a newline, conditions on it (c: the column that the newline ended):
     p(w | newline, c) ∝ p(w) q_W(c, w)
 
 A column is read off the tokens alone, so widths differ in q only: a word that W allows and V does not is
-evidence of λ = log [(1 - noise) / noise] nats for W. A first line that just fills the narrowest width is none.
+evidence of λ = log [(1 - noise) / noise] nats for W. A first line that just fills the narrowest has none.
 
-D' has one narrow width W, its n documents speak for it against V by E nats each; a context then shows lines
-of V, of e nats each for V. Exact Bayes after both (own derivation):
+D' has one narrow width W, its n documents are evidence of E nats each for it, against V; a context then shows
+lines of V, of e nats each for V. Exact Bayes after both (own derivation):
 
     one width for all of D' (tempered):     log-odds = log π0(W)/π0(V) + β n E - e lines:  lines ∝ n undo it
     a width a document (exchangeable):      log-odds ≈ log (κ π0(W) + β n)/(κ π0(V)) - e lines:  lines ∝ log n
