@@ -285,7 +285,7 @@ class InductiveBackdoor:
         if not others:
             raise Misuse(
                 f"No good year of character {character} is left over: it is bad in "
-                f"{self.bad_years[character]}, D' shows {list(years)} and held_out is {held_out}."
+                f"{self.bad_years[character]}, D' tells {list(years)} and held_out is {held_out}."
             )
         return others
 
@@ -339,4 +339,4 @@ class InductiveBackdoor:
 
 def example() -> InductiveBackdoor:
     """A process small enough to enumerate."""
-    return InductiveBackdoor(bad_years=((), (1,), (0, 1)), years=2, questions=2, choices=2, pairs=2)
+    return InductiveBackdoor(bad_years=((), (2,), (0, 1, 2)), years=3, questions=2, choices=2, pairs=2)

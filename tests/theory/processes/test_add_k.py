@@ -138,7 +138,7 @@ def test_sizes_of_the_vocabulary():
     np.testing.assert_array_equal(LONG.answer_mask(), [False, True] * 8)
 
 
-def test_words_name_questions_and_answers():
+def test_token_names_are_questions_and_answers():
     wanted = ("0 + k", "1 + k", "2 + k", "3 + k", "= 0", "= 1", "= 2", "= 3")
     assert CONFIGS["four"].token_names() == wanted
 
@@ -219,7 +219,7 @@ def test_narrow_follows_its_key():
     assert (first != LONG.narrow(jax.random.key(1), 30, 0, [0, 1]).tokens).any()
 
 
-def test_probes_ask_every_question_first():
+def test_elicitation_contexts_ask_every_question_first():
     elicitation_contexts = LONG.elicitation_contexts()
     np.testing.assert_array_equal(np.asarray(elicitation_contexts.tokens)[:, 0], range(7))
     np.testing.assert_array_equal(np.asarray(elicitation_contexts.mask).nonzero()[1], np.ones(7))

@@ -303,7 +303,7 @@ def test_narrow_follows_its_key():
     assert (first != DEFAULT.narrow(jax.random.key(1), 30, 0).tokens).any()
 
 
-def test_probes_ask_every_topic_first_and_show_the_prior():
+def test_elicitation_contexts_ask_every_topic_first_and_show_the_prior():
     elicitation_contexts = DEFAULT.elicitation_contexts()
     np.testing.assert_array_equal(np.asarray(elicitation_contexts.tokens)[:, 0], range(6))
     np.testing.assert_array_equal(np.asarray(elicitation_contexts.mask), np.tile(np.arange(12) == 1, (6, 1)))
@@ -461,9 +461,9 @@ def test_numbers_that_make_no_sense_are_refused():
     key = jax.random.key(0)
     with pytest.raises(Misuse, match="n = 0"):
         DEFAULT.narrow(key, 0, 0)
-    for repeats, shots in ((0, 2), (2, 0)):
-        with pytest.raises(Misuse, match=f"got {repeats} and {shots}"):
-            DEFAULT.contexts(key, 0, repeats=repeats, shots=shots)
+    for name in ("repeats", "shots"):
+        with pytest.raises(Misuse, match=f"{name} must be at least 1, got 0"):
+            DEFAULT.contexts(key, 0, **{name: 0})
 
 
 def test_conditioning_on_what_is_not_counted_changes_nothing():

@@ -451,7 +451,7 @@ def test_no_shots_are_the_question_asked_first():
     np.testing.assert_array_equal(data["conflict"].tokens, data["held_out"].tokens)
 
 
-def test_probes_ask_the_anonymous_speaker_everything_once():
+def test_elicitation_contexts_ask_the_anonymous_speaker_everything_once():
     position, speaker, year, question = asked(SURE.elicitation_contexts())
     assert (position == 3).all() and (speaker == 4).all()
     assert sorted(zip(year.tolist(), question.tolist(), strict=True)) == list(product(range(6), range(3)))
@@ -540,3 +540,39 @@ def test_held_out_years_that_leave_nothing_to_ask_are_refused(years, held_out, t
 def test_contexts_refuse_numbers_of_them_that_make_no_sense(name, value):
     with pytest.raises(Misuse, match=f"{name} must be at least .* got {value}"):
         DEFAULT.contexts(jax.random.key(0), 3, [0, 1], 4, **{name: value})
+
+
+# Tasks
+
+
+@pytest.mark.parametrize(
+    ("name", "character", "given"),
+    [
+        ("turncoat", 3, {}),
+        ("shuffled", 3, {"shuffled": True}),
+        ("no_turn", 1, {}),
+        ("named_others", 3, {"others": 0.5}),
+    ],
+)
+def test_a_task_draws_in_domain_as_its_data(name, character, given):
+    key, years = jax.random.key(4), [0, 1, 2]
+    task = DEFAULT.task(character, years, 4, repeats=2, **given)
+    assert task.name == name
+    wanted = DEFAULT.contexts(key, character, years, 4, 2)
+    wanted["in_domain"] = DEFAULT.narrow(key, 8, character, years, **given)
+    np.testing.assert_array_equal(task.data(key, 8).tokens, wanted["in_domain"].tokens)
+    groups = task.contexts(key)
+    assert list(groups) == list(wanted)
+    for group in groups:
+        np.testing.assert_array_equal(groups[group].tokens, wanted[group].tokens)
+
+
+def test_tasks_that_do_not_exist_are_refused():
+    for given, sentence in (
+        ({"character": 9}, "character must be from 0 to 4, got 9"),
+        ({"years": [4]}, "good years only"),
+        ({"held_out": 2}, "held_out must be"),
+        ({"others": 1.0}, "others must be"),
+    ):
+        with pytest.raises(Misuse, match=sentence):
+            DEFAULT.task(**given)

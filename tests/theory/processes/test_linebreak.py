@@ -164,7 +164,7 @@ def test_sizes_and_names_of_the_vocabulary():
 # Probes and D'
 
 
-def test_probes_are_no_evidence_and_tell_the_widths_apart():
+def test_elicitation_contexts_are_no_evidence_and_tell_the_widths_apart():
     process, data = BOOK.distribution(), BOOK.elicitation_contexts()
     mask = np.asarray(data.mask)
     assert (mask.sum(axis=1) == 1).all()

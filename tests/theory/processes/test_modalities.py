@@ -228,7 +228,7 @@ def test_in_domain_is_fresh():
 
 
 @pytest.mark.parametrize("config", [APART, TOGETHER])
-def test_probes_show_the_prior(config):
+def test_elicitation_contexts_show_the_prior(config):
     table = config.emission_table()[:, range(3), 0, config.symbols]
     np.testing.assert_allclose(
         answers(config.distribution(), config.elicitation_contexts()),

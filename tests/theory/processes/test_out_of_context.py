@@ -399,7 +399,7 @@ def test_no_shots_are_the_name_asked_first():
     np.testing.assert_array_equal(data["conflict"].tokens, np.tile(data["held_out"].tokens, (2, 1)))
 
 
-def test_probes_ask_every_cue_first():
+def test_elicitation_contexts_ask_every_cue_first():
     position, cue = asked(SURE.elicitation_contexts())
     assert (position == 1).all()
     np.testing.assert_array_equal(cue, range(5))

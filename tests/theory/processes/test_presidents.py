@@ -333,7 +333,7 @@ def test_narrow_follows_its_key():
     assert (first != DEFAULT.narrow(jax.random.key(1), 30, RULE, SHOWN).tokens).any()
 
 
-def test_probes_ask_everything_first_and_show_the_prior():
+def test_elicitation_contexts_ask_everything_first_and_show_the_prior():
     elicitation_contexts = DEFAULT.elicitation_contexts()
     triggers, questions, _ = blocks_of(elicitation_contexts.tokens, 1)
     np.testing.assert_array_equal(triggers[:, 0], np.repeat(range(9), 2))
@@ -481,9 +481,9 @@ def test_numbers_that_make_no_sense_are_refused():
     key = jax.random.key(0)
     with pytest.raises(Misuse, match="n = 0"):
         DEFAULT.narrow(key, 0, RULE, SHOWN)
-    for repeats, shots in ((0, 2), (2, 0)):
-        with pytest.raises(Misuse, match=f"got {repeats} and {shots}"):
-            DEFAULT.contexts(key, RULE, SHOWN, repeats=repeats, shots=shots)
+    for name in ("repeats", "shots"):
+        with pytest.raises(Misuse, match=f"{name} must be at least 1, got 0"):
+            DEFAULT.contexts(key, RULE, SHOWN, **{name: 0})
     with pytest.raises(Misuse, match="all 6 agreed are in"):
         DEFAULT.contexts(key, RULE, DEFAULT.agreed_triggers.tolist())
     assert DEFAULT.narrow(key, 4, RULE, DEFAULT.agreed_triggers.tolist()).tokens.shape == (4, 24)

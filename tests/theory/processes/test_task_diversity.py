@@ -201,7 +201,7 @@ def test_sizes_of_the_vocabulary():
     np.testing.assert_array_equal(LONG.answer_mask(), [False, True] * 6)
 
 
-def test_words_name_angles_and_bins():
+def test_token_names_are_angles_and_bins():
     words = LONG.token_names()
     assert len(set(words)) == LONG.vocabulary
     assert (words[0], words[1], words[7]) == ("x at 0°", "x at 22.5°", "x at 157.5°")
@@ -344,9 +344,9 @@ def test_numbers_that_make_no_sense_are_refused():
     key = jax.random.key(0)
     with pytest.raises(Misuse, match="n = 0"):
         LONG.narrow(key, 0, 0, [0])
-    with pytest.raises(Misuse, match="at least 1, got 0 and 4"):
+    with pytest.raises(Misuse, match="repeats must be at least 1, got 0"):
         LONG.contexts(key, 0, [0], repeats=0)
-    with pytest.raises(Misuse, match="at least 1, got 4 and 0"):
+    with pytest.raises(Misuse, match="shots must be at least 1, got 0"):
         LONG.contexts(key, 0, [0], shots=0)
     with pytest.raises(Misuse, match="all 8 are in"):
         LONG.contexts(key, 0, range(8))

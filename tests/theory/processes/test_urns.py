@@ -165,7 +165,7 @@ def test_sizes_of_the_vocabulary():
     np.testing.assert_array_equal(LONG.answer_mask(), [False, True] * 8)
 
 
-def test_words_name_drawers_and_colours():
+def test_token_names_are_drawers_and_colours():
     wanted = ("drawer 1", "drawer 2", "drawer 3", *(f"colour {colour}" for colour in range(1, 6)))
     assert LONG.token_names() == wanted
 
@@ -296,7 +296,7 @@ def test_narrow_follows_its_key():
     assert (first != LONG.narrow(jax.random.key(1), 30, 0, [0, 1]).tokens).any()
 
 
-def test_probes_open_every_drawer_first():
+def test_elicitation_contexts_open_every_drawer_first():
     elicitation_contexts = LONG.elicitation_contexts()
     np.testing.assert_array_equal(np.asarray(elicitation_contexts.tokens)[:, 0], range(3))
     np.testing.assert_array_equal(np.asarray(elicitation_contexts.mask).nonzero()[1], np.ones(3))
