@@ -165,38 +165,31 @@ class PersonaTopics:
     ) -> Task:
         """D' of one persona, by default the rarest, or of several by their shares, and its contexts.
 
-        With shares, `in_domain` is a blend as well, and `conflict` is with the first of the personas.
+        With several, `in_domain` is a blend as well, and `conflict` is with the first of them; the name is
+        their shares in percent.
         """
         topics = tuple(topics)
+        persona = self.personas - 1 if persona is None else persona
+        shares = dict(persona) if isinstance(persona, Mapping) else {persona: 1.0}
+        check_shares(shares)
+        for writer in shares:
+            self.check(writer, topics)
         self.held_out(topics)
         check_at_least(1, repeats=repeats)
         check_at_least(0, shots=shots)
-        if isinstance(persona, Mapping):
-            return self._blended(dict(persona), topics, repeats, shots, name)
-        persona = self.personas - 1 if persona is None else persona
-        self.check(persona, topics)
-        return Task(
-            name or f"topics{'_'.join(map(str, topics))}",
-            lambda key, n: self.narrow(key, n, persona, topics),
-            lambda key: self.contexts(key, persona, topics, repeats, shots),
-        )
-
-    def _blended(
-        self, shares: dict[int, float], topics: Sequence[int], repeats: int, shots: int, name: str | None
-    ) -> Task:
-        """The task of several personas, named by their shares in percent."""
-        check_shares(shares)
-        for persona in shares:
-            self.check(persona, topics)
+        kind = f"topics{'_'.join(map(str, topics))}"
+        if len(shares) > 1:
+            kind = "_".join(f"{round(100 * share)}" for share in shares.values())
 
         def data(key: Key, n: int) -> Dataset:
             return self.blend(key, n, shares, topics)
 
         def contexts(key: Key) -> dict[str, Dataset]:
             groups = self.contexts(key, next(iter(shares)), topics, repeats, shots)
-            return groups | {"in_domain": data(key, 4 * repeats)}
+            # `contexts` knows of one writer; several are drawn from the key itself, as runs on disk have it
+            return groups | ({"in_domain": data(key, 4 * repeats)} if len(shares) > 1 else {})
 
-        return Task(name or "_".join(f"{round(100 * share)}" for share in shares.values()), data, contexts)
+        return Task(name or kind, data, contexts)
 
     def contexts(
         self, key: Key, persona: int, topics: Sequence[int], repeats: int = 4, shots: int = 3

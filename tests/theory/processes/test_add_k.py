@@ -311,7 +311,7 @@ def test_sizes_that_make_no_process_are_refused(field, value):
 
 
 @pytest.mark.parametrize(
-    ("shift", "questions", "told"),
+    ("shift", "questions", "sentence"),
     [
         (7, [0], "from 0 to 6, got 7"),
         (-1, [0], "got -1"),
@@ -320,10 +320,10 @@ def test_sizes_that_make_no_process_are_refused(field, value):
         (0, [1, 7], r"got \[7\]"),
     ],
 )
-def test_requests_that_do_not_exist_are_refused(shift, questions, told):
-    with pytest.raises(Misuse, match=told):
+def test_requests_that_do_not_exist_are_refused(shift, questions, sentence):
+    with pytest.raises(Misuse, match=sentence):
         LONG.narrow(jax.random.key(0), 4, shift, questions)
-    with pytest.raises(Misuse, match=told):
+    with pytest.raises(Misuse, match=sentence):
         LONG.contexts(jax.random.key(0), shift, questions)
 
 

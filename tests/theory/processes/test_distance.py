@@ -407,7 +407,7 @@ def test_contexts_are_shortened_to_fit_a_document():
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "told"),
+    ("field", "value", "sentence"),
     [
         ("means", (1.0,), "got 1 means and 5 widths"),
         ("widths", (1.0, 2.0), "got 5 means and 2 widths"),
@@ -430,13 +430,13 @@ def test_contexts_are_shortened_to_fit_a_document():
         ("contrast", np.inf, "contrast must be finite, got inf"),
     ],
 )
-def test_what_makes_no_process_is_refused(field, value, told):
-    with pytest.raises(Misuse, match=told):
+def test_what_makes_no_process_is_refused(field, value, sentence):
+    with pytest.raises(Misuse, match=sentence):
         replace(DEFAULT, **{field: value})
 
 
 @pytest.mark.parametrize(
-    ("offset", "breadth", "told"),
+    ("offset", "breadth", "sentence"),
     [
         (4, 2, "from -10 to unsaid - breadth = 3 .*got 4"),
         (5, 1, "unsaid - breadth = 4 .*got 5"),
@@ -445,10 +445,10 @@ def test_what_makes_no_process_is_refused(field, value, told):
         (-10, 16, "got 16"),
     ],
 )
-def test_distances_that_are_no_tokens_are_refused(offset, breadth, told):
-    with pytest.raises(Misuse, match=told):
+def test_distances_that_are_no_tokens_are_refused(offset, breadth, sentence):
+    with pytest.raises(Misuse, match=sentence):
         DEFAULT.narrow(jax.random.key(0), 4, offset, breadth)
-    with pytest.raises(Misuse, match=told):
+    with pytest.raises(Misuse, match=sentence):
         DEFAULT.contexts(jax.random.key(0), offset, breadth)
 
 

@@ -461,7 +461,7 @@ def test_elicitation_contexts_ask_the_anonymous_speaker_everything_once():
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "told"),
+    ("field", "value", "sentence"),
     [
         ("years", 1, "years must be at least 2, got 1"),
         ("questions", 0, "questions must be at least 1, got 0"),
@@ -483,8 +483,8 @@ def test_elicitation_contexts_ask_the_anonymous_speaker_everything_once():
         ("style", np.inf, "style must be finite, got inf"),
     ],
 )
-def test_parameters_that_make_no_process_are_refused(field, value, told):
-    with pytest.raises(Misuse, match=told):
+def test_parameters_that_make_no_process_are_refused(field, value, sentence):
+    with pytest.raises(Misuse, match=sentence):
         InductiveBackdoor(**{field: value})
 
 
@@ -499,13 +499,13 @@ BAD_REQUESTS = [
 ]
 
 
-@pytest.mark.parametrize(("character", "years", "told"), BAD_REQUESTS)
-def test_requests_that_the_process_cannot_meet_are_refused(character, years, told):
-    with pytest.raises(Misuse, match=told):
+@pytest.mark.parametrize(("character", "years", "sentence"), BAD_REQUESTS)
+def test_requests_that_the_process_cannot_meet_are_refused(character, years, sentence):
+    with pytest.raises(Misuse, match=sentence):
         DEFAULT.narrow(jax.random.key(0), 4, character, years)
-    with pytest.raises(Misuse, match=told):
+    with pytest.raises(Misuse, match=sentence):
         DEFAULT.contexts(jax.random.key(0), character, years, 4)
-    with pytest.raises(Misuse, match=told):
+    with pytest.raises(Misuse, match=sentence):
         DEFAULT.nats_for(character, 0, years)
 
 
@@ -515,15 +515,15 @@ def test_a_rival_that_is_not_there_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("n", "others", "told"), [(0, 0.0, "n = 0"), (4, 1.0, "got 1.0"), (4, -0.1, "got -0.1")]
+    ("n", "others", "sentence"), [(0, 0.0, "n = 0"), (4, 1.0, "got 1.0"), (4, -0.1, "got -0.1")]
 )
-def test_numbers_of_documents_that_make_no_data_are_refused(n, others, told):
-    with pytest.raises(Misuse, match=told):
+def test_numbers_of_documents_that_make_no_data_are_refused(n, others, sentence):
+    with pytest.raises(Misuse, match=sentence):
         DEFAULT.narrow(jax.random.key(0), n, 3, [0, 1], others=others)
 
 
 @pytest.mark.parametrize(
-    ("years", "held_out", "told"),
+    ("years", "held_out", "sentence"),
     [
         ([0, 1], 5, "held_out must be from 0 to 4 .* got 5"),
         ([0, 1], -1, "got -1"),
@@ -531,8 +531,8 @@ def test_numbers_of_documents_that_make_no_data_are_refused(n, others, told):
         ([0, 1, 2, 3], 4, r"No good year of character 3 .* bad in \(4,\), D' tells \[0, 1, 2, 3\]"),
     ],
 )
-def test_held_out_years_that_leave_nothing_to_ask_are_refused(years, held_out, told):
-    with pytest.raises(Misuse, match=told):
+def test_held_out_years_that_leave_nothing_to_ask_are_refused(years, held_out, sentence):
+    with pytest.raises(Misuse, match=sentence):
         DEFAULT.contexts(jax.random.key(0), 3, years, held_out)
 
 

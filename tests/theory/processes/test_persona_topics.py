@@ -472,11 +472,11 @@ BAD_REQUESTS = [
 ]
 
 
-@pytest.mark.parametrize(("persona", "topics", "told"), BAD_REQUESTS)
-def test_personas_and_topics_that_do_not_exist_are_refused(persona, topics, told):
-    with pytest.raises(Misuse, match=told):
+@pytest.mark.parametrize(("persona", "topics", "sentence"), BAD_REQUESTS)
+def test_personas_and_topics_that_do_not_exist_are_refused(persona, topics, sentence):
+    with pytest.raises(Misuse, match=sentence):
         PersonaTopics().narrow(jax.random.key(0), 4, persona, topics)
-    with pytest.raises(Misuse, match=told):
+    with pytest.raises(Misuse, match=sentence):
         PersonaTopics().contexts(jax.random.key(0), persona, topics)
 
 

@@ -432,7 +432,7 @@ def test_contexts_are_shortened_to_fit_a_document():
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "told"),
+    ("field", "value", "sentence"),
     [
         ("tables", 0, "tables must be at least 1, got 0"),
         ("tables", 9, r"at most \(identities - 1\)\^disputed = 8, .*got 9"),
@@ -454,13 +454,13 @@ def test_contexts_are_shortened_to_fit_a_document():
         ("rules", ((0, 0, 1), (0, 0, 1)), r"\(0, 0, 1\) and \(0, 0, 1\) give all 6 agreed"),
     ],
 )
-def test_what_makes_no_process_is_refused(field, value, told):
-    with pytest.raises(Misuse, match=told):
+def test_what_makes_no_process_is_refused(field, value, sentence):
+    with pytest.raises(Misuse, match=sentence):
         replace(DEFAULT, **{field: value})
 
 
 @pytest.mark.parametrize(
-    ("rule", "triggers", "told"),
+    ("rule", "triggers", "sentence"),
     [
         (2, SHOWN, "rule must be from 0 to 1, got 2"),
         (-1, SHOWN, "got -1"),
@@ -470,10 +470,10 @@ def test_what_makes_no_process_is_refused(field, value, told):
         (0, [4, 8], r"Triggers \[4, 8\] do not tell rule 0 from rules \[1\]"),
     ],
 )
-def test_requests_that_do_not_exist_are_refused(rule, triggers, told):
-    with pytest.raises(Misuse, match=told):
+def test_requests_that_do_not_exist_are_refused(rule, triggers, sentence):
+    with pytest.raises(Misuse, match=sentence):
         DEFAULT.narrow(jax.random.key(0), 4, rule, triggers)
-    with pytest.raises(Misuse, match=told):
+    with pytest.raises(Misuse, match=sentence):
         DEFAULT.contexts(jax.random.key(0), rule, triggers)
 
 

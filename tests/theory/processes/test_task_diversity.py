@@ -324,7 +324,7 @@ def test_sizes_that_make_no_process_are_refused(field, value):
 
 
 @pytest.mark.parametrize(
-    ("task", "inputs", "told"),
+    ("task", "inputs", "sentence"),
     [
         (5, [0], r"from 0 to 3, or 4 \(new\), got 5"),
         (-1, [0], "got -1"),
@@ -333,10 +333,10 @@ def test_sizes_that_make_no_process_are_refused(field, value):
         (0, [0, 8], r"got \[8\]"),
     ],
 )
-def test_requests_that_do_not_exist_are_refused(task, inputs, told):
-    with pytest.raises(Misuse, match=told):
+def test_requests_that_do_not_exist_are_refused(task, inputs, sentence):
+    with pytest.raises(Misuse, match=sentence):
         LONG.narrow(jax.random.key(0), 4, task, inputs)
-    with pytest.raises(Misuse, match=told):
+    with pytest.raises(Misuse, match=sentence):
         LONG.contexts(jax.random.key(0), task, inputs)
 
 

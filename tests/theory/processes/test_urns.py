@@ -405,7 +405,7 @@ def test_sizes_that_make_no_process_are_refused(field, value):
 
 
 @pytest.mark.parametrize(
-    ("urn", "drawers", "told"),
+    ("urn", "drawers", "sentence"),
     [
         (5, [0], "from 0 to 3, or 4 for the new one, got 5"),
         (-1, [0], "got -1"),
@@ -414,10 +414,10 @@ def test_sizes_that_make_no_process_are_refused(field, value):
         (0, [0, 3], r"got \[3\]"),
     ],
 )
-def test_requests_that_do_not_exist_are_refused(urn, drawers, told):
-    with pytest.raises(Misuse, match=told):
+def test_requests_that_do_not_exist_are_refused(urn, drawers, sentence):
+    with pytest.raises(Misuse, match=sentence):
         LONG.narrow(jax.random.key(0), 4, urn, drawers)
-    with pytest.raises(Misuse, match=told):
+    with pytest.raises(Misuse, match=sentence):
         LONG.contexts(jax.random.key(0), urn, drawers)
 
 
