@@ -38,9 +38,10 @@ def prompts(length: int, *parts: np.ndarray) -> Dataset:
 
 
 def writers(shares: Mapping[Writer, float], n: int) -> np.ndarray:
-    """Who writes each of n documents: every key its share of them, rounded, in order."""
+    """Writers of n documents, in order: every key of `shares` its share of them, rounded."""
     check_documents(n)
     check_shares(shares)
+    # Bounds between writers are rounded, not their shares: there are n documents in all.
     ends = np.rint(n * np.cumsum(list(shares.values()))).astype(int)
     return np.repeat(list(shares), np.diff(ends, prepend=0), axis=0)
 

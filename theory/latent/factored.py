@@ -111,6 +111,7 @@ def factored(
             f"The joint prior must be at least 0 and add to 1, got a least entry of {joint.min():.4g} and "
             f"a sum of {joint.sum():.6g}."
         )
+    # A component has one value of every factor; what all of them share is repeated, so that they stack.
     values = np.stack(np.unravel_index(np.arange(joint.size), shape), axis=-1)
     headers = np.append(1 - announced, np.full(shape[0], announced / shape[0]))
 

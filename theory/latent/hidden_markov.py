@@ -83,6 +83,7 @@ def draw(
     """Draw a sequence from each start: one uniform number in (0, 1] a token, none for what cannot happen."""
     alphabet, states, _ = transitions.shape
     below = jnp.cumsum(jnp.swapaxes(transitions, 0, 1).reshape(states, alphabet * states), axis=-1)
+    # 1 - u lies in (0, 1]: a chance of 0 would let the first symbol come even where it cannot.
     chances = 1 - jax.random.uniform(key, (length + 1, len(start), 1))
 
     def step(state: Array, chance: Array) -> tuple[Array, Array]:

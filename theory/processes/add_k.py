@@ -105,6 +105,7 @@ class AddK:
         check_documents(n)
         random = host_stream(key)
         drawn = random.choice(questions, (n, self.pairs))
+        # A mistake is a step of 1 ... m-1 beyond the right answer, uniformly.
         wrong = (random.random(drawn.shape) < self.noise) * random.integers(1, self.modulus, drawn.shape)
         tokens = self._pairs(drawn, shift + wrong).reshape(n, -1)
         return dataset(tokens, self.answer_mask())

@@ -53,13 +53,14 @@ class Page:
     length: int = field(metadata={"static": True})
 
     def predict(self, tokens: Tokens) -> LogProbs:
-        """The pending word summed over, or conditioned on after a newline."""
+        """Log-probabilities with the pending word summed over or, after a newline, conditioned on."""
         words = len(self.lengths)
         ends = tokens == words
         ended = jnp.pad(ends, ((0, 0), (1, 0)))[:, :-1]
         written = jnp.cumsum(jax.nn.one_hot(tokens, words) @ jnp.asarray(self.lengths, jnp.float32), axis=-1)
         before = jax.lax.cummax(jnp.where(ends, written, 0.0), axis=1)
         column = jnp.pad(written - before, ((0, 0), (1, 0)))[:, :-1]  # before each token
+        # After a newline the pending word is conditioned on at the column that the newline ended.
         column = jnp.where(ended, jnp.pad(column, ((0, 0), (1, 0)))[:, :-1], column)
         too_long = column[..., None] + jnp.asarray(self.lengths, jnp.float32) > self.width
         sure, rare = jnp.log1p(-self.noise), jnp.log(self.noise)

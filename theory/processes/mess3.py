@@ -135,7 +135,7 @@ class BeliefGeometry:
         return (1 - self.slip) * table + self.slip * table.mean(axis=0)
 
     def rules_out(self) -> bool:
-        """Whether some setting never shows some token after some state."""
+        """True if a setting never shows a token after one of its states."""
         return any((self.transitions(setting).sum(axis=-1) == 0).any() for setting in self.settings)
 
     def distribution(self) -> Mixture:

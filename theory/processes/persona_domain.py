@@ -266,7 +266,7 @@ class PersonaDomain:
         return {name: rate(data) for name, data in contexts.items()}
 
     def written(self, tokens: np.ndarray, begin: int) -> np.ndarray:
-        """Who wrote documents from position `begin` on, by the most marks: (n, factors), -1 where none leads.
+        """Values that documents show from `begin` on, by the most marks: (n, factors), -1 where none leads.
 
         The share of sampled continuations of prompts that `persona` wrote is its sampled rate.
         """

@@ -306,6 +306,7 @@ class Presidents:
     ) -> np.ndarray:
         """Documents (n, block × s) of hypotheses (n,) with the given triggers (n, s) and any questions."""
         question = random.integers(0, self.questions, shown.shape)
+        # A mistake is a step of 1 ... A-1 beyond the right answer, uniformly.
         wrong = (random.random(shown.shape) < self.noise) * random.integers(1, self.answers, shown.shape)
         identity = self.identity_table()[components[:, None], shown]
         answer = (identity + self.identities * question + wrong) % self.answers + self.base + self.questions

@@ -52,6 +52,7 @@ class Urn:
         colour = jax.nn.one_hot(tokens - drawers, colours)
         is_colour = jnp.arange(tokens.shape[-1]) % 2 == 1
         earlier = jnp.tril(jnp.outer(is_colour, is_colour), -1)
+        # A new urn is learnt from the colours that the same drawer has shown before.
         matches = jnp.einsum("nid,njd->nij", drawer, drawer) * earlier
         seen = jnp.einsum("nij,njc->nic", matches, colour)
         known = jnp.matmul(drawer, self.base, precision="highest")
