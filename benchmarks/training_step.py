@@ -119,7 +119,7 @@ def _kernels(comparison: Any, networks: int) -> Callable[[], Any]:
 
     def square(params: Any, columns: Any) -> Any:
         model = nnx.merge(stacked.definition, params)
-        for layer in (*(getattr(block, name) for block in model.blocks for name in PARTS), model.read):
+        for layer in (*(getattr(block, name) for block in model.blocks for name in PARTS), model.unembed):
             columns = layer(columns[: layer.inputs])
         return jnp.sum(jnp.square(columns))
 

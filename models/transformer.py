@@ -6,6 +6,10 @@ token `vocabulary` is the beginning of the sequence. Axes: n sequences, t and s 
 The stream is a matrix (d, t n): one column a token, sequences innermost. So every product is of two plain
 matrices, forwards and backwards, with nothing to copy, and all else (norms, attention over a few positions)
 runs along n, which a CPU does in vectors.
+
+Layers are named so that their alphabetical order stays what it has always been (attn_qkv, down_proj,
+out_proj, up_proj in a block; blocks, embed, position, unembed in the network): it is the order of every
+pytree of weights, and so of every random number drawn for them and of every sum over them.
 """
 
 from dataclasses import dataclass
@@ -76,17 +80,17 @@ class Block(nnx.Module):
         width, hidden = shape.width, shape.expansion * shape.width
         self.heads = shape.heads
         self.activation = shape.activation
-        self.attend = Linear(width, 3 * width, rngs)
-        self.merge = Linear(width, width, rngs)
-        self.up = Linear(width, hidden, rngs)
-        self.down = Linear(hidden, width, rngs)
+        self.attn_qkv = Linear(width, 3 * width, rngs)
+        self.out_proj = Linear(width, width, rngs)
+        self.up_proj = Linear(width, hidden, rngs)
+        self.down_proj = Linear(hidden, width, rngs)
 
     def __call__(self, stream: Float[Array, "d tn"], length: int) -> Float[Array, "d tn"]:
-        heads = self.attend(rms_norm(stream)).reshape(3, self.heads, -1, length, stream.shape[1] // length)
+        heads = self.attn_qkv(rms_norm(stream)).reshape(3, self.heads, -1, length, stream.shape[1] // length)
         mixed = (attention if length <= UNROLLED else long_attention)(heads)
-        stream = stream + self.merge(mixed.reshape(stream.shape))
+        stream = stream + self.out_proj(mixed.reshape(stream.shape))
         rectify = getattr(jax.nn, self.activation)
-        return stream + self.down(rectify(self.up(rms_norm(stream))))
+        return stream + self.down_proj(rectify(self.up_proj(rms_norm(stream))))
 
 
 class Transformer(nnx.Module):
@@ -95,19 +99,19 @@ class Transformer(nnx.Module):
     def __init__(self, shape: Architecture, vocabulary: int, length: int, rngs: nnx.Rngs):
         self.vocabulary = vocabulary
         self.embed = Linear(vocabulary + 1, shape.width, rngs)
-        self.place = normal(0.3, (length, shape.width), rngs)
+        self.position = normal(0.3, (length, shape.width), rngs)
         self.blocks = nnx.List([Block(shape, rngs) for _ in range(shape.layers)])
-        self.read = Linear(shape.width, vocabulary, rngs)
+        self.unembed = Linear(shape.width, vocabulary, rngs)
 
     def __call__(self, tokens: Tokens) -> LogProbs:
         n, t = tokens.shape
         begin = jnp.full_like(tokens[:, 0], self.vocabulary)
         before = jnp.concatenate([begin, tokens[:, :-1].T.reshape(-1)])
         inputs = jax.nn.one_hot(before, self.vocabulary + 1, axis=0)
-        stream = self.embed(inputs) + jnp.repeat(self.place[:t].T, n, axis=1)
+        stream = self.embed(inputs) + jnp.repeat(self.position[:t].T, n, axis=1)
         for block in self.blocks:
             stream = block(stream, t)
-        told = jax.nn.log_softmax(self.read(rms_norm(stream)), axis=0)
+        told = jax.nn.log_softmax(self.unembed(rms_norm(stream)), axis=0)
         return told.reshape(self.vocabulary, t, n).transpose(2, 1, 0)
 
 

@@ -140,7 +140,7 @@ WEIGHTED = (
         WIDE,
     ),
     Weighted(
-        "laplace", "last-layer", lambda network, data, documents, key: Laplace(), WIDE, layers=("read",)
+        "laplace", "last-layer", lambda network, data, documents, key: Laplace(), WIDE, layers=("unembed",)
     ),
     Weighted(
         "laplace",

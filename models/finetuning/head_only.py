@@ -19,7 +19,7 @@ from theory.base import Misuse, Parametric
 class HeadOnly(Wrapper):
     """Weights of the layers named in `layers` move; the others are no part of what the rule sees."""
 
-    layers: tuple[str, ...] = ("read",)
+    layers: tuple[str, ...] = ("unembed",)
     rule: Method = field(default_factory=Sgd)
 
     def trained(self, network: Parametric, extra: ExtraData) -> Parametric:

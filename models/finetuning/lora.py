@@ -28,7 +28,7 @@ class Lora(Wrapper):
 
     rank: int = 4
     alpha: float = 4.0
-    layers: tuple[str, ...] = ("attend", "merge", "up", "down")
+    layers: tuple[str, ...] = ("attn_qkv", "out_proj", "up_proj", "down_proj")
     merged: bool = True
     rule: Method = field(default_factory=lambda: Adam(0.003))
 

@@ -1,5 +1,6 @@
 """The transformer predicts each token from those before it, and nothing else."""
 
+import hashlib
 from dataclasses import replace
 
 import jax
@@ -52,6 +53,26 @@ def test_networks_built_side_by_side_are_those_built_alone():
         assert not np.array_equal(both[0], both[1])
 
 
+def test_layers_are_in_the_order_of_their_names(network):
+    """Random numbers and sums follow it: a renamed layer must not change its rank."""
+    model = nnx.merge(network.definition, network.params)
+    assert list(network.params) == ["blocks", "embed", "position", "unembed"]
+    assert list(network.params["blocks"][0]) == ["attn_qkv", "down_proj", "out_proj", "up_proj"]
+    block = model.blocks[0]
+    in_order = (block.attn_qkv, block.down_proj, block.out_proj, block.up_proj)
+    kernels = [layer.kernel[...] for layer in in_order]
+    for leaf, kernel in zip(jax.tree.leaves(network.params["blocks"][0]), kernels, strict=True):
+        np.testing.assert_array_equal(leaf, kernel)
+
+
+def test_initial_weights_of_a_seed_never_change():
+    """A hash of all leaves in order, taken before the layers had their present names."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(build(SHAPE, vocabulary=5, length=6, seeds=[3]).params):
+        digest.update(f"{leaf.shape} {leaf.dtype}".encode() + np.asarray(leaf).tobytes())
+    assert digest.hexdigest()[:16] == "65a6b0a51896b4ba"
+
+
 def test_size_counts_every_weight(network):
     width, vocabulary, length = 16, 5, 6
     expected = (2 * vocabulary + 1) * width + length * width + 2 * 12 * width**2
@@ -92,11 +113,11 @@ def test_the_activation_is_the_one_that_is_asked_for(activation):
     network = first(build(replace(SHAPE, activation=activation), 5, 6, [3]))
     block = nnx.merge(network.definition, network.params).blocks[0]
     stream = jax.random.normal(jax.random.key(1), (16, 6))
-    attended = block.merge.kernel[...] * 0
-    block.merge.kernel[...] = attended  # attention adds nothing
-    hidden = block.up.kernel[...] @ rms_norm(stream)
+    attended = block.out_proj.kernel[...] * 0
+    block.out_proj.kernel[...] = attended  # attention adds nothing
+    hidden = block.up_proj.kernel[...] @ rms_norm(stream)
     bent = np.maximum(hidden, 0) if activation == "relu" else jax.nn.gelu(hidden)
-    np.testing.assert_allclose(block(stream, 6), stream + block.down.kernel[...].T @ bent, atol=1e-5)
+    np.testing.assert_allclose(block(stream, 6), stream + block.down_proj.kernel[...].T @ bent, atol=1e-5)
 
 
 @pytest.mark.parametrize(

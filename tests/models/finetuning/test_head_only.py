@@ -21,7 +21,7 @@ def flat(params):
     return {path: np.asarray(leaf[...]) for path, leaf in nnx.to_flat_state(params)}
 
 
-@pytest.mark.parametrize("layers", [("read",), ("embed", "place")])
+@pytest.mark.parametrize("layers", [("unembed",), ("embed", "position")])
 def test_one_step_is_minus_rate_times_gradient_there_and_nothing_elsewhere(
     network, data, batches, run, descent, layers
 ):
@@ -47,7 +47,7 @@ def test_the_linearised_head_is_the_head(network, data, batches, run):
 
 
 def test_a_layer_that_is_not_there_is_refused(network):
-    for layers in (("read", "reed"), ()):
+    for layers in (("unembed", "reed"), ()):
         with pytest.raises(Misuse, match=r"layers must be layers of the network, got .*(reed|\(\))"):
             HeadOnly(layers).trained(network, ExtraData())
 

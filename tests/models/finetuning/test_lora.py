@@ -18,7 +18,7 @@ from theory.base import Misuse
 from theory.processes.persona_topics import example
 from theory.theories.linearised import Linearised, Linearization
 
-LAYERS = ("attend", "merge", "up", "down")
+LAYERS = ("attn_qkv", "out_proj", "up_proj", "down_proj")
 
 
 def flat(params):
@@ -137,7 +137,7 @@ def test_bad_fields_are_refused(field, value):
         Lora(**{field: value})
 
 
-@pytest.mark.parametrize("layers", [("attend", "place"), ("query",), ()])
+@pytest.mark.parametrize("layers", [("attn_qkv", "position"), ("query",), ()])
 def test_a_layer_that_is_no_linear_one_is_refused(network, layers):
     with pytest.raises(Misuse, match="layers must be linear layers of the network"):
         Lora(layers=layers).trained(network, ExtraData())
