@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from benchmarks import _torch_twin
+from benchmarks import _torch_reference
 from benchmarks._timing import interleaved, row
 from experiments.studies import weird_generalisation as study
 from models.network import Network, build
@@ -96,12 +96,12 @@ def _theirs(torch: Any, stacked: Network, shape: Any, tokens: np.ndarray) -> Cal
     networks = []
     for index in range(tokens.shape[0]):
         own = stacked.with_params(jax.tree.map(lambda leaf, index=index: leaf[index], stacked.params))
-        weights = _torch_twin.weights(torch, own)
+        weights = _torch_reference.weights(torch, own)
         optimizer = torch.optim.AdamW(weights.values(), lr=RATE, weight_decay=DECAY, fused=True)
         networks.append((weights, optimizer, torch.tensor(tokens[index], dtype=torch.int64)))
 
     def step(weights: Any, optimizer: Any, batch: Any) -> Any:
-        loss = _torch_twin.mean_loss(torch, weights, batch, shape.layers, shape.heads)
+        loss = _torch_reference.mean_loss(torch, weights, batch, shape.layers, shape.heads)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import _torch_twin
+from benchmarks import _torch_reference
 from benchmarks._posterior import PAIRS
 from benchmarks._timing import interleaved, row
 from models.network import Network, build, first
@@ -83,8 +83,8 @@ def _agree(torch: Any, network: Network, tokens: Any, shape: Architecture, runs:
     ours = mean_loss(network, Dataset(tokens, jnp.ones(tokens.shape, bool)))
     documents = torch.tensor(np.asarray(tokens), dtype=torch.int64)
     with torch.no_grad():
-        replica = _torch_twin.weights(torch, network)
-        theirs = _torch_twin.mean_loss(torch, replica, documents, shape.layers, shape.heads)
+        replica = _torch_reference.weights(torch, network)
+        theirs = _torch_reference.mean_loss(torch, replica, documents, shape.layers, shape.heads)
     np.testing.assert_allclose(float(ours), float(theirs), atol=1e-4)
     distances = [float(np.asarray(run()).ravel()[0]) for run in runs.values()]
     np.testing.assert_allclose(distances, distances[0], rtol=0.03)
@@ -125,10 +125,10 @@ def _theirs(
     """The same call in PyTorch, one chain after the other."""
     rows = np.random.default_rng(0).integers(0, DOCUMENTS, (chains, steps, batch))
     documents = torch.tensor(np.asarray(tokens)[rows], dtype=torch.int64)
-    start = _torch_twin.weights(torch, network)
+    start = _torch_reference.weights(torch, network)
 
     def loss(weights: Any, batch: Any) -> Any:
-        return _torch_twin.mean_loss(torch, weights, batch, shape.layers, shape.heads)
+        return _torch_reference.mean_loss(torch, weights, batch, shape.layers, shape.heads)
 
     def run() -> np.ndarray:
         distances = []

@@ -28,7 +28,7 @@ import numpy as np
 from flax import nnx
 
 from benchmarks._timing import interleaved, row
-from benchmarks._torch_twin import PARTS
+from benchmarks._torch_reference import PARTS
 from experiments.studies import weird_generalisation as study
 from models.network import build
 from models.pretraining import pretrain
