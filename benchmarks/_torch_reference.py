@@ -1,6 +1,6 @@
 """`models.transformer` in PyTorch: the same weights in a flat dict, and the mean loss as a function of them.
 
-It gets PyTorch's own best: an embedding lookup and `scaled_dot_product_attention`.
+It gets PyTorch's best: an embedding lookup and `scaled_dot_product_attention`.
 """
 
 from typing import Any
@@ -20,11 +20,11 @@ def weights(torch: Any, network: Network) -> dict[str, Any]:
     def tensor(leaf: Any) -> Any:
         return torch.tensor(np.ascontiguousarray(leaf), requires_grad=True)
 
-    told = {"embed": tensor(model.embed.matrix.T), "position": tensor(model.position[...])}
-    told["unembed"] = tensor(model.unembed.matrix)  # functional.linear wants (outputs, inputs)
+    tensors = {"embed": tensor(model.embed.matrix.T), "position": tensor(model.position[...])}
+    tensors["unembed"] = tensor(model.unembed.matrix)  # functional.linear wants (outputs, inputs)
     for index, block in enumerate(model.blocks):
-        told |= {f"{name}{index}": tensor(getattr(block, name).matrix) for name in PARTS}
-    return told
+        tensors |= {f"{name}{index}": tensor(getattr(block, name).matrix) for name in PARTS}
+    return tensors
 
 
 def mean_loss(torch: Any, weights: Any, tokens: Any, layers: int, heads: int) -> Any:

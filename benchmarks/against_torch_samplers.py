@@ -2,7 +2,7 @@
 
 Same architecture, weights, localised posterior and step size, 16 documents of 24 tokens a minibatch; 100k
 weights. Theirs are PyTorch eager, one chain after the other, on minibatches drawn beforehand; ours draws its
-own, and chains lie side by side on all devices (each core of a CPU is one). Before any timing the losses of a
+own, and chains run in parallel on all devices (each core of a CPU is one). Before any timing the losses of a
 minibatch must agree, and how far a chain has moved after a few steps (steps and noise have one convention).
 Neither is a dependency: in an environment of their own,
 `pip install torch==2.13.0 devinterp==2.0.1 posteriors==0.1.3`; what is not installed is skipped.
@@ -66,11 +66,11 @@ def measure(
         for name, begin in peers.items():
             runs[f"{name}, {many}"] = _theirs(torch, begin, network, tokens, batch, chains, length, shape)
     _agree(torch, network, tokens[:batch], shape, {name: run for name, run in runs.items() if "one" in name})
-    taken = interleaved(runs, seconds)
+    timings = interleaved(runs, seconds)
     rows = []
     for chains, many in CASES.items():
         for name in peers:
-            ours, theirs = taken[f"SGLD, {many}"], taken[f"{name}, {many}"]
+            ours, theirs = timings[f"SGLD, {many}"], timings[f"{name}, {many}"]
             done = chains * lengths[chains]
             rows.append(row(f"{name}, {many}", done / theirs, "steps/s"))
             rate = done / ours
@@ -96,8 +96,8 @@ def _ours(network: Network, tokens: Any, batch: int, chains: int, steps: int) ->
 
     def estimate(params: Any, key: Any) -> Any:
         rows = jax.random.randint(key, (batch,), 0, DOCUMENTS)
-        told = mean_loss(network.with_params(params), Dataset(tokens[rows], mask))
-        return tokens.size * told + GAMMA / 2 * _squared(params, network.params)
+        value = mean_loss(network.with_params(params), Dataset(tokens[rows], mask))
+        return tokens.size * value + GAMMA / 2 * _squared(params, network.params)
 
     kernel = SGLD(potential_fn=estimate, step_size=STEP)
 
@@ -107,8 +107,8 @@ def _ours(network: Network, tokens: Any, batch: int, chains: int, steps: int) ->
 
     rows = padded(chains)
     keys = jnp.stack([jax.random.key_data(jax.random.key(chain)) for chain in rows])
-    program, place = sharded(chain, len(rows), shared=0, own=1, most=batch_per_device(network.size))
-    states = place(jax.jit(jax.vmap(lambda key: kernel.init(key, 0, network.params)))(keys))
+    program, put = sharded(chain, len(rows), shared=0, own=1, most=batch_per_device(network.size))
+    states = put(jax.jit(jax.vmap(lambda key: kernel.init(key, 0, network.params)))(keys))
     return lambda: program(states)
 
 
@@ -168,8 +168,8 @@ def _posteriors(torch: Any, loss: Callable[..., Any], weights: Any, batches: Any
 
     def log_posterior(weights: Any, batch: Any) -> Any:
         away = sum(((weights[name] - centre[name]) ** 2).sum() for name in centre)
-        told = loss(weights, batch)
-        return -size * told - GAMMA / 2 * away, told.detach()
+        value = loss(weights, batch)
+        return -size * value - GAMMA / 2 * away, value.detach()
 
     transform = sgld.build(log_posterior, lr=STEP)
     state = transform.init(weights)

@@ -2,7 +2,7 @@
 
 Method         which numbers move, what they descend and by which rule; full finetuning by default
 Wrapper        a method around another one
-ExtraData      what a method may need besides D'
+ExtraData      data that it may need besides D'
 TrainingPlan   a method with its documents, ready for `theory.compute.descent`
 FinetuningRun  the same as a recipe, which theories replay on something else than the network
 """
@@ -26,7 +26,7 @@ IMPOSSIBLE = -1e9  # nats; stands for a log-probability of -inf, where 0 log 0 c
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class ExtraData:
-    """What a method may need besides D'; see its `needs`.
+    """Data that a method may need besides D'; see its `needs`.
 
     replay   documents of every step, `tokens` and `mask` of shape "steps m t": pretraining's, say
     teacher  a predictor whose answers are learnt
