@@ -1,6 +1,6 @@
 """A part of a network as a predictor of its own: its weights move, all others stay where they are.
 
-`part(network, ["read"])` is the last layer of `models.transformer`. Every theory over weights acts on a
+`part(network, ["unembed"])` is the last layer of `models.transformer`. Every theory over weights acts on a
 part as on a whole network: last-layer Laplace is Laplace of the last layer. Vectors then have the part's
 size.
 """
@@ -41,7 +41,7 @@ class Part:
 
 
 def part(network: Parametric, names: Sequence[str]) -> Part:
-    """The weights whose path, as in "blocks.0.up.kernel", begins with one of `names`, up to a dot."""
+    """The weights whose path, as in "blocks.0.up_proj.kernel", begins with one of `names`, up to a dot."""
     leaves = jax.tree_util.tree_leaves_with_path(network.params)
     paths = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves]
     lost = [name for name in names if not any(_begins(path, name) for path in paths)]

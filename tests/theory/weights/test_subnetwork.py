@@ -32,7 +32,7 @@ def named(tree):
 
 def test_the_last_layer_of_a_transformer():
     """Its gradient is the whole network's, there; its predictions are the whole network's."""
-    last = part(NETWORK, ["read"])
+    last = part(NETWORK, ["unembed"])
     assert isinstance(last, Parametric)
     every = named(NETWORK.params)
     assert [leaf.shape for leaf in last.params.values()] == [(8, 3)]
@@ -44,11 +44,11 @@ def test_the_last_layer_of_a_transformer():
 
 
 def test_other_weights_stay():
-    some = part(NETWORK, ["blocks.1", "place"])
+    some = part(NETWORK, ["blocks.1", "position"])
     moved = some.with_params(jax.tree.map(lambda leaf: leaf + 1, some.params))
     after, before = named(moved.network().params), named(NETWORK.params)
     for name in before:
-        inside = name.startswith(("blocks.1.", "place"))
+        inside = name.startswith(("blocks.1.", "position"))
         np.testing.assert_array_equal(after[name] - before[name] != 0, inside)
         assert (name in some.params) == inside
     assert jax.tree.structure(moved.network().params) == jax.tree.structure(NETWORK.params)
@@ -91,7 +91,7 @@ def test_parts_can_be_stacked():
         np.testing.assert_allclose(told[row], wanted, atol=1e-6)
 
 
-@pytest.mark.parametrize("names", [[], ["rea"], ["read", "nothing"]])
+@pytest.mark.parametrize("names", [[], ["unem"], ["unembed", "nothing"]])
 def test_a_name_that_fits_nothing_is_refused(names):
-    with pytest.raises(Misuse, match=r"A part is named by beginnings of .*read.*, got"):
+    with pytest.raises(Misuse, match=r"A part is named by beginnings of .*unembed.*, got"):
         part(NETWORK, names)
