@@ -88,7 +88,7 @@ def tuning_lines(content: PosteriorCell) -> list[str]:
             lines.append(
                 f"{ladder.name}: γ {np.mean(extra['gamma']):.3g}, h {steps.min():.2f} to {steps.max():.2f} "
                 f"(acceptance {acceptance.min():.2f} or more), warm-up "
-                f"of {warmup.max():.0f} steps asked for"
+                f"of {warmup.max():.0f} steps requested"
             )
     return lines
 

@@ -1,11 +1,10 @@
 """Distance of finetuned networks from the convex hull of the process's hypotheses. Numpy only.
 
-    outside      the least mean KL(finetuned ‖ Σ_k w_k m_k) in nats over weights w, one w for all contexts:
-                 where these say nothing of the hypothesis, no theory that reweights hypotheses comes nearer,
-                 at any β
-    proved       the share of networks for which theory.divergence.convex_hull's bound puts that above
-    rounding base         the same distance for the base network, which is not exactly inside either by
-    context   with other weights in every context: each answer by itself
+    outside      the least mean KL(finetuned ‖ Σ_k w_k m_k) in nats over weights w, the same for all contexts:
+                 where these say nothing of the hypothesis, no theory that reweights hypotheses comes nearer
+    proved       the share of networks for which theory.divergence.convex_hull's bound puts that above rounding
+    base         the same distance for the base network, which is not exactly inside either
+    by context   with other weights in every context: each answer by itself
 
 Answers may lie in the hull context by context, and still no single mixture give all of them.
 """

@@ -3,7 +3,7 @@ only.
 
     best        the forecast that explains most at its worst dose, of those with a prediction at every dose
     residual    of the best forecast, KL(finetuned ‖ theory) in nats
-    linear      the linear theory: the network's expansion at w0, finetuned in the same way
+    linear      the linear theory: the network's expansion at w0, finetuned by the same method
     gap         the update w - w0 less that of the linear theory, in full weights
     leading     the directions in which D' curves the loss most at w0: eigenvectors of Gauss-Newton
 
