@@ -51,7 +51,7 @@ def leaves(rows):
 
 @pytest.fixture
 def run(tmp_path, make):
-    """Two base networks, two finetuning seeds each, by SGD: the content of every cell, and a way to write them."""
+    """Two base networks, two finetuning seeds each, by SGD: the content of every cell, and how to write it."""
     cells = {}
     for b in range(2):
         base, target, scale = BASES[b], TARGETS[b], np.array([0.1, 1.0, 2.0])[:, None]
@@ -60,7 +60,7 @@ def run(tmp_path, make):
         contexts = make.contexts(base, GROUPS, components, questions=QUESTIONS.astype(str))
         curvatures = np.logspace(2, 0, 16)[ORDER]
         cells[THEORIES[b]] = make.theories(contexts, (), curvatures, leaves(IN[ORDER]))
-        cells[REPLAYS[b]] = ReplayCell({"linearised": half_right(target, base)}, {}, leaves(linear))
+        cells[REPLAYS[b]] = ReplayCell({"linearised": half_right(target, base)}, update=leaves(linear))
         replica = log_softmax(target + 1e-3 * RNG.normal(size=target.shape), axis=-1)
         cells[NETWORKS[b]] = make.finetuned(target, replica, leaves(scale * UPDATES[b]))
 
@@ -140,7 +140,7 @@ def test_what_rounding_leaves_has_no_shares(run):
     cells, written = run
     for b in range(2):
         linear = leaves(np.ones((3, 1)) * UPDATES[b] * (1 + 1e-6))
-        cells[REPLAYS[b]] = ReplayCell({"linearised": TARGETS[b] + 1e-9}, {}, linear)
+        cells[REPLAYS[b]] = ReplayCell({"linearised": TARGETS[b] + 1e-9}, update=linear)
         change(cells, NETWORKS[b], update=leaves(np.ones((3, 1)) * UPDATES[b]))
     (one,) = reported(written())
     assert np.isnan(one.groups.share).all() and np.isnan(one.moved[:, :, 5]).all()

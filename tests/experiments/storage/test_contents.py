@@ -48,7 +48,7 @@ CELLS = {
         (dataclasses.replace(LADDERS[0], extra={"samples": numbers(S, B, 9, C, A)}),)
     ),
     Cell("replays", "arm", 0, "sgd"): ReplayCell(
-        {"linearised": numbers(S, D, C, A)}, {"proximal/network": numbers(D)}, LAYERS
+        {"linearised": numbers(S, D, C, A)}, {"proximal/network": numbers(D)}, update=LAYERS
     ),
     Cell("finetuned", "arm", 0, "kl-lifted"): FinetunedCell(
         numbers(S, D, C, A),
