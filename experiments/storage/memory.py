@@ -1,11 +1,10 @@
-"""A run in memory: what a notebook finetunes and compares, with the reading side of a run's folder. No
-jax."""
+"""Run in memory: finetuned and compared in a notebook, and read like a run's folder. No jax."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from experiments.storage.contents import Content
+from experiments.storage.contents import CellContent
 from experiments.storage.records import Cell
 from experiments.storage.run import Run
 
@@ -16,9 +15,9 @@ class MemoryRun(Run):
 
     study: str
     doses: tuple[int, ...]
-    contents: Mapping[Cell, Content] = field(default_factory=dict)
+    contents: Mapping[Cell, CellContent] = field(default_factory=dict)
 
-    def with_content(self, cell: Cell, content: Content) -> Self:
+    def with_content(self, cell: Cell, content: CellContent) -> Self:
         """The same run with one more cell."""
         return replace(self, contents={**self.contents, cell: content})
 
@@ -26,6 +25,6 @@ class MemoryRun(Run):
         """Every cell, sorted."""
         return sorted(self.contents)
 
-    def read(self, cell: Cell) -> Content | None:
+    def read(self, cell: Cell) -> CellContent | None:
         """The content of a cell; None if there is none."""
         return self.contents.get(cell)

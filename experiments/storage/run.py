@@ -1,13 +1,12 @@
-"""The reading side of a run, on disk or in memory: its finished cells, with their contents by kind. No
-jax."""
+"""Run on disk or in memory: its finished cells, with their contents by kind. No jax."""
 
 from abc import ABC, abstractmethod
 from typing import TypeVar
 
-from experiments.storage.contents import Content, FinetunedCell, PosteriorCell, ReplayCell, TheoryCell
+from experiments.storage.contents import CellContent, FinetunedCell, PosteriorCell, ReplayCell, TheoryCell
 from experiments.storage.records import Cell, CellKind
 
-ContentT = TypeVar("ContentT", bound=Content)
+ContentT = TypeVar("ContentT", bound=CellContent)
 
 
 class Run(ABC):
@@ -28,7 +27,7 @@ class Run(ABC):
         """Every finished cell, sorted."""
 
     @abstractmethod
-    def read(self, cell: Cell) -> Content | None:
+    def read(self, cell: Cell) -> CellContent | None:
         """The content of a cell; None if it is not finished."""
 
     def cells(
