@@ -10,7 +10,7 @@ from experiments.figures.style import Look, legend, marker_line, panels_grid
 from experiments.scoring.labels import judged_groups, panel_name, panels
 from experiments.storage.records import ScoreLine
 
-NARROW, BODY, LINE = 5.4, 3.3, 0.135  # inches: width, height of all panels, a line of the legend
+NARROW, BODY, LINE = 5.4, 3.9, 0.135  # inches: width, height of all panels, a line of the legend
 COLUMNS = 4  # of the legend
 
 
@@ -29,7 +29,8 @@ def draw_summary(lines: list[ScoreLine], mixtures: frozenset[str]) -> Figure:
         axes.remove()
     for index, (axes, (method, data)) in enumerate(zip(grid.flat, every, strict=False)):
         draw_explained(axes, select(lines, method, data, group), mixtures)
-        axes.set_title(panel_name(method, data))
+        name = panel_name(method, data)
+        axes.set_title(name if across < 3 else name.replace(", D′ on ", ", "))
         if index + across >= len(every):
             axes.set_xlabel("dose (steps)")
         else:

@@ -14,23 +14,24 @@ body { font: 15px/1.45 system-ui, sans-serif; max-width: 77rem; margin: 0 auto; 
 h1 { font-size: 1.5rem; line-height: 1.25; margin: .1rem 0 .5rem; } h3 { font-size: 1rem; }
 h2 { font-size: 1.02rem; margin: 0; display: inline; }
 p { margin: .4rem 0; } .soft, figcaption { color: var(--soft); } .small { font-size: .82rem; }
-.answer p { font-size: 1.02rem; margin: .25rem 0; } .scroll, pre { overflow-x: auto; } figure { margin: 0; }
+.answer p { margin: 0 0 .3rem; } .scroll, pre { overflow-x: auto; } figure { margin: 0; }
 table { border-collapse: collapse; font-size: .78rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; vertical-align: top; padding: .15rem .6rem .15rem 0;
   border-bottom: 1px solid var(--line); } .tight td, .tight th { white-space: nowrap; }
-.banner { background: #b3261e; color: #fff; padding: .35rem .8rem; border-radius: 6px; font-weight: 600; }
+.banner { background: #b3261e; color: #fff; padding: .35rem .8rem; border-radius: 6px; font-weight: 600; font-size: .88rem; }
 img { width: 100%; background: #fff; border-radius: 6px; display: block; }
-.first { display: flex; flex-wrap: wrap; gap: .6rem 1.6rem; align-items: flex-start; margin: .7rem 0 1.2rem; }
-.first > figure { flex: 1 1 26rem; } .first > div { flex: 0 1 auto; min-width: 0; }
-.first > figure img { max-height: 34rem; object-fit: contain; object-position: left top; cursor: zoom-in; }
-.scores table { font-size: .86rem; } .scores th { font-weight: 600; vertical-align: bottom; }
-.scores td, .scores th { text-align: right; padding: .22rem 0 .22rem .9rem; white-space: nowrap; }
+.first { display: grid; gap: .5rem 1.8rem; margin: .6rem 0 1.2rem; grid-template: "figure answer"
+  "figure numbers" 1fr / minmax(0, 1fr) 36rem; } .first.wide { grid-template-columns: minmax(0, 1fr) 45rem; }
+.answer { grid-area: answer; } .numbers { grid-area: numbers; min-width: 0; }
+.first > figure { grid-area: figure; } .first > figure img { cursor: zoom-in; }
+.scores table { font-size: .84rem; width: 100%; } .scores th { font-weight: 600; vertical-align: bottom; }
+.scores td, .scores th { text-align: right; padding: .09rem 0 .09rem .8rem; white-space: nowrap; }
 .scores td:first-child, .scores th:first-child { text-align: left; padding-left: 0; }
-.scores .span { text-align: center; border-bottom-width: 2px; } .scores small { color: var(--soft); }
-.scores b { font-weight: 700; } .scores .bound td { color: var(--soft); font-style: italic; }
-.many td small { display: block; line-height: 1; } .many td, .many th { padding-left: .7rem; }
-.many table { font-size: .78rem; }
-.shape { display: inline-block; width: 1.15em; }
+.scores .span { text-align: center; } .scores .none { border: 0; } .scores .bound td { color: var(--soft); }
+.scores small { color: var(--soft); display: block; line-height: 1.1; }
+.scores td:first-child small { padding-left: 1.4em; }
+.many table { font-size: .74rem; } .many td, .many th { padding-left: .5rem; white-space: normal; }
+.shape { display: inline-block; width: 1.2em; }
 .close { display: none; }
 figure:target { position: fixed; inset: 0; z-index: 9; overflow: auto; padding: 1rem; background: #fff; }
 figure:target img { max-height: none !important; cursor: zoom-out; }
@@ -38,11 +39,12 @@ figure:target .close { display: block; color: #1d1d1f; margin-bottom: .5rem; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(16.5rem, 1fr)); gap: .8rem; }
 .pictures > details { background: var(--card); border-radius: 8px; padding: .6rem .8rem; }
 .pictures > details[open] { grid-column: 1 / -1; }
-.pictures summary img { margin-top: .5rem; height: 8rem; object-fit: cover; object-position: top; }
+.pictures summary img { margin-top: .5rem; height: 8rem; object-fit: cover; object-position: 50% 25%; }
 .pictures details[open] > summary img { height: auto; max-width: 60rem; }
 summary { cursor: pointer; } .section { border-bottom: 1px solid var(--line); padding: .55rem 0; }
 .section > :not(summary) { margin-left: 1rem; } .section[open] > summary { margin-bottom: .6rem; }
-@media (max-width: 60rem) { body { padding: .6rem .8rem 2rem; } h1 { font-size: 1.25rem; } }
+@media (max-width: 66rem) { body { padding: .6rem .8rem 2rem; } h1 { font-size: 1.25rem; }
+  .first, .first.wide { grid-template: "answer" "figure" "numbers" / minmax(0, 1fr); } }
 @media print {
   body { max-width: none; font-size: 10pt; } a { color: inherit; }
   .section::details-content, .pictures > details::details-content { content-visibility: visible; }

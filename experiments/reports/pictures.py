@@ -16,16 +16,16 @@ TITLES = {
 }
 CAPTIONS = {
     "": "(a) Answers of the finetuned networks (bars) and the base networks (lines) in held-out contexts "
-    "that moved most, and the predictions of the theories. (b) Explained part of the shift against dose, ± one "
-    "standard error; below it the shift in nats, and its noise. (c) β against dose, in units of each "
+    "that moved most, and the predictions of the theories. (b) Explained part of the shift against dose, ± "
+    "one standard error; below it the shift in nats, and its noise. (c) β against dose, in units of each "
     "theory's last fitted β. Triangles stand for values off the scale.",
-    SUMMARY: "Explained part of the shift against dose, ± one standard error. 1: all of it, 0: no better than "
-    "“nothing changed”; triangles: below the axis. Grey: above the noise ceiling, the score of a reshuffled "
+    SUMMARY: "Explained part of the shift against dose, ± one standard error. 1: all of it, 0: no better "
+    "than “nothing changed”; triangles: below the axis. Grey: above the noise ceiling, the score of a reshuffled "
     "replica.",
     "-posteriors": "Sampled posteriors. Above: explained part of the shift on held-out contexts, for each "
     "temperature T (mean KL of the localised prior from the base, nats), next to its zero-temperature "
     "limit; a red ring marks scores whose chains have not all converged. Below: diagnostics of the chains "
-    "against the strength τ = βN/γ, median (line) and worst (edge of the band) over networks, and their limits.",
+    "against the strength τ = βN/γ, median (line) and worst (edge of the band) over networks, and limits.",
     "-groups": "The explained part of the shift in each group of contexts, drawn as in (b).",
     "heat-map": "The explained part of the shift on held-out contexts, theories by ways of finetuning, at a "
     "small and at a large dose: blue explains, orange is worse than “nothing changed”; hatched where the "

@@ -5,7 +5,7 @@ with one prior for each theory: the best theory and its noise ceiling, the best 
 are worse than "nothing changed" by more than two standard errors.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from experiments.scoring.labels import (
@@ -22,7 +22,7 @@ from experiments.scoring.labels import (
 from experiments.scoring.leaderboard import doubted
 from experiments.storage.records import ScoreLine
 
-EXPLICIT = 4  # so many ways of finetuning are named, of more the extremes
+NAMED = 2  # so many ways of finetuning are named for a theory, of more the least and the largest
 FAILURES = 3  # so many failures are named
 WORST = -1.0  # scores below it weigh alike in the order of the table
 
@@ -53,9 +53,17 @@ class Way:
         """Lines with a score, the best first."""
         return sorted((line for line in self.lines if defined(line)), key=lambda line: -_explained(line))
 
+    @property
+    def best_forecast(self) -> ScoreLine | None:
+        """The best line without a fitted number; None where there is none."""
+        return next((line for line in self.ranked if line.grade == "forecast"), None)
+
     def at(self, theory: str, grade: str) -> ScoreLine | None:
         """A theory's line; None where it predicts nothing."""
         return next((line for line in self.lines if (line.theory, line.grade) == (theory, grade)), None)
+
+
+Pair = tuple[Way, ScoreLine]
 
 
 def ways(lines: Sequence[ScoreLine]) -> list[Way]:
@@ -80,14 +88,13 @@ def answer(found: Sequence[Way]) -> list[str]:
         return ["Nothing is scored yet."]
     best = [(way, way.ranked[0]) for way in found if way.ranked]
     if not best:
-        return [f"{_where(found)}, the shift does not exceed its noise: no theory has a score."]
-    forecasts = [(way, line) for way in found for line in way.ranked if line.grade == "forecast"]
-    firsts = [pair for index, pair in enumerate(forecasts) if pair[0] not in [p[0] for p in forecasts[:index]]]
-    return [_best(found, best), _forecasts(best, firsts), _failures(found)]
+        return [f"{_where(found)} the shift does not exceed its noise: no theory has a score."]
+    forecasts = [(way, line) for way in found if (line := way.best_forecast)]
+    return [_best(found, best), _forecasts(best, forecasts, len(found)), _failures(found)]
 
 
 def theories(found: Sequence[Way]) -> list[tuple[str, str]]:
-    """(theory, grade) of every row of the table, the best mean score first; no prediction weighs as `WORST`."""
+    """(theory, grade) of every row, the best mean score first; no prediction weighs as `WORST`."""
     names = {(line.theory, line.grade) for way in found for line in way.lines}
 
     def mean(name: tuple[str, str]) -> float:
@@ -104,9 +111,11 @@ def score(line: ScoreLine | None) -> tuple[str, str]:
         return "", ""
     if not defined(line):
         return "–", ""
-    error = line.standard_error
-    stars = "*" * doubted(line)
-    return _short(_explained(line)) + stars, "" if error is None else f"± {_short(error, error_number)}"
+    value, error = _explained(line), line.standard_error
+    digits = 1 if 1 < abs(value) < 100 and number(value) != "1.000" else 0 if abs(value) >= 100 else None
+    text = number(value) if digits is None else f"{value:.{digits}f}"
+    spread = error_number(error or 0.0) if digits is None else f"{error or 0.0:.{digits}f}"
+    return text.replace("-", "−") + "*" * doubted(line), "" if error is None else f"± {spread}"
 
 
 def words(theory: str) -> str:
@@ -114,88 +123,82 @@ def words(theory: str) -> str:
     return theory.replace("-", " ")
 
 
-def _best(found: Sequence[Way], best: list[tuple[Way, ScoreLine]]) -> str:
-    holes = [way for way in found if not way.ranked]
+def _best(found: Sequence[Way], best: list[Pair]) -> str:
+    holes = [way.name for way in found if not way.ranked]
     ceilings = [way.base.noise_ceiling for way, _ in best if way.base.noise_ceiling is not None]
-    text = f"{_where(found)}, the shift is best explained by {_by_theory(best, ceiling=True)}"
-    if len(best) > EXPLICIT and ceilings:
-        low, high = number(min(ceilings)), number(max(ceilings))
-        text += f"; the noise ceiling is {low}{f' to {high}' * (low != high)}"
+    text = f"{_where(found)} the shift is explained best by {_by_theory(best, len(found))}"
+    if ceilings:
+        low, high = (number(pick(ceilings)) for pick in (min, max))
+        text += f"; noise ceiling{f's {low} to {high}' if low != high else f' {low}'}"
     if all(_explained(line) <= 0 for _, line in best):
-        text += ", and nothing beats “nothing changed”"
+        text += ", but nothing beats “nothing changed”"
     if holes:
-        text += f"; undefined, for the shift does not exceed its noise, after {_list([w.name for w in holes])}"
+        text += f"; undefined after {_list(holes)}, where the shift does not exceed its noise"
     return text + "."
 
 
-def _forecasts(best: list[tuple[Way, ScoreLine]], firsts: list[tuple[Way, ScoreLine]]) -> str:
-    if not firsts:
+def _forecasts(best: list[Pair], forecasts: list[Pair], count: int) -> str:
+    if not forecasts:
         return "No forecast without a fitted number has a score."
-    if [line for _, line in firsts] == [line for _, line in best]:
+    if forecasts == best:
         return "All of these are forecasts: no number in them is fitted."
-    return f"Without a fitted number, the best forecast is {_by_theory(firsts)}."
+    return f"Without a fitted number, the best forecast is {_by_theory(forecasts, count, grade=False)}."
 
 
 def _failures(found: Sequence[Way]) -> str:
-    failed: dict[tuple[str, str], list[tuple[Way, ScoreLine]]] = {}
+    failed: dict[tuple[str, str], list[Pair]] = {}
     for way in found:
         for line in way.ranked:
             if _explained(line) + 2 * (line.standard_error or 0) < 0:
                 failed.setdefault((line.theory, line.grade), []).append((way, line))
     if not failed:
-        least = min(((way, line) for way in found for line in way.ranked), key=lambda p: _explained(p[1]))
-        return f"Nothing fails outright; least is explained by {_by_theory([least])}."
-    order = sorted(failed, key=lambda name: (-len(failed[name]), min(_explained(p[1]) for p in failed[name])))
+        least = min(((way, line) for way in found for line in way.ranked), key=_pair_score)
+        return f"Nothing fails outright; least is explained by {_by_theory([least], len(found))}."
+    order = sorted(failed, key=lambda name: (-len(failed[name]), min(map(_pair_score, failed[name]))))
     parts = []
-    for name in order[:FAILURES]:
-        way, line = min(failed[name], key=lambda pair: _explained(pair[1]))
-        count = f"{len(failed[name])} of {len(found)} ways, down to " if len(found) > 1 else ""
-        parts.append(f"{words(name[0])} ({name[1]}; {count}{_plus_minus(line)})")
+    for theory, grade in order[:FAILURES]:
+        pairs = failed[theory, grade]
+        count = f"in {len(pairs)} of {len(found)} ways, lowest " if len(found) > 1 else ""
+        parts.append(f"{words(theory)} ({grade}: {count}{_plus_minus(min(pairs, key=_pair_score)[1])})")
     more = [f"{len(order) - FAILURES} more"] * (len(order) > FAILURES)
     return f"Worse than “nothing changed” by more than two s.e.: {_list([*parts, *more])}."
 
 
 def _where(found: Sequence[Way]) -> str:
-    groups = _list(list(dict.fromkeys(way.group.replace("_", "-") for way in found)))
-    doses = _list([str(dose) for dose in sorted({way.dose for way in found})])
-    return f"On {groups} contexts at the last dose ({doses} step{'s' * (doses != '1')})"
+    groups = _list(dict.fromkeys(way.group.replace("_", "-") for way in found))
+    doses = _list(str(dose) for dose in sorted({way.dose for way in found}))
+    return f"On {groups} contexts after {doses} step{'s' * (doses != '1')}"
 
 
-def _by_theory(pairs: list[tuple[Way, ScoreLine]], ceiling: bool = False) -> str:
-    """Theories with their scores: each way of finetuning, or of many the count and the extremes."""
-    groups: dict[tuple[str, str], list[tuple[Way, ScoreLine]]] = {}
+def _by_theory(pairs: list[Pair], count: int, grade: bool = True) -> str:
+    """Theories with their scores, of more than `NAMED` ways of finetuning the least and the largest one."""
+    groups: dict[tuple[str, str], list[Pair]] = {}
     for way, line in pairs:
         groups.setdefault((line.theory, line.grade), []).append((way, line))
     texts = []
-    for (theory, grade), same in sorted(groups.items(), key=lambda item: -len(item[1])):
-        if len(pairs) <= EXPLICIT:
-            scores = _list([_named(way, line, ceiling) for way, line in same])
-        else:
-            low, high = (pick(same, key=lambda pair: _explained(pair[1])) for pick in (min, max))
-            scores = f"{len(same)} of {len(pairs)} ways of finetuning: {_named(*low)}"
-            scores += f" to {_named(*high)}" if len(same) > 1 else ""
-        texts.append(f"{words(theory)} ({grade}; {scores})")
+    for (theory, kind), entries in sorted(groups.items(), key=lambda item: -len(item[1])):
+        ends = [pick(entries, key=_pair_score) for pick in (min, max)] if len(entries) > NAMED else entries
+        scores = [f"{_plus_minus(line)} after {way.name}" for way, line in ends]
+        text = " to ".join(scores) if len(entries) > NAMED else _list(scores)
+        if NAMED < len(entries) < count:
+            text = f"in {len(entries)} of {count} ways, {text}"
+        texts.append(f"{words(theory)} ({f'{kind}: ' * grade}{text})")
     return _list(texts)
-
-
-def _named(way: Way, line: ScoreLine, ceiling: bool = False) -> str:
-    bound = f", noise ceiling {number(way.base.noise_ceiling)}" * ceiling
-    return f"{way.name} {_plus_minus(line)}{bound}"
 
 
 def _plus_minus(line: ScoreLine) -> str:
     return " ".join(filter(None, score(line)))
 
 
-def _short(value: float, style: Callable[[float], str] = number) -> str:
-    """A number with a true minus, and no more digits than needed where it is large."""
-    text = f"{value:.1f}" if 1 <= abs(value) < 100 and abs(1 - value) >= 5e-4 else style(value)
-    return text.replace("-", "−")
-
-
-def _list(parts: Sequence[str]) -> str:
-    return "; ".join(parts) if any("," in part for part in parts) else ", ".join(parts)
+def _list(parts: Iterable[str]) -> str:
+    """A, B and C."""
+    *most, last = parts
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _explained(line: ScoreLine) -> float:
     return float("nan") if line.explained is None else line.explained
+
+
+def _pair_score(pair: Pair) -> float:
+    return _explained(pair[1])
