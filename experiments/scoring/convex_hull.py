@@ -2,7 +2,7 @@
 
     outside      the least mean KL(finetuned ‖ Σ_k w_k m_k) in nats over weights w, the same for all contexts:
                  where these say nothing of the hypothesis, no theory that reweights hypotheses comes nearer
-    proved       the share of networks for which theory.divergence.convex_hull's bound puts that above rounding
+    proved       the share of networks that a bound (theory.divergence.convex_hull) proves to be outside
     base         the same distance for the base network, which is not exactly inside either
     by context   with other weights in every context: each answer by itself
 

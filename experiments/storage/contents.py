@@ -169,8 +169,8 @@ class ReplayCell:
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
         """The inverse; raises `Misuse` for arrays that do not fit."""
         cell = cls(*(_split(arrays, prefix) for prefix in ("replay", "strength", "update")))
-        _fit(cell.predictions, dict.fromkeys(cell.predictions, "sdca"))
-        _fit(cell.strengths, dict.fromkeys(cell.strengths, "d"))
+        predictions, strengths = _join("replay", cell.predictions), _join("strength", cell.strengths)
+        _fit(predictions | strengths, dict.fromkeys(predictions, "sdca") | dict.fromkeys(strengths, "d"))
         return cell
 
 

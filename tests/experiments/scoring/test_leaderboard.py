@@ -1,8 +1,10 @@
 """Tables and heat map say what the scorecard says, at the doses of the rule, and mark what is not sound."""
 
 import csv
+import itertools
 import subprocess
 import sys
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ from experiments import cli
 from experiments.figures import heat_map
 from experiments.figures.style import style
 from experiments.scoring import leaderboard as compare
-from experiments.scoring import rows as scoring
+from experiments.scoring.scorecard import scorecard
+from experiments.storage.records import Row
 from experiments.storage.run_folder import create
 
 # In-domain shifts: 10 % of the largest is 0.02, nearest to 0.024 (0.006 is farther); 99 % is 0.198, nearest
@@ -30,27 +33,35 @@ SCORES = {  # (theory, prior, grade): explained on held-out contexts by dose
 
 
 def _rows(method="sgd", data="topics0", scores=SCORES, study="made-up", noise=0.0):
-    """Two base networks, whose scores lie 0.01 on both sides of what is told; None is nothing said."""
-    names = ("study", "method", "data", "base", "dose", "theory", "prior", "grade", "group", "beta")
+    """Two base networks, whose scores lie 0.01 on both sides of what is given; None is no prediction."""
     rows = []
-    for theory, told in {("unchanged", "network", "forecast"): (0.0,) * len(SHIFTS), **scores}.items():
-        for base in range(2):
-            for (dose, shift), score in zip(SHIFTS.items(), told, strict=True):
-                for group, size in (("in_domain", shift), ("held_out", 2 * shift)):
-                    if score is None:
-                        continue
-                    row = dict(
-                        zip(names, (study, method, data, base, dose, *theory, group, None), strict=True)
-                    )
-                    nats = size * (1 - score - (theory[0] != "unchanged") * 0.01 * (-1) ** base)
-                    sampled = [base == 0 or dose != LARGE] if "T=" in theory[1] else None
-                    best = nats if theory[0] in ("linearised", "unchanged") else 0.005 * size
-                    row |= {
-                        "nats": [nats],
-                        "shift": [size],
-                        "order": [size * (0.01 + noise * (dose == SMALL))],
-                    }
-                    rows.append(row | {"seed": [0.3 * size], "ceiling": [best], "trusted": sampled})
+    for theory, explained in {tuple(compare.UNCHANGED): (0.0,) * len(SHIFTS), **scores}.items():
+        for base, (dose, index) in itertools.product(range(2), zip(SHIFTS, range(len(SHIFTS)), strict=True)):
+            if (score := explained[index]) is None:
+                continue
+            name, prior, grade = theory
+            for group, size in (("in_domain", SHIFTS[dose]), ("held_out", 2 * SHIFTS[dose])):
+                nats = size * (1 - score - (name != "unchanged") * 0.01 * (-1) ** base)
+                row = Row(
+                    study=study,
+                    method=method,
+                    data=data,
+                    base=base,
+                    dose=dose,
+                    theory=name,
+                    prior=prior,
+                    grade=grade,
+                    split=None,
+                    group=group,
+                    beta=None,
+                    nats=(nats,),
+                    shift=(size,),
+                    replica=(size * (0.01 + noise * (dose == SMALL)),),
+                    other_base=(0.3 * size,),
+                    best_in_class=(nats if name in ("linearised", "unchanged") else 0.005 * size,),
+                    converged=(base == 0 or dose != LARGE,) if "T=" in prior else None,
+                )
+                rows.append(row)
     return rows
 
 
@@ -98,8 +109,8 @@ def test_doses_are_those_nearest_to_a_tenth_and_to_all_of_the_in_domain_shift(co
 
 def test_the_doses_do_not_follow_the_shift_that_is_judged(run):
     """Held-out shifts that are largest at the first dose leave the choice alone."""
-    rows = [row | {"shift": [1 / row["dose"]]} if row["group"] == "held_out" else row for row in run.rows()]
-    run.save_rows(rows)
+    held_out = [replace(row, shift=(1 / row.dose,)) for row in run.rows() if row.group == "held_out"]
+    run.save_rows([row for row in run.rows() if row.group != "held_out"] + held_out)
     for one in compare.read((str(run.folder),))[1]:
         assert (one.small, one.large) == (SMALL, LARGE)
 
@@ -109,7 +120,7 @@ def test_the_csv_is_the_scorecard(run, tmp_path):
     path, _ = compare.write_tables(lines, columns, tmp_path / "out")
     with open(path, newline="", encoding="utf-8") as file:
         read = list(csv.DictReader(file))
-    expected = scoring.scorecard(run.rows())
+    expected = [asdict(line) for line in scorecard(run.rows())]
     assert len(read) == len(expected) == 2 * 2 * (6 * 6 - 3)
     for got, line in zip(read, expected, strict=True):
         assert got.pop("run") == "made-up"
@@ -119,27 +130,27 @@ def test_the_csv_is_the_scorecard(run, tmp_path):
 
 
 def test_the_markdown_has_the_numbers_of_the_scorecard(run, columns):
-    told = {(row["theory"], row["grade"], row["method"]): row for row in table(compare.markdown(columns))}
-    assert len(told) == 2 * len(SCORES)
-    row = told["tempered-posterior (process)", "fitted", "SGD, D′ on topic 0"]
+    cells = {(row["theory"], row["grade"], row["method"]): row for row in table(compare.markdown(columns))}
+    assert len(cells) == 2 * len(SCORES)
+    row = cells["tempered-posterior (process)", "fitted", "SGD, D′ on topic 0"]
     assert row["small dose"] == "dose 2: -0.250 ± 0.010 (≤ 0.995)"
     assert row["large dose"] == "dose 8: 0.400 ± 0.010 (≤ 0.995)"
     assert row["worst dose"] == "dose 2: -0.250 ± 0.010 (≤ 0.995)"
-    row = told["linearised", "forecast", "SGD, D′ on topic 0"]
-    assert row["small dose"] == "dose 2: 0.970 ± 0.010"  # no class, so no ceiling
+    row = cells["linearised", "forecast", "SGD, D′ on topic 0"]
+    assert row["small dose"] == "dose 2: 0.970 ± 0.010"  # no class, so no best in it
     assert row["worst dose"] == "dose 4: 0.900 ± 0.010"
     assert "| SGD, D′ on topic 0 | held_out | 8 | 0.39400 | 0.990 | 0.700 |" in compare.markdown(columns)
 
 
-def test_what_is_undefined_untrustworthy_or_not_said_is_told_apart(columns):
-    told = {(row["theory"], row["grade"], row["method"]): row for row in table(compare.markdown(columns))}
+def test_undefined_doubted_and_missing_scores_are_kept_apart(columns):
+    cells = {(row["theory"], row["grade"], row["method"]): row for row in table(compare.markdown(columns))}
     for theory, _, grade in SCORES:
         if theory == "linearised":
-            assert told[theory, grade, "Adam, D′ on topic 0"]["small dose"] == "dose 2: –"
-    sampled = told["langevin-posterior (T=0.001)", "fitted", "SGD, D′ on topic 0"]
+            assert cells[theory, grade, "Adam, D′ on topic 0"]["small dose"] == "dose 2: –"
+    sampled = cells["langevin-posterior (T=0.001)", "fitted", "SGD, D′ on topic 0"]
     assert sampled["large dose"] == "dose 8: 0.960 ± 0.010* (≤ 0.995)"
     assert "*" not in sampled["small dose"]
-    assert told["langevin-posterior (T=0.001)", "forecast", "SGD, D′ on topic 0"]["large dose"] == ""
+    assert cells["langevin-posterior (T=0.001)", "forecast", "SGD, D′ on topic 0"]["large dose"] == ""
 
 
 def test_the_grades_come_in_order_and_the_best_first(tmp_path):
@@ -149,12 +160,12 @@ def test_the_grades_come_in_order_and_the_best_first(tmp_path):
     assert [theory[0] for theory in compare.theories(compare.read((str(run.folder),))[1])] == list("dcba")
 
 
-def test_who_holds_out_longest(columns):
-    """Fitted theories do not count, nor a forecast that falls silent."""
+def test_the_best_worst_case(columns):
+    """Fitted theories do not count, nor a forecast that has none at a dose."""
     first, second = compare.summary(columns)
     assert first == (
         "SGD, D′ on topic 0: without a fitted number, linearised explains most at its worst dose, 0.900 ± "
-        "0.010 at dose 4 (noise floor there: 0.990); silent at some doses: langevin-posterior."
+        "0.010 at dose 4 (noise ceiling there: 0.990); silent at some doses: langevin-posterior."
     )
     assert second.startswith("Adam, D′ on topic 0: without a fitted number, linearised explains most")
 
@@ -171,7 +182,7 @@ def test_who_holds_out_longest(columns):
         (
             {"a": 0.5, "b": 0.2},
             0.0,
-            "a explains most at its worst dose, 0.500 ± 0.010 at dose 4 (noise floor there: 0.990); next b, "
+            "a explains most at its worst dose, 0.500 ± 0.010 at dose 4 (noise ceiling there: 0.990); next b, "
             "0.200 ± 0.010 at dose 4.",
         ),
         ({"a": 0.5}, 2.0, "no theory has a score, for the shift does not exceed its noise."),
@@ -180,17 +191,21 @@ def test_who_holds_out_longest(columns):
 def test_the_sentence_follows_the_numbers(tmp_path, scores, noise, expected):
     """Every theory is better by 0.1 at all doses but 4; the best by the worst dose, not by the mean."""
     better = (0.1, 0.1, 0, 0.1, 0.1, 0.1)
-    told = {(name, "network", "forecast"): tuple(score + b for b in better) for name, score in scores.items()}
-    told |= {("uneven", "network", "forecast"): (0.99, 0.99, -0.9, 0.99, 0.99, 0.99)}
-    rows = [row | {"order": [row["order"][0] + noise * row["shift"][0]]} for row in _rows(scores=told)]
-    (said,) = compare.summary(compare.read((str(_run(tmp_path / "run", rows).folder),))[1])
-    assert expected in said
+    every = {
+        (name, "network", "forecast"): tuple(score + b for b in better) for name, score in scores.items()
+    }
+    every |= {("uneven", "network", "forecast"): (0.99, 0.99, -0.9, 0.99, 0.99, 0.99)}
+    rows = [replace(row, replica=(row.replica[0] + noise * row.shift[0],)) for row in _rows(scores=every)]
+    (sentence,) = compare.summary(compare.read((str(_run(tmp_path / "run", rows).folder),))[1])
+    assert expected in sentence
 
 
 def test_no_forecast_at_every_dose_is_said(tmp_path):
     rows = _rows(scores={("a", "network", "forecast"): (0.9, None, 0.9, 0.9, 0.9, 0.9)})
-    (told,) = compare.summary(compare.read((str(_run(tmp_path / "run", rows).folder),))[1])
-    assert told.endswith("no theory without a fitted number speaks at every dose; silent at some doses: a.")
+    (sentence,) = compare.summary(compare.read((str(_run(tmp_path / "run", rows).folder),))[1])
+    assert sentence.endswith(
+        "no theory without a fitted number has a prediction at every dose; silent at some doses: a."
+    )
 
 
 def _drawn(columns):
@@ -214,7 +229,7 @@ def _holds(patch, x, y):
     return left < x < left + patch.get_width() and top < y < top + patch.get_height()
 
 
-def test_a_cell_shows_score_error_and_ceiling_and_failures_have_another_hue(columns):
+def test_a_cell_shows_score_error_and_best_in_class_and_failures_have_another_hue(columns):
     axes = _drawn(columns[:1])
     inside, colour, ring = _beside(axes, "−3.250")
     assert inside == {"−3.250", "± 0.010", "≤ 0.995"} and not ring
@@ -223,26 +238,26 @@ def test_a_cell_shows_score_error_and_ceiling_and_failures_have_another_hue(colu
     assert red > blue + 0.1
     red, _, blue, _ = _beside(axes, "0.400")[1]
     assert blue > red + 0.1
-    inside, _, ring = _beside(axes, "0.960")  # its chains miss the gate at one base network
+    inside, _, ring = _beside(axes, "0.960")  # its chains have not converged at one base network
     assert inside == {"0.960", "± 0.010", "≤ 0.995"} and ring
     assert sum(line.get_marker() == "o" for line in axes.lines) == 2  # the other is in the key
     assert _beside(axes, "0.950")[0] == {"0.950", "± 0.010"}
     assert {"dose 2", "dose 8", "0.39400", "0.990", "0.700"} <= {text.get_text() for text in axes.texts}
 
 
-def test_undefined_is_hatched_and_nothing_said_is_blank(columns):
+def test_undefined_is_hatched_and_no_prediction_is_blank(columns):
     axes = _drawn(columns[1:])
     hatched = [patch for patch in axes.patches if patch.get_hatch()]
     assert len(hatched) == 1 + len(SCORES)  # the key, and every theory at the small dose
     assert sum(text.get_text() == "–" for text in axes.texts) == len(SCORES)
     blank = [patch for patch in axes.patches if patch.get_facecolor()[3] == 0]
-    assert len(blank) == 1  # the silent forecast at the large dose
+    assert len(blank) == 1  # the forecast that is missing at the large dose
 
 
-def test_a_law_that_says_nothing_of_these_doses_has_no_row(tmp_path):
-    """It is told of the doses between those that it was fitted on; one that hits the large dose has a row."""
-    told = (None, None, 0.85, None, 0.9, 0.9), (None, None, 0.9, 0.87, 0.9, 0.9)
-    scores = {(name, "network", "law"): score for name, score in zip("ab", told, strict=True)}
+def test_a_law_without_a_score_at_these_doses_has_no_row(tmp_path):
+    """It is applied to the doses between those that it was fitted on; one at the large dose has a row."""
+    laws = (None, None, 0.85, None, 0.9, 0.9), (None, None, 0.9, 0.87, 0.9, 0.9)
+    scores = {(name, "network", "law"): score for name, score in zip("ab", laws, strict=True)}
     _, columns, _ = compare.read((str(_run(tmp_path / "run", _rows(scores=scores)).folder),))
     axes = _drawn(columns)
     assert {"law", "b"} == {"law", "a", "b"} & {text.get_text() for text in axes.texts}
