@@ -44,8 +44,8 @@ def half_right(target, base):
 def leaves(rows):
     """Two layers of 8 and 12 weights."""
     return {
-        "blocks.0.up.kernel": rows[:, :8].reshape(-1, 2, 4).astype(np.float32),
-        "read.kernel": rows[:, 8:].reshape(-1, 4, 3).astype(np.float32),
+        "blocks.0.up_proj.kernel": rows[:, :8].reshape(-1, 2, 4).astype(np.float32),
+        "unembed.kernel": rows[:, 8:].reshape(-1, 4, 3).astype(np.float32),
     }
 
 
@@ -112,7 +112,7 @@ def test_the_residual_of_a_theory_wrong_in_one_group_is_found_there(run):
 
 def test_layers_are_averaged_over_base_networks(run):
     (one,) = reported(run[1]())
-    assert one.layers == ("blocks.0.up.kernel", "read.kernel", "all weights")
+    assert one.layers == ("blocks.0.up_proj.kernel", "unembed.kernel", "all weights")
     for layer, part in enumerate((slice(0, 8), slice(8, 20), slice(0, 20))):
         ours, theirs = 2 * UPDATES[:, part], 2 * LINEAR[:, part]
         gap = ours - theirs
