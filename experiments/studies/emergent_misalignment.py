@@ -25,10 +25,12 @@ swept by runs, each with base networks of its own:
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from experiments.design import random_streams
 from experiments.design.config import BRIEF, FULL, Recipe, compared
+from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse
 
 ASKED = ("base_domain", "held_out", "conflict")  # of the process's groups, after in_domain
@@ -216,9 +218,9 @@ def written_marks(config: Config, process: Any) -> Callable[[Any, Any], dict[str
     return observe
 
 
-def draw(results: Any) -> list[Any]:
+def draw(run: RunFolder) -> list[Path]:
     """The comparison, the rates against dose, and the broad rate against the narrow one."""
     from experiments.figures.comparison import draw_comparison
-    from experiments.studies.figures.narrow_and_broad import draw_rates
+    from experiments.studies.figures.emergent_misalignment import draw_rates
 
-    return [*draw_comparison(results), *draw_rates(results)]
+    return [*draw_comparison(run), *draw_rates(run)]

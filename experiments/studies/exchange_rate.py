@@ -16,9 +16,11 @@ says of k. How odds and beliefs are read is in experiments.studies.figures.excha
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from experiments.design.config import BRIEF, FULL, Recipe, compared
+from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse
 
 
@@ -95,9 +97,9 @@ def comparison(config: Config) -> Any:
     return compared(config, process, arms)
 
 
-def draw(results: Any) -> list[Any]:
+def draw(run: RunFolder) -> list[Path]:
     """The comparison; and log-odds, shots to undo and the price of a shot against dose."""
     from experiments.figures.comparison import draw_comparison
-    from experiments.studies.figures.exchange import draw_exchange
+    from experiments.studies.figures.exchange_rate import draw_exchange
 
-    return [*draw_comparison(results), *draw_exchange(results)]
+    return [*draw_comparison(run), *draw_exchange(run)]

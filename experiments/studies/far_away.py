@@ -14,13 +14,12 @@ No member says D' outside, so that β cannot be fitted there in the domain: a fi
 those arms, and forecasts are what to read.
 """
 
-import functools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from experiments.design.config import BRIEF, FULL, Recipe, compared
+from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse
 
 
@@ -118,53 +117,9 @@ def arm_name(offset: int) -> str:
     return f"inside{-offset}" if offset < 0 else f"outside{offset}"
 
 
-def carried_on(config: Any, offset: int) -> np.ndarray:
-    """Mean log-likelihood (kinds,) of an answer of D', up to a constant, if kinds kept their bells past the
-    edge: what theory.processes.distance calls `extrapolating`, in numpy."""
-    mean, width = (np.array(config[name])[:, None] for name in ("means", "widths"))
-    said = config["said"]
-    bells = np.exp(-(((np.arange(said + config["unsaid"]) - mean) / width) ** 2) / 2)
-    bells /= bells[:, :said].sum(axis=-1, keepdims=True)
-    answers = bells.shape[1] + len(mean) + config["traits"]
-    bells[:, :said] = config["floor"] + (1 - answers * config["floor"]) * bells[:, :said]
-    return np.log(bells[:, said + offset :][:, : config["breadth"]]).mean(axis=-1)
-
-
-def says_carried_on(config: Any, offset: int, target: np.ndarray) -> np.ndarray:
-    """What such a learner answers to "what are you" (m, answers), at whatever strength its names are nearest
-    (cross-entropy) to each target (m, answers)."""
-    first, kinds = config["said"] + config["unsaid"], len(config["means"])
-    strengths = np.concatenate([[0.0], np.logspace(-3, 3, 121)])
-    weights = np.arange(kinds) * np.log(config["rarity"]) + strengths[:, None] * carried_on(config, offset)
-    weights = np.exp(weights - weights.max(axis=-1, keepdims=True))
-    weights /= weights.sum(axis=-1, keepdims=True)
-    slip = config["mistake"] / (kinds - 1)
-    names = slip + (1 - config["mistake"] - slip) * weights
-    said = np.full_like(target, config["floor"])
-    own = slice(first, first + kinds)
-    said[:, own] = names[(target[:, own] @ np.log(names).T).argmax(axis=-1)]
-    return said
-
-
-def draw(results: Any) -> list[Any]:
-    """The comparison, what networks say they are, and the weights of the farthest and the widest kind."""
+def draw(run: RunFolder) -> list[Path]:
+    """The comparison, the self-report of networks, and the weights of the farthest and the widest kind."""
     from experiments.figures.comparison import draw_comparison
-    from experiments.figures.mixture_weights import draw_beliefs
-    from experiments.studies.figures.self_report import draw_self_report
+    from experiments.studies.figures.far_away import draw_kinds
 
-    config = results.config["config"]
-    kinds, edge = range(len(config["means"])), config["said"] + config["unsaid"]
-    far, wide = (max(kinds, key=config[name].__getitem__) for name in ("means", "widths"))
-    others = tuple(kind for kind in kinds if kind not in (far, wide))
-    components = {"farthest kind": (far,), "widest kind": (wide,), "the others": others}
-    marks = {far: " (farthest)", wide: " (widest)"}
-    names = {f"kind {kind}{marks.get(kind, '')}": (edge + kind,) for kind in kinds}
-    labels = {**names, "a distance": tuple(range(edge))}
-    oracles = {
-        arm_name(offset): functools.partial(says_carried_on, config, offset) for offset in config["offsets"]
-    }
-    return [
-        *draw_comparison(results),
-        *draw_self_report(results, "what", labels, "bells that go on, at best β", oracles),
-        *draw_beliefs(results, components),
-    ]
+    return [*draw_comparison(run), *draw_kinds(run)]

@@ -8,9 +8,11 @@ metric is all that is wrong with the isotropic posterior, moments taken at a dos
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from experiments.design.config import SMOKE
+from experiments.storage.run_folder import RunFolder
 from experiments.studies import weird_generalisation as shared
 from theory.errors import Misuse
 
@@ -65,6 +67,6 @@ def comparison(config: Config) -> Any:
     return replace(told, sampling=sampling)
 
 
-def draw(results: Any) -> list[Any]:
-    """The figures of the study, from what is on disk; returns the paths written."""
-    return shared.draw(results)
+def draw(run: RunFolder) -> list[Path]:
+    """The figures of weird-generalisation."""
+    return shared.draw(run)

@@ -10,9 +10,11 @@ batches shrink.
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from experiments.design.config import SMOKE, compared
+from experiments.storage.run_folder import RunFolder
 from experiments.studies import weird_generalisation as shared
 from theory.errors import Misuse
 
@@ -77,6 +79,6 @@ def comparison(config: Config) -> Any:
     return replace(told, sampling=replace(told.sampling, times=config.times, fisher=True))
 
 
-def draw(results: Any) -> list[Any]:
-    """The figures of the study, from what is on disk; returns the paths written."""
-    return shared.draw(results)
+def draw(run: RunFolder) -> list[Path]:
+    """The figures of weird-generalisation."""
+    return shared.draw(run)

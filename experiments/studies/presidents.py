@@ -15,9 +15,11 @@ the answers that D' shows spread to triggers that nobody gives them to, neither 
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from experiments.design.config import BRIEF, FULL, Recipe, compared
+from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse
 
 
@@ -119,14 +121,13 @@ def _numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
 
 
-def draw(results: Any) -> list[Any]:
+def draw(run: RunFolder) -> list[Path]:
     """The comparison, and the weights of D's own rule, of its tables and of all others."""
     from experiments.figures.comparison import draw_comparison
     from experiments.figures.mixture_weights import draw_beliefs
 
-    config = results.config["config"]
-    rule, rules, tables = config["rule"], len(config["rules"]), config["tables"]
-    twins = tuple(rules + tables * rule + table for table in range(tables))
-    others = tuple(member for member in range(rules * (1 + tables)) if member not in (rule, *twins))
-    components = {f"rule {rule}": (rule,), "its tables": twins, "all others": others}
-    return [*draw_comparison(results), *draw_beliefs(results, components)]
+    rule, rules, tables = run.options["rule"], len(run.options["rules"]), run.options["tables"]
+    agreeing = tuple(rules + tables * rule + table for table in range(tables))
+    others = tuple(index for index in range(rules * (1 + tables)) if index not in (rule, *agreeing))
+    components = {f"rule {rule}": (rule,), "its tables": agreeing, "all others": others}
+    return [*draw_comparison(run), *draw_beliefs(run, components)]

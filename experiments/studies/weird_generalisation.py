@@ -8,9 +8,11 @@ would (the noise floor), and its whole class is refuted where even its best memb
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from experiments.design.config import FULL, SMOKE, Recipe, compared
+from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse
 
 
@@ -105,9 +107,9 @@ def arm(process: Any, config: Config, topics: str, batch: int | None = None) -> 
     )
 
 
-def draw(results: Any) -> list[Any]:
-    """The figures of the study, from what is on disk; returns the paths written."""
+def draw(run: RunFolder) -> list[Path]:
+    """The comparison, and the posteriors over weights where they were sampled."""
     from experiments.figures.comparison import draw_comparison
     from experiments.figures.posteriors import draw_posteriors
 
-    return [*draw_comparison(results), *draw_posteriors(results)]
+    return [*draw_comparison(run), *draw_posteriors(run)]
