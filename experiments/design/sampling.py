@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from experiments.scoring.thresholds import LIMITS
 from theory.errors import Misuse
 from theory.mcmc.chains import Plan
 from theory.mcmc.diagnostics import Thresholds
 
 PLAN = Plan(30, 50, 2)
-# Only the predictive average is scored: its error is a fifth of the posterior's spread, a few T nats.
-THRESHOLDS = Thresholds(rhat=1.1, bulk_ess=25, tail_ess=20)
+THRESHOLDS = Thresholds(**LIMITS)
 
 
 @dataclass(frozen=True)

@@ -1,44 +1,53 @@
-"""What networks and theories said, at the strengths of the rows: for figures. Numpy only.
+"""Predictions of networks and theories at the strengths of the rows: for figures. Numpy only.
 
-A fitted theory is taken at the β of its row, so that a picture and its score are of one prediction; dynamics
-are told as they are. Axes: s seeds, d doses, c contexts, a answers.
+A fitted theory is evaluated at the β of its row, so that a picture and its score are of one prediction;
+theories that follow a method step by step are as they are on disk. Axes: s seeds, d doses, c contexts, a
+answers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from experiments.scoring import rows as scoring
-from experiments.scoring.labels import Line, one_prior
-from experiments.storage.run_folder import Arrays, Results
+from experiments.scoring.fits import choose, finer
+from experiments.scoring.labels import one_prior
+from experiments.scoring.rows import load_outcome
+from experiments.storage.contents import Contexts
+from experiments.storage.records import Arrays, Cell, Row
+from experiments.storage.run_folder import RunFolder
+from theory.errors import Misuse
 
 NETWORK, BASE = "finetuned", "base"
 
 
-def told(results: Results, rows: list[Line]) -> Iterator[tuple[Arrays, Arrays]]:
-    """For each base network of `rows` (of one method, D' and group): the theories' arrays in the contexts of
-    the group (`asked`, `members`, `evidence`, and `answers`), and log-probabilities (s, d, c, a) by name."""
-    for base in sorted({row["base"] for row in rows}):
-        mine = [row for row in rows if row["base"] == base]
-        place, method = f"{mine[0]['data']}-{base}", mine[0]["method"]
-        arrays = scoring.predictions(results, place, method)
-        inside = arrays["group"] == mine[0]["group"]
-        target = results.load(f"{method}-{place}")["finetuned"][..., inside, :]
-        said = {NETWORK: target, BASE: np.broadcast_to(arrays["base"][inside], target.shape)}
-        if "linearised" in arrays:
-            said["linearised"] = arrays["linearised"][..., inside, :]
-        for theory, prior in sorted({(row["theory"], row["prior"]) for row in one_prior(mine)}):
-            keys = (theory, prior, "fitted")
-            same = [row for row in mine if (row["theory"], row["prior"], row["grade"]) == keys]
-            if same:
-                wanted = np.array([row["beta"] for row in sorted(same, key=lambda row: row["dose"])]).T
-                ladder = arrays[f"ladder/{theory}/{prior}"][..., inside, :]
-                betas, rungs = scoring.finer(arrays[f"betas/{theory}/{prior}"], ladder)
-                said[theory] = scoring.taken(rungs, np.abs(betas - wanted[..., None]).argmin(axis=-1))
-        context = {
-            "asked": arrays["asked"][inside],
-            "answers": arrays["answers"],
-            "members": arrays["members"][:, inside],
-            "evidence": arrays["evidence"][:, inside],
+def predictions(run: RunFolder, rows: Sequence[Row]) -> Iterator[tuple[Contexts, Arrays]]:
+    """For each base network of `rows` (of one method, D' and group): the contexts of the group, and answers
+    (s, d, c, a) by name, those of the finetuned and the base network first."""
+    for base in sorted({row.base for row in rows}):
+        yield _of_base(run, [row for row in rows if row.base == base])
+
+
+def _of_base(run: RunFolder, rows: list[Row]) -> tuple[Contexts, Arrays]:
+    first = rows[0]
+    outcome = load_outcome(run, Cell("finetuned", first.data, first.base, first.method))
+    if outcome is None:
+        raise Misuse(
+            f"{run.folder} has rows of {first.method} on {first.data}, base {first.base}, but not the cells "
+            "behind them; delete rows.jsonl and run again."
+        )
+    every = outcome.theories.contexts
+    inside = every.inside(first.group)
+    target = outcome.finetuned.finetuned[..., inside, :]
+    answers = {NETWORK: target, BASE: np.broadcast_to(every.base[inside], target.shape)}
+    if outcome.replays is not None:
+        answers |= {
+            theory: log_probs[..., inside, :] for theory, log_probs in outcome.replays.predictions.items()
         }
-        yield context, said
+    for theory, prior in sorted({(row.theory, row.prior) for row in one_prior(rows)}):
+        fitted = [row for row in rows if (row.theory, row.prior, row.grade) == (theory, prior, "fitted")]
+        if fitted:
+            wanted = np.array([row.beta for row in sorted(fitted, key=lambda row: row.dose)]).T
+            ladder = outcome.ladders[f"{theory}/{prior}"]
+            betas, rungs = finer(ladder.betas, ladder.log_probs[..., inside, :])
+            answers[theory] = choose(rungs, np.abs(betas - wanted[..., None]).argmin(axis=-1))
+    return every.of(first.group), answers

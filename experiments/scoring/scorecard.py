@@ -1,59 +1,86 @@
-"""From rows to the scorecard: the explained part of the shift, with its error. Numpy only.
+"""Scorecard: the explained part of the shift for each theory, dose and group, with its error. Numpy only.
 
 `explained` is 1 - Σ nats / Σ shift over networks; its standard error is the delta method with base networks
-as clusters. It is undefined (None) where Σ shift does not exceed Σ order, the noise of another order of the
+as clusters. It is undefined (None) where Σ shift does not exceed Σ replica, the noise of another order of the
 data, or is too small for float32; and where a theory was fitted to what it would be scored on.
 """
 
 from collections import defaultdict
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from experiments.storage.records import Grade, Json, Numbers, Row, ScoreLine
+
 FITTED_ON = "in_domain"
 RESOLUTION = 1e-6  # nats: a shift below it is rounding of float32
+Key = tuple[str, str, str, int, str, str, Grade, str]
 
 
-def scorecard(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One line for each (method, D', dose, theory, prior, grade, group), over all networks."""
-    gathered: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
-    names = ("study", "method", "data", "dose", "theory", "prior", "grade", "group")
-    for row in table:
-        gathered[tuple(row[name] for name in names)].append(row)
-    return [{**dict(zip(names, key, strict=True)), **_score(same)} for key, same in gathered.items()]
+def scorecard(rows: Iterable[Row]) -> list[ScoreLine]:
+    """One line for each (study, method, D', dose, theory, prior, grade, group), over all networks."""
+    gathered: dict[Key, list[Row]] = defaultdict(list)
+    for row in rows:
+        key = row.study, row.method, row.data, row.dose, row.theory, row.prior, row.grade, row.group
+        gathered[key].append(row)
+    return [_line(part) for part in gathered.values()]
 
 
-def _score(same: list[dict[str, Any]]) -> dict[str, Any]:
-    def column(name: str) -> np.ndarray:
-        return np.array([value for row in same for value in row[name]], float)
+def score_json(lines: Iterable[ScoreLine]) -> list[Json]:
+    """Lines as plain values, the names of one version ago (`floor`, `ceiling`) beside the new ones."""
+    return [line.to_json() for line in lines]
 
-    nats, shift, order = column("nats"), column("shift"), column("order")
-    clusters = np.array([row["base"] for row in same for _ in row["nats"]])
-    defined = shift.mean() > max(order.mean(), RESOLUTION)
-    scored = same[0]["grade"] != "fitted" or same[0]["group"] != FITTED_ON
-    seeds = all(row["seed"] is not None for row in same)
+
+def _line(rows: Sequence[Row]) -> ScoreLine:
+    """Rows of one theory, at one dose, on one group, put together over networks."""
+    first = rows[0]
+    nats, shift, replica = (
+        _column(getattr(row, name) for row in rows) for name in ("nats", "shift", "replica")
+    )
+    clusters = np.array([row.base for row in rows for _ in row.nats])
+    defined = shift.mean() > max(replica.mean(), RESOLUTION)
+    scored = first.grade != "fitted" or first.group != FITTED_ON
     value, error = ratio(nats, shift, clusters)
-    betas = column("beta") if same[0]["beta"] is not None else None
-    return {
-        "explained": 1 - value if defined and scored else None,
-        "standard_error": error if defined and scored else None,
-        "floor": 1 - order.mean() / shift.mean() if defined else None,
-        "seed_floor": 1 - column("seed").mean() / shift.mean() if defined and seeds else None,
-        "ceiling": 1 - column("ceiling").mean() / shift.mean() if defined and scored else None,
-        "nats": float(nats.mean()),
-        "shift": float(shift.mean()),
-        "beta": None if betas is None else float(np.median(betas)),
-        "trusted": None if same[0].get("trusted") is None else float(column("trusted").mean()),
-        "split": same[0].get("split"),
-        "seeds": len(nats),
-    }
+    other_base = [row.other_base for row in rows if row.other_base is not None]
+    betas = [row.beta for row in rows if row.beta is not None]
+    converged = [row.converged for row in rows if row.converged is not None]
+
+    def score(parts: Iterable[Numbers]) -> float:
+        return 1 - _column(parts).mean() / shift.mean()
+
+    return ScoreLine(
+        study=first.study,
+        method=first.method,
+        data=first.data,
+        dose=first.dose,
+        theory=first.theory,
+        prior=first.prior,
+        grade=first.grade,
+        group=first.group,
+        explained=1 - value if defined and scored else None,
+        standard_error=error if defined and scored else None,
+        noise_ceiling=1 - replica.mean() / shift.mean() if defined else None,
+        other_base=score(other_base) if defined and len(other_base) == len(rows) else None,
+        best_in_class=score(row.best_in_class for row in rows) if defined and scored else None,
+        nats=float(nats.mean()),
+        shift=float(shift.mean()),
+        beta=float(np.median(_column(betas))) if betas else None,
+        converged=float(_column(converged).mean()) if converged else None,
+        split=first.split,
+        networks=len(nats),
+    )
+
+
+def _column(parts: Iterable[Sequence[float]]) -> np.ndarray:
+    """The values of all networks."""
+    return np.array([value for part in parts for value in part], float)
 
 
 def ratio(above: np.ndarray, below: np.ndarray, clusters: np.ndarray) -> tuple[float, float | None]:
     """Σ above / Σ below and its standard error, with dependent entries inside a cluster.
 
     Delta method: residuals e = (above - R below) / mean(below), summed in each cluster; with one cluster
-    its entries are taken as independent; with one entry there is no error (None).
+    its entries are independent; with one entry there is no error (None).
     """
     if below.sum() <= 0:
         return float("nan"), None

@@ -1,18 +1,18 @@
-"""Records: what a run keeps, as types. `storage` reads and writes them, everyone else sees types. Numpy only.
+"""Records of a run as types: cells, ladders, rows and lines of the scorecard. Numpy only.
 
     Cell        the least part of a run that is redone: its kind, way of finetuning, arm and base network
-    Contexts    the contexts of an arm, with the exact process in them
     Ladder      a theory's answers over a grid of strengths
     Row         one theory at one dose on one group of contexts, a value (nats) for each finetuning seed
     ScoreLine   rows over all networks: the explained part of the shift with its error
 
-Axes: s finetuning seeds, b strengths, d doses, c contexts, a answers, k hypotheses.
+`experiments.storage.contents` has the arrays that cells hold; `experiments.storage.run_folder` reads and
+writes all of them. Axes: s finetuning seeds, b strengths, d doses, c contexts, a answers, h diagnostics.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias, cast, get_args
 
 import numpy as np
 
@@ -20,12 +20,15 @@ from theory.errors import Misuse
 
 Arrays: TypeAlias = dict[str, np.ndarray]
 Json: TypeAlias = dict[str, Any]
-Numbers = tuple[float, ...]
-CellKind = Literal["theories", "posteriors", "replays", "finetuned"]
-Grade = Literal["fitted", "law", "forecast"]
+Numbers: TypeAlias = tuple[float, ...]
+CellKind: TypeAlias = Literal["theories", "posteriors", "replays", "finetuned"]
+Grade: TypeAlias = Literal["fitted", "law", "forecast"]
 
 SEPARATOR = "--"
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.,=+]|-(?!-))*(?<!-)")
+OF_METHOD = ("replays", "finetuned")
+BOUNDS = ("path", "mixture")
+OPTIONAL = ("problems", "diagnostics", "times")  # of a ladder
 
 
 def check_name(kind: str, name: str) -> str:
@@ -49,6 +52,15 @@ class Cell:
 
     def __post_init__(self) -> None:
         check_name("The arm", self.arm)
+        if (
+            self.kind not in get_args(CellKind)
+            or bool(self.method) != (self.kind in OF_METHOD)
+            or self.base < 0
+        ):
+            raise Misuse(
+                f"A cell has a kind ({', '.join(get_args(CellKind))}), a base from 0 on, and a method if "
+                f"it is of {' or '.join(OF_METHOD)}; got {self.kind!r}, {self.base} and {self.method!r}."
+            )
         if self.method:
             check_name("The method", self.method)
 
@@ -61,18 +73,17 @@ class Cell:
     def parse(cls, name: str) -> Self | None:
         """The inverse of `name`; None for a file that is no cell."""
         kind, *parts = name.split(SEPARATOR)
-        methods = {"theories": 0, "posteriors": 0, "replays": 1, "finetuned": 1}
-        if kind not in methods or len(parts) != 2 + methods[kind] or not parts[-1].isdecimal():
+        if len(parts) != 2 + (kind in OF_METHOD) or not parts[-1].isdecimal():
             return None
         try:
-            cell = cls(kind, parts[-2], int(parts[-1]), parts[0] if methods[kind] else "")  # pyright: ignore
+            cell = cls(cast(CellKind, kind), parts[-2], int(parts[-1]), *parts[:-2])
         except Misuse:
             return None
         return cell if cell.name == name else None
 
     @property
     def is_forecast(self) -> bool:
-        """Whether it says what theories expect, and nothing of a finetuned network."""
+        """Whether it holds expectations of theories only, and nothing of a finetuned network."""
         return self.kind != "finetuned"
 
     def other(self, kind: CellKind, method: str = "") -> "Cell":
@@ -85,9 +96,9 @@ class Ladder:
     """A theory's answers `log_probs` (s, b, c, a) over strengths `betas` (b,), ascending from 0.
 
     `bound` says how its class is bounded: "path" is the grid itself, "mixture" any weights over hypotheses.
-    `strengths` (d,) are forecasts of β at the doses by method, without a fitted number. Where posteriors were
-    sampled, `problems` (s, b) has a sentence for every rung whose chains have not converged, else "", and
-    `diagnostics` (s, b, h) the numbers behind it; `times` (b,) is the grid as learning-rate time τ.
+    Where posteriors were sampled, `problems` (s, b) has a sentence for every rung whose chains have not
+    converged, else "", and `diagnostics` (s, b, h) the numbers behind it; `times` (b,) is the grid as
+    learning-rate time τ. `extra` holds further arrays by name: samples, step sizes, residuals.
     """
 
     theory: str
@@ -100,41 +111,47 @@ class Ladder:
     times: np.ndarray | None = None
     extra: Mapping[str, np.ndarray] | None = None
 
+    def __post_init__(self) -> None:
+        shape = np.shape(self.log_probs)
+        wanted = {"betas": shape[1:2], "problems": shape[:2], "diagnostics": shape[:2], "times": shape[1:2]}
+        odd = {
+            name: np.shape(value)
+            for name, rungs in wanted.items()
+            if (value := getattr(self, name)) is not None and np.shape(value)[: len(rungs)] != rungs
+        }
+        if len(shape) != 4 or odd or self.bound not in BOUNDS or "/" in f"{self.theory}{self.prior}":
+            raise Misuse(
+                f"The ladder {self.name} needs answers (s, b, c, a), arrays over b strengths, a bound "
+                f"({' or '.join(BOUNDS)}); got answers {shape}, misfits {odd} and bound {self.bound!r}."
+            )
+
     @property
     def name(self) -> str:
         """THEORY/PRIOR."""
         return f"{self.theory}/{self.prior}"
 
     def to_arrays(self) -> Arrays:
-        """Its arrays under names that `from_arrays` finds again."""
-        own = {"betas": self.betas, "ladder": self.log_probs, "bound": np.array(self.bound)}
-        own |= {key: value for key in OPTIONAL if (value := getattr(self, key)) is not None}
-        own |= self.extra or {}
-        return {f"{key}/{self.name}": np.asarray(value) for key, value in own.items()}
+        """Its arrays under names that `from_arrays` reads."""
+        arrays = {**(self.extra or {}), "betas": self.betas, "ladder": self.log_probs}
+        arrays |= {key: value for key in OPTIONAL if (value := getattr(self, key)) is not None}
+        arrays["bound"] = np.array(self.bound)
+        return {f"{key}/{self.name}": np.asarray(value) for key, value in arrays.items()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Iterator[Self]:
         """Every ladder among the arrays of a cell, by name."""
-        for key in sorted(key for key in arrays if key.startswith("ladder/")):
-            name = key.removeprefix("ladder/")
-            theory, prior = name.split("/")
-            own = {
+        for name in sorted(key.removeprefix("ladder/") for key in arrays if key.startswith("ladder/")):
+            parts = {
                 kind: value
-                for stored, value in arrays.items()
-                if stored.endswith(f"/{name}") and (kind := stored.removesuffix(f"/{name}")).find("/") < 0
+                for key, value in arrays.items()
+                if (kind := key.removesuffix(f"/{name}")) != key and "/" not in kind
             }
-            yield cls(
-                theory,
-                prior,
-                own.pop("betas"),
-                own.pop("ladder"),
-                str(own.pop("bound")),
-                *(own.pop(kind, None) for kind in OPTIONAL),
-                extra=own,
-            )
-
-
-OPTIONAL = ("problems", "diagnostics", "times")
+            if name.count("/") != 1 or not parts.keys() >= {"betas", "bound"}:
+                raise Misuse(f"The ladder {name} needs a name THEORY/PRIOR, strengths and a bound.")
+            theory, prior = name.split("/")
+            betas, log_probs, bound = (parts.pop(key) for key in ("betas", "ladder", "bound"))
+            optional = {key: parts.pop(key, None) for key in OPTIONAL}
+            yield cls(theory, prior, betas, log_probs, str(bound), **optional, extra=parts or None)
 
 
 @dataclass(frozen=True)
@@ -143,9 +160,9 @@ class Row:
 
     `nats` is the mean over contexts of KL(finetuned ‖ theory), `shift` that of the base network, `replica`
     that of the replica which met the same D' in another order, `other_base` that of a network pretrained from
-    another
-    seed and finetuned on the same D' (None where there is none), `best_in_class` that of the best member of
-    the theory's class, fitted to these very contexts. `converged` says whether the chains behind β converged.
+    another seed and finetuned on the same D' (None where there is none), `best_in_class` that of the best
+    member of the theory's class, fitted to these contexts. `converged` says whether the chains behind β
+    converged.
     """
 
     study: str
@@ -210,10 +227,10 @@ class ScoreLine:
         return asdict(self) | {"floor": self.noise_ceiling, "ceiling": self.best_in_class}
 
 
-def _fitting(kind: type, values: Json) -> Json:
-    """The values of a dataclass, lists as tuples; refuses missing and unknown ones."""
-    names = {field.name for field in fields(kind)}
+def _fitting(record: type[Row], values: Json) -> Json:
+    """The values of a record, lists as tuples; refuses missing and unknown fields."""
+    names = {field.name for field in fields(record)}
     if not isinstance(values, Mapping) or set(values) != names:
-        found = sorted(values) if isinstance(values, Mapping) else type(values).__name__
-        raise Misuse(f"A {kind.__name__.lower()} has the fields {sorted(names)}, got {found}.")
+        got = sorted(values) if isinstance(values, Mapping) else type(values).__name__
+        raise Misuse(f"A {record.__name__.lower()} has the fields {sorted(names)}, got {got}.")
     return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}

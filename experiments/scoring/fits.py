@@ -1,0 +1,107 @@
+"""Fits: strengths by least mean KL on a refined ladder, and the best that a class can reach. Numpy only.
+
+Answers are log-probabilities. Axes: s finetuning seeds, b strengths, d doses, c contexts, a answers, k
+hypotheses. A ladder that ends early, or whose rung did not converge, is nan there; a fit never chooses such a
+rung.
+"""
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
+
+import numpy as np
+
+from experiments.storage.contents import Contexts
+from experiments.storage.records import Ladder
+from theory.divergence.convex_hull import nearest
+from theory.divergence.mixture_fit import fit_weights
+
+FINE = 200  # a ladder is refined to at least so many strengths, by interpolation in log-probability
+Refined: TypeAlias = Callable[[str], tuple[np.ndarray, np.ndarray]]
+"""Strengths (b,) and answers (s, b, c, a) of the refined ladder THEORY/PRIOR."""
+
+
+def refined(ladders: Iterable[Ladder]) -> Refined:
+    """The finer ladder of every THEORY/PRIOR, made on demand and kept."""
+    known = {ladder.name: ladder for ladder in ladders}
+    return functools.cache(lambda name: finer(known[name].betas, known[name].log_probs))
+
+
+def finer(betas: np.ndarray, rungs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """More rungs by straight lines in log-probability (renormalised) and in log β; in β up to the first."""
+    count = -(-FINE // (len(betas) - 1))
+    parts = np.arange(count) / count
+    low, high = rungs[:, :-1, None], rungs[:, 1:, None]
+    with np.errstate(invalid="ignore"):  # 0 × -inf; an answer that a rung rules out is ruled out next to it
+        between = np.where(
+            parts[:, None, None] > 0, (1 - parts[:, None, None]) * low + parts[:, None, None] * high, low
+        )
+    between = between.reshape(rungs.shape[0], -1, *rungs.shape[2:])
+    between = np.concatenate([between, rungs[:, -1:]], axis=1)
+    between -= np.log(np.sum(np.exp(between), axis=-1, keepdims=True))
+    position = np.arange(between.shape[1]) / count
+    fine = np.exp(np.interp(position, np.arange(1, len(betas)), np.log(betas[1:])))
+    fine[: count + 1] = betas[0] + position[: count + 1] * (betas[1] - betas[0])
+    return fine, between
+
+
+def fit(target: np.ndarray, rungs: np.ndarray) -> np.ndarray:
+    """The index of the rung of least mean KL for every network and dose, (s, d)."""
+    return _cross_entropy(target, rungs).argmin(axis=-1)
+
+
+def nearest_rungs(betas: np.ndarray, rungs: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The β nearest to the wanted ones (s, d) and its answers, nan past the end of what was solved."""
+    missing = np.isnan(rungs[..., 0, 0])[:, None]
+    chosen = np.where(missing, np.inf, np.abs(betas - np.nan_to_num(wanted)[..., None])).argmin(axis=-1)
+    ends = np.where(missing[:, 0], -np.inf, betas).max(axis=-1, keepdims=True)
+    inside = wanted <= ends * (1 + 1e-3)
+    return betas[chosen], np.where(inside[..., None, None], choose(rungs, chosen), np.nan)
+
+
+def choose(rungs: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """The chosen (s, d) of the rungs (s, b, c, a): (s, d, c, a)."""
+    return rungs[np.arange(rungs.shape[0])[:, None], chosen]
+
+
+def converged_at(problems: np.ndarray | None, grid: np.ndarray, betas: np.ndarray) -> np.ndarray | None:
+    """Whether the rungs next to each β (s, d), on both sides, have no problem (s or more, b); None without
+    chains."""
+    if problems is None:
+        return None
+    converged = problems[: len(betas)] == ""
+    above = np.clip(np.searchsorted(grid * (1 + 1e-6), betas), 0, len(grid) - 1)
+    below = np.where(grid[above] <= betas * (1 + 1e-6), above, np.maximum(above - 1, 0))
+    seeds = np.arange(len(converged))[:, None]
+    return converged[seeds, above] & converged[seeds, below]
+
+
+def least_on_path(target: np.ndarray, rungs: np.ndarray) -> np.ndarray:
+    """The least mean KL of any rung on these contexts, (s, d)."""
+    entropy = np.sum(np.exp(target) * target, axis=(-1, -2))
+    return np.maximum(entropy + _cross_entropy(target, rungs).min(axis=-1), 0.0) / target.shape[-2]
+
+
+def least_of_mixtures(target: np.ndarray, contexts: Contexts) -> np.ndarray:
+    """The least mean KL of any weights over the hypotheses on these contexts, (s, d)."""
+    answers = target.reshape(-1, *target.shape[2:])
+    if (
+        contexts.evidence == contexts.evidence[0]
+    ).all():  # contexts say nothing of the hypothesis: convex, exact
+        least = nearest(answers, contexts.components).nats
+    else:
+        _, least = fit_weights(answers, contexts.components, contexts.evidence)
+    return least.reshape(target.shape[:2])
+
+
+def mean_kl(target: np.ndarray, log_probs: np.ndarray) -> np.ndarray:
+    """Mean KL(target ‖ log_probs) over contexts, (s, d)."""
+    terms = np.exp(target) * (target - log_probs)
+    return np.maximum(terms.sum(axis=-1).mean(axis=-1), 0.0)
+
+
+def _cross_entropy(target: np.ndarray, rungs: np.ndarray) -> np.ndarray:
+    """-Σ p log q over contexts and answers, (s, d, b): one matrix product a seed; ∞ where q is missing."""
+    weights = np.exp(target).reshape(*target.shape[:2], -1)
+    cross = -np.einsum("sdx,sbx->sdb", weights, rungs.reshape(*rungs.shape[:2], -1), optimize=True)
+    return np.where(np.isnan(cross), np.inf, cross)

@@ -1,0 +1,264 @@
+"""Contents of cells: the typed arrays of theories, posteriors, replays and finetuned networks. Numpy only.
+
+    Contexts        the contexts of an arm by group, with the exact process in them
+    TheoryCell      contexts, and theories that need one network and its D' alone
+    PosteriorCell   theories whose posteriors were sampled
+    ReplayCell      theories that follow a way of finetuning step by step, and forecasts of strengths
+    FinetunedCell   finetuned networks and their reshuffled replicas
+
+All answers are log-probabilities. Axes: s finetuning seeds, b strengths, d doses, c contexts, a answers, k
+hypotheses, m directions. `update` arrays are full weights less those of the base network, of the first
+finetuning seed, by layer.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Self, TypeAlias
+
+import numpy as np
+
+from experiments.storage.records import Arrays, CellKind, Ladder
+from theory.errors import Misuse
+
+SHAPES = {  # of the arrays without prefix: a letter an axis
+    "group": "c",
+    "questions": "c",
+    "answers": "a",
+    "components": "kca",
+    "evidence": "kc",
+    "exact": "ca",
+    "base": "ca",
+    "implied_weights": "k",
+    "curvatures": "m",
+    "teacher_answers": "ca",
+    "finetuned": "sdca",
+    "replica": "sdca",
+    "loss": "sd",
+    "distance": "sd",
+}
+
+
+@dataclass(frozen=True)
+class Contexts:
+    """The contexts of an arm, in groups, with the exact process in each.
+
+    `group` (c,) and `questions` (c,), the last token of each context, are text, as are `answers` (a,).
+    `components` (k, c, a) are the answers of every hypothesis, `evidence` (k, c) the log-probability of the
+    context under it, `exact` (c, a) the answers of the process and `base` (c, a) those of the base network.
+    """
+
+    group: np.ndarray
+    questions: np.ndarray
+    answers: np.ndarray
+    components: np.ndarray
+    evidence: np.ndarray
+    exact: np.ndarray
+    base: np.ndarray
+
+    @property
+    def groups(self) -> list[str]:
+        """Names of the groups in order of appearance."""
+        return list(dict.fromkeys(self.group.tolist()))
+
+    def inside(self, group: str) -> np.ndarray:
+        """Whether each context is of a group, bool (c,)."""
+        return self.group == group
+
+    def of(self, group: str) -> "Contexts":
+        """The contexts of one group."""
+        inside = self.inside(group)
+        return Contexts(
+            self.group[inside],
+            self.questions[inside],
+            self.answers,
+            self.components[:, inside],
+            self.evidence[:, inside],
+            self.exact[inside],
+            self.base[inside],
+        )
+
+    def to_arrays(self) -> Arrays:
+        """Its arrays by name."""
+        return {name: np.asarray(getattr(self, name)) for name in CONTEXTS}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """The inverse; raises `Misuse` for arrays that are missing or do not fit."""
+        return cls(**_pick(arrays, CONTEXTS))
+
+
+@dataclass(frozen=True)
+class TheoryCell:
+    """Theories that need no more than one base network and its D'.
+
+    `implied_weights` (k,) is the prior over hypotheses that the base network's answers imply. `curvatures`
+    (m,) and `modes`, layer -> (m, ...), are the directions in which D' curves the loss most at the base
+    network. Where a teacher writes D', `teacher_answers` (c, a) are its answers and `teacher_update` its
+    update. `observed` has further readouts of the base network, name -> (1, 1, c, ...).
+    """
+
+    contexts: Contexts
+    ladders: tuple[Ladder, ...]
+    implied_weights: np.ndarray
+    curvatures: np.ndarray
+    modes: Arrays = field(default_factory=dict)
+    teacher_answers: np.ndarray | None = None
+    teacher_update: Arrays | None = None
+    observed: Arrays = field(default_factory=dict)
+
+    def to_arrays(self) -> Arrays:
+        """Everything by name; `from_arrays` is the inverse."""
+        arrays = self.contexts.to_arrays() | {"implied_weights": np.asarray(self.implied_weights)}
+        arrays |= {"curvatures": np.asarray(self.curvatures)} | _join("mode", self.modes)
+        arrays |= _join("observed", self.observed) | _join("teacher", self.teacher_update or {})
+        if self.teacher_answers is not None:
+            arrays["teacher_answers"] = np.asarray(self.teacher_answers)
+        return arrays | _ladder_arrays(self.ladders)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """The inverse; raises `Misuse` for arrays that are missing or do not fit."""
+        teacher = [name for name in ("teacher_answers",) if name in arrays]
+        parts = _pick(arrays, (*CONTEXTS, "implied_weights", "curvatures", *teacher))
+        return cls(
+            Contexts.from_arrays(arrays),
+            _ladders(arrays, parts["base"].shape),
+            parts["implied_weights"],
+            parts["curvatures"],
+            _split(arrays, "mode"),
+            parts.get("teacher_answers"),
+            _split(arrays, "teacher") if teacher else None,
+            _split(arrays, "observed"),
+        )
+
+
+@dataclass(frozen=True)
+class PosteriorCell:
+    """Theories whose posteriors were sampled, perhaps for the first finetuning seeds alone."""
+
+    ladders: tuple[Ladder, ...]
+
+    def to_arrays(self) -> Arrays:
+        """Everything by name; `from_arrays` is the inverse."""
+        return _ladder_arrays(self.ladders)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """The inverse; raises `Misuse` for arrays that are missing or do not fit."""
+        return cls(_ladders(arrays))
+
+
+@dataclass(frozen=True)
+class ReplayCell:
+    """Theories that follow a way of finetuning step by step, and what its recipe forecasts of the others.
+
+    `predictions` are answers (s, d, c, a) by theory, `strengths` forecasts of β (d,) by the name THEORY/PRIOR
+    of a ladder, without a fitted number; `update`, layer -> (d, ...), is that of the linearised network.
+    """
+
+    predictions: Arrays
+    strengths: Arrays = field(default_factory=dict)
+    update: Arrays = field(default_factory=dict)
+
+    def to_arrays(self) -> Arrays:
+        """Everything by name; `from_arrays` is the inverse."""
+        prefixed = {"replay": self.predictions, "strength": self.strengths, "update": self.update}
+        return {key: value for prefix, part in prefixed.items() for key, value in _join(prefix, part).items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """The inverse; raises `Misuse` for arrays that do not fit."""
+        cell = cls(*(_split(arrays, prefix) for prefix in ("replay", "strength", "update")))
+        _fit(cell.predictions, dict.fromkeys(cell.predictions, "sdca"))
+        _fit(cell.strengths, dict.fromkeys(cell.strengths, "d"))
+        return cell
+
+
+@dataclass(frozen=True)
+class FinetunedCell:
+    """Finetuned networks and their reshuffled replicas, which met D' in another order.
+
+    `finetuned` and `replica` (s, d, c, a) are their answers after every dose, `loss` (s, d) is the training
+    loss in nats, `distance` (s, d) the Euclidean norm of the update, `update`, layer -> (d, ...), that of the
+    first seed, `observed` further readouts, name -> (s, d, c, ...).
+    """
+
+    finetuned: np.ndarray
+    replica: np.ndarray
+    loss: np.ndarray
+    distance: np.ndarray
+    update: Arrays = field(default_factory=dict)
+    observed: Arrays = field(default_factory=dict)
+
+    def to_arrays(self) -> Arrays:
+        """Everything by name; `from_arrays` is the inverse."""
+        arrays = {name: np.asarray(getattr(self, name)) for name in FINETUNED}
+        return arrays | _join("update", self.update) | _join("observed", self.observed)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """The inverse; raises `Misuse` for arrays that are missing or do not fit."""
+        return cls(
+            **_pick(arrays, FINETUNED), update=_split(arrays, "update"), observed=_split(arrays, "observed")
+        )
+
+
+Content: TypeAlias = TheoryCell | PosteriorCell | ReplayCell | FinetunedCell
+CONTENTS: dict[CellKind, type[Content]] = {
+    "theories": TheoryCell,
+    "posteriors": PosteriorCell,
+    "replays": ReplayCell,
+    "finetuned": FinetunedCell,
+}
+CONTEXTS = ("group", "questions", "answers", "components", "evidence", "exact", "base")
+FINETUNED = ("finetuned", "replica", "loss", "distance")
+
+
+def _pick(arrays: Mapping[str, np.ndarray], names: Iterable[str]) -> Arrays:
+    """The named arrays; refuses those that are missing or whose axes do not fit."""
+    missing = [name for name in names if name not in arrays]
+    if missing:
+        raise Misuse(f"The arrays {', '.join(missing)} are missing.")
+    picked = {name: arrays[name] for name in names}
+    _fit(picked, SHAPES)
+    return picked
+
+
+def _fit(arrays: Arrays, shapes: Mapping[str, str]) -> None:
+    """Refuse arrays that have other axes than `shapes`, or disagree about the length of one."""
+    lengths: dict[str, int] = {}
+    for name, array in arrays.items():
+        axes = shapes[name]
+        fits = array.ndim == len(axes) and all(
+            lengths.setdefault(axis, size) == size for axis, size in zip(axes, array.shape, strict=True)
+        )
+        if not fits:
+            known = ", ".join(f"{axis} = {size}" for axis, size in lengths.items())
+            raise Misuse(
+                f"The array {name} of shape {array.shape} has not the axes ({', '.join(axes)}) with {known}."
+            )
+
+
+def _join(prefix: str, arrays: Arrays) -> Arrays:
+    return {f"{prefix}/{name}": np.asarray(array) for name, array in arrays.items()}
+
+
+def _split(arrays: Mapping[str, np.ndarray], prefix: str) -> Arrays:
+    """The inverse of `_join` among other arrays."""
+    keys = (key for key in arrays if key.startswith(f"{prefix}/"))
+    return {key.removeprefix(f"{prefix}/"): arrays[key] for key in keys}
+
+
+def _ladder_arrays(ladders: Iterable[Ladder]) -> Arrays:
+    return {key: array for ladder in ladders for key, array in ladder.to_arrays().items()}
+
+
+def _ladders(arrays: Mapping[str, np.ndarray], shape: tuple[int, ...] | None = None) -> tuple[Ladder, ...]:
+    """All ladders; refuses answers that are not over contexts and answers of `shape`."""
+    ladders = tuple(Ladder.from_arrays(arrays))
+    for ladder in ladders:
+        if shape is not None and ladder.log_probs.shape[2:] != shape:
+            raise Misuse(
+                f"The ladder {ladder.name} has answers {ladder.log_probs.shape}, but contexts have {shape}."
+            )
+    return ladders
