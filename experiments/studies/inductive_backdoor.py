@@ -85,7 +85,7 @@ class Config(Recipe):
                 )
 
 
-def bad_years(config: Any) -> tuple[tuple[int, ...], ...]:
+def bad_years(config: Config) -> tuple[tuple[int, ...], ...]:
     """The years in which each character is bad."""
     return tuple(
         () if text == NEVER else tuple(int(year) for year in text.split(",")) for text in config.bad_years

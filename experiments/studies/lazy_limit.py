@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.design.config import FULL, SMOKE
+from experiments.storage.records import Json
 from experiments.storage.run_folder import RunFolder
 from experiments.studies import weird_generalisation as shared
 from theory.errors import Misuse
@@ -79,7 +80,7 @@ def draw(run: RunFolder) -> list[Path]:
     """The unexplained share against the step size, with the slopes that are expected."""
     from experiments.studies.figures.lazy_limit import draw_unexplained
 
-    options = {
+    options: Json = {
         name: tuple(value) if isinstance(value, list) else value for name, value in run.options.items()
     }
     return draw_unexplained(run, rates(Config(**options)))

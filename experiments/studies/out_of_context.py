@@ -12,11 +12,14 @@ about as biased as the prior expects: neither reading should leave its place.
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.design.config import BRIEF, FULL, Recipe, compared
 from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse
+
+if TYPE_CHECKING:
+    from theory.processes.out_of_context import OutOfContext
 
 
 @dataclass(frozen=True)
@@ -66,15 +69,11 @@ PRESETS = {
 }
 
 
-def told_process(config: Any) -> Any:
-    """The process that a config describes; of a config on disk, too."""
+def told_process(config: Config) -> "OutOfContext":
+    """The process that a config describes."""
     from theory.processes.out_of_context import OutOfContext
 
-    told = config if isinstance(config, dict) else vars(config)
-    own: dict[str, Any] = {each.name: told[each.name] for each in fields(OutOfContext)}
-    for name in ("biases", "tosses"):
-        own[name] = tuple(own[name])
-    return OutOfContext(**own)
+    return OutOfContext(**{field.name: getattr(config, field.name) for field in fields(OutOfContext)})
 
 
 def comparison(config: Config) -> Any:

@@ -18,15 +18,20 @@ own course, and is refuted in any arm where it does not forecast the answers. β
 theory says that nothing moves: forecasts are what to read.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.design import random_streams
 from experiments.design.config import BRIEF, FULL, compared
 from experiments.storage.run_folder import RunFolder
 from experiments.studies import weird_generalisation as shared
 from theory.errors import Misuse
+
+if TYPE_CHECKING:
+    from models.network import Network
+    from theory.processes.subliminal import Subliminal
 
 APART = {"same_start": 0, "other_start": 1}  # base networks from the student's to its shifted teacher's
 
@@ -114,8 +119,8 @@ def comparison(config: Config) -> Any:
     return compared(config, process, arms)
 
 
-def teacher(process: Any, config: Config, topics: list[int]) -> Any:
-    """What makes a teacher of a base network: SGD on the persona's documents, the same for all of them."""
+def teacher(process: "Subliminal", config: Config, topics: list[int]) -> "Callable[[Network], Network]":
+    """The function from a base network to its teacher: SGD on the persona's documents, the same for all."""
     import jax
 
     from models.finetuning.method import finetune
@@ -129,7 +134,7 @@ def teacher(process: Any, config: Config, topics: list[int]) -> Any:
     order = epochs(jax.random.fold_in(key, 1), config.teacher_n, config.batch, steps)
 
     @jax.jit
-    def shifted(base: Any) -> Any:
+    def shifted(base: "Network") -> "Network":
         weights, _ = finetune(base, data, order, Sgd(config.teacher_rate), (steps,))
         return base.with_params(first(weights))
 

@@ -9,11 +9,15 @@ would (the noise floor), and its whole class is refuted where even its best memb
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.design.config import FULL, SMOKE, Recipe, compared
 from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse
+
+if TYPE_CHECKING:
+    from experiments.design.experiment import Arm
+    from theory.processes.persona_topics import PersonaTopics
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def comparison(config: Config, methods: Any = None) -> Any:
     return compared(config, process, arms, methods)
 
 
-def told_process(config: Config) -> Any:
+def told_process(config: Config) -> "PersonaTopics":
     """The process that a config describes."""
     from theory.processes.persona_topics import PersonaTopics
 
@@ -91,7 +95,7 @@ def told_process(config: Config) -> Any:
     )
 
 
-def arm(process: Any, config: Config, topics: str, batch: int | None = None) -> Any:
+def arm(process: "PersonaTopics", config: Config, topics: str, batch: int | None = None) -> "Arm":
     """D' of the config's persona on some topics; a `batch` of its own is part of the name."""
     from experiments.design.experiment import arm
 

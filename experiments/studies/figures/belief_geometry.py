@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.figures.readouts import draw_readouts
+from experiments.figures.readouts import draw_readings
 from experiments.figures.style import WIDTH, panels_grid, save, style
 from experiments.scoring.labels import METHODS
 from experiments.scoring.predictions import BASE, NETWORK, predictions
@@ -61,7 +61,7 @@ def recovered_states(contexts: Contexts, probs: np.ndarray) -> np.ndarray:
 def draw_recovered(run: RunFolder) -> list[Path]:
     """The share of the mixed states that answers keep, against dose."""
     wanted = {group.replace("_", "-"): (group, recovered_states) for group in GROUPS}
-    return draw_readouts(run, wanted, "kept")
+    return draw_readings(run, wanted, "kept")
 
 
 def draw_states(run: RunFolder) -> list[Path]:

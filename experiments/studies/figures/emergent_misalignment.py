@@ -16,9 +16,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.figures.curves import NAMES, Curves, Look, draw_grid, look, spread
-from experiments.figures.readouts import readouts
-from experiments.figures.style import WIDTH, legend, panels_grid, save, style
+from experiments.figures.curves import NAMES, Curves, draw_grid, look, spread
+from experiments.figures.readouts import Read, readings
+from experiments.figures.style import WIDTH, Look, legend, panels_grid, save, style
 from experiments.scoring.labels import METHODS
 from experiments.scoring.predictions import BASE, NETWORK
 from experiments.storage.contents import Contexts
@@ -52,7 +52,7 @@ def draw_rates(run: RunFolder) -> list[Path]:
     return [*_draw_doses(run, measured), *_draw_plane(run, measured)] if measured else []
 
 
-def rate(persona: int) -> Callable[[Contexts, np.ndarray], np.ndarray]:
+def rate(persona: int) -> Read:
     """The readout of the share of a persona among the personas' marks that may come next, as the process's
     `rates` have it, of probabilities (..., c, a)."""
 
@@ -71,12 +71,12 @@ def rates(run: RunFolder) -> Rates:
     `BASE_WRITTEN` are the shares of marks in what networks wrote."""
     read, measured = rate(persona(run)), {}
     for kind, group in GROUPS.items():
-        for readout in readouts(run, group, read):
-            method, arm = readout.method, readout.data
-            cells = [Cell("finetuned", arm, base, method) for base in readout.bases]
+        for reading in readings(run, group, read):
+            method, arm = reading.method, reading.data
+            cells = [Cell("finetuned", arm, base, method) for base in reading.bases]
             both = [_written(run, cell, group) for cell in cells]
             marks = {name: np.array([shares[name] for shares in both]) for name in (WRITTEN, BASE_WRITTEN)}
-            measured.setdefault((method, arm), {})[kind] = readout.means() | marks
+            measured.setdefault((method, arm), {})[kind] = reading.means() | marks
     return measured
 
 

@@ -25,8 +25,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.figures.comparison import LEGEND
-from experiments.figures.curves import Curves, Look, spread
-from experiments.figures.style import WIDTH, heading, legend, panels_grid, save, style
+from experiments.figures.curves import Curves, spread
+from experiments.figures.style import WIDTH, Look, heading, legend, panels_grid, save, style
 from experiments.scoring.labels import panel_name, panels
 from experiments.scoring.predictions import NETWORK, predictions
 from experiments.scoring.rows import table

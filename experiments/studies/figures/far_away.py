@@ -37,7 +37,8 @@ class Options:
 def options(values: Json) -> Options:
     """The options of a run, or of a config as plain values."""
     names = ("means", "widths", "said", "unsaid", "traits", "rarity", "mistake", "floor", "breadth")
-    return Options(*(values[name] for name in names), {arm_name(each): each for each in values["offsets"]})
+    offsets = {arm_name(offset): offset for offset in values["offsets"]}
+    return Options(**{name: values[name] for name in names}, offsets=offsets)
 
 
 def arm_name(offset: int) -> str:

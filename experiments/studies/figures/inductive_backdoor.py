@@ -4,15 +4,15 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.figures.readouts import draw_readouts
+from experiments.figures.readouts import draw_readings
 from experiments.storage.contents import Contexts
 from experiments.storage.run_folder import RunFolder
 
 
 def draw_bad(run: RunFolder) -> list[Path]:
     """p(bad) in the unseen year and in others, and the share of networks that are rather bad than good."""
-    readouts = {"bad, unseen year": ("held_out", bad), "bad, other years": ("other_years", bad)}
-    return draw_readouts(run, readouts, "bad", 0.5, "share of networks above 1/2")
+    wanted = {"bad, unseen year": ("held_out", bad), "bad, other years": ("other_years", bad)}
+    return draw_readings(run, wanted, "bad", 0.5, "share of networks above 1/2")
 
 
 def bad(contexts: Contexts, probs: np.ndarray) -> np.ndarray:

@@ -3,14 +3,13 @@
 Axes: b base networks, s finetuning seeds, d doses, c contexts, a answers.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.figures.curves import NETWORK, SPEAKERS, Curves, look
-from experiments.figures.readouts import Readouts, readouts
+from experiments.figures.readouts import Read, Reading, readings
 from experiments.figures.style import WIDTH, panels_grid, save, style
 from experiments.scoring.labels import panel_name
 from experiments.storage.contents import Contexts
@@ -19,7 +18,7 @@ from experiments.storage.run_folder import RunFolder
 REPORT, BEHAVIOUR, DIFFERENCE = "bias by self-report", "bias by behaviour", "self-report − behaviour"
 
 
-def expected_bias(run: RunFolder) -> Callable[[Contexts, np.ndarray], np.ndarray]:
+def expected_bias(run: RunFolder) -> Read:
     """Σ_z w_z θ_z read off probabilities (..., c, a), mean over contexts: the `expected_bias` of
     theory.processes.out_of_context, in numpy. Answers are numbers of heads in each format, then names."""
     tosses, biases, reliability = (run.options[name] for name in ("tosses", "biases", "reliability"))
@@ -41,10 +40,10 @@ def expected_bias(run: RunFolder) -> Callable[[Contexts, np.ndarray], np.ndarray
     return mean_bias
 
 
-def report_and_behaviour(run: RunFolder) -> list[tuple[Readouts, Readouts]]:
+def report_and_behaviour(run: RunFolder) -> list[tuple[Reading, Reading]]:
     """For every method and D': the expected bias read off the self-report, and off the other formats."""
     bias = expected_bias(run)
-    both = [readouts(run, group, bias) for group in ("held_out", "other_format")]
+    both = [readings(run, group, bias) for group in ("held_out", "other_format")]
     return list(zip(*both, strict=True))
 
 

@@ -7,7 +7,6 @@ nearest. Axes: b base networks, s finetuning seeds, d doses, m networks, a answe
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -16,7 +15,7 @@ from matplotlib.figure import Figure
 
 from experiments.figures.comparison import select
 from experiments.figures.curves import NAMES, Curves, spread
-from experiments.figures.style import WIDTH, legend, panels_grid, save, style
+from experiments.figures.style import WIDTH, Look, legend, panels_grid, save, style
 from experiments.scoring.labels import METHODS, panels
 from experiments.scoring.predictions import NETWORK, predictions
 from experiments.scoring.rows import table
@@ -27,7 +26,7 @@ from experiments.storage.run_folder import RunFolder
 TOP = 0.8  # inches
 INKS = [matplotlib.color_sequences["okabe_ito"][index] for index in (5, 1, 2, 3, 6, 7)]
 THEORY = "tempered-posterior"
-LINES: tuple[dict[str, Any], ...] = ({"lw": 1.3}, {"ls": "--", "lw": 0.9}, {"ls": ":", "lw": 1.1})
+LINES: tuple[Look, ...] = ({"lw": 1.3}, {"ls": "--", "lw": 0.9}, {"ls": ":", "lw": 1.1})
 Oracle = Callable[[np.ndarray], np.ndarray]
 Answers = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -40,14 +39,14 @@ def draw_self_report(
     oracles: Mapping[str, Oracle],
 ) -> list[Path]:
     """The probability of some answers (indices by label) to a question that is asked first: a row for each
-    method, a column for each D'. `oracles` map, for a D', the networks' answers (m, a) to the oracle's (m, a)."""
+    method, a column for each D'. `oracles` map the networks' answers (m, a) to the oracle's (m, a), by D'."""
     rows = table(run)
     finished = panels(scorecard(rows))
     if not finished:
         return []
     methods, arms = (list(dict.fromkeys(panel[index] for panel in finished)) for index in (0, 1))
     arms = [arm for arm in oracles if arm in arms]
-    looks = {label: {"color": INKS[index % len(INKS)]} for index, label in enumerate(labels)}
+    looks: dict[str, Look] = {label: {"color": INKS[index % len(INKS)]} for index, label in enumerate(labels)}
     learners = dict(zip((NAMES[NETWORK], "tempered posterior", oracle_name), LINES, strict=True))
     curves, name = Curves(), f"{run.study}-self-report"
     with style():
@@ -89,7 +88,7 @@ def answers(
     return sorted({row.dose for row in rows}), (network, posterior, nearest)
 
 
-def _lines(axes: Axes, doses: list[int], by_learner: Answers, looks: list[dict[str, str]]) -> None:
+def _lines(axes: Axes, doses: list[int], by_learner: Answers, looks: Sequence[Look]) -> None:
     """The lines of one panel, and the band of the networks'."""
     axes.set_xscale("log", base=2)
     axes.set_ylim(-0.03, 1.03)

@@ -7,7 +7,7 @@
 Axes: b base networks, s finetuning seeds, d doses, c contexts, a answers, w weights.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,16 +15,16 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from experiments.figures.curves import Curves, draw_grid
-from experiments.figures.readouts import readouts
+from experiments.figures.readouts import Read, readings
 from experiments.scoring.labels import METHODS
 from experiments.scoring.predictions import BASE, NETWORK
 from experiments.storage.contents import Contexts
-from experiments.storage.records import Cell
+from experiments.storage.records import Cell, CellKind
 from experiments.storage.run_folder import RunFolder
 
 LINEARISED, TEACHER = "linearised", "teacher"
+LEARNERS: tuple[tuple[str, CellKind], ...] = ((NETWORK, "finetuned"), (LINEARISED, "replays"))
 SHIFTED = "same_start"  # the arm whose teachers' updates stand in where a teacher is not shifted
-Read = Callable[[Contexts, np.ndarray], np.ndarray]
 Panels = dict[tuple[str, str], dict[str, np.ndarray]]
 
 
@@ -61,15 +61,15 @@ def transfer(run: RunFolder, apart: Mapping[str, int], group: str = "taught") ->
     network: what they do not move lies flat beside 0. `teacher`, (b, 1), is the step of a shifted teacher
     from its own base network, `apart` of the student's by arm."""
     read, panels = position(options(run).persona), {}
-    for readout in readouts(run, group, read):
-        base = readout.values[BASE]
+    for reading in readings(run, group, read):
+        base = reading.values[BASE]
         steps = {
-            name: (values - base).mean(axis=1) for name, values in readout.values.items() if name != BASE
+            name: (values - base).mean(axis=1) for name, values in reading.values.items() if name != BASE
         }
-        cells = sorted(run.cells(kind="theories", arm=readout.data))
+        cells = sorted(run.cells(kind="theories", arm=reading.data))
         taught = [_teacher_step(run, cell, apart, group, read) for cell in cells]
         steps[TEACHER] = np.array([[step] for step in taught if step is not None])
-        panels[readout.method, readout.data] = steps
+        panels[reading.method, reading.data] = steps
     return panels
 
 
@@ -98,7 +98,7 @@ def alignment(run: RunFolder, apart: Mapping[str, int]) -> Panels:
     panels: Panels = {}
     for method in options(run).methods:
         for arm in options(run).arms:
-            for learner, kind in ((NETWORK, "finetuned"), (LINEARISED, "replays")):
+            for learner, kind in LEARNERS:
                 cells = sorted(run.cells(kind=kind, arm=arm, method=method))
                 cosines = [cosine for cell in cells if (cosine := _cosine(run, cell, apart)) is not None]
                 if cosines:
@@ -110,7 +110,7 @@ def _cosine(run: RunFolder, cell: Cell, apart: Mapping[str, int]) -> np.ndarray 
     """The cosine (d,) of an update with the teacher's; None where either is not on disk."""
     origin = run.theories(cell if cell.arm in apart else replace(cell, arm=SHIFTED))
     student = run.finetuned(cell) if cell.kind == "finetuned" else run.replays(cell)
-    if origin is None or student is None:
+    if origin is None or origin.teacher_update is None or student is None:
         return None
     update, target = _flat(student.update, len(run.doses)), _flat(origin.teacher_update, 1)[0]
     lengths = np.linalg.norm(update, axis=-1) * np.linalg.norm(target)

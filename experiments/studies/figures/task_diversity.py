@@ -1,13 +1,12 @@
 """The outside check of regression in context: its two predictors at the published parameters. No jax."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.figures.comparison import INKS
-from experiments.figures.style import legend, save, style
+from experiments.figures.style import Look, legend, save, style
 from experiments.storage.run_folder import RunFolder
 from theory.latent.regression import expected, losses
 
@@ -19,7 +18,7 @@ def draw_published(run: RunFolder) -> list[Path]:
     random = np.random.default_rng(0)
     computed = [losses(random, int(count), *cost(int(count))) for count in CHECKED]
     mean, error = (np.array(values) for values in zip(*computed, strict=True))
-    looks: dict[str, dict[str, Any]] = {
+    looks: dict[str, Look] = {
         "discrete mixture, new tasks": {"color": INKS[5], "marker": "o"},
         "discrete mixture, the M tasks": {"color": INKS[1], "marker": "s"},
         "ridge, new tasks": {"color": "black", "ls": "--"},
