@@ -5,20 +5,20 @@ import csv
 import numpy as np
 import pytest
 
-from experiments.scoring import rows as scoring
+from experiments.scoring.rows import rows
+from experiments.storage.records import Cell, Ladder
 from experiments.storage.run_folder import create
-from experiments.studies.figures.narrow_and_broad import BASE_WRITTEN, WRITTEN, draw_rates, paths, rates
+from experiments.studies.figures.emergent_misalignment import BASE_WRITTEN, WRITTEN, draw_rates, paths, rates
 
 WORDS = ["0 | 0", "mark 0 | 0", "mark 1 | 0"]
 
 
 @pytest.fixture
-def results(tmp_path):
+def run(tmp_path, make_contexts, make_theories, make_networks):
     """Two bases; networks at narrow rates 0.5 and 0.75, broad 0.25 and 0.5, writing a fifth more."""
     config = {"doses": [1, 4], "n": 4, "batch": 2, "sgd_rate": 0.1, "methods": ["kl", "sgd"], "persona": 1}
     config |= {"base_seeds": 2, "arms": ["plain", "announced"]}
     made = create(tmp_path / "run", {"study": "made-up", "preset": "tiny", "config": config}, {})
-    group = np.array(["in_domain", "base_domain", "held_out"])
 
     def at(share):
         share = np.asarray(share, float)
@@ -27,68 +27,69 @@ def results(tmp_path):
     betas = np.linspace(0, 1, 5).astype(np.float32)
     shares = np.array([[0.5, 0.5, 0.25], [0.75, 0.75, 0.5]])  # (d, c)
     marks = np.rint(1000 * np.stack([1 - 1.2 * shares, 1.2 * shares], -1)).astype(np.int32)
+    contexts = make_contexts(
+        ["in_domain", "base_domain", "held_out"],
+        np.stack([at([0.1] * 3), at([0.9] * 3)]),
+        at([0.2] * 3),
+        answers=WORDS,
+    )
+    ladder = at(np.tile(0.2 + 0.7 * betas[:, None], (2, 1, 3)))  # (s, b, c)
+    theories = make_theories(
+        contexts,
+        [Ladder(name, "implied", betas, ladder) for name in ("tempered-posterior", "exchangeable-product")],
+        observed={"marks": np.tile(np.array([80, 20], np.int32), (1, 1, 3, 1))},
+    )
+    answers = np.tile(at(shares), (2, 1, 1, 1))
+    networks = make_networks(answers, observed={"marks": np.tile(marks, (2, 1, 1, 1))})
     for name in config["arms"]:
         for base in range(2):
-            ladder = at(np.tile(0.2 + 0.7 * betas[:, None], (2, 1, 3)))  # (s, b, c)
-            theories = {
-                "members": np.stack([at([0.1] * 3), at([0.9] * 3)]),
-                "evidence": np.zeros((2, 3), np.float32),
-                "base": at([0.2] * 3),
-                "group": group,
-                "asked": np.array(["a", "b", "c"]),
-                "answers": np.array(WORDS),
-                "observed/marks": np.tile(np.array([80, 20], np.int32), (1, 1, 3, 1)),
-            }
-            for theory in ("tempered-posterior", "exchangeable-product"):
-                theories |= {f"ladder/{theory}/held": ladder, f"betas/{theory}/held": betas}
-            made.save(f"theories-{name}-{base}", theories)
+            made.save(Cell("theories", name, base), theories)
             for method in config["methods"]:
-                said = np.tile(at(shares), (2, 1, 1, 1))
-                cell = {"finetuned": said, "twin": said, "observed/marks": np.tile(marks, (2, 1, 1, 1))}
-                made.save(f"{method}-{name}-{base}", cell)
-    made.save_rows(scoring.rows(made))
+                made.save(Cell("finetuned", name, base, method), networks)
+    made.save_rows(rows(made))
     return made
 
 
-def test_rates_are_read_off_what_is_on_disk(results):
-    found = rates(results)
-    assert set(found) == {(method, name) for method in ("kl", "sgd") for name in ("plain", "announced")}
-    one = found["sgd", "plain"]
+def test_rates_are_read_off_what_is_on_disk(run):
+    measured = rates(run)
+    assert set(measured) == {(method, name) for method in ("kl", "sgd") for name in ("plain", "announced")}
+    panel = measured["sgd", "plain"]
     for kind, wanted in (("narrow", [0.5, 0.75]), ("broad", [0.25, 0.5])):
-        np.testing.assert_allclose(one[kind]["finetuned"], [wanted] * 2, atol=1e-6)
-        np.testing.assert_allclose(one[kind][WRITTEN], [1.2 * np.array(wanted)] * 2, atol=1e-3)
-        for who in ("base", BASE_WRITTEN):
-            np.testing.assert_allclose(one[kind][who], np.full((2, 2), 0.2), atol=1e-6)
-    np.testing.assert_allclose(one["broad"]["exchangeable-product"], [[0.5, 0.75]] * 2, atol=0.01)
+        np.testing.assert_allclose(panel[kind]["finetuned"], [wanted] * 2, atol=1e-6)
+        np.testing.assert_allclose(panel[kind][WRITTEN], [1.2 * np.array(wanted)] * 2, atol=1e-3)
+        for name in ("base", BASE_WRITTEN):
+            np.testing.assert_allclose(panel[kind][name], np.full((2, 2), 0.2), atol=1e-6)
+    np.testing.assert_allclose(panel["broad"]["exchangeable-product"], [[0.5, 0.75]] * 2, atol=0.01)
 
 
-def test_paths_are_ladders_without_a_fit(results):
-    found = paths(results, "plain")
-    assert set(found) == {"tempered-posterior", "exchangeable-product"}
-    for both in found.values():
+def test_paths_are_ladders_without_a_fit(run):
+    by_theory = paths(run, "plain")
+    assert set(by_theory) == {"tempered-posterior", "exchangeable-product"}
+    for both in by_theory.values():
         np.testing.assert_allclose(both, [np.linspace(0.2, 0.9, 5)] * 2, atol=1e-6)
 
 
-def test_a_run_that_is_not_finished_can_be_drawn(results):
-    for cell in ("theories-announced-0", "kl-plain-1", "sgd-announced-1"):
-        (results.folder / "cells" / f"{cell}.npz").unlink()
-    (results.folder / "rows.jsonl").unlink()
-    drawn = draw_rates(results)
+def test_a_run_that_is_not_finished_can_be_drawn(run):
+    unfinished = Cell("finetuned", "plain", 1, "kl"), Cell("finetuned", "announced", 1, "sgd")
+    for cell in (Cell("theories", "announced", 0), *unfinished):
+        run.path(cell).unlink()
+    (run.folder / "rows.jsonl").unlink()
+    drawn = draw_rates(run)
     names = {"made-up-rates", "made-up-plane"}
     assert {path.stem for path in drawn} == names and all(path.exists() for path in drawn)
 
 
-def test_nothing_finished_is_nothing_drawn(results):
-    for path in (results.folder / "cells").glob("*.npz"):
-        path.unlink()
-    (results.folder / "rows.jsonl").unlink()
-    assert draw_rates(results) == []
+def test_nothing_finished_is_nothing_drawn(run):
+    for cell in run.cells():
+        run.path(cell).unlink()
+    (run.folder / "rows.jsonl").unlink()
+    assert draw_rates(run) == []
 
 
-def test_the_table_has_theories_at_the_networks_narrow_rate(results):
-    draw_rates(results)
-    text = (results.folder / "figures" / "made-up-plane.csv").read_text().splitlines()
-    told = [line for line in csv.DictReader(text) if line["who"] == "exchangeable-product"]
-    assert {line["column"] for line in told} == {"SGD", "kl"}
-    for line in told:  # a ladder on which both rates are one, and networks at 0.5 and 0.75
+def test_the_table_has_theories_at_the_networks_narrow_rate(run):
+    draw_rates(run)
+    text = (run.folder / "figures" / "made-up-plane.csv").read_text().splitlines()
+    lines = [line for line in csv.DictReader(text) if line["who"] == "exchangeable-product"]
+    assert {line["column"] for line in lines} == {"SGD", "kl"}
+    for line in lines:  # a ladder on which both rates are one, and networks at 0.5 and 0.75
         assert float(line["mean"]) == pytest.approx({"1": 0.5, "4": 0.75}[line["at"]], abs=1e-5)
