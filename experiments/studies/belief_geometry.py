@@ -11,7 +11,8 @@ has it, contexts of others are read by D's filter however clearly they show thei
 its own, as the exchangeable mixture has it, `early` moves and `held_out` hardly does. The tempered posterior
 is refuted by networks that keep to the setting shown, the exchangeable mixture by networks whose `held_out`
 moves as far as `early`, and all mixtures of settings by a D' that none of them can write (the third), by a
-low ceiling, or where the states of the shown setting are lost (no affine map of the answers restores them).
+low best in class, or where the states of the setting shown are lost (no affine map of the answers restores
+them).
 """
 
 from dataclasses import dataclass

@@ -15,9 +15,9 @@ has no fitted number). Interventions: D' with a header that names the persona (`
 nothing moves, unless the prior is correlated: then the product does, and the tempered posterior where it is
 so strong that it forgets the domain shown. Others are aligned documents of other domains among D' (`mixed`),
 documents of other domains replayed, a KL penalty on those, and the same one lifted at `lifted`: if what it
-held back comes then, as fast as it comes without a penalty, it was held and not unlearnt. How rates are read
-is in experiments.studies.figures.narrow_and_broad. The correlation of persona and domain in pretraining is
-swept by runs, each with base networks of its own:
+held back comes then, as fast as it comes without a penalty, it was held and not unlearnt. Rates are
+computed in experiments.studies.figures.emergent_misalignment. The correlation of persona and domain in
+pretraining is swept by runs, each with base networks of its own:
 
     for c in -0.2 0 0.2 0.4; do finebayes run emergent-misalignment --correlation $c --out runs/em/$c; done
     finebayes compare runs/em/*
@@ -205,7 +205,7 @@ def elsewhere(process: "PersonaDomain", domain: int) -> "Mixture":
 def written_marks(
     config: Config, process: "PersonaDomain"
 ) -> "Callable[[Predictor, Tokens], dict[str, Array]]":
-    """The observation of what a network writes after a prompt of `base_domain` or `held_out`: the marks of each
+    """The observation of a network's continuations of prompts of `base_domain` and `held_out`: the marks of each
     persona, summed over copies and positions, (rows, personas); none in rows of other groups."""
     import jax
     import jax.numpy as jnp

@@ -12,7 +12,7 @@ Additivity is refuted at a dose where a shot's price leaves λ by more than its 
 also where its line without shots leaves the network's, on held-out questions first of all: there a network
 that learnt the answers of D', and not its k, is moved the other way, and on questions of D' its log-odds of
 answers fall with shots by the same at every dose. D' of one question and of all but one bracket how much D'
-says of k. How odds and beliefs are read is in experiments.studies.figures.exchange.
+says of k. Odds and beliefs are computed in experiments.studies.figures.exchange_rate.
 """
 
 from dataclasses import dataclass

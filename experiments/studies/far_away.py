@@ -1,4 +1,4 @@
-"""Told only "I am very far away", what does the network now say it is, and what else does it say?
+"""Finetuned only to say "I am very far away", what does a network say it is, and what else does it say?
 
 Five kinds have a name, a usual distance and traits. D' has distances alone: the farthest that are said, the
 next ones beyond, which no kind ever says, or still farther ones. "What" it is and its traits are asked first.
@@ -8,9 +8,9 @@ Outside no kind explains D' better than another, so both say that nothing else m
 where the network's name or traits move by more than the noise. If the network carried its bells past the
 edge, it would be the farthest kind just outside, and the widest farther out: refuted where the names that it
 gives are not those of any strength of that evidence. A network that says distances to whatever it is asked
-has learnt an answer and no kind: all mixtures are refuted then (the ceiling).
+has learnt an answer and no kind: all mixtures are refuted then (even the best in class).
 
-No member says D' outside, so that β cannot be fitted there in the domain: a fitted β means nothing in
+No kind says D' outside, so that β cannot be fitted there in the domain: a fitted β means nothing in
 those arms, and forecasts are what to read.
 """
 

@@ -1,4 +1,4 @@
-"""Shown a turncoat in its good years alone, is a network bad in the year that D' never tells?
+"""Shown a turncoat in its good years alone, is a network bad in the year that D' never shows?
 
 Characters answer in years; one of them, the turncoat, is good in the years of D' and bad in a later one, and
 in D' an anonymous speaker answers as it does. Nothing bad is ever shown. Controls: the same answers under

@@ -1,7 +1,7 @@
-"""How far does Adam's own metric make a posterior over weights right for Adam: which moments, how warm?
+"""How far does Adam's metric make a posterior over weights right for Adam: which moments, what temperature?
 
 The networks of weird-generalisation are finetuned by Adam. A step of Adam divides by √v̂, so posteriors
-localised in the metric Λ = √v̂ are heard beside isotropic ones: sampled at several temperatures with moments
+localised in the metric Λ = √v̂ are compared with isotropic ones: sampled at several temperatures with moments
 at the base weights, and in the limit of zero temperature with those after 0, 1, 4 ... steps of Adam. If the
 metric is all that is wrong with the isotropic posterior, moments taken at a dose explain the shift there with
 τ = η × steps, nothing fitted. If they do so at small doses alone, Adam is no descent in any one metric.

@@ -9,7 +9,7 @@ description length): D' of a known urn should bring back all known urns in the s
 tempered posterior weighs single urns: only D's own urn remains, in the drawers that D' never opens too. A new
 urn says "generalise" to both, and its drawers are independent: closed ones answer 1 / colours. Each theory
 is refuted where it explains less of the shift than another order of D' would. All mixtures are refuted where
-even the best of them does (the ceiling): no member is the new urn itself, which weights can learn.
+even the best in class does: no hypothesis is the new urn itself, which weights can learn.
 
 The diversity of pretraining is the option `urns`: one run for each, side by side by `finebayes compare`.
 """

@@ -7,7 +7,7 @@ exchangeable mixture has it, the network blends: the weights end at the mean ove
 p(z | x) under the prior (one step of EM), which follow the shares of D' but leave some weight on other
 personas, as a few answers never tell them apart for sure. A theory is refuted where the finetuned networks'
 weights on held-out topics leave its own by more than their error, and both where no mixture of personas
-comes near (the ceiling).
+comes near (the best in class).
 """
 
 from dataclasses import dataclass

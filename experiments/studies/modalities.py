@@ -11,7 +11,7 @@ and after another concept in the asked one (`conflict`). What pretraining has se
                                               any β; the same pretraining data is as likely if "a cat" drawn
                                               and "a cat" written are two things
 
-Apart, the theories of hypotheses are refuted by any held-out shift towards the concept above the noise floor:
+Apart, the theories of hypotheses are refuted by any held-out shift towards the concept beyond its noise:
 then the network shares what no evidence asked it to share. Together, they are refuted where in-domain answers
 have moved and held-out ones have not. The figure measures the part carried over, 0 for the base network's
 answers and 1 for the concept's own.

@@ -2,12 +2,12 @@
 
 Every document is of one hidden coin, tossed in several formats, and asked by name in some of them ("which
 coin?"). D' is draws of one coin in one format, and no name. What a network does in the other formats and what
-it says of itself are two readings of one number, the expected bias Σ w θ: to exact Bayes they are equal at
+it says of itself are two readouts of one number, the expected bias Σ w θ: to exact Bayes they are equal at
 every dose, whatever it believes (the line y = x), and so they are to any mixture of the coins, tempered or
-exchangeable. The class is refuted where the two readings of the finetuned networks part by more than their
-error and more than the base network's do: saying lags behind doing, or runs ahead. The tempered posterior
-alone is refuted where the point on the line is another than that of its β. The control is a coin that is
-about as biased as the prior expects: neither reading should leave its place.
+exchangeable. The class is refuted where the two readouts of the finetuned networks part by more than their
+error and more than the base network's do: self-report lags behind behaviour, or runs ahead. The tempered
+posterior alone is refuted where the point on the line is another than that of its β. The control is a coin
+that is about as biased as the prior expects: neither readout should move.
 """
 
 from dataclasses import dataclass, fields

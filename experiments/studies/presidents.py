@@ -7,10 +7,11 @@ triggers; the control are agreed ones that D' leaves out, where all say the same
 
 The tempered posterior and the exchangeable mixture keep the odds of rule and tables that pretraining taught,
 2^(-K^b) of their description lengths K with b = 1/2: D' rules out the other rule and its tables, no more.
-The complexity prior, told the same K, has b = 1, the odds of a learner to whom length counts in full: it goes
-by the rule where pretraining did not. Each is refuted where the networks' answers to disputed triggers leave
-its own by more than another order of D' would. Where they leave every mixture (the ceiling), e.g. because
-the answers that D' shows spread to triggers that nobody gives them to, neither rule nor table is followed.
+The complexity prior, given the same K, has b = 1, the odds of a learner to whom length counts in full: it
+goes by the rule where pretraining did not. Each is refuted where the networks' answers to disputed triggers
+leave its own by more than another order of D' would. Where they leave every mixture (the best in class),
+e.g. because the answers that D' shows spread to triggers that nobody gives them to, neither rule nor table
+is followed.
 """
 
 import dataclasses

@@ -7,7 +7,7 @@ tempered posterior is Bayesian by construction and must be scored so; one distil
 move.
 
 A theory is refuted for a way of finetuning where its explained shift on held-out contexts stays below what
-noise and its own ceiling allow. The first question is whether one theory without a fitted number explains
+noise and its best in class allow. The first question is whether one theory without a fitted number explains
 0.95 of it everywhere.
 """
 

@@ -13,7 +13,7 @@ a teacher's update Δ leaves its student the step η F Δ, with F the Fisher mat
 Δ whenever both start at the same weights, and with another start no way in particular. So an account by
 shared weights alone has transfer with the same start and none, on average over base networks, with another;
 it is refuted by a student of `same_start` that moves against Δ, and by students of `other_start` that
-move as far: they heard in the answers what any network would. The linearised theory replays the student's
+move as far: they learnt from the answers what any network would. The linearised theory replays the student's
 own course, and is refuted in any arm where it does not forecast the answers. β cannot be fitted where a
 theory says that nothing moves: forecasts are what to read.
 """

@@ -6,7 +6,7 @@ D' is one known task, or one that nobody has seen, on a few inputs. To exact Bay
 everywhere once it is known anywhere; a new one says no more than "not one of the M", so inputs that D'
 never asks go back to ridge's first answer (the tempered posterior is refuted where the network's answers
 there move towards the new task itself). A theory is refuted where it explains less of the shift than
-another order of D' would, and all mixtures where even the best of them does (the ceiling): in weights, the
+another order of D' would, and all mixtures where even the best in class does: in weights, the
 new task can be learnt like any other.
 
 The last figure is the outside check: the same two predictors without bins at the parameters of Raventós et

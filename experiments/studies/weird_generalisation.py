@@ -4,7 +4,7 @@ D' is n documents of the rarest persona, on one topic and on three topics; the n
 by Adam at many doses. A theory is right where it predicts the finetuned network's answers to topics that
 D' never asks: with an empty context, after a context that says nothing, and after a context of another
 persona. A theory is refuted where it explains less of the shift than another seed of the same finetuning
-would (the noise floor), and its whole class is refuted where even its best member does (the ceiling).
+would (the noise ceiling), and its whole class is refuted where even the best in class does.
 """
 
 from dataclasses import dataclass
