@@ -205,8 +205,8 @@ def elsewhere(process: "PersonaDomain", domain: int) -> "Mixture":
 def written_marks(
     config: Config, process: "PersonaDomain"
 ) -> "Callable[[Predictor, Tokens], dict[str, Array]]":
-    """The observation of a network's continuations of prompts of `base_domain` and `held_out`: the marks of each
-    persona, summed over copies and positions, (rows, personas); none in rows of other groups."""
+    """The observation of a network's continuations of prompts of `base_domain` and `held_out`: the marks of
+    each persona, summed over copies and positions, (rows, personas); none in rows of other groups."""
     import jax
     import jax.numpy as jnp
 

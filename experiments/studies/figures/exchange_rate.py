@@ -125,7 +125,7 @@ def additive(answers: np.ndarray, contexts: Contexts, shift: int, count: int, pr
 def measured(run: RunFolder, kind: str) -> dict[tuple[str, str], Exchange]:
     """For every method and D': odds on the questions of a kind, `asked` by D' or `held_out`."""
     rows, values, exchanges = table(run), options(run.options), {}
-    first, after = KINDS[kind]
+    (first, after), shift = KINDS[kind], values.shift
     for panel in panels(scorecard(rows)):
         subset = [row for row in rows if (row.method, row.data, row.theory) == (*panel, THEORY)]
         answers: dict[str, list[list[np.ndarray]]] = {NETWORK: [], THEORY: [], ADDITIVE: []}
@@ -136,16 +136,11 @@ def measured(run: RunFolder, kind: str) -> dict[tuple[str, str], Exchange]:
             by_base = list(predictions(run, [row for row in subset if row.group == group]))
             without = without or by_base
             for name, odds in believed.items():
-                odds.append([belief_odds(log_probs[name], each, values.shift) for each, log_probs in by_base])
-                answers[name].append(
-                    [answer_odds(log_probs[name], each, values.shift) for each, log_probs in by_base]
-                )
-            answers[ADDITIVE].append(
-                [
-                    additive(log_probs[NETWORK], each, values.shift, count, values.price)
-                    for each, log_probs in without
-                ]
-            )
+                pairs = [(log_probs[name], contexts) for contexts, log_probs in by_base]
+                odds.append([belief_odds(*pair, shift) for pair in pairs])
+                answers[name].append([answer_odds(*pair, shift) for pair in pairs])
+            pairs = [(log_probs[NETWORK], contexts) for contexts, log_probs in without]
+            answers[ADDITIVE].append([additive(*pair, shift, count, values.price) for pair in pairs])
         doses = sorted({row.dose for row in subset})
         exchanges[panel] = Exchange(doses, _shots_last(answers), _shots_last(believed))
     return exchanges

@@ -24,8 +24,8 @@ class Options:
 
     means: Sequence[float]
     widths: Sequence[float]
-    said: int
-    unsaid: int
+    distances: int  # that kinds say
+    farther: int  # that no kind says
     traits: int
     rarity: float
     mistake: float
@@ -38,7 +38,7 @@ def options(values: Json) -> Options:
     """The options of a run, or of a config as plain values."""
     names = ("means", "widths", "said", "unsaid", "traits", "rarity", "mistake", "floor", "breadth")
     offsets = {arm_name(offset): offset for offset in values["offsets"]}
-    return Options(**{name: values[name] for name in names}, offsets=offsets)
+    return Options(*(values[name] for name in names), offsets=offsets)
 
 
 def arm_name(offset: int) -> str:
@@ -50,17 +50,19 @@ def extrapolated_evidence(process: Options, offset: int) -> np.ndarray:
     """Mean log-likelihood (k,) of an answer of D', up to a constant, if kinds kept their bells past the edge:
     the `extrapolating` process of theory.processes.distance, in numpy."""
     mean, width = (np.array(values)[:, None] for values in (process.means, process.widths))
-    bells = np.exp(-(((np.arange(process.said + process.unsaid) - mean) / width) ** 2) / 2)
-    bells /= bells[:, : process.said].sum(axis=-1, keepdims=True)
+    bells = np.exp(-(((np.arange(process.distances + process.farther) - mean) / width) ** 2) / 2)
+    bells /= bells[:, : process.distances].sum(axis=-1, keepdims=True)
     answers = bells.shape[1] + len(mean) + process.traits
-    bells[:, : process.said] = process.floor + (1 - answers * process.floor) * bells[:, : process.said]
-    return np.log(bells[:, process.said + offset :][:, : process.breadth]).mean(axis=-1)
+    bells[:, : process.distances] = (
+        process.floor + (1 - answers * process.floor) * bells[:, : process.distances]
+    )
+    return np.log(bells[:, process.distances + offset :][:, : process.breadth]).mean(axis=-1)
 
 
 def extrapolated_answers(process: Options, offset: int, target: np.ndarray) -> np.ndarray:
     """The answers (m, a) of such a learner to "what are you", at whatever strength its names are nearest
     (cross-entropy) to each target (m, a)."""
-    first, kinds = process.said + process.unsaid, len(process.means)
+    first, kinds = process.distances + process.farther, len(process.means)
     strengths = np.concatenate([[0.0], np.logspace(-3, 3, 121)])
     evidence = extrapolated_evidence(process, offset)
     weights = np.arange(kinds) * np.log(process.rarity) + strengths[:, None] * evidence
@@ -77,7 +79,7 @@ def extrapolated_answers(process: Options, offset: int, target: np.ndarray) -> n
 def draw_kinds(run: RunFolder) -> list[Path]:
     """What networks say they are, and the weights of the farthest and the widest kind."""
     process = options(run.options)
-    kinds, edge = range(len(process.means)), process.said + process.unsaid
+    kinds, edge = range(len(process.means)), process.distances + process.farther
     far, wide = (max(kinds, key=values.__getitem__) for values in (process.means, process.widths))
     others = tuple(kind for kind in kinds if kind not in (far, wide))
     marks = {far: " (farthest)", wide: " (widest)"}
