@@ -113,7 +113,7 @@ def comparison(config: Config) -> Any:
 
 
 def arm_name(offset: int) -> str:
-    """Words for where D' begins."""
+    """The name of the arm whose D' begins there."""
     return f"inside{-offset}" if offset < 0 else f"outside{offset}"
 
 
@@ -122,4 +122,5 @@ def draw(run: RunFolder) -> list[Path]:
     from experiments.figures.comparison import draw_comparison
     from experiments.studies.figures.far_away import draw_kinds
 
-    return [*draw_comparison(run), *draw_kinds(run)]
+    offsets = {arm_name(offset): offset for offset in run.options["offsets"]}
+    return [*draw_comparison(run), *draw_kinds(run, offsets)]

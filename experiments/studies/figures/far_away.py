@@ -20,7 +20,7 @@ EXTRAPOLATING = "bells that go on, at best β"
 
 @dataclass(frozen=True)
 class Options:
-    """The options that are read: those of the process, and the arms by where their D' begins."""
+    """The options that are read: those of the process, and the breadth of D'."""
 
     means: Sequence[float]
     widths: Sequence[float]
@@ -31,19 +31,12 @@ class Options:
     mistake: float
     floor: float
     breadth: int
-    offsets: Mapping[str, int]
 
 
 def options(values: Json) -> Options:
     """The options of a run, or of a config as plain values."""
     names = ("means", "widths", "said", "unsaid", "traits", "rarity", "mistake", "floor", "breadth")
-    offsets = {arm_name(offset): offset for offset in values["offsets"]}
-    return Options(*(values[name] for name in names), offsets=offsets)
-
-
-def arm_name(offset: int) -> str:
-    """The name of the arm whose D' begins there."""
-    return f"inside{-offset}" if offset < 0 else f"outside{offset}"
+    return Options(*(values[name] for name in names))
 
 
 def extrapolated_evidence(process: Options, offset: int) -> np.ndarray:
@@ -76,8 +69,9 @@ def extrapolated_answers(process: Options, offset: int, target: np.ndarray) -> n
     return answers
 
 
-def draw_kinds(run: RunFolder) -> list[Path]:
-    """What networks say they are, and the weights of the farthest and the widest kind."""
+def draw_kinds(run: RunFolder, offsets: Mapping[str, int]) -> list[Path]:
+    """The self-report of networks, and the weights of the farthest and the widest kind. `offsets` are the arms
+    by where their D' begins."""
     process = options(run.options)
     kinds, edge = range(len(process.means)), process.distances + process.farther
     far, wide = (max(kinds, key=values.__getitem__) for values in (process.means, process.widths))
@@ -86,8 +80,7 @@ def draw_kinds(run: RunFolder) -> list[Path]:
     names = {f"kind {kind}{marks.get(kind, '')}": (edge + kind,) for kind in kinds}
     labels = {**names, "a distance": tuple(range(edge))}
     oracles = {
-        arm: functools.partial(extrapolated_answers, process, offset)
-        for arm, offset in process.offsets.items()
+        arm: functools.partial(extrapolated_answers, process, offset) for arm, offset in offsets.items()
     }
     components = {"farthest kind": (far,), "widest kind": (wide,), "the others": others}
     return [
