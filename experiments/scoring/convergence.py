@@ -1,104 +1,127 @@
-"""Whether the chains of a run can be trusted: what the gate found, from what is on disk. Numpy only.
+"""Convergence of the chains behind sampled posteriors, from what is on disk. Numpy only.
 
-Every posterior that was sampled carries its health (theory.mcmc.diagnostics) and a sentence for every
-threshold it
-misses. One that misses any is untrustworthy: it stays in the scorecard, marked, and the report says so first.
+Every sampled posterior carries its diagnostics (theory.mcmc.diagnostics) and a sentence for every threshold
+that it misses. One that misses any has not converged: it stays in the scorecard, marked, and the report names
+it first.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
-from experiments.storage.run_folder import Arrays, Results
+from experiments.storage.contents import PosteriorCell
+from experiments.storage.records import Cell, Ladder
+from experiments.storage.run_folder import RunFolder
 
 COLUMNS = {
     "posteriors": "posteriors sampled, over base networks, data and strengths",
-    "untrustworthy": "how many of them miss a threshold",
+    "not converged": "posteriors among them that miss a threshold",
     "R-hat": "rank-normalised, of log-probabilities of answers; the worst of the posterior; median (worst)",
-    "bulk ESS": "effective draws for the centre, likewise the least of the posterior; median (worst)",
-    "tail ESS": "effective draws for the 5 % and 95 % quantiles; median (worst)",
-    "acceptance": "what a Metropolis check of the steps would have seen; median (worst)",
+    "bulk ESS": "effective samples for the centre, likewise the least of the posterior; median (worst)",
+    "tail ESS": "effective samples for the 5 % and 95 % quantiles; median (worst)",
+    "acceptance": "the acceptance rate that a Metropolis check of the steps would have; median (worst)",
     "halved step": "KL between predictions with the step and with half of it, over the predicted shift plus "
     "T; median (worst)",
     "noise": "variance of gradient noise over injected noise; median (worst)",
     "drift": "‖w - w0‖ in units of the localised prior's standard deviation; median",
-    "base KL at β = 0": "nats by which a draw from the chain at β = 0 differs from the base network; median",
+    "base KL at β = 0": "nats by which a sample of the chain at β = 0 differs from the base network; median",
 }
+WORST = (np.max, np.min, np.min, np.min, np.max, np.max)  # of the first diagnostics, R-hat to noise
+DRIFT, BASE_KL = 6, 7  # the diagnostics after these
+
+
+class ChainNote(NamedTuple):
+    """A sentence about one sampled posterior: its cell and D', its theory, and its learning-rate time τ."""
+
+    cell: str
+    theory: str
+    time: float
+    text: str
 
 
 @dataclass(frozen=True)
 class ConvergenceReport:
-    """`table` says what was sampled, `problems` what is untrustworthy: (cell, theory, τ, sentences), `steps`
-    how every step size was chosen: (cell, theory, τ, the pilot's reason)."""
+    """`table` says what was sampled, `problems` what has not converged, `steps` how step sizes were tuned."""
 
     posteriors: int
-    problems: list[tuple[str, str, float, str]]
+    problems: list[ChainNote]
     table: list[list[str]]
-    steps: list[tuple[str, str, float, str]]
+    steps: list[ChainNote]
 
     @property
     def sentence(self) -> str:
-        """One line; empty where all is well or nothing was sampled."""
+        """One line; empty where all converged or nothing was sampled."""
         if not self.problems:
             return ""
         return (
-            f"{len(self.problems)} of {self.posteriors} sampled posteriors are untrustworthy: their chains "
-            "miss a threshold of the gate. Scores that rest on them are marked."
+            f"{len(self.problems)} of {self.posteriors} sampled posteriors have not converged: their chains "
+            "miss a threshold of the convergence diagnostics. Scores that rest on them are marked."
         )
 
 
-def convergence_report(results: Results) -> ConvergenceReport:
-    """The gate over every finished cell of chains."""
-    problems: list[tuple[str, str, float, str]] = []
-    steps: list[tuple[str, str, float, str]] = []
-    health: dict[str, list[np.ndarray]] = {}
-    missed: dict[str, int] = {}
-    at_zero: dict[str, list[float]] = {}
-    for cell in results.cells():
-        if not cell.startswith("langevin-"):
-            continue
-        arrays = results.load(cell)
-        for key in sorted(key for key in arrays if key.startswith("health/")):
-            name = key.removeprefix("health/")
-            values, said, times = arrays[key], arrays[f"problems/{name}"], arrays[f"times/{name}"]
-            health.setdefault(name, []).append(values.reshape(-1, values.shape[-1]))
-            at_zero.setdefault(name, []).extend(values[:, times == 0, 7].ravel().tolist())
-            for seed, rung in np.argwhere(said != ""):
-                problems.append((f"{cell}, D' {seed}", name, float(times[rung]), str(said[seed, rung])))
-                missed[name] = missed.get(name, 0) + 1
-            reasons = arrays.get(f"reasons/{name}", np.empty((0, 0), np.str_))
-            for (seed, rung), reason in np.ndenumerate(reasons):
-                steps.append((f"{cell}, D' {seed}", name, float(times[rung]), str(reason)))
-    table = [["theory", *COLUMNS]] if health else []
-    for name, parts in health.items():
-        values = np.concatenate(parts)
-        spread = [_spread(values[:, column], worst) for column, worst in enumerate("+---++")]
-        counts = str(len(values)), str(missed.get(name, 0))
-        base = _number(np.median(at_zero[name])) if at_zero[name] else "-"
-        table.append([name, *counts, *spread, _number(np.median(values[:, 6])), base])
-    return ConvergenceReport(
-        sum(len(part) for parts in health.values() for part in parts), problems, table, steps
-    )
+def convergence_report(run: RunFolder) -> ConvergenceReport:
+    """The diagnostics of every finished cell of chains."""
+    problems: list[ChainNote] = []
+    steps: list[ChainNote] = []
+    sampled: dict[str, list[Ladder]] = {}
+    for cell in run.cells("posteriors"):
+        content = run.posteriors(cell)
+        for ladder in content.ladders if content else ():
+            if ladder.diagnostics is not None:
+                sampled.setdefault(ladder.name, []).append(ladder)
+                problems += _notes(cell, ladder, ladder.problems)
+                steps += _notes(cell, ladder, (ladder.extra or {}).get("reasons"))
+    table = [["theory", *COLUMNS]] if sampled else []
+    table += [_row(name, ladders) for name, ladders in sampled.items()]
+    posteriors = sum(int(row[1]) for row in table[1:])
+    return ConvergenceReport(posteriors, problems, table, steps)
 
 
-def pilot_lines(arrays: Arrays) -> list[str]:
-    """What the pilot of a cell chose, a line for each ladder of posteriors."""
+def tuning_lines(content: PosteriorCell) -> list[str]:
+    """The outcome of step-size tuning in a cell, a line for each ladder of posteriors."""
     lines = []
-    for name in sorted(key.removeprefix("pilot/") for key in arrays if key.startswith("pilot/")):
-        steps, (acceptance, warmup) = arrays[f"steps/{name}"], np.moveaxis(arrays[f"pilot/{name}"], -1, 0)
-        lines.append(
-            f"{name}: γ {np.mean(arrays[f'gamma/{name}']):.3g}, h {steps.min():.2f} to {steps.max():.2f} "
-            f"(acceptance {acceptance.min():.2f} or more), warm-up "
-            f"of {warmup.max():.0f} steps asked for"
-        )
+    for ladder in content.ladders:
+        extra = ladder.extra or {}
+        if "pilot" in extra:
+            steps, (acceptance, warmup) = extra["steps"], np.moveaxis(extra["pilot"], -1, 0)
+            lines.append(
+                f"{ladder.name}: γ {np.mean(extra['gamma']):.3g}, h {steps.min():.2f} to {steps.max():.2f} "
+                f"(acceptance {acceptance.min():.2f} or more), warm-up "
+                f"of {warmup.max():.0f} steps requested"
+            )
     return lines
 
 
-def _spread(values: np.ndarray, worst: str) -> str:
-    end = values.max() if worst == "+" else values.min()
-    return f"{_number(np.median(values))} ({_number(end)})"
+def _notes(cell: Cell, ladder: Ladder, texts: np.ndarray | None) -> list[ChainNote]:
+    """A note for every rung with a text, of texts (s, b)."""
+    if texts is None:
+        return []
+    times = ladder.betas if ladder.times is None else ladder.times
+    return [
+        ChainNote(f"{cell.name}, D' {seed}", ladder.name, float(times[rung]), str(texts[seed, rung]))
+        for seed, rung in np.argwhere(texts != "")
+    ]
 
 
-def _number(value: Any) -> str:
+def _row(name: str, ladders: list[Ladder]) -> list[str]:
+    """Words for COLUMNS, over all cells of one theory."""
+    values = np.concatenate([_diagnostics(ladder, slice(None)) for ladder in ladders])
+    at_zero = np.concatenate([_diagnostics(ladder, ladder.betas == 0)[:, BASE_KL] for ladder in ladders])
+    missed = sum(int(np.sum(ladder.problems != "")) for ladder in ladders if ladder.problems is not None)
+    spread = [
+        f"{_number(np.median(column))} ({_number(worst(column))})"
+        for worst, column in zip(WORST, values.T, strict=False)
+    ]
+    base = _number(np.median(at_zero)) if len(at_zero) else "-"
+    return [name, str(len(values)), str(missed), *spread, _number(np.median(values[:, DRIFT])), base]
+
+
+def _diagnostics(ladder: Ladder, rungs: slice | np.ndarray) -> np.ndarray:
+    """Those of some rungs, one posterior a row."""
+    assert ladder.diagnostics is not None
+    return ladder.diagnostics[:, rungs].reshape(-1, ladder.diagnostics.shape[-1])
+
+
+def _number(value: float) -> str:
     return "-" if not np.isfinite(value) else f"{value:.3g}"

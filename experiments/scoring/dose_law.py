@@ -5,8 +5,8 @@ log β = a + b log dose is
     fitted on    the first, third, fifth ... dose, of the last half of the finetuning seeds of a base network
     applied to   the other doses, of the first half of the seeds
 
-Each network's β at a dose is that of the grade `fitted`, so a law has two constants for each theory, way of
-finetuning, D' and base network, and has seen neither a dose nor a D' that it is scored on.
+Each network's β at a dose is that of the grade `fitted`, so a law has two constants for each theory, method,
+D' and base network, and has seen neither a dose nor a D' that it is scored on.
 """
 
 import numpy as np

@@ -77,6 +77,12 @@ def defined(line: ScoreLine) -> bool:
     return line.explained is not None and bool(np.isfinite(line.explained))
 
 
+def explained(line: ScoreLine) -> float:
+    """The score of a line that has one."""
+    assert line.explained is not None
+    return line.explained
+
+
 def plus_minus(value: float, error: float | None) -> str:
     """A value and its standard error, which is never rounded to nothing."""
     return number(value) + ("" if error is None else f" ± {error_number(error)}")

@@ -1,8 +1,8 @@
-"""Results folders side by side: who explains how much of the shift, at a small and at a large dose. No jax.
+"""Leaderboard over runs: the explained part of the shift by theory, at a small and at a large dose. No jax.
 
     heat-map.png, .svg, .pdf    theories × methods (experiments.figures.heat_map)
     scorecard.csv               every line of every scorecard, all entries
-    scorecard.md                the numbers of the heat map as a table, and who holds out longest
+    scorecard.md                the numbers of the heat map as a table, and the best worst case
     overview.md                 one row a run, method and D', at the last dose (experiments.reports.overview)
     ladders.md                  every theory at every dose (experiments.reports.tables)
 
@@ -12,19 +12,46 @@ of its least explained share.
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from experiments.scoring import rows as scoring
-from experiments.scoring.labels import judged_groups, nats, number, panel_name, panels, plus_minus
-from experiments.storage import run_folder as disk
+from experiments.scoring import labels
+from experiments.scoring.labels import (
+    explained,
+    judged_groups,
+    nats,
+    number,
+    of_panel,
+    panel_name,
+    panels,
+    plus_minus,
+)
+from experiments.scoring.rows import table
+from experiments.scoring.scorecard import FITTED_ON, scorecard
+from experiments.storage.files import as_csv, write_text
+from experiments.storage.records import ScoreLine
+from experiments.storage.run_folder import RunFolder, find
 from theory.errors import Misuse
 
-Line = dict[str, Any]
-Theory = tuple[str, str, str]  # its name, prior and grade
 
-UNCHANGED: Theory = ("unchanged", "network", "forecast")
+class TheoryKey(NamedTuple):
+    """A theory with the prior that it starts from and its grade."""
+
+    theory: str
+    prior: str
+    grade: str
+
+
+class RunLine(NamedTuple):
+    """A line of the scorecard with the name of its run."""
+
+    run: str
+    line: ScoreLine
+
+
+UNCHANGED = TheoryKey(labels.UNCHANGED, "network", "forecast")
 GRADES = ("forecast", "law", "fitted")
 PARTS = (0.10, 0.99)  # of the largest in-domain shift: the small dose and the large one
 RULE = (
@@ -32,13 +59,13 @@ RULE = (
     f"{100 * PARTS[0]:g} % and {100 * PARTS[1]:g} % of its largest over doses."
 )
 ABOUT = (
-    f"Explained part of the shift ± one standard error, with the theory's ceiling (≤). {RULE} Worst dose: "
-    "that of the least score, of all doses. –: undefined, for the shift does not exceed its noise; empty: "
-    "nothing is said at this dose; *: some of the chains behind it miss the gate."
+    f"Explained part of the shift ± one standard error, with the best in the theory's class (≤). {RULE} "
+    "Worst dose: that of the least score, of all doses. –: undefined, for the shift does not exceed its noise"
+    "; empty: no prediction at this dose; *: some of the chains behind it have not converged."
 )
-FLOORS = (
-    "What there is to explain, and the scores of a twin that met D′ in another order and of a network from "
-    "another pretraining seed:"
+CEILINGS = (
+    "What there is to explain, and the scores of a reshuffled replica, which met D′ in another order, and of "
+    "a network of another pretraining seed:"
 )
 
 
@@ -52,11 +79,11 @@ class Column:
     data: str
     group: str
     reached: dict[int, float]
-    lines: tuple[Line, ...]
+    lines: tuple[ScoreLine, ...]
 
     @property
     def name(self) -> str:
-        """Words for the method and its D'."""
+        """The method and its D' in words."""
         return panel_name(self.method, self.data)
 
     @property
@@ -72,176 +99,187 @@ class Column:
     def _nearest(self, part: float) -> int:
         return min(self.reached, key=lambda dose: abs(self.reached[dose] - part))
 
-    def of(self, theory: Theory) -> list[Line]:
+    def of(self, theory: TheoryKey) -> list[ScoreLine]:
         """A theory's lines by dose, also those without a score."""
-        same = [line for line in self.lines if (line["theory"], line["prior"], line["grade"]) == theory]
-        return sorted(same, key=lambda line: line["dose"])
+        lines = [line for line in self.lines if key(line) == theory]
+        return sorted(lines, key=lambda line: line.dose)
 
-    def at(self, theory: Theory, dose: int) -> Line | None:
-        """A theory's line at one dose; None where it says nothing."""
-        return next((line for line in self.of(theory) if line["dose"] == dose), None)
+    def at(self, theory: TheoryKey, dose: int) -> ScoreLine | None:
+        """A theory's line at one dose; None without a prediction."""
+        return next((line for line in self.of(theory) if line.dose == dose), None)
 
-    def worst(self, theory: Theory) -> Line | None:
+    def worst(self, theory: TheoryKey) -> ScoreLine | None:
         """The line of a theory's least score; None without any score."""
-        scored = [line for line in self.of(theory) if line["explained"] is not None]
-        return min(scored, key=lambda line: line["explained"], default=None)
+        scored = [line for line in self.of(theory) if line.explained is not None]
+        return min(scored, key=explained, default=None)
 
-    def floors(self, dose: int) -> list[str]:
-        """Words for the shift in nats, the noise floor and the score of another pretraining seed."""
-        base = self.at(UNCHANGED, dose) or {"shift": None, "floor": None, "seed_floor": None}
-        return [nats(base["shift"]), number(base["floor"]), number(base["seed_floor"])]
+    def judged_doses(self) -> set[int]:
+        """The doses at which the shift exceeds its noise."""
+        return {line.dose for line in self.of(UNCHANGED) if line.explained is not None}
+
+    def ceilings(self, dose: int) -> list[str]:
+        """Words for the shift in nats, the noise ceiling and the score of another pretraining seed."""
+        base = self.at(UNCHANGED, dose)
+        if base is None:
+            return [nats(None), number(None), number(None)]
+        return [nats(base.shift), number(base.noise_ceiling), number(base.other_base)]
 
 
-def read(places: tuple[str, ...]) -> tuple[list[Line], list[Column], list[disk.Results]]:
-    """Every line of the scorecards, each with its `run`, the columns that they make, and the runs."""
-    if not places:
+def key(line: ScoreLine) -> TheoryKey:
+    """The theory of a line."""
+    return TheoryKey(line.theory, line.prior, line.grade)
+
+
+def read(folders: Sequence[str | Path]) -> tuple[list[RunLine], list[Column], list[RunFolder]]:
+    """Every line of the scorecards with the name of its run, the columns that they make, and the runs."""
+    if not folders:
         raise Misuse("Name one results folder or more: finebayes compare FOLDER FOLDER ...")
-    runs = [disk.find(place) for place in places]
+    runs = [find(folder) for folder in folders]
     for folder, times in Counter(run.folder.resolve() for run in runs).items():
         if times > 1:
             raise Misuse(f"{folder} is given {times} times; name each results folder once.")
     lines, columns = [], []
     for run, name in zip(runs, _names(runs), strict=True):
-        mine = [{"run": name, **line} for line in scoring.scorecard(scoring.table(run))]
-        if all(line["theory"] == "unchanged" for line in mine):
+        ours = scorecard(table(run))
+        if all(line.theory == labels.UNCHANGED for line in ours):
             raise Misuse(
                 f"Nothing is scored yet in {run.folder}: no finetuned cell is finished together with its "
                 "theories; let `finebayes run` finish one."
             )
-        lines += mine
-        columns += [column(name, mine, *panel) for panel in panels(mine)]
+        lines += [RunLine(name, line) for line in ours]
+        columns += [column(name, ours, *panel) for panel in panels(ours)]
     return lines, columns, runs
 
 
-def column(run: str, lines: list[Line], method: str, data: str) -> Column:
+def column(run: str, lines: Sequence[ScoreLine], method: str, data: str) -> Column:
     """One method on one D' of a run."""
-    same = [line for line in lines if (line["method"], line["data"]) == (method, data)]
-    inside = [line for line in same if line["group"] == scoring.FITTED_ON and line["theory"] == "unchanged"]
-    shifts = {line["dose"]: line["shift"] for line in sorted(inside, key=lambda line: line["dose"])}
+    ours = of_panel(lines, (method, data))
+    inside = [line for line in ours if line.group == FITTED_ON and line.theory == labels.UNCHANGED]
+    shifts = {line.dose: line.shift for line in sorted(inside, key=lambda line: line.dose)}
     most = max(shifts.values())
     reached = {dose: shift / most if most > 0 else 1.0 for dose, shift in shifts.items()}
-    group = judged_groups(same)[0]
-    judged = tuple(line for line in same if line["group"] == group)
+    group = judged_groups(ours)[0]
+    judged = tuple(line for line in ours if line.group == group)
     return Column(run, method, data, group, reached, judged)
 
 
-def theories(columns: list[Column]) -> list[Theory]:
-    """Every theory that speaks: forecasts, then laws, then what is fitted; the best first in each grade, by
-    the mean of the scores that are shown, each no lower than -1."""
-    found = {(line["theory"], line["prior"], line["grade"]) for one in columns for line in one.lines}
+def theories(columns: Sequence[Column]) -> list[TheoryKey]:
+    """Every theory with a prediction: forecasts, then laws, then fits; the best first in each grade, by the
+    mean of the scores that are shown, each no lower than -1."""
+    keys = {key(line) for column in columns for line in column.lines if line.theory != labels.UNCHANGED}
 
-    def order(theory: Theory) -> tuple[Any, ...]:
-        shown = [one.at(theory, dose) for one in columns for dose in (one.small, one.large)]
-        scores = [line["explained"] for line in shown if line and line["explained"] is not None]
+    def order(theory: TheoryKey) -> tuple[int, str, float, TheoryKey]:
+        shown = [column.at(theory, dose) for column in columns for dose in (column.small, column.large)]
+        scores = [line.explained for line in shown if line and line.explained is not None]
         mean = sum(max(score, -1.0) for score in scores) / len(scores) if scores else -2.0
-        grade = GRADES.index(theory[2]) if theory[2] in GRADES else len(GRADES)
-        return grade, theory[2], -mean, theory
+        grade = GRADES.index(theory.grade) if theory.grade in GRADES else len(GRADES)
+        return grade, theory.grade, -mean, theory
 
-    return sorted((one for one in found if one[0] != "unchanged"), key=order)
-
-
-def doubted(line: Line) -> bool:
-    """Whether chains behind a score miss the gate."""
-    return line.get("trusted") is not None and line["trusted"] < 1
+    return sorted(keys, key=order)
 
 
-def theory_name(theory: Theory) -> str:
-    """Words for a theory and where it starts."""
-    name, prior, _ = theory
-    return name if prior == "network" else f"{name} ({prior})"
+def doubted(line: ScoreLine) -> bool:
+    """Whether chains behind a score have not converged."""
+    return line.converged is not None and line.converged < 1
 
 
-def write_tables(lines: list[Line], columns: list[Column], out: Path) -> list[Path]:
+def theory_name(theory: TheoryKey) -> str:
+    """A theory, and its prior if that is not the base network."""
+    return theory.theory if theory.prior == "network" else f"{theory.theory} ({theory.prior})"
+
+
+def write_tables(lines: Sequence[RunLine], columns: Sequence[Column], out: Path) -> list[Path]:
     """Write scorecard.csv and scorecard.md."""
-    plain = [
-        {key: float(value) if isinstance(value, float) else value for key, value in line.items()}
-        for line in lines
-    ]
+    plain = [{"run": run, **_plain(line)} for run, line in lines]
     paths = [out / "scorecard.csv", out / "scorecard.md"]
-    for path, said in zip(paths, (disk.as_csv(plain), markdown(columns)), strict=True):
-        disk.write(path, lambda file, said=said: file.write(said.encode()))
+    for path, text in zip(paths, (as_csv(plain), markdown(columns)), strict=True):
+        write_text(path, text)
     return paths
 
 
-def markdown(columns: list[Column]) -> str:
+def _plain(line: ScoreLine) -> dict[str, object]:
+    """All entries, floats as Python's own, whose text is the shortest that reads back."""
+    return {name: float(value) if isinstance(value, float) else value for name, value in asdict(line).items()}
+
+
+def markdown(columns: Sequence[Column]) -> str:
     """The sentences and tables of scorecard.md."""
-    several = ["run"] * (len({one.run for one in columns}) > 1)
-    scores = [["theory", "grade", *several, "method", "small dose", "large dose", "worst dose"]]
+    several = len({column.run for column in columns}) > 1
+    scores = [["theory", "grade", *["run"] * several, "method", "small dose", "large dose", "worst dose"]]
     for theory in theories(columns):
-        for one in (one for one in columns if one.of(theory)):
-            told = one.at(theory, one.small), one.at(theory, one.large), one.worst(theory)
-            names = [theory_name(theory), theory[2], *[one.run for _ in several], one.name]
-            scores.append([*names, *map(_cell, told)])
-    floors = [
-        [*several, "method", "contexts", "dose", "shift (nats)", "noise floor", "another pretraining seed"]
-    ]
-    for one in columns:
-        for dose in dict.fromkeys((one.small, one.large)):
-            floors.append([*[one.run for _ in several], one.name, one.group, str(dose), *one.floors(dose)])
+        for column in (column for column in columns if column.of(theory)):
+            lines = column.at(theory, column.small), column.at(theory, column.large), column.worst(theory)
+            names = [theory_name(theory), theory.grade, *[column.run] * several, column.name]
+            scores.append([*names, *map(_cell, lines)])
+    head = ["method", "contexts", "dose", "shift (nats)", "noise ceiling", "another pretraining seed"]
+    ceilings = [[*["run"] * several, *head]]
+    for column in columns:
+        for dose in dict.fromkeys((column.small, column.large)):
+            names = [*[column.run] * several, column.name, column.group, str(dose)]
+            ceilings.append([*names, *column.ceilings(dose)])
     sentences = "\n".join(f"- {sentence}" for sentence in summary(columns))
-    return (
-        "\n\n".join(["# Scorecard", sentences, ABOUT, markdown_table(scores), FLOORS, markdown_table(floors)])
-        + "\n"
-    )
+    parts = ["# Scorecard", sentences, ABOUT, markdown_table(scores), CEILINGS, markdown_table(ceilings)]
+    return "\n\n".join(parts) + "\n"
 
 
-def summary(columns: list[Column]) -> list[str]:
-    """For each column: which theory without a fitted number explains most at its worst dose."""
-    several = len({one.run for one in columns}) > 1
-    return [f"{f'{one.run}, ' * several}{one.name}: {_holds_out(one)}" for one in columns]
+def summary(columns: Sequence[Column]) -> list[str]:
+    """For each column: the theory without a fitted number that explains most at its worst dose."""
+    several = len({column.run for column in columns}) > 1
+    return [f"{f'{column.run}, ' * several}{column.name}: {_best_worst_case(column)}" for column in columns]
 
 
-def _holds_out(one: Column) -> str:
-    """Of the forecasts that speak at every dose where the shift exceeds its noise."""
-    doses = {line["dose"] for line in one.of(UNCHANGED) if line["explained"] is not None}
+def _best_worst_case(column: Column) -> str:
+    """Of the forecasts with a prediction at every dose where the shift exceeds its noise."""
+    doses = column.judged_doses()
     if not doses:
         return "no theory has a score, for the shift does not exceed its noise."
     ranked, silent = [], []
-    for theory in theories([one]):
-        if theory[2] == "forecast":
-            worst, name = one.worst(theory), theory_name(theory) + "*" * any(map(doubted, one.of(theory)))
-            if worst is None or not {line["dose"] for line in one.of(theory)} >= doses:
-                silent.append(theory[0])
+    for theory in theories([column]):
+        if theory.grade == "forecast":
+            lines, worst = column.of(theory), column.worst(theory)
+            if worst is None or not {line.dose for line in lines} >= doses:
+                silent.append(theory.theory)
             else:
-                ranked.append((worst["explained"], name, f"{_score(worst)} at dose {worst['dose']}", worst))
-    hushed = f"; silent at some doses: {', '.join(dict.fromkeys(silent))}." if silent else "."
+                name = theory_name(theory) + "*" * any(map(doubted, lines))
+                ranked.append((-explained(worst), name, f"{_score(worst)} at dose {worst.dose}", worst))
+    ending = f"; silent at some doses: {', '.join(dict.fromkeys(silent))}." if silent else "."
     if not ranked:
-        return f"no theory without a fitted number speaks at every dose{hushed}"
-    (most, name, told, worst), *rest = sorted(ranked, key=lambda entry: (-entry[0], entry[1]))
-    if most <= 0:
+        return f"no theory without a fitted number has a prediction at every dose{ending}"
+    (least, name, score, worst), *others = sorted(ranked, key=lambda entry: entry[:2])
+    if least >= 0:
         return (
             "no theory without a fitted number beats “nothing changed” at its worst dose; the least bad is "
-            f"{name}, {told}{hushed}"
+            f"{name}, {score}{ending}"
         )
-    following = f"; next {rest[0][1]}, {rest[0][2]}" if rest and rest[0][0] > 0 else ""
+    following = f"; next {others[0][1]}, {others[0][2]}" if others and others[0][0] < 0 else ""
     return (
-        f"without a fitted number, {name} explains most at its worst dose, {told} (noise floor there: "
-        f"{number(worst['floor'])}){following}{hushed}"
+        f"without a fitted number, {name} explains most at its worst dose, {score} (noise ceiling there: "
+        f"{number(worst.noise_ceiling)}){following}{ending}"
     )
 
 
-def _cell(line: Line | None) -> str:
-    if line is None or line["explained"] is None:
-        return f"dose {line['dose']}: –" if line else ""
-    capped = "" if line["ceiling"] == line["explained"] else f" (≤ {number(line['ceiling'])})"
-    return f"dose {line['dose']}: {_score(line)}{'*' * doubted(line)}{capped}"
+def _cell(line: ScoreLine | None) -> str:
+    if line is None or line.explained is None:
+        return f"dose {line.dose}: –" if line else ""
+    best = line.best_in_class
+    capped = "" if best == line.explained else f" (≤ {number(best)})"
+    return f"dose {line.dose}: {_score(line)}{'*' * doubted(line)}{capped}"
 
 
-def _score(line: Line) -> str:
-    return plus_minus(line["explained"], line["standard_error"])
+def _score(line: ScoreLine) -> str:
+    return plus_minus(explained(line), line.standard_error)
 
 
-def markdown_table(rows: list[list[str]]) -> str:
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
     """A table in Markdown, its first row the head."""
     rows = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
     return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in rows)
 
 
-def _names(runs: list[disk.Results]) -> list[str]:
+def _names(runs: Sequence[RunFolder]) -> list[str]:
     """A run's study; with its folder where several runs are of one study."""
     names = [run.study for run in runs]
     for folders in ([run.folder.resolve().name for run in runs], [str(run.folder.resolve()) for run in runs]):
-        times = Counter(names)
-        told = zip(runs, names, folders, strict=True)
-        names = [f"{run.study} ({folder})" if times[name] > 1 else name for run, name, folder in told]
+        times, parts = Counter(names), zip(runs, names, folders, strict=True)
+        names = [f"{run.study} ({folder})" if times[name] > 1 else name for run, name, folder in parts]
     return names

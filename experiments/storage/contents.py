@@ -3,7 +3,7 @@
     Contexts        the contexts of an arm by group, with the exact process in them
     TheoryCell      contexts, and theories that need one network and its D' alone
     PosteriorCell   theories whose posteriors were sampled
-    ReplayCell      theories that follow a way of finetuning step by step, and forecasts of strengths
+    ReplayCell      theories that follow a method step by step, and forecasts of strengths
     FinetunedCell   finetuned networks and their reshuffled replicas
 
 All answers are log-probabilities. Axes: s finetuning seeds, b strengths, d doses, c contexts, a answers, k
@@ -150,7 +150,7 @@ class PosteriorCell:
 
 @dataclass(frozen=True)
 class ReplayCell:
-    """Theories that follow a way of finetuning step by step, and what its recipe forecasts of the others.
+    """Theories that follow a method step by step, and forecasts of strengths for the others.
 
     `predictions` are answers (s, d, c, a) by theory, `strengths` forecasts of β (d,) by the name THEORY/PRIOR
     of a ladder, without a fitted number; `update`, layer -> (d, ...), is that of the linearised network.
@@ -169,8 +169,8 @@ class ReplayCell:
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
         """The inverse; raises `Misuse` for arrays that do not fit."""
         cell = cls(*(_split(arrays, prefix) for prefix in ("replay", "strength", "update")))
-        _fit(cell.predictions, dict.fromkeys(cell.predictions, "sdca"))
-        _fit(cell.strengths, dict.fromkeys(cell.strengths, "d"))
+        predictions, strengths = _join("replay", cell.predictions), _join("strength", cell.strengths)
+        _fit(predictions | strengths, dict.fromkeys(predictions, "sdca") | dict.fromkeys(strengths, "d"))
         return cell
 
 

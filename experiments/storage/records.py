@@ -1,6 +1,6 @@
 """Records of a run as types: cells, ladders, rows and lines of the scorecard. Numpy only.
 
-    Cell        the least part of a run that is redone: its kind, way of finetuning, arm and base network
+    Cell        the least part of a run that is redone: its kind, method, arm and base network
     Ladder      a theory's answers over a grid of strengths
     Row         one theory at one dose on one group of contexts, a value (nats) for each finetuning seed
     ScoreLine   rows over all networks: the explained part of the shift with its error

@@ -1,4 +1,4 @@
-"""The gate over made-up chains: what it counts and says, and that nobody can overlook it."""
+"""Convergence of made-up chains: what is counted and said, and that nobody can overlook it."""
 
 import re
 
@@ -6,75 +6,89 @@ import numpy as np
 import pytest
 
 from experiments.reports import html as report
+from experiments.reports import sentences
 from experiments.runs import run as running
-from experiments.scoring import labels as words
-from experiments.scoring.convergence import COLUMNS, convergence_report
+from experiments.scoring.convergence import COLUMNS, convergence_report, tuning_lines
+from experiments.storage.contents import PosteriorCell
+from experiments.storage.records import Cell, Ladder, ScoreLine
 from experiments.storage.run_folder import create
 from theory.errors import Misuse
 
 STUDY = "weird-generalisation"
+NAME = "langevin-posterior/T=0.001"
 TIMES = np.array([0.0, 0.1, 1.0])
 GOOD = [1.01, 400.0, 200.0, 0.9, 0.02, 0.0, 30.0, 1e-4]
 BAD = [1.7, 3.0, 2.0, 0.2, 0.5, 0.3, 90.0, 2.0]
-SAID = "The worst R-hat is 1.7, but must be at most 1.1: <b>run</b> longer chains & start them closer."
+PROBLEM = "The worst R-hat is 1.7, but must be at most 1.1: <b>run</b> longer chains & start them closer."
 
 
-def _chains(bad=(), name="langevin-posterior/T=0.001", seeds=2):
-    """A sampled cell; `bad` are (seed, rung) that miss the gate."""
-    health = np.array([[GOOD] * len(TIMES)] * seeds, np.float32)
+def _chains(bad=(), name=NAME, seeds=2, times=TIMES, **extra):
+    """A ladder of sampled posteriors; `bad` are (seed, rung) that miss a threshold."""
+    diagnostics = np.array([[GOOD] * len(TIMES)] * seeds, np.float32)
     problems = np.full((seeds, len(TIMES)), "", dtype="<U200")
-    for place in bad:
-        health[place], problems[place] = BAD, SAID
-    return {f"health/{name}": health, f"problems/{name}": problems, f"times/{name}": TIMES}
+    for rung in bad:
+        diagnostics[rung], problems[rung] = BAD, PROBLEM
+    answers = np.zeros((seeds, len(TIMES), 1, 1))
+    return Ladder(
+        *name.split("/"), times, answers, problems=problems, diagnostics=diagnostics, times=times, extra=extra
+    )
+
+
+def _save(run, *ladders, base=0):
+    run.save(Cell("posteriors", "topics0", base), PosteriorCell(ladders))
 
 
 @pytest.fixture
 def run(tmp_path):
-    return create(tmp_path / "run", {"study": STUDY, "preset": "smoke", "config": {}}, {"commit": None})
+    return create(
+        tmp_path / "run", {"study": STUDY, "preset": "smoke", "config": {"doses": [1]}}, {"commit": None}
+    )
 
 
-def _table(judged):
-    head, *rows = judged.table
+def _table(report):
+    head, *rows = report.table
     return {row[0]: dict(zip(head, row, strict=True)) for row in rows}
 
 
-def test_nothing_sampled_is_nothing_judged(run):
-    run.save("theories-topics0-0", {"base": np.zeros(3), "health/not-chains": np.zeros(3)})
-    judged = convergence_report(run)
-    assert (judged.posteriors, judged.problems, judged.table, judged.sentence) == (0, [], [], "")
-
-
-def test_sound_chains_are_counted_and_nothing_is_said(run):
-    run.save("langevin-topics0-0", _chains())
-    judged = convergence_report(run)
-    assert (judged.posteriors, judged.problems, judged.sentence) == (6, [], "")
-    row = _table(judged)["langevin-posterior/T=0.001"]
-    assert set(row) == {"theory", *COLUMNS}
-    assert (row["posteriors"], row["untrustworthy"], row["R-hat"]) == ("6", "0", "1.01 (1.01)")
-
-
-def test_every_problem_is_counted_and_placed(run):
-    run.save("langevin-topics0-1", _chains(bad=[(1, 2)], seeds=2))
+def test_nothing_sampled_is_nothing_reported(run, make):
+    ladder = Ladder("proximal", "network", TIMES, np.zeros((1, 3, 1, 1)))
     run.save(
-        "langevin-topics0-0", _chains(bad=[(0, 0), (0, 1)], seeds=1) | _chains(name="adam-gibbs/T=0.001")
+        Cell("theories", "topics0", 0),
+        make.theories(make.contexts(np.zeros((1, 1)), ["in_domain"]), [ladder]),
     )
-    judged = convergence_report(run)
-    assert judged.posteriors == 6 + 3 + 6
-    assert judged.sentence.startswith("3 of 15 sampled posteriors are untrustworthy:")
-    assert judged.sentence.count("\n") == 0
-    name = "langevin-posterior/T=0.001"
-    assert judged.problems == [
-        ("langevin-topics0-0, D' 0", name, 0.0, SAID),
-        ("langevin-topics0-0, D' 0", name, 0.1, SAID),
-        ("langevin-topics0-1, D' 1", name, 1.0, SAID),
+    _save(run, ladder)  # a limit of zero temperature stands among the posteriors, and is not sampled
+    found = convergence_report(run)
+    assert (found.posteriors, found.problems, found.table, found.sentence) == (0, [], [], "")
+
+
+def test_converged_chains_are_counted_and_nothing_is_said(run):
+    _save(run, _chains())
+    report = convergence_report(run)
+    assert (report.posteriors, report.problems, report.sentence) == (6, [], "")
+    row = _table(report)[NAME]
+    assert set(row) == {"theory", *COLUMNS}
+    assert (row["posteriors"], row["not converged"], row["R-hat"]) == ("6", "0", "1.01 (1.01)")
+
+
+def test_every_problem_is_counted_and_located(run):
+    _save(run, _chains(bad=[(1, 2)], seeds=2), base=1)
+    _save(run, _chains(bad=[(0, 0), (0, 1)], seeds=1), _chains(name="adam-gibbs/T=0.001"))
+    report = convergence_report(run)
+    assert report.posteriors == 6 + 3 + 6
+    assert report.sentence.startswith("3 of 15 sampled posteriors have not converged:")
+    assert report.sentence.count("\n") == 0
+    assert report.problems == [
+        ("posteriors--topics0--0, D' 0", NAME, 0.0, PROBLEM),
+        ("posteriors--topics0--0, D' 0", NAME, 0.1, PROBLEM),
+        ("posteriors--topics0--1, D' 1", NAME, 1.0, PROBLEM),
     ]
-    counts = {name: (row["posteriors"], row["untrustworthy"]) for name, row in _table(judged).items()}
-    assert counts == {name: ("9", "3"), "adam-gibbs/T=0.001": ("6", "0")}
+    counts = {name: (row["posteriors"], row["not converged"]) for name, row in _table(report).items()}
+    assert counts == {NAME: ("9", "3"), "adam-gibbs/T=0.001": ("6", "0")}
 
 
-def test_the_table_tells_median_and_worst_whichever_side_is_worse(run):
-    run.save("langevin-topics0-0", _chains(bad=[(0, 2)]))
-    row = _table(convergence_report(run))["langevin-posterior/T=0.001"]
+def test_the_table_has_median_and_worst_whichever_side_is_worse(run):
+    _save(run, _chains(bad=[(0, 2)]))
+    row = _table(convergence_report(run))[NAME]
     assert {name: row[name] for name in list(COLUMNS)[2:]} == {
         "R-hat": "1.01 (1.7)",
         "bulk ESS": "400 (3)",
@@ -88,104 +102,99 @@ def test_the_table_tells_median_and_worst_whichever_side_is_worse(run):
 
 
 def test_what_could_not_be_measured_is_a_dash(run):
-    arrays = _chains(bad=[(0, 0)])
-    arrays["health/langevin-posterior/T=0.001"][0, 0, [0, 1]] = np.nan
-    arrays["times/langevin-posterior/T=0.001"] = TIMES + 0.5  # no rung without data
-    run.save("langevin-topics0-0", arrays)
-    row = _table(convergence_report(run))["langevin-posterior/T=0.001"]
+    ladder = _chains(bad=[(0, 0)], times=TIMES + 0.5)  # no rung without data
+    ladder.diagnostics[0, 0, [0, 1]] = np.nan
+    _save(run, ladder)
+    row = _table(convergence_report(run))[NAME]
     assert (row["R-hat"], row["bulk ESS"], row["base KL at β = 0"]) == ("- (-)", "- (-)", "-")
     assert row["acceptance"] == "0.9 (0.2)"
 
 
+def test_the_tuning_of_steps_is_a_line_for_each_ladder():
+    pilot = np.array([[[0.9, 24], [0.7, 30], [0.8, 24]]])
+    extra = {"pilot": pilot, "gamma": np.array([2.0]), "steps": np.array([[0.5, 0.25, 0.125]])}
+    extra["reasons"] = np.array([["", "acceptance 0.70", ""]])
+    content = PosteriorCell((_chains(seeds=1, **extra), _chains(name="proximal/T=0")))
+    assert tuning_lines(content) == [
+        f"{NAME}: γ 2, h 0.12 to 0.50 (acceptance 0.70 or more), warm-up of 30 steps requested"
+    ]
+
+
+def test_reasons_for_steps_are_kept(run):
+    _save(run, _chains(seeds=1, reasons=np.array([["a", "b", "c"]])))
+    assert [(note.time, note.text) for note in convergence_report(run).steps] == [
+        (0.0, "a"),
+        (0.1, "b"),
+        (1.0, "c"),
+    ]
+
+
 def test_a_bad_chain_is_the_first_thing_in_the_report(run):
-    run.save("langevin-topics0-0", _chains())
+    _save(run, _chains())
     before = report.write_report(run).read_text()
     assert 'class="banner"' not in before and "class=banner" not in before
-    assert "Can the chains be trusted?" in before and "0 untrustworthy posteriors" in before
-    run.save("langevin-topics0-0", _chains(bad=[(1, 2)]))
+    assert "Convergence of the chains" in before and "0 posteriors that have not converged" in before
+    _save(run, _chains(bad=[(1, 2)]))
     text = report.write_report(run).read_text()
     banner = re.search(r'<p class="?banner"?>(.*?)</p>', text)
-    assert banner and banner[1].startswith("1 of 6 sampled posteriors are untrustworthy")
-    assert banner.start() < text.index("What won where")
+    assert banner and banner[1].startswith("1 of 6 sampled posteriors have not converged")
+    assert banner.start() < text.index("<h2>")
     assert "&lt;b&gt;run&lt;/b&gt; longer chains &amp; start" in text and "<b>run" not in text
-    row = text[text.index("1 untrustworthy posteriors") :]
-    assert row.index("langevin-topics0-0, D&#x27; 1") < row.index("<td>1</td>") < row.index("&lt;b&gt;")
+    row = text[text.index("1 posteriors that have not converged") :]
+    assert row.index("posteriors--topics0--0, D&#x27; 1") < row.index("<td>1</td>") < row.index("&lt;b&gt;")
 
 
 def test_a_report_without_sampling_says_nothing_of_chains(run):
     text = report.write_report(run).read_text()
-    assert "chains be trusted" not in text and "untrustworthy" not in text
+    assert "Convergence of the chains" not in text and "not converged" not in text
 
 
 def _line(converged, theory="langevin-posterior"):
-    line = dict.fromkeys(("standard_error", "seed_floor", "beta"))
-    line |= {
-        "study": STUDY,
-        "method": "sgd",
-        "data": "topics0",
-        "dose": 1,
-        "theory": theory,
-        "prior": "T=0.001",
-    }
-    line |= {"grade": "fitted", "group": "held_out", "explained": 0.9, "floor": 0.99, "ceiling": 0.95}
-    return line | {"nats": 0.1, "shift": 0.2, "seeds": 4, "trusted": converged}
+    return ScoreLine(
+        study=STUDY,
+        method="sgd",
+        data="topics0",
+        dose=1,
+        theory=theory,
+        prior="T=0.001",
+        grade="fitted",
+        group="held_out",
+        explained=0.9,
+        standard_error=None,
+        noise_ceiling=0.99,
+        other_base=None,
+        best_in_class=0.95,
+        nats=0.1,
+        shift=0.2,
+        beta=None,
+        converged=converged,
+        split=None,
+        networks=4,
+    )
 
 
-def test_the_scorecard_shows_the_trusted_share():
-    head, *rows = words.cells([_line(0.25), _line(None, "proximal")], False)
-    assert sorted(row[head.index("trusted")] for row in rows) == ["-", "0.25"]
+def test_the_scorecard_shows_the_converged_share():
+    head, *rows = sentences.cells([_line(0.25), _line(None, "proximal")], False)
+    assert sorted(row[head.index("converged")] for row in rows) == ["-", "0.25"]
 
 
-class _Study:
-    """A study whose cells are all finished."""
-
-    def __init__(self):
-        self.drawn = []
-
-    def comparison(self, config):
-        return None
-
-    def draw(self, results):
-        self.drawn.append(results)
-        return []
-
-
-@pytest.fixture
-def finish(monkeypatch, tmp_path):
-    """`run` on a folder whose cells are finished: no cell and no network is made."""
-    monkeypatch.setattr(running, "run_cells", lambda *arguments: None)
-    monkeypatch.setattr(running, "environment", lambda: {"commit": None})
-    monkeypatch.setattr(running, "_quality", lambda *arguments: {"networks": []})
-
-    def finish(strict):
-        resolved = {"study": STUDY, "preset": "smoke", "config": {}}
-        out = str(tmp_path / "run")
-        return running.run(_Study(), object(), resolved, out, str(tmp_path / "networks"), False, strict)
-
-    return finish
-
-
-def test_a_strict_run_ends_with_the_first_problem_after_everything_is_written(run, finish, capsys):
-    run.save("langevin-topics0-0", _chains(bad=[(1, 2)]))
+def test_a_strict_run_ends_with_the_first_problem(run):
+    _save(run, _chains(bad=[(1, 2)]))
     with pytest.raises(Misuse) as refused:
-        finish(strict=True)
-    said = str(refused.value)
-    assert said.startswith("Strict: 1 of 6 sampled posteriors are untrustworthy")
-    assert said.endswith(f"langevin-topics0-0, D' 1, langevin-posterior/T=0.001 at τ = 1: {SAID}")
-    assert "\n" not in said
-    for name in ("report.html", "rows.jsonl", "networks.json", "DONE"):
-        assert (run.folder / name).exists(), name
-    told = capsys.readouterr().out
-    assert "GATE: 1 of 6" in told and "report.html" in told
+        running.refuse_unconverged(run)
+    text = str(refused.value)
+    assert text.startswith("Strict: 1 of 6 sampled posteriors have not converged")
+    assert text.endswith(f"posteriors--topics0--0, D' 1, {NAME} at τ = 1: {PROBLEM}")
+    assert "\n" not in text
 
 
-def test_without_strict_a_bad_chain_is_said_and_no_error(run, finish, capsys):
-    run.save("langevin-topics0-0", _chains(bad=[(1, 2)]))
-    assert finish(strict=False).folder == run.folder
-    assert "GATE: 1 of 6" in capsys.readouterr().out
+def test_without_strict_a_bad_chain_is_said_and_no_error(run):
+    _save(run, _chains(bad=[(1, 2)]))
+    text = running.summary(run)
+    assert "CONVERGENCE: 1 of 6" in text and "report.html" in text
 
 
-def test_a_strict_run_of_sound_chains_is_no_error(run, finish, capsys):
-    run.save("langevin-topics0-0", _chains())
-    assert finish(strict=True) is not None
-    assert "GATE" not in capsys.readouterr().out
+def test_a_strict_run_of_converged_chains_is_no_error(run):
+    _save(run, _chains())
+    running.refuse_unconverged(run)
+    assert "CONVERGENCE" not in running.summary(run)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from experiments.scoring import convex_hull as told
+from experiments.scoring import convex_hull
+from experiments.storage.records import Cell, ScoreLine
 from experiments.storage.run_folder import create
 
 DOSES, GROUPS = [1, 4, 16], ["in_domain", "held_out", "held_out"]
@@ -12,13 +13,31 @@ BASE = np.log([[0.4, 0.2, 0.4]] * 3)
 
 
 def line(method, dose, group):
-    names = ("study", "theory", "prior", "grade", "explained")
-    known = dict(zip(names, ("scorecard", "unchanged", "network", "forecast", 0.0), strict=True))
-    return {**known, "method": method, "data": "topics0", "dose": dose, "group": group}
+    return ScoreLine(
+        study="scorecard",
+        method=method,
+        data="topics0",
+        dose=dose,
+        theory="unchanged",
+        prior="network",
+        grade="forecast",
+        group=group,
+        explained=0.0,
+        standard_error=None,
+        noise_ceiling=None,
+        other_base=None,
+        best_in_class=None,
+        nats=0.0,
+        shift=0.0,
+        beta=None,
+        converged=None,
+        split=None,
+        networks=4,
+    )
 
 
 @pytest.fixture
-def results(tmp_path):
+def results(tmp_path, make):
     """Two bases, two seeds; `sgd` stays in the hull, `adam` answers the second word more and more."""
     made = create(tmp_path / "run", {"study": "scorecard", "config": {"doses": DOSES}}, {})
     moved = {
@@ -26,10 +45,10 @@ def results(tmp_path):
         "adam": [[0.4, 0.2, 0.4], [0.3, 0.4, 0.3], [0.2, 0.6, 0.2]],
     }
     for base in range(2):
-        made.save(f"theories-topics0-{base}", {"members": MEMBERS, "base": BASE, "group": np.asarray(GROUPS)})
+        made.save(Cell("theories", "topics0", base), make.theories(make.contexts(BASE, GROUPS, MEMBERS)))
         for method, answers in moved.items():
             finetuned = np.log(np.broadcast_to(np.asarray(answers)[None, :, None], (2, 3, 3, 3)))
-            made.save(f"{method}-topics0-{base}", {"finetuned": finetuned})
+            made.save(Cell("finetuned", "topics0", base, method), make.finetuned(finetuned))
     return made
 
 
@@ -41,7 +60,7 @@ def lines():
 
 
 def test_inside_and_outside_are_told_apart(results, lines):
-    found = told.hull(results, lines)
+    found = convex_hull.hull(results, lines)
     assert [(one.name, one.group, one.dose) for one in found] == [
         (name, "held_out", dose) for name in ("SGD, D′ on topic 0", "Adam, D′ on topic 0") for dose in DOSES
     ]
@@ -55,22 +74,22 @@ def test_inside_and_outside_are_told_apart(results, lines):
     np.testing.assert_allclose(sgd[2].shift, 0.7 * np.log(0.7 / 0.4) + 0.1 * np.log(0.1 / 0.4), rtol=1e-6)
 
 
-def test_each_context_may_be_in_the_hull_and_no_mixture_give_all(results, lines):
+def test_each_context_may_be_in_the_hull_and_no_mixture_give_all(results, lines, make):
     """Of two contexts one is like the first member, the other like the second."""
     for base in range(2):
         finetuned = np.log(np.broadcast_to(np.exp(MEMBERS[[0, 0, 1], 0]), (2, 3, 3, 3)))
-        results.save(f"sgd-topics0-{base}", {"finetuned": finetuned})
-    first = told.hull(results, lines)[0]
+        results.save(Cell("finetuned", "topics0", base, "sgd"), make.finetuned(finetuned))
+    first = convex_hull.hull(results, lines)[0]
     assert first.by_context < 1e-8
     assert first.outside > 0.1 and first.proved == 1
 
 
 def test_the_table_is_words(results, lines):
-    header, *rows = told.table(told.hull(results, lines))
-    assert header == told.HEADER and all(len(row) == len(header) for row in rows)
+    header, *rows = convex_hull.table(convex_hull.hull(results, lines))
+    assert header == convex_hull.HEADER and all(len(row) == len(header) for row in rows)
     assert rows[3][:4] == ["Adam, D′ on topic 0", "held_out", "1", "0.00000"] and rows[3][5] == "-"
     assert rows[5][6] == "1.000"
 
 
 def test_without_cells_there_is_nothing(tmp_path, lines):
-    assert told.hull(create(tmp_path / "empty", {"study": "scorecard", "config": {}}, {}), lines) == []
+    assert convex_hull.hull(create(tmp_path / "empty", {"study": "scorecard", "config": {}}, {}), lines) == []

@@ -1,18 +1,23 @@
 """Cells made by hand, whose residual, updates and directions are known exactly."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import log_softmax, rel_entr
 
 from experiments.reports import html as report
-from experiments.scoring import residuals as where
-from experiments.scoring import rows as scoring
-from experiments.scoring.leaderboard import column
+from experiments.scoring import residuals
+from experiments.scoring.leaderboard import TheoryKey, column
+from experiments.scoring.rows import table
+from experiments.scoring.scorecard import scorecard
+from experiments.storage.contents import ReplayCell
+from experiments.storage.records import Cell, Ladder
 from experiments.storage.run_folder import create
 
 DOSES = [1, 4, 16]
 GROUPS = np.array(["in_domain"] * 2 + ["held_out"] * 4 + ["conflict"] * 3)
-ASKED = np.array([0, 0, 1, 1, 2, 2, 1, 2, 2])
+QUESTIONS = np.array([0, 0, 1, 1, 2, 2, 1, 2, 2])
 OUTSIDE = GROUPS == "conflict"
 RNG = np.random.default_rng(0)
 BASES = log_softmax(RNG.normal(size=(2, 9, 4)), axis=-1)
@@ -25,6 +30,9 @@ ORDER = RNG.permutation(16)  # of the directions on disk
 IN, OUT = DIRECTIONS[:16], DIRECTIONS[16]
 UPDATES = np.array([3 * IN[0] + 4 * IN[5], IN[0] + OUT])  # base p
 LINEAR = np.array([3 * IN[0], OUT])
+NETWORKS = [Cell("finetuned", "topics0", base, "sgd") for base in range(2)]
+THEORIES = [cell.other("theories") for cell in NETWORKS]
+REPLAYS = [cell.other("replays", "sgd") for cell in NETWORKS]
 
 
 def half_right(target, base):
@@ -33,54 +41,47 @@ def half_right(target, base):
     return np.where(OUTSIDE[:, None], half, target)
 
 
-def leaves(kind, rows):
+def leaves(rows):
     """Two layers of 8 and 12 weights."""
     return {
-        f"{kind}/blocks.0.up.kernel": rows[:, :8].reshape(-1, 2, 4).astype(np.float32),
-        f"{kind}/read.kernel": rows[:, 8:].reshape(-1, 4, 3).astype(np.float32),
+        "blocks.0.up.kernel": rows[:, :8].reshape(-1, 2, 4).astype(np.float32),
+        "read.kernel": rows[:, 8:].reshape(-1, 4, 3).astype(np.float32),
     }
 
 
 @pytest.fixture
-def run(tmp_path):
-    """Two base networks, two finetuning seeds each, by SGD: every cell's arrays, and a way to write them."""
+def run(tmp_path, make):
+    """Two base networks, two finetuning seeds each, by SGD: the content of every cell, and a way to write them."""
     cells = {}
     for b in range(2):
         base, target, scale = BASES[b], TARGETS[b], np.array([0.1, 1.0, 2.0])[:, None]
         linear = scale * np.stack([UPDATES[b] * (1 + 1e-6), *[LINEAR[b]] * 2])  # the first gap is rounding
-        cells[f"theories-topics0-{b}"] = {
-            "group": GROUPS,
-            "asked": ASKED,
-            "base": base,
-            "members": log_softmax(RNG.normal(size=(3, 9, 4)), axis=-1),
-            "evidence": np.zeros((3, 9)),
-            "curvatures": np.logspace(2, 0, 16)[ORDER],
-            **leaves("mode", IN[ORDER]),
-        }
-        cells[f"dynamics-sgd-topics0-{b}"] = {
-            "linearised": half_right(target, base),
-            **leaves("update", linear),
-        }
-        cells[f"sgd-topics0-{b}"] = {
-            "finetuned": target,
-            "twin": log_softmax(target + 1e-3 * RNG.normal(size=target.shape), axis=-1),
-            **leaves("update", scale * UPDATES[b]),
-        }
+        components = log_softmax(RNG.normal(size=(3, 9, 4)), axis=-1)
+        contexts = make.contexts(base, GROUPS, components, questions=QUESTIONS.astype(str))
+        curvatures = np.logspace(2, 0, 16)[ORDER]
+        cells[THEORIES[b]] = make.theories(contexts, (), curvatures, leaves(IN[ORDER]))
+        cells[REPLAYS[b]] = ReplayCell({"linearised": half_right(target, base)}, {}, leaves(linear))
+        replica = log_softmax(target + 1e-3 * RNG.normal(size=target.shape), axis=-1)
+        cells[NETWORKS[b]] = make.finetuned(target, replica, leaves(scale * UPDATES[b]))
 
     def written():
         config = {"doses": DOSES, "n": 8, "batch": 8}
         results = create(
             tmp_path, {"study": "scorecard", "preset": "smoke", "config": config}, {"commit": None}
         )
-        for cell, arrays in cells.items():
-            results.save(cell, arrays)
+        for cell, content in cells.items():
+            results.save(cell, content)
         return results
 
     return cells, written
 
 
-def told(results):
-    return where.where(results, scoring.scorecard(scoring.table(results)))
+def reported(results):
+    return residuals.where(results, scorecard(table(results)))
+
+
+def change(cells, cell, **values):
+    cells[cell] = replace(cells[cell], **values)
 
 
 def divergence(target, theory):
@@ -88,7 +89,7 @@ def divergence(target, theory):
 
 
 def test_the_residual_of_a_theory_wrong_in_one_group_is_found_there(run):
-    (one,) = told(run[1]())
+    (one,) = reported(run[1]())
     assert (one.name, one.theory, one.doses) == ("SGD, D′ on topic 0", "linearised", (4, 16))
     residual = divergence(TARGETS, half_right(TARGETS, BASES[:, None, None]))[:, :, 1:].mean(axis=(0, 1))
     shift = divergence(TARGETS, BASES[:, None, None])[:, :, 1:].mean(axis=(0, 1))
@@ -99,7 +100,7 @@ def test_the_residual_of_a_theory_wrong_in_one_group_is_found_there(run):
     np.testing.assert_allclose(one.groups.explained[:, 2], explained)
     for column_, (label, topic) in enumerate((("0 (in D′)", 0), ("1", 1), ("2", 2))):
         assert one.questions.labels[column_] == label
-        share = residual[:, topic == ASKED].sum(axis=1) / residual.sum(axis=1)
+        share = residual[:, topic == QUESTIONS].sum(axis=1) / residual.sum(axis=1)
         np.testing.assert_allclose(one.questions.share[:, column_], share, atol=1e-12)
     first = one.tables["Residual of linearised, by group of contexts"][1]
     of_shift = shift[0, OUTSIDE].sum() / shift[0].sum()
@@ -110,7 +111,7 @@ def test_the_residual_of_a_theory_wrong_in_one_group_is_found_there(run):
 
 
 def test_layers_are_averaged_over_base_networks(run):
-    (one,) = told(run[1]())
+    (one,) = reported(run[1]())
     assert one.layers == ("blocks.0.up.kernel", "read.kernel", "all weights")
     for layer, part in enumerate((slice(0, 8), slice(8, 20), slice(0, 20))):
         ours, theirs = 2 * UPDATES[:, part], 2 * LINEAR[:, part]
@@ -127,10 +128,10 @@ def test_layers_are_averaged_over_base_networks(run):
 
 
 def test_leading_directions_hold_known_shares(run):
-    (one,) = told(run[1]())
+    (one,) = reported(run[1]())
     update = [(9 / 25 + 1 / 2) / 2, (9 / 25 + 1 / 2) / 2, (1 + 1 / 2) / 2]
     np.testing.assert_allclose(one.inside, [[update, [0.5, 0.5, 1]]] * 2, atol=1e-5)
-    assert one.tables["Leading directions, of 20: what they hold of ‖update‖², ‖gap‖²"][1:] == [
+    assert one.tables["Shares of ‖update‖² and ‖gap‖² in leading directions, of 20"][1:] == [
         [dose, "43 %", "43 %", "75 %", "50 %", "50 %", "100 %"] for dose in ("4", "16")
     ]
 
@@ -138,16 +139,14 @@ def test_leading_directions_hold_known_shares(run):
 def test_what_rounding_leaves_has_no_shares(run):
     cells, written = run
     for b in range(2):
-        cells[f"dynamics-sgd-topics0-{b}"] = {
-            "linearised": TARGETS[b] + 1e-9,
-            **leaves("update", np.ones((3, 1)) * UPDATES[b] * (1 + 1e-6)),
-        }
-        cells[f"sgd-topics0-{b}"] |= leaves("update", np.ones((3, 1)) * UPDATES[b])
-    (one,) = told(written())
+        linear = leaves(np.ones((3, 1)) * UPDATES[b] * (1 + 1e-6))
+        cells[REPLAYS[b]] = ReplayCell({"linearised": TARGETS[b] + 1e-9}, {}, linear)
+        change(cells, NETWORKS[b], update=leaves(np.ones((3, 1)) * UPDATES[b]))
+    (one,) = reported(written())
     assert np.isnan(one.groups.share).all() and np.isnan(one.moved[:, :, 5]).all()
     assert np.isnan(one.inside[:, 1]).all() and np.isfinite(one.inside[:, 0]).all()
     assert {row[-1] for row in one.tables["Share of it in the contexts that have most"][1:]} == {"-"}
-    assert [said.split(".")[0] for said in where.sentences([one])] == [
+    assert [sentence.split(".")[0] for sentence in residuals.sentences([one])] == [
         "The best forecast is linearised",
         "The linear theory's update and the network's have the cosine 1",
     ]
@@ -156,8 +155,8 @@ def test_what_rounding_leaves_has_no_shares(run):
 def test_fewer_directions_than_asked_for_leave_a_hole(run):
     cells, written = run
     for b in range(2):
-        cells[f"theories-topics0-{b}"]["curvatures"] = np.where(ORDER < 5, 1.0 - ORDER / 8, 1e-9)
-    (one,) = told(written())
+        change(cells, THEORIES[b], curvatures=np.where(ORDER < 5, 1.0 - ORDER / 8, 1e-9))
+    (one,) = reported(written())
     np.testing.assert_allclose(one.inside[:, 0, :2], 0.43, atol=1e-5)
     assert np.isnan(one.inside[:, :, 2]).all()
 
@@ -166,15 +165,15 @@ def test_a_direction_that_is_nothing_but_rounding_is_left_out(run):
     cells, written = run
     nothing = IN[ORDER] * (ORDER < 15)[:, None]  # the last of the leading directions is 0
     for b in range(2):
-        cells[f"theories-topics0-{b}"] |= leaves("mode", nothing)
-    (one,) = told(written())
+        change(cells, THEORIES[b], modes=leaves(nothing))
+    (one,) = reported(written())
     np.testing.assert_allclose(one.inside[:, 0, :2], 0.43, atol=1e-5)
     assert np.isnan(one.inside[:, :, 2]).all()
 
 
 def test_the_sentences_say_what_the_tables_hold(run):
-    (one,) = found = told(run[1]())
-    contexts, moved, directions = where.sentences(found)
+    (one,) = found = reported(run[1]())
+    contexts, moved, directions = residuals.sentences(found)
     assert "best forecast is linearised. At the large dose its residual is largest on conflict" in contexts
     assert "they hold 100 % of the residual" in contexts and "of 9 contexts" in contexts
     layer = one.layers[int(one.moved[1, :2, 5].argmax())]
@@ -182,74 +181,67 @@ def test_the_sentences_say_what_the_tables_hold(run):
     assert f"the gap is {100 * one.moved[1, 2, 3]:.0f} % of the update in length" in moved
     held = "The 16 leading directions hold 75 % of ‖update‖² and 100 % of ‖gap‖² at the large dose"
     assert directions == f"{held}."
-    twice = where.sentences(found * 2)
+    twice = residuals.sentences(found * 2)
     assert "largest on conflict contexts in 2 of 2 cases" in twice[0]
     assert twice[2] == f"{held}, less of the gap than of the update in 0 of 2 cases."
 
 
-def sealed_path(cells, last):
+def with_ladder(cells, last):
     """A theory on a ladder, half right at times 1, 4 and 16; the recipe asks for 1, 4 and `last`."""
     for b in range(2):
         rungs = half_right(TARGETS[b], BASES[b])
         still = np.broadcast_to(BASES[b], (2, 1, 9, 4))
         times = np.array([0.0, 1.0, 4.0, 16.0])
-        cells[f"theories-topics0-{b}"] |= {
-            "ladder/proximal/network": np.concatenate([still, rungs], axis=1),
-            "betas/proximal/network": times / 10,
-            "times/proximal/network": times,
-            "clock/proximal/network": np.array("identity"),
-        }
-        cells[f"dynamics-sgd-topics0-{b}"] |= {
-            "time/identity": np.array([1.0, 4.0, last]),
-            "linearised": log_softmax((TARGETS[b] + BASES[b]) / 2, axis=-1),
-        }
+        ladder = Ladder("proximal", "network", times / 10, np.concatenate([still, rungs], axis=1))
+        change(cells, THEORIES[b], ladders=(ladder,))
+        strengths = {"proximal/network": np.array([1.0, 4.0, last]) / 10}
+        linearised = log_softmax((TARGETS[b] + BASES[b]) / 2, axis=-1)
+        change(cells, REPLAYS[b], predictions={"linearised": linearised}, strengths=strengths)
 
 
 def test_the_best_forecast_may_be_on_a_ladder(run):
     cells, written = run
-    sealed_path(cells, 16.0)
-    (one,) = told(written())
+    with_ladder(cells, 16.0)
+    (one,) = reported(written())
     assert one.theory == "proximal"
     np.testing.assert_allclose(one.groups.share, [[0, 0, 1]] * 2, atol=1e-9)
 
 
-def test_a_forecast_that_is_silent_at_a_dose_is_not_the_best(run):
+def test_a_forecast_without_a_prediction_at_a_dose_is_not_the_best(run):
     cells, written = run
-    sealed_path(cells, 17.0)
+    with_ladder(cells, 17.0)
     results = written()
-    (one,) = told(results)
+    (one,) = reported(results)
     assert one.theory == "linearised"
-    lines = scoring.scorecard(scoring.table(results))
-    spoken = {line["dose"] for line in lines if (line["theory"], line["grade"]) == ("proximal", "forecast")}
-    assert spoken == {1, 4} and where.best(column("", lines, "sgd", "topics0")) == (
-        "linearised",
-        "network",
-        "forecast",
-    )
+    lines = scorecard(table(results))
+    predicted = {line.dose for line in lines if (line.theory, line.grade) == ("proximal", "forecast")}
+    wanted = TheoryKey("linearised", "network", "forecast")
+    assert predicted == {1, 4} and residuals.best(column("", lines, "sgd", "topics0")) == wanted
 
 
 def test_older_folders_and_unfinished_runs_say_less(run):
     cells, written = run
-    for arrays in cells.values():
-        for name in [name for name in arrays if name.startswith(("update/", "mode/"))]:
-            del arrays[name]
+    for theories, replays, network in zip(THEORIES, REPLAYS, NETWORKS, strict=True):
+        change(cells, theories, modes={})
+        change(cells, replays, update={})
+        change(cells, network, update={})
     results = written()
-    (one,) = told(results)
-    assert len(one.tables) == 3 and len(where.sentences([one])) == 1
+    (one,) = reported(results)
+    assert len(one.tables) == 3 and len(residuals.sentences([one])) == 1
     text = report.write_report(results).read_text()
     assert "Where the best forecast errs" in text and "layer by layer" not in text
     for b in range(2):
-        (results.folder / "cells" / f"dynamics-sgd-topics0-{b}.npz").unlink()
-    assert told(results) == [] and where.sentences([]) == []
+        results.path(REPLAYS[b]).unlink()
+    assert reported(results) == [] and residuals.sentences([]) == []
     assert "Where the best forecast errs" not in report.write_report(results).read_text()
 
 
 def test_the_report_has_a_section_with_every_table(run):
     results = run[1]()
-    (one,) = told(results)
+    (one,) = reported(results)
     text = report.write_report(results).read_text()
     assert "<summary>SGD, D′ on topic 0: linearised</summary>" in text
     assert len(one.tables) == 5 and all(
         f"<h3>{report.escape(caption)}</h3>" in text for caption in one.tables
     )
-    assert all(f"<p>{report.escape(said)}</p>" in text for said in where.sentences([one]))
+    assert all(f"<p>{report.escape(text_)}</p>" in text for text_ in residuals.sentences([one]))

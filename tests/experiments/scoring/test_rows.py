@@ -1,10 +1,19 @@
 """Scores of made-up answers whose right score is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from experiments.scoring import rows as scoring
-from experiments.storage import run_folder as disk
+from experiments.scoring.fits import finer
+from experiments.scoring.predictions import BASE, NETWORK, predictions
+from experiments.scoring.scorecard import score_json, scorecard
+from experiments.storage.contents import PosteriorCell, ReplayCell
+from experiments.storage.files import write_json
+from experiments.storage.records import Cell, Ladder
+from experiments.storage.run_folder import create
+from theory.errors import Misuse
 
 RANDOM = np.random.default_rng(0)
 
@@ -13,333 +22,317 @@ def log_softmax(logits):
     return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
 
 
-def test_an_answer_that_a_rung_rules_out_is_ruled_out_beside_it():
-    rungs = np.log(np.full((1, 3, 2, 3), 1 / 3))
-    rungs[0, 1:, 0] = [-np.inf, np.log(0.5), np.log(0.5)]
-    with np.errstate(all="raise", under="ignore"):
-        _, between = scoring.finer(np.array([0.0, 1.0, 2.0]), rungs)
-    assert not np.isnan(between).any()
-    np.testing.assert_allclose(np.exp(between[0, 1:, 0]), [[0, 0.5, 0.5]] * (between.shape[1] - 1))
-    np.testing.assert_allclose(np.exp(between[0, :, 1]), 1 / 3)
-
-
-def test_the_fit_finds_the_rung_that_made_the_answers():
-    rungs = log_softmax(RANDOM.normal(size=(2, 7, 5, 4)))
-    target = np.stack([rungs[0, [1, 4]], rungs[1, [6, 0]]])
-    np.testing.assert_array_equal(scoring._fit(target, rungs), [[1, 4], [6, 0]])
-    np.testing.assert_allclose(scoring._path_ceiling(target, rungs), 0, atol=1e-12)
-
-
-def test_finer_ladders_keep_their_rungs_and_stay_normalised():
-    betas = np.array([0.0, 0.1, 1.0, 10.0])
-    rungs = log_softmax(RANDOM.normal(size=(2, 4, 5, 3)))
-    fine, between = scoring.finer(betas, rungs)
-    count = (between.shape[1] - 1) // (len(betas) - 1)
-    assert between.shape[1] > scoring.FINE
-    np.testing.assert_allclose(between[:, ::count], rungs)
-    np.testing.assert_allclose(fine[::count], betas, rtol=1e-6)
-    np.testing.assert_allclose(np.exp(between).sum(axis=-1), 1)
-    assert (np.diff(fine) > 0).all()
-    np.testing.assert_allclose(np.diff(fine[: count + 1]), 0.1 / count)  # evenly from 0 to the first rung
-    np.testing.assert_allclose(np.diff(np.log(fine[count:])), np.log(10) / count)
-
-
-def test_a_rung_beside_a_lost_one_is_kept():
-    betas = np.array([0.0, 0.1, 1.0, 10.0])
-    rungs = log_softmax(RANDOM.normal(size=(2, 4, 5, 3)))
-    rungs[0, 1] = np.nan
-    fine, between = scoring.finer(betas, rungs)
-    count = (between.shape[1] - 1) // (len(betas) - 1)
-    np.testing.assert_allclose(between[:, ::count], rungs)
-    lost = np.isnan(between).any(axis=(-1, -2))
-    assert not lost[1].any()
-    assert (lost[0] == ((fine > 0) & (fine < 1 - 1e-9))).all()  # up to the next rung on both sides
-    target = np.stack([rungs[:, 0]] * 2, axis=1)
-    np.testing.assert_array_equal(fine[scoring._fit(target, between)], 0)
-    np.testing.assert_allclose(scoring._path_ceiling(target, between), 0, atol=1e-12)
-
-
-def test_the_error_of_a_ratio_is_that_of_repeated_experiments():
-    """Clustered data: the delta method's error against the spread over many simulated studies."""
-    random = np.random.default_rng(1)
-    clusters = np.repeat(np.arange(12), 4)
-    values, errors = [], []
-    for _ in range(800):
-        below = 1 + 0.2 * np.repeat(random.normal(size=12), 4) + 0.05 * random.normal(size=48)
-        above = 0.3 * below + 0.1 * np.repeat(random.normal(size=12), 4) + 0.05 * random.normal(size=48)
-        value, error = scoring.ratio(above, below, clusters)
-        values.append(value)
-        errors.append(error)
-    assert abs(np.mean(values) - 0.3) < 4 * np.std(values) / np.sqrt(800)
-    np.testing.assert_allclose(np.sqrt(np.mean(np.square(errors))), np.std(values), rtol=0.1)
-
-
-def test_one_cluster_and_one_network():
-    above, below = np.array([1.0, 2.0, 3.0]), np.array([2.0, 2.0, 2.0])
-    value, error = scoring.ratio(above, below, np.zeros(3))
-    assert value == 1.0
-    assert error == pytest.approx(np.std(above / 2, ddof=1) / np.sqrt(3))
-    assert scoring.ratio(above[:1], below[:1], np.zeros(1)) == (0.5, None)
-
-
 CONFIG = {"doses": [1, 4], "n": 8, "batch": 4}
+PASSES = np.array([0.5, 2.0])
 
 
 @pytest.fixture
-def made_up(tmp_path):
-    """Two bases, two seeds, two doses; the geometric path is exactly right, the order floor is large at the
-    first dose."""
-    results = disk.create(tmp_path, {"study": "made-up", "preset": "none", "config": CONFIG}, {})
+def made_up(tmp_path, make):
+    """Two bases, two seeds, two doses; the geometric path is exactly right, the noise is large at the first
+    dose."""
+    results = create(tmp_path, {"study": "made-up", "preset": "none", "config": CONFIG}, {})
     groups = np.array(["in_domain"] * 3 + ["held_out"] * 4)
     base = log_softmax(RANDOM.normal(size=(7, 3)))
     goal = log_softmax(RANDOM.normal(size=(7, 3)))
     betas = np.array([0.0, 0.01, 0.1, 0.3, 1.0])
     path = log_softmax(base + betas[:, None, None] * (goal - base))
-    components = np.stack([base, goal])
+    still = np.stack([path[:1], path[:1]]).repeat(5, axis=1)
+    ladders = [
+        Ladder("geometric-path", "network", betas, np.stack([path, path])),
+        Ladder("tempered-posterior", "process", 4 * betas, still, "mixture"),
+    ]
+    contexts = make.contexts(base, groups, np.stack([base, goal]))
     for index in range(2):
-        results.save(
-            f"theories-arm-{index}",
-            {
-                "base": base,
-                "group": groups,
-                "members": components,
-                "evidence": np.zeros((2, 7)),
-                "ladder/geometric-path/network": np.stack([path, path]),
-                "betas/geometric-path/network": betas,
-                "ladder/tempered-posterior/process": np.stack([path[:1], path[:1]]).repeat(5, axis=1),
-                "betas/tempered-posterior/process": 4 * betas,
-            },
-        )
+        results.save(Cell("theories", "arm", index), make.theories(contexts, ladders))
         tuned = np.stack([np.stack([path[1], path[3]])] * 2)
         replica = tuned.copy()
         replica[:, 0] = log_softmax(RANDOM.normal(size=(2, 7, 3)))
-        results.save(f"sgd-arm-{index}", {"finetuned": tuned, "twin": replica})
-        results.save(f"dynamics-sgd-arm-{index}", {"linearised": tuned * 1.0})
+        results.save(Cell("finetuned", "arm", index, "sgd"), make.finetuned(tuned, replica))
+        strengths = {"tempered-posterior/process": PASSES}
+        results.save(Cell("replays", "arm", index, "sgd"), ReplayCell({"linearised": tuned * 1.0}, strengths))
     return results
 
 
+def select(records, **wanted):
+    """The records with the wanted values."""
+    return [
+        record for record in records if all(getattr(record, name) == value for name, value in wanted.items())
+    ]
+
+
 def card(results, **wanted):
-    lines = scoring.scorecard(scoring.rows(results))
-    found = [line for line in lines if all(line[name] == value for name, value in wanted.items())]
-    assert len(found) == 1, (wanted, len(found))
-    return found[0]
+    (line,) = select(scorecard(scoring.rows(results)), **wanted)
+    return line
 
 
 def test_a_right_theory_explains_everything_with_the_right_beta(made_up):
     line = card(made_up, theory="geometric-path", group="held_out", dose=4)
-    assert line["explained"] == pytest.approx(1, abs=1e-6)
-    assert line["beta"] == pytest.approx(0.3)
-    assert line["grade"] == "fitted"
-    assert line["seeds"] == 4
-    assert line["ceiling"] == pytest.approx(1, abs=1e-6)
+    assert line.explained == pytest.approx(1, abs=1e-6)
+    assert line.beta == pytest.approx(0.3)
+    assert line.grade == "fitted"
+    assert line.networks == 4
+    assert line.best_in_class == pytest.approx(1, abs=1e-6)
 
 
 def test_nothing_changed_explains_nothing(made_up):
     line = card(made_up, theory="unchanged", group="held_out", dose=4)
-    assert line["explained"] == 0
-    assert line["nats"] == line["shift"] > 0
+    assert line.explained == 0
+    assert line.nats == line.shift > 0
 
 
-def test_a_shift_under_the_noise_floor_is_undefined(made_up):
+def test_a_shift_within_the_noise_is_undefined(made_up):
     line = card(made_up, theory="geometric-path", group="held_out", dose=1)
-    assert line["explained"] is None
-    assert line["standard_error"] is None
-    assert line["nats"] == pytest.approx(0, abs=1e-6)
+    assert line.explained is None
+    assert line.standard_error is None
+    assert line.nats == pytest.approx(0, abs=1e-6)
 
 
 def test_nothing_is_scored_on_what_it_was_fitted_to(made_up):
     line = card(made_up, theory="geometric-path", group="in_domain", dose=4)
-    assert line["explained"] is None
-    assert card(made_up, theory="linearised", group="in_domain", dose=4)["explained"] == pytest.approx(1)
+    assert line.explained is None
+    assert card(made_up, theory="linearised", group="in_domain", dose=4).explained == pytest.approx(1)
 
 
-def test_a_stuck_mixture_is_told_from_its_class(made_up):
-    """A tempered posterior that stays at the base scores 0; free weights of its members do better."""
+def test_a_stuck_mixture_is_distinguished_from_its_class(made_up):
+    """A tempered posterior that stays at the base scores 0; free weights over its components do better."""
     line = card(made_up, theory="tempered-posterior", grade="fitted", group="held_out", dose=4)
-    assert line["explained"] == pytest.approx(0, abs=1e-6)
-    assert line["ceiling"] > 0.5
+    assert line.explained == pytest.approx(0, abs=1e-6)
+    assert line.best_in_class > 0.5
 
 
-def test_the_tempered_forecast_counts_passes(made_up):
+def test_a_forecast_is_at_the_nearest_strength_of_its_ladder(made_up):
     line = card(made_up, theory="tempered-posterior", grade="forecast", group="held_out", dose=4)
-    passes = 4 * 4 / 8
-    betas = scoring.finer(4 * np.array([0.0, 0.01, 0.1, 0.3, 1.0]), np.zeros((1, 5, 1, 2)))[0]
-    assert line["beta"] == pytest.approx(betas[np.abs(betas - passes).argmin()])
+    betas = finer(4 * np.array([0.0, 0.01, 0.1, 0.3, 1.0]), np.zeros((1, 5, 1, 2)))[0]
+    assert line.beta == pytest.approx(betas[np.abs(betas - PASSES[1]).argmin()])
 
 
-def test_a_law_is_scored_on_what_it_has_not_seen(tmp_path):
-    """Four seeds and doses whose β is a power of the dose: told of two of each, and exact there."""
-    results = disk.create(tmp_path, {"study": "s", "config": CONFIG | {"doses": [1, 2, 4, 8]}}, {})
+def test_a_law_is_scored_on_what_it_has_not_seen(tmp_path, make):
+    """Four seeds and doses whose β is a power of the dose: fitted on two of each, and exact at the others."""
+    results = create(tmp_path, {"study": "s", "config": CONFIG | {"doses": [1, 2, 4, 8]}}, {})
     group = np.array(["in_domain"] * 3 + ["held_out"] * 4)
     base, goal = (log_softmax(RANDOM.normal(size=(7, 3))) for _ in range(2))
     betas = np.concatenate([[0.0], np.logspace(-2, 0.5, 41)])
     path = log_softmax(base + betas[:, None, None] * (goal - base))
-    names = "geometric-path/network"
-    told = {"base": base, "group": group, f"ladder/{names}": np.stack([path] * 4), f"betas/{names}": betas}
-    components = {"members": np.stack([base, goal]), "evidence": np.zeros((2, 7))}
-    results.save("theories-arm-0", told | components)
+    ladder = Ladder("geometric-path", "network", betas, np.stack([path] * 4))
+    contexts = make.contexts(base, group, np.stack([base, goal]))
+    results.save(Cell("theories", "arm", 0), make.theories(contexts, [ladder]))
     wanted = 0.1 * np.array([1.0, 2.0, 4.0, 8.0]) ** 0.8
     tuned = np.stack([log_softmax(base + wanted[:, None, None] * (goal - base))] * 4)
-    results.save("sgd-arm-0", {"finetuned": tuned, "twin": tuned})
-    rows = [row for row in scoring.rows(results) if row["grade"] == "law" and row["group"] == "held_out"]
-    assert [row["dose"] for row in rows] == [2, 8]
-    assert all("every other dose" in row["split"] and len(row["nats"]) == 2 for row in rows)
-    lines = [line for line in scoring.scorecard(rows)]
-    assert all(line["explained"] > 0.999 and line["seeds"] == 2 for line in lines)
+    results.save(Cell("finetuned", "arm", 0, "sgd"), make.finetuned(tuned))
+    rows = select(scoring.rows(results), grade="law", group="held_out")
+    assert [row.dose for row in rows] == [2, 8]
+    assert all("every other dose" in row.split and len(row.nats) == 2 for row in rows)
+    lines = scorecard(rows)
+    assert all(line.explained > 0.999 and line.networks == 2 for line in lines)
     for row, beta in zip(rows, wanted[1::2], strict=True):
-        np.testing.assert_allclose(row["beta"], beta, rtol=0.03)  # the ladder's finest rungs
+        np.testing.assert_allclose(row.beta, beta, rtol=0.03)  # the ladder's finest rungs
 
 
 def test_a_shift_of_rounding_errors_is_undefined(made_up):
-    row = next(row for row in scoring.rows(made_up) if row["grade"] == "forecast" and row["dose"] == 4)
-    tiny = row | {"shift": [1e-8] * 2, "order": [0.0] * 2, "nats": [0.0] * 2}
-    assert scoring.scorecard([tiny])[0]["explained"] is None
-    assert scoring.scorecard([tiny | {"shift": [1e-4] * 2}])[0]["explained"] == 1
+    row = next(row for row in scoring.rows(made_up) if row.grade == "forecast" and row.dose == 4)
+    tiny = replace(row, shift=(1e-8,) * 2, replica=(0.0,) * 2, nats=(0.0,) * 2)
+    assert scorecard([tiny])[0].explained is None
+    assert scorecard([replace(tiny, shift=(1e-4,) * 2)])[0].explained == 1
 
 
-def own(arrays):
-    """A copy of a cell's arrays, to be changed."""
-    return {name: array.copy() for name, array in arrays.items()}
-
-
-def test_a_forecast_past_the_end_of_its_ladder_is_not_told(made_up):
-    """Two passes at dose 4: no ladder up to one pass, or lost beyond it, says anything of them."""
+def test_a_forecast_past_the_end_of_its_ladder_makes_no_prediction(made_up):
+    """Two passes at dose 4: a ladder up to one pass, or not solved beyond it, says nothing of them."""
     for base in range(2):
-        arrays = own(made_up.load(f"theories-arm-{base}"))
-        arrays["betas/tempered-posterior/process"] = arrays["betas/tempered-posterior/process"] / (4, 1)[base]
+        cell = Cell("theories", "arm", base)
+        content = made_up.theories(cell)
+        path, stuck = content.ladders
+        log_probs = stuck.log_probs.copy()
         if base == 1:
-            arrays["ladder/tempered-posterior/process"][:, 4:] = np.nan
-        made_up.save(f"theories-arm-{base}", arrays)
-    told = [row for row in scoring.rows(made_up) if row["theory"] == "tempered-posterior"]
-    assert {row["dose"] for row in told if row["grade"] == "forecast"} == {1}
-    assert {row["dose"] for row in told if row["grade"] == "fitted"} == {1, 4}
+            log_probs[:, 4:] = np.nan
+        stuck = replace(stuck, betas=stuck.betas / (4, 1)[base], log_probs=log_probs)
+        made_up.save(cell, replace(content, ladders=(path, stuck)))
+    rows = select(scoring.rows(made_up), theory="tempered-posterior")
+    assert {row.dose for row in rows if row.grade == "forecast"} == {1}
+    assert {row.dose for row in rows if row.grade == "fitted"} == {1, 4}
 
 
-def test_the_seed_floor_compares_networks_of_different_bases(made_up):
-    assert card(made_up, theory="unchanged", group="held_out", dose=4)["seed_floor"] == pytest.approx(1)
+def test_networks_of_different_bases_are_compared(made_up):
+    assert card(made_up, theory="unchanged", group="held_out", dose=4).other_base == pytest.approx(1)
 
 
 TIMES = np.array([0.0, 0.2, 0.4, 0.8])
+PER_TIME = (100, 50)
 SAMPLED_THEORIES = ("langevin-posterior", "adam-gibbs")
 
 
 @pytest.fixture
 def sampled(made_up):
     """Also with chains, of one finetuning seed, which are exactly right; β = 100 τ at the first base and 50 τ
-    at the second; the third rung misses the gate at the first base."""
+    at the second; those of the third rung have not converged at the first base."""
     for base in range(2):
-        told = made_up.load(f"theories-arm-{base}")
-        path = told["ladder/geometric-path/network"][:1]
-        arrays = {}
-        for name in (f"{theory}/T=0.001" for theory in SAMPLED_THEORIES):
-            problems = np.array([["", "", "It is too warm." * (base == 0), ""]])
-            arrays |= {f"ladder/{name}": path[:, [0, 1, 3, 4]], f"times/{name}": TIMES}
-            arrays |= {f"betas/{name}": TIMES * (100, 50)[base], f"problems/{name}": problems}
-            metric = "adam" if name.startswith("adam") else "identity"
-            arrays[f"clock/{name}"] = np.array(metric)
-        dynamics = made_up.load(f"dynamics-sgd-arm-{base}")
-        for method, metric, rate in (("sgd", "identity", 0.1), ("adam", "adam", 0.075)):
-            clock = {f"time/{metric}": rate * np.array([1.0, 4.0])}
-            made_up.save(f"dynamics-{method}-arm-{base}", dynamics | clock)
-        made_up.save(f"langevin-arm-{base}", arrays)
-        made_up.save(f"adam-arm-{base}", made_up.load(f"sgd-arm-{base}"))
+        network = Cell("finetuned", "arm", base, "sgd")
+        path = made_up.theories(network).ladders[0].log_probs[:1, [0, 1, 3, 4]]
+        problems = np.array([["", "", "It is too warm." * (base == 0), ""]])
+        ladders = [
+            Ladder(theory, "T=0.001", TIMES * PER_TIME[base], path, problems=problems, times=TIMES)
+            for theory in SAMPLED_THEORIES
+        ]
+        made_up.save(network.other("posteriors"), PosteriorCell(tuple(ladders)))
+        replays, tuned = made_up.replays(network), made_up.finetuned(network)
+        for method, theory, rate in (("sgd", "langevin-posterior", 0.1), ("adam", "adam-gibbs", 0.075)):
+            forecast = {f"{theory}/T=0.001": rate * np.array([1.0, 4.0]) * PER_TIME[base]}
+            strengths = replays.strengths | forecast
+            made_up.save(network.other("replays", method), replace(replays, strengths=strengths))
+        made_up.save(network.other("finetuned", "adam"), tuned)
     return made_up
 
 
 def one_row(results, **wanted):
-    rows = scoring.rows(results)
-    found = [row for row in rows if all(row[name] == value for name, value in wanted.items())]
-    assert len(found) == 1, (wanted, len(found))
-    return found[0]
+    (row,) = select(scoring.rows(results), **wanted)
+    return row
 
 
-def test_trust_is_that_of_the_rungs_next_to_a_strength():
-    problems = np.array([["", "", "bad", "", ""], ["bad", "", "", "", "bad"]])
-    rungs = np.array([0.0, 1.0, 2.0, 4.0, 8.0])
-    betas = np.array([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 99.0])
-    expected = [
-        [True, True, True, False, False, False, True, True, True, True],
-        [False, False, True, True, True, True, True, False, False, False],
-    ]
-    for off in (1.0, 1 + 1e-8, 1 - 1e-8):  # a rung is one also after it was rounded
-        got = scoring._trusted(problems, rungs, np.stack([betas * off] * 2))
-        np.testing.assert_array_equal(got, expected)
-    assert scoring._trusted(None, rungs, betas[None]) is None
-    lifted = scoring._trusted(problems, rungs + 1, np.array([[0.5], [0.5]]))  # before the first rung
-    np.testing.assert_array_equal(lifted, [[True], [False]])
-
-
-def test_rows_say_which_networks_rest_on_sound_chains(sampled):
+def test_rows_say_which_networks_rest_on_converged_chains(sampled):
     """The fit finds the second rung at the first dose, the third at the last; chains are of one seed."""
     wanted = {"theory": "langevin-posterior", "grade": "fitted", "group": "held_out", "method": "sgd"}
-    for base, beta in enumerate((100, 50)):
+    for base, beta in enumerate(PER_TIME):
         first, last = (one_row(sampled, **wanted, base=base, dose=dose) for dose in (1, 4))
-        assert first["beta"] == pytest.approx([0.2 * beta]) and last["beta"] == pytest.approx([0.4 * beta])
-        assert first["trusted"] == [True]
-        assert last["trusted"] == [base == 1]
-    assert card(sampled, **wanted, dose=1)["trusted"] == 1.0
-    assert card(sampled, **wanted, dose=4)["trusted"] == 0.5
-    others = [row["trusted"] for row in scoring.rows(sampled) if row["prior"] != "T=0.001"]
+        assert first.beta == pytest.approx([0.2 * beta]) and last.beta == pytest.approx([0.4 * beta])
+        assert first.converged == (True,)
+        assert last.converged == (base == 1,)
+    assert card(sampled, **wanted, dose=1).converged == 1.0
+    assert card(sampled, **wanted, dose=4).converged == 0.5
+    others = [row.converged for row in scoring.rows(sampled) if row.prior != "T=0.001"]
     assert others and set(others) == {None}
 
 
 def test_only_sampled_networks_are_scored(sampled):
     """Seeds without chains are in neither sum: one for each base, where other theories have two."""
-    tuned = own(sampled.load("sgd-arm-0"))
-    tuned["finetuned"][1] = log_softmax(RANDOM.normal(size=(2, 7, 3)))  # the seed that was not sampled
-    sampled.save("sgd-arm-0", tuned)
+    cell = Cell("finetuned", "arm", 0, "sgd")
+    content = sampled.finetuned(cell)
+    tuned = content.finetuned.copy()
+    tuned[1] = log_softmax(RANDOM.normal(size=(2, 7, 3)))  # the seed that was not sampled
+    sampled.save(cell, replace(content, finetuned=tuned))
     wanted = {"grade": "fitted", "group": "held_out", "method": "sgd", "dose": 4}
     line = card(sampled, theory="langevin-posterior", **wanted)
-    assert line["seeds"] == 2
-    assert line["explained"] == pytest.approx(1, abs=1e-6)
+    assert line.networks == 2
+    assert line.explained == pytest.approx(1, abs=1e-6)
     other = card(sampled, theory="geometric-path", **wanted)
-    assert other["seeds"] == 4
-    assert other["explained"] < 0.99
+    assert other.networks == 4
+    assert other.explained < 0.99
     row = one_row(sampled, theory="langevin-posterior", base=0, **wanted)
-    assert {len(row[name]) for name in ("nats", "shift", "order", "seed", "ceiling", "beta", "trusted")} == {
-        1
-    }
-    for name in ("shift", "order", "seed"):
-        full = one_row(sampled, theory="unchanged", base=0, **(wanted | {"grade": "forecast"}))
-        assert row[name] == full[name][:1]
+    numbers = ("nats", "shift", "replica", "other_base", "best_in_class", "beta", "converged")
+    assert {len(getattr(row, name)) for name in numbers} == {1}
+    full = one_row(sampled, theory="unchanged", base=0, **(wanted | {"grade": "forecast"}))
+    for name in ("shift", "replica", "other_base"):
+        assert getattr(row, name) == getattr(full, name)[:1]
+
+
+def test_a_law_of_sampled_posteriors_has_a_verdict_for_each_of_its_seeds(made_up):
+    """Chains of both seeds: the law is applied to the first, and so is what its chains say."""
+    network = Cell("finetuned", "arm", 0, "sgd")
+    path = made_up.theories(network).ladders[0]
+    problems = np.array([["", "", "", "", ""], ["", "bad", "bad", "bad", "bad"]])
+    sampled = replace(path, theory="langevin-posterior", prior="T=0.001", problems=problems)
+    made_up.save(network.other("posteriors"), PosteriorCell((sampled,)))
+    content, doses = made_up.finetuned(network), [1, 2, 4]
+    tuned = path.log_probs[:, [1, 2, 3]]
+    config = made_up.config | {"config": CONFIG | {"doses": doses}}
+    write_json(made_up.folder / "config.json", config)
+    made_up.save(
+        network,
+        replace(content, finetuned=tuned, replica=tuned, loss=np.zeros((2, 3)), distance=np.zeros((2, 3))),
+    )
+    made_up.path(Cell("finetuned", "arm", 1, "sgd")).unlink()
+    made_up.path(network.other("replays", "sgd")).unlink()
+    law = select(scoring.rows(made_up), theory="langevin-posterior", grade="law")
+    assert {row.dose for row in law} == {2} and {row.converged for row in law} == {(True,)}
 
 
 def test_a_sampled_forecast_is_at_the_time_of_the_recipe(sampled):
-    """At the method's training time, SGD's in the identity metric and Adam's in its own; each network has
+    """At the method's learning-rate time, SGD's in the identity metric and Adam's in its own; each network has
     its own β(τ), and a theory says nothing of a method that is no flow in its metric."""
-    lines = scoring.rows(sampled)
-    forecasts = {(row["method"], row["theory"]) for row in lines if row["grade"] == "forecast"}
+    rows = scoring.rows(sampled)
+    forecasts = {(row.method, row.theory) for row in rows if row.grade == "forecast"}
     wanted = {"grade": "forecast", "group": "held_out"}
     for method, theory, rate in (("sgd", "langevin-posterior", 0.1), ("adam", "adam-gibbs", 0.075)):
-        assert [named for named in forecasts if named[0] == method and named[1] in SAMPLED_THEORIES] == [
+        assert [names for names in forecasts if names[0] == method and names[1] in SAMPLED_THEORIES] == [
             (method, theory)
         ]
-        for base, per_time in enumerate((100, 50)):
-            fine = scoring.finer(TIMES * per_time, np.zeros((1, 4, 1, 2)))[0] / per_time
+        for base, per_time in enumerate(PER_TIME):
+            fine = finer(TIMES * per_time, np.zeros((1, 4, 1, 2)))[0] / per_time
             for dose in (1, 4):
                 row = one_row(sampled, method=method, theory=theory, base=base, dose=dose, **wanted)
-                time = row["beta"][0] / per_time
+                time = row.beta[0] / per_time
                 assert abs(time - rate * dose) < np.abs(fine - rate * dose).min() + 1e-6
                 assert time == pytest.approx(rate * dose, rel=0.03)
-                assert row["trusted"] == [rate * dose < 0.2 or base == 1]  # the third rung is bad
+                assert row.converged == (rate * dose < 0.2 or base == 1,)  # the third rung is bad
 
 
 def test_chains_in_the_making_leave_the_other_theories_alone(sampled):
-    before = [row for row in scoring.rows(sampled) if row["prior"] != "T=0.001"]
+    before = [row for row in scoring.rows(sampled) if row.prior != "T=0.001"]
     for base in range(2):
-        (sampled.folder / "cells" / f"langevin-arm-{base}.npz").unlink()
-    sampled.fail("langevin-arm-0", "It failed.")
+        sampled.path(Cell("posteriors", "arm", base)).unlink()
+    sampled.fail(Cell("posteriors", "arm", 0), "It failed.")
     assert scoring.rows(sampled) == before
-    assert {row["prior"] for row in before} == {"network", "process"}
-
-
-def test_a_table_from_before_there_were_chains_is_read(made_up):
-    old = [{key: value for key, value in row.items() if key != "trusted"} for row in scoring.rows(made_up)]
-    assert {line["trusted"] for line in scoring.scorecard(old)} == {None}
+    assert {row.prior for row in before} == {"network", "process"}
 
 
 def test_rows_do_not_depend_on_the_order_of_cells_on_disk(made_up):
     first = scoring.rows(made_up)
-    made_up.save("sgd-arm-0", made_up.load("sgd-arm-0"))
+    cell = Cell("finetuned", "arm", 0, "sgd")
+    made_up.save(cell, made_up.load(cell))
     assert scoring.rows(made_up) == first
     assert len(first) == 2 * 2 * 2 * 5  # bases × doses × groups × (theories and grades)
+
+
+def test_the_table_is_the_saved_one_or_else_made(made_up):
+    rows = scoring.table(made_up)
+    assert rows == scoring.rows(made_up)
+    made_up.save_rows(rows[:3])
+    assert scoring.table(made_up) == rows[:3]
+
+
+def test_arms_and_methods_with_dashes_are_kept_apart(made_up):
+    """`same-start` of `kl-lifted` and `start` of `kl-lifted-same` have other cells and other rows."""
+    theories, network = (
+        made_up.load(Cell("theories", "arm", 0)),
+        made_up.load(Cell("finetuned", "arm", 0, "sgd")),
+    )
+    for arm, method in (("same-start", "kl-lifted"), ("start", "kl-lifted-same"), ("blob2", "sgd")):
+        made_up.save(Cell("theories", arm, 0), theories)
+        made_up.save(Cell("finetuned", arm, 0, method), network)
+    named = {(row.method, row.data, row.base) for row in scoring.rows(made_up)}
+    assert named == {
+        ("kl-lifted", "same-start", 0),
+        ("kl-lifted-same", "start", 0),
+        ("sgd", "blob2", 0),
+        ("sgd", "arm", 0),
+        ("sgd", "arm", 1),
+    }
+
+
+def test_json_has_the_names_of_one_version_ago_too(made_up):
+    lines = scorecard(scoring.rows(made_up))
+    for line, values in zip(lines, score_json(lines), strict=True):
+        assert (values["floor"], values["ceiling"]) == (line.noise_ceiling, line.best_in_class)
+        assert values["networks"] == line.networks and values["other_base"] == line.other_base
+
+
+def test_predictions_are_at_the_strengths_of_the_rows(made_up):
+    """Fitted theories at the β of their rows, theories that follow a method as they are, networks first."""
+    rows = select(scoring.rows(made_up), group="held_out", method="sgd")
+    every = list(predictions(made_up, rows))
+    assert len(every) == 2
+    for base, (contexts, answers) in enumerate(every):
+        cell = Cell("finetuned", "arm", base, "sgd")
+        tuned = made_up.finetuned(cell).finetuned[..., 3:, :]
+        assert list(answers) == [NETWORK, BASE, "linearised", "geometric-path", "tempered-posterior"]
+        assert contexts.groups == ["held_out"] and len(contexts.questions) == 4
+        np.testing.assert_array_equal(answers[NETWORK], tuned)
+        np.testing.assert_array_equal(answers["linearised"], tuned)
+        np.testing.assert_allclose(answers["geometric-path"], tuned, atol=1e-12)
+        np.testing.assert_array_equal(answers[BASE][1, 1], contexts.base)
+        np.testing.assert_allclose(answers["tempered-posterior"], answers[BASE], atol=1e-12)
+
+
+def test_predictions_without_their_cells_are_refused(made_up):
+    rows = select(scoring.rows(made_up), group="held_out")
+    made_up.path(Cell("theories", "arm", 1)).unlink()
+    with pytest.raises(Misuse, match="rows of sgd on arm, base 1, but not the cells"):
+        list(predictions(made_up, rows))

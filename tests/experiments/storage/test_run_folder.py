@@ -1,154 +1,176 @@
-"""Files are whole or absent, damage is named, and one process at a time writes."""
-
-import json
-import subprocess
-import sys
+"""A run's folder keeps what it is given, names damage, and takes no stray file for a cell."""
 
 import numpy as np
 import pytest
 
-from experiments.storage import run_folder as disk
+from experiments.storage import files, run_folder
+from experiments.storage.contents import PosteriorCell, ReplayCell
+from experiments.storage.records import Cell, Row
 from theory.errors import Misuse
 
-CONFIG = {"study": "weird-generalisation", "preset": "smoke", "config": {"seed": 0, "n": 16}}
+CONFIG = {"study": "weird-generalisation", "preset": "smoke", "config": {"seed": 0, "n": 16, "doses": [1, 4]}}
+CELL = Cell("replays", "topics0", 0, "sgd")
+
+
+def replays(values):
+    return ReplayCell({"linearised": np.asarray(values, float).reshape(1, 1, 1, -1)})
 
 
 @pytest.fixture
 def run(tmp_path):
-    return disk.create(tmp_path / "run", CONFIG, {"python": "3"})
+    return run_folder.create(tmp_path / "run", CONFIG, {"python": "3"})
 
 
 def test_what_is_saved_is_loaded(run):
-    arrays = {"a": np.arange(6.0).reshape(2, 3), "name": np.array(["x", "yy"])}
-    run.save("sgd-topics0-0", arrays)
-    loaded = run.load("sgd-topics0-0")
-    assert loaded.keys() == arrays.keys()
-    for name in arrays:
-        np.testing.assert_array_equal(loaded[name], arrays[name])
-    assert run.cells() == ["sgd-topics0-0"]
-    assert run.finished("sgd-topics0-0")
-    assert not run.finished("adam-topics0-0")
+    run.save(CELL, replays(np.arange(6.0)))
+    np.testing.assert_array_equal(run.load(CELL).predictions["linearised"].ravel(), np.arange(6.0))
+    assert run.cells() == [CELL]
+    assert run.finished(CELL)
+    assert not run.finished(Cell("replays", "topics0", 0, "adam"))
 
 
 def test_what_is_loaded_again_is_what_is_on_disk(run):
     for value in (1.0, 2.0):
-        run.save("sgd-topics0-0", {"a": np.full(3, value)})
-        loaded = run.load("sgd-topics0-0")
-        np.testing.assert_array_equal(loaded["a"], value)
+        run.save(CELL, replays([value] * 3))
+        loaded = run.load(CELL).predictions
+        np.testing.assert_array_equal(loaded["linearised"], value)
         with pytest.raises(ValueError, match="read-only"):
-            loaded["a"][0] = 5.0
-        loaded["a"] = loaded["b"] = np.zeros(1)
-        assert run.load("sgd-topics0-0").keys() == {"a"}
-        np.testing.assert_array_equal(run.load("sgd-topics0-0")["a"], value)
+            loaded["linearised"][0] = 5.0
+        loaded["linearised"] = loaded["b"] = np.zeros(1)
+        assert run.load(CELL).predictions.keys() == {"linearised"}
+        np.testing.assert_array_equal(run.load(CELL).predictions["linearised"], value)
 
 
-def test_a_failed_cell_is_finished_and_tells_why(run):
-    run.fail("sgd-topics0-1", "Non-finite answers.")
-    assert run.finished("sgd-topics0-1")
-    assert run.failures() == {"sgd-topics0-1": "Non-finite answers."}
+def test_cells_are_sorted_and_chosen_by_kind_arm_and_method(run):
+    for base in (10, 2):
+        run.save(Cell("posteriors", "blob2", base), PosteriorCell(()))
+        for method in ("sgd", "adam-x"):
+            for arm in ("blob2", "same-start"):
+                run.save(Cell("replays", arm, base, method), replays([0.0]))
+    assert run.cells("posteriors") == [Cell("posteriors", "blob2", 2), Cell("posteriors", "blob2", 10)]
+    wanted = [Cell("replays", "same-start", base, "sgd") for base in (2, 10)]
+    assert run.cells(arm="same-start", method="sgd") == wanted
+    assert len(run.cells(method="adam-x")) == 4 and run.cells("finetuned") == []
+    assert len(run.cells()) == 10 and run.cells() == sorted(run.cells())
+
+
+def test_stray_files_are_no_cells(run):
+    run.save(CELL, replays([0.0]))
+    run.fail(Cell("replays", "topics0", 1, "sgd"), "It diverged.")
+    for name in ("notes.txt", "theories-topics0-0.npz", "copy of a cell.npz", "old.failed.json", ".tmp.npz"):
+        (run.folder / "cells" / name).write_text("{}")
+    assert run.cells() == [CELL]
+    assert list(run.failures()) == [Cell("replays", "topics0", 1, "sgd")]
+
+
+def test_siblings_are_loaded_or_absent(run):
+    network = Cell("finetuned", "topics0", 0, "sgd")
+    assert run.replays(network) is run.posteriors(network) is run.theories(network) is None
+    run.save(CELL, replays([1.0]))
+    run.fail(Cell("posteriors", "topics0", 0), "It diverged.")
+    np.testing.assert_array_equal(run.replays(network).predictions["linearised"], 1.0)
+    assert run.replays(Cell("finetuned", "topics0", 0, "adam")) is run.posteriors(network) is None
+    with pytest.raises(Misuse, match="is not finished"):
+        run.load(network)
+
+
+def test_a_cell_takes_the_content_of_its_kind(run):
+    with pytest.raises(Misuse, match="holds a ReplayCell, got a PosteriorCell"):
+        run.save(CELL, PosteriorCell(()))
+
+
+def test_a_failed_cell_is_finished_and_has_a_reason(run):
+    run.fail(CELL, "Non-finite answers.")
+    assert run.finished(CELL)
+    assert run.failures() == {CELL: "Non-finite answers."}
     assert run.cells() == []
 
 
+def test_options_and_doses(run, tmp_path):
+    assert run.study == "weird-generalisation" and run.options == CONFIG["config"] and run.doses == (1, 4)
+    nested = CONFIG | {"config": {"finetuning": {"doses": [2, 8]}}}
+    assert run_folder.create(tmp_path / "nested", nested, {}).doses == (2, 8)
+
+
 def test_saving_twice_gives_the_same_bytes(run):
-    run.save("a-b-0", {"x": np.arange(5)})
-    before = (run.folder / "cells" / "a-b-0.npz").read_bytes()
-    run.save("a-b-0", {"x": np.arange(5)})
-    assert (run.folder / "cells" / "a-b-0.npz").read_bytes() == before
-
-
-def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path):
-    path = tmp_path / "file"
-    disk.write(path, lambda file: file.write(b"old"))
-
-    def break_off(file):
-        file.write(b"ne")
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(OSError, match="No space"):
-        disk.write(path, break_off)
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
+    run.save(CELL, replays(np.arange(5)))
+    before = run.path(CELL).read_bytes()
+    run.save(CELL, replays(np.arange(5)))
+    assert run.path(CELL).read_bytes() == before
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-30], lambda data: b"nonsense", lambda data: b""])
 def test_a_damaged_cell_is_named(run, damage):
-    run.save("sgd-topics0-0", {"x": np.arange(500.0)})
-    path = run.folder / "cells" / "sgd-topics0-0.npz"
+    run.save(CELL, replays(np.arange(500.0)))
+    path = run.path(CELL)
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(Misuse, match=r"sgd-topics0-0\.npz is damaged"):
-        run.load("sgd-topics0-0")
+    with pytest.raises(Misuse, match=r"replays--sgd--topics0--0\.npz is damaged"):
+        run.load(CELL)
 
 
 def test_a_flipped_byte_is_noticed(run):
-    run.save("sgd-topics0-0", {"x": np.random.default_rng(0).normal(size=500)})
-    path = run.folder / "cells" / "sgd-topics0-0.npz"
-    data = bytearray(path.read_bytes())
+    run.save(CELL, replays(np.random.default_rng(0).normal(size=500)))
+    data = bytearray(run.path(CELL).read_bytes())
     data[len(data) // 2] ^= 0xFF
-    path.write_bytes(bytes(data))
+    run.path(CELL).write_bytes(bytes(data))
     with pytest.raises(Misuse, match="damaged"):
-        run.load("sgd-topics0-0")
+        run.load(CELL)
+
+
+def test_a_cell_of_other_arrays_is_named(run):
+    run.save(CELL, replays(np.arange(3)))
+    run.path(Cell("finetuned", "topics0", 0, "sgd")).write_bytes(run.path(CELL).read_bytes())
+    with pytest.raises(Misuse, match=r"finetuned--sgd--topics0--0\.npz is damaged \(The arrays finetuned, "):
+        run.load(Cell("finetuned", "topics0", 0, "sgd"))
 
 
 def test_the_same_config_goes_on_and_another_is_refused(run):
-    assert disk.create(run.folder, CONFIG, {}).config["hash"] == disk.digest(CONFIG)
+    assert run_folder.create(run.folder, CONFIG, {}).config["hash"] == files.digest(CONFIG)
     other = {**CONFIG, "config": {"seed": 1, "n": 16}}
     with pytest.raises(Misuse, match=r"another config \(it differs in config\); choose another --out"):
-        disk.create(run.folder, other, {})
+        run_folder.create(run.folder, other, {})
 
 
 def test_a_run_of_other_code_is_not_gone_on_with(run, monkeypatch):
-    monkeypatch.setattr(disk, "GENERATION", disk.GENERATION + 1)
+    monkeypatch.setattr(files, "GENERATION", files.GENERATION + 1)
     with pytest.raises(Misuse, match="another version of finebayes; choose another --out"):
-        disk.create(run.folder, CONFIG, {})
+        run_folder.create(run.folder, CONFIG, {})
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
     with pytest.raises(Misuse, match="not empty"):
-        disk.create(tmp_path, CONFIG, {})
+        run_folder.create(tmp_path, CONFIG, {})
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_rows_come_back(run):
+    numbers = (0.1, 0.25)
+    names = "made-up", "sgd", "topics0", 0, 4, "proximal", "network", "fitted", None, "held_out"
+    rows = [Row(*names, None, *[numbers] * 3, None, numbers, (True, False))]
+    assert run.rows() == []
+    run.save_rows(rows)
+    assert run.rows() == rows
+
+
 def test_damaged_json_and_rows_are_named(run):
-    (run.folder / "rows.jsonl").write_text('{"a": 1}\n{"a": ')
-    with pytest.raises(Misuse, match=r"rows\.jsonl is damaged"):
-        run.rows()
+    for text in ('{"a": 1}\n{"a": ', '{"a": 1}\n', "[1, 2]\n"):
+        (run.folder / "rows.jsonl").write_text(text)
+        with pytest.raises(Misuse, match=r"rows\.jsonl is damaged"):
+            run.rows()
     (run.folder / "config.json").write_text("{")
     with pytest.raises(Misuse, match=r"config\.json is damaged"):
         run.config  # noqa: B018
 
 
 def test_find_takes_a_run_or_the_only_run_below(run, tmp_path):
-    assert disk.find(str(run.folder)).folder == run.folder
-    assert disk.find(str(tmp_path)).folder == run.folder
-    disk.create(tmp_path / "second", {**CONFIG, "preset": "small"}, {})
+    assert run_folder.find(str(run.folder)).folder == run.folder
+    assert run_folder.find(tmp_path).folder == run.folder
+    run_folder.create(tmp_path / "second", {**CONFIG, "preset": "small"}, {})
     with pytest.raises(Misuse, match="2 runs"):
-        disk.find(str(tmp_path))
+        run_folder.find(str(tmp_path))
     with pytest.raises(Misuse, match="no folder"):
-        disk.find(str(tmp_path / "nowhere"))
+        run_folder.find(str(tmp_path / "nowhere"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(Misuse, match="no run"):
-        disk.find(str(tmp_path / "empty"))
-
-
-def test_a_second_process_is_told_and_a_dead_one_holds_nothing(tmp_path):
-    code = (
-        "import sys, time; from pathlib import Path; from experiments.storage.run_folder import locked\n"
-        "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
-    )
-    holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert holder.stdout.readline() == "held\n"
-        with pytest.raises(Misuse, match="Another process"), disk.locked(tmp_path):
-            pass
-    finally:
-        holder.kill()
-        holder.wait()
-    with disk.locked(tmp_path):
-        pass
-
-
-def test_the_digest_depends_on_content_not_on_order():
-    backwards = json.loads(json.dumps(dict(reversed(CONFIG.items()))))
-    assert disk.digest(backwards) == disk.digest(CONFIG)
-    assert disk.digest({**CONFIG, "preset": "full"}) != disk.digest(CONFIG)
+        run_folder.find(str(tmp_path / "empty"))

@@ -9,33 +9,57 @@ import pytest
 from experiments.reports import html as report
 from experiments.scoring import rows as scoring
 from experiments.storage import seal as forecast
-from experiments.storage.run_folder import create, write_json
+from experiments.storage.contents import Contexts, FinetunedCell, PosteriorCell, ReplayCell, TheoryCell
+from experiments.storage.files import write_json
+from experiments.storage.records import Cell, Ladder
+from experiments.storage.run_folder import create
 from theory.errors import Misuse
 
 CONFIG = {"doses": [1], "n": 4, "batch": 2, "pairs": 2}
 STUDY = {"study": "weird-generalisation", "preset": "smoke", "config": CONFIG}
-CONTEXTS = {"group": np.array(["in_domain", "held_out"]), "base": np.log(np.full((2, 2), 0.5))}
+NETWORK = Cell("finetuned", "topics0", 0, "head-only")
+THEORIES, POSTERIORS = NETWORK.other("theories"), NETWORK.other("posteriors")
+REPLAYS = NETWORK.other("replays", "head-only")
+EVEN = np.log(np.full((2, 2), 0.5))
+CONTEXTS = Contexts(
+    np.array(["in_domain", "held_out"]),
+    np.array(["q", "r"]),
+    np.array(["a", "b"]),
+    EVEN[None],
+    np.zeros((1, 2)),
+    EVEN,
+    EVEN,
+)
+
+
+def theory_cell(change=0.0):
+    return TheoryCell(CONTEXTS, (), np.ones(1), np.arange(3.0) + change)
+
+
+def networks(answers):
+    return FinetunedCell(answers, answers, np.zeros((1, 1)), np.zeros((1, 1)))
 
 
 @pytest.fixture
 def run(tmp_path):
     """Forecasts of one arm and one base, nothing finetuned."""
     results = create(tmp_path / "run", STUDY, {"commit": None})
-    components = {"members": CONTEXTS["base"][None], "evidence": np.zeros((1, 2)), "told": np.arange(3.0)}
-    for cell in ("theories-topics0-0", "langevin-topics0-0", "dynamics-head-only-topics0-0"):
-        results.save(cell, CONTEXTS | components)
+    results.save(THEORIES, theory_cell())
+    sampled = Ladder("adam-gibbs", "T=0.001", np.array([0.0, 1.0]), np.broadcast_to(EVEN, (1, 2, 2, 2)))
+    results.save(POSTERIORS, PosteriorCell((sampled,)))
+    results.save(REPLAYS, ReplayCell({}, {"adam-gibbs/T=0.001": np.ones(1)}))
     return results
 
 
 def finetune(run):
     forecast.begin(run)
     moved = np.log(np.array([0.4, 0.6])) * np.ones((1, 1, 2, 1))
-    run.save("head-only-topics0-0", {"finetuned": moved, "twin": moved})
+    run.save(NETWORK, networks(moved))
 
 
 def test_cells_of_theories_hold_no_finetuned_network(run):
     finetune(run)
-    assert [cell for cell in run.cells() if not forecast.is_forecast(cell)] == ["head-only-topics0-0"]
+    assert [cell for cell in run.cells() if not cell.is_forecast] == [NETWORK]
 
 
 def test_a_sealed_forecast_is_scored_after_the_finetuning(run):
@@ -65,7 +89,7 @@ def test_a_forecast_after_the_finetuning_is_refused(run):
 
 
 def test_cells_without_a_note_of_when_they_began_are_refused_too(run):
-    run.save("head-only-topics0-0", {"finetuned": np.zeros(3)})
+    run.save(NETWORK, networks(np.zeros((1, 1, 2, 2))))
     with pytest.raises(Misuse, match="Finetuning has begun"):
         forecast.seal(run)
 
@@ -74,13 +98,12 @@ def test_cells_without_a_note_of_when_they_began_are_refused_too(run):
 def test_a_changed_cell_is_refused_wherever_it_would_be_scored(run, change):
     forecast.seal(run)
     finetune(run)
-    path = run.folder / "cells" / "theories-topics0-0.npz"
     if change == "no file":
-        path.unlink()
+        run.path(THEORIES).unlink()
     else:
-        run.save(path.stem, {"told": np.arange(3.0) + 1e-9})
+        run.save(THEORIES, theory_cell(change=1e-9))
     for use in (forecast.check, forecast.seal, scoring.table, report.write_report):
-        with pytest.raises(Misuse, match=r"1 of 3 forecasts are not those sealed .* theories-topics0-0"):
+        with pytest.raises(Misuse, match=r"1 of 3 forecasts are not those sealed .* theories--topics0--0"):
             use(run)
 
 
@@ -88,9 +111,9 @@ def test_a_changed_cell_is_refused_wherever_it_would_be_scored(run, change):
 def test_a_changed_seal_is_refused(run, field):
     forecast.seal(run)
     path = run.folder / forecast.SEALED
-    told = json.loads(path.read_text())
-    told[field] = {} if field == "cells" else "0" * 12
-    write_json(path, told)
+    record = json.loads(path.read_text())
+    record[field] = {} if field == "cells" else "0" * 12
+    write_json(path, record)
     with pytest.raises(Misuse, match="changed after it was sealed"):
         forecast.check(run)
 
@@ -102,7 +125,7 @@ def test_a_seal_made_again_after_the_finetuning_is_refused(run):
     (run.folder / forecast.SEALED).unlink()
     with pytest.raises(Misuse, match="under which finetuning began, is gone"):
         forecast.check(run)
-    (run.folder / "cells" / "head-only-topics0-0.npz").unlink()
+    run.path(NETWORK).unlink()
     begun = (run.folder / forecast.BEGUN).read_text()
     (run.folder / forecast.BEGUN).unlink()
     forecast.seal(run)

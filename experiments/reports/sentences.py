@@ -1,0 +1,254 @@
+"""Sentences and text tables of a scorecard: findings, warnings, and the scorecard itself. No jax.
+
+Every sentence about a result is made from the scorecard: which theory explains most, whether that is within
+two standard errors (s.e.) of the noise ceiling, where forecasts fall below GOOD, which classes cannot reach
+REACH, what is worse than "nothing changed", and what is undefined.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import numpy as np
+
+from experiments.scoring.labels import (
+    UNCHANGED,
+    defined,
+    explained,
+    judged_groups,
+    nats,
+    number,
+    of_panel,
+    one_prior,
+    panel_name,
+    panels,
+    plus_minus,
+    three,
+)
+from experiments.scoring.scorecard import FITTED_ON
+from experiments.storage.records import ScoreLine
+
+Lines = Sequence[ScoreLine]
+
+COLUMNS = {
+    "method": "how the network was finetuned",
+    "data": "D′, the finetuning data",
+    "dose": "finetuning steps",
+    "group": "the contexts that answers are compared on; theories are fitted on in_domain alone",
+    "theory": "the theory that predicts the finetuned network's answers",
+    "prior": "where the theory starts: the base network, the process, the process with the prior implied by "
+    "the base, or a posterior localised there at temperature T (mean KL of its prior from the base, nats)",
+    "converged": "share of the networks for which the chains next to β converged (if sampled)",
+    "grade": "fitted: one β for each network and dose, chosen in-domain; forecast: no fitted number",
+    "explained": "1 − Σ KL(finetuned ‖ theory) / Σ KL(finetuned ‖ base) over networks: 1 is perfect, 0 is "
+    "“nothing changed”, below 0 is worse; ± one standard error, base networks as clusters; undefined: the "
+    "shift does not exceed its noise; fitted here: β was chosen on these contexts",
+    "noise ceiling": "the same score for a reshuffled replica, which met D′ in another order",
+    "other base": "the same score for a network of another pretraining seed, finetuned on the same D′",
+    "best in class": "the same score for the best member of the theory's class, fitted to these contexts",
+    "nats": "mean KL(finetuned ‖ theory); for “unchanged” it is the shift that is to be explained",
+    "networks": "finetuned networks: base networks × finetuning seeds",
+}
+GOOD = 0.95  # a forecast explains the shift while it stays above this
+PART = 0.5  # ... and most of it while it stays above this
+REACH = 0.9  # a class is refuted where even its best member stays below this (and below the noise ceiling)
+
+
+def scorecard_text(lines: Lines, everything: bool = False) -> str:
+    """The scorecard as an aligned table: held-out contexts at three doses, or all there is."""
+    table = cells(lines if everything else selection(lines), everything)
+    return aligned(table) if len(table) > 1 else "Nothing is scored yet."
+
+
+def aligned(table: Sequence[Sequence[str]]) -> str:
+    """A table as plain text."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in table)
+
+
+def findings(lines: Lines, ends: Mapping[str, float] | None = None) -> dict[str, list[str]]:
+    """The results in sentences, for each method and D′; `ends` is the largest β tried, by THEORY/PRIOR."""
+    results = {}
+    for panel in panels(lines):
+        ours = of_panel(lines, panel)
+        groups = judged_groups(ours)
+        inside = [line for line in ours if line.group == groups[0]]
+        sentences = [_best(inside, dose) for dose in three(inside)]
+        sentences += _forecasts(inside) + _refuted(inside, ends or {})
+        for group in groups[1:]:
+            there = [line for line in ours if line.group == group]
+            sentences.append(f"On {group} contexts: {_best(there, three(there)[-1])}")
+        for group in groups:
+            holes = {line.dose for line in ours if line.group == group and not defined(line)}
+            if holes:
+                sentences.append(
+                    f"Undefined on {group} contexts at {_doses(holes)}: the shift does not exceed its noise."
+                )
+        results[panel_name(*panel)] = sentences
+    return results
+
+
+def warned(lines: Lines) -> list[str]:
+    """Which forecast would have warned, for each method and D′ at the largest dose, and which would have
+    misled most."""
+    return [f"{panel_name(*panel)}{_warning(of_panel(lines, panel))}" for panel in panels(lines)]
+
+
+def _warning(lines: Lines) -> str:
+    group = judged_groups(lines)[0]
+    inside = [line for line in one_prior(lines) if line.group == group]
+    dose = max((line.dose for line in inside), default=0)
+    ranked = _ranked([line for line in inside if line.dose == dose and line.grade == "forecast"])
+    if not ranked:
+        return f": no forecast has a score at dose {dose}."
+    best, worst = ranked[0], ranked[-1]
+    if explained(best) < PART:
+        verdict = f"nobody would have warned; the best forecast is {_name(best, False)}"
+    else:
+        verdict = f"{_name(best, False)} would have warned"
+        verdict += " of most of it" if explained(best) < GOOD else ""
+    text = f" ({best.shift:.2g} nats at dose {dose}): {verdict}, {_score(best)}"
+    if _is_worse(worst):
+        text += f"; {_name(worst, False)} would have misled, {_score(worst)}"
+    return text + "."
+
+
+def _best(lines: Lines, dose: int) -> str:
+    ranked = _ranked([line for line in lines if line.dose == dose and line.theory != UNCHANGED])
+    if not ranked:
+        return f"Dose {dose}: no theory has a score, for the shift does not exceed its noise."
+    first, *others = ranked
+    text = f"Dose {dose} ({first.shift:.2g} nats to explain): "
+    if explained(first) <= 0:
+        return f"{text}no theory beats “nothing changed”; the least bad is {_name(first)}, {_score(first)}."
+    slack = _ceiling(first) - explained(first) - 2 * (first.standard_error or 0)
+    near = "within two s.e. of" if slack <= 0 else "below"
+    near = "above" if explained(first) >= _ceiling(first) else near
+    text += f"best is {_name(first)}, {_score(first)}, {near} the noise ceiling {number(first.noise_ceiling)}"
+    others = [line for line in others if line.theory != first.theory]
+    return text + (f"; next {_name(others[0])}, {_score(others[0])}." if others else ".")
+
+
+def _forecasts(lines: Lines) -> list[str]:
+    sentences = []
+    for series in _series([line for line in lines if line.grade == "forecast"]):
+        low = [line for line in series if explained(line) < GOOD]
+        text = f"explains {GOOD} or more at {len(series) - len(low)} of {len(series)} doses"
+        if low and len(low) < len(series):
+            text += f"; it first falls below that at dose {low[0].dose}, to {_score(low[0])}"
+        elif low:
+            top = max(series, key=explained)
+            text += f"; its best is {_score(top)}, at dose {top.dose}"
+        sentences.append(f"Without a fitted number, {_name(series[0])} {text}.")
+    return sentences
+
+
+def _refuted(lines: Lines, ends: Mapping[str, float]) -> list[str]:
+    classes, worse, short = {}, [], []
+    for series in _series(lines):
+        first = series[0]
+        low = [line for line in series if (line.best_in_class or 0) < min(REACH, _ceiling(line))]
+        if low and first.grade == "fitted":  # a class is the same whatever the prior
+            least = min(low, key=_best_in_class)
+            doses = _range(low, series, number(least.best_in_class), least.dose)
+            classes[first.theory] = f"{first.theory} {doses}"
+        end = ends.get(f"{first.theory}/{first.prior}", np.inf)
+        at_end = [line for line in series if line.beta is not None and line.beta >= end]
+        for subset, listed in (([line for line in series if _is_worse(line)], worse), (at_end, short)):
+            if subset:
+                least = min(subset, key=explained)
+                listed.append(f"{_name(first)} {_range(subset, series, _score(least), least.dose)}")
+    titles = {
+        f"Refuted as a class (even its best member stays below {REACH}): ": classes.values(),
+        "Worse than “nothing changed” by more than two s.e.: ": worse,
+        "β at the end of the range that was tried: ": short,
+    }
+    return [title + "; ".join(entries) + "." for title, entries in titles.items() if entries]
+
+
+def _range(subset: Lines, series: Lines, lowest: str, dose: int) -> str:
+    """The doses of some lines of a series, and the lowest value there."""
+    every = len(subset) == len(series) > 1
+    doses = f"all {len(series)} doses" if every else _doses({line.dose for line in subset})
+    return f"at {doses} (lowest: {lowest} at dose {dose})"
+
+
+def cells(lines: Lines, everything: bool) -> list[list[str]]:
+    """Header and rows of the scorecard, best theory first."""
+
+    def order(line: ScoreLine) -> tuple[str, str, int, str, float]:
+        score = explained(line) if defined(line) else -np.inf
+        return line.method, line.data, line.dose, line.group, -score
+
+    names = [name for name in COLUMNS if everything or name != "group"]
+    words: dict[str, Callable[[ScoreLine], str]] = {
+        "explained": _score,
+        "noise ceiling": lambda line: number(line.noise_ceiling),
+        "other base": lambda line: number(line.other_base),
+        "best in class": lambda line: number(line.best_in_class),
+        "nats": lambda line: nats(line.nats),
+        "converged": lambda line: "-" if line.converged is None else f"{line.converged:.2g}",
+    }
+    table = [[name if name != "explained" else "explained ± s.e." for name in names]]
+    for line in sorted(lines, key=order):
+        table.append([words[name](line) if name in words else str(getattr(line, name)) for name in names])
+    return table
+
+
+def selection(lines: Lines) -> list[ScoreLine]:
+    """One group, at three doses of each method and D′."""
+    chosen = []
+    for panel in panels(lines):
+        ours = of_panel(lines, panel)
+        group = judged_groups(ours)[0]
+        inside = [line for line in ours if line.group == group]
+        doses = three(inside)
+        chosen += [line for line in inside if line.dose in doses]
+    return chosen
+
+
+def _series(lines: Lines) -> list[list[ScoreLine]]:
+    """The defined lines of each theory and grade, by dose; one prior for each theory."""
+    series: dict[tuple[str, str], list[ScoreLine]] = {}
+    for line in sorted(filter(defined, one_prior(lines)), key=lambda line: line.dose):
+        series.setdefault((line.theory, line.grade), []).append(line)
+    return [series[key] for key in sorted(series)]
+
+
+def _ranked(lines: Lines) -> list[ScoreLine]:
+    """The defined lines, best first."""
+    return sorted(filter(defined, lines), key=lambda line: -explained(line))
+
+
+def _ceiling(line: ScoreLine) -> float:
+    """The noise ceiling, which a line with a score has."""
+    assert line.noise_ceiling is not None
+    return line.noise_ceiling
+
+
+def _best_in_class(line: ScoreLine) -> float:
+    """0 where there is none."""
+    return line.best_in_class or 0.0
+
+
+def _is_worse(line: ScoreLine) -> bool:
+    """Whether it is worse than “nothing changed” by more than two standard errors."""
+    return explained(line) + 2 * (line.standard_error or 0) < 0
+
+
+def _name(line: ScoreLine, grade: bool = True) -> str:
+    """A theory with its prior, if that is not the base network, and its grade."""
+    prior = [] if line.prior == "network" else [f"{line.prior} prior"]
+    return f"{line.theory} ({', '.join([*prior, line.grade] if grade else prior)})".replace(" ()", "")
+
+
+def _score(line: ScoreLine) -> str:
+    """The score with its error, or why there is none."""
+    if line.grade == "fitted" and line.group == FITTED_ON:
+        return "fitted here"
+    if not defined(line):
+        return "undefined"
+    return plus_minus(explained(line), line.standard_error)
+
+
+def _doses(doses: Collection[int]) -> str:
+    listed = ", ".join(str(dose) for dose in sorted(doses))
+    return f"dose{'s' * (len(doses) > 1)} {listed}"
