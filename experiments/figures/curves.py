@@ -83,7 +83,7 @@ class Curves:
     def note(
         self, panel: tuple[str, str], name: str, across: Sequence[float], values: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Put values (b, x) into the table without drawing them; returns their mean and standard error (x,)."""
+        """Put values (b, x) into the table alone; returns their mean and standard error (x,)."""
         mean, error = spread(np.asarray(values, float))
         row, column = (re.sub(r"\s+", " ", title) for title in panel)
         for position, *pair in zip(across, mean, error, strict=True):
@@ -112,8 +112,8 @@ def draw_grid(
 ) -> list[Path]:
     """The curves of every panel (row, column) against dose, `tall` inches each; files STUDY-name.
 
-    Without `limits` of the axis each row has its own. Only `SPEAKERS` are drawn, or else the names in `looks`,
-    which gives their lines. `annotate` draws more into a panel, which `more` names in the legend.
+    Without `limits` of the axis each row has its own. Only `SPEAKERS` are drawn, or else the names in
+    `looks`, which gives their lines. `annotate` draws more into a panel, which `more` names in the legend.
     """
     if not grid:
         return []

@@ -76,7 +76,7 @@ def figure(columns: list[Column]) -> Figure:
             height = strip - 0.1 - TITLE * number_above
             axes.text(left + half, height, words, ha="center", fontsize=6.5, fontweight=weight)
         for side, dose in enumerate((column.small, column.large)):
-            for row, words in enumerate((f"dose {dose}", *column.noise(dose))):
+            for row, words in enumerate((f"dose {dose}", *column.ceilings(dose))):
                 centre, colour = (left + (side + 0.5) * half, strip + LOW * row), "0.35" if row else "black"
                 axes.text(*centre, _minus(words), ha="center", va="center", fontsize=6, color=colour)
             top = body

@@ -5,7 +5,7 @@
 Numpy and matplotlib only; nothing is drawn where nothing was sampled.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,17 @@ from matplotlib.figure import Figure
 
 from experiments.figures.dose_panels import BOTTOM, TOP, at_doses, dose_ticks, off_scale, select
 from experiments.figures.looks import rank
-from experiments.figures.style import WIDTH, Look, heading, legend, look, marker_line, panels_grid, save, style
+from experiments.figures.style import (
+    WIDTH,
+    Look,
+    heading,
+    legend,
+    look,
+    marker_line,
+    panels_grid,
+    save,
+    style,
+)
 from experiments.scoring.labels import judged_groups, panel_name, panels, temperature
 from experiments.scoring.rows import table
 from experiments.scoring.scorecard import scorecard
@@ -76,7 +86,7 @@ def _figure(lines: list[ScoreLine], chains: Chains) -> Figure:
         axes.set_ylabel("explained")
     for axes in grid[-1]:
         axes.set_xlabel("dose (finetuning steps)")
-    heading(figure, starts[1], "b", "Convergence diagnostics of the chains against their strength; grey: not converged")
+    heading(figure, starts[1], "b", "Diagnostics of the chains against their strength; grey: not converged")
     grid = panels_grid(figure, starts[1], low, 1, len(SHOWN), wspace=0.32).subplots(squeeze=False)[0]
     for axes, shown in zip(grid, SHOWN, strict=True):
         _diagnostics(axes, chains, shown, looks, least=1e-4 if shown.scale == "log" else -np.inf)
@@ -166,8 +176,8 @@ def _chains(run: RunFolder) -> Chains:
 
 
 def _legend(figure: Figure, looks: Looks) -> None:
-    names = {
-        key: f"{key[0].replace('-', ' ')}, {key[1].replace('=', ' = ')} nats" for key in looks
-    } | {("proximal", "network"): "proximal (T → 0)"}
+    names = {key: f"{key[0].replace('-', ' ')}, {key[1].replace('=', ' = ')} nats" for key in looks} | {
+        ("proximal", "network"): "proximal (T → 0)"
+    }
     ring = {"marker": "o", "ls": "", "ms": 6, "mfc": "none", "mec": RED}
     legend(figure, {names[key]: line for key, line in looks.items()} | {"some chains not converged": ring}, 3)

@@ -93,7 +93,9 @@ def heading(figure: Figure, start: float, letter: str, text: str) -> None:
     figure.text(0.035, height, text, fontsize=8)
 
 
-def panels_grid(figure: Figure, start: float, tall: float, rows: int, columns: int, **gaps: float) -> GridSpec:
+def panels_grid(
+    figure: Figure, start: float, tall: float, rows: int, columns: int, **gaps: float
+) -> GridSpec:
     """A grid that starts and ends so many inches below the top."""
     high = figure.get_figheight()
     wide = figure.get_figwidth()
