@@ -70,8 +70,8 @@ def extrapolated_answers(process: Options, offset: int, target: np.ndarray) -> n
 
 
 def draw_kinds(run: RunFolder, offsets: Mapping[str, int]) -> list[Path]:
-    """The self-report of networks, and the weights of the farthest and the widest kind. `offsets` are the arms
-    by where their D' begins."""
+    """The self-report of networks, and the weights of the farthest and the widest kind. `offsets` say where
+    the D' of each arm begins."""
     process = options(run.options)
     kinds, edge = range(len(process.means)), process.distances + process.farther
     far, wide = (max(kinds, key=values.__getitem__) for values in (process.means, process.widths))
