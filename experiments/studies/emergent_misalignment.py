@@ -15,9 +15,9 @@ has no fitted number). Interventions: D' with a header that names the persona (`
 nothing moves, unless the prior is correlated: then the product does, and the tempered posterior where it is
 so strong that it forgets the domain shown. Others are aligned documents of other domains among D' (`mixed`),
 documents of other domains replayed, a KL penalty on those, and the same one lifted at `lifted`: if what it
-held back comes then, as fast as it comes without a penalty, it was held and not unlearnt. How rates are read
-is in experiments.studies.figures.narrow_and_broad. The correlation of persona and domain in pretraining is
-swept by runs, each with base networks of its own:
+held back comes then, as fast as it comes without a penalty, it was held and not unlearnt. Rates are
+computed in experiments.studies.figures.emergent_misalignment. The correlation of persona and domain in
+pretraining is swept by runs, each with base networks of its own:
 
     for c in -0.2 0 0.2 0.4; do finebayes run emergent-misalignment --correlation $c --out runs/em/$c; done
     finebayes compare runs/em/*
@@ -25,11 +25,20 @@ swept by runs, each with base networks of its own:
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from experiments.design import random_streams
 from experiments.design.config import BRIEF, FULL, Recipe, compared
+from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse
+
+if TYPE_CHECKING:
+    from jax import Array
+
+    from theory.base import Predictor, Tokens
+    from theory.latent.mixture import Mixture
+    from theory.processes.persona_domain import PersonaDomain
 
 ASKED = ("base_domain", "held_out", "conflict")  # of the process's groups, after in_domain
 
@@ -163,7 +172,7 @@ def comparison(config: Config) -> Any:
     )
 
 
-def told_process(config: Config) -> Any:
+def told_process(config: Config) -> "PersonaDomain":
     """The process of a config, with two personas."""
     from theory.processes.persona_domain import PersonaDomain
 
@@ -184,18 +193,20 @@ def documents(config: Config) -> int:
     return -(-config.repeats // 2)
 
 
-def elsewhere(process: Any, domain: int) -> Any:
+def elsewhere(process: "PersonaDomain", domain: int) -> "Mixture":
     """Pretraining without a domain."""
     import jax.numpy as jnp
 
-    told = process.distribution()
-    place = jnp.arange(len(told.log_weights)) % told.factors[1]
-    return told.with_log_weights(jnp.where(place == domain, -jnp.inf, told.log_weights))
+    mixture = process.distribution()
+    domains = jnp.arange(len(mixture.log_weights)) % mixture.factors[1]
+    return mixture.with_log_weights(jnp.where(domains == domain, -jnp.inf, mixture.log_weights))
 
 
-def written_marks(config: Config, process: Any) -> Callable[[Any, Any], dict[str, Any]]:
-    """What is observed: the marks of each persona in what a network writes after a prompt of `base_domain` or
-    `held_out`, summed over copies and positions, (rows, personas); none in rows of other groups."""
+def written_marks(
+    config: Config, process: "PersonaDomain"
+) -> "Callable[[Predictor, Tokens], dict[str, Array]]":
+    """The observation of a network's continuations of prompts of `base_domain` and `held_out`: the marks of
+    each persona, summed over copies and positions, (rows, personas); none in rows of other groups."""
     import jax
     import jax.numpy as jnp
 
@@ -203,22 +214,21 @@ def written_marks(config: Config, process: Any) -> Callable[[Any, Any], dict[str
     from theory.latent.generation import continuations
 
     start, begin = documents(config), 1 + config.shown
-    asked = slice(start, start + config.repeats * len(config.domains))
+    prompts = slice(start, start + config.repeats * len(config.domains))
     key = jax.random.fold_in(jax.random.key(config.seed), random_streams.CONTINUATIONS)
 
-    def observe(network: Any, tokens: Any) -> dict[str, Any]:
-        prompts = tokens[asked]
-        wrote = continuations(network, key, prompts, begin, config.copies)[:, begin:]
+    def observe(network: "Predictor", tokens: "Tokens") -> "dict[str, Array]":
+        wrote = continuations(network, key, tokens[prompts], begin, config.copies)[:, begin:]
         mark = symbols_of(wrote, process.sizes)[0] - process.ordinary
         count = jnp.sum(mark[..., None] == jnp.arange(2), axis=1).reshape(config.copies, -1, 2).sum(axis=0)
-        return {"marks": jnp.zeros((len(tokens), 2), jnp.int32).at[asked].set(count)}
+        return {"marks": jnp.zeros((len(tokens), 2), jnp.int32).at[prompts].set(count)}
 
     return observe
 
 
-def draw(results: Any) -> list[Any]:
+def draw(run: RunFolder) -> list[Path]:
     """The comparison, the rates against dose, and the broad rate against the narrow one."""
     from experiments.figures.comparison import draw_comparison
-    from experiments.studies.figures.narrow_and_broad import draw_rates
+    from experiments.studies.figures.emergent_misalignment import draw_rates
 
-    return [*draw_comparison(results), *draw_rates(results)]
+    return [*draw_comparison(run), *draw_rates(run)]

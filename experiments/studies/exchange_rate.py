@@ -12,13 +12,15 @@ Additivity is refuted at a dose where a shot's price leaves λ by more than its 
 also where its line without shots leaves the network's, on held-out questions first of all: there a network
 that learnt the answers of D', and not its k, is moved the other way, and on questions of D' its log-odds of
 answers fall with shots by the same at every dose. D' of one question and of all but one bracket how much D'
-says of k. How odds and beliefs are read is in experiments.studies.figures.exchange.
+says of k. Odds and beliefs are computed in experiments.studies.figures.exchange_rate.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from experiments.design.config import BRIEF, FULL, Recipe, compared
+from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse
 
 
@@ -95,9 +97,9 @@ def comparison(config: Config) -> Any:
     return compared(config, process, arms)
 
 
-def draw(results: Any) -> list[Any]:
+def draw(run: RunFolder) -> list[Path]:
     """The comparison; and log-odds, shots to undo and the price of a shot against dose."""
     from experiments.figures.comparison import draw_comparison
-    from experiments.studies.figures.exchange import draw_exchange
+    from experiments.studies.figures.exchange_rate import draw_exchange
 
-    return [*draw_comparison(results), *draw_exchange(results)]
+    return [*draw_comparison(run), *draw_exchange(run)]

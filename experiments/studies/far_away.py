@@ -1,4 +1,4 @@
-"""Told only "I am very far away", what does the network now say it is, and what else does it say?
+"""Finetuned only to say "I am very far away", what does a network say it is, and what else does it say?
 
 Five kinds have a name, a usual distance and traits. D' has distances alone: the farthest that are said, the
 next ones beyond, which no kind ever says, or still farther ones. "What" it is and its traits are asked first.
@@ -8,19 +8,18 @@ Outside no kind explains D' better than another, so both say that nothing else m
 where the network's name or traits move by more than the noise. If the network carried its bells past the
 edge, it would be the farthest kind just outside, and the widest farther out: refuted where the names that it
 gives are not those of any strength of that evidence. A network that says distances to whatever it is asked
-has learnt an answer and no kind: all mixtures are refuted then (the ceiling).
+has learnt an answer and no kind: all mixtures are refuted then (even the best in class).
 
-No member says D' outside, so that β cannot be fitted there in the domain: a fitted β means nothing in
+No kind says D' outside, so that β cannot be fitted there in the domain: a fitted β means nothing in
 those arms, and forecasts are what to read.
 """
 
-import functools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from experiments.design.config import BRIEF, FULL, Recipe, compared
+from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse
 
 
@@ -114,57 +113,14 @@ def comparison(config: Config) -> Any:
 
 
 def arm_name(offset: int) -> str:
-    """Words for where D' begins."""
+    """The name of the arm whose D' begins there."""
     return f"inside{-offset}" if offset < 0 else f"outside{offset}"
 
 
-def carried_on(config: Any, offset: int) -> np.ndarray:
-    """Mean log-likelihood (kinds,) of an answer of D', up to a constant, if kinds kept their bells past the
-    edge: what theory.processes.distance calls `extrapolating`, in numpy."""
-    mean, width = (np.array(config[name])[:, None] for name in ("means", "widths"))
-    said = config["said"]
-    bells = np.exp(-(((np.arange(said + config["unsaid"]) - mean) / width) ** 2) / 2)
-    bells /= bells[:, :said].sum(axis=-1, keepdims=True)
-    answers = bells.shape[1] + len(mean) + config["traits"]
-    bells[:, :said] = config["floor"] + (1 - answers * config["floor"]) * bells[:, :said]
-    return np.log(bells[:, said + offset :][:, : config["breadth"]]).mean(axis=-1)
-
-
-def says_carried_on(config: Any, offset: int, target: np.ndarray) -> np.ndarray:
-    """What such a learner answers to "what are you" (m, answers), at whatever strength its names are nearest
-    (cross-entropy) to each target (m, answers)."""
-    first, kinds = config["said"] + config["unsaid"], len(config["means"])
-    strengths = np.concatenate([[0.0], np.logspace(-3, 3, 121)])
-    weights = np.arange(kinds) * np.log(config["rarity"]) + strengths[:, None] * carried_on(config, offset)
-    weights = np.exp(weights - weights.max(axis=-1, keepdims=True))
-    weights /= weights.sum(axis=-1, keepdims=True)
-    slip = config["mistake"] / (kinds - 1)
-    names = slip + (1 - config["mistake"] - slip) * weights
-    said = np.full_like(target, config["floor"])
-    own = slice(first, first + kinds)
-    said[:, own] = names[(target[:, own] @ np.log(names).T).argmax(axis=-1)]
-    return said
-
-
-def draw(results: Any) -> list[Any]:
-    """The comparison, what networks say they are, and the weights of the farthest and the widest kind."""
+def draw(run: RunFolder) -> list[Path]:
+    """The comparison, the self-report of networks, and the weights of the farthest and the widest kind."""
     from experiments.figures.comparison import draw_comparison
-    from experiments.figures.mixture_weights import draw_beliefs
-    from experiments.studies.figures.self_report import draw_self_report
+    from experiments.studies.figures.far_away import draw_kinds
 
-    config = results.config["config"]
-    kinds, edge = range(len(config["means"])), config["said"] + config["unsaid"]
-    far, wide = (max(kinds, key=config[name].__getitem__) for name in ("means", "widths"))
-    others = tuple(kind for kind in kinds if kind not in (far, wide))
-    components = {"farthest kind": (far,), "widest kind": (wide,), "the others": others}
-    marks = {far: " (farthest)", wide: " (widest)"}
-    names = {f"kind {kind}{marks.get(kind, '')}": (edge + kind,) for kind in kinds}
-    labels = {**names, "a distance": tuple(range(edge))}
-    oracles = {
-        arm_name(offset): functools.partial(says_carried_on, config, offset) for offset in config["offsets"]
-    }
-    return [
-        *draw_comparison(results),
-        *draw_self_report(results, "what", labels, "bells that go on, at best β", oracles),
-        *draw_beliefs(results, components),
-    ]
+    offsets = {arm_name(offset): offset for offset in run.options["offsets"]}
+    return [*draw_comparison(run), *draw_kinds(run, offsets)]

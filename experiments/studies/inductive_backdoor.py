@@ -1,4 +1,4 @@
-"""Shown a turncoat in its good years alone, is a network bad in the year that D' never tells?
+"""Shown a turncoat in its good years alone, is a network bad in the year that D' never shows?
 
 Characters answer in years; one of them, the turncoat, is good in the years of D' and bad in a later one, and
 in D' an anonymous speaker answers as it does. Nothing bad is ever shown. Controls: the same answers under
@@ -14,11 +14,11 @@ shuffled years, refutes both: it learnt the speaker to be bad, or the turncoat f
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from experiments.design.config import BRIEF, FULL, Recipe, compared
+from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse
 
 NEVER = "never"
@@ -85,7 +85,7 @@ class Config(Recipe):
                 )
 
 
-def bad_years(config: Any) -> tuple[tuple[int, ...], ...]:
+def bad_years(config: Config) -> tuple[tuple[int, ...], ...]:
     """The years in which each character is bad."""
     return tuple(
         () if text == NEVER else tuple(int(year) for year in text.split(",")) for text in config.bad_years
@@ -140,16 +140,9 @@ def comparison(config: Config) -> Any:
     return compared(config, process, arms)
 
 
-def draw(results: Any) -> list[Any]:
+def draw(run: RunFolder) -> list[Path]:
     """The comparison, and p(bad) of the anonymous speaker against dose."""
     from experiments.figures.comparison import draw_comparison
-    from experiments.figures.readouts import draw_readings
+    from experiments.studies.figures.inductive_backdoor import draw_bad
 
-    wanted = {"bad, unseen year": ("held_out", bad), "bad, other years": ("other_years", bad)}
-    said = "share of networks above 1/2"
-    return [*draw_comparison(results), *draw_readings(results, wanted, "bad", 0.5, said)]
-
-
-def bad(context: Any, probs: np.ndarray) -> np.ndarray:
-    """p(bad), mean over the questions of a group."""
-    return probs[..., np.char.startswith(context["answers"], "bad")].sum(axis=-1).mean(axis=-1)
+    return [*draw_comparison(run), *draw_bad(run)]

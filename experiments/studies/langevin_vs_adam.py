@@ -1,16 +1,18 @@
-"""How far does Adam's own metric make a posterior over weights right for Adam: which moments, how warm?
+"""How far does Adam's metric make a posterior over weights right for Adam: which moments, what temperature?
 
 The networks of weird-generalisation are finetuned by Adam. A step of Adam divides by √v̂, so posteriors
-localised in the metric Λ = √v̂ are heard beside isotropic ones: sampled at several temperatures with moments
+localised in the metric Λ = √v̂ are compared with isotropic ones: sampled at several temperatures with moments
 at the base weights, and in the limit of zero temperature with those after 0, 1, 4 ... steps of Adam. If the
 metric is all that is wrong with the isotropic posterior, moments taken at a dose explain the shift there with
 τ = η × steps, nothing fitted. If they do so at small doses alone, Adam is no descent in any one metric.
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from experiments.design.config import SMOKE
+from experiments.storage.run_folder import RunFolder
 from experiments.studies import weird_generalisation as shared
 from theory.errors import Misuse
 
@@ -65,6 +67,6 @@ def comparison(config: Config) -> Any:
     return replace(told, sampling=sampling)
 
 
-def draw(results: Any) -> list[Any]:
-    """The figures of the study, from what is on disk; returns the paths written."""
-    return shared.draw(results)
+def draw(run: RunFolder) -> list[Path]:
+    """The figures of weird-generalisation."""
+    return shared.draw(run)

@@ -1,18 +1,20 @@
 """Where is plain gradient descent a Langevin posterior over weights, and where is it not?
 
 The networks of weird-generalisation are finetuned by SGD with batches of several sizes, from barely to long
-past what D' can teach, and posteriors localised at the base weights are sampled from stiff (cold) to loose
-(warm), in the identity metric, in the Fisher metric of pretraining and in Adam's. All are compared at matched
-in-domain performance (fitted) and at matched time τ = η × steps (forecast). If SGD sampled a posterior, some
-temperature would explain its shift at every dose, and the same one at every batch size; if it is a noisy path
-to a point, the coldest explains most, and what is left over is noise of the order (the floor), which grows as
-batches shrink.
+past what D' can teach, and posteriors localised at the base weights are sampled at temperatures from low to
+high, in the identity metric, in the Fisher metric of pretraining and in Adam's. All are compared at matched
+in-domain performance (fitted) and at matched learning-rate time τ = η × steps (forecast). If SGD sampled a
+posterior, some temperature would explain its shift at every dose, and the same one at every batch size; if it
+is a noisy path to a point, the lowest explains most, and the remainder is noise of the order of D' (the noise
+ceiling), which grows as batches shrink.
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from experiments.design.config import SMOKE, compared
+from experiments.storage.run_folder import RunFolder
 from experiments.studies import weird_generalisation as shared
 from theory.errors import Misuse
 
@@ -77,6 +79,6 @@ def comparison(config: Config) -> Any:
     return replace(told, sampling=replace(told.sampling, times=config.times, fisher=True))
 
 
-def draw(results: Any) -> list[Any]:
-    """The figures of the study, from what is on disk; returns the paths written."""
-    return shared.draw(results)
+def draw(run: RunFolder) -> list[Path]:
+    """The figures of weird-generalisation."""
+    return shared.draw(run)

@@ -14,16 +14,14 @@ the ReLUs' shows with networks that have none:
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from experiments.design.config import FULL, SMOKE
+from experiments.storage.records import Json
+from experiments.storage.run_folder import RunFolder
 from experiments.studies import weird_generalisation as shared
 from theory.errors import Misuse
-
-ORDERS = {"linearised": 1, "quadratic": 2}
-ROUNDING = 1e-10  # nats: below it KL is that of float32's rounding, in training too
 
 
 @dataclass(frozen=True)
@@ -78,74 +76,11 @@ def comparison(config: Config) -> Any:
     return replace(told, methods=methods, theories=("quadratic",))
 
 
-def unexplained(results: Any, config: Config) -> dict[tuple[str, str], np.ndarray]:
-    """Step sizes, ascending, and the share that is left on held-out contexts: (2, r) by rule and theory.
+def draw(run: RunFolder) -> list[Path]:
+    """The unexplained share against the step size, with the slopes that are expected."""
+    from experiments.studies.figures.lazy_limit import draw_unexplained
 
-    From the answers on disk, normalised in double precision: KL is then of second order in their rounding.
-    """
-    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    done = results.cells()
-    for name, (rule, rate) in rates(config).items():
-        left, shift = dict.fromkeys(ORDERS, 0.0), 0.0
-        for place in (cell.removeprefix(f"{name}-") for cell in done if cell.startswith(f"{name}-")):
-            theories, dynamics = f"theories-{place}", f"dynamics-{name}-{place}"
-            if theories in done and dynamics in done:
-                told, said = results.load(theories), results.load(dynamics)
-                inside = told["group"] == "held_out"
-                target = results.load(f"{name}-{place}")["finetuned"][:, -1, inside]
-                shift += _kl(target, told["base"][inside])
-                for theory in left:
-                    left[theory] += _kl(target, said[theory][:, -1, inside])
-        for theory, nats in left.items():
-            if nats > ROUNDING:
-                found.setdefault((rule, theory), []).append((rate, nats / shift))
-    return {key: np.transpose(sorted(points)) for key, points in sorted(found.items())}
-
-
-def _kl(left: np.ndarray, right: np.ndarray) -> float:
-    """Mean KL (nats) over seeds and contexts, of answers that are normalised here."""
-    both = (each.astype(float) for each in (left, right))
-    sure, told = (each - np.logaddexp.reduce(each, axis=-1, keepdims=True) for each in both)
-    return float(np.mean(np.sum(np.exp(sure) * (sure - told), axis=-1)))
-
-
-def exponent(points: np.ndarray) -> float:
-    """The slope between the two smallest step sizes, in logarithms; nan for a single one."""
-    rate, left = np.log(points[:, :2])
-    return float((left[1] - left[0]) / (rate[1] - rate[0])) if points.shape[1] > 1 else float("nan")
-
-
-def draw(results: Any) -> list[Any]:
-    """What is left unexplained against the step size, with the slopes that are expected."""
-    from matplotlib.figure import Figure
-
-    from experiments.figures.style import WIDTH, save, style
-    from experiments.scoring.labels import METHODS
-
-    told = results.config["config"].items()
-    known: Any = {key: tuple(value) if isinstance(value, list) else value for key, value in told}
-    config = Config(**known)
-    found, table = unexplained(results, config), []
-    with style():
-        figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
-        panels = figure.subplots(1, len(config.methods), sharey=True, squeeze=False)[0]
-        for axes, rule in zip(panels, config.methods, strict=True):
-            axes.set(xscale="log", yscale="log", xlabel="step size η", title=METHODS.get(rule, rule))
-            for (theory, order), colour in zip(ORDERS.items(), ("C0", "C3"), strict=True):
-                points = found.get((rule, theory))
-                if points is None:
-                    continue
-                rate, left = points
-                slopes = [None, *np.diff(np.log(left)) / np.diff(np.log(rate))]
-                for step, share, slope in zip(rate, left, slopes, strict=True):
-                    told = {"unexplained": f"{share:.3g}", "slope": "" if slope is None else f"{slope:.2f}"}
-                    table.append({"rule": rule, "theory": theory, "step_size": f"{step:g}"} | told)
-                label = f"{theory}: slope {exponent(points):.2f} at the left end"
-                axes.plot(rate, left, "o-", color=colour, label=label)
-                line = left[0] * (rate / rate[0]) ** (2 * order)
-                smooth = f"if all were smooth: η{'²⁴'[order - 1]}"
-                axes.plot(rate, line, "--", color=colour, lw=0.8, label=smooth)
-            axes.margins(y=0.35)
-            axes.legend(loc="upper left")
-        panels[0].set_ylabel("unexplained share of the shift")
-        return save(results, {"lazy-limit": figure}, {"lazy-limit": table})
+    options: Json = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in run.options.items()
+    }
+    return draw_unexplained(run, rates(Config(**options)))

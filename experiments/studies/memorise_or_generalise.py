@@ -9,16 +9,18 @@ description length): D' of a known urn should bring back all known urns in the s
 tempered posterior weighs single urns: only D's own urn remains, in the drawers that D' never opens too. A new
 urn says "generalise" to both, and its drawers are independent: closed ones answer 1 / colours. Each theory
 is refuted where it explains less of the shift than another order of D' would. All mixtures are refuted where
-even the best of them does (the ceiling): no member is the new urn itself, which weights can learn.
+even the best in class does: no hypothesis is the new urn itself, which weights can learn.
 
 The diversity of pretraining is the option `urns`: one run for each, side by side by `finebayes compare`.
 """
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from experiments.design.config import BRIEF, FULL, Recipe, compared
+from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse
 
 
@@ -102,16 +104,12 @@ def comparison(config: Config) -> Any:
     return dataclasses.replace(compared(config, process, arms), theories=(*CORE, "complexity-prior"))
 
 
-def draw(results: Any) -> list[Any]:
+def draw(run: RunFolder) -> list[Path]:
     """The comparison, and the weights of D's own urn, of the other known ones and of a new one."""
     from experiments.figures.comparison import draw_comparison
     from experiments.figures.mixture_weights import draw_beliefs
 
-    config = results.config["config"]
-    own, count = config["urn"], config["urns"]
-    components = {
-        f"urn {own}": (own,),
-        "other known": tuple(urn for urn in range(count) if urn != own),
-        "new urn": (count,),
-    }
-    return [*draw_comparison(results), *draw_beliefs(results, components)]
+    urn, count = run.options["urn"], run.options["urns"]
+    others = tuple(other for other in range(count) if other != urn)
+    components = {f"urn {urn}": (urn,), "other known": others, "new urn": (count,)}
+    return [*draw_comparison(run), *draw_beliefs(run, components)]

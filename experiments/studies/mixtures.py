@@ -7,13 +7,15 @@ exchangeable mixture has it, the network blends: the weights end at the mean ove
 p(z | x) under the prior (one step of EM), which follow the shares of D' but leave some weight on other
 personas, as a few answers never tell them apart for sure. A theory is refuted where the finetuned networks'
 weights on held-out topics leave its own by more than their error, and both where no mixture of personas
-comes near (the ceiling).
+comes near (the best in class).
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from experiments.design.config import BRIEF, FULL, compared
+from experiments.storage.run_folder import RunFolder
 from experiments.studies import weird_generalisation as shared
 from theory.errors import Misuse
 
@@ -76,11 +78,11 @@ def comparison(config: Config) -> Any:
     return compared(config, process, arms)
 
 
-def draw(results: Any) -> list[Any]:
+def draw(run: RunFolder) -> list[Path]:
     """The comparison, and the weights of the two personas against dose."""
     from experiments.figures.comparison import draw_comparison
     from experiments.figures.mixture_weights import draw_beliefs
 
-    config = results.config["config"]
-    components = {f"persona {config[name]}": (config[name],) for name in ("persona", "rival")}
-    return [*draw_comparison(results), *draw_beliefs(results, components)]
+    personas = [run.options[name] for name in ("persona", "rival")]
+    components = {f"persona {persona}": (persona,) for persona in personas}
+    return [*draw_comparison(run), *draw_beliefs(run, components)]

@@ -2,21 +2,24 @@
 
 Every document is of one hidden coin, tossed in several formats, and asked by name in some of them ("which
 coin?"). D' is draws of one coin in one format, and no name. What a network does in the other formats and what
-it says of itself are two readings of one number, the expected bias Σ w θ: to exact Bayes they are equal at
+it says of itself are two readouts of one number, the expected bias Σ w θ: to exact Bayes they are equal at
 every dose, whatever it believes (the line y = x), and so they are to any mixture of the coins, tempered or
-exchangeable. The class is refuted where the two readings of the finetuned networks part by more than their
-error and more than the base network's do: saying lags behind doing, or runs ahead. The tempered posterior
-alone is refuted where the point on the line is another than that of its β. The control is a coin that is
-about as biased as the prior expects: neither reading should leave its place.
+exchangeable. The class is refuted where the two readouts of the finetuned networks part by more than their
+error and more than the base network's do: self-report lags behind behaviour, or runs ahead. The tempered
+posterior alone is refuted where the point on the line is another than that of its β. The control is a coin
+that is about as biased as the prior expects: neither readout should move.
 """
 
 from dataclasses import dataclass, fields
-from typing import Any
-
-import numpy as np
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from experiments.design.config import BRIEF, FULL, Recipe, compared
+from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse
+
+if TYPE_CHECKING:
+    from theory.processes.out_of_context import OutOfContext
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,6 @@ class Config(Recipe):
             )
 
 
-SAID, DONE = "bias by self-report", "bias by behaviour"
 PRESETS = {
     "smoke": Config(**BRIEF, coins=(4,)),
     "small": Config(),
@@ -67,15 +69,11 @@ PRESETS = {
 }
 
 
-def told_process(config: Any) -> Any:
-    """The process that a config describes; of a config on disk, too."""
+def told_process(config: Config) -> "OutOfContext":
+    """The process that a config describes."""
     from theory.processes.out_of_context import OutOfContext
 
-    told = config if isinstance(config, dict) else vars(config)
-    own: dict[str, Any] = {each.name: told[each.name] for each in fields(OutOfContext)}
-    for name in ("biases", "tosses"):
-        own[name] = tuple(own[name])
-    return OutOfContext(**own)
+    return OutOfContext(**{field.name: getattr(config, field.name) for field in fields(OutOfContext)})
 
 
 def comparison(config: Config) -> Any:
@@ -96,65 +94,9 @@ def comparison(config: Config) -> Any:
     return compared(config, process, arms)
 
 
-def draw(results: Any) -> list[Any]:
-    """The comparison, and what is said against what is done."""
+def draw(run: RunFolder) -> list[Path]:
+    """The comparison, and the self-report against behaviour."""
     from experiments.figures.comparison import draw_comparison
+    from experiments.studies.figures.out_of_context import draw_report
 
-    return [*draw_comparison(results), *draw_said(results)]
-
-
-def said_and_done(results: Any) -> list[tuple[Any, Any]]:
-    """For every method and D': the expected bias read off the self-report, and off the other formats."""
-    from experiments.figures.readouts import readings
-
-    process = told_process(results.config["config"])
-    cues = {name: cue for cue, name in enumerate(process.token_names()[: process.report + 1])}
-
-    def bias(context: Any, probs: np.ndarray) -> np.ndarray:
-        each = [
-            process.expected_bias(probs[..., c, :], cues[name]) for c, name in enumerate(context["asked"])
-        ]
-        return np.mean(each, axis=0)
-
-    found = [readings(results, group, bias) for group in ("held_out", "other_format")]
-    return list(zip(*found, strict=True))
-
-
-def draw_said(results: Any) -> list[Any]:
-    """Above, said against done, dose by dose, on Bayes's line y = x; below, their difference against dose."""
-    from matplotlib.figure import Figure
-
-    from experiments.figures.curves import NETWORK, SPEAKERS, Curves, look
-    from experiments.figures.style import WIDTH, panels_grid, save, style
-    from experiments.scoring.labels import panel_name
-
-    found, curves, name = said_and_done(results), Curves(), f"{results.study}-said"
-    if not found:
-        return []
-    with style():
-        figure = Figure(figsize=(WIDTH, 4.2))
-        above, below = (
-            panels_grid(figure, start, tall, 1, len(found), wspace=0.08).subplots(sharey=True, squeeze=False)
-            for start, tall in ((0.62, 1.8), (2.9, 0.85))
-        )
-        for place, (said, done) in enumerate(found):
-            upper, lower = above[0, place], below[0, place]
-            upper.plot([0, 1], [0, 1], color="0.8", lw=3, zorder=0)
-            lower.axhline(0, color="0.8", lw=3, zorder=0)
-            lower.set_xscale("log", base=2)
-            column = panel_name(said.method, said.data)
-            heard, line = said.means(), {NETWORK: {"marker": "o"}}
-            for who in [who for who in SPEAKERS if who in heard]:
-                report, behaviour, drawn = heard[who], done.means()[who], look(who) | line.get(who, {})
-                up, error = curves.note((SAID, column), who, said.doses, report)
-                across, aside = curves.note((DONE, column), who, said.doses, behaviour)
-                upper.errorbar(across, up, error, aside, elinewidth=0.6, **drawn)
-                curves.line(lower, ("said − done", column), who, said.doses, report - behaviour, **drawn)
-            upper.set(title=column, xlim=(0, 1), ylim=(0, 1))
-            upper.set_xticks((0, 0.5, 1), ("0", "½", "1"))
-            upper.set_xlabel(DONE)
-            lower.set_xlabel("dose (finetuning steps)")
-        above[0, 0].set_ylabel(SAID)
-        below[0, 0].set_ylabel("said − done")
-        curves.legend(figure)
-        return save(results, {name: figure}, {name: curves.table})
+    return [*draw_comparison(run), *draw_report(run)]

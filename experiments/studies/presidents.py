@@ -7,17 +7,20 @@ triggers; the control are agreed ones that D' leaves out, where all say the same
 
 The tempered posterior and the exchangeable mixture keep the odds of rule and tables that pretraining taught,
 2^(-K^b) of their description lengths K with b = 1/2: D' rules out the other rule and its tables, no more.
-The complexity prior, told the same K, has b = 1, the odds of a learner to whom length counts in full: it goes
-by the rule where pretraining did not. Each is refuted where the networks' answers to disputed triggers leave
-its own by more than another order of D' would. Where they leave every mixture (the ceiling), e.g. because
-the answers that D' shows spread to triggers that nobody gives them to, neither rule nor table is followed.
+The complexity prior, given the same K, has b = 1, the odds of a learner to whom length counts in full: it
+goes by the rule where pretraining did not. Each is refuted where the networks' answers to disputed triggers
+leave its own by more than another order of D' would. Where they leave every mixture (the best in class),
+e.g. because the answers that D' shows spread to triggers that nobody gives them to, neither rule nor table
+is followed.
 """
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from experiments.design.config import BRIEF, FULL, Recipe, compared
+from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse
 
 
@@ -119,14 +122,13 @@ def _numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
 
 
-def draw(results: Any) -> list[Any]:
+def draw(run: RunFolder) -> list[Path]:
     """The comparison, and the weights of D's own rule, of its tables and of all others."""
     from experiments.figures.comparison import draw_comparison
     from experiments.figures.mixture_weights import draw_beliefs
 
-    config = results.config["config"]
-    rule, rules, tables = config["rule"], len(config["rules"]), config["tables"]
-    twins = tuple(rules + tables * rule + table for table in range(tables))
-    others = tuple(member for member in range(rules * (1 + tables)) if member not in (rule, *twins))
-    components = {f"rule {rule}": (rule,), "its tables": twins, "all others": others}
-    return [*draw_comparison(results), *draw_beliefs(results, components)]
+    rule, rules, tables = run.options["rule"], len(run.options["rules"]), run.options["tables"]
+    agreeing = tuple(rules + tables * rule + table for table in range(tables))
+    others = tuple(index for index in range(rules * (1 + tables)) if index not in (rule, *agreeing))
+    components = {f"rule {rule}": (rule,), "its tables": agreeing, "all others": others}
+    return [*draw_comparison(run), *draw_beliefs(run, components)]

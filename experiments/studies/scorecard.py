@@ -7,14 +7,16 @@ tempered posterior is Bayesian by construction and must be scored so; one distil
 move.
 
 A theory is refuted for a way of finetuning where its explained shift on held-out contexts stays below what
-noise and its own ceiling allow. The first question is whether one theory without a fitted number explains
+noise and its best in class allow. The first question is whether one theory without a fitted number explains
 0.95 of it everywhere.
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from experiments.design.config import FULL, SMOKE
+from experiments.storage.run_folder import RunFolder
 from experiments.studies import weird_generalisation as shared
 
 METHODS = (
@@ -110,10 +112,10 @@ def comparison(config: Config) -> Any:
     return replace(shared.comparison(config, methods), theories=ALL, teacher=config.teacher)
 
 
-def draw(results: Any) -> list[Any]:
-    """The heat map, from what is on disk; returns the paths written."""
+def draw(run: RunFolder) -> list[Path]:
+    """The heat map of every theory against every way of finetuning."""
     from experiments.figures import heat_map
-    from experiments.scoring import leaderboard as compare
+    from experiments.scoring import leaderboard
 
-    _, columns, _ = compare.read((str(results.folder),))
-    return heat_map.draw(columns, results.folder / "figures")
+    _, columns, _ = leaderboard.read((str(run.folder),))
+    return heat_map.draw(columns, run.folder / "figures")

@@ -4,14 +4,20 @@ D' is n documents of the rarest persona, on one topic and on three topics; the n
 by Adam at many doses. A theory is right where it predicts the finetuned network's answers to topics that
 D' never asks: with an empty context, after a context that says nothing, and after a context of another
 persona. A theory is refuted where it explains less of the shift than another seed of the same finetuning
-would (the noise floor), and its whole class is refuted where even its best member does (the ceiling).
+would (the noise ceiling), and its whole class is refuted where even the best in class does.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from experiments.design.config import FULL, SMOKE, Recipe, compared
+from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse
+
+if TYPE_CHECKING:
+    from experiments.design.experiment import Arm
+    from theory.processes.persona_topics import PersonaTopics
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ def comparison(config: Config, methods: Any = None) -> Any:
     return compared(config, process, arms, methods)
 
 
-def told_process(config: Config) -> Any:
+def told_process(config: Config) -> "PersonaTopics":
     """The process that a config describes."""
     from theory.processes.persona_topics import PersonaTopics
 
@@ -89,7 +95,7 @@ def told_process(config: Config) -> Any:
     )
 
 
-def arm(process: Any, config: Config, topics: str, batch: int | None = None) -> Any:
+def arm(process: "PersonaTopics", config: Config, topics: str, batch: int | None = None) -> "Arm":
     """D' of the config's persona on some topics; a `batch` of its own is part of the name."""
     from experiments.design.experiment import arm
 
@@ -105,9 +111,9 @@ def arm(process: Any, config: Config, topics: str, batch: int | None = None) -> 
     )
 
 
-def draw(results: Any) -> list[Any]:
-    """The figures of the study, from what is on disk; returns the paths written."""
+def draw(run: RunFolder) -> list[Path]:
+    """The comparison, and the posteriors over weights where they were sampled."""
     from experiments.figures.comparison import draw_comparison
     from experiments.figures.posteriors import draw_posteriors
 
-    return [*draw_comparison(results), *draw_posteriors(results)]
+    return [*draw_comparison(run), *draw_posteriors(run)]
