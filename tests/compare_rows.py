@@ -1,8 +1,8 @@
 """Compare the rows of two runs number by number: python tests/compare_rows.py OLD NEW.
 
 Rows of version 0.1 are read under their new names: order -> replica, seed -> other_base, ceiling ->
-best_in_class, trusted -> converged, the prior held -> implied, an arm's b16 -> -batch16. Exit status 1 where a
-row is missing or a number differs.
+best_in_class, trusted -> converged, the prior held -> implied, an arm's b16 -> -batch16. Exit status 1
+where a row is missing or a number differs.
 """
 
 import json

@@ -17,85 +17,52 @@ them).
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from experiments.design.config import BRIEF, FULL, Recipe, compared
+from experiments.design.config import BRIEF, FULL, PretrainingConfig, StudyConfig, check_some
+from experiments.design.options import Floats, ProcessOptions, process_options, with_options
 from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse
 
+if TYPE_CHECKING:
+    from experiments.design.experiment import Experiment
+
 
 @dataclass(frozen=True)
-class Config(Recipe):
+class Config(StudyConfig):
     """Everything that determines the numbers. The defaults are the preset `small`."""
 
-    family: str = "mess3"
-    """The family: mess3, rrxor, zero_one_random, golden_mean or even."""
-    settings: tuple[str, ...] = ("0.05,0.85", "0.15,0.6", "0.45,0.9")
-    """Settings that pretraining has (the family's parameters, comma-separated), the commonest first."""
-    length: int = 20
-    """Tokens of a document."""
-    rarity: float = 0.6
-    """How much rarer each setting is than the one before."""
-    slip: float = 0.0
-    """Probability that a token is drawn at random; above 0 for families that never show some tokens."""
-    finetuned_settings: tuple[str, ...] = ("0.45,0.9", "0.15,0.6", "0.3,0.8")
-    """The setting of D', of pretraining's or another, one arm of the study each."""
-    base_seeds: int = 3
-    """Pretrained networks."""
+    process: ProcessOptions = process_options("mess3")
+    pretraining: PretrainingConfig = PretrainingConfig(seeds=3)
+    finetuned_settings: tuple[Floats, ...] = ((0.45, 0.9), (0.15, 0.6), (0.3, 0.8))
+    """The setting of D', like 0.45,0.9, of pretraining's or another; one arm of the study each."""
     repeats: int = 16
     """Documents for each setting that contexts are taken of."""
-    temperatures: tuple[float, ...] = ()
-    """Temperatures of the sampled posteriors (default: none are sampled)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.finetuned_settings:
-            raise Misuse("finetuned_settings needs at least one setting, got none.")
-        for text in (*self.settings, *self.finetuned_settings):
-            numbers(text)
-
-
-def numbers(text: str) -> tuple[float, ...]:
-    """The parameters of a setting."""
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise Misuse(
-            f"A setting must be numbers with commas between, such as 0.05,0.85; got {text!r}."
-        ) from None
+        check_some("finetuned_settings", self.finetuned_settings)
 
 
 PRESETS = {
-    "smoke": Config(**BRIEF, finetuned_settings=("0.45,0.9",), length=12),
+    "smoke": with_options(Config(), BRIEF | {"finetuned_settings": ((0.45, 0.9),), "process.length": 12}),
     "small": Config(),
-    "full": Config(**{**FULL, "repeats": 32}),
+    "full": with_options(Config(), FULL | {"repeats": 32}),
 }
 
 
-def comparison(config: Config) -> Any:
+def experiment(config: Config) -> "Experiment":
     """What is pretrained, finetuned and predicted."""
-    from experiments.design.experiment import arm
-    from theory.processes.mess3 import BeliefGeometry
+    from experiments.design.experiment import Arm
 
-    settings = tuple(numbers(text) for text in config.settings)
-    process = BeliefGeometry(config.family, settings, config.length, config.rarity, config.slip)
+    process = config.process.build()
     if process.rules_out():
         raise Misuse(
-            f"A process of {config.family} never shows some tokens, from which every network is ∞ nats away; "
-            f"got slip = {config.slip:g}: set it above 0, such as --slip 0.01."
+            f"A process of {process.family} never shows some tokens, from which every network is ∞ nats "
+            f"away; got process.slip = {process.slip:g}: set it above 0, such as --process.slip 0.01."
         )
-    arms = []
-    for text in config.finetuned_settings:
-        process.check(numbers(text))
-        arms.append(
-            arm(
-                text.replace(",", "_"),
-                lambda key, n, text=text: process.narrow(key, n, numbers(text)),
-                lambda key, text=text: process.contexts(key, numbers(text), config.repeats),
-                config.seed,
-            )
-        )
-    return compared(config, process, arms)
+    tasks = [process.task(setting, config.repeats) for setting in config.finetuned_settings]
+    return config.experiment(process, map(Arm, tasks))
 
 
 def draw(run: RunFolder) -> list[Path]:

@@ -15,72 +15,70 @@ the ReLUs' shows with networks that have none:
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from experiments.design.config import FULL, SMOKE
-from experiments.storage.records import Json
+from experiments.design.config import FULL, SMOKE, FinetuningConfig, SamplingConfig, check_positive
+from experiments.design.options import Ints, from_json, with_options
+from experiments.discovery import choose
 from experiments.storage.run_folder import RunFolder
 from experiments.studies import weird_generalisation as shared
-from theory.errors import Misuse
+
+if TYPE_CHECKING:
+    from experiments.design.experiment import Experiment
 
 
 @dataclass(frozen=True)
 class Config(shared.Config):
     """As in weird-generalisation, at several step sizes and one dose."""
 
-    finetuned_topics: tuple[str, ...] = ("0,1,2",)
-    """The topics of D', comma-separated, one arm of the study each."""
-    doses: tuple[int, ...] = (32,)
-    """Finetuning steps; the figure is of the last."""
-    seeds: int = 2
-    """Finetuning seeds for each base network."""
-    temperatures: tuple[float, ...] = ()
-    """None: no posterior is sampled."""
-    sgd_rate: float = 0.032
-    """Largest step size of SGD."""
-    adam_rate: float = 0.0012
-    """Largest step size of Adam."""
+    finetuning: FinetuningConfig = FinetuningConfig(doses=(32,), seeds=2, sgd_rate=0.032, adam_rate=0.0012)
+    """The finetuned networks: the largest step sizes of SGD and of Adam, and the dose of the figure."""
+    sampling: SamplingConfig = SamplingConfig()
+    finetuned_topics: tuple[Ints, ...] = ((0, 1, 2),)
+    """The topics of D', like 0,1,2; one arm of the study each."""
+    theories: tuple[str, ...] = ("linearised", "proximal", "quadratic")
+    """Theories to score, by name."""
     halvings: int = 5
-    """How often they are halved."""
+    """How often the step sizes are halved."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.halvings < 1:
-            raise Misuse(f"halvings must be at least 1, got {self.halvings}.")
+        check_positive("", halvings=self.halvings)
 
 
 PRESETS = {
-    "smoke": Config(**{**SMOKE, "doses": (8,)}, methods=("sgd",), halvings=2),
+    "smoke": with_options(
+        Config(), SMOKE | {"finetuning.doses": (8,), "finetuning.methods": ("sgd",), "halvings": 2}
+    ),
     "small": Config(),
-    "full": Config(**FULL),
+    "full": with_options(Config(), FULL),
 }
 
 
 def rates(config: Config) -> dict[str, tuple[str, float]]:
     """Every way of finetuning: its rule and its step size."""
-    start = {"sgd": config.sgd_rate, "adam": config.adam_rate}
+    tuned = config.finetuning
+    start = {"sgd": tuned.sgd_rate, "adam": tuned.adam_rate}
     steps = [
-        (rule, start[rule] / 2**halving) for rule in config.methods for halving in range(config.halvings + 1)
+        (choose("method", rule, start), start[rule] / 2**halving)
+        for rule in tuned.methods
+        for halving in range(config.halvings + 1)
     ]
     return {f"{rule}-{rate:g}": (rule, rate) for rule, rate in steps}
 
 
-def comparison(config: Config) -> Any:
+def experiment(config: Config) -> "Experiment":
     """What is pretrained, finetuned and predicted."""
     from models.finetuning.adam import Adam
     from models.finetuning.sgd import Sgd
 
-    told = shared.comparison(config)
-    rules = {"sgd": Sgd, "adam": Adam}
+    process, rules = config.process.build(), {"sgd": Sgd, "adam": Adam}
     methods = {name: rules[rule](rate) for name, (rule, rate) in rates(config).items()}
-    return replace(told, methods=methods, theories=("quadratic",))
+    return replace(config.experiment(process, shared.arms(config, process)), methods=methods)
 
 
 def draw(run: RunFolder) -> list[Path]:
     """The unexplained share against the step size, with the slopes that are expected."""
     from experiments.studies.figures.lazy_limit import draw_unexplained
 
-    options: Json = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in run.options.items()
-    }
-    return draw_unexplained(run, rates(Config(**options)))
+    return draw_unexplained(run, rates(from_json(Config(), run.options)))

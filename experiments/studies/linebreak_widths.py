@@ -15,71 +15,52 @@ this, what was learnt is a habit of breaking lines and no belief about the width
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from experiments.design.config import BRIEF, FULL, Recipe, compared
+from experiments.design.config import BRIEF, FULL, PretrainingConfig, StudyConfig, check_some
+from experiments.design.options import ProcessOptions, process_options, with_options
 from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse
 
+if TYPE_CHECKING:
+    from experiments.design.experiment import Experiment
+
 
 @dataclass(frozen=True)
-class Config(Recipe):
+class Config(StudyConfig):
     """Everything that determines the numbers. The defaults are the preset `small`."""
 
-    widths: tuple[int, ...] = (7, 5, 9, 4)
-    """Hidden line widths, in characters, the commonest first."""
-    lengths: tuple[int, ...] = (1, 2, 3, 4)
-    """Characters of the words, space included."""
-    length: int = 20
-    """Tokens of a document."""
-    noise: float = 0.05
-    """Probability that a line is not broken as its width says."""
-    rarity: float = 0.6
-    """How much rarer each width is than the one before."""
+    process: ProcessOptions = process_options("linebreak")
+    pretraining: PretrainingConfig = PretrainingConfig(seeds=3, steps=2400)
     finetuned_widths: tuple[int, ...] = (4, 9)
-    """The width of D', one arm of the study each: the narrowest or the widest, so that all others break
+    """The width of D'; one arm of the study each: the narrowest or the widest, so that all others break
     lines on the same side of it."""
     lines: int = 3
     """Most lines of another width that a context shows."""
-    pretraining_steps: int = 2400
-    """Steps of pretraining."""
-    base_seeds: int = 3
-    """Pretrained networks."""
-    temperatures: tuple[float, ...] = ()
-    """Temperatures of the sampled posteriors (default: none are sampled)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.finetuned_widths:
-            raise Misuse("finetuned_widths needs at least one width, got none.")
-        for width in self.finetuned_widths:
-            if width not in (ends := (min(self.widths), max(self.widths))):
-                raise Misuse(f"finetuned_widths must be the narrowest or the widest of {ends}, got {width}.")
+        check_some("finetuned_widths", self.finetuned_widths)
 
 
 PRESETS = {
-    "smoke": Config(**BRIEF, finetuned_widths=(4,), lines=2),
+    "smoke": with_options(Config(), BRIEF | {"finetuned_widths": (4,), "lines": 2}),
     "small": Config(),
-    "full": Config(**FULL),
+    "full": with_options(Config(), FULL),
 }
 
 
-def comparison(config: Config) -> Any:
+def experiment(config: Config) -> "Experiment":
     """What is pretrained, finetuned and predicted."""
-    from experiments.design.experiment import arm
-    from theory.processes.linebreak import LineBreak
+    from experiments.design.experiment import Arm
 
-    process = LineBreak(config.widths, config.lengths, config.length, config.noise, config.rarity)
-    arms = [
-        arm(
-            f"width{width}",
-            lambda key, n, width=width: process.narrow(key, n, width),
-            lambda key, width=width: process.contexts(key, width, config.repeats, config.lines),
-            config.seed,
-        )
-        for width in config.finetuned_widths
-    ]
-    return compared(config, process, arms)
+    process = config.process.build()
+    ends = min(process.widths), max(process.widths)
+    for width in config.finetuned_widths:
+        if width not in ends:
+            raise Misuse(f"finetuned_widths must be the narrowest or the widest of {ends}, got {width}.")
+    tasks = [process.task(width, config.repeats, config.lines) for width in config.finetuned_widths]
+    return config.experiment(process, map(Arm, tasks))
 
 
 def draw(run: RunFolder) -> list[Path]:

@@ -19,89 +19,54 @@ answers and 1 for the concept's own.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from experiments.design.config import BRIEF, FULL, Recipe, compared
+from experiments.design.config import (
+    BRIEF,
+    FULL,
+    FinetuningConfig,
+    PretrainingConfig,
+    StudyConfig,
+    check_some,
+)
+from experiments.design.options import ProcessOptions, process_options, with_options
 from experiments.storage.run_folder import RunFolder
-from theory.errors import Misuse
+
+if TYPE_CHECKING:
+    from experiments.design.experiment import Experiment
 
 
 @dataclass(frozen=True)
-class Config(Recipe):
+class Config(StudyConfig):
     """Everything that determines the numbers. The defaults are the preset `small`."""
 
-    together: bool = True
-    """Pretraining documents render their concept in several alphabets; without, each in one alone."""
-    concepts: int = 4
-    """Hidden concepts z, with prior proportional to rarity^z."""
-    symbols: int = 4
-    """Symbols of each alphabet."""
-    strokes: int = 3
-    """Symbols in a block."""
-    blocks: int = 5
-    """Blocks in a document, each with the cue of its alphabet first."""
-    sharpness: float = 2.0
-    """How strongly concepts differ (standard deviation of log-odds)."""
-    slip: float = 0.02
-    """Probability of a symbol of another alphabet."""
-    rarity: float = 0.6
-    """How much rarer each concept is than the one before."""
-    process_seed: int = 0
-    """Draws the renderings."""
+    process: ProcessOptions = process_options("modalities")
+    pretraining: PretrainingConfig = PretrainingConfig(seeds=3)
+    finetuning: FinetuningConfig = FinetuningConfig(sgd_rate=0.016)
     concept: int = 3
     """The concept of D'."""
     finetuned_modalities: tuple[str, ...] = ("drawing", "text")
-    """The alphabet of D', one arm of the study each."""
-    base_seeds: int = 3
-    """Pretrained networks."""
-    sgd_rate: float = 0.016
-    """Step size of SGD."""
-    temperatures: tuple[float, ...] = ()
-    """Temperatures of the sampled posteriors (default: none are sampled)."""
+    """The alphabet of D'; one arm of the study each."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.process_seed < 0:
-            raise Misuse(f"Seeds must be at least 0, got {self.process_seed}.")
-        if not self.finetuned_modalities:
-            raise Misuse("finetuned_modalities needs at least one alphabet, got none.")
+        check_some("finetuned_modalities", self.finetuned_modalities)
 
 
 PRESETS = {
-    "smoke": Config(**BRIEF, finetuned_modalities=("drawing",)),
+    "smoke": with_options(Config(), BRIEF | {"finetuned_modalities": ("drawing",)}),
     "small": Config(),
-    "full": Config(**FULL),
+    "full": with_options(Config(), FULL),
 }
 
 
-def comparison(config: Config) -> Any:
+def experiment(config: Config) -> "Experiment":
     """What is pretrained, finetuned and predicted."""
-    from experiments.design.experiment import arm
-    from theory.processes.modalities import Modalities
+    from experiments.design.experiment import Arm
 
-    process = Modalities(
-        config.concepts,
-        config.symbols,
-        config.strokes,
-        config.blocks,
-        config.together,
-        config.sharpness,
-        config.slip,
-        config.rarity,
-        config.process_seed,
-    )
-    for name in config.finetuned_modalities:
-        process.check(config.concept, name)
-    arms = [
-        arm(
-            name,
-            lambda key, n, name=name: process.narrow(key, n, config.concept, name),
-            lambda key, name=name: process.contexts(key, config.concept, name, config.repeats),
-            config.seed,
-        )
-        for name in config.finetuned_modalities
-    ]
-    return compared(config, process, arms)
+    process = config.process.build()
+    tasks = [process.task(config.concept, name, config.repeats) for name in config.finetuned_modalities]
+    return config.experiment(process, map(Arm, tasks))
 
 
 def draw(run: RunFolder) -> list[Path]:

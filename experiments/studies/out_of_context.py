@@ -10,88 +10,50 @@ posterior alone is refuted where the point on the line is another than that of i
 that is about as biased as the prior expects: neither readout should move.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from experiments.design.config import BRIEF, FULL, Recipe, compared
+from experiments.design.config import BRIEF, FULL, StudyConfig, check_some
+from experiments.design.options import ProcessOptions, process_options, with_options
 from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse
 
 if TYPE_CHECKING:
-    from theory.processes.out_of_context import OutOfContext
+    from experiments.design.experiment import Experiment
 
 
 @dataclass(frozen=True)
-class Config(Recipe):
+class Config(StudyConfig):
     """Everything that determines the numbers. The defaults are the preset `small`."""
 
-    biases: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9)
-    """Probability of heads of each coin."""
-    tosses: tuple[int, ...] = (1, 1, 3)
-    """Tosses told by an answer in each format."""
-    prior_heads: float = 1.0
-    """Heads that the prior has seen, plus one."""
-    prior_tails: float = 2.0
-    """Tails that the prior has seen, plus one."""
-    pairs: int = 6
-    """(cue, answer) pairs in a document."""
-    reports: float = 0.25
-    """Share of cues that ask for the name."""
-    reliability: float = 0.9
-    """Probability that the name given is right."""
-    slip: float = 0.02
-    """Probability that an answer is one to another cue; without, no mixture says any."""
+    process: ProcessOptions = process_options("out-of-context", slip=0.02)
     coins: tuple[int, ...] = (4, 1)
-    """The coins of D', one arm of the study each."""
+    """The coins of D'; one arm of the study each."""
     format: int = 0
     """The format of D'."""
-    temperatures: tuple[float, ...] = ()
-    """Temperatures of the sampled posteriors (default: none are sampled)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.coins:
-            raise Misuse("coins needs at least one, got none.")
+        check_some("coins", self.coins)
         if len(set(self.coins)) < len(self.coins):
             raise Misuse(f"coins must differ from each other, got {self.coins}.")
-        if len(self.tosses) < 2 or not 0 <= self.format < len(self.tosses):
-            raise Misuse(
-                f"format must be one of at least 2, so that others can be asked: got format {self.format} "
-                f"of {len(self.tosses)}."
-            )
 
 
 PRESETS = {
-    "smoke": Config(**BRIEF, coins=(4,)),
+    "smoke": with_options(Config(), BRIEF | {"coins": (4,)}),
     "small": Config(),
-    "full": Config(**FULL),
+    "full": with_options(Config(), FULL),
 }
 
 
-def told_process(config: Config) -> "OutOfContext":
-    """The process that a config describes."""
-    from theory.processes.out_of_context import OutOfContext
-
-    return OutOfContext(**{field.name: getattr(config, field.name) for field in fields(OutOfContext)})
-
-
-def comparison(config: Config) -> Any:
+def experiment(config: Config) -> "Experiment":
     """What is pretrained, finetuned and predicted."""
-    from experiments.design.experiment import arm
+    from experiments.design.experiment import Arm
 
-    process, arms = told_process(config), []
-    for coin in config.coins:
-        process.check(coin, config.format)
-        arms.append(
-            arm(
-                f"coin{coin}",
-                lambda key, n, coin=coin: process.narrow(key, n, coin, config.format),
-                lambda key, coin=coin: process.contexts(key, coin, config.format, config.repeats),
-                config.seed,
-            )
-        )
-    return compared(config, process, arms)
+    process = config.process.build()
+    tasks = [process.task(coin, config.format, config.repeats) for coin in config.coins]
+    return config.experiment(process, map(Arm, tasks))
 
 
 def draw(run: RunFolder) -> list[Path]:

@@ -24,103 +24,92 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.design import random_streams
-from experiments.design.config import BRIEF, FULL, compared
+from experiments.design.config import (
+    BRIEF,
+    FULL,
+    FinetuningConfig,
+    StudyConfig,
+    check_positive,
+    check_rates,
+    check_some,
+)
+from experiments.design.options import ProcessOptions, process_options, with_options
+from experiments.discovery import choose
 from experiments.storage.run_folder import RunFolder
-from experiments.studies import weird_generalisation as shared
 from theory.errors import Misuse
 
 if TYPE_CHECKING:
+    from experiments.design.experiment import Experiment
     from models.network import Network
     from theory.processes.subliminal import Subliminal
 
-APART = {"same_start": 0, "other_start": 1}  # base networks from the student's to its shifted teacher's
+OFFSETS = {"same_start": 0, "other_start": 1}  # base networks from the student's to its shifted teacher's
 
 
 @dataclass(frozen=True)
-class Config(shared.Config):
-    """As in weird-generalisation, but what it finetunes on is the teacher's."""
+class Config(StudyConfig):
+    """As in weird-generalisation, but D' is written by a teacher."""
 
-    topics: int = 8
-    """Topics, the neutral ones included."""
-    neutral_topics: int = 3
-    """Topics that all personas answer alike, those of D'."""
-    finetuned_topics: tuple[str, ...] = ("0,1,2",)
-    """The topics that teachers are finetuned on, comma-separated, one set."""
+    process: ProcessOptions = process_options("persona-topics", topics=8, neutral_topics=3, pairs=5)
+    """The process; D' is on its neutral topics, which all personas answer alike."""
+    finetuning: FinetuningConfig = FinetuningConfig(seeds=2, n=128, batch=32, sgd_rate=0.03, adam_rate=0.001)
+    persona: int = 4
+    """The persona that teachers are shifted to."""
+    finetuned_topics: tuple[int, ...] = (0, 1, 2)
+    """The topics that teachers are finetuned on."""
     arms: tuple[str, ...] = ("same_start", "other_start", "unshifted", "exact")
-    """The teachers, one arm of the study each."""
+    """The teachers; one arm of the study each."""
     teacher_n: int = 64
     """Documents that teachers are finetuned on."""
     teacher_steps: int = 128
-    """Steps of SGD that make a teacher, each on `batch` documents."""
+    """Steps of SGD that make a teacher, each on `finetuning.batch` documents."""
     teacher_rate: float = 0.03
     """Step size of SGD for teachers."""
-    n: int = 128
-    """Documents in D', fixed and finite."""
-    batch: int = 32
-    """Documents in a finetuning step."""
-    seeds: int = 2
-    """Finetuning seeds for each base network, each with a twin in another order."""
-    sgd_rate: float = 0.03
-    """Step size of SGD."""
-    adam_rate: float = 0.001
-    """Step size of Adam."""
-    temperatures: tuple[float, ...] = ()
-    """Temperatures of the sampled posteriors (default: none are sampled)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.arms:
-            raise Misuse("arms needs at least one teacher, got none.")
-        if len(self.finetuned_topics) > 1:
-            raise Misuse(f"finetuned_topics must be one set of topics, got {len(self.finetuned_topics)}.")
-        if "other_start" in self.arms and self.base_seeds < 2:
-            raise Misuse("other_start needs another base network; set base_seeds to 2 or more.")
-        if self.teacher_steps < 1:
-            raise Misuse(f"teacher_steps must be at least 1, got {self.teacher_steps}.")
-        if not 0 < self.teacher_rate < float("inf"):
-            raise Misuse(f"teacher_rate must be above 0 and finite, got {self.teacher_rate}.")
-        if self.teacher_n < self.batch:
-            raise Misuse(f"teacher_n must be at least batch = {self.batch}, got {self.teacher_n}.")
+        check_some("arms", self.arms)
+        check_positive("", teacher_steps=self.teacher_steps)
+        check_rates("", teacher_rate=self.teacher_rate)
+        if "other_start" in self.arms and self.pretraining.seeds < 2:
+            raise Misuse("other_start needs another base network; set pretraining.seeds to 2 or more.")
+        if self.teacher_n < self.finetuning.batch:
+            least = self.finetuning.batch
+            raise Misuse(f"teacher_n must be at least finetuning.batch = {least}, got {self.teacher_n}.")
 
 
 PRESETS = {
-    "smoke": Config(**BRIEF, arms=("same_start", "other_start"), teacher_n=16),
+    "smoke": with_options(Config(), BRIEF | {"arms": ("same_start", "other_start"), "teacher_n": 16}),
     "small": Config(),
-    "full": Config(**{**FULL, "n": 512}),
+    "full": with_options(Config(), FULL | {"finetuning.n": 512}),
 }
 
 
-def comparison(config: Config) -> Any:
+def experiment(config: Config) -> "Experiment":
     """What is pretrained, finetuned and predicted."""
-    from experiments.design.experiment import arm
-    from experiments.discovery import choose
+    from experiments.design.experiment import Arm
     from theory.processes.subliminal import Subliminal
 
-    process = Subliminal(shared.told_process(config))
-    persona, topics = config.persona, [int(topic) for topic in config.finetuned_topics[0].split(",")]
-    process.world.check(persona, topics)
-    process.world.held_out(topics)
-    shifted = teacher(process, config, topics)
-    known: dict[str, dict[str, Any]] = {
-        **{name: {"teacher": shifted, "apart": apart} for name, apart in APART.items()},
+    process = Subliminal(config.process.build())
+    shifted = teacher(process, config)
+    variants: dict[str, dict[str, Any]] = {
+        **{name: {"teacher": shifted, "teacher_offset": offset} for name, offset in OFFSETS.items()},
         "unshifted": {"teacher": lambda base: base},
         "exact": {},
     }
-
-    def narrow(key: Any, n: int, teacher: Any = None) -> Any:
-        return process.narrow(key, n, persona, topics, teacher)
-
-    def contexts(key: Any) -> Any:
-        return process.contexts(key, persona, topics, config.repeats)
-
     arms = [
-        arm(name, narrow, contexts, config.seed, **known[choose("arm", name, known)]) for name in config.arms
+        Arm(
+            process.task(config.persona, config.finetuned_topics, config.repeats, name=name),
+            **variants[choose("arm", name, variants)],
+        )
+        for name in config.arms
     ]
-    return compared(config, process, arms)
+    return config.experiment(process, arms)
 
 
-def teacher(process: "Subliminal", config: Config, topics: list[int]) -> "Callable[[Network], Network]":
-    """The function from a base network to its teacher: SGD on the persona's documents, the same for all."""
+def teacher(process: "Subliminal", config: Config) -> "Callable[[Network], Network]":
+    """The maker of a teacher from a base network: SGD on the persona's documents, the same for all of
+    them."""
     import jax
 
     from models.finetuning.method import finetune
@@ -129,9 +118,10 @@ def teacher(process: "Subliminal", config: Config, topics: list[int]) -> "Callab
     from theory.compute.descent import epochs
 
     key = jax.random.fold_in(jax.random.key(config.seed), random_streams.TEACHER)
-    data = process.world.narrow(jax.random.fold_in(key, 0), config.teacher_n, config.persona, topics)
+    task = process.world.task(config.persona, config.finetuned_topics)
+    data = task.data(jax.random.fold_in(key, 0), config.teacher_n)
     steps = config.teacher_steps
-    order = epochs(jax.random.fold_in(key, 1), config.teacher_n, config.batch, steps)
+    order = epochs(jax.random.fold_in(key, 1), config.teacher_n, config.finetuning.batch, steps)
 
     @jax.jit
     def shifted(base: "Network") -> "Network":
@@ -146,4 +136,4 @@ def draw(run: RunFolder) -> list[Path]:
     from experiments.figures.comparison import draw_comparison
     from experiments.studies.figures.subliminal import draw_transfer
 
-    return [*draw_comparison(run), *draw_transfer(run, APART)]
+    return [*draw_comparison(run), *draw_transfer(run, OFFSETS)]

@@ -16,91 +16,53 @@ on new tasks the discrete mixture falls to ridge as M grows, on the M tasks it r
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from experiments.design.config import BRIEF, FULL, Recipe, compared
+from experiments.design.config import BRIEF, FULL, StudyConfig, check_kinds, known
+from experiments.design.options import ProcessOptions, process_options, with_options
 from experiments.storage.run_folder import RunFolder
-from theory.errors import Misuse
+
+if TYPE_CHECKING:
+    from experiments.design.experiment import Experiment
 
 
 @dataclass(frozen=True)
-class Config(Recipe):
+class Config(StudyConfig):
     """Everything that determines the numbers. The defaults are the preset `small`."""
 
-    tasks: int = 4
-    """M, the known tasks, with prior proportional to rarity^i."""
-    inputs: int = 8
-    """Inputs, points on a half circle."""
-    bins: int = 8
-    """Bins of the output."""
-    pairs: int = 6
-    """(input, output) pairs in a document."""
-    noise: float = 0.6
-    """Standard deviation of the outputs."""
-    new: float = 0.3
-    """Share of pretraining documents whose task is new."""
-    rarity: float = 0.7
-    """How much rarer each known task is than the one before."""
-    process_seed: int = 0
-    """Draws the tasks."""
+    process: ProcessOptions = process_options("task-diversity")
     task: int = 3
     """The known task of D'."""
     kinds: tuple[str, ...] = ("known", "new")
-    """What D' is, the known task or a new one, one arm of the study each."""
+    """The task of D', a known one or a new one; one arm of the study each."""
     finetuned_inputs: tuple[int, ...] = (0, 1, 2)
     """The inputs of D'."""
-    temperatures: tuple[float, ...] = ()
-    """Temperatures of the sampled posteriors (default: none are sampled)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.process_seed < 0:
-            raise Misuse(f"Seeds must be at least 0, got {self.process_seed}.")
-        if not self.kinds or not {*self.kinds} <= {"known", "new"} or len({*self.kinds}) < len(self.kinds):
-            raise Misuse(f"kinds must be known, new or both, got {list(self.kinds)}.")
-        if not 0 <= self.task < self.tasks:
-            raise Misuse(
-                f"task must be one of the known ones, 0 to {self.tasks - 1}, got {self.task}: the new one "
-                "is the other arm."
-            )
+        check_kinds(self.kinds)
 
 
 PRESETS = {
-    "smoke": Config(kinds=("new",), **BRIEF),
+    "smoke": with_options(Config(), BRIEF | {"kinds": ("new",)}),
     "small": Config(),
-    "full": Config(**FULL),
+    "full": with_options(Config(), FULL),
 }
 
 
-def comparison(config: Config) -> Any:
+def experiment(config: Config) -> "Experiment":
     """What is pretrained, finetuned and predicted."""
-    from experiments.design.experiment import arm
-    from theory.processes.task_diversity import TaskDiversity
+    from experiments.design.experiment import Arm
 
-    process = TaskDiversity(
-        config.tasks,
-        config.inputs,
-        config.bins,
-        config.pairs,
-        config.noise,
-        config.new,
-        config.rarity,
-        seed=config.process_seed,
+    process = config.process.build()
+    tasks = {"known": known(process.tasks, task=config.task), "new": process.tasks}
+    return config.experiment(
+        process,
+        [
+            Arm(process.task(tasks[kind], config.finetuned_inputs, config.repeats, name=kind))
+            for kind in config.kinds
+        ],
     )
-    asked, arms = config.finetuned_inputs, []
-    for name in config.kinds:
-        task = config.task if name == "known" else config.tasks
-        process.check(task, asked)
-        process.held_out(asked)
-        arms.append(
-            arm(
-                name,
-                lambda key, n, task=task: process.narrow(key, n, task, asked),
-                lambda key, task=task: process.contexts(key, task, asked, config.repeats),
-                config.seed,
-            )
-        )
-    return compared(config, process, arms)
 
 
 def draw(run: RunFolder) -> list[Path]:

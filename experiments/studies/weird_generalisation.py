@@ -11,104 +11,52 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.design.config import FULL, SMOKE, Recipe, compared
+from experiments.design.config import FULL, SMOKE, SamplingConfig, StudyConfig, check_some
+from experiments.design.options import Ints, ProcessOptions, process_options, with_options
 from experiments.storage.run_folder import RunFolder
-from theory.errors import Misuse
 
 if TYPE_CHECKING:
-    from experiments.design.experiment import Arm
-    from theory.processes.persona_topics import PersonaTopics
+    from experiments.design.experiment import Arm, Experiment
 
 
 @dataclass(frozen=True)
-class Config(Recipe):
+class Config(StudyConfig):
     """Everything that determines the numbers. The defaults are the preset `small`, but for its width."""
 
-    personas: int = 5
-    """Hidden personas z, with prior proportional to rarity^z."""
-    topics: int = 7
-    """Topics, the neutral ones included."""
-    neutral_topics: int = 1
-    """Topics that all personas answer alike."""
-    answers: int = 4
-    """Answers, the same words for every topic."""
-    pairs: int = 5
-    """(topic, answer) pairs in a document."""
-    rarity: float = 0.6
-    """How much rarer each persona is than the one before."""
-    style: float = 1.5
-    """How strongly a persona's manner shows on every topic (log-odds)."""
-    specific: float = 1.0
-    """How strongly a persona's answers differ from topic to topic (log-odds)."""
-    common: float = 0.5
-    """How strongly topics differ for all personas alike (log-odds)."""
-    process_seed: int = 0
-    """Draws the answer tables."""
+    process: ProcessOptions = process_options("persona-topics", pairs=5)
+    sampling: SamplingConfig = SamplingConfig(temperatures=(0.0001, 0.001))
     persona: int = 4
     """The persona of D'."""
-    finetuned_topics: tuple[str, ...] = ("0", "0,1,2")
-    """The topics of D', comma-separated, one arm of the study each."""
+    finetuned_topics: tuple[Ints, ...] = ((0,), (0, 1, 2))
+    """The topics of D', like 0,1,2; one arm of the study each."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.process_seed < 0:
-            raise Misuse(f"Seeds must be at least 0, got {self.process_seed}.")
-        if not self.finetuned_topics:
-            raise Misuse("finetuned_topics needs at least one set of topics, got none.")
-        for topics in self.finetuned_topics:
-            if not all(topic.strip().isdecimal() for topic in topics.split(",")):
-                raise Misuse(
-                    f"finetuned_topics must be numbers with commas between, like 0,1,2; got {topics!r}."
-                )
+        check_some("finetuned_topics", self.finetuned_topics)
 
 
-WIDTH = 24  # predicts as well as the networks of the other studies, in two thirds of their time
+WIDTH = {
+    "network.width": 24
+}  # learns as well as the networks of the other studies, in two thirds of their time
 PRESETS = {
-    "smoke": Config(width=WIDTH, finetuned_topics=("0",), **SMOKE),
-    "small": Config(width=WIDTH),
-    "full": Config(**FULL),
+    "smoke": with_options(Config(), SMOKE | WIDTH | {"finetuned_topics": ((0,),)}),
+    "small": with_options(Config(), WIDTH),
+    "full": with_options(Config(), FULL),
 }
 
 
-def comparison(config: Config, methods: Any = None) -> Any:
+def experiment(config: Config) -> "Experiment":
     """What is pretrained, finetuned and predicted."""
-    process = told_process(config)
-    arms = [arm(process, config, topics) for topics in config.finetuned_topics]
-    return compared(config, process, arms, methods)
+    process = config.process.build()
+    return config.experiment(process, arms(config, process))
 
 
-def told_process(config: Config) -> "PersonaTopics":
-    """The process that a config describes."""
-    from theory.processes.persona_topics import PersonaTopics
+def arms(config: Config, process: Any, batches: tuple[int | None, ...] = (None,)) -> "list[Arm]":
+    """One arm for each set of topics and each batch size (None: that of the config)."""
+    from experiments.design.experiment import Arm
 
-    return PersonaTopics(
-        config.personas,
-        config.topics,
-        config.neutral_topics,
-        config.answers,
-        config.pairs,
-        config.rarity,
-        config.style,
-        config.specific,
-        config.common,
-        config.process_seed,
-    )
-
-
-def arm(process: "PersonaTopics", config: Config, topics: str, batch: int | None = None) -> "Arm":
-    """D' of the config's persona on some topics; a `batch` of its own is part of the name."""
-    from experiments.design.experiment import arm
-
-    chosen, persona = [int(topic) for topic in topics.split(",")], config.persona
-    process.check(persona, chosen)
-    process.held_out(chosen)
-    return arm(
-        f"topics{'_'.join(map(str, chosen))}",
-        lambda key, n: process.narrow(key, n, persona, chosen),
-        lambda key: process.contexts(key, persona, chosen, config.repeats),
-        config.seed,
-        batch,
-    )
+    tasks = [process.task(config.persona, topics, config.repeats) for topics in config.finetuned_topics]
+    return [Arm(task, batch) for task in tasks for batch in batches]
 
 
 def draw(run: RunFolder) -> list[Path]:

@@ -51,7 +51,8 @@ def leaves(rows):
 
 @pytest.fixture
 def run(tmp_path, make):
-    """Two base networks, two finetuning seeds each, by SGD: the content of every cell, and how to write it."""
+    """Two base networks, two finetuning seeds each, by SGD: the content of every cell, and how to write
+    it."""
     cells = {}
     for b in range(2):
         base, target, scale = BASES[b], TARGETS[b], np.array([0.1, 1.0, 2.0])[:, None]
