@@ -1,17 +1,20 @@
-"""The geometric path from the prior to a target: p_β ∝ p_0^(1-τ) q^τ, with τ = 1 - exp(-β).
+"""Geometric path from the prior to a target: p_β ∝ p_0^(1-τ) q^τ, with τ = 1 - exp(-β).
 
 Equals KL-regularised finetuning with reward log(q / p_0) (Korbak et al., arXiv 2205.11275), here one
-token at a time: each next-token distribution is normalised by itself. q is the member of `hypotheses`
-that makes the data most likely. With this τ two passes add: (1-τ1)(1-τ2) = exp(-β1-β2).
+token at a time: each next-token distribution is normalised by itself. q is the one of the
+`hypotheses` that makes the data most likely. With this τ two passes add: (1-τ1)(1-τ2) = exp(-β1-β2).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from theory.base import Beta, Dataset, LogProbs, Predictor, Tokens, check_beta
+from theory.base import Beta, Dataset, LogProbs, Misuse, Predictor, Tokens, check_beta
+from theory.contracts import Process, Scale, Setting, Theory
 from theory.latent.mixture import Mixture
 
 
@@ -27,24 +30,45 @@ class GeometricBlend:
     def predict(self, tokens: Tokens) -> LogProbs:
         """(1-τ) log p + τ log q, normalised; a token impossible under either stays impossible for τ > 0."""
         start, end = self.start.predict(tokens), self.end.predict(tokens)
-        part = jnp.where(self.share > 0, self.share * end, 0.0)
-        rest = jnp.where(self.share < 1, (1 - self.share) * start, 0.0)
-        return jax.nn.log_softmax(rest + part, axis=-1)
+        # an impossible token has -inf, and 0 × -inf is not 0
+        ending = jnp.where(self.share > 0, self.share * end, 0.0)
+        starting = jnp.where(self.share < 1, (1 - self.share) * start, 0.0)
+        return jax.nn.log_softmax(starting + ending, axis=-1)
 
 
 @dataclass(frozen=True)
-class GeometricPath:
-    """Towards the best single hypothesis, multiplicatively."""
+class TowardsHypothesis(Theory[Predictor]):
+    """The common part of theories that lead to the best of some `hypotheses` (None: those of the exact
+    process, by `complete`)."""
 
-    hypotheses: Mixture
+    hypotheses: Mixture | None = None
     breaks: dict[str, str] = field(default_factory=dict)
+
+    def target(self, data: Dataset) -> Predictor:
+        """The hypothesis under which the data is most likely."""
+        if self.hypotheses is None:
+            raise Misuse(f"{type(self).__name__} needs hypotheses, got None; give it a mixture of them.")
+        return most_likely(self.hypotheses, data)
+
+    def complete(self, setting: Setting) -> Self:
+        """With the hypotheses of the exact process, if it has none."""
+        return self if self.hypotheses is not None else replace(self, hypotheses=setting.process)
+
+    def grid(self, scale: Scale) -> np.ndarray:
+        """β of a share: beyond 16 there is nothing left of the prior."""
+        return np.concatenate([[0.0], np.logspace(-4, 1.2, 79)]).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class GeometricPath(TowardsHypothesis):
+    """Towards the best single hypothesis, multiplicatively."""
 
     def predict(
         self, prior: Predictor, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None
     ) -> Predictor:
         """The blend at τ = 1 - exp(-β)."""
         check_beta(beta)
-        return GeometricBlend(prior, most_likely(self.hypotheses, data), share(beta))
+        return GeometricBlend(prior, self.target(data), share(beta))
 
 
 def share(beta: Beta) -> Float[Array, ""]:
@@ -53,8 +77,13 @@ def share(beta: Beta) -> Float[Array, ""]:
 
 
 def most_likely(hypotheses: Mixture, data: Dataset) -> Predictor:
-    """The member under which the data is most likely."""
+    """The component under which the data is most likely."""
     return hypotheses.member(jnp.argmax(hypotheses.log_likelihoods(data).sum(axis=-1)))
+
+
+def variants(process: Process) -> dict[str, GeometricPath]:
+    """Towards the hypotheses of the process."""
+    return {"geometric-path": GeometricPath(process.distribution())}
 
 
 def example() -> GeometricPath:
