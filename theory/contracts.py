@@ -209,23 +209,32 @@ class Theory(Protocol[PriorT]):
         return None
 
 
+NARROW, WIDE = (-8, 4), (-13, 8)  # octaves of τ: in the identity metric, and where its unit is not known
+
+
 class WeightTheory(Theory[Parametric], Protocol):
     """A theory over weights: its strength is learning-rate time τ = βN/γ, N the answers that D' counts.
 
-    Its grid has τ = 0 and octaves of τ, its unit is γ. It forecasts τ where a method is a flow in its metric:
-    τ has another unit in another metric.
+    Its grid has τ = 0 and octaves of τ, its unit is γ. It forecasts τ where a method is a flow in its metric.
     """
 
+    prior_precision: Beta
+
     @property
-    def octaves(self) -> tuple[int, int]:
-        """The first and the last power of two among the times of the grid."""
-        return NARROW
+    def unit(self) -> Beta:
+        """γ."""
+        return self.prior_precision
 
     @property
     def metric_name(self) -> str:
-        """By its field `metric`: None is the identity, a string the name of a metric still to be made."""
+        """By its field `metric`: None is the identity, "adam" is still to be made; nothing flows in others."""
         metric = getattr(self, "metric", None)
-        return "identity" if metric is None else metric if isinstance(metric, str) else ""
+        return "identity" if metric is None else "adam" if isinstance(metric, str) and metric == "adam" else ""
+
+    @property
+    def octaves(self) -> tuple[int, int]:
+        """The first and the last power of two among the times of the grid: more where τ has another unit."""
+        return NARROW if self.metric_name == "identity" else WIDE
 
     def times(self, scale: Scale) -> np.ndarray:
         """Learning-rate times τ (b,), from 0 on."""
@@ -239,9 +248,6 @@ class WeightTheory(Theory[Parametric], Protocol):
         """The method's learning-rate time in this theory's metric, over N."""
         time = training.times.get(self.metric_name)
         return None if time is None else time * (self.grid(scale)[-1] / self.times(scale)[-1])
-
-
-NARROW, WIDE = (-8, 4), (-13, 8)  # octaves of τ: in the identity metric, and where its unit is not known
 
 
 def name_of(theory: Theory | type[Theory]) -> str:

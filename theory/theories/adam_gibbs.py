@@ -72,12 +72,12 @@ class AdamGibbs(WeightTheory):
         return "adam"
 
     @property
-    def unit(self) -> Beta:
+    def prior_precision(self) -> Beta:
         """γ."""
         return self.sampling.prior_precision
 
 
 def example() -> AdamGibbs:
-    """Short chains of a warm posterior."""
+    """Short chains at a high temperature."""
     short = LangevinPosterior(prior_precision=100.0, plan=Plan(warmup=20, samples=20, thin=1))
     return AdamGibbs(short, batch=4, batches=8)

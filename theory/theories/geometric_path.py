@@ -5,17 +5,15 @@ token at a time: each next-token distribution is normalised by itself. q is the 
 `hypotheses` that makes the data most likely. With this τ two passes add: (1-τ1)(1-τ2) = exp(-β1-β2).
 """
 
-from dataclasses import dataclass, field, replace
-from typing import Self
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from theory.base import Beta, Dataset, LogProbs, Misuse, Predictor, Tokens, check_beta
-from theory.contracts import Process, Scale, Setting, Theory
-from theory.latent.mixture import Mixture
+from theory.base import Beta, Dataset, LogProbs, Predictor, Tokens, check_beta
+from theory.contracts import Process
+from theory.theories.best_hypothesis import TowardsHypothesis, share
 
 
 @jax.tree_util.register_dataclass
@@ -37,29 +35,6 @@ class GeometricBlend:
 
 
 @dataclass(frozen=True)
-class TowardsHypothesis(Theory[Predictor]):
-    """The common part of theories that lead to the best of some `hypotheses` (None: those of the exact
-    process, by `complete`)."""
-
-    hypotheses: Mixture | None = None
-    breaks: dict[str, str] = field(default_factory=dict)
-
-    def target(self, data: Dataset) -> Predictor:
-        """The hypothesis under which the data is most likely."""
-        if self.hypotheses is None:
-            raise Misuse(f"{type(self).__name__} needs hypotheses, got None; give it a mixture of them.")
-        return most_likely(self.hypotheses, data)
-
-    def complete(self, setting: Setting) -> Self:
-        """With the hypotheses of the exact process, if it has none."""
-        return self if self.hypotheses is not None else replace(self, hypotheses=setting.process)
-
-    def grid(self, scale: Scale) -> np.ndarray:
-        """β of a share: beyond 16 there is nothing left of the prior."""
-        return np.concatenate([[0.0], np.logspace(-4, 1.2, 79)]).astype(np.float32)
-
-
-@dataclass(frozen=True)
 class GeometricPath(TowardsHypothesis):
     """Towards the best single hypothesis, multiplicatively."""
 
@@ -69,16 +44,6 @@ class GeometricPath(TowardsHypothesis):
         """The blend at τ = 1 - exp(-β)."""
         check_beta(beta)
         return GeometricBlend(prior, self.target(data), share(beta))
-
-
-def share(beta: Beta) -> Float[Array, ""]:
-    """τ = 1 - exp(-β), exact for small β."""
-    return -jnp.expm1(-jnp.asarray(beta, float))
-
-
-def most_likely(hypotheses: Mixture, data: Dataset) -> Predictor:
-    """The component under which the data is most likely."""
-    return hypotheses.member(jnp.argmax(hypotheses.log_likelihoods(data).sum(axis=-1)))
 
 
 def variants(process: Process) -> dict[str, GeometricPath]:

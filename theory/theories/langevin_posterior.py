@@ -107,12 +107,7 @@ class LangevinPosterior(WeightTheory):
         carry = advance(kernel, self.plan, streams, carry, first + jnp.arange(self.plan.steps), limit=last)
         return finish(self.plan, streams, carry)
 
-    @property
-    def unit(self) -> Beta:
-        """γ."""
-        return self.prior_precision
-
 
 def example() -> LangevinPosterior:
-    """Short chains of a warm posterior."""
+    """Short chains at a high temperature."""
     return LangevinPosterior(prior_precision=10.0, plan=Plan(warmup=20, samples=20, thin=1))

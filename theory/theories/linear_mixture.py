@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from theory.base import Beta, Dataset, LogProbs, Predictor, Tokens, check_beta
 from theory.contracts import Process
-from theory.theories.geometric_path import TowardsHypothesis, share
+from theory.theories.best_hypothesis import TowardsHypothesis, share
 
 
 @jax.tree_util.register_dataclass

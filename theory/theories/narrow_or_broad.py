@@ -1,4 +1,4 @@
-"""Narrow or broad, a change only at questions of D' or everywhere: p = λ p_β + (1 - λ) (p_β there, p_0 else).
+"""Narrow or broad, changed at questions of D' or everywhere: p = λ p_β + (1 - λ) (p_β there, p_0 elsewhere).
 
     p_0    the prior: the predictor before finetuning
     p_β    broad: the prior conditioned on D' counted β times, used at every position
