@@ -120,6 +120,7 @@ class Setting:
     key: Key
 
 
+@runtime_checkable
 class TrainingRun(Protocol):
     """A finetuning with its documents and their order, which also runs on models that stand in for the
     network."""
@@ -212,6 +213,7 @@ class Theory(Protocol[PriorT]):
 NARROW, WIDE = (-8, 4), (-13, 8)  # octaves of τ: in the identity metric, and where its unit is not known
 
 
+@runtime_checkable
 class WeightTheory(Theory[Parametric], Protocol):
     """A theory over weights: its strength is learning-rate time τ = βN/γ, N the answers that D' counts.
 
@@ -227,9 +229,11 @@ class WeightTheory(Theory[Parametric], Protocol):
 
     @property
     def metric_name(self) -> str:
-        """By its field `metric`: None is the identity, "adam" is still to be made; nothing flows in others."""
+        """By its field `metric`: None is the identity, "adam" is to be made; no method flows in others."""
         metric = getattr(self, "metric", None)
-        return "identity" if metric is None else "adam" if isinstance(metric, str) and metric == "adam" else ""
+        return (
+            "identity" if metric is None else "adam" if isinstance(metric, str) and metric == "adam" else ""
+        )
 
     @property
     def octaves(self) -> tuple[int, int]:
@@ -250,7 +254,7 @@ class WeightTheory(Theory[Parametric], Protocol):
         return None if time is None else time * (self.grid(scale)[-1] / self.times(scale)[-1])
 
 
-def name_of(theory: Theory | type[Theory]) -> str:
+def name_of(theory: Theory | type) -> str:
     """The name of a theory: that of its module, in kebab-case."""
     kind = theory if isinstance(theory, type) else type(theory)
     return _kebab(kind.__module__)

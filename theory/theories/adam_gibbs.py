@@ -1,11 +1,11 @@
-"""Localised Gibbs posterior in Adam's metric: Λ = √v̂, from second moments at the base weights.
+"""Adam-Gibbs: the localised Gibbs posterior in Adam's metric, from second moments at the base weights.
 
     p(w) ∝ exp( -β Σ_{x in D'} ℓ(x; w) - (γ/2) (w - w0)ᵀ Λ (w - w0) ),      Λ = √v̂ + floor
 
 v̂ is the mean square of minibatch gradients of D' at w0: what Adam has accumulated before it has moved. A step
 of Adam, -η m̂/√v̂, is then a gradient step in this metric, and τ = βN/γ = η × steps without a fitted number.
 It holds while v̂ keeps its size; as D' is learned gradients fall, v̂ with them, and Adam goes further than any
-fixed metric says.
+fixed metric predicts.
 """
 
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""Belief dynamics, log-odds add: the prior's b, steering a·m, in-context shots ∝ γ N^(1-α), and β × the evidence of D'.
+"""Belief dynamics: the log-odds of prior, steering, sublinear in-context evidence and β × D' add.
 
     log w_z(x_<t) = b_z + (a·m)_z + γ N^-α log p(x_<t | z) + β Σ_{x in D'} log p(x | z)
 
@@ -7,9 +7,10 @@
     N      whole shots before position t, at least 1, each of `tokens_per_shot` tokens
     γ, α   size and sublinearity of in-context evidence; γ = 1 and α = 0 is Bayes
 
-Bigelow et al., arXiv 2511.00617, have a m + b + γ N^(1-α) for two concepts, each shot telling the same; here
-γ N^-α weighs what the context really says. The last term is new: β counts how often each document of D'
-counts. All terms trade against each other: N shots are outweighed by the dose where the sum is 0.
+Bigelow et al., arXiv 2511.00617, have a m + b + γ N^(1-α) for two concepts, each shot with the same evidence;
+here γ N^-α weighs the evidence that the context really has. The last term is new: β counts how often each
+document of D' counts. All terms trade against each other: N shots are outweighed by the dose where the sum
+is 0.
 """
 
 from dataclasses import dataclass, field
@@ -72,7 +73,9 @@ class BeliefDynamics(Theory[Mixture]):
     alpha: float = 0.0
     tokens_per_shot: int = 1
     breaks: dict[str, str] = field(
-        default_factory=lambda: {"prior": "steering, and a context counted by half, act without finetuning too"}
+        default_factory=lambda: {
+            "prior": "steering, and a context counted by half, act without finetuning too"
+        }
     )
     optional: ClassVar[bool] = True
 

@@ -1,4 +1,4 @@
-"""Common part of theories that lead from the prior to the best of some hypotheses, by a share τ = 1 - exp(-β).
+"""Common part of theories that lead from the prior to the best hypothesis, by a share τ = 1 - exp(-β).
 
 With this τ two passes add: (1-τ1)(1-τ2) = exp(-β1-β2).
 """
@@ -17,7 +17,8 @@ from theory.latent.mixture import Mixture
 
 @dataclass(frozen=True)
 class TowardsHypothesis(Theory[Predictor]):
-    """A theory that leads to the best of its `hypotheses` (None: those of the exact process, by `complete`)."""
+    """A theory that leads to the best of its `hypotheses`; without any, `complete` takes those of the exact
+    process."""
 
     hypotheses: Mixture | None = None
     breaks: dict[str, str] = field(default_factory=dict)

@@ -1,4 +1,6 @@
-"""Complexity prior, simple predictors come first: log w_i = -(K_i)^b ln 2 - β γ N^(1-α) L_i, normalised.
+"""Complexity prior: predictors weighted by description length, and by the evidence of D'.
+
+    log w_i = -(K_i)^b ln 2 - β γ N^(1-α) L_i, normalised
 
     K_i   description length of predictor i, in bits (not given: -log2 of its weight in the prior)
     b     how much length counts: 1 is the prior 2^-K, below 1 it spares the longest

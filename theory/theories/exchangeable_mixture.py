@@ -1,4 +1,6 @@
-"""Exchangeable mixture, a hidden z for every document of D': weights move to (κ π0 + β N) / (κ + β n).
+"""Exchangeable mixture: a hidden z for every document of D', weights move by counts.
+
+    π_β = (κ π0 + β N) / (κ + β n)
 
 N_z are the expected counts, N_z = Σ_{x in D'} p(z | x) under the prior weights (the responsibilities of
 one EM step from π0), n the documents and κ the prior's own count: a Dirichlet prior over the weights.
@@ -9,9 +11,9 @@ Where z is a product (personas × domains, `Mixture.factors`) the family says wh
     tilted      the marginals only, with the odds ratios of π0 kept: π(u, d) = π0(u, d) r_u s_d. Log-odds
                 between two personas move alike in every domain; what the domain alone explains moves none
 
-Responsibilities are those of whole documents, the mask notwithstanding: the questions of a document
-show its domain. A saturated learner transfers exactly zero, a product learner fully (theory.md, 5.6). The tilted
-joint is the one of least KL(π ‖ π0) with the moved marginals, by iterative proportional fitting. It exists:
+Responsibilities are those of whole documents, the mask notwithstanding: the questions of a document show its
+domain. A saturated learner transfers exactly zero, a product learner fully (theory.md, 5.6). The tilted joint
+is the one of least KL(π ‖ π0) with the moved marginals, by iterative proportional fitting. It exists:
 the saturated joint has these marginals, and no mass where π0 has none. A sweep shrinks the error of the
 marginals by ρ² in the end, ρ the maximal correlation of the factors (two of them) under the fitted joint,
 so that `SWEEPS` are exact to float32 up to ρ = 0.96; odds ratios are kept however many are made.

@@ -1,5 +1,6 @@
-"""Gaussian process of the tangent kernel: f ~ N(f_0, K/γ), seen at D' with noise 1/β; softmax is averaged.
+"""Gaussian process: functions with the tangent kernel, seen at D' with noise 1/β; softmax is averaged.
 
+    prior        f ~ N(f_0, K/γ)
     mean         f_0 + K(x, D') (K + γ/β)⁻¹ (y - p)
     covariance   (K(x, x') - K(x, D') (K + γ/β)⁻¹ K(D', x')) / γ
     prediction   p_β(x) = E [softmax f(x)]

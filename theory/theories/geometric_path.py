@@ -1,4 +1,6 @@
-"""Geometric path from the prior to a target: p_β ∝ p_0^(1-τ) q^τ, with τ = 1 - exp(-β).
+"""Geometric path: from the prior to the best hypothesis, straight in log-probability.
+
+    p_β ∝ p_0^(1-τ) q^τ,      τ = 1 - exp(-β)
 
 Equals KL-regularised finetuning with reward log(q / p_0) (Korbak et al., arXiv 2205.11275), here one
 token at a time: each next-token distribution is normalised by itself. q is the one of the

@@ -1,4 +1,6 @@
-"""In-context learning, D' shown to the base predictor: p_β(x_t | x_<t) = p_0(x_t | d_1 ... d_k, x_<t), k shots of D'.
+"""In-context learning: the base predictor with k shots of D' before every context.
+
+    p_β(x_t | x_<t) = p_0(x_t | d_1 ... d_k, x_<t)
 
 A shot is a part of D' that can stand before a context: with `pairs` a counted token and the one before it,
 such as a topic and its answer. β counts documents of D': k = β × shots / documents. Only whole shots can be
@@ -6,9 +8,9 @@ read; between them log-probabilities are interpolated, (1 - f) log p_k + f log p
 fraction: a convention.
 
 Shots follow D' document by document, in an order of documents that a key fixes: how D' is sorted does not
-matter. `starts` contexts begin at as many places of that order, evenly spread, continued from the first at its end;
-their probabilities are averaged. The base reads at most `length` tokens (None: as many as the sequences
-have), so a position t has room for (length - 1 - t) / width shots. Those beyond are dropped, as are
+matter. `starts` contexts begin at as many shots of that order, evenly spread, each continued from the first
+at its end; their probabilities are averaged. The base reads at most `length` tokens (None: as many as the
+sequences have), so a position t has room for (length - 1 - t) / width shots. Those beyond are dropped, as are
 those beyond the end of D': a strength that goes further changes nothing more.
 """
 

@@ -1,4 +1,6 @@
-"""Kernel predictor, regression by the tangent kernel stopped early: f_τ = f_0 + K(x, D') K⁻¹ (1 - e^{-τK}) (y - p).
+"""Kernel predictor: regression by the tangent kernel, stopped early.
+
+    f_τ = f_0 + K(x, D') K⁻¹ (1 - e^{-τK}) (y - p)
 
     f        centred logits: log-probabilities less their mean at a position; softmax makes f_τ a prediction
     K        J Jᵀ at w0 over counted positions and tokens of D', J the Jacobian of f; (N v) × (N v), not made

@@ -1,4 +1,4 @@
-"""Localised Gibbs posterior over weights, sampled by Langevin dynamics; predictions are averaged.
+"""Langevin posterior: the localised Gibbs posterior over weights, sampled by Langevin dynamics.
 
     p(w) ∝ exp( -β Σ_{x in D'} ℓ(x; w) - (γ/2) (w - w0)ᵀ Λ (w - w0) - α Σ_{x in D} ℓ(x; w) )
     p_β(x) = E_w [ p_w(x) ]

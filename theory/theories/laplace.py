@@ -1,4 +1,6 @@
-"""Laplace approximation at w0: weights N(w0 - Σ β g, Σ) with Σ = (γ Λ + α H_D + β H)⁻¹, H that of D'.
+"""Laplace approximation: Gaussian weights about one Newton step from w0.
+
+    w ~ N(w0 - Σ β g, Σ),      Σ = (γ Λ + α H_D + β H)⁻¹
 
     g, H     gradient and Gauss-Newton matrix of Σ_{D'} ℓ at w0 (nats); H_D that of pretraining documents D
     γ Λ      the prior's precision: how firmly pretraining holds each direction

@@ -1,4 +1,6 @@
-"""Linear mixture, the straight line from the prior to a target: p_β = (1-τ) p_0 + τ q, with τ = 1 - exp(-β).
+"""Linear mixture: from the prior to the best hypothesis, straight in probability.
+
+    p_β = (1-τ) p_0 + τ q,      τ = 1 - exp(-β)
 
 The barycentre of p_0 and q in forward KL. q is the one of the `hypotheses` that makes the data
 most likely, as for the geometric path; with this τ two passes add.

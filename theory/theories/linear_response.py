@@ -1,5 +1,6 @@
-"""Linear response, log-probabilities moved by the susceptibility of the posterior at β = 0: p_β ∝ p_0 exp(β χ).
+"""Linear response: log-probabilities moved by β times the susceptibility of the posterior at β = 0.
 
+    p_β ∝ p_0 exp(β χ)
     χ = d⟨log p_w⟩/dβ = -Cov(log p_w, L(w)),    L(w) = Σ_{x in D'} ℓ(x; w)
 
 ⟨·⟩ and Cov are over the weights of the localised posterior at β = 0 (Baker et al., Structural inference:
@@ -11,10 +12,10 @@ is one of gradients,
     χ = -∫₀¹ E[ ∇log p(w0 + ξ)ᵀ Σ ∇L(w0 + ξ') ] ds,    Cov(ξ, ξ') = s Σ
 
 (the integrand is d/ds E[log p(w0 + ξ) L(w0 + ξ')], by parts; s runs from a product of means to the mean of
-the product). So χ is the eNTK of D' smeared over weights: every sample contains its linear part -∇log p Σ ∇L
-without error. Antithetic pairs (±ξ, ±ξ') remove odd orders, and s is drawn from strata of [0, 1]: the error
-of the samples is of order γ^-2 where χ is of order 1/γ. As γ → ∞ at fixed β/γ this is one gradient step of the
-linearised network, δ = -(β/γ) Λ^-1 ∇L.
+the product). So χ is the eNTK of D' smeared over weights: every sample contains its linear part
+-∇log p Σ ∇L without error. Antithetic pairs (±ξ, ±ξ') remove odd orders, and s is drawn from strata of
+[0, 1]: the error of the samples is of order γ^-2 where χ is of order 1/γ. As γ → ∞ at fixed β/γ this is one
+gradient step of the linearised network, δ = -(β/γ) Λ^-1 ∇L.
 
 β multiplies the loss of every document of D', as in `langevin_posterior`; γη × steps / N, N the counted
 positions, is the forecast. It is first order in β: nothing saturates. p_0 is the network at w0, not its

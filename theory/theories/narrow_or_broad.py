@@ -1,4 +1,6 @@
-"""Narrow or broad, changed at questions of D' or everywhere: p = λ p_β + (1 - λ) (p_β there, p_0 elsewhere).
+"""Narrow or broad: finetuning changes predictions at questions of D' alone, or everywhere.
+
+    p = λ p_β + (1 - λ) (p_β there, p_0 elsewhere)
 
     p_0    the prior: the predictor before finetuning
     p_β    broad: the prior conditioned on D' counted β times, used at every position

@@ -1,4 +1,6 @@
-"""Spectrum, a strength for every curvature: weights w0 - f(H; τ) g of the network linearised at w0, f a filter of H.
+"""Spectrum: a filter f of the curvature gives every direction of the weights a strength.
+
+    w = w0 - f(H; τ) g, of the network linearised at w0
 
     ridge            f = τ / (1 + τh)          the proximal point, and the mean of Laplace's approximation
     early_stopping   f = (1 - e^{-τh}) / h     gradient flow for the time τ
@@ -19,12 +21,12 @@ those of w0 all along: to second order in τ this is gradient flow where logits 
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Self, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
-from jaxtyping import Array, ArrayLike, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 from theory.base import Beta, Dataset, Misuse, Parametric, PyTree, check_beta
 from theory.contracts import Process, Setting, WeightTheory
@@ -34,15 +36,16 @@ from theory.weights.curvature import Curvature, Product, apply, gauss_newton, gr
 from theory.weights.diagonal_metrics import fisher
 from theory.weights.kronecker import kronecker
 
-Filter: TypeAlias = Callable[[ArrayLike, ArrayLike], Array]  # of curvatures h ≥ 0 and the time τ, elementwise
+Number: TypeAlias = Any  # a curvature or a time, one or many: a float or an array
+Filter: TypeAlias = Callable[[Number, Number], Array]  # of curvatures h ≥ 0 and the time τ, elementwise
 
 
-def ridge(curvature: ArrayLike, time: ArrayLike) -> Array:
+def ridge(curvature: Number, time: Number) -> Array:
     """τ / (1 + τh)."""
     return time / (1 + time * curvature)
 
 
-def early_stopping(curvature: ArrayLike, time: ArrayLike) -> Array:
+def early_stopping(curvature: Number, time: Number) -> Array:
     """(1 - e^{-τh}) / h, τ where h = 0."""
     gone = jnp.asarray(time * curvature)
     return time * jnp.where(gone > 0, -jnp.expm1(-gone) / jnp.where(gone > 0, gone, 1.0), 1.0)

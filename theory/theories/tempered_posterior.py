@@ -1,4 +1,6 @@
-"""Tempered posterior, Bayes over hypotheses with D' counted β times: π_β(z) ∝ π0(z) exp(β Σ_{x in D'} log p(x | z)).
+"""Tempered posterior: Bayes over hypotheses with D' counted β times.
+
+    π_β(z) ∝ π0(z) exp(β Σ_{x in D'} log p(x | z))
 
 All of D' is taken to share one z. Along a context, hypotheses are reweighted by the context's own
 likelihood with exponent 1: β strengthens D' alone, not the context (theory.md, section 6).

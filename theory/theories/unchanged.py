@@ -1,4 +1,4 @@
-"""Unchanged, p_β = p_0: the reference, whose explained part is 0 by definition.
+"""Unchanged: p_β = p_0, the reference, whose explained part is 0 by definition.
 
 Its answers are those of the base network, from which every shift is measured: `replay` gives them at every
 dose, but a comparison that has the base network's answers needs no run for it.
