@@ -46,7 +46,7 @@ def moments(theory, prior, data, betas):
 
     def told(beta):
         gaussian = theory.gaussian(prior, data, beta)
-        away = lambda normal: ravel_pytree(gaussian.away(shaped(normal)))[0]  # noqa: E731
+        away = lambda normal: ravel_pytree(gaussian.deviation(shaped(normal)))[0]  # noqa: E731
         return ravel_pytree(gaussian.mean())[0], jax.vmap(away)(jnp.eye(start.size))
 
     means, roots = (np.asarray(each, float) for each in quick(jax.vmap(told))(jnp.asarray(betas)))
