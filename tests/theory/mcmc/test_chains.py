@@ -262,7 +262,7 @@ def test_chains_and_keys_have_streams_of_their_own():
 
 def test_the_carry_of_a_reduction_does_not_grow_with_the_draws():
     def told(samples, streams):
-        carry = jax.eval_shape(lambda: begin(KERNELS["sghmc"], Plan(0, samples), streams, KEY, START).told)
+        carry = jax.eval_shape(lambda: begin(KERNELS["sghmc"], Plan(0, samples), streams, KEY, START).accumulators)
         return jax.tree.map(lambda leaf: leaf.shape, carry)
 
     reductions = {name: stream for name, stream in STREAMS.items() if name != "trace"}
