@@ -80,7 +80,7 @@ def _ours(stacked: Network, tokens: np.ndarray) -> Callable[[], Any]:
 
         return jax.lax.scan(step, state, tokens)
 
-    program, place = sharded(train, tokens.shape[0], shared=0, own=2, donate=(0,))
+    program, place = sharded(train, tokens.shape[0], shared=0, mapped=2, donate=(0,))
     carry = [place((stacked.params, jax.vmap(optimizer.init)(stacked.params)))]
     tokens = place(tokens)
 

@@ -107,7 +107,7 @@ def _ours(network: Network, tokens: Any, batch: int, chains: int, steps: int) ->
 
     rows = padded(chains)
     keys = jnp.stack([jax.random.key_data(jax.random.key(chain)) for chain in rows])
-    program, place = sharded(chain, len(rows), shared=0, own=1, most=batch_per_device(network.size))
+    program, place = sharded(chain, len(rows), shared=0, mapped=1, batch=batch_per_device(network.size))
     states = place(jax.jit(jax.vmap(lambda key: kernel.init(key, 0, network.params)))(keys))
     return lambda: program(states)
 

@@ -150,6 +150,6 @@ def _gradients(comparison: Any, networks: int) -> Callable[[], Any]:
 
         return jax.lax.scan(step, params, tokens)
 
-    program, place = sharded(descend, networks, shared=0, own=2)
+    program, place = sharded(descend, networks, shared=0, mapped=2)
     params, tokens = place(stacked.params), place(np.asarray(tokens))
     return lambda: program(params, tokens)

@@ -91,7 +91,7 @@ def pretrain(
     if resumed is not None:
         step, state = resumed
     advance = functools.partial(_advance, process, networks.definition, recipe)
-    program, place = sharded(advance, len(rows), shared=1, own=2, donate=(2,))
+    program, place = sharded(advance, len(rows), shared=1, mapped=2, donate=(2,))
     keys, state = place(keys), place(state)  # where the program leaves them: one compilation
     traced = program.lower(np.int32(step), keys, state)
     compiling()

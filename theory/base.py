@@ -1,6 +1,6 @@
 """Core types: tokens, datasets, predictors, and the strength β with which data act on a prior.
 
-    Predictor      tokens -> log p(x_t | x_<t)                      (a network, a process, a theory's prediction)
+    Predictor      tokens -> log p(x_t | x_<t)                      (a network, a process, a theory's forecast)
     Distribution   a predictor that samples and conditions exactly  (a process, its Bayes predictor known)
     Parametric     a predictor with weights                         (a network)
     Theory         (prior, data, β) -> predictor                    (see theory.contracts)
