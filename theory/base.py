@@ -1,9 +1,9 @@
 """Core types: tokens, datasets, predictors, and the strength β with which data act on a prior.
 
-    Predictor      tokens -> log p(x_t | x_<t)                      (a network, a process, a theory's forecast)
+    Predictor      tokens -> log p(x_t | x_<t)                     (a network, a process, a theory's forecast)
     Distribution   a predictor that samples and conditions exactly  (a process, its Bayes predictor known)
-    Parametric     a predictor with weights                         (a network)
-    Theory         (prior, data, β) -> predictor                    (see theory.contracts)
+    Parametric     a predictor with weights                        (a network)
+    Theory        (prior, data, β) -> predictor                    (see theory.contracts)
 
 Axes, unless a docstring states others: n sequences, t positions, v vocabulary, k hypotheses, c contexts,
 a answers, b strengths. All log-probabilities are in nats. Every predictor is a pytree, so `jax.vmap` stacks

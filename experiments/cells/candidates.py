@@ -31,7 +31,7 @@ from theory.theories.spectrum import Spectrum
 from theory.theories.tempered_posterior import TemperedPosterior
 from theory.weights.diagonal_metrics import fisher
 from theory.weights.kronecker import kronecker
-from theory.weights.subnetwork import part
+from theory.weights.subnetwork import subnetwork
 
 LIKELIHOOD = np.concatenate([[0.0], np.logspace(-6, 3, 109)]).astype(np.float32)
 COUNT = np.concatenate([[0.0], np.logspace(-5, 3, 99)]).astype(np.float32)
@@ -97,7 +97,7 @@ class Weighted:
 
     def prepared(self, network: Parametric) -> Parametric:
         """The network, or the part of it that moves."""
-        return part(network, self.layers) if self.layers else network
+        return subnetwork(network, self.layers) if self.layers else network
 
 
 def _adam(network: Parametric, data: Dataset, key: Any) -> Any:
