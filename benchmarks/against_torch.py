@@ -2,7 +2,7 @@
 
 Same architecture, weights, documents (drawn beforehand for both) and number of threads. PyTorch gets its own
 best: an embedding lookup, `scaled_dot_product_attention`, fused AdamW. It trains four networks one after the
-other; here they run in parallel. Before any timing the two must agree on the losses of the first steps.
+other; here they run side by side. Before any timing the two must agree on the losses of the first steps.
 PyTorch is no dependency: where it is not installed this says so and measures nothing.
 """
 
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from benchmarks import _torch_reference
+from benchmarks import _torch_twin
 from benchmarks._timing import interleaved, row
 from experiments.studies import weird_generalisation as study
 from models.network import Network, build
@@ -48,10 +48,10 @@ def measure(seconds: float) -> list[dict[str, Any]]:
         ours, theirs = _ours(stacked, tokens), _theirs(torch, stacked, comparison.shape, tokens)
         _agree(ours(), theirs())
         runs |= {f"AdamW step, {name}": ours, f"PyTorch, {name}": theirs}
-    timings = interleaved(runs, seconds)
+    taken = interleaved(runs, seconds)
     rows = []
     for name in CASES.values():
-        ours, theirs = timings[f"AdamW step, {name}"], timings[f"PyTorch, {name}"]
+        ours, theirs = taken[f"AdamW step, {name}"], taken[f"PyTorch, {name}"]
         rows.append(row(f"PyTorch {torch.__version__}, {name}", 1e3 * theirs / STEPS, "ms"))
         rows.append(
             row(f"AdamW step, {name}", 1e3 * ours / STEPS, "ms", f"PyTorch, {name}", theirs / ours, "≥ 1.5")
@@ -80,7 +80,7 @@ def _ours(stacked: Network, tokens: np.ndarray) -> Callable[[], Any]:
 
         return jax.lax.scan(step, state, tokens)
 
-    program, put = sharded(train, tokens.shape[0], shared=0, own=2, donate=(0,))
+    program, put = sharded(train, tokens.shape[0], shared=0, mapped=2, donate=(0,))
     carry = [put((stacked.params, jax.vmap(optimizer.init)(stacked.params)))]
     tokens = put(tokens)
 
@@ -95,22 +95,20 @@ def _theirs(torch: Any, stacked: Network, shape: Any, tokens: np.ndarray) -> Cal
     """The same call in PyTorch, one network after the other."""
     networks = []
     for index in range(tokens.shape[0]):
-        network = stacked.with_params(jax.tree.map(lambda leaf, index=index: leaf[index], stacked.params))
-        weights = _torch_reference.weights(torch, network)
+        own = stacked.with_params(jax.tree.map(lambda leaf, index=index: leaf[index], stacked.params))
+        weights = _torch_twin.weights(torch, own)
         optimizer = torch.optim.AdamW(weights.values(), lr=RATE, weight_decay=DECAY, fused=True)
         networks.append((weights, optimizer, torch.tensor(tokens[index], dtype=torch.int64)))
 
     def step(weights: Any, optimizer: Any, batch: Any) -> Any:
-        loss = _torch_reference.mean_loss(torch, weights, batch, shape.layers, shape.heads)
+        loss = _torch_twin.mean_loss(torch, weights, batch, shape.layers, shape.heads)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         return loss.detach()
 
     def run() -> np.ndarray:
-        losses = [
-            [step(weights, optimizer, batch) for batch in batches] for weights, optimizer, batches in networks
-        ]
-        return np.asarray([[float(loss) for loss in row] for row in losses])
+        losses = [[step(*own, batch) for batch in batches] for *own, batches in networks]
+        return np.asarray([[float(loss) for loss in each] for each in losses])
 
     return run

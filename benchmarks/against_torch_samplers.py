@@ -2,7 +2,7 @@
 
 Same architecture, weights, localised posterior and step size, 16 documents of 24 tokens a minibatch; 100k
 weights. Theirs are PyTorch eager, one chain after the other, on minibatches drawn beforehand; ours draws its
-own, and chains run in parallel on all devices (each core of a CPU is one). Before any timing the losses of a
+own, and chains lie side by side on all devices (each core of a CPU is one). Before any timing the losses of a
 minibatch must agree, and how far a chain has moved after a few steps (steps and noise have one convention).
 Neither is a dependency: in an environment of their own,
 `pip install torch==2.13.0 devinterp==2.0.1 posteriors==0.1.3`; what is not installed is skipped.
@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import _torch_reference
+from benchmarks import _torch_twin
 from benchmarks._posterior import PAIRS
 from benchmarks._timing import interleaved, row
 from models.network import Network, build, first
@@ -66,11 +66,11 @@ def measure(
         for name, begin in peers.items():
             runs[f"{name}, {many}"] = _theirs(torch, begin, network, tokens, batch, chains, length, shape)
     _agree(torch, network, tokens[:batch], shape, {name: run for name, run in runs.items() if "one" in name})
-    timings = interleaved(runs, seconds)
+    taken = interleaved(runs, seconds)
     rows = []
     for chains, many in CASES.items():
         for name in peers:
-            ours, theirs = timings[f"SGLD, {many}"], timings[f"{name}, {many}"]
+            ours, theirs = taken[f"SGLD, {many}"], taken[f"{name}, {many}"]
             done = chains * lengths[chains]
             rows.append(row(f"{name}, {many}", done / theirs, "steps/s"))
             rate = done / ours
@@ -83,8 +83,8 @@ def _agree(torch: Any, network: Network, tokens: Any, shape: Architecture, runs:
     ours = mean_loss(network, Dataset(tokens, jnp.ones(tokens.shape, bool)))
     documents = torch.tensor(np.asarray(tokens), dtype=torch.int64)
     with torch.no_grad():
-        replica = _torch_reference.weights(torch, network)
-        theirs = _torch_reference.mean_loss(torch, replica, documents, shape.layers, shape.heads)
+        replica = _torch_twin.weights(torch, network)
+        theirs = _torch_twin.mean_loss(torch, replica, documents, shape.layers, shape.heads)
     np.testing.assert_allclose(float(ours), float(theirs), atol=1e-4)
     distances = [float(np.asarray(run()).ravel()[0]) for run in runs.values()]
     np.testing.assert_allclose(distances, distances[0], rtol=0.03)
@@ -96,8 +96,8 @@ def _ours(network: Network, tokens: Any, batch: int, chains: int, steps: int) ->
 
     def estimate(params: Any, key: Any) -> Any:
         rows = jax.random.randint(key, (batch,), 0, DOCUMENTS)
-        value = mean_loss(network.with_params(params), Dataset(tokens[rows], mask))
-        return tokens.size * value + GAMMA / 2 * _squared(params, network.params)
+        told = mean_loss(network.with_params(params), Dataset(tokens[rows], mask))
+        return tokens.size * told + GAMMA / 2 * _squared(params, network.params)
 
     kernel = SGLD(potential_fn=estimate, step_size=STEP)
 
@@ -107,7 +107,7 @@ def _ours(network: Network, tokens: Any, batch: int, chains: int, steps: int) ->
 
     rows = padded(chains)
     keys = jnp.stack([jax.random.key_data(jax.random.key(chain)) for chain in rows])
-    program, put = sharded(chain, len(rows), shared=0, own=1, most=batch_per_device(network.size))
+    program, put = sharded(chain, len(rows), shared=0, mapped=1, batch=batch_per_device(network.size))
     states = put(jax.jit(jax.vmap(lambda key: kernel.init(key, 0, network.params)))(keys))
     return lambda: program(states)
 
@@ -125,10 +125,10 @@ def _theirs(
     """The same call in PyTorch, one chain after the other."""
     rows = np.random.default_rng(0).integers(0, DOCUMENTS, (chains, steps, batch))
     documents = torch.tensor(np.asarray(tokens)[rows], dtype=torch.int64)
-    start = _torch_reference.weights(torch, network)
+    start = _torch_twin.weights(torch, network)
 
     def loss(weights: Any, batch: Any) -> Any:
-        return _torch_reference.mean_loss(torch, weights, batch, shape.layers, shape.heads)
+        return _torch_twin.mean_loss(torch, weights, batch, shape.layers, shape.heads)
 
     def run() -> np.ndarray:
         distances = []
@@ -161,15 +161,15 @@ def _devinterp(torch: Any, loss: Callable[..., Any], weights: Any, batches: Any,
 
 
 def _posteriors(torch: Any, loss: Callable[..., Any], weights: Any, batches: Any, size: int) -> Any:
-    """Its transform, updated in place. ε ∇U and √(2ε) ξ, as ours."""
+    """Its transform, updated in put. ε ∇U and √(2ε) ξ, as ours."""
     from posteriors.sgmcmc import sgld
 
     centre = {name: leaf.clone() for name, leaf in weights.items()}
 
     def log_posterior(weights: Any, batch: Any) -> Any:
         away = sum(((weights[name] - centre[name]) ** 2).sum() for name in centre)
-        value = loss(weights, batch)
-        return -size * value - GAMMA / 2 * away, value.detach()
+        told = loss(weights, batch)
+        return -size * told - GAMMA / 2 * away, told.detach()
 
     transform = sgld.build(log_posterior, lr=STEP)
     state = transform.init(weights)

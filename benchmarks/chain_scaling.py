@@ -54,8 +54,8 @@ def _run(chains: int, steps: int, width: int, layers: int) -> Callable[[], Any]:
         lambda times, carry: advance(kernel, plan, streams, carry, times),
         len(rows),
         shared=1,
-        own=1,
-        most=batch_per_device(model.network.size),  # type: ignore[attr-defined]
+        mapped=1,
+        batch=batch_per_device(model.network.size),  # type: ignore[attr-defined]
     )
     carry, times = first(put(keys)), jnp.arange(steps)
     return lambda: program(times, carry)

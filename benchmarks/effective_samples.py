@@ -6,7 +6,7 @@ minibatch gradient of 8 documents counts one evaluation, a control variate two, 
 
 Each sampler takes the largest step, on a grid of half octaves down from its limit of stability, whose mean
 loss of D' is off by less than `tolerance` times the posterior's spread (standard deviation) of that loss. The
-truth is a long run of `HarmonicLangevin` on whole gradients; its error and acceptance are rows. All chains
+truth is a long run of `HarmonicLangevin` on whole gradients; its error and acceptance are told. All chains
 start at draws of it, anchors and centres at the trained weights, and leave out their first fifth. Every try
 takes the same number of evaluations. Ranges are over four groups of chains; of a bias, ± a standard error.
 """
@@ -51,7 +51,7 @@ def measure(
     training: int = 300,
 ) -> list[dict[str, Any]]:
     """Effective samples for a thousand evaluations; `seconds` is of no use here."""
-    network, model, sharpness = _problem(training)
+    network, model, bend = _problem(training)
     start = model.weights()
 
     def loss(z: Any) -> Any:
@@ -60,22 +60,22 @@ def measure(
     exact = HarmonicLangevin(replace(model, batch=None), scale=model.scale())
     origin = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (chains, *leaf.shape)), start)
     run = _running(exact, loss, start, origin, reference, 1)
-    losses, accepted, positions = run(0.5 / np.sqrt(1 + sharpness))
-    losses = losses[:, reference // 5 :]
-    centre, spread, error = losses.mean(), losses.std(), float(bulk_ess(losses)) ** -0.5
+    told, accepted, positions = run(0.5 / np.sqrt(1 + bend))
+    told = told[:, reference // 5 :]
+    centre, spread, error = told.mean(), told.std(), float(bulk_ess(told)) ** -0.5
     rows = [
-        row("curvature λ of the likelihood, in units of the prior's", sharpness, ""),
+        row("curvature λ of the likelihood, in units of the prior's", bend, ""),
         row("spread of the finetuning loss", spread, "nats"),
         row("reference: error of its mean", error, "spreads"),
         row("reference: acceptance", accepted.mean(), ""),
     ]
     plain = None
-    for name, (kernel, limit, cost) in _cases(model, sharpness).items():
+    for name, (kernel, limit, cost) in _cases(model, bend).items():
         thin = 4 if cost == 1 else 1  # the loss of D' costs more than SGLD's step, which moves little
         run = _running(kernel, loss, start, positions, evaluations // cost // thin, thin)
         step, samples = _largest(run, limit, centre, tolerance * spread)
         groups = np.split(samples, min(GROUPS, chains))
-        rates = 1e3 * np.array([float(bulk_ess(group)) / (group.size * thin * cost) for group in groups])
+        rates = 1e3 * np.array([float(bulk_ess(each)) / (each.size * thin * cost) for each in groups])
         plain = rates if plain is None else plain
         against = (None, None, None) if name == PLAIN else (PLAIN, rates / plain, "≥ 3")
         bias, error = abs(samples.mean() - centre) / spread, float(bulk_ess(samples)) ** -0.5
@@ -98,14 +98,14 @@ def _problem(training: int) -> tuple[Network, Posterior, float]:
     costs = prior_costs(network, Dataset(tokens, jnp.ones(tokens.shape, bool)), metric, jax.random.key(2))
     gamma = prior_precision_for(costs, [TEMPERATURE], metric)[0]
     beta = TIME * gamma / float(np.sum(data.mask))
-    sharpness = TIME * float(curvature(network, data, metric, TIME, jax.random.key(3)))
-    return network, Posterior(network, data, beta, gamma, batch=BATCH), sharpness
+    bend = TIME * float(curvature(network, data, metric, TIME, jax.random.key(3)))
+    return network, Posterior(network, data, beta, gamma, batch=BATCH), bend
 
 
-def _cases(model: Posterior, sharpness: float) -> dict[str, tuple[Langevin, float, int]]:
+def _cases(model: Posterior, bend: float) -> dict[str, tuple[Langevin, float, int]]:
     """Kernels by name, the limit of stability of their steps, and the evaluations that one takes."""
     scale, whole = model.scale(), replace(model, batch=None)
-    overdamped, underdamped = 2 / (1 + sharpness), 2 / np.sqrt(1 + sharpness)
+    overdamped, underdamped = 2 / (1 + bend), 2 / np.sqrt(1 + bend)
     varied = {"scale": scale, "control_variate": True}
     return {
         PLAIN: (SGLD(model, scale=scale), overdamped, 1),
@@ -135,7 +135,7 @@ def _running(
 
     chains = len(jax.tree.leaves(positions)[0])
     keys = jnp.stack([jax.random.key_data(jax.random.fold_in(jax.random.key(4), c)) for c in range(chains)])
-    program, put = sharded(chain, chains, shared=1, own=1)
+    program, put = sharded(chain, chains, shared=1, mapped=1)
     states = put(jax.jit(jax.vmap(begin))(keys, positions))
 
     def run(step: float) -> Any:

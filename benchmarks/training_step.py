@@ -28,7 +28,7 @@ import numpy as np
 from flax import nnx
 
 from benchmarks._timing import interleaved, row
-from benchmarks._torch_reference import PARTS
+from benchmarks._torch_twin import PARTS
 from experiments.studies import weird_generalisation as study
 from models.network import build
 from models.pretraining import pretrain
@@ -43,23 +43,23 @@ def measure(seconds: float) -> list[dict[str, Any]]:
     """Shares of the matrix-product rate for one network and for four, whole step and bare gradient."""
     comparison = study.comparison(study.PRESETS["small"])
     runs: dict[str, Callable[[], Any]] = {}
-    for networks, devices in {1: "one network, one device", 4: "four networks, all devices"}.items():
+    for networks, where in {1: "one network, one device", 4: "four networks, all devices"}.items():
         for optimizer in ("muon", "adamw"):
-            name = f"pretraining step, {optimizer}, {devices}"
+            name = f"pretraining step, {optimizer}, {where}"
             runs[name] = _pretraining(comparison, networks, optimizer)
-        runs[f"bare gradient step, {devices}"] = _gradients(comparison, networks)
-        runs[f"its products alone, {devices}"] = _kernels(comparison, networks)
+        runs[f"bare gradient step, {where}"] = _gradients(comparison, networks)
+        runs[f"its products alone, {where}"] = _kernels(comparison, networks)
     with _products() as products:
-        timings = interleaved(products | runs, seconds)
-    best = {name: 2e-9 * PRODUCTS * SIZE**3 / timings[name] for name in products}
+        taken = interleaved(products | runs, seconds)
+    best = {name: 2e-9 * PRODUCTS * SIZE**3 / taken[name] for name in products}
     rows = [row(name, rates, "GFLOP/s") for name, rates in best.items()]
     for name in runs:
         networks = 4 if "four" in name else 1
         against = ONE if networks == 1 and ONE in best else ALL
-        rate = 1e-9 * networks * STEPS * operations(comparison, "step" in name) / timings[name]
+        rate = 1e-9 * networks * STEPS * operations(comparison, "step" in name) / taken[name]
         goal = "≥ 0.5" if name.startswith("pretraining") else None
         rows.append(row(name, rate, "GFLOP/s", against, rate / best[against], goal))
-        rows.append(row(f"{name}, time", 1e3 * timings[name] / STEPS, "ms"))
+        rows.append(row(f"{name}, time", 1e3 * taken[name] / STEPS, "ms"))
     return rows
 
 
@@ -119,7 +119,7 @@ def _kernels(comparison: Any, networks: int) -> Callable[[], Any]:
 
     def square(params: Any, columns: Any) -> Any:
         model = nnx.merge(stacked.definition, params)
-        for layer in (*(getattr(block, name) for block in model.blocks for name in PARTS), model.unembed):
+        for layer in (*(getattr(block, name) for block in model.blocks for name in PARTS), model.read):
             columns = layer(columns[: layer.inputs])
         return jnp.sum(jnp.square(columns))
 
@@ -150,6 +150,6 @@ def _gradients(comparison: Any, networks: int) -> Callable[[], Any]:
 
         return jax.lax.scan(step, params, tokens)
 
-    program, put = sharded(descend, networks, shared=0, own=2)
+    program, put = sharded(descend, networks, shared=0, mapped=2)
     params, tokens = put(stacked.params), put(np.asarray(tokens))
     return lambda: program(params, tokens)

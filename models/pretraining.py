@@ -94,7 +94,7 @@ def pretrain(
     if resumed is not None:
         step, state = resumed
     advance = functools.partial(_advance, process, networks.definition, recipe)
-    program, put = sharded(advance, len(rows), shared=1, own=2, donate=(2,))
+    program, put = sharded(advance, len(rows), shared=1, mapped=2, donate=(2,))
     # on the devices where the program leaves its results: the first call then compiles for all others, too
     keys, state = put(keys), put(state)
     traced = program.lower(np.int32(step), keys, state)

@@ -45,4 +45,4 @@ def share(beta: Beta) -> Float[Array, ""]:
 
 def most_likely(hypotheses: Mixture, data: Dataset) -> Predictor:
     """The component under which the data is most likely."""
-    return hypotheses.member(jnp.argmax(hypotheses.log_likelihoods(data).sum(axis=-1)))
+    return hypotheses.component(jnp.argmax(hypotheses.log_likelihoods(data).sum(axis=-1)))
