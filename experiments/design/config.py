@@ -147,8 +147,9 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         check_positive("", repeats=self.repeats)
-        if self.seed < 0:
-            raise Misuse(f"seed must be at least 0, got {self.seed}.")
+        for name, seed in (("seed", self.seed), ("process.seed", getattr(self.process, "seed", 0))):
+            if seed < 0:
+                raise Misuse(f"{name} must be at least 0, got {seed}.")
 
     @property
     def catalogue(self) -> Catalogue:
@@ -233,6 +234,28 @@ def check_rates(section: str, **values: float) -> None:
             raise Misuse(f"{section}{'.' * bool(section)}{name} must be above 0 and finite, got {value}.")
 
 
+def check_some(name: str, values: tuple[Any, ...]) -> None:
+    """Refuse a list that is empty."""
+    if not values:
+        raise Misuse(f"{name} needs at least one entry, got none.")
+
+
+def check_kinds(kinds: tuple[str, ...]) -> None:
+    """Refuse kinds of D' other than a known hypothesis and a new one."""
+    if not kinds or not {*kinds} <= {"known", "new"} or len({*kinds}) < len(kinds):
+        raise Misuse(f"kinds must be known, new or both, got {list(kinds)}.")
+
+
+def known(count: int, **hypothesis: int) -> int:
+    """A hypothesis that is one of the known ones; the new one has the next number and is an arm of its own."""
+    ((name, index),) = hypothesis.items()
+    if not 0 <= index < count:
+        raise Misuse(
+            f"{name} must be one of the known ones, 0 to {count - 1}, got {index}: the new one is the other arm."
+        )
+    return index
+
+
 # A run of seconds: small networks, few seeds, no chains, programs that compile fast.
 SMOKE: dict[str, Any] = {
     "network.layers": 1,
@@ -263,4 +286,21 @@ FULL: dict[str, Any] = {
     "finetuning.seeds": 10,
     "repeats": 16,
     "finetuning.n": 128,
+}
+# Chains of a smoke run, and of a run of hours with the networks of `small`.
+SHORT_CHAINS: dict[str, Any] = {
+    "sampling.temperatures": (0.001,),
+    "sampling.warmup": 10,
+    "sampling.samples": 12,
+    "sampling.rounds": 1,
+    "sampling.bases": 1,
+    "finetuning.batch": 4,
+}
+MANY_CHAINS: dict[str, Any] = {
+    "pretraining.seeds": 6,
+    "finetuning.seeds": 10,
+    "sampling.chains": 4,
+    "sampling.samples": 200,
+    "sampling.seeds": 2,
+    "repeats": 16,
 }

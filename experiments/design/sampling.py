@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from experiments.scoring.thresholds import LIMITS
 from theory.contracts import theory_name
 from theory.errors import Misuse
 from theory.mcmc.chains import Plan
@@ -11,8 +12,7 @@ from theory.theories.langevin_posterior import LangevinPosterior
 
 IDENTITY, ADAM, FISHER = 0, 1, 2  # metrics, in the order in which they are prepared
 PLAN = Plan(30, 50, 2)
-# Only the predictive average is scored: its error is a fifth of the posterior's spread, a few T nats.
-THRESHOLDS = Thresholds(rhat=1.1, bulk_ess=25, tail_ess=20)
+THRESHOLDS = Thresholds(**LIMITS)
 
 
 @dataclass(frozen=True)

@@ -1,33 +1,41 @@
-"""Numbers against dose, drawn and written down in one go: what a figure shows also lies beside it as a table.
+"""Curves of a number against dose, with a table of what they show beside the figure.
 
 A curve is a mean over base networks (of means over their finetuning seeds); its band, which base networks do
-not have, is one standard error over base networks. `Curves` draws the curves of one figure by who says them;
-`draw_grid` is the figure that most studies need. FIGURE.csv has a line for each point: row and column of its
-panel, who says it, its place on the axis, mean, standard error (empty for one network), number of networks.
-Numpy and matplotlib only. Axes: b base networks, x places, usually doses.
+not have, is one standard error over base networks. `Curves` draws the curves of one figure by name (a
+network or a theory); `draw_grid` is the figure that most studies need. FIGURE.csv has a line for each point:
+row and column of its panel, name (`who`), position on the axis (`at`), mean, standard error (empty for one
+network), number of networks. Numpy and matplotlib only. Axes: b base networks, x positions, usually doses.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.figures.comparison import LEGEND, LOOKS
-from experiments.figures.style import WIDTH, dose_axis, legend, panels_grid, save, style, titles
+from experiments.figures.comparison import LEGEND
+from experiments.figures.style import (
+    WIDTH,
+    Look,
+    dose_axis,
+    legend,
+    marker_line,
+    panels_grid,
+    save,
+    style,
+    titles,
+)
 from experiments.scoring.predictions import BASE, NETWORK
-from experiments.storage.run_folder import Results
+from experiments.storage.run_folder import RunFolder
 
 SHOWN = (
     *("linearised", "tempered-posterior", "exchangeable-mixture"),
     *("complexity-prior", "langevin-posterior"),
 )
-SPEAKERS = (NETWORK, BASE, *SHOWN)  # in the order of the legend
+SPEAKERS = (NETWORK, BASE, *SHOWN)  # networks and theories that are drawn, in the order of the legend
 NAMES = {NETWORK: "finetuned network", BASE: "base network"}
-Look = dict[str, Any]
 Grid = Mapping[tuple[str, str], Mapping[str, np.ndarray]]
 
 
@@ -40,12 +48,11 @@ def spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.mean(values, axis=0), error
 
 
-def look(who: str) -> Look:
-    """The line of a speaker, the same in every figure."""
-    if who in NAMES:
-        return {"color": "black", "ls": "-" if who == NETWORK else (0, (1, 1.3)), "lw": 1.4}
-    colour, marker = LOOKS[who]
-    return {"color": colour, "marker": marker, "ms": 3, "lw": 0.9}
+def look(name: str) -> Look:
+    """The line of a network or theory, the same in every figure."""
+    if name in NAMES:
+        return {"color": "black", "ls": "-" if name == NETWORK else (0, (1, 1.3)), "lw": 1.4}
+    return {**marker_line(name), "ms": 3, "lw": 0.9}
 
 
 class Curves:
@@ -53,47 +60,48 @@ class Curves:
 
     def __init__(self) -> None:
         self.looks: dict[str, Look] = {}
-        self.table: list[dict[str, Any]] = []
+        self.table: list[dict[str, str | int]] = []
 
     def line(
         self,
         axes: Axes,
         panel: tuple[str, str],
-        who: str,
+        name: str,
         across: Sequence[float],
         values: np.ndarray,
-        **own: Any,
+        **changes: object,
     ) -> None:
-        """Draw values (b, x) of one speaker; `own` replaces parts of its look."""
-        mean, error = self.note(panel, who, across, values)
-        drawn = self.looks[NAMES.get(who, who)] = own if "color" in own else look(who) | own
+        """Draw values (b, x) under a name; `changes` replace parts of its look."""
+        mean, error = self.note(panel, name, across, values)
+        drawn = changes if "color" in changes else look(name) | changes
+        self.looks[NAMES.get(name, name)] = drawn
         axes.plot(across, mean, **drawn)
-        if who != BASE and drawn.get("ls") != "":
+        if name != BASE and drawn.get("ls") != "":
             wide, band = np.nan_to_num(error), {"color": drawn["color"], "alpha": 0.15, "lw": 0}
             axes.fill_between(across, mean - wide, mean + wide, **band)
 
     def note(
-        self, panel: tuple[str, str], who: str, across: Sequence[float], values: np.ndarray
+        self, panel: tuple[str, str], name: str, across: Sequence[float], values: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Write values (b, x) down without drawing them; returns their mean and standard error (x,)."""
+        """Put values (b, x) into the table alone; returns their mean and standard error (x,)."""
         mean, error = spread(np.asarray(values, float))
-        row, column = (re.sub(r"\s+", " ", name) for name in panel)
-        for place, *told in zip(across, mean, error, strict=True):
-            said = [f"{value:.6g}" if np.isfinite(value) else "" for value in told]
-            named = {"row": row, "column": column, "who": NAMES.get(who, who), "at": f"{place:g}"}
-            numbers = dict(zip(("mean", "standard_error"), said, strict=True))
-            self.table.append({**named, **numbers, "networks": len(values)})
+        row, column = (re.sub(r"\s+", " ", title) for title in panel)
+        for position, *pair in zip(across, mean, error, strict=True):
+            cells = [f"{value:.6g}" if np.isfinite(value) else "" for value in pair]
+            entry = {"row": row, "column": column, "who": NAMES.get(name, name), "at": f"{position:g}"}
+            numbers = dict(zip(("mean", "standard_error"), cells, strict=True))
+            self.table.append({**entry, **numbers, "networks": len(values)})
         return mean, error
 
     def legend(self, figure: Figure, columns: int = 4, more: Mapping[str, Look] | None = None) -> None:
-        """Name everything drawn, speakers first in their order, and what is drawn besides."""
-        first = [NAMES.get(who, who) for who in SPEAKERS]
+        """Name everything drawn, `SPEAKERS` first in their order, and `more` that is drawn besides."""
+        first = [NAMES.get(name, name) for name in SPEAKERS]
         order = sorted(self.looks, key=lambda name: first.index(name) if name in first else len(first))
         legend(figure, {name: self.looks[name] for name in order} | dict(more or {}), columns)
 
 
 def draw_grid(
-    results: Results,
+    run: RunFolder,
     name: str,
     grid: Grid,
     tall: float = 1.25,
@@ -104,26 +112,26 @@ def draw_grid(
 ) -> list[Path]:
     """The curves of every panel (row, column) against dose, `tall` inches each; files STUDY-name.
 
-    Without `limits` of the axis each row has its own. Only `SPEAKERS` are heard, and those of `looks`, which
-    says how they are drawn. `beside` draws more into a panel, which `more` names in the legend.
+    Without `limits` of the axis each row has its own. Only `SPEAKERS` are drawn, or else the names in
+    `looks`, which gives their lines. `annotate` draws more into a panel, which `more` names in the legend.
     """
     if not grid:
         return []
-    rows, columns = (list(dict.fromkeys(panel[place] for panel in grid)) for place in (0, 1))
-    curves, doses = Curves(), results.config["config"]["doses"]
+    rows, columns = (list(dict.fromkeys(panel[side] for panel in grid)) for side in (0, 1))
+    curves, doses = Curves(), run.doses
     with style():
         start, high = LEGEND + 0.2, tall * len(rows)
         figure = Figure(figsize=(WIDTH, start + high + 0.45))
-        places = panels_grid(figure, start, high, len(rows), len(columns), wspace=0.08, hspace=0.15)
-        every = places.subplots(squeeze=False, sharex=True, sharey=True if limits else "row")
-        for (row, column), said in grid.items():
+        spec = panels_grid(figure, start, high, len(rows), len(columns), wspace=0.08, hspace=0.15)
+        every = spec.subplots(squeeze=False, sharex=True, sharey=True if limits else "row")
+        for (row, column), values in grid.items():
             axes = every[rows.index(row), columns.index(column)]
             if limits:
                 axes.set_ylim(*limits)
             if annotate:
                 annotate(axes, curves, (row, column))
-            for who in [who for who in (looks or SPEAKERS) if who in said]:
-                curves.line(axes, (row, column), who, doses, said[who], **(looks or {}).get(who, {}))
+            for key in [key for key in (looks or SPEAKERS) if key in values]:
+                curves.line(axes, (row, column), key, doses, values[key], **(looks or {}).get(key, {}))
         for axes in every.flat:
             axes.set_xscale("log", base=2)
         for axes, row in zip(every[:, 0], rows, strict=True):
@@ -131,4 +139,5 @@ def draw_grid(
         titles(every[0], columns)
         dose_axis(every[-1])
         curves.legend(figure, more=more)
-        return save(results, {f"{results.study}-{name}": figure}, {f"{results.study}-{name}": curves.table})
+        title = f"{run.study}-{name}"
+        return save(run, {title: figure}, {title: curves.table})

@@ -1,4 +1,4 @@
-"""Figures beside everything else: a process that draws while a run computes, one for each format of a file.
+"""Drawing in other processes: one that waits for a run while it computes, and one for each file format.
 
 matplotlib draws on one core, and loads as slowly as jax; neither has to wait for the other.
 """
@@ -12,30 +12,30 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from experiments.storage.run_folder import Results
+from experiments.storage.run_folder import RunFolder
 
 
 @contextlib.contextmanager
-def apart() -> Iterator[Callable[[Results], list[Path]]]:
-    """A process that loads matplotlib now, and draws the figures of a run when it is given one.
+def apart() -> Iterator[Callable[[RunFolder], list[Path]]]:
+    """Start a process that loads matplotlib now, and draws the figures of a run when it is given one.
 
-    It ends with this one, however that ends; what it has to complain about it says itself.
+    It ends with this one, however that ends, and writes its own complaints.
     """
     words = [sys.executable, "-m", "experiments.cli", "plot", "-"]
     pipe = subprocess.PIPE
     with subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as process:
 
-        def draw(results: Results) -> list[Path]:
-            told, _ = process.communicate(json.dumps(str(results.folder)))
+        def draw(run: RunFolder) -> list[Path]:
+            paths, _ = process.communicate(json.dumps(str(run.folder)))
             if process.returncode:
                 raise SystemExit(process.returncode)
-            return [Path(line) for line in told.splitlines()]
+            return [Path(line) for line in paths.splitlines()]
 
         yield draw
 
 
 def asked() -> str:
-    """The folder that such a process is given, once matplotlib is loaded. None came: the run was stopped."""
+    """The folder that such a process is given, once matplotlib is loaded; exits if the run was stopped."""
     import matplotlib.backends.backend_pdf
     import matplotlib.backends.backend_svg  # noqa: F401
 
@@ -46,7 +46,7 @@ def asked() -> str:
 
 
 def side_by_side(tasks: Sequence[Callable[[], None]]) -> None:
-    """Each task in a forked process, or one after the other where a fork is not safe: jax has threads."""
+    """Run each task in a forked process, or one after the other where a fork is not safe: jax has threads."""
     if "jax" in sys.modules or sys.platform != "linux":
         for task in tasks:
             task()

@@ -1,4 +1,4 @@
-"""The heat map of a comparison: theories × methods, at a small and a large dose. Numpy and matplotlib only.
+"""The heat map of several runs: theories × methods, at a small and a large dose. Numpy and matplotlib only.
 
 Colour is the explained part of the shift: blue explains, orange is worse than "nothing changed" (all that is
 -1 or less has one colour; its number is printed). Columns that do not fit beside each other go on in another
@@ -10,19 +10,19 @@ import textwrap
 from itertools import groupby
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from experiments.figures.looks import INKS
 from experiments.figures.style import FORMATS, WIDTH, style
 from experiments.scoring.labels import error_number, number
-from experiments.scoring.leaderboard import RULE, Column, Line, doubted, theories, theory_name
-from experiments.storage.run_folder import write
+from experiments.scoring.leaderboard import RULE, Column, doubted, theories, theory_name
+from experiments.storage.files import write
+from experiments.storage.records import ScoreLine
 
-INKS = matplotlib.color_sequences["okabe_ito"]
 SHADES = [(0, INKS[1]), (0.5, "#fdf0d2"), (0.5, "#f2f9fe"), (1, INKS[2])]  # a step at 0: the sign is seen
 COLOURS = LinearSegmentedColormap.from_list("explained", SHADES)
 SCALE = Normalize(-1, 1, clip=True)
@@ -32,10 +32,10 @@ LEFT, EDGE, GAP = 1.95, 0.08, 0.06  # before the columns, after them, between tw
 NARROW, WIDE = 0.46, 0.64  # half a column
 TALL, LOW, TITLE = 0.29, 0.13, 0.12  # a row of scores, a row of the strip, a line of a title
 NOTES = (
-    f"{RULE} Numbers: explained part of the shift, ± one standard error; ≤ the ceiling, the score of the "
-    "best member of the theory's class, where it is another. Noise floor: the score of a twin that met D′ in "
-    "another order. Blank: the theory says nothing of this method or dose; a law is not told of doses that "
-    "it was fitted on."
+    f"{RULE} Numbers: explained part of the shift, ± one standard error; ≤ the score of the best member of "
+    "the theory's class (best in class), where it is another. Noise ceiling: the score of a replica that met "
+    "D′ in another order. Blank: the theory predicts nothing for this method or dose; a law predicts nothing "
+    "at doses that it was fitted on."
 )
 
 
@@ -46,9 +46,9 @@ def draw(columns: list[Column], out: Path) -> list[Path]:
         for start in range(0, len(columns), most):
             drawn = figure(columns[start : start + most])
             name = f"heat-map-{1 + start // most}" if start else "heat-map"
-            for kind, said in FORMATS.items():
+            for kind, metadata in FORMATS.items():
                 paths.append(out / f"{name}.{kind}")
-                write(paths[-1], functools.partial(drawn.savefig, format=kind, metadata=said))
+                write(paths[-1], functools.partial(drawn.savefig, format=kind, metadata=metadata))
     return paths
 
 
@@ -56,43 +56,43 @@ def figure(columns: list[Column]) -> Figure:
     """One heat map: titles, what there is to explain, and a row for each theory."""
     half = min(((WIDTH - LEFT - EDGE) / len(columns) - GAP) / 2, WIDE)
     titles, notes = _titles(columns, half), textwrap.wrap(NOTES, 168)
-    shown = [(one, dose) for one in columns for dose in (one.small, one.large)]
-    rows = [theory for theory in theories(columns) if any(one.at(theory, dose) for one, dose in shown)]
-    grades = [list(same) for _, same in groupby(rows, key=lambda theory: theory[2])]
+    shown = [(column, dose) for column in columns for dose in (column.small, column.large)]
+    rows = [theory for theory in theories(columns) if any(column.at(theory, dose) for column, dose in shown)]
+    grades = [list(block) for _, block in groupby(rows, key=lambda theory: theory[2])]
     strip = 0.42 + TITLE * max(map(len, titles))
     body = strip + 3.6 * LOW
-    under = body + sum(len(same) * TALL + GAP for same in grades) + 0.1
+    under = body + sum(len(block) * TALL + GAP for block in grades) + 0.1
     drawn = Figure(figsize=(WIDTH, under + 0.1 * len(notes)))
     axes = drawn.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(drawn.get_figheight(), 0))
     axes.axis("off")
-    groups = " / ".join(dict.fromkeys(one.group.replace("_", "-") for one in columns))
+    groups = " / ".join(dict.fromkeys(column.group.replace("_", "-") for column in columns))
     axes.text(0.06, 0.16, f"Explained part of the shift on {groups} contexts", fontsize=8)
     _key(drawn, axes)
-    for row, words in enumerate(("shift (nats)", "noise floor", "another pretraining seed"), 1):
+    for row, words in enumerate(("shift (nats)", "noise ceiling", "another pretraining seed"), 1):
         axes.text(LEFT - 0.06, strip + LOW * row, words, ha="right", va="center", fontsize=6, color="0.35")
-    for index, (one, title) in enumerate(zip(columns, titles, strict=True)):
+    for index, (column, title) in enumerate(zip(columns, titles, strict=True)):
         left = LEFT + index * (2 * half + GAP)
-        for place, (words, weight) in enumerate(reversed(title)):
-            height = strip - 0.1 - TITLE * place
+        for number_above, (words, weight) in enumerate(reversed(title)):
+            height = strip - 0.1 - TITLE * number_above
             axes.text(left + half, height, words, ha="center", fontsize=6.5, fontweight=weight)
-        for side, dose in enumerate((one.small, one.large)):
-            for row, words in enumerate((f"dose {dose}", *one.floors(dose))):
-                place, colour = (left + (side + 0.5) * half, strip + LOW * row), "0.35" if row else "black"
-                axes.text(*place, _minus(words), ha="center", va="center", fontsize=6, color=colour)
+        for side, dose in enumerate((column.small, column.large)):
+            for row, words in enumerate((f"dose {dose}", *column.ceilings(dose))):
+                centre, colour = (left + (side + 0.5) * half, strip + LOW * row), "0.35" if row else "black"
+                axes.text(*centre, _minus(words), ha="center", va="center", fontsize=6, color=colour)
             top = body
-            for same in grades:
-                for row, theory in enumerate(same):
-                    _cell(axes, one.at(theory, dose), left + side * half, top + row * TALL, half)
-                top += len(same) * TALL + GAP
-    for same in grades:
-        for row, theory in enumerate(same, 1):
-            place = LEFT - 0.06, body + (row - 0.5) * TALL
+            for block in grades:
+                for row, theory in enumerate(block):
+                    _cell(axes, column.at(theory, dose), left + side * half, top + row * TALL, half)
+                top += len(block) * TALL + GAP
+    for block in grades:
+        for row, theory in enumerate(block, 1):
+            end = LEFT - 0.06, body + (row - 0.5) * TALL
             name = "\n".join(textwrap.wrap(theory_name(theory), 38))
-            axes.text(*place, name, ha="right", va="center", fontsize=6.5)
-        ends = body + 0.03, body + len(same) * TALL - 0.03
+            axes.text(*end, name, ha="right", va="center", fontsize=6.5)
+        ends = body + 0.03, body + len(block) * TALL - 0.03
         axes.plot([0.18, 0.18], ends, color="0.6", lw=0.6)
-        axes.text(0.1, sum(ends) / 2, same[0][2], rotation=90, ha="center", va="center", fontsize=6.5)
-        body += len(same) * TALL + GAP
+        axes.text(0.1, sum(ends) / 2, block[0][2], rotation=90, ha="center", va="center", fontsize=6.5)
+        body += len(block) * TALL + GAP
     for index, note in enumerate(notes):
         axes.text(0.06, under + 0.1 * index, note, fontsize=5.8, color="0.25", va="center")
     return drawn
@@ -100,41 +100,41 @@ def figure(columns: list[Column]) -> Figure:
 
 def _titles(columns: list[Column], half: float) -> list[list[tuple[str, str]]]:
     """The lines above each column and their weights: its run where there are several, its method, its D'."""
-    several, found = len({one.run for one in columns}) > 1, []
-    for one in columns:
-        method, _, data = one.name.partition(", ")
-        parts = [(one.run, "normal")] * several + [(method, "bold"), (data, "normal")]
-        found.append(
+    several, titles = len({column.run for column in columns}) > 1, []
+    for column in columns:
+        method, _, data = column.name.partition(", ")
+        parts = [(column.run, "normal")] * several + [(method, "bold"), (data, "normal")]
+        titles.append(
             [(line, weight) for part, weight in parts for line in textwrap.wrap(part, int(2 * half / 0.045))]
         )
-    return found
+    return titles
 
 
-def _cell(axes: Axes, line: Line | None, left: float, top: float, wide: float) -> None:
-    """One score: colour, number, error, ceiling; hatched where undefined, empty where nothing is said."""
+def _cell(axes: Axes, line: ScoreLine | None, left: float, top: float, wide: float) -> None:
+    """Draw a score: colour, number, error, best in class; hatched where undefined, empty without a score."""
     if line is None:
         axes.add_patch(Rectangle((left, top), wide, TALL, fc="none", ec="0.85", lw=0.4))
         return
     centre = {"x": left + wide / 2, "ha": "center", "va": "center"}
-    if line["explained"] is None:
+    if line.explained is None:
         axes.add_patch(Rectangle((left, top), wide, TALL, **HATCH))
         box = {"fc": HATCH["fc"], "ec": "none", "pad": 0.8}
         axes.text(y=top + TALL / 2, s="–", fontsize=6.5, bbox=box, **centre)
         return
-    colour = COLOURS(SCALE(line["explained"]))
+    colour = COLOURS(SCALE(line.explained))
     axes.add_patch(Rectangle((left, top), wide, TALL, fc=colour, ec="white", lw=0.6))
-    axes.text(y=top + 0.07, s=_minus(number(line["explained"])), fontsize=6.5, **centre)
-    if line["standard_error"] is not None:
+    axes.text(y=top + 0.07, s=_minus(number(line.explained)), fontsize=6.5, **centre)
+    if line.standard_error is not None:
         axes.text(y=top + 0.155, s=f"± {error_number(line['standard_error'])}", fontsize=5, **centre)
-    if line["ceiling"] != line["explained"]:
-        said = f"≤ {_minus(number(line['ceiling']))}"
-        axes.text(y=top + 0.235, s=said, fontsize=5, color="0.3", **centre)
+    if line.best_in_class != line.explained:
+        bound = f"≤ {_minus(number(line.best_in_class))}"
+        axes.text(y=top + 0.235, s=bound, fontsize=5, color="0.3", **centre)
     if doubted(line):
         axes.plot([left + wide - 0.038], [top + TALL - 0.045], **RING)
 
 
 def _key(drawn: Figure, axes: Axes) -> None:
-    """What colours and marks mean, on one line beside the title."""
+    """Explain colours and marks, on one line with the title."""
     high, y = drawn.get_figheight(), 0.16
     bar = drawn.add_axes((3.1 / WIDTH, 1 - y / high, 1.2 / WIDTH, 0.08 / high))
     bar.imshow(np.linspace(-1, 1, 256)[None], cmap=COLOURS, aspect="auto", extent=(-1, 1, 0, 1))
@@ -142,7 +142,7 @@ def _key(drawn: Figure, axes: Axes) -> None:
     bar.set_yticks([])
     bar.tick_params(length=1.5, pad=1)
     axes.plot([4.5], [y - 0.03], **RING)
-    axes.text(4.58, y, "chains miss the gate", fontsize=6)
+    axes.text(4.58, y, "chains not converged", fontsize=6)
     axes.add_patch(Rectangle((5.55, y - 0.075), 0.14, 0.09, **HATCH))
     axes.text(5.73, y, "undefined: shift below its noise", fontsize=6)
 

@@ -1,56 +1,78 @@
-"""The figure of the sampled posteriors: what each temperature explains, and how well its chains are.
+"""The figure of the sampled posteriors: the shift that each temperature explains, and chain diagnostics.
 
-    figures/STUDY-posteriors.png, .svg, .pdf     explained shift by temperature; health of the chains
+    figures/STUDY-posteriors.png, .svg, .pdf     explained shift by temperature; diagnostics of the chains
 
 Numpy and matplotlib only; nothing is drawn where nothing was sampled.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.figures import comparison as plots
-from experiments.figures.style import WIDTH, heading, legend, panels_grid, save, style
-from experiments.scoring import rows as scoring
+from experiments.figures.dose_panels import BOTTOM, TOP, at_doses, dose_ticks, off_scale, select
+from experiments.figures.looks import rank
+from experiments.figures.style import (
+    WIDTH,
+    Look,
+    heading,
+    legend,
+    look,
+    marker_line,
+    panels_grid,
+    save,
+    style,
+)
 from experiments.scoring.labels import judged_groups, panel_name, panels, temperature
-from experiments.storage.run_folder import Results
+from experiments.scoring.rows import table
+from experiments.scoring.scorecard import scorecard
+from experiments.scoring.thresholds import AT_LEAST, COLUMNS, LIMITS
+from experiments.storage.records import ScoreLine
+from experiments.storage.run_folder import RunFolder
 
-Line = dict[str, Any]
-SAMPLED = ("langevin-posterior", "adam-gibbs")
 MARKERS = "Xosv^D"
-LIMITS = {
-    3: (None, 0.5),
-    0: (1.1, None),
-    4: (0.1, None),
-}  # what the gate of experiments.cells.posteriors asks
-HEALTH = {  # column of the health arrays: title, worst, axis, limit (mcmc.diagnostics.Thresholds)
-    3: ("acceptance", np.min, "linear"),
-    0: ("R-hat", np.max, "linear"),
-    4: ("change with half the step", np.max, "log"),
-}
+RED = "#c00000"
+Chains = dict[str, tuple[np.ndarray, np.ndarray]]  # τ (b,), diagnostics (networks, b, columns) by theory/T
+Looks = dict[tuple[str, str], Look]  # by theory and prior
 
 
-def draw_posteriors(results: Results) -> list[Path]:
+@dataclass(frozen=True)
+class Shown:
+    """A diagnostic that is drawn: its column, title, the worst of several values, and the axis."""
+
+    column: str
+    title: str
+    worst: Callable[..., np.ndarray]
+    scale: str
+
+
+SHOWN = (
+    Shown("acceptance", "acceptance", np.min, "linear"),
+    Shown("rhat", "R-hat", np.max, "linear"),
+    Shown("halved_step", "change with half the step", np.max, "log"),
+)
+
+
+def draw_posteriors(run: RunFolder) -> list[Path]:
     """Draw the sampled posteriors of whatever is finished; returns the files written."""
-    table = scoring.table(results)
-    lines = [line for line in scoring.scorecard(table) if line["grade"] == "fitted"]
-    chains = _chains(results)
-    if not chains or not any(line["theory"] in SAMPLED for line in lines):
+    lines = [line for line in scorecard(table(run)) if line.grade == "fitted"]
+    chains = _chains(run)
+    if not any(f"{line.theory}/{line.prior}" in chains for line in lines):
         return []
     with style():
-        return save(results, {f"{results.study}-posteriors": _figure(lines, chains)})
+        return save(run, {f"{run.study}-posteriors": _figure(lines, chains)})
 
 
-def _figure(lines: list[Line], chains: dict[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+def _figure(lines: list[ScoreLine], chains: Chains) -> Figure:
     every, group = panels(lines), judged_groups(lines)[0]
     methods, arms = list(dict.fromkeys(p[0] for p in every)), list(dict.fromkeys(p[1] for p in every))
-    tall, low, legend = 1.75 * len(arms), 1.3, 0.5
-    starts = np.cumsum([legend + 0.45, tall + 0.95])
+    tall, low, top = 1.75 * len(arms), 1.3, 0.5
+    starts = np.cumsum([top + 0.45, tall + 0.95])
     figure = Figure(figsize=(WIDTH, starts[-1] + low + 0.45))
-    looks = _looks(lines)
+    looks = _looks(lines, chains)
     _legend(figure, looks)
     title = f"Explained part of the {group.replace('_', '-')} shift, by temperature T"
     heading(figure, starts[0], "a", title)
@@ -59,107 +81,103 @@ def _figure(lines: list[Line], chains: dict[str, tuple[np.ndarray, np.ndarray]])
     for name, data in every:
         axes = grid[arms.index(data), methods.index(name)]
         axes.set_title(panel_name(name, data))
-        _explained(axes, plots.select(lines, name, data, group), looks)
+        _explained(axes, select(lines, name, data, group), looks)
     for axes in grid[:, 0]:
         axes.set_ylabel("explained")
     for axes in grid[-1]:
         axes.set_xlabel("dose (finetuning steps)")
-    heading(figure, starts[1], "b", "Health of the chains against their strength; grey: beyond the gate")
-    grid = panels_grid(figure, starts[1], low, 1, len(HEALTH), wspace=0.32).subplots(squeeze=False)[0]
-    for axes, (column, (what, worst, scale)) in zip(grid, HEALTH.items(), strict=True):
-        _health(axes, chains, column, worst, looks, least=1e-4 if scale == "log" else -np.inf)
-        axes.set_title(what)
-        axes.set_yscale(scale)
-        _beyond(axes, *LIMITS[column])
+    heading(figure, starts[1], "b", "Diagnostics of the chains against their strength; grey: not converged")
+    grid = panels_grid(figure, starts[1], low, 1, len(SHOWN), wspace=0.32).subplots(squeeze=False)[0]
+    for axes, shown in zip(grid, SHOWN, strict=True):
+        _diagnostics(axes, chains, shown, looks, least=1e-4 if shown.scale == "log" else -np.inf)
+        axes.set_title(shown.title)
+        axes.set_yscale(shown.scale)
+        _shade(axes, LIMITS[shown.column], below=shown.column in AT_LEAST)
         axes.set_xlabel("τ = βN/γ")
     return figure
 
 
-def _looks(lines: list[Line]) -> dict[tuple[str, str], dict[str, Any]]:
+def _looks(lines: list[ScoreLine], chains: Chains) -> Looks:
     """Colour by theory, marker by temperature; the zero-temperature limit thin."""
-    found: dict[tuple[str, str], dict[str, Any]] = {}
-    names = {(line["theory"], line["prior"]) for line in lines if line["theory"] in SAMPLED}
-    for theory in SAMPLED:
+    looks: Looks = {}
+    names = {(line.theory, line.prior) for line in lines if f"{line.theory}/{line.prior}" in chains}
+    for theory in sorted({theory for theory, _ in names}, key=rank):
         for index, prior in enumerate(sorted((p for t, p in names if t == theory), key=temperature)):
-            colour, fade = plots.LOOKS[theory][0], 0.4 ** (index / max(len(names) - 1, 1))
-            found[theory, prior] = {"color": colour, "alpha": fade, "marker": MARKERS[index % len(MARKERS)]}
-    colour, marker = plots.LOOKS["proximal"]
-    found["proximal", "network"] = {"color": colour, "marker": marker, "lw": 0.7, "ms": 2.4}
-    return found
+            colour, fade = look(theory)[0], 0.4 ** (index / max(len(names) - 1, 1))
+            looks[theory, prior] = {"color": colour, "alpha": fade, "marker": MARKERS[index % len(MARKERS)]}
+    looks["proximal", "network"] = {**marker_line("proximal"), "lw": 0.7, "ms": 2.4}
+    return looks
 
 
-def _explained(axes: Axes, lines: list[Line], looks: dict[tuple[str, str], dict[str, Any]]) -> None:
-    doses = plots.dose_ticks(axes, lines)
-    axes.set_ylim(plots.BOTTOM, plots.TOP)
+def _explained(axes: Axes, lines: list[ScoreLine], looks: Looks) -> None:
+    doses = dose_ticks(axes, lines)
+    axes.set_ylim(BOTTOM, TOP)
     axes.axhline(0, color="0.45", lw=0.6)
     if not doses:
         return
-    drawn: list[tuple[np.ndarray, Any]] = []
-    for (theory, prior), look in looks.items():
-        same = [line for line in lines if (line["theory"], line["prior"]) == (theory, prior)]
-        if not same:
+    drawn: list[tuple[np.ndarray, str]] = []
+    for (theory, prior), line in looks.items():
+        curve = [entry for entry in lines if (entry.theory, entry.prior) == (theory, prior)]
+        if not curve:
             continue
-        values = plots.at_doses(same, "explained", doses)
-        error = np.nan_to_num(plots.at_doses(same, "standard_error", doses))
-        axes.plot(doses, values, **look)
-        axes.fill_between(doses, values - error, values + error, color=look["color"], alpha=0.15, lw=0)
-        lost = plots.at_doses([{"trusted": None} | line for line in same], "trusted", doses) < 1
-        axes.plot(
-            np.array(doses)[lost], values[lost], "o", ms=6.5, mfc="none", mec="#c00000", mew=0.9, zorder=4
-        )
-        drawn.append((values, look["color"]))
-    plots.off_scale(axes, doses, drawn, plots.BOTTOM, "v")
+        values = at_doses(curve, "explained", doses)
+        error = np.nan_to_num(at_doses(curve, "standard_error", doses))
+        axes.plot(doses, values, **line)
+        axes.fill_between(doses, values - error, values + error, color=line["color"], alpha=0.15, lw=0)
+        lost = at_doses(curve, "converged", doses) < 1
+        axes.plot(np.array(doses)[lost], values[lost], "o", ms=6.5, mfc="none", mec=RED, mew=0.9, zorder=4)
+        drawn.append((values, line["color"]))
+    off_scale(axes, doses, drawn, BOTTOM, "v")
 
 
-def _health(axes: Axes, chains: Any, column: int, worst: Any, looks: Any, least: float) -> None:
-    """Median and worst over networks (drawn at `least` where below it) against τ."""
+def _diagnostics(axes: Axes, chains: Chains, shown: Shown, looks: Looks, least: float) -> None:
+    """Draw median and worst over networks (at `least` where below it) against τ."""
     drawn = []
     for name, (times, values) in chains.items():
         theory, prior = name.split("/")
-        look, moved = looks.get((theory, prior)), times > 0
-        if look is None or not moved.any():
+        line, moved = looks.get((theory, prior)), times > 0
+        if line is None or not moved.any():
             continue
-        told = np.maximum(values[:, moved, column], least)
-        middle, edge = np.median(told, axis=0), worst(told, axis=0)
-        axes.plot(times[moved], middle, **look)
-        axes.fill_between(times[moved], middle, edge, color=look["color"], alpha=0.15, lw=0)
+        numbers = np.maximum(values[:, moved, COLUMNS.index(shown.column)], least)
+        middle, edge = np.median(numbers, axis=0), shown.worst(numbers, axis=0)
+        axes.plot(times[moved], middle, **line)
+        axes.fill_between(times[moved], middle, edge, color=line["color"], alpha=0.15, lw=0)
         drawn += [*times[moved]]
     axes.set_xscale("log")
     if drawn:
         axes.set_xlim(min(drawn) / 1.4, max(drawn) * 1.4)
-    if not np.isfinite(axes.dataLim.intervaly).all():  # too few draws to tell, or all are lost
+    if not np.isfinite(axes.dataLim.intervaly).all():  # too few samples, or all chains have diverged
         axes.set_ylim(0.01, 1)
 
 
-def _beyond(axes: Axes, above: float | None, below: float | None) -> None:
-    """Grey where the gate shuts."""
+def _shade(axes: Axes, limit: float, below: bool) -> None:
+    """Shade the side of a limit on which chains have not converged."""
     low, high = axes.get_ylim()
-    if above is not None:
-        axes.axhspan(above, max(high, 1.15 * above), color="0.9", lw=0, zorder=0)
-        axes.set_ylim(low, max(high, 1.15 * above))
-    if below is not None:
-        axes.axhspan(min(low, 0.85 * below), below, color="0.9", lw=0, zorder=0)
-        axes.set_ylim(min(low, 0.85 * below), high)
+    if below:
+        low = min(low, 0.85 * limit)
+        axes.axhspan(low, limit, color="0.9", lw=0, zorder=0)
+    else:
+        high = max(high, 1.15 * limit)
+        axes.axhspan(limit, high, color="0.9", lw=0, zorder=0)
+    axes.set_ylim(low, high)
 
 
-def _chains(results: Results) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """(τ (b,), health (networks, b, columns)) by theory/T."""
-    found: dict[str, list[np.ndarray]] = {}
+def _chains(run: RunFolder) -> Chains:
+    """Strengths and diagnostics of everything that was sampled."""
+    parts: dict[str, list[np.ndarray]] = {}
     times = {}
-    for cell in results.cells():
-        if cell.startswith("langevin-"):
-            arrays = results.load(cell)
-            for key in sorted(key for key in arrays if key.startswith("health/")):
-                name = key.removeprefix("health/")
-                found.setdefault(name, []).append(arrays[key])
-                times[name] = arrays[f"times/{name}"]
-    return {name: (times[name], np.concatenate(parts)) for name, parts in found.items()}
+    for cell in run.cells(kind="posteriors"):
+        posteriors = run.posteriors(cell)
+        for ladder in posteriors.ladders if posteriors else ():
+            if ladder.diagnostics is not None:
+                parts.setdefault(ladder.name, []).append(ladder.diagnostics)
+                times[ladder.name] = ladder.times
+    return {name: (times[name], np.concatenate(arrays)) for name, arrays in parts.items()}
 
 
-def _legend(figure: Figure, looks: dict[tuple[str, str], dict[str, Any]]) -> None:
-    told = {("proximal", "network"): "proximal (T → 0)"}
-    named = {
-        key: told.get(key, f"{key[0].replace('-', ' ')}, {key[1].replace('=', ' = ')} nats") for key in looks
+def _legend(figure: Figure, looks: Looks) -> None:
+    names = {key: f"{key[0].replace('-', ' ')}, {key[1].replace('=', ' = ')} nats" for key in looks} | {
+        ("proximal", "network"): "proximal (T → 0)"
     }
-    ring = {"marker": "o", "ls": "", "ms": 6, "mfc": "none", "mec": "#c00000"}
-    legend(figure, {named[key]: look for key, look in looks.items()} | {"some chains miss the gate": ring}, 3)
+    ring = {"marker": "o", "ls": "", "ms": 6, "mfc": "none", "mec": RED}
+    legend(figure, {names[key]: line for key, line in looks.items()} | {"some chains not converged": ring}, 3)

@@ -1,7 +1,7 @@
-"""A number read off the answers in one group of contexts, against dose: networks and theories by one measure.
+"""Readouts: a number computed from answers in one group of contexts, for networks and theories alike.
 
-    read(context, probs)   of the `asked` (c,) and `answers` (a,) of a group's contexts, and probabilities
-                           (s, d, c, a), to (s, d): one number for every network and dose
+    read(contexts, probs)  from a group's contexts (questions (c,), answers (a,)) and probabilities
+                           (s, d, c, a) to (s, d): a number for every network and dose
 
 Networks are the base's finetuned ones. Lines are means, bands (none for base networks) one standard error
 over base networks, of the means over their finetuning seeds. Numpy and matplotlib only. Axes: b base
@@ -17,17 +17,19 @@ from matplotlib.axes import Axes
 
 from experiments.figures.comparison import select
 from experiments.figures.curves import Curves, draw_grid, spread
-from experiments.scoring import rows as scoring
 from experiments.scoring.labels import METHODS, panels
-from experiments.scoring.predictions import NETWORK, told
-from experiments.storage.run_folder import Arrays, Results
+from experiments.scoring.predictions import NETWORK, predictions
+from experiments.scoring.rows import table
+from experiments.scoring.scorecard import scorecard
+from experiments.storage.contents import Contexts
+from experiments.storage.run_folder import RunFolder
 
-Read = Callable[[Arrays, np.ndarray], np.ndarray]
+Read = Callable[[Contexts, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What is read of one method on one D', by who says it, (b, s, d)."""
+    """A readout of one method on one D': `values` (b, s, d) by network or theory."""
 
     method: str
     data: str
@@ -36,53 +38,54 @@ class Reading:
     values: dict[str, np.ndarray]
 
     def means(self) -> dict[str, np.ndarray]:
-        """Means over finetuning seeds (b, d), by who says it."""
-        return {who: each.mean(axis=1) for who, each in self.values.items()}
+        """Means over finetuning seeds (b, d), by network or theory."""
+        return {name: values.mean(axis=1) for name, values in self.values.items()}
 
-    def mean(self, who: str) -> np.ndarray:
+    def mean(self, name: str) -> np.ndarray:
         """The mean (d,)."""
-        return spread(self.means()[who])[0]
+        return spread(self.means()[name])[0]
 
-    def error(self, who: str) -> np.ndarray:
+    def error(self, name: str) -> np.ndarray:
         """Its standard error over base networks (d,); nan of one."""
-        return spread(self.means()[who])[1]
+        return spread(self.means()[name])[1]
 
     def share_above(self, threshold: float) -> np.ndarray:
         """The share (b, d) of each base's finetuned networks whose number is above a threshold."""
         return (self.values[NETWORK] > threshold).mean(axis=1)
 
 
-def readings(results: Results, group: str, read: Read) -> list[Reading]:
-    """What is read in a group, for every method and D' that has a finished cell."""
-    table, found = scoring.table(results), []
-    for panel in panels(scoring.scorecard(table)):
-        rows = select(table, *panel, group)
+def readings(run: RunFolder, group: str, read: Read) -> list[Reading]:
+    """A readout in a group, for every method and D' that has a finished cell."""
+    rows, result = table(run), []
+    for panel in panels(scorecard(rows)):
+        chosen = select(rows, *panel, group)
         values: dict[str, list[np.ndarray]] = {}
-        for context, said in told(results, rows):
-            for who, each in said.items():
-                values.setdefault(who, []).append(read(context, np.exp(each.astype(float))))
+        for contexts, log_probs in predictions(run, chosen):
+            for name, answers in log_probs.items():
+                values.setdefault(name, []).append(read(contexts, np.exp(answers.astype(float))))
         if values:
-            bases, doses = (tuple(sorted({row[name] for row in rows})) for name in ("base", "dose"))
-            found.append(Reading(*panel, bases, doses, {who: np.array(each) for who, each in values.items()}))
-    return found
+            bases = tuple(sorted({row.base for row in chosen}))
+            doses = tuple(sorted({row.dose for row in chosen}))
+            result.append(Reading(*panel, bases, doses, {name: np.array(v) for name, v in values.items()}))
+    return result
 
 
 def draw_readings(
-    results: Results,
+    run: RunFolder,
     wanted: Mapping[str, tuple[str, Read]],
     name: str,
     threshold: float | None = None,
     label: str = "",
 ) -> list[Path]:
-    """Each wanted (group, read), by name, for every method (rows) and D' (columns), from 0 to 1. With a
+    """Draw each wanted (group, read), by name, for every method (rows) and D' (columns), from 0 to 1. With a
     threshold, grey bars are the share of finetuned networks above it, in words the `label`."""
-    found = {title: readings(results, *each) for title, each in wanted.items()}
+    by_title = {title: readings(run, *pair) for title, pair in wanted.items()}
     every = {
-        (f"{METHODS.get(method, method)}\n{title}", one.data.replace("_", " ")): one
-        for method in dict.fromkeys(one.method for each in found.values() for one in each)
-        for title, each in found.items()
-        for one in each
-        if one.method == method
+        (f"{METHODS.get(method, method)}\n{title}", reading.data.replace("_", " ")): reading
+        for method in dict.fromkeys(reading.method for values in by_title.values() for reading in values)
+        for title, values in by_title.items()
+        for reading in values
+        if reading.method == method
     }
 
     def bars(axes: Axes, curves: Curves, panel: tuple[str, str]) -> None:
@@ -93,5 +96,5 @@ def draw_readings(
             curves.note(panel, label, every[panel].doses, share)
 
     more = {} if threshold is None else {label: {"color": "0.85", "lw": 5}}
-    grid = {panel: one.means() for panel, one in every.items()}
-    return draw_grid(results, name, grid, 1.15, annotate=bars, more=more)
+    grid = {panel: reading.means() for panel, reading in every.items()}
+    return draw_grid(run, name, grid, 1.15, annotate=bars, more=more)

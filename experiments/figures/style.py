@@ -1,27 +1,33 @@
-"""What all figures share: a small plain style, a grid in inches, legends, headings and saving."""
+"""The common style of all figures: small and plain; looks of theories, a grid in inches, legends, saving."""
 
 import contextlib
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
 
 from experiments.figures.drawing_process import side_by_side
-from experiments.storage.run_folder import Results, as_csv, write
+from experiments.figures.looks import look as look
+from experiments.storage.files import as_csv, write
+from experiments.storage.run_folder import RunFolder
+
+Look: TypeAlias = dict[str, Any]  # keywords of a matplotlib line
 
 WIDTH = 7.2  # inches, two columns; all other lengths are inches too
 LEFT, RIGHT = 0.7, 0.1
 ABREAST = 4  # panels side by side that have room for words
-FORMATS: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+FORMATS: dict[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
 @contextlib.contextmanager
 def style() -> Iterator[None]:
-    """Small, plain, and the same bytes each time."""
+    """Set the style: small, plain, and the same bytes each time."""
     sizes = {"font.size": 7, "axes.titlesize": 7, "xtick.labelsize": 6.5, "ytick.labelsize": 6.5}
     lines = {"axes.linewidth": 0.6, "lines.linewidth": 1.1, "lines.markersize": 3.4, "hatch.linewidth": 0.5}
     frames = {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
@@ -29,16 +35,18 @@ def style() -> Iterator[None]:
     files = {"savefig.dpi": 200, "svg.hashsalt": "finebayes", "pdf.fonttype": 42}
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        settings: Any = {**sizes, **lines, **frames, **ticks, **files}
-        matplotlib.rcParams.update(settings)
+        for settings in (sizes, lines, frames, ticks, files):
+            matplotlib.rcParams.update(settings)
         yield
 
 
 def save(
-    results: Results, figures: dict[str, Figure], tables: Mapping[str, list[dict[str, Any]]] | None = None
+    run: RunFolder,
+    figures: Mapping[str, Figure],
+    tables: Mapping[str, Sequence[Mapping[str, object]]] | None = None,
 ) -> list[Path]:
     """Write figures by name in every format, and tables of what they show; returns the paths."""
-    drawn = {kind: [results.folder / "figures" / f"{name}.{kind}" for name in figures] for kind in FORMATS}
+    drawn = {kind: [run.folder / "figures" / f"{name}.{kind}" for name in figures] for kind in FORMATS}
 
     def draw(kind: str) -> None:
         for path, figure in zip(drawn[kind], figures.values(), strict=True):
@@ -47,42 +55,51 @@ def save(
     side_by_side([functools.partial(draw, kind) for kind in FORMATS])
     paths = [path for figure in zip(*drawn.values(), strict=True) for path in figure]
     for name, table in (tables or {}).items():
-        paths.append(results.folder / "figures" / f"{name}.csv")
-        text = as_csv(table)
+        paths.append(run.folder / "figures" / f"{name}.csv")
+        text = as_csv([dict(line) for line in table])
         write(paths[-1], lambda file, text=text: file.write(text.encode()))
     return paths
 
 
-def legend(figure: Figure, looks: dict[str, dict[str, Any]], columns: int) -> None:
-    """A legend over the whole figure, of lines by label."""
-    handles = [Line2D([], [], label=label, **look) for label, look in looks.items()]
-    place = {"loc": "upper center", "bbox_to_anchor": (0.5, 1 - 0.02 / figure.get_figheight())}
-    figure.legend(handles=handles, ncols=columns, fontsize=6.5, columnspacing=1.2, handlelength=2.0, **place)
+def legend(figure: Figure, looks: Mapping[str, Look], columns: int) -> None:
+    """Draw a legend over the whole figure, of lines by label."""
+    handles = [Line2D([], [], label=label, **line) for label, line in looks.items()]
+    top = {"loc": "upper center", "bbox_to_anchor": (0.5, 1 - 0.02 / figure.get_figheight())}
+    figure.legend(handles=handles, ncols=columns, fontsize=6.5, columnspacing=1.2, handlelength=2.0, **top)
 
 
-def titles(panels: Any, names: Sequence[str]) -> None:
-    """Titles of panels side by side, in two lines where there is little room."""
+def marker_line(theory: str) -> Look:
+    """Colour and marker of a theory as keywords of a line."""
+    colour, marker = look(theory)
+    return {"color": colour, "marker": marker}
+
+
+def titles(panels: Sequence[Axes], names: Sequence[str]) -> None:
+    """Set titles of panels side by side, in two lines where there is little room."""
     for axes, name in zip(panels, names, strict=True):
         axes.set_title(name if len(panels) <= ABREAST else name.replace(", ", "\n", 1))
 
 
-def dose_axis(panels: Any) -> None:
+def dose_axis(panels: Sequence[Axes]) -> None:
     """Name the axis under a row of panels that stand side by side."""
     for axes in panels:
         axes.set_xlabel("dose (finetuning steps)" if len(panels) <= ABREAST else "dose (steps)")
 
 
 def heading(figure: Figure, start: float, letter: str, text: str) -> None:
-    """A letter and a title above a row of panels."""
+    """Write a letter and a title above a row of panels."""
     height = 1 - (start - 0.3) / figure.get_figheight()
     figure.text(0.008, height, letter, fontsize=9, fontweight="bold")
     figure.text(0.035, height, text, fontsize=8)
 
 
-def panels_grid(figure: Figure, start: float, tall: float, rows: int, columns: int, **gaps: float) -> Any:
+def panels_grid(
+    figure: Figure, start: float, tall: float, rows: int, columns: int, **gaps: float
+) -> GridSpec:
     """A grid that starts and ends so many inches below the top."""
     high = figure.get_figheight()
-    sides = {"left": LEFT / WIDTH, "right": 1 - RIGHT / WIDTH}
+    wide = figure.get_figwidth()
+    sides = {"left": LEFT / wide, "right": 1 - RIGHT / wide}
     return figure.add_gridspec(
         rows, columns, top=1 - start / high, bottom=1 - (start + tall) / high, **sides, **gaps
     )

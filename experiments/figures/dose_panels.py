@@ -1,0 +1,131 @@
+"""Panels of a score against dose: their axis, the lines that they show, and what lies off their scale.
+
+A full line is fitted, a dashed one with open markers is a forecast. Theories of a latent mixture are drawn
+with the prior implied by the base network where it is known (the tables have both).
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol, TypeVar
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.transforms import ScaledTranslation
+
+from experiments.figures.looks import rank
+from experiments.figures.style import Look, marker_line
+from experiments.scoring.labels import one_prior
+from experiments.storage.records import ScoreLine
+from experiments.storage.run_folder import RunFolder
+
+GRADES: dict[str, Look] = {
+    "fitted": {"ls": "-", "mew": 0.4},
+    "forecast": {"ls": "--", "mfc": "white", "mew": 0.8},
+}
+DASHES = {"best_in_class": (0, (1, 1.3)), "other_base": (0, (6, 1.5, 1, 1.5))}
+BOTTOM, TOP = -0.6, 1.05  # of the explained shift
+Drawn = Sequence[tuple[np.ndarray, str]]  # values at the doses, and their colour
+
+
+class _OfPanel(Protocol):
+    """A row or a line: of one method, one D' and one group of contexts."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def data(self) -> str: ...
+    @property
+    def group(self) -> str: ...
+
+
+Entry = TypeVar("Entry", bound=_OfPanel)
+
+
+def select(lines: Iterable[Entry], method: str, data: str, group: str) -> list[Entry]:
+    """The rows or lines of one panel."""
+    wanted = (method, data, group)
+    return [line for line in lines if (line.method, line.data, line.group) == wanted]
+
+
+def series(lines: list[ScoreLine]) -> list[tuple[str, str, list[ScoreLine]]]:
+    """(theory, grade, its lines by dose), one prior for each theory and forecasts last."""
+    curves: dict[tuple[str, str], list[ScoreLine]] = {}
+    for line in sorted(one_prior(lines), key=lambda line: line.dose):
+        curves.setdefault((line.theory, line.grade), []).append(line)
+    order = sorted(curves, key=lambda name: (name[1] == "forecast", rank(name[0])))
+    return [(*name, curves[name]) for name in order]
+
+
+def mixture_theories(run: RunFolder) -> frozenset[str]:
+    """Theories whose class is any mixture of hypotheses."""
+    cells = {cell.arm: cell for cell in run.cells(kind="theories")}.values()  # one an arm: bases are alike
+    ladders = [ladder for cell in cells if (theories := run.theories(cell)) for ladder in theories.ladders]
+    return frozenset(ladder.theory for ladder in ladders if ladder.bound == "mixture")
+
+
+def at_doses(lines: Iterable[ScoreLine], field: str, doses: Sequence[int]) -> np.ndarray:
+    """A field at every dose; nan where it is undefined, or where nothing is predicted at a dose."""
+    values = {line.dose: getattr(line, field) for line in lines if getattr(line, field) is not None}
+    return np.array([values.get(dose, np.nan) for dose in doses], float)
+
+
+def dose_ticks(axes: Axes, lines: Iterable[ScoreLine]) -> list[int]:
+    """The doses of some lines, and a logarithmic axis that names as many of them as there is room for."""
+    doses = sorted({line.dose for line in lines})
+    if doses:
+        every = -(-len(doses) // int(axes.get_position().width * axes.figure.get_figwidth() / 0.27))
+        names = [str(dose) if (len(doses) - 1 - i) % every == 0 else "" for i, dose in enumerate(doses)]
+        axes.set_xscale("log")
+        axes.set_xlim(doses[0] / 1.4, doses[-1] * 1.4)
+        axes.set_xticks(doses, names)
+        axes.minorticks_off()
+    return doses
+
+
+def draw_explained(axes: Axes, lines: list[ScoreLine], mixtures: frozenset[str]) -> None:
+    """Draw the explained shift against dose, with its bounds; a value below the axis leaves a triangle."""
+    doses = dose_ticks(axes, lines)
+    axes.set_ylim(BOTTOM, TOP)
+    if not lines:
+        return
+    axes.axhline(0, color="0.45", lw=0.6)
+    single = [next(line for line in lines if line.dose == dose) for dose in doses]
+    bounds = [
+        [line.best_in_class for line in lines if line.dose == dose and line.theory in mixtures]
+        for dose in doses
+    ]
+    best = np.array([max((c for c in at if c is not None), default=np.nan) for at in bounds])
+    axes.fill_between(doses, at_doses(single, "noise_ceiling", doses), TOP, color="0.8", lw=0, zorder=0)
+    drawn = [(at_doses(single, "other_base", doses), "0.45"), (best, "black")]
+    for (values, colour), name in zip(drawn, ("other_base", "best_in_class"), strict=True):
+        axes.plot(doses, values, color=colour, ls=DASHES[name], lw=0.9)
+    for theory, grade, curve in series(lines):
+        line = marker_line(theory)
+        values = at_doses(curve, "explained", doses)
+        error = np.nan_to_num(at_doses(curve, "standard_error", doses))
+        axes.fill_between(doses, values - error, values + error, color=line["color"], alpha=0.2, lw=0)
+        axes.plot(doses, values, **line, **GRADES[grade])
+        drawn.append((values, line["color"]))
+    off_scale(axes, doses, drawn, BOTTOM, "v")
+    _hatch_undefined(axes, doses, single)
+
+
+def _hatch_undefined(axes: Axes, doses: list[int], single: list[ScoreLine]) -> None:
+    """Hatch the doses at which the shift does not exceed its noise."""
+    edges = np.sqrt(np.array([doses[0] / 1.96, *doses]) * np.array([*doses, doses[-1] * 1.96]))
+    for index in [index for index, line in enumerate(single) if line.noise_ceiling is None]:
+        axes.axvspan(*edges[index : index + 2], fc="white", ec="0.75", hatch="/////", lw=0, zorder=3)
+        note = {"rotation": 90, "ha": "center", "va": "center", "color": "0.3", "zorder": 4}
+        axes.text(doses[index], 0.2, "undefined", bbox={"fc": "white", "ec": "none", "pad": 1}, **note)
+
+
+def off_scale(axes: Axes, doses: Sequence[int], drawn: Drawn, edge: float, marker: str) -> None:
+    """Triangles on an edge of the axis ("v" below, "^" above), side by side, for what lies beyond it."""
+    gap = axes.get_position().width * axes.figure.get_figwidth() / len(doses) if doses else 0
+    for index, dose in enumerate(doses):
+        values = [(values[index], colour) for values, colour in drawn]
+        beyond = [colour for value, colour in values if (value < edge if marker == "v" else value > edge)]
+        for column, colour in enumerate(beyond):
+            shift = min(0.034, gap / (len(beyond) + 0.5)) * (column - (len(beyond) - 1) / 2)
+            push = ScaledTranslation(shift, 0.03 if marker == "v" else -0.03, axes.figure.dpi_scale_trans)
+            line = {"ms": 2.6, "mew": 0, "color": colour, "clip_on": False, "zorder": 5}
+            axes.plot([dose], [edge], marker, transform=axes.transData + push, **line)

@@ -1,0 +1,53 @@
+"""Colours and markers of theories: a table for the known, a stable hash of the name for all others.
+
+A theory keeps its colour and its marker in every figure and table. Those of other theories come from lists
+that no known theory takes from, so that none is taken for a known one. No matplotlib, for the report.
+"""
+
+import hashlib
+from typing import TypeAlias
+
+Marker: TypeAlias = str | tuple[int, int, int]
+
+INKS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")  # Okabe, Ito
+KNOWN: dict[str, tuple[str, Marker]] = {
+    "linearised": (INKS[5], "o"),
+    "proximal": (INKS[6], "s"),
+    "tempered-posterior": (INKS[3], "^"),
+    "exchangeable-mixture": (INKS[7], "D"),
+    "geometric-path": (INKS[1], "v"),
+    "linear-mixture": (INKS[2], "P"),
+    "langevin-posterior": ("#882255", "X"),
+    "adam-gibbs": ("#999933", "p"),
+    "complexity-prior": ("#332288", "h"),
+    "exchangeable-product": ("#a0522d", "<"),
+    "exchangeable-tilted": ("#6a3d9a", ">"),
+}
+OTHER_COLOURS = ("#b3001b", "#00a6a6", "#4d4d4d", "#e6007e", "#1b5e20", "#8c6d31", "#5c7cfa", "#7fb800")
+STARS: dict[Marker, str] = {(4, 1, 0): "✦", (6, 1, 0): "✶"}  # matplotlib's markers by number of points
+SUITS: dict[Marker, str] = {r"$\spadesuit$": "♠", r"$\clubsuit$": "♣", r"$\heartsuit$": "♥"}
+OTHER_MARKERS: tuple[Marker, ...] = ("*", "d", "8", *STARS, *SUITS)
+GLYPHS: dict[Marker, str] = {
+    **dict(zip("osD^vPXph<>*d8", "●■◆▲▼✚✖⬟⬢◀▶★♦⬣", strict=True)),
+    **STARS,
+    **SUITS,
+}
+
+
+def look(theory: str) -> tuple[str, Marker]:
+    """Colour and marker of a theory, in all figures the same."""
+    if theory in KNOWN:
+        return KNOWN[theory]
+    number = int.from_bytes(hashlib.sha256(theory.encode()).digest()[:8], "big")
+    colour, marker = divmod(number % (len(OTHER_COLOURS) * len(OTHER_MARKERS)), len(OTHER_MARKERS))
+    return OTHER_COLOURS[colour], OTHER_MARKERS[marker]
+
+
+def glyph(theory: str) -> str:
+    """Its marker as a character, for text."""
+    return GLYPHS[look(theory)[1]]
+
+
+def rank(theory: str) -> tuple[int, str]:
+    """The order of theories in legends: the known as in the table, the others by name."""
+    return (list(KNOWN).index(theory) if theory in KNOWN else len(KNOWN), theory)

@@ -1,0 +1,69 @@
+"""Figures of a report: the first one in full, all others folded behind a preview of themselves. No jax."""
+
+import re
+from html import escape
+from pathlib import Path
+
+from experiments.reports.elements import image
+from experiments.storage.run_folder import RunFolder
+
+SUMMARY = "-summary"
+TITLES = {
+    "": "Answers, explained shift and strength by dose",
+    "-groups": "Every group of contexts",
+    "-posteriors": "Sampled posteriors",
+    "heat-map": "Heat map",
+}
+CAPTIONS = {
+    "": "(a) Answers of the finetuned networks (bars) and the base networks (lines) in held-out contexts "
+    "that moved most, and the predictions of the theories. (b) Explained part of the shift against dose, ± "
+    "one standard error; below it the shift in nats, and its noise. (c) β against dose, in units of each "
+    "theory's last fitted β. Triangles stand for values off the scale.",
+    SUMMARY: "Explained part of the shift against dose, ± one standard error. 1: all of it, 0: no better "
+    "than “nothing changed”; triangles: below the axis. Grey: above the noise ceiling, the score of a reshuffled "
+    "replica.",
+    "-posteriors": "Sampled posteriors. Above: explained part of the shift on held-out contexts, for each "
+    "temperature T (mean KL of the localised prior from the base, nats), next to its zero-temperature "
+    "limit; a red ring marks scores whose chains have not all converged. Below: diagnostics of the chains "
+    "against the strength τ = βN/γ, median (line) and worst (edge of the band) over networks, and limits.",
+    "-groups": "The explained part of the shift in each group of contexts, drawn as in (b).",
+    "heat-map": "The explained part of the shift on held-out contexts, theories by ways of finetuning, at a "
+    "small and at a large dose: blue explains, orange is worse than “nothing changed”; hatched where the "
+    "shift does not exceed its noise, blank where a theory predicts nothing.",
+}
+ORDER = [*TITLES]
+
+
+def first(run: RunFolder) -> str:
+    """The summary figure (of an older run the main one); a click shows it as wide as the window."""
+    kinds = {kind: path for path, kind in _figures(run)}
+    kind = next((kind for kind in (SUMMARY, "") if kind in kinds), None)
+    if kind is None:
+        return "<p>Nothing is drawn yet.</p>"
+    caption = CAPTIONS[kind]
+    picture = f'<a href="#figure" title="full size">{image(kinds[kind], caption)}</a>'
+    words = f"<figcaption class=small>{escape(caption)}</figcaption>"
+    return f'<figure id=figure><a class=close href="#">Close</a>{picture}{words}</figure>'
+
+
+def folded_figures(run: RunFolder) -> str:
+    """All the others, each folded behind its preview, which grows when it is opened."""
+    figures = _figures(run)
+    shown = SUMMARY if SUMMARY in [kind for _, kind in figures] else ""
+    cards = [_card(path, kind) for path, kind in figures if kind != shown]
+    return f"<div class=pictures>{''.join(cards)}</div>" if cards else ""
+
+
+def _card(path: Path, kind: str) -> str:
+    caption, title = CAPTIONS.get(kind, path.stem), TITLES.get(kind, kind.strip("-").replace("-", " "))
+    head = f"<h2>{escape(title[:1].upper() + title[1:])}</h2>{image(path, caption)}"
+    words = f"<figure><figcaption>{escape(caption)}</figcaption></figure>"
+    return f"<details><summary>{head}</summary>{words}</details>"
+
+
+def _figures(run: RunFolder) -> list[tuple[Path, str]]:
+    """PNG files and their kinds: what comes after the study's name; known kinds first."""
+    paths = sorted((run.folder / "figures").glob("*.png"), key=lambda path: path.stem)
+    kinds = [re.sub(r"^(heat-map)-\d+$", r"\1", path.stem.removeprefix(run.study)) for path in paths]
+    known = {kind: index for index, kind in enumerate(ORDER)}
+    return sorted(zip(paths, kinds, strict=True), key=lambda figure: known.get(figure[1], len(known)))
