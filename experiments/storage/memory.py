@@ -11,11 +11,21 @@ from experiments.storage.run import Run
 
 @dataclass(frozen=True)
 class MemoryRun(Run):
-    """Finished cells by name, at the doses of an experiment."""
+    """Finished cells of a named run, whose networks are compared after `steps` of finetuning."""
 
-    study: str
-    doses: tuple[int, ...]
+    name: str
+    steps: tuple[int, ...]
     contents: Mapping[Cell, CellContent] = field(default_factory=dict)
+
+    @property
+    def study(self) -> str:
+        """Its name."""
+        return self.name
+
+    @property
+    def doses(self) -> tuple[int, ...]:
+        """Its steps."""
+        return self.steps
 
     def with_content(self, cell: Cell, content: CellContent) -> Self:
         """The same run with one more cell."""
