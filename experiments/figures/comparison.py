@@ -102,7 +102,11 @@ def _main(run: RunFolder, rows: list[Row], lines: list[ScoreLine], mixtures: fro
     outer = panels_grid(figure, starts[1], taller, len(arms), len(methods), hspace=0.3, wspace=0.12)
     for name, data in every:
         row, column = arms.index(data), methods.index(name)
-        above, below = outer[row, column].subgridspec(2, 1, height_ratios=[5, 1], hspace=0.1).subplots()
+        above, below = (
+            outer[row, column]
+            .subgridspec(2, 1, height_ratios=[5, 1], hspace=0.1)
+            .subplots(squeeze=False)[:, 0]
+        )
         inside = select(lines, name, data, group)
         above.set_title(panel_name(name, data))
         draw_explained(above, inside, mixtures)

@@ -10,6 +10,7 @@ network), number of networks. Numpy and matplotlib only. Axes: b base networks, 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -69,7 +70,7 @@ class Curves:
         name: str,
         across: Sequence[float],
         values: np.ndarray,
-        **changes: object,
+        **changes: Any,
     ) -> None:
         """Draw values (b, x) under a name; `changes` replace parts of its look."""
         mean, error = self.note(panel, name, across, values)

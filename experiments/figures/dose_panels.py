@@ -5,10 +5,11 @@ with the prior implied by the base network where it is known (the tables have bo
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
 from experiments.figures.looks import rank
@@ -72,7 +73,7 @@ def dose_ticks(axes: Axes, lines: Iterable[ScoreLine]) -> list[int]:
     """The doses of some lines, and a logarithmic axis that names as many of them as there is room for."""
     doses = sorted({line.dose for line in lines})
     if doses:
-        every = -(-len(doses) // int(axes.get_position().width * axes.figure.get_figwidth() / 0.27))
+        every = -(-len(doses) // int(_width(axes) / 0.27))
         names = [str(dose) if (len(doses) - 1 - i) % every == 0 else "" for i, dose in enumerate(doses)]
         axes.set_xscale("log")
         axes.set_xlim(doses[0] / 1.4, doses[-1] * 1.4)
@@ -109,6 +110,11 @@ def draw_explained(axes: Axes, lines: list[ScoreLine], mixtures: frozenset[str])
     _hatch_undefined(axes, doses, single)
 
 
+def _width(axes: Axes) -> float:
+    """Inches."""
+    return axes.get_position().width * cast(Figure, axes.figure).get_figwidth()
+
+
 def _hatch_undefined(axes: Axes, doses: list[int], single: list[ScoreLine]) -> None:
     """Hatch the doses at which the shift does not exceed its noise."""
     edges = np.sqrt(np.array([doses[0] / 1.96, *doses]) * np.array([*doses, doses[-1] * 1.96]))
@@ -120,7 +126,7 @@ def _hatch_undefined(axes: Axes, doses: list[int], single: list[ScoreLine]) -> N
 
 def off_scale(axes: Axes, doses: Sequence[int], drawn: Drawn, edge: float, marker: str) -> None:
     """Triangles on an edge of the axis ("v" below, "^" above), side by side, for what lies beyond it."""
-    gap = axes.get_position().width * axes.figure.get_figwidth() / len(doses) if doses else 0
+    gap = _width(axes) / len(doses) if doses else 0
     for index, dose in enumerate(doses):
         values = [(values[index], colour) for values, colour in drawn]
         beyond = [colour for value, colour in values if (value < edge if marker == "v" else value > edge)]

@@ -125,7 +125,7 @@ def _cell(axes: Axes, line: ScoreLine | None, left: float, top: float, wide: flo
     axes.add_patch(Rectangle((left, top), wide, TALL, fc=colour, ec="white", lw=0.6))
     axes.text(y=top + 0.07, s=_minus(number(line.explained)), fontsize=6.5, **centre)
     if line.standard_error is not None:
-        axes.text(y=top + 0.155, s=f"± {error_number(line['standard_error'])}", fontsize=5, **centre)
+        axes.text(y=top + 0.155, s=f"± {error_number(line.standard_error)}", fontsize=5, **centre)
     if line.best_in_class != line.explained:
         bound = f"≤ {_minus(number(line.best_in_class))}"
         axes.text(y=top + 0.235, s=bound, fontsize=5, color="0.3", **centre)

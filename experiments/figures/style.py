@@ -35,8 +35,8 @@ def style() -> Iterator[None]:
     files = {"savefig.dpi": 200, "svg.hashsalt": "finebayes", "pdf.fonttype": 42}
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        for settings in (sizes, lines, frames, ticks, files):
-            matplotlib.rcParams.update(settings)
+        settings: Any = {**sizes, **lines, **frames, **ticks, **files}
+        matplotlib.rcParams.update(settings)
         yield
 
 

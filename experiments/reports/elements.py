@@ -18,8 +18,9 @@ p { margin: .4rem 0; } .soft, figcaption { color: var(--soft); } .small { font-s
 table { border-collapse: collapse; font-size: .78rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; vertical-align: top; padding: .15rem .6rem .15rem 0;
   border-bottom: 1px solid var(--line); } .tight td, .tight th { white-space: nowrap; }
-.banner { background: #b3261e; color: #fff; padding: .35rem .8rem; border-radius: 6px; font-weight: 600;
-font-size: .88rem; } img { width: 100%; background: #fff; border-radius: 6px; display: block; }
+.banner { background: #b3261e; color: #fff; padding: .35rem .8rem; border-radius: 6px;
+  font-weight: 600; font-size: .88rem; }
+img { width: 100%; background: #fff; border-radius: 6px; display: block; }
 .first { display: grid; gap: .5rem 1.8rem; margin: .6rem 0 1.2rem; grid-template: "figure answer"
   "figure numbers" 1fr / minmax(0, 1fr) 36rem; } .first.wide { grid-template-columns: minmax(0, 1fr) 45rem; }
 .answer { grid-area: answer; } .numbers { grid-area: numbers; min-width: 0; }

@@ -20,8 +20,8 @@ CAPTIONS = {
     "one standard error; below it the shift in nats, and its noise. (c) β against dose, in units of each "
     "theory's last fitted β. Triangles stand for values off the scale.",
     SUMMARY: "Explained part of the shift against dose, ± one standard error. 1: all of it, 0: no better "
-    "than “nothing changed”; triangles: below the axis. Grey: above the noise ceiling, the score of a reshuffled "
-    "replica.",
+    "than “nothing changed”; triangles: below the axis. Grey: above the noise ceiling, the score of a "
+    "reshuffled replica.",
     "-posteriors": "Sampled posteriors. Above: explained part of the shift on held-out contexts, for each "
     "temperature T (mean KL of the localised prior from the base, nats), next to its zero-temperature "
     "limit; a red ring marks scores whose chains have not all converged. Below: diagnostics of the chains "

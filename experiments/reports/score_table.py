@@ -6,7 +6,7 @@ from itertools import groupby
 
 from experiments.figures.looks import glyph, look
 from experiments.reports.elements import folded
-from experiments.reports.summary import Way, score, theories, words
+from experiments.reports.summary import PanelScores, score, theories, words
 from experiments.scoring.labels import number
 from experiments.storage.records import ScoreLine
 
@@ -18,18 +18,20 @@ NOTE = (
 )
 
 
-def score_table(ways: Sequence[Way]) -> str:
+def score_table(scored: Sequence[PanelScores]) -> str:
     """The noise ceiling and the best theories; the other theories folded below."""
-    names = theories(ways)
+    names = theories(scored)
     if not names:
         return ""
-    ceilings = [_cell("–" if (c := way.base.noise_ceiling) is None else number(c)) for way in ways]
+    ceilings = [_cell("–" if (c := panel.base.noise_ceiling) is None else number(c)) for panel in scored]
     bound = f"<tr class=bound><td>noise ceiling</td>{''.join(ceilings)}</tr>"
-    best = [max((line.explained or 0 for line in way.ranked), default=None) for way in ways]
-    rows = [_row(ways, best, *name) for name in names]
-    kind = "scores many" if len(ways) > MANY else "scores"
-    shown = _table(kind, _head(ways), [bound, *rows[:ROWS]])
-    others = folded(f"{len(rows) - ROWS} more", _table(kind, _head(ways), rows[ROWS:])) if rows[ROWS:] else ""
+    best = [max((line.explained or 0.0 for line in panel.ranked), default=None) for panel in scored]
+    rows = [_row(scored, best, *name) for name in names]
+    kind = "scores many" if len(scored) > MANY else "scores"
+    shown = _table(kind, _head(scored), [bound, *rows[:ROWS]])
+    others = (
+        folded(f"{len(rows) - ROWS} more", _table(kind, _head(scored), rows[ROWS:])) if rows[ROWS:] else ""
+    )
     return f'<div class=numbers>{shown}<p class="soft small">{escape(NOTE)}</p>{others}</div>'
 
 
@@ -37,17 +39,17 @@ def _table(kind: str, head: str, rows: Sequence[str]) -> str:
     return f'<div class="scroll {kind}"><table>{head}{"".join(rows)}</table></div>'
 
 
-def _head(ways: Sequence[Way]) -> str:
+def _head(scored: Sequence[PanelScores]) -> str:
     """Two rows: D', and below it the methods."""
-    data = [(name, len(list(same))) for name, same in groupby(way.heads[0] for way in ways)]
+    data = [(name, len(list(group))) for name, group in groupby(panel.heads[0] for panel in scored)]
     above = "".join(f'<th class=span colspan="{width}">{escape(name)}</th>' for name, width in data)
-    below = "".join(f"<th>{escape(way.heads[1])}</th>" for way in ways)
+    below = "".join(f"<th>{escape(panel.heads[1])}</th>" for panel in scored)
     return f"<tr><th class=none></th>{above}</tr><tr><th>theory</th>{below}</tr>"
 
 
-def _row(ways: Sequence[Way], best: Sequence[float | None], theory: str, grade: str) -> str:
+def _row(scored: Sequence[PanelScores], best: Sequence[float | None], theory: str, grade: str) -> str:
     shape = f'<span class=shape style="color:{look(theory)[0]}">{glyph(theory)}</span>'
-    cells = [_score(way.at(theory, grade), top) for way, top in zip(ways, best, strict=True)]
+    cells = [_score(panel.at(theory, grade), top) for panel, top in zip(scored, best, strict=True)]
     name = f"{shape}{escape(words(theory))}<small>{grade}</small>"
     return f"<tr><td>{name}</td>{''.join(cells)}</tr>"
 

@@ -28,8 +28,8 @@ WORST = -1.0  # scores below it weigh alike in the order of the table
 
 
 @dataclass(frozen=True)
-class Way:
-    """A way of finetuning at its last dose: `lines` of theories, `base` of the unchanged base network."""
+class PanelScores:
+    """A method on a D' at its last dose: `lines` of theories, `base` of the unchanged base network."""
 
     method: str
     data: str
@@ -63,14 +63,14 @@ class Way:
         return next((line for line in self.lines if (line.theory, line.grade) == (theory, grade)), None)
 
 
-Pair = tuple[Way, ScoreLine]
+Pair = tuple[PanelScores, ScoreLine]
 
 
-def ways(lines: Sequence[ScoreLine]) -> list[Way]:
-    """Every way of finetuning that is scored, in the order of the figures."""
+def last_scores(lines: Sequence[ScoreLine]) -> list[PanelScores]:
+    """Every method and D' that is scored, in the order of the figures."""
     result = []
-    for panel in panels(lines):
-        inside = of_panel(lines, panel)
+    for key in panels(lines):
+        inside = of_panel(lines, key)
         group = judged_groups(inside)[0]
         inside = [line for line in inside if line.group == group and line.grade != "law"]
         dose = max((line.dose for line in inside), default=0)
@@ -78,27 +78,27 @@ def ways(lines: Sequence[ScoreLine]) -> list[Way]:
         if last:
             theories = one_prior(inside)  # the prior is chosen over all doses, as in the figures
             at_last = tuple(line for line in theories if line.dose == dose)
-            result.append(Way(*panel, group, dose, last[0], at_last))
+            result.append(PanelScores(*key, group, dose, last[0], at_last))
     return result
 
 
-def answer(found: Sequence[Way]) -> list[str]:
+def answer(scored: Sequence[PanelScores]) -> list[str]:
     """At most three sentences; each number in them is in the table."""
-    if not found:
+    if not scored:
         return ["Nothing is scored yet."]
-    best = [(way, way.ranked[0]) for way in found if way.ranked]
+    best = [(panel, panel.ranked[0]) for panel in scored if panel.ranked]
     if not best:
-        return [f"{_where(found)} the shift does not exceed its noise: no theory has a score."]
-    forecasts = [(way, line) for way in found if (line := way.best_forecast)]
-    return [_best(found, best), _forecasts(best, forecasts, len(found)), _failures(found)]
+        return [f"{_where(scored)} the shift does not exceed its noise: no theory has a score."]
+    forecasts = [(panel, line) for panel in scored if (line := panel.best_forecast)]
+    return [_best(scored, best), _forecasts(best, forecasts, len(scored)), _failures(scored)]
 
 
-def theories(found: Sequence[Way]) -> list[tuple[str, str]]:
+def theories(scored: Sequence[PanelScores]) -> list[tuple[str, str]]:
     """(theory, grade) of every row, the best mean score first; no prediction weighs as `WORST`."""
-    names = {(line.theory, line.grade) for way in found for line in way.lines}
+    names = {(line.theory, line.grade) for panel in scored for line in panel.lines}
 
     def mean(name: tuple[str, str]) -> float:
-        lines = [way.at(*name) for way in found if way.ranked]
+        lines = [panel.at(*name) for panel in scored if panel.ranked]
         scores = [max(_explained(line), WORST) if line and defined(line) else WORST for line in lines]
         return sum(scores) / len(scores) if scores else WORST
 
@@ -123,10 +123,10 @@ def words(theory: str) -> str:
     return theory.replace("-", " ")
 
 
-def _best(found: Sequence[Way], best: list[Pair]) -> str:
-    holes = [way.name for way in found if not way.ranked]
-    ceilings = [way.base.noise_ceiling for way, _ in best if way.base.noise_ceiling is not None]
-    text = f"{_where(found)} the shift is explained best by {_by_theory(best, len(found))}"
+def _best(scored: Sequence[PanelScores], best: list[Pair]) -> str:
+    holes = [panel.name for panel in scored if not panel.ranked]
+    ceilings = [panel.base.noise_ceiling for panel, _ in best if panel.base.noise_ceiling is not None]
+    text = f"{_where(scored)} the shift is explained best by {_by_theory(best, len(scored))}"
     if ceilings:
         low, high = (number(pick(ceilings)) for pick in (min, max))
         text += f"; noise ceiling{f's {low} to {high}' if low != high else f' {low}'}"
@@ -145,40 +145,40 @@ def _forecasts(best: list[Pair], forecasts: list[Pair], count: int) -> str:
     return f"Without a fitted number, the best forecast is {_by_theory(forecasts, count, grade=False)}."
 
 
-def _failures(found: Sequence[Way]) -> str:
+def _failures(scored: Sequence[PanelScores]) -> str:
     failed: dict[tuple[str, str], list[Pair]] = {}
-    for way in found:
-        for line in way.ranked:
+    for panel in scored:
+        for line in panel.ranked:
             if _explained(line) + 2 * (line.standard_error or 0) < 0:
-                failed.setdefault((line.theory, line.grade), []).append((way, line))
+                failed.setdefault((line.theory, line.grade), []).append((panel, line))
     if not failed:
-        least = min(((way, line) for way in found for line in way.ranked), key=_pair_score)
-        return f"Nothing fails outright; least is explained by {_by_theory([least], len(found))}."
+        least = min(((panel, line) for panel in scored for line in panel.ranked), key=_pair_score)
+        return f"Nothing fails outright; least is explained by {_by_theory([least], len(scored))}."
     order = sorted(failed, key=lambda name: (-len(failed[name]), min(map(_pair_score, failed[name]))))
     parts = []
     for theory, grade in order[:FAILURES]:
         pairs = failed[theory, grade]
-        count = f"in {len(pairs)} of {len(found)} ways, lowest " if len(found) > 1 else ""
+        count = f"in {len(pairs)} of {len(scored)} ways, lowest " if len(scored) > 1 else ""
         parts.append(f"{words(theory)} ({grade}: {count}{_plus_minus(min(pairs, key=_pair_score)[1])})")
     more = [f"{len(order) - FAILURES} more"] * (len(order) > FAILURES)
     return f"Worse than “nothing changed” by more than two s.e.: {_list([*parts, *more])}."
 
 
-def _where(found: Sequence[Way]) -> str:
-    groups = _list(dict.fromkeys(way.group.replace("_", "-") for way in found))
-    doses = _list(str(dose) for dose in sorted({way.dose for way in found}))
+def _where(scored: Sequence[PanelScores]) -> str:
+    groups = _list(dict.fromkeys(panel.group.replace("_", "-") for panel in scored))
+    doses = _list(str(dose) for dose in sorted({panel.dose for panel in scored}))
     return f"On {groups} contexts after {doses} step{'s' * (doses != '1')}"
 
 
 def _by_theory(pairs: list[Pair], count: int, grade: bool = True) -> str:
     """Theories with their scores, of more than `NAMED` ways of finetuning the least and the largest one."""
     groups: dict[tuple[str, str], list[Pair]] = {}
-    for way, line in pairs:
-        groups.setdefault((line.theory, line.grade), []).append((way, line))
+    for panel, line in pairs:
+        groups.setdefault((line.theory, line.grade), []).append((panel, line))
     texts = []
     for (theory, kind), entries in sorted(groups.items(), key=lambda item: -len(item[1])):
         ends = [pick(entries, key=_pair_score) for pick in (min, max)] if len(entries) > NAMED else entries
-        scores = [f"{_plus_minus(line)} after {way.name}" for way, line in ends]
+        scores = [f"{_plus_minus(line)} after {panel.name}" for panel, line in ends]
         text = " to ".join(scores) if len(entries) > NAMED else _list(scores)
         if NAMED < len(entries) < count:
             text = f"in {len(entries)} of {count} ways, {text}"
