@@ -86,7 +86,9 @@ def test_a_replay_is_the_recipe_at_every_dose(name, curved, data, documents):
     models, weights = type(RECIPES[name])().replay(curved, Run(data))
     path = RECIPES[name].path(curved, data, RATE * np.asarray(DOSES))
     np.testing.assert_allclose(probabilities(models, documents), probabilities(path, documents), atol=1e-5)
-    moved = jax.tree.map(lambda after, before: np.abs(after - before).max(axis=(1, 2)), weights, curved.params)
+    moved = jax.tree.map(
+        lambda after, before: np.abs(after - before).max(axis=(1, 2)), weights, curved.params
+    )
     for leaf in jax.tree.leaves(moved):
         assert leaf.shape == (3,) and (np.diff(leaf) > 0).all() and leaf[0] > 0.1
 
@@ -96,7 +98,9 @@ def test_full_weights_are_made_of_other_coordinates(curved, data, documents):
         Relinearised().replay(curved, run) for run in (Run(data), TurnedRun(data))
     )
     np.testing.assert_allclose(probabilities(turned, documents), probabilities(models, documents), atol=1e-5)
-    jax.tree.map(lambda left, right: np.testing.assert_allclose(left, right, atol=1e-5), weights_there, weights)
+    jax.tree.map(
+        lambda left, right: np.testing.assert_allclose(left, right, atol=1e-5), weights_there, weights
+    )
 
 
 def test_nothing_moves_where_nothing_changes(curved, data, documents):
