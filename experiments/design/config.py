@@ -12,7 +12,7 @@ import tyro
 
 from experiments.design.checks import check_positive, check_rates
 from experiments.design.options import ProcessOptions, process_options
-from experiments.discovery import Catalogue, choose
+from experiments.discovery import Catalogue
 from theory.errors import Misuse
 
 if TYPE_CHECKING:
@@ -165,56 +165,6 @@ class StudyConfig:
     ) -> "Experiment":
         """The experiment of these numbers. `methods` are those that the study makes itself; others are found
         by name, at their defaults. `more` are fields of `Experiment`."""
-        from experiments.design.experiment import Experiment
-        from experiments.design.sampling import Sampling
-        from models.finetuning.adam import Adam
-        from models.finetuning.sgd import Sgd
-        from models.pretraining import Pretraining
-        from models.transformer import Architecture
-        from theory.mcmc.chains import Plan
+        from experiments.design.assembly import assemble
 
-        tuned, sampled, catalogue = self.finetuning, self.sampling, self.catalogue
-        own = methods or {"sgd": Sgd(tuned.sgd_rate), "adam": Adam(tuned.adam_rate)}
-        known = [*own, *(name for name in catalogue.names("methods") if name not in own)]
-        chosen = {
-            choose("method", name, known): own[name]
-            if name in own
-            else catalogue.load("methods", name).example()
-            for name in tuned.methods
-        }
-        sampling = Sampling(
-            sampled.temperatures,
-            plan=Plan(sampled.warmup, sampled.samples, 2),
-            chains=sampled.chains,
-            rounds=sampled.rounds,
-            bases=min(sampled.bases, self.pretraining.seeds),
-            seeds=min(sampled.seeds, tuned.seeds),
-        )
-        fields = {
-            "process": process,
-            "shape": Architecture(
-                self.network.width,
-                self.network.layers,
-                self.network.heads,
-                activation=self.network.activation,
-            ),
-            "pretraining": Pretraining(
-                self.pretraining.optimizer,
-                self.pretraining.rate,
-                self.pretraining.steps,
-                self.pretraining.batch,
-            ),
-            "base_seeds": self.pretraining.seeds,
-            "arms": tuple(arms),
-            "methods": chosen,
-            "doses": tuned.doses,
-            "n": tuned.documents,
-            "batch": tuned.batch,
-            "seeds": tuned.seeds,
-            "seed": self.seed,
-            "fresh": tuned.fresh,
-            "sampling": sampling if sampled.temperatures else None,
-            "theories": self.theories,
-            "catalogue": catalogue,
-        }
-        return Experiment(**fields | more)
+        return assemble(self, process, arms, methods, more)

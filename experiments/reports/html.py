@@ -3,15 +3,13 @@
 Everything else is folded below, each figure behind a preview of itself.
 """
 
-import dataclasses
-import json
 import re
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from experiments import discovery
+from experiments.design.study import StudyRun
+from experiments.reports.command import command_line
 from experiments.reports.elements import bullets, folded, page, paragraph, section, soft, table
 from experiments.reports.pictures import first, folded_figures
 from experiments.reports.score_table import MANY, score_table
@@ -41,8 +39,8 @@ def write_report(run: RunFolder) -> Path:
 
 
 def _page(run: RunFolder, lines: list[ScoreLine]) -> str:
-    module = discovery.load(run.study)
-    question, _, about = (module.__doc__ or run.study).strip().partition("\n")
+    study_run = StudyRun.of(run)
+    question, _, about = (study_run.study.module.__doc__ or run.study).strip().partition("\n")
     converged = convergence_report(run)
     return page(
         question,
@@ -61,7 +59,7 @@ def _page(run: RunFolder, lines: list[ScoreLine]) -> str:
             section("Convergence of the chains", _chains(converged)),
             section("Failed cells", _failures(run)),
             section("Base networks", _networks(run)),
-            section("How to reproduce", [f"<pre>{escape(command(run.config, module.PRESETS))}</pre>"]),
+            section("How to reproduce", [f"<pre>{escape(command_line(study_run))}</pre>"]),
             section("Config", [_fields(run.options)]),
             section("Environment", [_fields(_json(run, "environment.json"))]),
         ],
@@ -182,23 +180,6 @@ def _ends(run: RunFolder) -> dict[str, float]:
     contents += [run.theories(cell) for cell in run.cells(kind="theories")[:1]]
     ladders = [ladder for content in contents if content for ladder in content.ladders]
     return {ladder.name: float(ladder.betas.max()) * (1 - 1e-5) for ladder in ladders}
-
-
-def command(config: Json, presets: Mapping[str, object]) -> str:
-    """The command line that makes this run: its preset, and the fields that differ from it."""
-    words = ["finebayes", "run", str(config["study"])]
-    options, preset = config["config"], presets.get(str(config.get("preset")))
-    known = json.loads(json.dumps(dataclasses.asdict(preset))) if preset else {}  # pyright: ignore
-    words += ["--preset", str(config["preset"])] if preset else []
-    for key, value in options.items():
-        flag, parts = key.replace("_", "-"), value if isinstance(value, list) else [value]
-        if key in known and known[key] == value:
-            continue
-        if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        else:
-            words += [f"--{flag}", *map(str, parts)]
-    return shlex.join(words)
 
 
 def _json(run: RunFolder, name: str) -> Json:

@@ -76,7 +76,13 @@ def test_question_answer_figure_and_table_come_before_everything_else(tmp_path):
     _draw(run, STUDY, f"{STUDY}-summary", f"{STUDY}-groups")
     text = html.write_report(run).read_text()
     opening, remaining = text.split("<div class=pictures>")
-    wanted = ["<h1>Does a network", "explained best by", "<img", "noise ceiling</td>", "proximal<small>fitted"]
+    wanted = [
+        "<h1>Does a network",
+        "explained best by",
+        "<img",
+        "noise ceiling</td>",
+        "proximal<small>fitted",
+    ]
     places = [opening.index(words) for words in wanted]
     assert places == sorted(places) and opening.count("<img") == 1
     assert escape(pictures.CAPTIONS["-summary"]) in opening
@@ -103,7 +109,14 @@ def test_every_figure_has_a_caption(tmp_path):
     _draw(run, STUDY, f"{STUDY}-groups", f"{STUDY}-posteriors", "heat-map", "heat-map-2", "other")
     found = re.findall("<figcaption.*?>(.*?)</figcaption>", html.write_report(run).read_text())
     known = pictures.CAPTIONS
-    wanted = [known[""], known["-groups"], known["-posteriors"], known["heat-map"], known["heat-map"], "other"]
+    wanted = [
+        known[""],
+        known["-groups"],
+        known["-posteriors"],
+        known["heat-map"],
+        known["heat-map"],
+        "other",
+    ]
     assert found == [escape(caption) for caption in wanted]
 
 

@@ -46,7 +46,9 @@ def test_the_answer_names_the_best_the_forecasts_and_the_failures_at_the_last_do
 
 
 def test_many_ways_are_told_by_their_extremes(lines):
-    many = [replace(line, data=f"topics{index}") for index in range(3) for line in lines if line.method == "sgd"]
+    many = [
+        replace(line, data=f"topics{index}") for index in range(3) for line in lines if line.method == "sgd"
+    ]
     best, *_ = answer(last_scores(many))
     assert "0.970 ± 0.010 after SGD on topic 0 to 0.970" in best and best.count("±") == 2
 
@@ -76,7 +78,9 @@ def test_nothing_undefined_or_unscored_breaks_the_answer(lines):
     assert "no theory has a score" in sentence
     alone = [line for line in lines if line.theory == "linearised" and line.method == "sgd"]
     best, forecasts, failures = answer(last_scores(alone))
-    assert forecasts.startswith("All of these are forecasts") and failures.startswith("Nothing fails outright")
+    assert forecasts.startswith("All of these are forecasts") and failures.startswith(
+        "Nothing fails outright"
+    )
     bad = [replace(line, explained=-0.2) for line in alone]
     assert "nothing beats “nothing changed”" in answer(last_scores(bad))[0]
     fitted = [replace(line, grade="fitted") for line in alone]
