@@ -182,8 +182,8 @@ def test_the_best_worst_case(columns):
         (
             {"a": 0.5, "b": 0.2},
             0.0,
-            "a explains most at its worst dose, 0.500 ± 0.010 at dose 4 (noise ceiling there: 0.990); next b, "
-            "0.200 ± 0.010 at dose 4.",
+            "a explains most at its worst dose, 0.500 ± 0.010 at dose 4 (noise ceiling there: 0.990); next "
+            "b, 0.200 ± 0.010 at dose 4.",
         ),
         ({"a": 0.5}, 2.0, "no theory has a score, for the shift does not exceed its noise."),
     ],

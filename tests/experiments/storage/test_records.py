@@ -102,7 +102,8 @@ def same(left, right):
     assert ours.keys() == theirs.keys()
     for name in ours:
         np.testing.assert_array_equal(ours[name], theirs[name])
-    return (left.name, left.bound, left.extra is None) == (right.name, right.bound, right.extra is None)
+    names = [(ladder.name, ladder.bound, ladder.metric, ladder.extra is None) for ladder in (left, right)]
+    return names[0] == names[1]
 
 
 def test_ladders_come_back_from_their_arrays():
@@ -111,7 +112,14 @@ def test_ladders_come_back_from_their_arrays():
     ladders = [
         ladder(),
         ladder(prior="v of 3 steps, T=0", bound="mixture"),
-        ladder(theory="z", problems=problems, diagnostics=diagnostics, times=np.arange(3.0), extra=samples),
+        ladder(
+            theory="z",
+            problems=problems,
+            diagnostics=diagnostics,
+            times=np.arange(3.0),
+            metric="adam",
+            extra=samples,
+        ),
     ]
     arrays = {name: array for each in ladders for name, array in each.to_arrays().items()}
     back = list(Ladder.from_arrays(arrays | {"base": np.zeros(3), "mode/betas/deep": np.zeros(3)}))
