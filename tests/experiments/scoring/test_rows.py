@@ -266,7 +266,7 @@ def test_a_sampled_forecast_is_at_the_time_of_the_recipe(sampled):
 
 def test_a_strength_that_its_theory_gives_goes_before_that_of_the_time(sampled):
     cell = Cell("replays", "arm", 0, "sgd")
-    replays, ladder = sampled.replays(cell), sampled.posteriors(cell).ladders[0]
+    replays, ladder = sampled.replays(cell), sampled.posteriors(cell).ladders[1]
     np.testing.assert_allclose(replays.strength(ladder), [10.0, 40.0])
     given = replace(replays, strengths={ladder.name: np.array([1.0, 2.0])})
     np.testing.assert_array_equal(given.strength(ladder), [1.0, 2.0])
