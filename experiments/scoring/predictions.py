@@ -21,8 +21,10 @@ NETWORK, BASE = "finetuned", "base"
 
 
 def predictions(run: RunFolder, rows: Sequence[Row]) -> Iterator[tuple[Contexts, Arrays]]:
-    """For each base network of `rows` (of one method, D' and group): the contexts of the group, and answers
-    (s, d, c, a) by name, those of the finetuned and the base network first."""
+    """Contexts and answers by name, for each base network of `rows` (of one method, D' and group).
+
+    The contexts are those of the group; answers are (s, d, c, a), the finetuned and the base network first.
+    """
     for base in sorted({row.base for row in rows}):
         yield _of_base(run, [row for row in rows if row.base == base])
 

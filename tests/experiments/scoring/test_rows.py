@@ -169,15 +169,14 @@ def sampled(made_up):
         path = made_up.theories(network).ladders[0].log_probs[:1, [0, 1, 3, 4]]
         problems = np.array([["", "", "It is too warm." * (base == 0), ""]])
         ladders = [
-            Ladder(theory, "T=0.001", TIMES * PER_TIME[base], path, problems=problems, times=TIMES)
-            for theory in SAMPLED_THEORIES
+            Ladder(theory, "T=0.001", TIMES * PER_TIME[base], path, "path", problems, None, TIMES, metric)
+            for theory, metric in zip(SAMPLED_THEORIES, ("identity", "adam"), strict=True)
         ]
         made_up.save(network.other("posteriors"), PosteriorCell(tuple(ladders)))
         replays, tuned = made_up.replays(network), made_up.finetuned(network)
-        for method, theory, rate in (("sgd", "langevin-posterior", 0.1), ("adam", "adam-gibbs", 0.075)):
-            forecast = {f"{theory}/T=0.001": rate * np.array([1.0, 4.0]) * PER_TIME[base]}
-            strengths = replays.strengths | forecast
-            made_up.save(network.other("replays", method), replace(replays, strengths=strengths))
+        for method, metric, rate in (("sgd", "identity", 0.1), ("adam", "adam", 0.075)):
+            times = {metric: rate * np.array([1.0, 4.0])}
+            made_up.save(network.other("replays", method), replace(replays, times=times))
         made_up.save(network.other("finetuned", "adam"), tuned)
     return made_up
 
@@ -263,6 +262,16 @@ def test_a_sampled_forecast_is_at_the_time_of_the_recipe(sampled):
                 assert abs(time - rate * dose) < np.abs(fine - rate * dose).min() + 1e-6
                 assert time == pytest.approx(rate * dose, rel=0.03)
                 assert row.converged == (rate * dose < 0.2 or base == 1,)  # the third rung is bad
+
+
+def test_a_strength_that_its_theory_gives_goes_before_that_of_the_time(sampled):
+    cell = Cell("replays", "arm", 0, "sgd")
+    replays, ladder = sampled.replays(cell), sampled.posteriors(cell).ladders[1]
+    np.testing.assert_allclose(replays.strength(ladder), [10.0, 40.0])
+    given = replace(replays, strengths={ladder.name: np.array([1.0, 2.0])})
+    np.testing.assert_array_equal(given.strength(ladder), [1.0, 2.0])
+    assert replays.strength(replace(ladder, metric="adam")) is None
+    assert replays.strength(replace(ladder, times=None)) is None
 
 
 def test_chains_in_the_making_leave_the_other_theories_alone(sampled):
