@@ -1,4 +1,4 @@
-"""How fast, against what the machine could do and against peers: `python -m benchmarks`.
+"""Benchmarks of speed, against what the machine could do and against peers: `python -m benchmarks`.
 
-One module a benchmark, found by its name; each has `measure(seconds) -> rows` (see `benchmarks._timing`).
+One module for each benchmark, found by its name, with `measure(seconds) -> rows` (see `benchmarks._timing`).
 """

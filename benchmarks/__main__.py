@@ -32,7 +32,7 @@ class Options:
 def main(arguments: list[str] | None = None) -> None:
     """Run the chosen benchmarks one after the other, then print."""
     options = tyro.cli(Options, prog="python -m benchmarks", args=arguments)
-    names = [found.name for found in pkgutil.iter_modules(benchmarks.__path__) if found.name[0] != "_"]
+    names = [module.name for module in pkgutil.iter_modules(benchmarks.__path__) if module.name[0] != "_"]
     chosen = [choose("benchmark", name.replace("-", "_"), names) for name in options.only] or names
     import jax
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.NAME [--options]`: one benchmark by itself, what it fixes otherwise as options."""
+"""`python -m benchmarks.NAME [--options]`: one benchmark by itself, its constants as options."""
 
 import os
 from collections.abc import Callable

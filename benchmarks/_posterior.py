@@ -1,4 +1,4 @@
-"""What the benchmarks of samplers sample: an untrained transformer's posterior given documents."""
+"""The target of the benchmarks of samplers: an untrained transformer's posterior given documents."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ PAIRS = 12  # documents of 24 tokens
 
 
 def posterior(width: int, layers: int, documents: int, batch: int | None) -> Posterior:
-    """Localised tightly (γ = 10⁴): what it costs is of interest, not where it goes."""
+    """Localised tightly (γ = 10⁴): its cost is of interest, not where its chains go."""
     process = PersonaTopics(pairs=PAIRS)
     shape = Architecture(width=width, layers=layers)
     network = first(build(shape, process.vocabulary, process.length, [0]))

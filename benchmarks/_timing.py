@@ -1,4 +1,4 @@
-"""Side by side in one run: what is compared takes turns, A B A B ..., so that a disturbance hits all alike.
+"""Timing by turns in one run, A B A B ..., so that a disturbance hits all competitors alike.
 
 A row is a dict: `name`; `value` with `low` and `high` (median, least and most of the repeats) in `unit`;
 `against`, what the `ratio` (with `ratio_low`, `ratio_high`) relates it to; `goal`, "≥ x" or "≤ x", of the
@@ -18,18 +18,18 @@ LEAST_ROUNDS = 5
 def interleaved(runs: Mapping[str, Callable[[], Any]], seconds: float) -> dict[str, np.ndarray]:
     """Seconds of every run in every round, for about `seconds` in all after one round that compiles.
 
-    Ratios are meant to be taken round by round: both sides then saw the same machine.
+    Take ratios round by round: both sides then saw the same machine.
     """
-    taken: dict[str, list[float]] = {name: [] for name in runs}
+    timings: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
         jax.block_until_ready(run())
     end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(taken[next(iter(runs))]) < LEAST_ROUNDS:
+    while time.perf_counter() < end or len(timings[next(iter(runs))]) < LEAST_ROUNDS:
         for name, run in runs.items():
             start = time.perf_counter()
             jax.block_until_ready(run())
-            taken[name].append(time.perf_counter() - start)
-    return {name: np.asarray(each) for name, each in taken.items()}
+            timings[name].append(time.perf_counter() - start)
+    return {name: np.asarray(rounds) for name, rounds in timings.items()}
 
 
 def row(

@@ -103,8 +103,8 @@ def _ours(
     states = begin(_keys(rows))
     if devices is None:
         weights = sum(leaf.size for leaf in jax.tree.leaves(start))
-        program, place = sharded(chain, len(rows), shared=0, own=1, most=batch_per_device(weights))
-        states = place(states)
+        program, put = sharded(chain, len(rows), shared=0, mapped=1, batch=batch_per_device(weights))
+        states = put(states)
     else:
         program = jax.jit(jax.vmap(chain))
     return lambda: program(states)

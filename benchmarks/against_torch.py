@@ -80,9 +80,9 @@ def _ours(stacked: Network, tokens: np.ndarray) -> Callable[[], Any]:
 
         return jax.lax.scan(step, state, tokens)
 
-    program, place = sharded(train, tokens.shape[0], shared=0, own=2, donate=(0,))
-    carry = [place((stacked.params, jax.vmap(optimizer.init)(stacked.params)))]
-    tokens = place(tokens)
+    program, put = sharded(train, tokens.shape[0], shared=0, mapped=2, donate=(0,))
+    carry = [put((stacked.params, jax.vmap(optimizer.init)(stacked.params)))]
+    tokens = put(tokens)
 
     def run() -> Any:
         carry[0], losses = program(carry[0], tokens)

@@ -107,8 +107,8 @@ def _ours(network: Network, tokens: Any, batch: int, chains: int, steps: int) ->
 
     rows = padded(chains)
     keys = jnp.stack([jax.random.key_data(jax.random.key(chain)) for chain in rows])
-    program, place = sharded(chain, len(rows), shared=0, own=1, most=batch_per_device(network.size))
-    states = place(jax.jit(jax.vmap(lambda key: kernel.init(key, 0, network.params)))(keys))
+    program, put = sharded(chain, len(rows), shared=0, mapped=1, batch=batch_per_device(network.size))
+    states = put(jax.jit(jax.vmap(lambda key: kernel.init(key, 0, network.params)))(keys))
     return lambda: program(states)
 
 
@@ -161,7 +161,7 @@ def _devinterp(torch: Any, loss: Callable[..., Any], weights: Any, batches: Any,
 
 
 def _posteriors(torch: Any, loss: Callable[..., Any], weights: Any, batches: Any, size: int) -> Any:
-    """Its transform, updated in place. ε ∇U and √(2ε) ξ, as ours."""
+    """Its transform, updated in put. ε ∇U and √(2ε) ξ, as ours."""
     from posteriors.sgmcmc import sgld
 
     centre = {name: leaf.clone() for name, leaf in weights.items()}

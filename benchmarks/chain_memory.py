@@ -1,11 +1,11 @@
-"""Peak memory against the number of draws: `run_chains`, which reduces them as they come, NumPyro's MCMC,
+"""Peak memory against the number of samples: `run_chains`, which reduces them as they come, NumPyro's MCMC,
 which stores them.
 
 Both run the same ULA kernel on a standard normal of 5000 weights, two chains: with streams for the mean, a
 covariance of 32 weights and an average prediction, and with `MCMC.run`, vectorized. "process" is the most
 memory that a process of its own ever held, Python and compilation included; "program" is what XLA says that
-the compiled program takes beside its inputs. The figure goes to a temporary file, told on stderr, or where
-`python -m benchmarks.chain_memory --figure memory.png` says.
+the compiled program takes besides its inputs. The figure goes to a temporary file, whose name is on stderr,
+or to the file of `python -m benchmarks.chain_memory --figure memory.png`.
 """
 
 import multiprocessing
@@ -55,11 +55,11 @@ def measure(
         programs = [_program(name, count, weights) for count in samples]
         for what, megabytes, goal in (("process", peaks, "≤ 1.1"), ("program", programs, "≤ 1.0")):
             lines[f"{name}, {what}"] = megabytes
-            for count, each in zip(samples, megabytes, strict=True):
+            for count, megabyte in zip(samples, megabytes, strict=True):
                 against = None if count == samples[0] else f"{samples[0]} draws"
-                ratio = None if against is None else each / megabytes[0]
-                told = goal if name == OURS and against else None
-                rows.append(row(f"{name}, {what}, {count} draws", each, "MB", against, ratio, told))
+                ratio = None if against is None else megabyte / megabytes[0]
+                limit = goal if name == OURS and against else None
+                rows.append(row(f"{name}, {what}, {count} draws", megabyte, "MB", against, ratio, limit))
     _draw(lines, samples, figure)
     return rows
 
@@ -80,8 +80,8 @@ def _peak(name: str, samples: int, weights: int) -> float:
         mean = jnp.mean(_stored(samples)(key, jnp.zeros((CHAINS, weights))), axis=1)
     assert np.all(np.isfinite(mean))
     try:  # of this process alone; ru_maxrss begins with that of its parent
-        told = Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]
-        return int(told) * 1024 / 1e6
+        kibibytes = Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]
+        return int(kibibytes) * 1024 / 1e6
     except (OSError, IndexError):
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
@@ -98,8 +98,8 @@ def _program(name: str, samples: int, weights: int) -> float:
     else:
         start = jax.ShapeDtypeStruct((CHAINS, weights), jnp.float32)
         lowered = jax.jit(_stored(samples)).lower(jax.random.key(0), start)
-    told = lowered.compile().memory_analysis()
-    return (told.temp_size_in_bytes + told.output_size_in_bytes) / 1e6
+    memory = lowered.compile().memory_analysis()
+    return (memory.temp_size_in_bytes + memory.output_size_in_bytes) / 1e6
 
 
 def _kernel() -> ULA:
@@ -115,10 +115,10 @@ def _streams() -> Mapping[str, Stream]:
 
 
 def _stored(samples: int) -> Callable[[Any, Any], Any]:
-    """(key, first positions) -> all draws, (chains, draws, weights)."""
+    """(key, first positions) -> all samples, (chains, samples, weights)."""
 
     def run(key: Any, start: Any) -> Any:
-        told = MCMC(
+        mcmc = MCMC(
             _kernel(),
             num_warmup=0,
             num_samples=samples,
@@ -126,14 +126,14 @@ def _stored(samples: int) -> Callable[[Any, Any], Any]:
             chain_method="vectorized",
             progress_bar=False,
         )
-        told.run(key, init_params=start)
-        return told.get_samples(group_by_chain=True)
+        mcmc.run(key, init_params=start)
+        return mcmc.get_samples(group_by_chain=True)
 
     return run
 
 
 def _draw(lines: Mapping[str, list[float]], samples: tuple[int, ...], figure: Path | None) -> None:
-    """Megabytes over draws, both logarithmic; says where the figure lies."""
+    """Draw megabytes over samples, both logarithmic, and print the path of the figure."""
     from matplotlib.figure import Figure
 
     if figure is None:

@@ -1,4 +1,4 @@
-"""Steps of a chain a second from one chain to many side by side, and from how many on more gain no more.
+"""Steps of a chain a second from one chain to many in parallel, and the number at which they saturate.
 
 `HarmonicLangevin` on the posterior of a network of the studies' size (width 32, two layers; 16 documents of
 24 tokens a minibatch), as `theory.mcmc.chains.run_chains` runs it: the potential's mean is kept, chains lie
@@ -29,14 +29,14 @@ def measure(
     """Chain-steps a second, over those of one chain, for each number of chains up to `chains`."""
     most = chains or (64 if jax.default_backend() == "cpu" else 1024)
     counts = [4**power for power in range(most.bit_length()) if 4**power <= most]
-    taken = interleaved({str(count): _run(count, steps, width, layers) for count in counts}, seconds)
-    rates = {count: count * steps / taken[str(count)] for count in counts}
+    timings = interleaved({str(count): _run(count, steps, width, layers) for count in counts}, seconds)
+    rates = {count: count * steps / timings[str(count)] for count in counts}
     rows = [row("1 chain", rates[1], "steps/s")]
     rows += [
         row(f"{count} chains", rates[count], "steps/s", "1 chain", rates[count] / rates[1])
         for count in counts[1:]
     ]
-    medians = {count: float(np.median(each)) for count, each in rates.items()}
+    medians = {count: float(np.median(rate)) for count, rate in rates.items()}
     enough = min(count for count in counts if medians[count] >= ENOUGH * max(medians.values()))
     rows.append(row(f"fewest chains with {ENOUGH:.0%} of the best rate", enough, f"of {counts[-1]}"))
     return rows
@@ -49,15 +49,15 @@ def _run(chains: int, steps: int, width: int, layers: int) -> Callable[[], Any]:
     plan, streams = Plan(0, steps), {"potential": mean(lambda state: state.potential_energy)}
     rows = padded(chains)
     keys = np.stack([jax.random.key_data(jax.random.fold_in(jax.random.key(0), r)) for r in rows])
-    first, place = sharded(lambda key: begin(kernel, plan, streams, key, model.weights()), len(rows), 0, 1)
+    first, put = sharded(lambda key: begin(kernel, plan, streams, key, model.weights()), len(rows), 0, 1)
     program, _ = sharded(
         lambda times, carry: advance(kernel, plan, streams, carry, times),
         len(rows),
         shared=1,
-        own=1,
-        most=batch_per_device(model.network.size),  # type: ignore[attr-defined]
+        mapped=1,
+        batch=batch_per_device(model.network.size),  # type: ignore[attr-defined]
     )
-    carry, times = first(place(keys)), jnp.arange(steps)
+    carry, times = first(put(keys)), jnp.arange(steps)
     return lambda: program(times, carry)
 
 

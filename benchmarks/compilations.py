@@ -1,4 +1,4 @@
-"""How often XLA compiles over a tiny comparison (2 bases × 2 arms × 2 methods): once for each program.
+"""Compilations by XLA over a tiny comparison (2 bases × 2 arms × 2 methods): one for each program.
 
 What is compiled ahead and by the first base's first arm is everything: whatever comes after (another arm,
 another base, and with them every dose, seed and strength) must compile nothing. Counted by jax's own
@@ -62,26 +62,26 @@ def count(*names: str, ahead: bool = False) -> Counts:
     comparison = tiny()
     process = comparison.process
     bases = build(comparison.shape, process.vocabulary, process.length, range(comparison.base_seeds))
-    bench = Executor(comparison, first(bases))
+    executor = Executor(comparison, first(bases))
     with compilations() as before:
         if ahead:
-            bench.compile()
-    programs = _programs(bench)
+            executor.compile()
+    programs = _programs(executor)
     seen = {}
     for base in range(comparison.base_seeds):
         network = jax.tree.map(lambda leaf: leaf[base], bases)  # noqa: B023
         for arm in comparison.arms:
             with compilations() as seen[base, arm.name]:
                 for name in names or ("theories", *comparison.methods):
-                    _, failure = bench.run(name, arm, network)
+                    _, failure = executor.run(name, arm, network)
                     assert not failure, failure
     now, *later = seen.values()
-    missed = _programs(bench) - programs if ahead else 0
+    missed = _programs(executor) - programs if ahead else 0
     return Counts(before, now, list(itertools.chain(*later)), missed)
 
 
 def count_pretraining() -> list[tuple[str, float]]:
-    """What pretraining compiles after its first chunk."""
+    """Compilations of pretraining after its first chunk."""
     comparison = tiny()
     process, recipe = comparison.process, Pretraining(steps=3, batch=2, chunk=1)
     sizes = process.vocabulary, process.length
@@ -108,9 +108,8 @@ def compilations() -> Iterator[list[tuple[str, float]]]:
         jax.monitoring.unregister_event_duration_listener(listen)
 
 
-def _programs(bench: Executor) -> int:
-    """How many programs the bench holds that run side by side."""
-    held = [
-        each for one in vars(bench).values() for each in (one.values() if isinstance(one, dict) else [one])
-    ]
-    return sum(len(each.programs) for each in held if isinstance(each, ShardedMap))
+def _programs(executor: Executor) -> int:
+    """The number of parallel programs that the executor holds."""
+    attributes = vars(executor).values()
+    functions = [f for value in attributes for f in (value.values() if isinstance(value, dict) else [value])]
+    return sum(len(function.programs) for function in functions if isinstance(function, ShardedMap))

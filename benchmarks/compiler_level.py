@@ -1,6 +1,7 @@
-"""What the compiler's level of optimisation costs and gives: `theory.compute.devices.compiler_options` by
-turns with
-XLA's own level, for steps of descent of the demo's network on D'. One device; compiling takes all cores.
+"""Cost and gain of the compiler's level of optimisation: ours against XLA's default.
+
+`theory.compute.devices.compiler_options` by turns with XLA's level, for steps of descent of the demo's
+network on D'. One device; compiling takes all cores.
 """
 
 from dataclasses import replace
@@ -21,7 +22,7 @@ XLAS_LEVEL = 3
 def measure(
     seconds: float = 15.0, *, width: int = 24, layers: int = 2, documents: int = 32, steps: int = 100
 ) -> list[dict[str, Any]]:
-    """Seconds to compile, milliseconds a step, and both over what XLA's own level takes."""
+    """Seconds to compile, milliseconds a step, and both over those of XLA's own level."""
     comparison = study.comparison(study.PRESETS["small"])
     process = comparison.process
     shape = replace(comparison.shape, width=width, layers=layers)
@@ -30,24 +31,26 @@ def measure(
 
     def step(params: Any, _: Any) -> tuple[Any, None]:
         slope = jax.grad(lambda params: mean_loss(network.with_params(params), data))(params)
-        return jax.tree.map(lambda weight, each: weight - 1e-3 * each, params, slope), None
+        return jax.tree.map(lambda weight, gradient: weight - 1e-3 * gradient, params, slope), None
 
     lowered = jax.jit(lambda params: jax.lax.scan(step, params, length=steps)[0]).lower(network.params)
 
     def compiled(options: Any) -> np.ndarray:
-        jax.clear_caches()  # programs that are compiled already would be found again
+        jax.clear_caches()  # programs that are compiled already would be reused
         lowered.compile(compiler_options=options)
         return np.zeros(())  # nothing is left to wait for
 
     levels = {"ours": compiler_options(), "XLA's": {"xla_backend_optimization_level": XLAS_LEVEL}}
     programs = {name: lowered.compile(compiler_options=options) for name, options in levels.items()}
     runs = {f"compile {name}": lambda options=options: compiled(options) for name, options in levels.items()}
-    runs |= {f"step {name}": lambda each=each: each(network.params) for name, each in programs.items()}
-    taken = interleaved(runs, seconds)
+    runs |= {
+        f"step {name}": lambda program=program: program(network.params) for name, program in programs.items()
+    }
+    timings = interleaved(runs, seconds)
     rows = []
     for kind, scale, unit, goal in (("compile", 1.0, "s", "≤ 0.9"), ("step", 1e3 / steps, "ms", "≤ 1.05")):
-        ours, theirs = taken[f"{kind} ours"], taken[f"{kind} XLA's"]
-        told = f"{kind}, level {XLAS_LEVEL}"
-        rows.append(row(told, scale * theirs, unit))
-        rows.append(row(f"{kind}, level as chosen", scale * ours, unit, told, ours / theirs, goal))
+        ours, theirs = timings[f"{kind} ours"], timings[f"{kind} XLA's"]
+        label = f"{kind}, level {XLAS_LEVEL}"
+        rows.append(row(label, scale * theirs, unit))
+        rows.append(row(f"{kind}, level as chosen", scale * ours, unit, label, ours / theirs, goal))
     return rows

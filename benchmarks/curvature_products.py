@@ -1,4 +1,6 @@
-"""What a product with a curvature costs beside a gradient of the same D': no matrix of parameters² is made.
+"""Cost of a product with a curvature over that of a gradient of the same D'.
+
+No matrix of parameters² is made.
 
     alone      the product by itself, with the evaluation of the network that it needs
     of a row   one of many at the same weights, as Lanczos takes them: the network is evaluated once for all
@@ -28,10 +30,10 @@ def measure(
     start = jax.tree.map(lambda leaf: jnp.full_like(leaf, 1e-2), network.params)
     kinds = {
         "Hessian": hessian,
-        "Gauss-Newton": lambda *told: gauss_newton(*told).product,
-        "Fisher": lambda *told: fisher(*told).product,
-        "squared": lambda *told: squared(*told).product,
-        "kernel": lambda *told: squared(*told).kernel,
+        "Gauss-Newton": lambda *arguments: gauss_newton(*arguments).product,
+        "Fisher": lambda *arguments: fisher(*arguments).product,
+        "squared": lambda *arguments: squared(*arguments).product,
+        "kernel": lambda *arguments: squared(*arguments).kernel,
     }
     runs = {GRADIENT: _compiled(lambda params: gradient(network.with_params(params), data), network.params)}
     shape = jax.eval_shape(lambda: network.predict(data.tokens)).shape
@@ -41,13 +43,13 @@ def measure(
             runs[_name(name, count)] = _compiled(
                 _repeated(kind, network, data, count), network.params, vector
             )
-    taken = interleaved(runs, seconds)
-    rows = [row(GRADIENT, 1e3 * taken[GRADIENT], "ms")]
+    timings = interleaved(runs, seconds)
+    rows = [row(GRADIENT, 1e3 * timings[GRADIENT], "ms")]
     for name in kinds:
         for count in (1, products):
-            each = taken[_name(name, count)] / count
-            told = _name(name, count)
-            rows.append(row(told, 1e3 * each, "ms", GRADIENT, each / taken[GRADIENT], GOAL))
+            label = _name(name, count)
+            product = timings[label] / count
+            rows.append(row(label, 1e3 * product, "ms", GRADIENT, product / timings[GRADIENT], GOAL))
     return rows
 
 

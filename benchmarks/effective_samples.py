@@ -135,8 +135,8 @@ def _running(
 
     chains = len(jax.tree.leaves(positions)[0])
     keys = jnp.stack([jax.random.key_data(jax.random.fold_in(jax.random.key(4), c)) for c in range(chains)])
-    program, place = sharded(chain, chains, shared=1, own=1)
-    states = place(jax.jit(jax.vmap(begin))(keys, positions))
+    program, put = sharded(chain, chains, shared=1, mapped=1)
+    states = put(jax.jit(jax.vmap(begin))(keys, positions))
 
     def run(step: float) -> Any:
         state, (losses, accepted) = jax.tree.map(np.asarray, program(jnp.float32(step), states))

@@ -1,4 +1,4 @@
-"""What the inner loops are made of, by turns with what it stands in for: attention, and what is drawn.
+"""Parts of the inner loops by turns with what they replace: attention, and random numbers.
 
 Attention is timed with its gradient, for 16 documents of ten and of 48 positions (4 heads of 16): in sums,
 and in products of small matrices, which the transformer turns to above `UNROLLED` positions. Normal numbers
@@ -24,12 +24,12 @@ WEIGHTS, DOCUMENTS, CATEGORIES = 101_312, 512, 4096
 def measure(
     seconds: float = 15.0, *, weights: int = WEIGHTS, positions: tuple[int, ...] = (10, 48), steps: int = 10
 ) -> list[dict[str, Any]]:
-    """Milliseconds a call, and the time of what it stands in for over it."""
+    """Milliseconds a call, and the time of what it replaces over it."""
     pairs: dict[str, tuple[str, Callable[[], Any], Callable[[], Any]]] = {}
     for t in positions:
         sums, products = (_slopes(method, t, steps) for method in (attention, long_attention))
-        told = f"attention in sums, {t} positions", f"attention in products, {t} positions"
-        ours, theirs = (told, (sums, products)) if t <= UNROLLED else (told[::-1], (products, sums))
+        labels = f"attention in sums, {t} positions", f"attention in products, {t} positions"
+        ours, theirs = (labels, (sums, products)) if t <= UNROLLED else (labels[::-1], (products, sums))
         pairs[ours[0]] = (ours[1], *theirs)
     like = jnp.zeros(weights)
     pairs[f"{weights} normal numbers"] = (
@@ -52,13 +52,13 @@ def measure(
         )
     runs = {name: ours for name, (_, ours, _) in pairs.items()}
     runs |= {other: theirs for other, _, theirs in pairs.values()}
-    taken = interleaved(runs, seconds)
-    found = []
+    timings = interleaved(runs, seconds)
+    table = []
     for name, (other, _, _) in pairs.items():
-        ratio = taken[other] / taken[name]
-        found.append(row(other, 1e3 * taken[other] / steps, "ms"))
-        found.append(row(name, 1e3 * taken[name] / steps, "ms", other, ratio, "≥ 1"))
-    return found
+        ratio = timings[other] / timings[name]
+        table.append(row(other, 1e3 * timings[other] / steps, "ms"))
+        table.append(row(name, 1e3 * timings[name] / steps, "ms", other, ratio, "≥ 1"))
+    return table
 
 
 def _slopes(method: Callable[[Any], Any], t: int, steps: int) -> Callable[[], Any]:

@@ -1,9 +1,8 @@
-"""What a theory's whole ladder of strengths costs, in finetuning runs (one arm, one base, the demo's sizes).
+"""Cost of a theory's whole ladder of strengths, in finetuning runs (one arm, one base, the demo's sizes).
 
 Seconds are of all five finetuning seeds, answers at all contexts included, as `experiments.cells.programs`
-runs
-them. The ratio is per seed: one ladder over one finetuning run by SGD (256 steps; a cell runs ten, the twins
-included). The base network is pretrained for 300 steps only.
+runs them. The ratio is per seed: one ladder over one finetuning run by SGD (256 steps; a cell runs ten, the
+replicas included). The base network is pretrained for 300 steps only.
 """
 
 import time
@@ -27,36 +26,36 @@ METHOD, LEAST_ROUNDS = "sgd", 3
 def measure(seconds: float) -> list[dict[str, Any]]:
     """One row a theory, after the finetuning that they are measured against."""
     config = replace(study.PRESETS["small"], base_seeds=1, methods=(METHOD,), pretraining_steps=300)
-    bench, network = _bench(study.comparison(config))
-    taken: dict[str, list[float]] = defaultdict(list)
-    bench.finetune[METHOD] = _timed(bench.finetune[METHOD], lambda *_: "finetuning", taken)
-    bench.dynamics[METHOD] = _timed(bench.dynamics[METHOD], lambda *_: "linearised", taken)
-    bench.proximal = _timed(bench.proximal, lambda *_: "proximal", taken)
-    bench._ladder = _timed(bench._ladder, _name, taken)  # type: ignore[method-assign]
-    arm = bench.comparison.arms[-1]
+    executor, network = _executor(study.comparison(config))
+    timings: dict[str, list[float]] = defaultdict(list)
+    executor.finetune[METHOD] = _timed(executor.finetune[METHOD], lambda *_: "finetuning", timings)
+    executor.dynamics[METHOD] = _timed(executor.dynamics[METHOD], lambda *_: "linearised", timings)
+    executor.proximal = _timed(executor.proximal, lambda *_: "proximal", timings)
+    executor._ladder = _timed(executor._ladder, _name, timings)  # type: ignore[method-assign]
+    arm = executor.comparison.arms[-1]
 
     def cells() -> None:
         for cell in ("theories", f"dynamics-{METHOD}", METHOD):
-            _, failure = bench.run(cell, arm, network)
+            _, failure = executor.run(cell, arm, network)
             assert not failure, failure
 
     cells()  # compiles
-    taken.clear()
+    timings.clear()
     end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(taken["finetuning"]) < LEAST_ROUNDS:
+    while time.perf_counter() < end or len(timings["finetuning"]) < LEAST_ROUNDS:
         cells()
-    finetuning = np.asarray(taken.pop("finetuning"))
+    finetuning = np.asarray(timings.pop("finetuning"))
     seeds = config.seeds
     run = finetuning / (2 * seeds)
     rows = [row(f"{2 * seeds} finetuning runs by SGD, {config.doses[-1]} steps", finetuning, "s")]
-    for name, ladder in taken.items():
-        each = np.reshape(ladder, (len(finetuning), -1)).mean(axis=1)  # of both priors, where there are two
-        rows.append(row(f"{name}, {seeds} seeds", each, "s", "finetuning, per seed", each / seeds / run))
+    for name, ladder in timings.items():
+        cost = np.reshape(ladder, (len(finetuning), -1)).mean(axis=1)  # of both priors, where there are two
+        rows.append(row(f"{name}, {seeds} seeds", cost, "s", "finetuning, per seed", cost / seeds / run))
     return rows
 
 
-def _bench(comparison: Any) -> tuple[Executor, Network]:
-    """The bench of a comparison, and its base network, pretrained on the spot."""
+def _executor(comparison: Any) -> tuple[Executor, Network]:
+    """The executor of a comparison, and its base network, pretrained here."""
     process, shape = comparison.process, comparison.shape
     sizes = process.vocabulary, process.length
     recipe = replace(comparison.pretraining, chunk=50)
@@ -65,13 +64,13 @@ def _bench(comparison: Any) -> tuple[Executor, Network]:
     return Executor(comparison, network), network
 
 
-def _timed(run: Callable[..., Any], name: Callable[..., str], taken: dict[str, list[float]]) -> Any:
+def _timed(run: Callable[..., Any], name: Callable[..., str], timings: dict[str, list[float]]) -> Any:
     """The same function, its seconds noted under `name(*arguments)`."""
 
     def timed(*arguments: Any) -> Any:
         start = time.perf_counter()
         result = jax.block_until_ready(run(*arguments))
-        taken[name(*arguments)].append(time.perf_counter() - start)
+        timings[name(*arguments)].append(time.perf_counter() - start)
         return result
 
     return timed

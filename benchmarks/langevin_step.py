@@ -1,9 +1,9 @@
-"""What a Langevin step costs beside the gradient that it needs: 100k weights, documents of 24 tokens.
+"""Cost of a Langevin step over that of the gradient that it needs: 100k weights, documents of 24 tokens.
 
 The yardstick is the bare value and gradient of a minibatch's likelihood, and a subtraction, in the same
 kind of `lax.scan`, on rows drawn beforehand: no prior, no draws, no noise. A step is `sample` of the
 NumPyro model: it draws the minibatch (a plate), adds the prior, and a normal number for each weight. Drawing
-the numbers and the minibatch is also timed alone: what these leave over is the prior and the update. One
+the numbers and the minibatch is also timed alone: the remainder is the prior and the update. One
 device.
 """
 
@@ -50,12 +50,14 @@ def measure(
             ),
         }
         bare = f"bare gradient, {batch} documents"
-        taken = interleaved({bare: _gradients(model, batch, steps)} | names, seconds / len(batches))
-        rows.append(row(bare, 1e3 * taken[bare] / steps, "ms"))
+        timings = interleaved({bare: _gradients(model, batch, steps)} | names, seconds / len(batches))
+        rows.append(row(bare, 1e3 * timings[bare] / steps, "ms"))
         for name in names:
             goal = "≤ 1.05" if "step" in name else None
-            ratio = taken[name] / taken[bare]
-            rows.append(row(f"{name}, {batch} documents", 1e3 * taken[name] / steps, "ms", bare, ratio, goal))
+            ratio = timings[name] / timings[bare]
+            rows.append(
+                row(f"{name}, {batch} documents", 1e3 * timings[name] / steps, "ms", bare, ratio, goal)
+            )
     return rows
 
 

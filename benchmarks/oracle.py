@@ -22,16 +22,16 @@ def measure(seconds: float, *, contexts: int = CONTEXTS) -> list[dict[str, Any]]
         exact = process.distribution()
         tokens = jax.jit(lambda exact, key: exact.sample(key, contexts))(exact, jax.random.key(0))
         runs[name] = lambda exact=exact, tokens=tokens: predict(exact, tokens)
-        sizes[name] = f"{len(exact.log_weights)} members, {process.length} tokens"
-    taken = interleaved(runs, seconds)
-    return [row(f"{name} ({sizes[name]})", taken[name], "s", goal="≤ 1") for name in runs]
+        sizes[name] = f"{len(exact.log_weights)} components, {process.length} tokens"
+    timings = interleaved(runs, seconds)
+    return [row(f"{name} ({sizes[name]})", timings[name], "s", goal="≤ 1") for name in runs]
 
 
 def processes() -> dict[str, Any]:
     """The processes of all studies, by the first study that has it."""
-    found = {}
+    by_study = {}
     for entry in catalogue()["studies"]:
         study = load(entry["name"])
-        found[entry["name"]] = study.comparison(study.PRESETS[DEFAULT_PRESET]).process
-    first = {process: name for name, process in reversed(found.items())}
+        by_study[entry["name"]] = study.comparison(study.PRESETS[DEFAULT_PRESET]).process
+    first = {process: name for name, process in reversed(by_study.items())}
     return {name: process for process, name in reversed(first.items())}

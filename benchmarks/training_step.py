@@ -127,8 +127,8 @@ def _kernels(comparison: Any, networks: int) -> Callable[[], Any]:
         slopes = jax.grad(square, argnums=(0, 1))(*now)
         return jax.tree.map(lambda weight, slope: weight - 1e-9 * slope, now, slopes), None
 
-    program, place = sharded(lambda *now: jax.lax.scan(step, now, None, STEPS)[0], networks, 0, 2)
-    now = place(stacked.params), place(columns.astype(np.float32))
+    program, put = sharded(lambda *now: jax.lax.scan(step, now, None, STEPS)[0], networks, 0, 2)
+    now = put(stacked.params), put(columns.astype(np.float32))
     return lambda: program(*now)
 
 
@@ -150,6 +150,6 @@ def _gradients(comparison: Any, networks: int) -> Callable[[], Any]:
 
         return jax.lax.scan(step, params, tokens)
 
-    program, place = sharded(descend, networks, shared=0, own=2)
-    params, tokens = place(stacked.params), place(np.asarray(tokens))
+    program, put = sharded(descend, networks, shared=0, mapped=2)
+    params, tokens = put(stacked.params), put(np.asarray(tokens))
     return lambda: program(params, tokens)

@@ -10,14 +10,19 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import tyro
 
-from experiments import discovery as studies
-from experiments.figures import drawing_process as drawing
-from experiments.storage import run_folder as disk
+from experiments.design.config import StudyConfig
+from experiments.design.options import options
+from experiments.design.study import DEFAULT_PRESET, Study, StudyRun
+from experiments.discovery import FOLDERS, Catalogue
+from experiments.figures import drawing_process
+from experiments.storage.run_folder import find
 from theory.errors import Misuse
+
+OptionsT = TypeVar("OptionsT")
 
 COMMANDS = {
     "list": "Studies, processes, theories, methods and samplers, each in one line.",
@@ -83,60 +88,73 @@ def _dispatch(arguments: list[str]) -> None:
     globals()[f"_{command}"](rest)
 
 
-def _parse(kind: Any, command: str, arguments: list[str], default: Any = None) -> Any:
+def _parse(
+    kind: type[OptionsT], command: str, arguments: list[str], default: OptionsT | None = None
+) -> OptionsT:
     extra = {} if default is None else {"default": default}
     return tyro.cli(
         kind,
         prog=f"finebayes {command}",
         description=COMMANDS[command.split()[0]],
         args=arguments,
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands),
+        config=(tyro.conf.AvoidSubcommands,),
         **extra,
     )
 
 
+OwnFiles: TypeAlias = Annotated[
+    tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(name="with", metavar="FILE.py")
+]
+
+
 @dataclasses.dataclass(frozen=True)
-class _Json:
+class _List:
+    files: OwnFiles = ()
+    """A file of your own to list as well (once for each file)."""
     json: bool = False
     """Print JSON."""
 
 
 def _list(arguments: list[str]) -> None:
-    options = _parse(_Json, "list", arguments)
-    catalogue = studies.catalogue()
+    options = _parse(_List, "list", arguments)
+    catalogue = Catalogue(options.files)
+    listed = {kind: catalogue.entries(kind) for kind in FOLDERS}
     if options.json:
-        print(json.dumps(catalogue, indent=1, ensure_ascii=False))
+        names = {
+            kind: [{"name": entry.name, "summary": entry.summary} for entry in entries]
+            for kind, entries in listed.items()
+        }
+        print(json.dumps(names, indent=1, ensure_ascii=False))
         return
-    for kind, entries in catalogue.items():
+    for kind, entries in listed.items():
         print(kind)
         for entry in entries:
-            print(f"  {entry['name']:24s}{entry['summary']}")
+            print(f"  {entry.name:24s}{entry.summary}")
         if not entries:
             print("  (none yet)")
 
 
 def _run(arguments: list[str], command: str = "run") -> None:
-    names = studies.names()
     if not arguments or arguments[0] in ("-h", "--help"):
         print(f"usage: finebayes {command} STUDY [options]\n\n{COMMANDS[command]}")
-        print(f"\nstudies: {', '.join(names)}")
+        print(f"\nstudies: {', '.join(Catalogue().names('studies'))}, or a file of your own, my_study.py")
         print(f"finebayes {command} all [--preset PRESET] goes through all of them, one after the other.")
+        print(f"finebayes {command} --config FOLDER runs again what the folder of a run says.")
         print(f"\nfinebayes {command} STUDY --help shows every option of a study.")
         return
-    if arguments[0].startswith("-"):
-        raise Misuse(f"Name the study first, then options: finebayes {command} STUDY {arguments[0]} ...")
-    name, rest = arguments[0], arguments[1:]
-    if name == "all":
-        _all(command, names, rest)
+    folder, arguments = _take(arguments, "config")
+    if arguments and arguments[0] == "all":
+        _all(command, arguments[1:])
         return
-    module = studies.load(name)
-    chosen = studies.choose("preset", _preset(rest), module.PRESETS)
+    if folder is None and arguments[0].startswith("-"):
+        raise Misuse(f"Name the study first, then options: finebayes {command} STUDY {arguments[0]} ...")
+    given = None if not arguments or arguments[0].startswith("-") else arguments.pop(0)
+    study, preset, config = _defaults(given, folder, arguments)
 
     @dataclasses.dataclass(frozen=True)
     class Forecast:
-        config: module.Config  # pyright: ignore
-        """The study."""
-        preset: Annotated[str, tyro.conf.arg(metavar="|".join(module.PRESETS))] = chosen
+        config: Annotated[type(config), tyro.conf.arg(name="")]  # pyright: ignore
+        preset: Annotated[str, tyro.conf.arg(metavar="|".join(study.module.PRESETS))] = preset
         """Where the defaults of all other options come from."""
         out: str = ""
         """The run's folder (default: results/STUDY/HASH, one for each config)."""
@@ -146,7 +164,7 @@ def _run(arguments: list[str], command: str = "run") -> None:
     @dataclasses.dataclass(frozen=True)
     class Run(Forecast):
         strict: bool = False
-        """End with an error where chains behind a theory cannot be trusted (everything is written first)."""
+        """End with an error where chains behind a theory have not converged (everything is written first)."""
         jobs: int = 1
         """Processes that run cells side by side, the cores divided among them (same bytes). A cell alone
         keeps busy as many cores as it has networks (2 × seeds); more processes pay beyond that only."""
@@ -155,30 +173,88 @@ def _run(arguments: list[str], command: str = "run") -> None:
 
     kind = {"run": Run, "forecast": Forecast}[command]
     kind.__doc__ = COMMANDS[command]
-    options = _parse(kind, f"{command} {name}", rest, kind(module.PRESETS[chosen]))
-    config = {
-        "study": name,
-        "preset": options.preset,
-        "config": json.loads(json.dumps(dataclasses.asdict(options.config))),
-    }
-    samples = command == "run" and not options.dry_run and "jax" not in sys.modules
-    with drawing.apart() if samples else contextlib.nullcontext(module.draw) as draw:
+    _refuse_old_names(arguments, config)
+    parsed = _parse(kind, f"{command} {study.name}", arguments, kind(config))
+    study_run = StudyRun.make(study, parsed.preset, parsed.config)
+    draws = isinstance(parsed, Run) and not parsed.dry_run and "jax" not in sys.modules
+    with drawing_process.apart() if draws else contextlib.nullcontext(None) as draw:
         _prepare_devices()
-        from experiments.runs import run as running
+        from experiments.runs import run as runs
 
-        told = module, options.config, config, options.out, options.networks
-        if command == "forecast":
-            running.forecast(*told)
+        if not isinstance(parsed, Run):
+            print(runs.forecast(study_run, parsed.out, parsed.networks))
+        elif parsed.dry_run:
+            print(runs.dry_run(study_run))
         else:
-            running.run(*told, options.dry_run, options.strict, options.jobs, draw)
+            made = runs.run(study_run, parsed.out, parsed.networks, jobs=parsed.jobs, draw=draw)
+            print(runs.summary(made))
+            if parsed.strict:
+                runs.refuse_unconverged(made)
 
 
-def _all(command: str, names: list[str], options: list[str]) -> None:
+def _defaults(given: str | None, folder: str | None, arguments: list[str]) -> tuple[Study, str, StudyConfig]:
+    """The study, its preset, and the config that supplies the defaults which the parser shows."""
+    if folder is not None:
+        stored = StudyRun.of(find(folder))
+        if given is not None and given != stored.study.name:
+            raise Misuse(f"{folder} is a run of {stored.study.name}, not of {given}; omit the study.")
+        return stored.study, stored.preset, stored.config
+    assert given is not None
+    study = Study.find(given)
+    preset, _ = _take(arguments, "preset")
+    return study, preset or DEFAULT_PRESET, study.preset(preset or DEFAULT_PRESET)
+
+
+def _take(arguments: list[str], name: str) -> tuple[str | None, list[str]]:
+    """The value of an option wherever it stands, and the other arguments."""
+    value, others = None, []
+    words = iter(arguments)
+    for word in words:
+        if word == f"--{name}":
+            value = next(words, None)
+            if value is None:
+                raise Misuse(f"--{name} needs a value after it.")
+        elif word.startswith(f"--{name}="):
+            value = word.partition("=")[2]
+        else:
+            others.append(word)
+    return value, others
+
+
+def _refuse_old_names(arguments: list[str], config: StudyConfig) -> None:
+    """Answer a flat name of earlier versions with the nested one."""
+    names = [name.replace("_", "-") for name, _ in options(config)]
+    known = {*names, *(field.name.replace("_", "-") for field in dataclasses.fields(config))}
+    nested = {name.rpartition(".")[2]: name for name in reversed(names) if "." in name}
+    for word in arguments:
+        name = word.removeprefix("--").partition("=")[0].replace("_", "-").removeprefix("no-")
+        if word.startswith("--") and name not in known:
+            new = RENAMED.get(name, nested.get(name))
+            if new in names:
+                raise Misuse(f"There is no option --{name}; it is --{new} now.")
+
+
+RENAMED = {
+    "base-seeds": "pretraining.seeds",
+    "seeds": "finetuning.seeds",
+    "pretraining-rate": "pretraining.rate",
+    "pretraining-steps": "pretraining.steps",
+    "pretraining-batch": "pretraining.batch",
+    "batch": "finetuning.batch",
+    "process-seed": "process.seed",
+    "sampled-bases": "sampling.bases",
+    "sampled-seeds": "sampling.seeds",
+    "draws": "sampling.samples",
+    "new": "process.fresh",
+}
+
+
+def _all(command: str, arguments: list[str]) -> None:
     """Every study in a process of its own: what one leaves behind in jax is nothing to the next."""
-    failed = []
+    names, failed = Catalogue().names("studies"), []
     for name in names:
-        print(f"finebayes {command} {' '.join([name, *options])}", file=sys.stderr, flush=True)
-        words = [sys.executable, "-m", "experiments.cli", command, name, *options]
+        print(f"finebayes {command} {' '.join([name, *arguments])}", file=sys.stderr, flush=True)
+        words = [sys.executable, "-m", "experiments.cli", command, name, *arguments]
         if subprocess.run(words).returncode:
             failed.append(name)
     if failed:
@@ -189,28 +265,15 @@ def _forecast(arguments: list[str]) -> None:
     _run(arguments, "forecast")
 
 
-def _preset(arguments: list[str]) -> str:
-    """The preset, wherever it stands: it supplies the defaults that the parser shows."""
-    chosen = studies.DEFAULT_PRESET
-    for index, argument in enumerate(arguments):
-        if argument == "--preset":
-            if index + 1 == len(arguments):
-                raise Misuse("--preset needs a name after it.")
-            chosen = arguments[index + 1]
-        elif argument.startswith("--preset="):
-            chosen = argument.removeprefix("--preset=")
-    return chosen
-
-
 @dataclasses.dataclass(frozen=True)
-class _Place:
-    place: tyro.conf.Positional[str]
+class _Folder:
+    folder: tyro.conf.Positional[str]
     """The folder that `finebayes run` printed."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Scored:
-    place: tyro.conf.Positional[str]
+    folder: tyro.conf.Positional[str]
     """The folder that `finebayes run` printed."""
     json: bool = False
     """Print JSON."""
@@ -219,36 +282,38 @@ class _Scored:
 
 
 def _plot(arguments: list[str]) -> None:
-    place = _parse(_Place, "plot", arguments).place
-    results = disk.find(drawing.asked() if place == "-" else place)  # -: a run, which says it when it is done
-    for path in studies.load(results.study).draw(results):
+    folder = _parse(_Folder, "plot", arguments).folder
+    # -: a run, which names its folder when it is done
+    run = find(drawing_process.asked() if folder == "-" else folder)
+    for path in Study.of(run).module.draw(run):
         print(path)
 
 
 def _report(arguments: list[str]) -> None:
     from experiments.reports.html import write_report
 
-    results = disk.find(_parse(_Place, "report", arguments).place)
-    studies.load(results.study).draw(results)
-    print(write_report(results))
+    run = find(_parse(_Folder, "report", arguments).folder)
+    Study.of(run).module.draw(run)
+    print(write_report(run))
 
 
 def _score(arguments: list[str]) -> None:
-    from experiments.scoring import rows as scoring
+    from experiments.scoring.rows import table
+    from experiments.scoring.scorecard import scorecard
 
     options = _parse(_Scored, "score", arguments)
-    results = disk.find(options.place)
-    lines = scoring.scorecard(scoring.table(results))
+    run = find(options.folder)
+    lines = scorecard(table(run))
     if options.json:
-        print(json.dumps(lines, indent=1))
+        print(json.dumps([line.to_json() for line in lines], indent=1))
     else:
-        from experiments.scoring import convex_hull as hull
-        from experiments.scoring.labels import aligned, scorecard_text
+        from experiments.reports.sentences import aligned, scorecard_text
+        from experiments.scoring import convex_hull
 
         print(scorecard_text(lines, everything=options.everything))
-        found = hull.hull(results, lines)
-        if found:
-            print(f"\n{hull.ABOUT}\n\n{aligned(hull.table(found))}")
+        outside = convex_hull.hull(run, lines)
+        if outside:
+            print(f"\n{convex_hull.ABOUT}\n\n{aligned(convex_hull.table(outside))}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Everything with weights: the transformer, its training, and the ways of finetuning it."""
+"""The transformer, its pretraining, and the ways of finetuning it."""

@@ -1,9 +1,9 @@
-"""A transformer as a predictor: weights in a pytree, a pure function of them."""
+"""A transformer as a predictor: a pytree of weights and a pure function of them."""
 
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -11,15 +11,20 @@ import numpy as np
 from flax import nnx
 
 from models.transformer import Architecture, Transformer
-from theory.base import LogProbs, Tokens, compiled
+from theory.base import LogProbs, Params, Tokens, compiled
+
+Stack = TypeVar("Stack")
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class Network:
-    """Weights (an nnx state) and the static definition that gives them meaning. Equal to itself alone."""
+    """Weights (an nnx state) and the static definition (an nnx graph) that gives them meaning.
 
-    params: Any
+    A network is equal only to itself.
+    """
+
+    params: Params
     definition: Any = field(metadata={"static": True})
 
     @compiled()
@@ -27,8 +32,8 @@ class Network:
         """Next-token log-probabilities in nats."""
         return nnx.merge(self.definition, self.params)(tokens)
 
-    def with_params(self, params: Any) -> Self:
-        """The same network with other weights."""
+    def with_params(self, params: Params) -> Self:
+        """The network with other weights."""
         return replace(self, params=params)
 
     @property
@@ -40,10 +45,10 @@ class Network:
 def build(shape: Architecture, vocabulary: int, length: int, seeds: Sequence[int]) -> Network:
     """Freshly initialised networks, one a seed, stacked along a leading axis.
 
-    Normal, as `models.transformer` says, but drawn on the host, where nothing has to be compiled before the
-    first step.
+    Weights are normal, with the scales that `models.transformer` notes. They are drawn on the host, so that
+    nothing has to be compiled before the first step.
     """
-    definition, shapes = _plan(shape, vocabulary, length)
+    definition, shapes = _structure(shape, vocabulary, length)
     streams = [np.random.default_rng(seed) for seed in seeds]
 
     def draw(leaf: nnx.Variable) -> nnx.Variable:
@@ -55,11 +60,14 @@ def build(shape: Architecture, vocabulary: int, length: int, seeds: Sequence[int
 
 
 @functools.cache
-def _plan(shape: Architecture, vocabulary: int, length: int) -> Any:
-    """What a network is made of, and the shapes of its weights."""
-    return nnx.split(nnx.eval_shape(lambda: Transformer(shape, vocabulary, length, nnx.Rngs(0))))
+def _structure(shape: Architecture, vocabulary: int, length: int) -> tuple[nnx.GraphDef[Transformer], Params]:
+    """A network's static definition, and the shapes of its weights."""
+    definition, shapes = nnx.split(
+        nnx.eval_shape(lambda: Transformer(shape, vocabulary, length, nnx.Rngs(0)))
+    )
+    return definition, shapes
 
 
-def first(stacked: Any) -> Any:
-    """The first of a stack of predictors (or of any stacked pytree)."""
+def first(stacked: Stack) -> Stack:
+    """The first of a stack of predictors, or of any stacked pytree."""
     return jax.tree.map(lambda leaf: leaf[0], stacked)

@@ -1,4 +1,4 @@
-"""Pretraining: many seeds side by side, in jitted chunks of steps, with a checkpoint after each.
+"""Pretraining: many seeds in parallel, in jitted chunks of steps, with a checkpoint after each.
 
 Every step draws fresh documents from the process (stream `fold_in(seed, step)`), so the data a network
 sees depends on its seed and the step alone, and a resumed run meets the same documents.
@@ -7,26 +7,29 @@ sees depends on its seed and the step alone, and a resumed run meets the same do
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float
+from flax import nnx
+from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
 from models.network import Network, build
 from models.optimizers.muon import muon
 from models.transformer import Architecture
-from theory.base import Dataset, Distribution, Misuse, Predictor, mean_loss
+from theory.base import Dataset, Distribution, Misuse, Params, Predictor, Tokens, mean_loss
 from theory.compute.devices import padded, sharded
 
 DATA_STREAM = 1
 
+TrainingState: TypeAlias = tuple[Params, optax.OptState]
+
 
 @dataclass(frozen=True)
 class Pretraining:
-    """The recipe. The step size warms up over 5 % of the steps and then falls to zero along a cosine."""
+    """The recipe. The step size rises over the first 5 % of the steps and then falls to 0 along a cosine."""
 
     optimizer: str = "muon"
     learning_rate: float = 0.01
@@ -56,10 +59,10 @@ class Pretraining:
 
 @dataclass(frozen=True)
 class Chunk:
-    """State between two chunks. `loss` and `excess` (nats over the exact predictor) have one entry a seed."""
+    """State after a chunk. `loss` and `excess` (nats over the exact predictor) have an entry a seed."""
 
     step: int
-    state: Any
+    state: TrainingState
     loss: np.ndarray
     excess: np.ndarray
 
@@ -71,10 +74,10 @@ def pretrain(
     seeds: tuple[int, ...],
     vocabulary: int,
     length: int,
-    restore: Callable[[Any], tuple[int, Any] | None] = lambda template: None,
+    restore: Callable[[TrainingState], tuple[int, TrainingState] | None] = lambda template: None,
     compiling: Callable[[], None] = lambda: None,
 ) -> Iterator[Chunk]:
-    """Train one network a seed, yielding after every chunk; the last state's weights are the result.
+    """Train a network for each seed, yielding after every chunk; the last state's weights are the result.
 
     `restore(template)` may return the (step, state) of an earlier run that has steps left; `compiling()` is
     called when everything is traced and the compiler is about to start. Weights are `chunk.state[0]`, stacked
@@ -91,8 +94,9 @@ def pretrain(
     if resumed is not None:
         step, state = resumed
     advance = functools.partial(_advance, process, networks.definition, recipe)
-    program, place = sharded(advance, len(rows), shared=1, own=2, donate=(2,))
-    keys, state = place(keys), place(state)  # where the program leaves them: one compilation
+    program, put = sharded(advance, len(rows), shared=1, mapped=2, donate=(2,))
+    # on the devices where the program leaves its results: the first call then compiles for all others, too
+    keys, state = put(keys), put(state)
     traced = program.lower(np.int32(step), keys, state)
     compiling()
     train = traced.compile()
@@ -103,38 +107,45 @@ def pretrain(
 
 
 def _advance(
-    process: Distribution, definition: Any, recipe: Pretraining, start: Array, seed: Array, state: Any
-) -> tuple[Any, Array, Array]:
-    """One chunk for one seed, or what is left of the steps."""
+    process: Distribution,
+    definition: nnx.GraphDef,
+    recipe: Pretraining,
+    start: Integer[Array, ""],
+    seed: Integer[Array, ""],
+    state: TrainingState,
+) -> tuple[TrainingState, Float[Array, ""], Float[Array, ""]]:
+    """Train one seed for a chunk, or for the remaining steps."""
     optimizer = recipe.transformation()
     indices = start + jnp.arange(recipe.chunk + 1)  # the last batch is not trained on: it measures the excess
     keys = jax.vmap(lambda index: stream(seed, DATA_STREAM, index))(indices)
-    # kept position by position, as the network reads them
-    tokens: Any = jax.vmap(lambda key: process.sample(key, recipe.batch).T)(keys)
+    # transposed, because positions lie first in the network: fewer copies inside the loop
+    tokens = jax.vmap(lambda key: process.sample(key, recipe.batch).T)(keys)
 
-    def loss(params: Any, tokens: Array) -> Array:
+    def loss(params: Params, tokens: Tokens) -> Array:
         everything = Dataset(tokens, jnp.ones(tokens.shape, bool))
         return mean_loss(Network(params, definition), everything)
 
-    def step(now: Array, carry: tuple[Any, Any, Array]) -> tuple[Any, Any, Array]:
+    def step(
+        index: Integer[Array, ""], carry: tuple[Params, optax.OptState, Float[Array, ""]]
+    ) -> tuple[Params, optax.OptState, Float[Array, ""]]:
         params, moments, _ = carry
-        value, gradient = jax.value_and_grad(loss)(params, tokens[now].T)
+        value, gradient = jax.value_and_grad(loss)(params, tokens[index].T)
         updates, moments = optimizer.update(gradient, moments, params)
         return optax.apply_updates(params, updates), moments, value
 
     steps = jnp.minimum(recipe.chunk, recipe.steps - start)
-    *state, value = jax.lax.fori_loop(0, steps, step, (*state, jnp.zeros(())))
-    excess = jnp.mean(excess_nats(process, Network(state[0], definition), tokens[-1].T))
-    return tuple(state), value, excess
+    params, moments, value = jax.lax.fori_loop(0, steps, step, (*state, jnp.zeros(())))
+    excess = jnp.mean(excess_nats(process, Network(params, definition), tokens[-1].T))
+    return (params, moments), value, excess
 
 
-def stream(seed: Array | int, name: int, index: Array | int) -> Array:
+def stream(seed: Integer[Array, ""] | int, name: int, index: Integer[Array, ""] | int) -> PRNGKeyArray:
     """An independent random stream for each (seed, purpose, step)."""
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), name), index)
 
 
-def excess_nats(process: Distribution, network: Predictor, tokens: Array) -> Float[Array, " t"]:
+def excess_nats(process: Distribution, network: Predictor, tokens: Tokens) -> Float[Array, " t"]:
     """KL(exact ‖ network) at every position, averaged over the sequences."""
-    exact, told = process.predict(tokens), network.predict(tokens)
-    terms = jnp.where(jnp.isneginf(exact), 0.0, jnp.exp(exact) * (exact - told))
+    exact, predicted = process.predict(tokens), network.predict(tokens)
+    terms = jnp.where(jnp.isneginf(exact), 0.0, jnp.exp(exact) * (exact - predicted))  # 0 log 0 is 0
     return jnp.mean(jnp.sum(terms, axis=-1), axis=0)

@@ -1,31 +1,31 @@
 """A network as a function of other numbers than its weights: w = weights_at(w0, params), w0 frozen.
 
-    params      what moves: a pytree of any structure (some of the weights, factors of their displacement)
-    weights_at  a pure function of the frozen weights and of what moves; it returns full weights
+    params      the numbers that move: any pytree (some of the weights, factors of their displacement)
+    weights_at  a pure function of the frozen weights and of `params`; it returns full weights
 
 It is `Parametric`, so whatever trains, samples or linearises a network does the same in these coordinates.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Self
 
 import jax
 
-from theory.base import LogProbs, Tokens
+from theory.base import LogProbs, Parametric, Params, Tokens
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Reparametrised:
-    """The frozen network, what moves, and how the two make weights."""
+    """The frozen network, the numbers that move, and how the two make weights."""
 
-    network: Any
-    params: Any
-    weights_at: Callable[[Any, Any], Any] = field(metadata={"static": True})
+    network: Parametric
+    params: Params
+    weights_at: Callable[[Params, Params], Params] = field(metadata={"static": True})
 
     @property
-    def weights(self) -> Any:
+    def weights(self) -> Params:
         """The network's full weights."""
         return self.weights_at(self.network.params, self.params)
 
@@ -33,6 +33,6 @@ class Reparametrised:
         """Next-token log-probabilities (nats) of the network at these weights."""
         return self.network.with_params(self.weights).predict(tokens)
 
-    def with_params(self, params: Any) -> Self:
-        """The same network elsewhere."""
+    def with_params(self, params: Params) -> Self:
+        """The network at other values of the numbers that move."""
         return replace(self, params=params)

@@ -3,9 +3,13 @@
 Input tokens become one-hot columns (a matrix product is faster than a gather and its scatter on most CPUs);
 token `vocabulary` is the beginning of the sequence. Axes: n sequences, t and s positions, h heads, d width.
 
-The stream is a matrix (d, t n): one column a token, sequences innermost. So every product is of two plain
-matrices, forwards and backwards, with nothing to copy, and all else (norms, attention over a few positions)
-runs along n, which a CPU does in vectors.
+The residual stream is a matrix (d, t n): a column for each token, sequences innermost. So every product is of
+two plain matrices, forwards and backwards, without copies, and all else (norms, attention over a few
+positions) runs along n, which a CPU does in vectors.
+
+Layers are named so that their alphabetical order stays what it has always been (attn_qkv, down_proj,
+out_proj, up_proj in a block; blocks, embed, position, unembed in the network): it is the order of every
+pytree of weights, and so of every random number drawn for them and of every sum over them.
 """
 
 from dataclasses import dataclass
@@ -20,7 +24,7 @@ from jaxtyping import Array, Float
 from theory.base import LogProbs, Misuse, Tokens
 
 ACTIVATIONS = ("relu", "gelu")
-UNROLLED = 16  # terms of a sum that XLA writes out; a longer one it takes number by number, ten times slower
+UNROLLED = 16  # terms of a sum that XLA unrolls; a longer sum runs number by number, ten times slower
 
 
 @dataclass(frozen=True)
@@ -43,16 +47,17 @@ class Architecture:
             raise Misuse(f"heads must divide width, got width {self.width} and heads {self.heads}.")
 
 
-def normal(scale: float, shape: tuple[int, ...], rngs: nnx.Rngs, **facts: Any) -> nnx.Param:
-    """Weights that start out normal; the array remembers its standard deviation (for `models.network.build`)
-    and what else is told of it."""
-    return nnx.Param(scale * jax.random.normal(rngs.params(), shape), scale=scale, **facts)
+def normal(scale: float, shape: tuple[int, ...], rngs: nnx.Rngs, **metadata: Any) -> nnx.Param:
+    """Normal initial weights. Their metadata hold the standard deviation, for `models.network.build`."""
+    return nnx.Param(scale * jax.random.normal(rngs.params(), shape), scale=scale, **metadata)
 
 
 class Linear(nnx.Module):
-    """A linear map of columns, without a bias. Its kernel lies with the longer side first, the way round in
-    which the product that is its gradient is faster, and remembers how many `inputs` it has; it starts with
-    variance 1 / inputs."""
+    """A linear map of columns, without a bias, of initial variance 1 / inputs.
+
+    Its kernel lies with the longer side first, the orientation in which the product that is its gradient is
+    faster; so its metadata say how many `inputs` it has.
+    """
 
     def __init__(self, inputs: int, outputs: int, rngs: nnx.Rngs):
         self.inputs, self.outputs = inputs, outputs
@@ -76,17 +81,17 @@ class Block(nnx.Module):
         width, hidden = shape.width, shape.expansion * shape.width
         self.heads = shape.heads
         self.activation = shape.activation
-        self.attend = Linear(width, 3 * width, rngs)
-        self.merge = Linear(width, width, rngs)
-        self.up = Linear(width, hidden, rngs)
-        self.down = Linear(hidden, width, rngs)
+        self.attn_qkv = Linear(width, 3 * width, rngs)
+        self.out_proj = Linear(width, width, rngs)
+        self.up_proj = Linear(width, hidden, rngs)
+        self.down_proj = Linear(hidden, width, rngs)
 
     def __call__(self, stream: Float[Array, "d tn"], length: int) -> Float[Array, "d tn"]:
-        heads = self.attend(rms_norm(stream)).reshape(3, self.heads, -1, length, stream.shape[1] // length)
+        heads = self.attn_qkv(rms_norm(stream)).reshape(3, self.heads, -1, length, stream.shape[1] // length)
         mixed = (attention if length <= UNROLLED else long_attention)(heads)
-        stream = stream + self.merge(mixed.reshape(stream.shape))
+        stream = stream + self.out_proj(mixed.reshape(stream.shape))
         rectify = getattr(jax.nn, self.activation)
-        return stream + self.down(rectify(self.up(rms_norm(stream))))
+        return stream + self.down_proj(rectify(self.up_proj(rms_norm(stream))))
 
 
 class Transformer(nnx.Module):
@@ -95,37 +100,40 @@ class Transformer(nnx.Module):
     def __init__(self, shape: Architecture, vocabulary: int, length: int, rngs: nnx.Rngs):
         self.vocabulary = vocabulary
         self.embed = Linear(vocabulary + 1, shape.width, rngs)
-        self.place = normal(0.3, (length, shape.width), rngs)
+        self.position = normal(0.3, (length, shape.width), rngs)
         self.blocks = nnx.List([Block(shape, rngs) for _ in range(shape.layers)])
-        self.read = Linear(shape.width, vocabulary, rngs)
+        self.unembed = Linear(shape.width, vocabulary, rngs)
 
     def __call__(self, tokens: Tokens) -> LogProbs:
         n, t = tokens.shape
         begin = jnp.full_like(tokens[:, 0], self.vocabulary)
         before = jnp.concatenate([begin, tokens[:, :-1].T.reshape(-1)])
         inputs = jax.nn.one_hot(before, self.vocabulary + 1, axis=0)
-        stream = self.embed(inputs) + jnp.repeat(self.place[:t].T, n, axis=1)
+        stream = self.embed(inputs) + jnp.repeat(self.position[:t].T, n, axis=1)
         for block in self.blocks:
             stream = block(stream, t)
-        told = jax.nn.log_softmax(self.read(rms_norm(stream)), axis=0)
-        return told.reshape(self.vocabulary, t, n).transpose(2, 1, 0)
+        log_probs = jax.nn.log_softmax(self.unembed(rms_norm(stream)), axis=0)
+        return log_probs.reshape(self.vocabulary, t, n).transpose(2, 1, 0)
 
 
 def attention(heads: Float[Array, "3 h d t n"]) -> Float[Array, "h d t n"]:
-    """softmax(queryᵀ key / √d) value of each head; a position sees those up to its own. Along n, all in sums;
-    divided is what they give, not every weight. Heads are split, not unpacked: their gradients are then put
-    side by side, not padded."""
+    """Causal attention, softmax(queryᵀ key / √d) value of each head, in sums that run along n."""
+    # split, not unpacked: the gradients of the three are then concatenated, not padded
     query, key, value = (part[0] for part in jax.lax.split(heads, (1, 1, 1)))
     d, t, _ = query.shape[1:]
     score = jnp.sum((query / np.sqrt(d))[:, :, :, None] * key[:, :, None], axis=1)
     score = score + np.where(_past(t), 0, -1e9).astype(score.dtype)[..., None]
     weight = jnp.exp(score - jax.lax.stop_gradient(jnp.max(score, axis=2, keepdims=True)))
+    # one division of the sum instead of one of every weight
     return jnp.sum(weight[:, None] * value[:, :, None], axis=3) / jnp.sum(weight, axis=2)[:, None]
 
 
 def long_attention(heads: Float[Array, "3 h d t n"]) -> Float[Array, "h d t n"]:
-    """The same in one small product for each head and sequence: on a CPU four times as fast for 48 positions,
-    where the sums run number by number, and slower for ten (benchmarks/inner_loops.py)."""
+    """Causal attention as `attention`, in one small product for each head and sequence.
+
+    On a CPU it is four times as fast for 48 positions, where the sums run number by number, and slower for
+    ten (benchmarks/inner_loops.py).
+    """
     query, key, value = heads.transpose(0, 4, 1, 3, 2)
     t, d = query.shape[2:]
     score = jnp.einsum("nhtd,nhsd->nhts", query, key) / np.sqrt(d)
@@ -134,14 +142,14 @@ def long_attention(heads: Float[Array, "3 h d t n"]) -> Float[Array, "h d t n"]:
 
 
 def _past(t: int) -> np.ndarray:
-    """Which positions (the second axis) one sees: its own and those before it."""
+    """The positions (second axis) that each position attends to: itself and those before it."""
     return np.tril(np.ones((t, t), bool))
 
 
 def rms_norm(stream: Float[Array, "d tn"]) -> Float[Array, "d tn"]:
-    """Root-mean-square normalisation without a gain. Its sum over the width, and the one in its gradient, go
-    in pieces that XLA writes out."""
+    """Root-mean-square normalisation without a gain."""
     width = len(stream)
+    # the sum over the width, and that in its gradient, go in pieces short enough for XLA to unroll
     pieces = tuple(map(len, np.array_split(np.arange(width), -(-width // UNROLLED))))
     squares = jax.lax.split(jnp.square(stream), pieces)
     square = sum(jnp.sum(piece, axis=0, keepdims=True) for piece in squares) / width

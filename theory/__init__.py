@@ -1,1 +1,1 @@
-"""Exact maths and inference: processes, theories of finetuning, samplers, and measures to compare them."""
+"""Exact mathematics and inference: processes, theories, samplers, and measures to compare them."""

@@ -1,13 +1,13 @@
-"""The nouns of the testbed: a prior predicts, a dataset shifts it by a strength β, a theory says how.
+"""Core types: tokens, datasets, predictors, and the strength β with which data act on a prior.
 
-    Predictor      tokens -> log p(x_t | x_<t)                      (a network, a process, a theory's answer)
+    Predictor      tokens -> log p(x_t | x_<t)                     (a network, a process, a theory's forecast)
     Distribution   a predictor that samples and conditions exactly  (a process, its Bayes predictor known)
-    Parametric     a predictor with weights                         (a network)
-    Theory         (prior, data, β) -> predictor                    (see theory.contracts)
+    Parametric     a predictor with weights                        (a network)
+    Theory        (prior, data, β) -> predictor                    (see theory.contracts)
 
-Axes, unless a docstring says otherwise: n sequences, t positions, v vocabulary, k hypotheses, c contexts, a
-answers,
-b strengths. All log-probabilities are in nats. Every predictor is a pytree, so `jax.vmap` stacks them.
+Axes, unless a docstring states others: n sequences, t positions, v vocabulary, k hypotheses, c contexts,
+a answers, b strengths. All log-probabilities are in nats. Every predictor is a pytree, so `jax.vmap` stacks
+them.
 """
 
 import itertools
@@ -37,10 +37,10 @@ Betas: TypeAlias = Float[Array, " b"] | Float[np.ndarray, " b"]  # numpy where s
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Dataset:
-    """Sequences and the positions of them that a likelihood (or a comparison) counts.
+    """Sequences, and a mask of the positions that a likelihood (or a comparison) counts.
 
-    `tokens` is Int "*batch n t" and `mask` Bool "*batch n t"; they are not checked here, because jax
-    rebuilds a pytree around things that are no arrays (shapes, placeholders) when it compiles.
+    `tokens` is Int "*batch n t" and `mask` Bool "*batch n t". Their types are not checked, because jax
+    rebuilds a pytree around placeholders that are no arrays (shapes, for example) when it compiles.
     """
 
     tokens: Any
@@ -49,7 +49,7 @@ class Dataset:
 
 @runtime_checkable
 class Predictor(Protocol):
-    """Anything that says what comes next."""
+    """Anything that predicts the next token."""
 
     def predict(self, tokens: Tokens) -> LogProbs:
         """Log-probabilities (nats) of every token at every position given those before it."""
@@ -58,7 +58,7 @@ class Predictor(Protocol):
 
 @runtime_checkable
 class Distribution(Predictor, Protocol):
-    """A process: it samples sequences and states its own exact Bayes predictor."""
+    """A process: it samples sequences and has an exact Bayes predictor."""
 
     def sample(self, key: PRNGKeyArray, n: int) -> Tokens:
         """Draw n sequences."""
@@ -78,21 +78,21 @@ class Parametric(Predictor, Protocol):
     """A predictor with weights, which can be replaced."""
 
     @property
-    def params(self) -> Any:
+    def params(self) -> Params:
         """The weights, a pytree of arrays."""
         ...
 
-    def with_params(self, params: Any) -> Self:
-        """The same predictor with other weights."""
+    def with_params(self, params: Params) -> Self:
+        """The predictor with its weights replaced by `params`."""
         ...
 
 
-Method = TypeVar("Method", bound=Callable[..., Any])
+Method = TypeVar("Method", bound=Callable[..., object])
 
 
 def compiled(*static: str) -> Callable[[Method], Method]:
-    """For a method of a pytree: one program where it is called by itself, instead of one for each operation;
-    in a program it is what it would be without. Arguments named here are no arrays but, say, sizes."""
+    """Compile a method of a pytree into one program where it is called outside of `jit`, instead of one for
+    each operation; inside a program it changes nothing. The arguments named here are static (sizes, say)."""
 
     def decorate(method: Method) -> Method:
         return cast(Method, jax.jit(method, static_argnames=static, inline=True))
@@ -102,18 +102,18 @@ def compiled(*static: str) -> Callable[[Method], Method]:
 
 def ladder(
     theory: Any,
-    prior: Any,
+    prior: Model,
     data: Dataset,
     betas: Betas,
-    read: Callable[[Any], Any],
+    read: Callable[[Model], PyTree],
     *,
     key: PRNGKeyArray | None = None,
     together: int = 20,
-) -> Any:
+) -> PyTree:
     """`read(predictor)` at every strength of an ascending ladder, stacked along a leading axis b.
 
-    A theory for which one pass serves all strengths has a method `path`; the others are asked for
-    `together` strengths at a time, so that what does not depend on β is computed once for all of them.
+    A theory for which one pass serves all strengths has a method `path`. Of any other, `together` strengths
+    are computed in a batch, so that what does not depend on β is computed once for all of them.
     """
     check_ladder(betas)
     if hasattr(theory, "path"):
@@ -135,13 +135,14 @@ def mean_loss(predictor: Predictor, data: Dataset) -> Float[Array, ""]:
 
 
 def at_tokens(log_probs: LogProbs, tokens: Tokens) -> Float[Array, "n t"]:
-    """The entries of `log_probs` at the tokens that came (a one-hot product: no scatter in its gradient)."""
+    """The entries of `log_probs` at the observed tokens."""
+    # A one-hot product, not an index: the gradient of an index is a scatter, which is slow.
     chosen = jax.nn.one_hot(tokens.T, log_probs.shape[-1], dtype=bool, axis=0)
     return jnp.sum(jnp.where(chosen, log_probs.T, 0.0), axis=0).T
 
 
 def host_stream(key: PRNGKeyArray) -> np.random.Generator:
-    """A numpy stream that belongs to a key: for draws on the host, where nothing has to be compiled."""
+    """The numpy random stream of a key: for sampling on the host, where nothing has to be compiled."""
     return np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
 
 
@@ -156,7 +157,7 @@ def check_ladder(betas: Betas) -> None:
 
 
 def check_beta(beta: Beta) -> None:
-    """Refuse a strength that is negative or not finite (traced strengths pass unseen)."""
+    """Refuse a strength that is negative or not finite (a traced strength has no value to check)."""
     if isinstance(beta, Tracer):
         return
     if not (math.isfinite(float(beta)) and float(beta) >= 0):

@@ -1,20 +1,21 @@
-"""What a comparison asks of a process and of a theory, and what it tells them.
+"""Contracts of processes, tasks, theories and ways of finetuning with the comparison that runs them.
 
-Process, Task           a process with what it says of itself; a narrow D' with the contexts it is judged on
-Theory, WeightTheory    (prior, data, β) -> predictor, and all that a comparison must know of it
-Training, TrainingRun   what a way of finetuning did, and a way to do it to something else
-Scale, Setting          what a theory sizes its grid by, and completes itself with
+Process, Task           a process, and a narrow D' with the contexts on which predictions are compared
+Theory, WeightTheory    (prior, data, β) -> predictor, with everything that a comparison must know of it
+Training, TrainingRun   the extent of a finetuning by its recipe, and the finetuning itself, to be replayed
+Scale, Setting          the sizes of a grid of strengths, and the inputs that complete a theory
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
+from types import ModuleType
+from typing import ClassVar, Literal, Protocol, Self, TypeAlias, TypeVar, get_type_hints, runtime_checkable
 
 import numpy as np
 import optax
 from jaxtyping import PRNGKeyArray
 
-from theory.base import Beta, Dataset, Key, Parametric, Params, Predictor
+from theory.base import Beta, Dataset, Key, Misuse, Model, Parametric, Params, Predictor
 
 PriorT = TypeVar("PriorT", contravariant=True)
 Bound: TypeAlias = Literal["path", "mixture"]
@@ -22,7 +23,8 @@ Bound: TypeAlias = Literal["path", "mixture"]
 
 @runtime_checkable
 class Process(Protocol):
-    """What a comparison needs of a process: a frozen dataclass of plain fields, all with defaults."""
+    """The members of a process that a comparison uses: a frozen dataclass of plain fields, all with
+    defaults."""
 
     @property
     def vocabulary(self) -> int:
@@ -39,7 +41,7 @@ class Process(Protocol):
         """The tokens whose probabilities are compared."""
         ...
 
-    def distribution(self) -> Any:
+    def distribution(self) -> Model:
         """The exact process, a `theory.latent.mixture.Mixture`."""
         ...
 
@@ -48,8 +50,8 @@ class Process(Protocol):
         ...
 
     def elicitation_contexts(self) -> Dataset:
-        """Contexts that say little of the hypothesis, mask on the answers: there a network shows its
-        prior."""
+        """Contexts that carry little evidence about the hypothesis, mask on the answers: answers there show
+        the prior implied by a network."""
         ...
 
     def token_names(self) -> tuple[str, ...]:
@@ -59,7 +61,7 @@ class Process(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A narrow D' and the contexts it is judged on, made and validated by `process.task(...)`.
+    """A narrow D' with its contexts, made and validated by `process.task(...)`.
 
     `data(key, n)` draws n documents of D'; `contexts(key)` draws every group of contexts by name, of which
     "in_domain" is like D'. `name` can name a file.
@@ -72,13 +74,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Training:
-    """What a way of finetuning did, by its recipe alone: the only thing that a forecast may see.
+    """The extent of a finetuning at every dose, by its recipe alone: all that a forecast may use.
 
     `doses` are steps of `batch` documents each, out of `documents` in D' (`fresh`: every step has new ones,
-    and
-    D' is all of them). `times` is learning-rate time (d,) by metric, "identity" or "adam": gradient flow for
-    that time in that metric is what the steps approach as η → 0; a metric in which the method is no flow is
-    left out. `teacher` is the strength β of the exact tempered posterior that the method distils, if it does.
+    and D' is all of them). `times` is learning-rate time (d,) by metric, "identity" or "adam": gradient flow
+    for that time in that metric is what the steps approach as η → 0; a metric in which the method is no flow
+    is omitted. `teacher` is the strength β of the exact tempered posterior that the method distils, if any.
     """
 
     doses: tuple[int, ...]
@@ -90,16 +91,15 @@ class Training:
 
     @property
     def passes(self) -> np.ndarray:
-        """How often D' was met, at every dose (d,)."""
+        """Passes over D' at every dose (d,)."""
         steps = np.asarray(self.doses, float)
         return steps / steps[-1] if self.fresh else steps * self.batch / self.documents
 
 
 @dataclass(frozen=True)
 class Scale:
-    """What sizes a grid of strengths: the `answers` that D' counts, and the `longest` learning-rate time of
-    the
-    methods that are compared."""
+    """The sizes of a grid of strengths: `answers` are the counted positions of D' (their mean over seeds),
+    `longest` the longest learning-rate time of the methods that are compared."""
 
     answers: float
     longest: float
@@ -107,30 +107,34 @@ class Scale:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a theory may complete itself with: the exact process, and one network with one D' to be
-    finetuned on.
+    """The inputs that may complete a theory: the exact `process` (a mixture), one network, and the D' on
+    which it will be finetuned.
 
-    `documents` are of pretraining, `key` is the theory's own randomness.
+    `documents` are of pretraining, `key` is the theory's own randomness. Network and data may be traced.
     """
 
-    process: Any
-    network: Any
+    process: Model
+    network: Model
     data: Dataset
     documents: Dataset
     key: Key
 
 
+@runtime_checkable
 class TrainingRun(Protocol):
-    """A way of finetuning with its documents and their order, run on whatever stands in the network's
-    place."""
+    """A finetuning with its documents and their order, which also runs on models that stand in for the
+    network."""
 
-    doses: Sequence[int]
+    @property
+    def doses(self) -> Sequence[int]:
+        """The steps after which weights are kept."""
+        ...
 
     def finetune(self, model: Parametric) -> Params:
         """Full weights after each dose (d, ...), of a model that is trained as the network would be."""
         ...
 
-    def coordinates(self, network: Parametric) -> Any:
+    def coordinates(self, network: Parametric) -> Parametric:
         """The network as a function of the numbers that move: itself, or LoRA's factors, say."""
         ...
 
@@ -145,60 +149,96 @@ class TrainingRun(Protocol):
 
 @runtime_checkable
 class Theory(Protocol[PriorT]):
-    """A claim about finetuning. What it needs of the prior is in the type of `prior`.
+    """A prediction of finetuning: prior, D' and strength β give the predictor after it.
 
     Laws, checked by the contract suite: β = 0 gives the prior; the order of documents does not matter;
-    predictions are normalised; β₁ then β₂ on the same data equals β₁ + β₂. A theory that breaks one
-    says so in `breaks`, {law: reason}, and the suite asserts the violation.
+    predictions are normalised; β₁ then β₂ on the same data equals β₁ + β₂. A theory that breaks a law lists
+    it in `breaks`, {law: reason}, and the suite asserts the violation.
 
-    A theory inherits from this class and says what differs from the defaults below: all that a comparison
-    knows
-    of it stands in its file. A module may define `variants(process)`, {"NAME" or "NAME/FORM": theory}, the
-    forms in which it is scored; without, it is `example()` under the module's name. A theory over weights may
-    follow a
-    way of finetuning step by step: it has a method `replay(network, run: TrainingRun)`, which gives its
-    predictors after each dose (stacked) and their full weights.
+    A theory inherits from this class and overrides the defaults below where it differs: everything that a
+    comparison knows of it stands in its file. Optional members of the class:
+
+        path(prior, data, betas, key=...)    predictors stacked over ascending strengths, out of one pass
+        replay(network, run: TrainingRun)    predictors after each dose (stacked) and their full weights
+                                             (d, ...): it follows the steps of a finetuning, has no grid and
+                                             is a forecast
+
+    and of its module: `variants(process)`, see the function `variants` here.
     """
 
     breaks: dict[str, str]
-    bound: ClassVar[Bound] = "path"
-    """How its class is bounded: by its own grid, or by any weights over the hypotheses."""
-    optional: ClassVar[bool] = False
-    """Scored only where a study asks for it by name, or for all."""
-    metric_name: ClassVar[str] = ""
-    """The metric whose learning-rate time forecasts its strength ("" where none does)."""
+    sampled: ClassVar[bool] = False
+    """Its posterior is sampled: the comparison runs and judges its chains, in cells of their own."""
 
     def predict(
         self, prior: PriorT, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None
     ) -> Predictor:
-        """What the network will say after finetuning on `data` with strength `beta`."""
+        """The predictor after finetuning on `data` with strength `beta`, which may be traced."""
         ...
 
     @property
-    def unit(self) -> float:
-        """β of one unit of its grid: strengths of theories over weights are told in units of γ."""
+    def bound(self) -> Bound:
+        """The class that bounds it from above: its own grid ("path"), or any weights over the hypotheses
+        ("mixture")."""
+        return "path"
+
+    @property
+    def optional(self) -> bool:
+        """Whether it is scored only where a study asks for it by name, or for all."""
+        return False
+
+    @property
+    def metric_name(self) -> str:
+        """The metric whose learning-rate time forecasts its strength, "" without one."""
+        return ""
+
+    @property
+    def unit(self) -> Beta:
+        """β of one unit of its grid: γ for theories over weights."""
         return 1.0
 
-    def complete(self, setting: Setting) -> "Theory":
-        """The theory with what it needs of a process, a network and its D' (a metric, say)."""
+    def complete(self, setting: Setting) -> Self:
+        """The theory with everything it needs of a process, a network and its D' (a metric, say)."""
         return self
 
     def grid(self, scale: Scale) -> np.ndarray:
-        """Strengths (b,), ascending from 0, in its unit: those a comparison asks for."""
+        """The strengths (b,) of a comparison, ascending from 0, in its unit."""
         return np.concatenate([[0.0], np.logspace(-6, 3, 109)]).astype(np.float32)
 
     def strength(self, training: Training, scale: Scale) -> np.ndarray | None:
-        """The strength (d,) at every dose without a fitted number, in its unit; None: it forecasts none."""
+        """The strength (d,) at every dose without a fitted number, in its unit; None: no forecast."""
         return None
 
 
+NARROW, WIDE = (-8, 4), (-13, 8)  # octaves of τ: in the identity metric, and where its unit is not known
+
+
+@runtime_checkable
 class WeightTheory(Theory[Parametric], Protocol):
     """A theory over weights: its strength is learning-rate time τ = βN/γ, N the answers that D' counts.
 
-    Its grid has τ = 0 and octaves of τ; its unit is γ. It forecasts τ where a method is a flow in its metric.
+    Its grid has τ = 0 and octaves of τ, its unit is γ. It forecasts τ where a method is a flow in its metric.
     """
 
-    octaves: ClassVar[tuple[int, int]] = (-8, 4)
+    prior_precision: Beta
+
+    @property
+    def unit(self) -> Beta:
+        """γ."""
+        return self.prior_precision
+
+    @property
+    def metric_name(self) -> str:
+        """By its field `metric`: None is the identity, "adam" is to be made; no method flows in others."""
+        metric = getattr(self, "metric", None)
+        return (
+            "identity" if metric is None else "adam" if isinstance(metric, str) and metric == "adam" else ""
+        )
+
+    @property
+    def octaves(self) -> tuple[int, int]:
+        """The first and the last power of two among the times of the grid: more where τ has another unit."""
+        return NARROW if self.metric_name == "identity" else WIDE
 
     def times(self, scale: Scale) -> np.ndarray:
         """Learning-rate times τ (b,), from 0 on."""
@@ -209,6 +249,43 @@ class WeightTheory(Theory[Parametric], Protocol):
         return (self.times(scale) / scale.answers).astype(np.float32)
 
     def strength(self, training: Training, scale: Scale) -> np.ndarray | None:
-        """The method's learning-rate time in this theory's metric."""
+        """The method's learning-rate time in this theory's metric, over N."""
         time = training.times.get(self.metric_name)
         return None if time is None else time * (self.grid(scale)[-1] / self.times(scale)[-1])
+
+
+def name_of(theory: Theory | type) -> str:
+    """The name of a theory: that of its module, in kebab-case."""
+    kind = theory if isinstance(theory, type) else type(theory)
+    return _kebab(kind.__module__)
+
+
+def variants(module: ModuleType, process: Process) -> dict[str, Theory]:
+    """The forms in which the theory of a module is scored on a process, by name.
+
+    A module may define `variants(process)`; without, its only form is `example()` under the module's name. A
+    name is "NAME", or "NAME/FORM" where the form says more than the kind of prior.
+    """
+    if hasattr(module, "variants"):
+        return module.variants(process)
+    return {_kebab(module.__name__): module.example()}
+
+
+def required_prior(theory: Theory) -> type:
+    """The type of prior that `predict` takes, by its annotation (of a type variable: its bound).
+
+    `Mixture` and `Distribution` are priors over hypotheses, `Predictor` is any prior, `Parametric` has
+    weights.
+    """
+    hint = get_type_hints(theory.predict).get("prior")
+    hint = hint.__bound__ if isinstance(hint, TypeVar) else hint
+    if not isinstance(hint, type):
+        raise Misuse(
+            f"The prior of {type(theory).__name__}.predict must be annotated by its type, got {hint}; write "
+            "Predictor, Distribution, Mixture or Parametric."
+        )
+    return hint
+
+
+def _kebab(module: str) -> str:
+    return module.rsplit(".", 1)[-1].replace("_", "-")

@@ -1,7 +1,7 @@
-"""One chain of one posterior over a network's weights, and what is known of it before: the compiled programs.
+"""Chains of posteriors over weights, and what must be known before: the compiled programs.
 
 Every chain of every posterior of every cell is a row of the same program: strength, prior precision,
-metric, step and stream are its arguments. What is kept is in `KEPT`; draws are not.
+metric, step and stream are its arguments. What is kept is in `KEPT`; samples are not.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.design import random_streams
-from experiments.design.experiment import Comparison
+from experiments.design.experiment import Experiment
 from models.network import Network
 from theory.base import Dataset
 from theory.compute.devices import ShardedMap, batch_per_device
@@ -27,13 +27,13 @@ WATCHED = 24  # answers whose log-probabilities are the observables of R-hat and
 BASE_DOCUMENTS = 64
 
 KEPT = {
-    "told": "log of the average prediction over the draws (rows, t, a)",
+    "predictions": "log of the average prediction over the samples (rows, t, a)",
     "base": "the base network's prediction (rows, t, a)",
-    "watched": "log-probabilities of the first answer at some contexts, every draw (draws, o)",
+    "watched": "log-probabilities of the first answer at some contexts, every sample (samples, o)",
     "acceptance": "mean of what a Metropolis check of the steps would have said",
     "drift": "mean ‖w - w0‖ in standard deviations of the prior",
-    "base_change": "mean KL (nats) of a draw's predictions from the base network's",
-    "nonfinite": "number of the first draw that is not finite, or -1",
+    "base_change": "mean KL (nats) of a sample's predictions from the base network's",
+    "nonfinite": "number of the first sample that is not finite, or -1",
 }
 
 
@@ -42,25 +42,25 @@ class ChainPrograms:
 
     def __init__(
         self,
-        comparison: Comparison,
+        experiment: Experiment,
         template: Network,
         rows: int,
         plan: Plan,
         longest: list[float],
         posteriors: int,
     ):
-        self.comparison, self.template, self.rows, self.plan = comparison, template, rows, plan
+        self.experiment, self.template, self.rows, self.plan = experiment, template, rows, plan
         self.together = together(template.size, posteriors)
         self.longest = longest  # the longest τ in each metric: identity, Adam's and, if asked for, Fisher's
         self.run = ShardedMap(self._chain, shared=4)
-        self._metrics = ShardedMap(self._told_metrics, shared=1)
-        self._costs = ShardedMap(self._told_costs, shared=2)
+        self._metrics = ShardedMap(self._metrics_of, shared=1)
+        self._costs = ShardedMap(self._costs_of, shared=2)
 
     def compile(self) -> None:
         """Compile the programs ahead of their first call, that of the chains for `together` rows."""
-        comparison, shape, chains = self.comparison, jax.ShapeDtypeStruct, self.together
-        tokens = (self.rows, comparison.process.length)
-        documents = (chains, comparison.n, comparison.process.length)
+        experiment, shape, chains = self.experiment, jax.ShapeDtypeStruct, self.together
+        tokens = (self.rows, experiment.process.length)
+        documents = (chains, experiment.n, experiment.process.length)
         params = self.template.params
         metric = jax.tree.map(lambda leaf: shape((chains, *leaf.shape), np.float32), params)
         self.run.compile(
@@ -81,28 +81,28 @@ class ChainPrograms:
 
     def prepare(self, params: Any, data: Dataset) -> tuple[Any, Any, Any]:
         """Stacked over metrics: Λ, the cost of the prior by its width, the curvature of D'."""
-        told = self._metrics(params, jax.tree.map(lambda leaf: leaf[None], data))
-        metrics = jax.tree.map(lambda leaf: leaf[0], told)
+        stacked = self._metrics(params, jax.tree.map(lambda leaf: leaf[None], data))
+        metrics = jax.tree.map(lambda leaf: leaf[0], stacked)
         return metrics, *self._costs(params, data, metrics, np.array(self.longest, np.float32))
 
     def _base_documents(self) -> tuple[Dataset, Any]:
-        key = jax.random.fold_in(jax.random.key(self.comparison.seed), random_streams.BASE_COST)
-        tokens = self.comparison.process.distribution().sample(key, BASE_DOCUMENTS)
+        key = jax.random.fold_in(jax.random.key(self.experiment.seed), random_streams.BASE_COST)
+        tokens = self.experiment.process.distribution().sample(key, BASE_DOCUMENTS)
         return Dataset(tokens, jnp.ones(tokens.shape, bool)), key
 
-    def _told_metrics(self, params: Any, data: Dataset) -> Any:
+    def _metrics_of(self, params: Any, data: Dataset) -> Any:
         network = self.template.with_params(params)
-        key = jax.random.fold_in(jax.random.key(self.comparison.seed), random_streams.METRIC)
+        key = jax.random.fold_in(jax.random.key(self.experiment.seed), random_streams.METRIC)
         metrics = [jax.tree.map(jnp.ones_like, params)]
-        metrics.append(AdamGibbs(batch=self.comparison.batch).metric(network, data, key))
+        metrics.append(AdamGibbs(batch=self.experiment.batch).metric(network, data, key))
         if len(self.longest) > len(metrics):
             metrics.append(fisher(network, self._base_documents()[0]))
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *metrics)
 
-    def _told_costs(self, params: Any, data: Dataset, metric: Any, longest: Any) -> Any:
+    def _costs_of(self, params: Any, data: Dataset, metric: Any, longest: Any) -> Any:
         network = self.template.with_params(params)
         documents, base_key = self._base_documents()
-        key = jax.random.fold_in(jax.random.key(self.comparison.seed), random_streams.METRIC)
+        key = jax.random.fold_in(jax.random.key(self.experiment.seed), random_streams.METRIC)
         costs = prior_costs(network, documents, metric, base_key)
         return costs, curvature(network, data, metric, longest, key)
 
@@ -123,7 +123,7 @@ class ChainPrograms:
         network = self.template.with_params(params)
         theory = LangevinPosterior(gamma, metric, step, plan=self.plan)
         posterior = theory.posterior(network, data, beta)
-        part = self.comparison.process.answer_tokens
+        part = self.experiment.process.answer_tokens
         weights = posterior.weights()
         read: Callable[[Any], Any] = lambda state: answers_at(  # noqa: E731
             network.with_params(posterior.params(state.z)), tokens, part
@@ -138,9 +138,11 @@ class ChainPrograms:
 
         shown = jnp.nonzero(jnp.ravel(mask), size=WATCHED, fill_value=0)[0]
         answers = {
-            "told": log_mean_exp(lambda said: said),
-            "watched": trace(lambda said: said.reshape(-1, base.shape[-1])[shown, 0]),
-            "base_change": mean(lambda said: jnp.sum(jnp.where(mask, kl(base, said), 0.0)) / jnp.sum(mask)),
+            "predictions": log_mean_exp(lambda answers: answers),
+            "watched": trace(lambda answers: answers.reshape(-1, base.shape[-1])[shown, 0]),
+            "base_change": mean(
+                lambda answers: jnp.sum(jnp.where(mask, kl(base, answers), 0.0)) / jnp.sum(mask)
+            ),
         }
         streams = {
             "answers": joint(read, answers),

@@ -7,83 +7,85 @@ gradients fall as D' is learned, and v̂, their running mean, with them. A forec
 whatever k is. The path is of batches of its own: a theory knows D', batch size and rate, not the order.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
+from experiments.cells.data import Questions
 from experiments.design import random_streams
-from experiments.design.experiment import Comparison
-from experiments.storage.run_folder import Arrays
+from experiments.design.experiment import Experiment
+from experiments.storage.records import Ladder
 from models.finetuning.adam import Adam
 from models.network import Network
-from theory.base import Dataset
+from theory.base import Dataset, Params
 from theory.compute.descent import epochs
 from theory.compute.devices import ShardedMap
+from theory.contracts import theory_name
 from theory.divergence.kl import answers_at
 from theory.errors import Misuse
 from theory.theories.adam_gibbs import AdamGibbs
-from theory.theories.proximal import Proximal
+from theory.theories.proximal import UNCONVERGED, Proximal
 from theory.weights.diagonal_metrics import adam
 
-UNCONVERGED = 0.05  # of the gradient at w0: a rung with more is left out
 ITERATIONS = 300
 
 
 class ColdLimits:
     """The ladders of every k of `sampling.moments`, cell by cell: one compiled program."""
 
-    def __init__(self, comparison: Comparison, template: Network):
-        self.comparison, self.template = comparison, template
-        self.moments: tuple[int, ...] = comparison.sampling.moments
-        rates = [method.learning_rate for method in comparison.methods.values() if isinstance(method, Adam)]
+    def __init__(self, experiment: Experiment, template: Network):
+        assert experiment.sampling is not None
+        self.experiment, self.template, self.sampling = experiment, template, experiment.sampling
+        rates = [method.learning_rate for method in experiment.methods.values() if isinstance(method, Adam)]
         if len(rates) != 1:
-            raise Misuse(f"moments need Adam among the methods, got {', '.join(comparison.methods)}.")
+            raise Misuse(f"moments need Adam among the methods, got {', '.join(experiment.methods)}.")
         self.rate = rates[0]
-        top = int(np.ceil(np.log2(self.rate * comparison.steps))) + 1
+        top = int(np.ceil(np.log2(self.rate * experiment.steps))) + 1
         self.times = np.concatenate([[0.0], 2.0 ** np.arange(-12.0, max(top, -9) + 1)]).astype(np.float32)
         self.solve = ShardedMap(self._solve, shared=2)
 
-    def run(self, network: Network, data: Dataset, tokens: np.ndarray, where: Any) -> Arrays:
+    def run(self, network: Network, data: Dataset, tokens: np.ndarray, questions: Questions) -> list[Ladder]:
         """For the first `sampling.seeds` D'; what did not converge is nan."""
-        count, key = self.comparison.sampling.seeds, jax.random.key(self.comparison.seed)
-        own = [
-            jax.random.fold_in(jax.random.fold_in(key, random_streams.MOMENTS), seed) for seed in range(count)
-        ]
-        steps = max([1, *self.moments])
-        orders = np.stack([epochs(one, self.comparison.n, self.comparison.batch, steps) for one in own])
-        keys = np.stack([jax.random.key_data(one) for one in own])
-        some = jax.tree.map(lambda leaf: leaf[:count], data)
-        rungs, residuals = self.solve(tokens, network.params, some, orders, keys)
+        count, key = self.sampling.seeds, jax.random.key(self.experiment.seed)
+        moments = jax.random.fold_in(key, random_streams.MOMENTS)
+        own_keys = [jax.random.fold_in(moments, seed) for seed in range(count)]
+        steps = max([1, *self.sampling.moments])
+        orders = np.stack([epochs(k, self.experiment.n, self.experiment.batch, steps) for k in own_keys])
+        keys = np.stack([jax.random.key_data(k) for k in own_keys])
+        first = jax.tree.map(lambda leaf: leaf[:count], data)
+        rungs, residuals = self.solve(tokens, network.params, first, orders, keys)
         rungs = np.where((residuals > UNCONVERGED)[..., None, None, None], np.nan, rungs)
         betas = self.times / float(np.asarray(data.mask).sum(axis=(1, 2)).mean())
-        arrays: Arrays = {}
-        for index, steps in enumerate(self.moments):
-            name = f"adam-gibbs/v of {steps} steps, T=0"
-            arrays |= {
-                f"ladder/{name}": rungs[:, index][..., where[0], where[1], :].astype(np.float32),
-                f"betas/{name}": betas,
-                f"times/{name}": self.times,
-                f"clock/{name}": np.array("adam"),
-                f"residual/{name}": residuals[:, index].astype(np.float32),
-            }
-        return arrays
+        return [
+            Ladder(
+                theory_name(AdamGibbs),
+                f"v of {steps} steps, T=0",
+                betas,
+                questions.at(rungs[:, index]),
+                times=self.times,
+                metric="adam",
+                extra={"residual": residuals[:, index].astype(np.float32)},
+            )
+            for index, steps in enumerate(self.sampling.moments)
+        ]
 
-    def _solve(self, tokens: Any, params: Any, data: Dataset, order: Any, key: Any) -> Any:
+    def _solve(
+        self, tokens: Array, params: Params, data: Dataset, order: Array, key: Array
+    ) -> tuple[Array, Array]:
         """Answers (k, b, n, t, a) and what was left of the gradient (k, b), for one D'."""
         network = self.template.with_params(params)
         metrics = [
             adam(network, data, order[:steps], self.rate)
             if steps
-            else AdamGibbs(batch=self.comparison.batch).metric(network, data, jax.random.wrap_key_data(key))
-            for steps in self.moments
+            else AdamGibbs(batch=self.experiment.batch).metric(network, data, jax.random.wrap_key_data(key))
+            for steps in self.sampling.moments
         ]
-        betas, part = self.times / jnp.sum(data.mask), self.comparison.process.answer_tokens
+        betas, part = self.times / jnp.sum(data.mask), self.experiment.process.answer_tokens
 
-        def ladder(metric: Any) -> Any:
+        def ladder(metric: Params) -> tuple[Array, Array]:
             weights, left = Proximal(metric=metric, iterations=ITERATIONS).solve(network, data, betas)
-            answers = jax.lax.map(lambda told: answers_at(told, tokens, part), network.with_params(weights))
-            return answers, left
+            networks = network.with_params(weights)
+            return jax.lax.map(lambda solved: answers_at(solved, tokens, part), networks), left
 
         return jax.lax.map(ladder, jax.tree.map(lambda *leaves: jnp.stack(leaves), *metrics))

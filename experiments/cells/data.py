@@ -1,69 +1,107 @@
-"""What the cells of a comparison meet: contexts, and D', its order and the network that writes it, if any.
+"""The data of cells: contexts, and D', its order and the network that writes it, if any.
 
 A teacher is made of a base network by its arm, once for all finetuning seeds and whatever the cell, so that a
 run which was killed, or divided among processes, meets the same D'.
 """
 
 import functools
-from typing import Any
+from dataclasses import dataclass
 
 import jax
 import numpy as np
 
 from experiments.design import random_streams
-from experiments.design.experiment import Arm, Comparison
-from experiments.storage.run_folder import Arrays
+from experiments.design.experiment import Arm, Experiment
 from models.network import Network
-from theory.base import Dataset
+from theory.base import Dataset, Key
 from theory.compute.descent import epochs
 
 
-class FinetuningData:
-    """The documents of a comparison; D' is made when it is first asked for and kept as long as its run."""
+@dataclass(frozen=True)
+class Questions:
+    """All contexts of an arm in one batch `tokens` (n, t), with the answers to compare at (`rows`,
+    `positions`),
+    each (c,), the `group` and the token before (`questions`) of each, and the names of all `answers` (a,)."""
 
-    def __init__(self, comparison: Comparison):
-        self.comparison = comparison
+    tokens: np.ndarray
+    rows: np.ndarray
+    positions: np.ndarray
+    group: np.ndarray
+    questions: np.ndarray
+    answers: np.ndarray
+
+    def at(self, log_probs: np.ndarray) -> np.ndarray:
+        """Of log-probabilities (..., n, t, a) those of the answers, (..., c, a)."""
+        return np.asarray(log_probs)[..., self.rows, self.positions, :].astype(np.float32)
+
+    def mask(self, rows: int) -> np.ndarray:
+        """Bool (rows, t): where the answers are, in a batch padded to `rows`."""
+        mask = np.zeros((rows, self.tokens.shape[1]), bool)
+        mask[self.rows, self.positions] = True
+        return mask
+
+
+@dataclass(frozen=True)
+class Finetuning:
+    """D' of every finetuning seed (s, n, t), the order of its documents and that of its replica (s, steps,
+    batch)."""
+
+    data: Dataset
+    order: np.ndarray
+    replica_order: np.ndarray
+
+
+class FinetuningData:
+    """The documents of an experiment; D' is drawn when it is first asked for and kept as long as its run."""
+
+    def __init__(self, experiment: Experiment):
+        self.experiment = experiment
 
     @functools.cache  # noqa: B019
-    def contexts(self, arm: Arm) -> tuple[np.ndarray, Any, Arrays]:
-        """All contexts of an arm in one batch, where their answers are, and which group each is of."""
-        told = arm.contexts()
-        tokens = np.concatenate([np.asarray(group.tokens) for group in told.values()])
-        mask = np.concatenate([np.asarray(group.mask) for group in told.values()])
-        owner = np.repeat(list(told), [int(np.asarray(group.mask).sum()) for group in told.values()])
-        row, position = np.nonzero(mask)
-        words = np.asarray(self.comparison.process.token_names())
-        groups = {
-            "group": owner,
-            "asked": words[tokens[row, position - 1]],
-            "answers": words[self.comparison.process.answer_tokens],
-        }
-        return tokens, (row, position), groups
+    def questions(self, arm: Arm) -> Questions:
+        """All contexts of an arm in one batch."""
+        groups = self.experiment.contexts(arm)
+        tokens = np.concatenate([np.asarray(group.tokens) for group in groups.values()])
+        mask = np.concatenate([np.asarray(group.mask) for group in groups.values()])
+        counts = [int(np.asarray(group.mask).sum()) for group in groups.values()]
+        rows, positions = np.nonzero(mask)
+        names = np.asarray(self.experiment.process.token_names())
+        return Questions(
+            tokens,
+            rows,
+            positions,
+            np.repeat(list(groups), counts),
+            names[tokens[rows, positions - 1]],
+            names[self.experiment.process.answer_tokens],
+        )
 
     @functools.cache  # noqa: B019
     def teacher(self, arm: Arm, source: Network) -> Network | None:
         """The network that writes an arm's D', made of the base network `source`; None where none does."""
         return arm.teacher(source) if arm.teacher else None
 
-    def data(self, arm: Arm, source: Network) -> tuple[Dataset, np.ndarray, np.ndarray]:
-        """D', its order and its twin's order for every finetuning seed, (s, ...); alike for all base networks
-        `source` where no teacher is made of them."""
-        return self._data(arm, source if arm.teacher else None)
+    def finetuning(self, arm: Arm, source: Network) -> Finetuning:
+        """D' and its orders; alike for all base networks `source` where no teacher is made of them."""
+        return self._finetuning(arm, source if arm.teacher else None)
 
     @functools.cache  # noqa: B019
-    def _data(self, arm: Arm, source: Network | None) -> tuple[Dataset, np.ndarray, np.ndarray]:
-        comparison = self.comparison
+    def _finetuning(self, arm: Arm, source: Network | None) -> Finetuning:
+        experiment = self.experiment
         teacher = [] if source is None else [self.teacher(arm, source)]
 
-        def one(seed: int) -> Any:
-            def stream(name: int) -> Any:
-                return jax.random.fold_in(jax.random.fold_in(jax.random.key(comparison.seed), name), seed)
+        def stream(number: int, seed: int) -> Key:
+            return jax.random.fold_in(jax.random.fold_in(jax.random.key(experiment.seed), number), seed)
 
-            def order(name: int) -> Any:
-                return epochs(stream(name), comparison.n, arm.batch or comparison.batch, comparison.steps)
+        def order(number: int) -> np.ndarray:
+            batch, steps = arm.batch or experiment.batch, experiment.steps
+            return np.stack(
+                [np.asarray(epochs(stream(number, seed), experiment.n, batch, steps)) for seed in seeds]
+            )
 
-            data = arm.data(stream(random_streams.DATA), comparison.n, *teacher)
-            return data, order(random_streams.ORDER), order(random_streams.REPLICA_ORDER)
-
-        made = [one(seed) for seed in range(comparison.seeds)]
-        return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *made)
+        seeds = range(experiment.seeds)
+        data = [arm.task.data(stream(random_streams.DATA, seed), experiment.n, *teacher) for seed in seeds]
+        return Finetuning(
+            jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *data),
+            order(random_streams.ORDER),
+            order(random_streams.REPLICA_ORDER),
+        )

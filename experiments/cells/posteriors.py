@@ -1,20 +1,22 @@
-"""The Langevin side of a comparison: posteriors over weights, sampled over a ladder of strengths, and judged.
+"""Posteriors over weights, sampled over a ladder of strengths, with their convergence diagnostics.
 
-A cell `langevin-ARM-BASE` holds, for the first finetuning seeds of an arm, the answers of
-`langevin-posterior` at every temperature and of `adam-gibbs` at the coldest (or at all of
-`adam_temperatures`), the health of every posterior, and the limits T → 0 of
-`experiments.cells.cold_limits`, if asked for.
-A temperature T is told by what it costs: networks drawn from the localised prior alone are T nats (mean KL of
-a position) from the base (theory.weights.tuning); strengths are told by τ = βN/γ. Every other chain of a
-posterior takes half the step: their difference is part of the R-hat, and of the gate.
+A cell holds, for the first finetuning seeds of an arm, the answers of every ladder of
+`experiments.design.sampling`, the diagnostics of every posterior, and the limits T → 0 of
+`experiments.cells.cold_limits`, if asked for. A temperature T is the cost of the localised prior: networks
+sampled from
+it alone are T nats (mean KL of a position) from the base network (theory.weights.tuning); strengths are
+learning-rate
+times τ = βN/γ. Every other chain of a posterior takes half the step: their difference is part of the R-hat
+and of the diagnostics.
 
-    pilot     short chains pick each step, as a share of where the curvature of D' makes it unstable
-    rounds    every posterior is sampled; those whose chains miss the gate get as many chains again, pooled
-              with the first, until the rounds are used up. What is still missed then is said
+    tuning    short chains choose each step, as a share of where the curvature of D' makes it unstable
+    rounds    every posterior is sampled; those whose chains have not converged get as many chains again,
+    pooled with
+              the first, until the rounds are used up. What has not converged then carries a sentence
 """
 
-from dataclasses import replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,35 +24,41 @@ import numpy as np
 
 from experiments.cells.chains import ChainPrograms
 from experiments.cells.cold_limits import ColdLimits
+from experiments.cells.data import Questions
 from experiments.design import random_streams
-from experiments.design.experiment import Comparison
-from experiments.design.sampling import Sampling
-from experiments.storage.run_folder import Arrays
+from experiments.design.experiment import Experiment
+from experiments.design.sampling import FISHER
+from experiments.storage.contents import PosteriorCell
+from experiments.storage.records import Arrays, Ladder
 from models.network import Network
-from theory.base import Dataset
+from theory.base import Dataset, Params
 from theory.divergence.kl import kl
 from theory.mcmc.diagnostics import Diagnostics, diagnose
 from theory.weights.tuning import StepChoice, choose_step, prior_precision_for, stable_step
 
 SHARES = 0.85 * 2.0 ** -np.arange(0.0, 1.5, 0.5)  # of the step at which the stiffest direction is unstable
-PILOT_WARMUP, PILOT_STEPS = 24, 16
+TUNING_WARMUP, TUNING_STEPS = 24, 16
 
-HEALTH = tuple(name for name in Diagnostics.__annotations__ if name != "nonfinite")
+DIAGNOSTICS = tuple(name for name in Diagnostics.__annotations__ if name != "nonfinite")
 
 
-class Target(NamedTuple):
-    """One D': γ and Λ of every set, the largest curvature λ (b,) of its likelihoods in units of the prior,
-    and where predictions are compared."""
+@dataclass(frozen=True)
+class Target:
+    """One D' from one base network: γ and Λ of every set, the largest curvature λ (b,) of its likelihoods
+    in units of
+    the prior, and the contexts (padded tokens, mask of answers) on which predictions are compared."""
 
     data: Dataset
     gammas: list[float]
-    metrics: list[Any]
+    metrics: list[Params]
     curvatures: list[np.ndarray]
-    shared: tuple[Any, ...]
-    where: Any
+    params: Params
+    tokens: np.ndarray
+    mask: np.ndarray
+    questions: Questions
 
 
-class Row(NamedTuple):
+class ChainRow(NamedTuple):
     """A chain to be run: of which set, at which τ, with which step."""
 
     set: int
@@ -58,105 +66,124 @@ class Row(NamedTuple):
     step: float
 
 
-class Posteriors:
-    """The posteriors of a comparison, cell by cell."""
+@dataclass(frozen=True)
+class SampledPosterior:
+    """One posterior: its average prediction (log, c × a), its diagnostics, a sentence for what has not
+    converged,
+    the number of chains, and the watched log-probabilities of every sample (chains, samples, observables)."""
 
-    def __init__(self, comparison: Comparison, template: Network, rows: int):
-        self.comparison = comparison
-        self.sampling: Sampling = comparison.sampling
+    average: np.ndarray
+    diagnostics: list[float]
+    problems: str
+    chains: int
+    samples: np.ndarray
+
+
+class PosteriorPrograms:
+    """The posteriors of an experiment, cell by cell."""
+
+    def __init__(self, experiment: Experiment, template: Network, rows: int):
+        assert experiment.sampling is not None
+        self.experiment, self.sampling, self.rows = experiment, experiment.sampling, rows
         self.sets = self.sampling.sets()
         self.rungs = [
             (index, rung) for index, each in enumerate(self.sets) for rung in range(len(each.times))
         ]
         longest = [self.sampling.times[-1], self.sampling.adam_times[-1], *([0.0] * self.sampling.fisher)]
         plan, posteriors = self.sampling.plan, len(self.rungs)
-        self.programs = ChainPrograms(comparison, template, rows, plan, longest, posteriors)
-        self.cold = ColdLimits(comparison, template) if self.sampling.moments else None
+        self.programs = ChainPrograms(experiment, template, rows, plan, longest, posteriors)
+        self.cold = ColdLimits(experiment, template) if self.sampling.moments else None
 
     def compile(self) -> None:
         """Compile the large program ahead of its first call."""
         self.programs.compile()
 
-    def run(self, network: Network, data: Dataset, tokens: np.ndarray, where: Any) -> Arrays:
-        """Ladders and health of every set, for the first `sampling.seeds` D'."""
-        mask = np.zeros(tokens.shape, bool)
-        mask[where] = True
-        seeds = []
+    def run(self, network: Network, data: Dataset, questions: Questions) -> PosteriorCell:
+        """Ladders and diagnostics of every set, for the D' of the first `sampling.seeds` seeds."""
+        tokens = np.pad(questions.tokens, ((0, self.rows - len(questions.tokens)), (0, 0)))
+        targets, choices, posteriors = [], [], []
         for seed in range(self.sampling.seeds):
-            one = jax.tree.map(lambda leaf: leaf[seed], data)  # noqa: B023
-            target = self._localise(network, one, (tokens, mask, network.params), where)
-            choices = self._pilot(target, seed)
-            seeds.append((target, choices, self._sample(target, choices, seed)))
-        limits = self.cold.run(network, data, tokens, where) if self.cold else {}
-        return self._told(seeds) | limits
+            target = self._localise(network, jax.tree.map(lambda leaf: leaf[seed], data), tokens, questions)  # noqa: B023
+            targets.append(target)
+            choices.append(self._tune(target, seed))
+            posteriors.append(self._sample(target, choices[-1], seed))
+        ladders = [self._ladder(index, targets, choices, posteriors) for index in range(len(self.sets))]
+        limits = self.cold.run(network, data, tokens, questions) if self.cold else []
+        return PosteriorCell((*ladders, *limits))
 
-    def _localise(self, network: Network, data: Dataset, shared: tuple[Any, ...], where: Any) -> Target:
+    def _localise(self, network: Network, data: Dataset, tokens: np.ndarray, questions: Questions) -> Target:
         prepared = self.programs.prepare(network.params, data)
         gammas, metrics, curvatures = [], [], []
         for each in self.sets:
-            metric, costs, bend = jax.tree.map(lambda leaf: leaf[each.metric], prepared)  # noqa: B023
-            if each.metric == 2:  # as curved as in the identity metric: the same τ then go as far
-                ratio = bend / prepared[2][0]
-                metric, bend = jax.tree.map(lambda leaf: leaf * ratio, metric), bend / ratio  # noqa: B023
+            metric, costs, curvature = jax.tree.map(lambda leaf: leaf[each.metric], prepared)  # noqa: B023
+            if each.metric == FISHER:  # as curved as in the identity metric: the same τ then go as far
+                ratio = curvature / prepared[2][0]
+                metric, curvature = jax.tree.map(lambda leaf: leaf * ratio, metric), curvature / ratio  # noqa: B023
             gammas.append(prior_precision_for(costs, [each.temperature], metric)[0])
             metrics.append(metric)
-            curvatures.append(np.asarray(each.times) * bend)
-        return Target(data, gammas, metrics, curvatures, shared, where)
+            curvatures.append(np.asarray(each.times) * curvature)
+        mask = questions.mask(self.rows)
+        return Target(data, gammas, metrics, curvatures, network.params, tokens, mask, questions)
 
-    def _pilot(self, target: Target, seed: int) -> list[StepChoice]:
+    def _tune(self, target: Target, seed: int) -> list[StepChoice]:
         """A step for every posterior. Of neighbouring strengths the strongest is tried, with as many shares
-        of its limit as they are (one more run of the same program); the others take the share it gets."""
+        of its
+        limit as there are strengths (one more run of the same program); the others take the share it gets."""
         rows, groups = [], []
-        for index, (each, curved) in enumerate(zip(self.sets, target.curvatures, strict=True)):
+        for index, (each, curvatures) in enumerate(zip(self.sets, target.curvatures, strict=True)):
             for top in range(len(each.times), 0, -len(SHARES)):
                 rungs = range(max(top - len(SHARES), 0), top)
-                steps = [Row(index, each.times[top - 1], h) for h in stable_step(curved[top - 1], SHARES)]
+                steps = [
+                    ChainRow(index, each.times[top - 1], h) for h in stable_step(curvatures[top - 1], SHARES)
+                ]
                 groups.append((index, rungs))
                 rows += steps[: len(rungs)]
         plan = self.sampling.plan
-        last = min(plan.warmup + PILOT_STEPS, plan.steps)
-        told = self._chains(
-            target, rows, (max(plan.warmup - PILOT_WARMUP, 0), last), (random_streams.TUNING, seed)
-        )
-        accepted = iter([float(one["acceptance"]) for one in told])
+        last = min(plan.warmup + TUNING_STEPS, plan.steps)
+        span = (max(plan.warmup - TUNING_WARMUP, 0), last)
+        chains = self._chains(target, rows, span, random_streams.TUNING, [seed])
+        acceptances = iter([float(chain["acceptance"]) for chain in chains])
         chosen = {}
         for index, rungs in groups:
-            seen = [next(accepted) for _ in rungs]
+            seen = [next(acceptances) for _ in rungs]
             for rung in rungs:
                 steps = stable_step(target.curvatures[index][rung], SHARES[: len(rungs)])
                 chosen[index, rung] = choose_step(list(steps), seen)
-        return [chosen[place] for place in self.rungs]
+        return [chosen[rung] for rung in self.rungs]
 
-    def _sample(self, target: Target, choices: list[StepChoice], seed: int) -> list["Judged"]:
+    def _sample(self, target: Target, choices: list[StepChoice], seed: int) -> list[SampledPosterior]:
         """Every posterior, judged after the last of its rounds."""
-        chains: list[list[Any]] = [[] for _ in self.rungs]
-        judged: dict[int, Judged] = {}
-        wanted = list(range(len(self.rungs)))
+        chains: list[list[Arrays]] = [[] for _ in self.rungs]
+        posteriors: dict[int, SampledPosterior] = {}
+        missing = list(range(len(self.rungs)))
         for turn in range(self.sampling.rounds):
-            order = [(place, chain) for place in wanted for chain in range(self.sampling.chains)]
+            order = [(number, chain) for number in missing for chain in range(self.sampling.chains)]
             rows = []
-            for place, chain in order:
-                index, rung = self.rungs[place]
-                step = choices[place].step_size / (1 + chain % 2)
-                rows.append(Row(index, self.sets[index].times[rung], step))
+            for number, chain in order:
+                index, rung = self.rungs[number]
+                step = choices[number].step_size / (1 + chain % 2)
+                rows.append(ChainRow(index, self.sets[index].times[rung], step))
             span = (0, self.sampling.plan.steps)
-            for (place, _), out in zip(
-                order, self._chains(target, rows, span, (random_streams.CHAINS, seed, turn)), strict=True
-            ):
-                chains[place].append(out)
-            for place in wanted:
-                temperature = self.sets[self.rungs[place][0]].temperature
-                judged[place] = self._judge(chains[place], target.where, temperature)
-            wanted = [place for place in wanted if judged[place].problems]
-            if not wanted:
+            finished = self._chains(target, rows, span, random_streams.CHAINS, [seed, turn])
+            for (number, _), chain in zip(order, finished, strict=True):
+                chains[number].append(chain)
+            for number in missing:
+                temperature = self.sets[self.rungs[number][0]].temperature
+                posteriors[number] = self._judge(chains[number], target.questions, temperature)
+            missing = [number for number in missing if posteriors[number].problems]
+            if not missing:
                 break
-        return [judged[place] for place in range(len(self.rungs))]
+        return [posteriors[number] for number in range(len(self.rungs))]
 
-    def _chains(self, target: Target, rows: list[Row], span: tuple[int, int], stream: Any) -> list[Any]:
-        """What every chain keeps, a few at a time: the last batch is filled up with its last chain."""
-        counted = float(np.asarray(target.data.mask).sum())
-        key = jax.random.fold_in(jax.random.key(self.comparison.seed), stream[0])
-        random = np.random.default_rng([*np.asarray(jax.random.key_data(key)).tolist(), *stream[1:]])
+    def _chains(
+        self, target: Target, rows: list[ChainRow], span: tuple[int, int], stream: int, path: list[int]
+    ) -> list[Arrays]:
+        """The kept quantities of every chain, a few chains at a time: the last batch is filled up with its
+        last
+        chain, so that one program serves all."""
+        answers = float(np.asarray(target.data.mask).sum())
+        key = jax.random.fold_in(jax.random.key(self.experiment.seed), stream)
+        random = np.random.default_rng([*np.asarray(jax.random.key_data(key)).tolist(), *path])
         keys = random.integers(0, 2**32, (len(rows), 2), dtype=np.uint32)
         size, kept = self.programs.together, []
         for first in range(0, len(rows), size):
@@ -165,75 +192,85 @@ class Posteriors:
                 np.array(column) for column in zip(*[rows[row] for row in chosen], strict=True)
             )
             gamma = np.array(target.gammas)[sets]
-            numbers = [column.astype(np.float32) for column in (times * gamma / counted, gamma, step)]
-            metric = jax.tree.map(lambda *leaves: np.stack([leaves[each] for each in sets]), *target.metrics)  # noqa: B023
+            numbers = [column.astype(np.float32) for column in (times * gamma / answers, gamma, step)]
+            metrics = [target.metrics[index] for index in sets]
+            metric = jax.tree.map(lambda *leaves: np.stack(leaves), *metrics)
             data = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (size, *leaf.shape)), target.data)
-            out = self.programs.run(
-                *target.shared, np.array(span, np.int32), data, *numbers, metric, keys[chosen]
-            )
+            shared = target.tokens, target.mask, target.params, np.array(span, np.int32)
+            out = self.programs.run(*shared, data, *numbers, metric, keys[chosen])
             for row in range(min(size, len(rows) - first)):
                 kept.append(jax.tree.map(lambda leaf: leaf[row], out))  # noqa: B023
         return kept
 
-    @np.errstate(invalid="ignore")  # a lost chain is nan, which the gate finds
-    def _judge(self, chains: list[Any], where: Any, temperature: float) -> "Judged":
+    @np.errstate(invalid="ignore")  # a diverged chain is nan, which the diagnostics find
+    def _judge(self, chains: list[Arrays], questions: Questions, temperature: float) -> SampledPosterior:
         """Half a step is judged against the shift, and T where there is almost none."""
-        told, base = np.stack([one["told"][where] for one in chains]), jnp.asarray(chains[0]["base"][where])
-        average = _mean(told)
-        whole, half = jnp.asarray(_mean(told[::2])), jnp.asarray(_mean(told[1::2]))
+        predictions = np.stack(
+            [chain["predictions"][questions.rows, questions.positions] for chain in chains]
+        )
+        base = jnp.asarray(chains[0]["base"][questions.rows, questions.positions])
+        average = _mean(predictions)
+        whole, half = jnp.asarray(_mean(predictions[::2])), jnp.asarray(_mean(predictions[1::2]))
         shift = float(np.mean(kl(jnp.asarray(average), base)))
-        health = diagnose(
-            np.stack([one["watched"] for one in chains]),
-            acceptance=np.min([one["acceptance"] for one in chains]),
+        samples = np.stack([chain["watched"] for chain in chains])
+        diagnostics = diagnose(
+            samples,
+            acceptance=np.min([chain["acceptance"] for chain in chains]),
             halved_step=float(np.mean(kl(half, whole))) / (shift + temperature),
             gradient_noise=0.0,  # gradients are of the whole D'
-            drift=np.mean([one["drift"] for one in chains]),
-            base_loss_change=np.mean([one["base_change"] for one in chains]),
+            drift=np.mean([chain["drift"] for chain in chains]),
+            base_loss_change=np.mean([chain["base_change"] for chain in chains]),
         )
-        first = np.array([one["nonfinite"] for one in chains])
-        if health.nonfinite is None and (first >= 0).any():
+        first = np.array([chain["nonfinite"] for chain in chains])
+        if diagnostics.nonfinite is None and (first >= 0).any():
             chain = int(np.argmax(first >= 0))
-            health = replace(health, nonfinite=(chain, int(first[chain])))
-        problems = " ".join(health.problems(self.sampling.thresholds))
-        return Judged(average, [getattr(health, name) for name in HEALTH], problems, len(chains))
+            diagnostics = replace(diagnostics, nonfinite=(chain, int(first[chain])))
+        problems = " ".join(diagnostics.problems(self.sampling.thresholds))
+        values = [getattr(diagnostics, name) for name in DIAGNOSTICS]
+        return SampledPosterior(average, values, problems, len(chains), samples.astype(np.float32))
 
-    def _told(self, seeds: list[tuple[Target, list[StepChoice], list["Judged"]]]) -> Arrays:
-        """What is written: axes s seeds, b strengths, c contexts, a answers."""
-        counted = float(np.asarray(seeds[0][0].data.mask).sum())
-        arrays: Arrays = {}
-        for index, each in enumerate(self.sets):
-            places = [place for place, (owner, _) in enumerate(self.rungs) if owner == index]
-            gammas = [target.gammas[index] for target, _, _ in seeds]
-            choices = [[chosen[place] for place in places] for _, chosen, _ in seeds]
-            judged = [[told[place] for place in places] for _, _, told in seeds]
-            told = {
-                "ladder": np.array([[one.average for one in row] for row in judged], np.float32),
-                "gamma": np.array(gammas),
-                "betas": np.asarray(each.times) * np.mean(gammas) / counted,
-                "times": np.asarray(each.times),
-                "steps": np.array([[choice.step_size for choice in row] for row in choices]),
-                "pilot": np.array(
-                    [[(choice.acceptance, choice.warmup) for choice in row] for row in choices]
-                ),
-                "reasons": np.array([[choice.reason for choice in row] for row in choices], np.str_),
-                "health": np.array([[one.health for one in row] for row in judged], np.float32),
-                "problems": np.array([[one.problems for one in row] for row in judged], np.str_),
-                "chains": np.array([[one.chains for one in row] for row in judged]),
-            }
-            if each.metric < 2:
-                told["clock"] = np.array(("identity", "adam")[each.metric])
-            arrays |= {f"{kind}/{each.theory}/{each.prior}": value for kind, value in told.items()}
-        return arrays
+    def _ladder(
+        self,
+        index: int,
+        targets: list[Target],
+        choices: list[list[StepChoice]],
+        posteriors: list[list[SampledPosterior]],
+    ) -> Ladder:
+        """A set over finetuning seeds (s) and strengths (b). Posteriors may have different numbers of
+        chains: the
+        missing samples (s, b, chains, samples, observables) are nan."""
+        each = self.sets[index]
+        numbers = [number for number, (owner, _) in enumerate(self.rungs) if owner == index]
+        answers = float(np.asarray(targets[0].data.mask).sum())
+        gammas = np.array([target.gammas[index] for target in targets])
+        steps = [[seed[number] for number in numbers] for seed in choices]
+        sampled = [[seed[number] for number in numbers] for seed in posteriors]
+        most = max(posterior.chains for row in sampled for posterior in row)
+
+        def filled(samples: np.ndarray) -> np.ndarray:
+            return np.pad(samples, ((0, most - len(samples)), (0, 0), (0, 0)), constant_values=np.nan)
+
+        return Ladder(
+            each.theory,
+            each.prior,
+            np.asarray(each.times) * np.mean(gammas) / answers,
+            np.array([[posterior.average for posterior in row] for row in sampled], np.float32),
+            problems=np.array([[posterior.problems for posterior in row] for row in sampled], np.str_),
+            diagnostics=np.array(
+                [[posterior.diagnostics for posterior in row] for row in sampled], np.float32
+            ),
+            times=np.asarray(each.times),
+            metric=each.metric_name,
+            extra={
+                "gamma": gammas,
+                "steps": np.array([[choice.step_size for choice in row] for row in steps]),
+                "tuning": np.array([[(choice.acceptance, choice.warmup) for choice in row] for row in steps]),
+                "reasons": np.array([[choice.reason for choice in row] for row in steps], np.str_),
+                "chains": np.array([[posterior.chains for posterior in row] for row in sampled]),
+                "samples": np.array([[filled(posterior.samples) for posterior in row] for row in sampled]),
+            },
+        )
 
 
-class Judged(NamedTuple):
-    """A sampled posterior: its average prediction (log, c × a), its health, what is wrong, chains taken."""
-
-    average: np.ndarray
-    health: list[float]
-    problems: str
-    chains: int
-
-
-def _mean(told: np.ndarray) -> np.ndarray:
-    return np.logaddexp.reduce(told, axis=0) - np.log(len(told))
+def _mean(log_probs: np.ndarray) -> np.ndarray:
+    return np.logaddexp.reduce(log_probs, axis=0) - np.log(len(log_probs))

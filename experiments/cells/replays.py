@@ -1,53 +1,97 @@
-"""Theories that replay a way of finetuning step by step: what each says after every dose, out of one run.
+"""Replays: theories that follow a way of finetuning step by step, each at every dose out of one run.
 
-    linearised     the network's expansion at w0, finetuned by the method itself
-    quadratic      the same to second order
-    relinearised   linearised, and expanded anew after every dose
-
-Methods finetune them in their own coordinates: only the network is expanded, the product of LoRA's factors,
-say, is not. Nothing is fitted.
+They are finetuned by the method in its own coordinates: only the network is expanded, the product of LoRA's
+factors, say, is not. Nothing is fitted. Beside them stands every other theory's strength at the doses,
+without a
+fitted number, and the method's learning-rate time, which tells the strength of theories over weights.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
 
-from models.finetuning.method import ExtraData, Method, finetune, run_plan, training_plan
-from theory.base import Dataset
-from theory.theories.linearised import Linearization
-from theory.theories.quadratic import QuadraticExpansion
-from theory.theories.relinearised import relinearised_network, with_anchor
-
-EXPANSIONS = {"linearised": Linearization, "quadratic": QuadraticExpansion}
-
-
-def replay(
-    kind: str,
-    network: Any,
-    data: Dataset,
-    batches: Any,
-    method: Method,
-    doses: Sequence[int],
-    extra: ExtraData,
-) -> tuple[Any, Any]:
-    """A theory's predictors after each dose, stacked, and its full weights there (d, ...)."""
-    if kind in EXPANSIONS:
-        line = EXPANSIONS[kind](network, network.params)
-        weights, _ = finetune(line, data, batches, method, doses, extra)
-        return _stacked(line, len(doses)).with_params(weights), weights
-    way = training_plan(network, data, batches, method, extra)
-    start: Any = way.start
-    line = relinearised_network(network, start)
-    rule = with_anchor(method.optimizer(), tuple(doses[:-1]))
-    kept, _ = run_plan(replace(way, start=line), rule, doses)
-    weights = kept[0]
-    if start is not network:
-        weights = jax.vmap(lambda params: start.with_params(params).weights)(weights)
-    return _stacked(line, len(doses)).with_params(kept), weights
+from experiments.cells.answers import AnswerPrograms, first_seed
+from experiments.cells.candidates import Candidate
+from experiments.cells.data import Finetuning, Questions
+from experiments.design import random_streams
+from experiments.design.experiment import Arm, Experiment
+from experiments.storage.contents import ReplayCell
+from models.finetuning.method import ExtraData, FinetuningRun, Method
+from models.network import Network
+from theory.base import Dataset, Params
+from theory.compute.devices import ShardedMap
+from theory.theories.tempered_posterior import TemperedPosterior
 
 
-def _stacked(tree: Any, count: int) -> Any:
-    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *jnp.shape(leaf))), tree)
+class ReplayPrograms:
+    """One compiled program for each way of finetuning, of all theories that replay it."""
+
+    def __init__(
+        self, experiment: Experiment, template: Network, answers: AnswerPrograms, candidates: list[Candidate]
+    ):
+        self.experiment, self.template, self.answers = experiment, template, answers
+        self.candidates = candidates
+        self.replayed = {each.theory: each.form for each in candidates if each.kind == "replay"}
+        self.replay = {
+            name: ShardedMap(functools.partial(self._replay, method), shared=2)
+            for name, method in experiment.methods.items()
+        }
+
+    def run(
+        self, method: str, arm: Arm, network: Network, finetuning: Finetuning, questions: Questions
+    ) -> ReplayCell:
+        """What theories say of a method from one base network."""
+        seeds = np.arange(self.experiment.seeds, dtype=np.int32)
+        tokens = self.answers.padded(questions.tokens)
+        answers, updates = self.replay[method](
+            network.params, tokens, finetuning.data, finetuning.order, seeds
+        )
+        training = self.experiment.training(method, arm)
+        scale = self.experiment.scale(answers_per_document_set(finetuning.data))
+        strengths = {
+            f"{each.theory}/{prior}": strength
+            for each in self.candidates
+            for prior in each.priors
+            if (strength := each.form.strength(training, scale)) is not None
+        }
+        return ReplayCell(
+            predictions={theory: questions.at(log_probs) for theory, log_probs in answers.items()},
+            strengths=strengths,
+            times=dict(training.times),
+            update=first_seed(updates),
+        )
+
+    def _replay(
+        self, method: Method, params: Params, tokens: Array, data: Dataset, order: Array, seed: Array
+    ) -> tuple[dict[str, Array], Params]:
+        """Answers of the theories that replay the method, and the update of the first of them."""
+        network, extra = self.template.with_params(params), extra_data(self.experiment, method, data, seed)
+        run = FinetuningRun(data, order, method, self.experiment.doses, extra)
+        ends = {theory: form.replay(network, run) for theory, form in self.replayed.items()}
+        answers = {theory: self.answers.stacked(stacked, tokens) for theory, (stacked, _) in ends.items()}
+        _, weights = next(iter(ends.values()))
+        return answers, jax.tree.map(lambda after, leaf: after - leaf, weights, params)
+
+
+def answers_per_document_set(data: Dataset) -> float:
+    """Answers that one D' counts, over which β sums (mean over finetuning seeds)."""
+    return float(data.mask.sum(axis=(1, 2)).mean())
+
+
+def extra_data(experiment: Experiment, method: Method, data: Dataset, seed: Array) -> ExtraData:
+    """Documents of pretraining for every step, and the exact tempered posterior, where a method asks."""
+    replay = teacher = None
+    process = experiment.process.distribution()
+    if "replay" in method.needs:
+        key = jax.random.fold_in(jax.random.key(experiment.seed), random_streams.REPLAY)
+        key = jax.random.fold_in(key, seed)
+        source = process if experiment.replayed is None else experiment.replayed
+        tokens = source.sample(key, experiment.steps * experiment.batch)
+        tokens = tokens.reshape(experiment.steps, experiment.batch, -1)
+        replay = Dataset(tokens, jnp.broadcast_to(experiment.process.answer_mask(), tokens.shape))
+    if "teacher" in method.needs:
+        teacher = TemperedPosterior().predict(process, data, experiment.teacher_strength)
+    return ExtraData(replay, teacher, seed)

@@ -1,142 +1,160 @@
-"""What a study hands over: what is pretrained and finetuned, on which data, and where it is judged.
+"""Experiment: what a study pretrains and finetunes, on which data, and where it is judged.
 
-A comparison's cells, the least parts of a run that are redone, are
+Its cells, the least parts of a run that are redone, are for each base network and arm
 
-    theories-A-B            what every theory says for arm A from base network B, over its ladder of strengths
-    langevin-A-B            what posteriors over weights say, and whether their chains can be trusted
-    dynamics-METHOD-A-B     what the linearised theory says of METHOD at every dose
-    METHOD-A-B              what the networks finetuned by METHOD say at every dose
+    theories      every theory's answers over its grid of strengths, from the base network and D'
+    posteriors    posteriors over weights, sampled, with their convergence diagnostics
+    replays       for each way of finetuning, the theories that follow it step by step, and forecasts of β
+    finetuned     for each way of finetuning, the finetuned networks' answers at every dose
 """
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import jax
 import numpy as np
+from jaxtyping import Array
 
 from experiments.design import random_streams
+from experiments.design.sampling import Sampling
+from experiments.discovery import Catalogue
+from experiments.storage.records import Cell, check_name
 from models.finetuning.method import Method
 from models.network import Network
 from models.pretraining import Pretraining
 from models.transformer import Architecture
 from theory.base import Dataset
 from theory.compute.descent import check_doses
+from theory.contracts import Process, Scale, Task, Training
 from theory.errors import Misuse
 from theory.latent.mixture import Mixture
 
-CORE = ("tempered-posterior", "exchangeable-mixture", "geometric-path", "linear-mixture")
-
-
-class Process(Protocol):
-    """What a comparison needs of a process: a frozen dataclass of plain fields. A study's arms ask it for
-    narrow data and contexts, in its own words."""
-
-    @property
-    def vocabulary(self) -> int:
-        """Number of tokens."""
-        ...
-
-    @property
-    def length(self) -> int:
-        """Tokens in a document."""
-        ...
-
-    @property
-    def answer_tokens(self) -> slice:
-        """The tokens whose probabilities are compared."""
-        ...
-
-    def distribution(self) -> Mixture:
-        """The exact process."""
-        ...
-
-    def answer_mask(self) -> np.ndarray:
-        """Bool (t,): the positions of a document whose tokens are answers."""
-        ...
-
-    def elicitation_contexts(self) -> Dataset:
-        """Contexts that say little of the hidden member, mask on the answers: there a network shows the
-        prior it holds."""
-        ...
-
-    def token_names(self) -> tuple[str, ...]:
-        """A name for every token."""
-        ...
+EVERY = "all"  # in place of theories' names: every one, the optional included
 
 
 @dataclass(frozen=True, eq=False)
 class Arm:
-    """One narrow D' and the contexts it is judged on. Where a `teacher` writes D', it is a function of a base
-    network alone, so that a run can be resumed, and `data` gets it after the key and n."""
+    """One narrow D' and the contexts it is judged on.
 
-    name: str
-    data: Callable[..., Dataset]
-    contexts: Callable[[], Mapping[str, Dataset]]
-    batch: int | None = None  # documents in a finetuning step, where it is not the comparison's
+    Where a `teacher` writes D', it is made of a base network alone, so that a run can be resumed, and
+    `task.data`
+    gets it after the key and n. It is made of the base network `teacher_offset` after the student's,
+    cyclically.
+    """
+
+    task: Task
+    batch: int | None = None  # documents in a finetuning step, where it is not the experiment's
     teacher: Callable[[Network], Network] | None = None
-    apart: int = 0  # the teacher is made of the base network so many after the student's, cyclically
+    teacher_offset: int = 0
+
+    def __post_init__(self) -> None:
+        check_name("The arm", self.name)
+
+    @property
+    def name(self) -> str:
+        """The task's name, with the arm's own batch behind it."""
+        return f"{self.task.name}-batch{self.batch}" if self.batch else self.task.name
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """What a study pretrains, finetunes and predicts."""
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """What a study pretrains, finetunes and predicts.
 
-    process: Any
+    `theories` are those to score, by name, or "all"; by default all that are not optional, and with them
+    `extra_theories`. `teacher_strength` is β of the tempered posterior that teaches where a method distils.
+    `replayed` writes the documents that methods replay (None: the process). `observe` is what else is looked
+    at, of a network and an arm's contexts (tokens): {name: an array with a row each}.
+    """
+
+    process: Process
     shape: Architecture
     pretraining: Pretraining
     base_seeds: int
     arms: tuple[Arm, ...]
     methods: Mapping[str, Method]
-    doses: Sequence[int]
+    doses: tuple[int, ...]
     n: int
     batch: int
     seeds: int
-    seed: int
-    sampling: Any = None  # experiments.cells.posteriors.Sampling, where posteriors over weights are sampled
-    theories: tuple[str, ...] = CORE  # those of experiments.cells.candidates that are heard
-    teacher: float = 0.03  # β of the tempered posterior that teaches where a method distils
-    replayed: Mixture | None = None  # what writes the documents that methods replay; none: the process
-    # what else is looked at, of a network and an arm's contexts (tokens): {name: an array with a row each}
-    observe: Callable[[Network, Any], Mapping[str, Any]] | None = None
+    seed: int = 0
+    fresh: bool = False
+    sampling: Sampling | None = None
+    theories: tuple[str, ...] = ()
+    extra_theories: tuple[str, ...] = ()
+    teacher_strength: float = 0.03
+    replayed: Mixture | None = None
+    observe: Callable[[Network, Array], Mapping[str, Array]] | None = None
+    catalogue: Catalogue = field(default_factory=Catalogue)
 
     def __post_init__(self) -> None:
+        missing = [name for name in PROCESS_MEMBERS if not hasattr(self.process, name)]
+        if missing:
+            raise Misuse(
+                f"The process {type(self.process).__name__} lacks {', '.join(missing)}, which a "
+                "comparison needs; see docs/extending/process.md."
+            )
         check_doses(self.doses)
         if not 1 <= self.batch <= self.n:
             raise Misuse(f"batch must be from 1 to n = {self.n}, got {self.batch}.")
+        names = [arm.name for arm in self.arms]
+        if len(set(names)) < len(names):
+            raise Misuse(f"Arms must have different names, got {names}.")
+        for name in self.methods:
+            check_name("The method", name)
 
     @property
     def steps(self) -> int:
         """Finetuning steps."""
         return int(self.doses[-1])
 
-    def cells(self) -> list[str]:
+    def cells(self) -> list[Cell]:
         """Every cell, in the order it is run."""
         sampled = self.sampling.bases if self.sampling else 0
         return [
-            f"{name}-{arm.name}-{base}"
+            cell
             for base in range(self.base_seeds)
             for arm in self.arms
-            for name in (
-                "theories",
-                *["langevin"] * (base < sampled),
-                *(f"dynamics-{method}" for method in self.methods),
-                *self.methods,
+            for cell in (
+                Cell("theories", arm.name, base),
+                *[Cell("posteriors", arm.name, base)] * (base < sampled),
+                *(Cell("replays", arm.name, base, method) for method in self.methods),
+                *(Cell("finetuned", arm.name, base, method) for method in self.methods),
             )
         ]
 
+    def arm(self, name: str) -> Arm:
+        """The arm of a cell."""
+        return next(arm for arm in self.arms if arm.name == name)
 
-def arm(
-    name: str,
-    data: Callable[..., Dataset],
-    contexts: Callable[[Any], Mapping[str, Dataset]],
-    seed: int,
-    batch: int | None = None,
-    teacher: Callable[[Network], Network] | None = None,
-    apart: int = 0,
-) -> Arm:
-    """An arm by what makes n documents of D' and the contexts out of a key; a `batch` is part of the name."""
-    key = jax.random.fold_in(jax.random.key(seed), random_streams.CONTEXTS)
-    named, asked = name + (f"b{batch}" if batch else ""), functools.cache(lambda: contexts(key))
-    return Arm(named, data, asked, batch, teacher, apart)
+    def contexts(self, arm: Arm) -> Mapping[str, Dataset]:
+        """The groups of contexts of an arm, drawn once."""
+        if arm.name not in self._contexts:
+            key = jax.random.fold_in(jax.random.key(self.seed), random_streams.CONTEXTS)
+            self._contexts[arm.name] = arm.task.contexts(key)
+        return self._contexts[arm.name]
+
+    @cached_property
+    def _contexts(self) -> dict[str, Mapping[str, Dataset]]:
+        return {}
+
+    def training(self, method: str, arm: Arm) -> Training:
+        """What a way of finetuning does on an arm, by its recipe alone."""
+        rule = self.methods[method]
+        teacher = self.teacher_strength if "teacher" in rule.needs else None
+        times = rule.training_time(self.doses)
+        return Training(self.doses, arm.batch or self.batch, self.n, self.fresh, times, teacher)
+
+    def scale(self, answers: float) -> Scale:
+        """What sizes the grids of strengths, for a D' that counts so many answers."""
+        times = [
+            np.zeros(1),
+            *(t for m in self.methods.values() for t in m.training_time(self.doses).values()),
+        ]
+        return Scale(answers, float(max(time.max() for time in times)))
+
+
+PROCESS_MEMBERS = (
+    *("vocabulary", "length", "answer_tokens", "distribution"),
+    *("answer_mask", "elicitation_contexts", "token_names", "task"),
+)

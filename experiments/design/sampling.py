@@ -1,13 +1,16 @@
 """How posteriors over weights are sampled: temperatures, strengths, chains and their thresholds."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from experiments.scoring.thresholds import LIMITS
+from theory.contracts import theory_name
 from theory.errors import Misuse
 from theory.mcmc.chains import Plan
 from theory.mcmc.diagnostics import Thresholds
+from theory.theories.adam_gibbs import AdamGibbs
+from theory.theories.langevin_posterior import LangevinPosterior
 
+IDENTITY, ADAM, FISHER = 0, 1, 2  # metrics, in the order in which they are prepared
 PLAN = Plan(30, 50, 2)
 THRESHOLDS = Thresholds(**LIMITS)
 
@@ -44,27 +47,32 @@ class Sampling:
             if not 0 < temperature < float("inf"):
                 raise Misuse(f"temperatures must be above 0 and finite (nats), got {temperature}.")
 
-    def sets(self) -> list["Set"]:
-        """The ladders of posteriors."""
-        cold = min(self.temperatures)
-        told = [
-            Set("langevin-posterior", f"T={temperature:g}", 0, temperature, self.times)
-            for temperature in self.temperatures
-        ]
-        warm = self.adam_temperatures or (cold,)
-        told += [
-            Set("adam-gibbs", f"T={temperature:g}", 1, temperature, self.adam_times) for temperature in warm
-        ]
+    def sets(self) -> list["PosteriorSet"]:
+        """The ladders of posteriors: isotropic at every temperature, in Adam's metric at the coldest (or at
+        all
+        of `adam_temperatures`), and in the Fisher metric at the coldest, if asked for."""
+        isotropic, adam = theory_name(LangevinPosterior), theory_name(AdamGibbs)
+        coldest = min(self.temperatures)
+        sets = [PosteriorSet(isotropic, f"T={t:g}", IDENTITY, t, self.times) for t in self.temperatures]
+        for temperature in self.adam_temperatures or (coldest,):
+            sets.append(PosteriorSet(adam, f"T={temperature:g}", ADAM, temperature, self.adam_times))
         if self.fisher:
-            told.append(Set("langevin-posterior", f"Fisher, T={cold:g}", 2, cold, self.times))
-        return told
+            sets.append(PosteriorSet(isotropic, f"Fisher, T={coldest:g}", FISHER, coldest, self.times))
+        return sets
 
 
-class Set(NamedTuple):
-    """A ladder of posteriors: whose, told as what, in which metric (0 identity, 1 Adam's, 2 Fisher's)."""
+@dataclass(frozen=True)
+class PosteriorSet:
+    """A ladder of posteriors over learning-rate times τ: its theory, the label of its prior, and its
+    metric."""
 
     theory: str
     prior: str
     metric: int
     temperature: float
     times: tuple[float, ...]
+
+    @property
+    def metric_name(self) -> str:
+        """The metric whose learning-rate time forecasts its strength; "" where none does."""
+        return ("identity", "adam", "")[self.metric]

@@ -3,16 +3,15 @@
 Everything else is folded below, each figure behind a preview of itself.
 """
 
-import dataclasses
-import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from experiments import discovery
-from experiments.reports.elements import bullets, folded, page, paragraph, section, soft, table
+from experiments.design.study import FILES, Study, StudyRun
+from experiments.reports.command import command_words
+from experiments.reports.markup import CSS, bullets, folded, html_table, page, paragraph, section, soft
 from experiments.reports.pictures import first, folded_figures
 from experiments.reports.score_table import MANY, score_table
 from experiments.reports.sentences import COLUMNS, cells, findings, selection, warned
@@ -41,8 +40,7 @@ def write_report(run: RunFolder) -> Path:
 
 
 def _page(run: RunFolder, lines: list[ScoreLine]) -> str:
-    module = discovery.load(run.study)
-    question, _, about = (module.__doc__ or run.study).strip().partition("\n")
+    question, about = _question(run)
     converged = convergence_report(run)
     return page(
         question,
@@ -61,11 +59,30 @@ def _page(run: RunFolder, lines: list[ScoreLine]) -> str:
             section("Convergence of the chains", _chains(converged)),
             section("Failed cells", _failures(run)),
             section("Base networks", _networks(run)),
-            section("How to reproduce", [f"<pre>{escape(command(run.config, module.PRESETS))}</pre>"]),
+            section("How to reproduce", [f"<pre>{escape(_command(run))}</pre>"]),
             section("Config", [_fields(run.options)]),
             section("Environment", [_fields(_json(run, "environment.json"))]),
         ],
     )
+
+
+def summary_html(run: RunFolder) -> str:
+    """Question, answer, figure and small table alone, for a notebook."""
+    opening = "".join(_opening(run, scorecard(rows.table(run))))
+    style = f"<style>.finebayes {{ {CSS} }}</style>"
+    return f"<div class=finebayes>{style}<h3>{escape(_question(run)[0])}</h3>{opening}</div>"
+
+
+def _question(run: RunFolder) -> tuple[str, str]:
+    """First line of the study's docstring, and what follows."""
+    question, _, about = (Study.of(run).module.__doc__ or run.study).strip().partition("\n")
+    return question, about
+
+
+def _command(run: RunFolder) -> str:
+    """The command line of the run, with the names of the user's own files."""
+    words = command_words(StudyRun.of(run))
+    return shlex.join(["finebayes", *(word.removeprefix(f"{run.folder / FILES}/") for word in words)])
 
 
 def _opening(run: RunFolder, lines: list[ScoreLine]) -> list[str]:
@@ -113,15 +130,15 @@ def _warnings(lines: list[ScoreLine]) -> list[str]:
 
 def _scorecard(lines: list[ScoreLine]) -> list[str]:
     return [
-        table(cells(selection(lines), False), "tight"),
-        folded(f"All {len(lines)} lines", table(cells(lines, True), "tight")),
-        folded("Columns", table([["column", "meaning"], *map(list, COLUMNS.items())])),
+        html_table(cells(selection(lines), False), "tight"),
+        folded(f"All {len(lines)} lines", html_table(cells(lines, True), "tight")),
+        folded("Columns", html_table([["column", "meaning"], *map(list, COLUMNS.items())])),
     ]
 
 
 def _hull(run: RunFolder, lines: list[ScoreLine]) -> list[str]:
     distances = convex_hull.hull(run, lines)
-    return [soft(convex_hull.ABOUT), table(convex_hull.table(distances), "tight")] if distances else []
+    return [soft(convex_hull.ABOUT), html_table(convex_hull.table(distances), "tight")] if distances else []
 
 
 def _residuals(run: RunFolder, lines: list[ScoreLine]) -> list[str]:
@@ -130,7 +147,7 @@ def _residuals(run: RunFolder, lines: list[ScoreLine]) -> list[str]:
     errors = residuals.where(run, lines)
     for panel in errors:
         captioned = panel.tables.items()
-        tables = [f"<h3>{escape(caption)}</h3>{table(entry, 'tight')}" for caption, entry in captioned]
+        tables = [f"<h3>{escape(caption)}</h3>{html_table(entry, 'tight')}" for caption, entry in captioned]
         parts.append(folded(f"{panel.name}: {panel.theory}", "".join(tables)))
     sentences = [f"<p>{escape(sentence)}</p>" for sentence in residuals.sentences(errors)]
     return [*sentences, soft(residuals.ABOUT), *parts] if errors else []
@@ -142,8 +159,8 @@ def _chains(converged: ConvergenceReport) -> list[str]:
         return []
     problems, steps = converged.problems, converged.steps
     return [
-        table(converged.table, "tight"),
-        table([["column", "meaning"], *map(list, DIAGNOSTICS.items())]),
+        html_table(converged.table, "tight"),
+        html_table([["column", "meaning"], *map(list, DIAGNOSTICS.items())]),
         folded(f"{len(problems)} posteriors that have not converged", _notes(problems, "problem")),
         folded("Step sizes and their reasons", _notes(steps, "tuning of the step size")),
     ]
@@ -151,12 +168,12 @@ def _chains(converged: ConvergenceReport) -> list[str]:
 
 def _notes(notes: Sequence[ChainNote], title: str) -> str:
     body = [[note.cell, note.theory, f"{note.time:g}", note.text] for note in notes]
-    return table([["cell", "theory", "τ", title], *body])
+    return html_table([["cell", "theory", "τ", title], *body])
 
 
 def _failures(run: RunFolder) -> list[str]:
     reasons = [[cell.name, reason] for cell, reason in run.failures().items()]
-    return [table([["cell", "reason"], *reasons])] if reasons else []
+    return [html_table([["cell", "reason"], *reasons])] if reasons else []
 
 
 def _networks(run: RunFolder) -> list[str]:
@@ -173,7 +190,7 @@ def _networks(run: RunFolder) -> list[str]:
     if quality.get("uninformed") is not None:
         uninformed = nats(quality["uninformed"])
         text += f" A predictor that never infers the hypothesis of a document has {uninformed}."
-    return [f"<p>{escape(text)}</p>", table(body, "tight")]
+    return [f"<p>{escape(text)}</p>", html_table(body, "tight")]
 
 
 def _ends(run: RunFolder) -> dict[str, float]:
@@ -184,30 +201,13 @@ def _ends(run: RunFolder) -> dict[str, float]:
     return {ladder.name: float(ladder.betas.max()) * (1 - 1e-5) for ladder in ladders}
 
 
-def command(config: Json, presets: Mapping[str, object]) -> str:
-    """The command line that makes this run: its preset, and the fields that differ from it."""
-    words = ["finebayes", "run", str(config["study"])]
-    options, preset = config["config"], presets.get(str(config.get("preset")))
-    known = json.loads(json.dumps(dataclasses.asdict(preset))) if preset else {}  # pyright: ignore
-    words += ["--preset", str(config["preset"])] if preset else []
-    for key, value in options.items():
-        flag, parts = key.replace("_", "-"), value if isinstance(value, list) else [value]
-        if key in known and known[key] == value:
-            continue
-        if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        else:
-            words += [f"--{flag}", *map(str, parts)]
-    return shlex.join(words)
-
-
 def _json(run: RunFolder, name: str) -> Json:
     path = run.folder / name
     return read_json(path) if path.exists() else {}
 
 
 def _fields(values: Json) -> str:
-    return table([["field", "value"], *([key, _value(value)] for key, value in values.items())])
+    return html_table([["field", "value"], *([key, _value(value)] for key, value in values.items())])
 
 
 def _value(value: object) -> str:

@@ -1,14 +1,17 @@
 """Live progress on standard error: a bar on a terminal, plain lines elsewhere."""
 
 import contextlib
+import html
+import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 
@@ -19,6 +22,7 @@ class Progress:
     console: Console = field(default_factory=lambda: Console(stderr=True))
     quiet_seconds: float = 3.0
     started: float = field(default_factory=time.monotonic)
+    shown: bool = False
 
     def say(self, text: str) -> None:
         """One line, with the seconds since the start."""
@@ -30,17 +34,17 @@ class Progress:
         with self._bar("pretraining", steps) as update:
 
             def show(step: int, loss: np.ndarray, excess: np.ndarray) -> None:
-                told = f"loss {np.mean(loss):.3f}  excess {np.mean(excess):.4f} nats"
-                update(step, told if np.isfinite(loss).all() else "")
+                text = f"loss {np.mean(loss):.3f}  excess {np.mean(excess):.4f} nats"
+                update(step, text if np.isfinite(loss).all() else "")
 
             yield show
 
     @contextlib.contextmanager
-    def cells(self, count: int, done: int) -> Iterator[Callable[[str, str], None]]:
-        """Cells, one by one; a failed one is said at once."""
+    def cells(self, count: int, done: int, title: str = "cells") -> Iterator[Callable[[str, str], None]]:
+        """Cells, one by one; a failure is reported at once."""
         if done:
             self.say(f"{done} of {count} cells are finished already")
-        with self._bar("cells", count, done) as update:
+        with self._bar(title, count, done) as update:
             finished = done
 
             def advance(cell: str, failure: str) -> None:
@@ -65,7 +69,7 @@ class Progress:
 
             yield line
             return
-        columns: list[Any] = [
+        columns: list[ProgressColumn] = [
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.completed}/{task.total}"),
@@ -77,3 +81,38 @@ class Progress:
         with Bar(*columns, console=self.console, transient=False) as bar:
             task = bar.add_task(title, total=total, completed=done, text="")
             yield lambda now, text: bar.update(task, completed=now, text=text)
+
+
+class Silent(Progress):
+    """Progress that shows nothing."""
+
+    def say(self, text: str) -> None:
+        """Show nothing."""
+
+
+class Notebook(Progress):
+    """Progress in one line of a notebook's output, which each message replaces."""
+
+    def say(self, text: str) -> None:
+        """Replace the line."""
+        from IPython.display import HTML, display  # pyright: ignore[reportMissingImports]
+
+        line = HTML(f"<code>{time.monotonic() - self.started:6.1f} s  {html.escape(text)}</code>")
+        display(line, display_id=str(id(self)), update=self.shown)
+        self.shown = True
+
+
+def make_progress(shown: bool = True) -> Progress:
+    """Progress that fits: one line in a notebook, a bar on a terminal, plain lines elsewhere, or none."""
+    if not shown:
+        return Silent(Console(quiet=True))
+    return Notebook(Console(quiet=True)) if "ipykernel" in sys.modules else Progress()
+
+
+def relay(lines: IO[str], shown: bool) -> str:
+    """Show the progress lines of another process; returns the last of its lines."""
+    progress, last = make_progress(shown), ""
+    for line in lines:
+        last = line.strip() or last
+        progress.say(re.sub(r"^ *[0-9.]+ s  ", "", line.rstrip()))
+    return last

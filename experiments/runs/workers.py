@@ -11,22 +11,27 @@ jobs, and so are the bytes of its cells; cells made on another number of cores m
 
 import contextlib
 import functools
-import importlib
 import multiprocessing
 import os
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from experiments.cells.programs import Executor
-from experiments.runs.base_networks import Networks
+from experiments.design.study import StudyRun
+from experiments.runs.base_networks import BaseNetworks
+from experiments.runs.pretraining import template
 from experiments.runs.progress import Progress
-from experiments.scoring.convergence import pilot_lines
-from experiments.storage.run_folder import Results
+from experiments.scoring.convergence import tuning_lines
+from experiments.storage.contents import PosteriorCell
+from experiments.storage.records import Cell
+from experiments.storage.run_folder import RunFolder
+from models.network import Network
 
 SETTINGS = (  # what a run has set in jax before it computes
     "jax_num_cpu_devices",
@@ -34,31 +39,40 @@ SETTINGS = (  # what a run has set in jax before it computes
     "jax_persistent_cache_min_compile_time_secs",
     "jax_disable_most_optimizations",
 )
-Finished = tuple[str, str, list[str]]  # a cell, why it failed ("" if it did not), what its pilots said
 
 
-def one_by_one(bench: Executor, bases: Any, results: Results, cells: Iterable[str]) -> Iterator[Finished]:
-    """Run cells and save each; yields what has finished."""
+@dataclass(frozen=True)
+class Finished:
+    """A cell that was run: why it failed ("" if it did not), and what step-size tuning chose, in lines."""
+
+    cell: Cell
+    failure: str
+    tuning: list[str]
+
+
+def one_by_one(
+    executor: Executor, bases: Network, run: RunFolder, cells: Iterable[Cell]
+) -> Iterator[Finished]:
+    """Run cells and save each; yields what has finished. `bases` are the base networks, stacked."""
+    experiment = executor.experiment
     networks = functools.cache(lambda base: jax.tree.map(lambda leaf: leaf[base], bases))
     for cell in cells:
-        name, arm_name, base = cell.rsplit("-", 2)
-        chosen = next(arm for arm in bench.comparison.arms if arm.name == arm_name)
-        source = networks((int(base) + chosen.apart) % bench.comparison.base_seeds)
-        arrays, failure = bench.run(name, chosen, networks(int(base)), source)
+        source = networks((cell.base + experiment.arm(cell.arm).teacher_offset) % experiment.base_seeds)
+        content, failure = executor.run(cell, networks(cell.base), source)
         if failure:
-            results.fail(cell, failure)
+            run.fail(cell, failure)
         else:
-            results.save(cell, arrays)
-        yield cell, failure, pilot_lines(arrays)
+            run.save(cell, content)
+        yield Finished(cell, failure, tuning_lines(content) if isinstance(content, PosteriorCell) else [])
 
 
 def side_by_side(
-    study: str, config: Any, networks: Path, results: Results, cells: list[str], jobs: int
+    study_run: StudyRun, networks: Path, run: RunFolder, cells: list[Cell], jobs: int
 ) -> Iterator[Finished]:
-    """The same in `jobs` processes. `study` is the name of its module; the base networks exist."""
-    programs: dict[str, list[str]] = {}
+    """The same in `jobs` processes; the base networks exist."""
+    programs: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
-        programs.setdefault(cell.rsplit("-", 2)[0], []).append(cell)
+        programs.setdefault((cell.kind, cell.method), []).append(cell)
     context = multiprocessing.get_context("spawn")
     shares = context.SimpleQueue()
     for share in divided(_cores(), jobs):
@@ -66,7 +80,7 @@ def side_by_side(
     settings = {name: jax.config.values[name] for name in SETTINGS}
     pool = ProcessPoolExecutor(jobs, context, _settle, (shares, settings))
     try:
-        tasks = [pool.submit(_task, study, config, networks, results, group) for group in programs.values()]
+        tasks = [pool.submit(_task, _Frozen(study_run), networks, run, group) for group in programs.values()]
         for task in as_completed(tasks):
             yield from task.result()
     finally:
@@ -102,12 +116,27 @@ def _settle(shares: Any, settings: dict[str, Any]) -> None:
     threading.Thread(target=run_plan, daemon=True).start()
 
 
-def _task(study: str, config: Any, networks: Path, results: Results, cells: list[str]) -> list[Finished]:
-    return list(one_by_one(*_prepared(study, config, networks), results, cells))
+def _task(study_run: "_Frozen", networks: Path, run: RunFolder, cells: list[Cell]) -> list[Finished]:
+    return list(one_by_one(*_prepared(study_run, networks), run, cells))
+
+
+class _Frozen:
+    """A run as a key of a cache: its options are a dict, which has no hash."""
+
+    def __init__(self, study_run: StudyRun):
+        self.study_run = study_run
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Frozen) and self.study_run == other.study_run
+
+    def __hash__(self) -> int:
+        return hash((self.study_run.study, self.study_run.preset))
 
 
 @functools.cache
-def _prepared(study: str, config: Any, networks: Path) -> tuple[Executor, Any]:
-    """The bench and the base networks of a study, once for each process."""
-    comparison, kept = importlib.import_module(study).comparison(config), Networks(networks)
-    return Executor(comparison, kept.template(comparison)), kept.pretrained(comparison, Progress())
+def _prepared(study_run: _Frozen, networks: Path) -> tuple[Executor, Network]:
+    """The executor and the base networks of a study, once for each process."""
+    experiment, kept = study_run.study_run.experiment(), BaseNetworks(networks)
+    return Executor(experiment, template(experiment.process, experiment.shape)), kept.pretrained(
+        experiment, Progress()
+    )

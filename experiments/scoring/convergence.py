@@ -12,7 +12,7 @@ import numpy as np
 
 from experiments.storage.contents import PosteriorCell
 from experiments.storage.records import Cell, Ladder
-from experiments.storage.run_folder import RunFolder
+from experiments.storage.run import Run
 
 COLUMNS = {
     "posteriors": "posteriors sampled, over base networks, data and strengths",
@@ -60,7 +60,7 @@ class ConvergenceReport:
         )
 
 
-def convergence_report(run: RunFolder) -> ConvergenceReport:
+def convergence_report(run: Run) -> ConvergenceReport:
     """The diagnostics of every finished cell of chains."""
     problems: list[ChainNote] = []
     steps: list[ChainNote] = []

@@ -18,7 +18,7 @@ from experiments.scoring.labels import judged_groups, nats, number, of_panel, pa
 from experiments.scoring.scorecard import RESOLUTION
 from experiments.storage.contents import Contexts
 from experiments.storage.records import ScoreLine
-from experiments.storage.run_folder import RunFolder
+from experiments.storage.run import Run
 from theory.divergence.convex_hull import nearest
 
 HEADER = ["method", "contexts", "dose", "shift", "outside", "of shift", "proved", "base", "by context"]
@@ -50,7 +50,7 @@ class Outside:
         return [self.name, self.group, str(self.dose), *measured, nats(self.by_context)]
 
 
-def hull(run: RunFolder, lines: Sequence[ScoreLine]) -> list[Outside]:
+def hull(run: Run, lines: Sequence[ScoreLine]) -> list[Outside]:
     """Every method and D' at three doses, on the first group that theories are judged on."""
     distances = []
     for method, data in panels(lines):

@@ -190,16 +190,11 @@ def theory_name(theory: TheoryKey) -> str:
 
 def write_tables(lines: Sequence[RunLine], columns: Sequence[Column], out: Path) -> list[Path]:
     """Write scorecard.csv and scorecard.md."""
-    plain = [{"run": run, **_plain(line)} for run, line in lines]
+    plain = [{"run": run, **asdict(line)} for run, line in lines]
     paths = [out / "scorecard.csv", out / "scorecard.md"]
     for path, text in zip(paths, (as_csv(plain), markdown(columns)), strict=True):
         write_text(path, text)
     return paths
-
-
-def _plain(line: ScoreLine) -> dict[str, object]:
-    """All entries, floats as Python's own, whose text is the shortest that reads back."""
-    return {name: float(value) if isinstance(value, float) else value for name, value in asdict(line).items()}
 
 
 def markdown(columns: Sequence[Column]) -> str:

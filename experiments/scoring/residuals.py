@@ -23,7 +23,7 @@ from experiments.scoring.leaderboard import RULE, UNCHANGED, Column, TheoryKey, 
 from experiments.scoring.rows import Outcome, load_outcome
 from experiments.scoring.scorecard import FITTED_ON, RESOLUTION
 from experiments.storage.records import Arrays, ScoreLine
-from experiments.storage.run_folder import RunFolder
+from experiments.storage.run import Run
 from theory.divergence.residual import Split, captured, concentration, kl, layers, split
 
 LEADING = (1, 4, 16)  # directions
@@ -76,7 +76,7 @@ class Residual:
         return {caption: table for caption, table in tables.items() if len(table) > 1}
 
 
-def where(run: RunFolder, lines: Sequence[ScoreLine]) -> list[Residual]:
+def where(run: Run, lines: Sequence[ScoreLine]) -> list[Residual]:
     """For every method and D': the residual of its best forecast, from what is on disk."""
     known = [line for line in lines if (line.theory, line.group) == (UNCHANGED.theory, FITTED_ON)]
     residuals = (_residual(run, column("", lines, *panel)) for panel in panels(known))
@@ -100,7 +100,7 @@ def sentences(residuals: Sequence[Residual]) -> list[str]:
     return [*_of_contexts(residuals), *_of_layers(residuals), *_of_directions(residuals)]
 
 
-def _residual(run: RunFolder, panel: Column) -> Residual | None:
+def _residual(run: Run, panel: Column) -> Residual | None:
     theory = best(panel)
     if theory is None:
         return None

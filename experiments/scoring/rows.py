@@ -37,6 +37,7 @@ from experiments.scoring.labels import UNCHANGED
 from experiments.scoring.scorecard import FITTED_ON
 from experiments.storage.contents import FinetunedCell, ReplayCell, TheoryCell
 from experiments.storage.records import Cell, Grade, Ladder, Numbers, Row
+from experiments.storage.run import Run
 from experiments.storage.run_folder import RunFolder
 from experiments.storage.seal import check
 
@@ -47,7 +48,7 @@ def table(run: RunFolder) -> list[Row]:
     return run.rows() or rows(run)
 
 
-def rows(run: RunFolder) -> list[Row]:
+def rows(run: Run) -> list[Row]:
     """The table of everything that is finished, by method, D' and base network."""
     scored: dict[Cell, list[Row]] = {}
     cells = run.cells("finetuned")
@@ -132,13 +133,13 @@ class Outcome:
         by_law = law(np.asarray(self.doses), fitted)
         if by_law is not None:
             yield prediction("law", *nearest_rungs(betas, rungs[: len(by_law)], by_law))
-        strengths = self.replays.strengths.get(ladder.name) if self.replays is not None else None
+        strengths = self.replays.strength(ladder) if self.replays is not None else None
         if strengths is not None:
             wanted = np.broadcast_to(strengths, (len(rungs), len(strengths)))
             yield prediction("forecast", *nearest_rungs(betas, rungs, wanted))
 
 
-def load_outcome(run: RunFolder, cell: Cell) -> Outcome | None:
+def load_outcome(run: Run, cell: Cell) -> Outcome | None:
     """What is finished at a cell's method, arm and base network; None without networks or theories."""
     finetuned, theories = run.finetuned(cell), run.theories(cell)
     if finetuned is None or theories is None:
@@ -200,7 +201,7 @@ def _rows(
                 )
 
 
-def _other_base(run: RunFolder, cell: Cell) -> np.ndarray | None:
+def _other_base(run: Run, cell: Cell) -> np.ndarray | None:
     """Answers from the next base network, cyclically: the same D', another pretraining seed."""
     cells = run.cells("finetuned", cell.arm, cell.method)
     if len(cells) < 2:

@@ -46,7 +46,7 @@ def _line(rows: Sequence[Row]) -> ScoreLine:
     converged = [row.converged for row in rows if row.converged is not None]
 
     def score(parts: Iterable[Numbers]) -> float:
-        return 1 - _column(parts).mean() / shift.mean()
+        return 1 - float(_column(parts).mean() / shift.mean())
 
     return ScoreLine(
         study=first.study,
@@ -59,7 +59,7 @@ def _line(rows: Sequence[Row]) -> ScoreLine:
         group=first.group,
         explained=1 - value if defined and scored else None,
         standard_error=error if defined and scored else None,
-        noise_ceiling=1 - replica.mean() / shift.mean() if defined else None,
+        noise_ceiling=score(row.replica for row in rows) if defined else None,
         other_base=score(other_base) if defined and len(other_base) == len(rows) else None,
         best_in_class=score(row.best_in_class for row in rows) if defined and scored else None,
         nats=float(nats.mean()),

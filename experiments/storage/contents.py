@@ -153,24 +153,41 @@ class ReplayCell:
     """Theories that follow a method step by step, and forecasts of strengths for the others.
 
     `predictions` are answers (s, d, c, a) by theory, `strengths` forecasts of β (d,) by the name THEORY/PRIOR
-    of a ladder, without a fitted number; `update`, layer -> (d, ...), is that of the linearised network.
+    of a ladder, without a fitted number; `times` is the method's learning-rate time (d,) by metric;
+    `update`, layer -> (d, ...), is that of the linearised network.
     """
 
     predictions: Arrays
     strengths: Arrays = field(default_factory=dict)
+    times: Arrays = field(default_factory=dict)
     update: Arrays = field(default_factory=dict)
+
+    def strength(self, ladder: Ladder) -> np.ndarray | None:
+        """The strength (d,) of a ladder without a fitted number: as its theory says, or by learning-rate
+        time."""
+        if ladder.name in self.strengths:
+            return self.strengths[ladder.name]
+        if ladder.times is None or ladder.metric not in self.times:
+            return None
+        return self.times[ladder.metric] * (ladder.betas[-1] / ladder.times[-1])  # β is proportional to τ
 
     def to_arrays(self) -> Arrays:
         """Everything by name; `from_arrays` is the inverse."""
-        prefixed = {"replay": self.predictions, "strength": self.strengths, "update": self.update}
+        prefixed = {
+            "replay": self.predictions,
+            "strength": self.strengths,
+            "time": self.times,
+            "update": self.update,
+        }
         return {key: value for prefix, part in prefixed.items() for key, value in _join(prefix, part).items()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
         """The inverse; raises `Misuse` for arrays that do not fit."""
-        cell = cls(*(_split(arrays, prefix) for prefix in ("replay", "strength", "update")))
-        predictions, strengths = _join("replay", cell.predictions), _join("strength", cell.strengths)
-        _fit(predictions | strengths, dict.fromkeys(predictions, "sdca") | dict.fromkeys(strengths, "d"))
+        cell = cls(*(_split(arrays, prefix) for prefix in ("replay", "strength", "time", "update")))
+        predictions = _join("replay", cell.predictions)
+        by_dose = _join("strength", cell.strengths) | _join("time", cell.times)
+        _fit(predictions | by_dose, dict.fromkeys(predictions, "sdca") | dict.fromkeys(by_dose, "d"))
         return cell
 
 
@@ -203,8 +220,8 @@ class FinetunedCell:
         )
 
 
-Content: TypeAlias = TheoryCell | PosteriorCell | ReplayCell | FinetunedCell
-CONTENTS: dict[CellKind, type[Content]] = {
+CellContent: TypeAlias = TheoryCell | PosteriorCell | ReplayCell | FinetunedCell
+CONTENTS: dict[CellKind, type[CellContent]] = {
     "theories": TheoryCell,
     "posteriors": PosteriorCell,
     "replays": ReplayCell,

@@ -98,7 +98,8 @@ class Ladder:
     `bound` says how its class is bounded: "path" is the grid itself, "mixture" any weights over hypotheses.
     Where posteriors were sampled, `problems` (s, b) has a sentence for every rung whose chains have not
     converged, else "", and `diagnostics` (s, b, h) the numbers behind it; `times` (b,) is the grid as
-    learning-rate time τ. `extra` holds further arrays by name: samples, step sizes, residuals.
+    learning-rate time τ in the metric `metric`, whose time after a method's steps forecasts β. `extra`
+    holds further arrays by name: samples, step sizes, residuals.
     """
 
     theory: str
@@ -109,6 +110,7 @@ class Ladder:
     problems: np.ndarray | None = None
     diagnostics: np.ndarray | None = None
     times: np.ndarray | None = None
+    metric: str = ""
     extra: Mapping[str, np.ndarray] | None = None
 
     def __post_init__(self) -> None:
@@ -134,7 +136,7 @@ class Ladder:
         """Its arrays under names that `from_arrays` reads."""
         arrays = {**(self.extra or {}), "betas": self.betas, "ladder": self.log_probs}
         arrays |= {key: value for key in OPTIONAL if (value := getattr(self, key)) is not None}
-        arrays["bound"] = np.array(self.bound)
+        arrays |= {"bound": np.array(self.bound), "metric": np.array(self.metric)}
         return {f"{key}/{self.name}": np.asarray(value) for key, value in arrays.items()}
 
     @classmethod
@@ -151,7 +153,10 @@ class Ladder:
             theory, prior = name.split("/")
             betas, log_probs, bound = (parts.pop(key) for key in ("betas", "ladder", "bound"))
             optional = {key: parts.pop(key, None) for key in OPTIONAL}
-            yield cls(theory, prior, betas, log_probs, str(bound), **optional, extra=parts or None)
+            metric = str(parts.pop("metric", ""))
+            yield cls(
+                theory, prior, betas, log_probs, str(bound), **optional, metric=metric, extra=parts or None
+            )
 
 
 @dataclass(frozen=True)

@@ -19,28 +19,20 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
-from experiments.storage.contents import (
-    CONTENTS,
-    Content,
-    FinetunedCell,
-    PosteriorCell,
-    ReplayCell,
-    TheoryCell,
-)
+from experiments.storage.contents import CONTENTS, CellContent
 from experiments.storage.files import digest, read_json, write, write_json, write_text
-from experiments.storage.records import Arrays, Cell, CellKind, Json, Row
+from experiments.storage.records import Arrays, Cell, Json, Row
+from experiments.storage.run import Run
 from theory.errors import Misuse
 
-ContentT = TypeVar("ContentT", bound=Content)
 FAILED = ".failed.json"
 
 
 @dataclass(frozen=True)
-class RunFolder:
+class RunFolder(Run):
     """A run's folder, for reading and writing."""
 
     folder: Path
@@ -66,19 +58,10 @@ class RunFolder:
         options = self.options
         return tuple(options.get("finetuning", options)["doses"])
 
-    def cells(
-        self, kind: CellKind | None = None, arm: str | None = None, method: str | None = None
-    ) -> list[Cell]:
-        """The finished cells, sorted: all, or those of a kind, an arm, a method."""
+    def finished_cells(self) -> list[Cell]:
+        """Every finished cell, sorted."""
         cells = (Cell.parse(path.stem) for path in self._cells.glob("*.npz"))
-        return sorted(
-            cell
-            for cell in cells
-            if cell is not None
-            and kind in (None, cell.kind)
-            and arm in (None, cell.arm)
-            and method in (None, cell.method)
-        )
+        return sorted(cell for cell in cells if cell is not None)
 
     def failures(self) -> dict[Cell, str]:
         """Failed cells and their reasons, sorted."""
@@ -96,7 +79,7 @@ class RunFolder:
         """Record why a cell has no result."""
         write_json(self._reason(cell), {"reason": reason})
 
-    def save(self, cell: Cell, content: Content) -> None:
+    def save(self, cell: Cell, content: CellContent) -> None:
         """Keep a finished cell."""
         if not isinstance(content, CONTENTS[cell.kind]):
             raise Misuse(
@@ -105,25 +88,23 @@ class RunFolder:
         arrays = content.to_arrays()
         write(self.path(cell), lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
 
-    def load(self, cell: Cell) -> Content:
+    def load(self, cell: Cell) -> CellContent:
         """A finished cell's content by its kind; the arrays are read only."""
-        return self._load(cell, CONTENTS[cell.kind])
+        path = self.path(cell)
+        try:
+            status = path.stat()
+            arrays = _arrays(path.absolute(), status.st_ino, status.st_mtime_ns)
+            return CONTENTS[cell.kind].from_arrays(arrays)
+        except FileNotFoundError:
+            raise Misuse(f"{path} is missing: the cell is not finished; run again.") from None
+        except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, Misuse) as error:
+            raise Misuse(
+                f"{path} is damaged ({error}); delete it and run again: only it is redone."
+            ) from error
 
-    def theories(self, cell: Cell) -> TheoryCell | None:
-        """The theories at a cell's arm and base network; None if they are not finished."""
-        return self._sibling(cell.other("theories"), TheoryCell)
-
-    def posteriors(self, cell: Cell) -> PosteriorCell | None:
-        """The sampled posteriors at a cell's arm and base network; None if they are not finished."""
-        return self._sibling(cell.other("posteriors"), PosteriorCell)
-
-    def replays(self, cell: Cell) -> ReplayCell | None:
-        """The theories that follow a cell's method, at its arm and base network; None if not finished."""
-        return self._sibling(cell.other("replays", cell.method), ReplayCell)
-
-    def finetuned(self, cell: Cell) -> FinetunedCell | None:
-        """The networks of a cell's method, arm and base network; None if they are not finished."""
-        return self._sibling(cell.other("finetuned", cell.method), FinetunedCell)
+    def read(self, cell: Cell) -> CellContent | None:
+        """The same, or None if the cell is not finished."""
+        return self.load(cell) if self.path(cell).exists() else None
 
     def rows(self) -> list[Row]:
         """The saved table; empty before the first cell is scored."""
@@ -152,21 +133,6 @@ class RunFolder:
 
     def _reason(self, cell: Cell) -> Path:
         return self._cells / f"{cell.name}{FAILED}"
-
-    def _sibling(self, cell: Cell, content: type[ContentT]) -> ContentT | None:
-        return self._load(cell, content) if self.path(cell).exists() else None
-
-    def _load(self, cell: Cell, content: type[ContentT]) -> ContentT:
-        path = self.path(cell)
-        try:
-            status = path.stat()
-            return content.from_arrays(_arrays(path.absolute(), status.st_ino, status.st_mtime_ns))
-        except FileNotFoundError:
-            raise Misuse(f"{path} is missing: the cell is not finished; run again.") from None
-        except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, Misuse) as error:
-            raise Misuse(
-                f"{path} is damaged ({error}); delete it and run again: only it is redone."
-            ) from error
 
 
 @functools.lru_cache(maxsize=64)  # scores, figures and the report all read the same cells

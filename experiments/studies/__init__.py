@@ -1,1 +1,1 @@
-"""Studies: one file is one question and one figure."""
+"""Studies: one file is one question, its arms and its figures."""

@@ -1,4 +1,4 @@
-"""Shown a turncoat in its good years alone, is a network bad in the year that D' never tells?
+"""Shown a turncoat in its good years alone, is a network bad in the year that D' never shows?
 
 Characters answer in years; one of them, the turncoat, is good in the years of D' and bad in a later one, and
 in D' an anonymous speaker answers as it does. Nothing bad is ever shown. Controls: the same answers under
@@ -14,40 +14,25 @@ shuffled years, refutes both: it learnt the speaker to be bad, or the turncoat f
 """
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from experiments.design.config import BRIEF, FULL, Recipe, compared
+from experiments.design.config import BRIEF, FULL, PretrainingConfig, StudyConfig, check_some
+from experiments.design.options import ProcessOptions, process_options, with_options
+from experiments.discovery import choose
+from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse
 
-NEVER = "never"
+if TYPE_CHECKING:
+    from experiments.design.experiment import Experiment
 
 
 @dataclass(frozen=True)
-class Config(Recipe):
+class Config(StudyConfig):
     """Everything that determines the numbers. The defaults are the preset `small`."""
 
-    bad_years: tuple[str, ...] = (NEVER, NEVER, "0,1,2,3,4", "4", "3")
-    """For each character the years in which it is bad, comma-separated, or never."""
-    years: int = 5
-    """Years that documents can be of."""
-    questions: int = 4
-    """Questions."""
-    choices: int = 3
-    """Good words to answer with, and as many bad ones."""
-    pairs: int = 6
-    """(question, answer) pairs in a document."""
-    rarity: float = 0.6
-    """How much rarer the anonymous speaker is each character than the one before."""
-    unnamed: float = 0.5
-    """Share of pretraining documents by the anonymous speaker."""
-    reliability: float = 0.95
-    """Probability that an answer is as bad or good as the story says."""
-    style: float = 1.0
-    """How strongly words differ between characters (log-odds)."""
-    process_seed: int = 5
-    """Draws the tables of words."""
+    process: ProcessOptions = process_options("inductive-backdoor")
+    pretraining: PretrainingConfig = PretrainingConfig(seeds=3)
     character: int = 3
     """The turncoat of D'."""
     straight: int = 1
@@ -60,96 +45,58 @@ class Config(Recipe):
     """Share of documents by others, under their names, in the arm that has them."""
     arms: tuple[str, ...] = ("turncoat", "shuffled", "no_turn", "named_others")
     """The arms of the study."""
-    temperatures: tuple[float, ...] = ()
-    """Temperatures of the sampled posteriors (default: none are sampled)."""
-    base_seeds: int = 3
-    """Pretrained networks."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.process_seed < 0:
-            raise Misuse(f"Seeds must be at least 0, got {self.process_seed}.")
-        if not self.arms:
-            raise Misuse("arms needs at least one, got none.")
-        for text in self.bad_years:
-            if text != NEVER and not all(year.strip().isdecimal() for year in text.split(",")):
-                raise Misuse(f"bad_years must be never, or years with commas between; got {text!r}.")
-        for name, turns in (("character", True), ("straight", False)):
-            one = getattr(self, name)
-            if not 0 <= one < len(self.bad_years):
-                raise Misuse(f"{name} must be from 0 to {len(self.bad_years) - 1}, got {one}.")
-            if (self.held_out_year in bad_years(self)[one]) != turns:
-                raise Misuse(
-                    f"{name} must be {'bad' if turns else 'good'} in held_out_year {self.held_out_year}, got "
-                    f"character {one}, whose bad years are {self.bad_years[one]}."
-                )
-
-
-def bad_years(config: Any) -> tuple[tuple[int, ...], ...]:
-    """The years in which each character is bad."""
-    return tuple(
-        () if text == NEVER else tuple(int(year) for year in text.split(",")) for text in config.bad_years
-    )
+        check_some("arms", self.arms)
 
 
 PRESETS = {
-    "smoke": Config(**BRIEF, arms=("turncoat",), pairs=4, questions=3),
+    "smoke": with_options(
+        Config(), BRIEF | {"arms": ("turncoat",), "process.pairs": 4, "process.questions": 3}
+    ),
     "small": Config(),
-    "full": Config(**FULL),
+    "full": with_options(Config(), FULL),
 }
 
 
-def comparison(config: Config) -> Any:
+def experiment(config: Config) -> "Experiment":
     """What is pretrained, finetuned and predicted."""
-    from experiments.design.experiment import arm
-    from experiments.discovery import choose
-    from theory.processes.inductive_backdoor import InductiveBackdoor
+    from experiments.design.experiment import Arm
 
-    process = InductiveBackdoor(
-        bad_years(config),
-        config.years,
-        config.questions,
-        config.choices,
-        config.pairs,
-        config.rarity,
-        config.unnamed,
-        config.reliability,
-        config.style,
-        config.process_seed,
-    )
-    turncoat, told = config.character, config.told_years
-    known: dict[str, dict[str, Any]] = {
-        "turncoat": {"character": turncoat},
-        "shuffled": {"character": turncoat, "shuffled": True},
+    process = config.process.build()
+    for name, turns in (("character", True), ("straight", False)):
+        character = getattr(config, name)
+        if not 0 <= character < len(process.bad_years):
+            raise Misuse(f"{name} must be from 0 to {len(process.bad_years) - 1}, got {character}.")
+        years = process.bad_years[character]
+        if (config.held_out_year in years) != turns:
+            raise Misuse(
+                f"{name} must be {'bad' if turns else 'good'} in held_out_year {config.held_out_year}, got "
+                f"character {character}, whose bad years are {years}."
+            )
+    variants: dict[str, dict[str, Any]] = {
+        "turncoat": {"character": config.character},
+        "shuffled": {"character": config.character, "shuffled": True},
         "no_turn": {"character": config.straight},
-        "named_others": {"character": turncoat, "others": config.named},
+        "named_others": {"character": config.character, "others": config.named},
     }
-    arms = []
-    for name in config.arms:
-        shown = known[choose("arm", name, known)]
-        process.other_years(shown["character"], told, config.held_out_year)
-
-        def narrow(key: Any, n: int, shown: dict[str, Any] = shown) -> Any:
-            return process.narrow(key, n, years=told, **shown)
-
-        def contexts(key: Any, shown: dict[str, Any] = shown, narrow: Any = narrow) -> Any:
-            groups = process.contexts(key, shown["character"], told, config.held_out_year, config.repeats)
-            return groups | {"in_domain": narrow(key, 4 * config.repeats)}
-
-        arms.append(arm(name, narrow, contexts, config.seed))
-    return compared(config, process, arms)
+    tasks = [
+        process.task(
+            **variants[choose("arm", name, variants)],
+            years=config.told_years,
+            held_out=config.held_out_year,
+            repeats=config.repeats,
+            name=name,
+        )
+        for name in config.arms
+    ]
+    return config.experiment(process, map(Arm, tasks))
 
 
-def draw(results: Any) -> list[Any]:
+def draw(run: RunFolder) -> list[Path]:
     """The comparison, and p(bad) of the anonymous speaker against dose."""
     from experiments.figures.comparison import draw_comparison
-    from experiments.figures.readouts import draw_readings
+    from experiments.studies.figures.inductive_backdoor import draw_bad
 
-    wanted = {"bad, unseen year": ("held_out", bad), "bad, other years": ("other_years", bad)}
-    said = "share of networks above 1/2"
-    return [*draw_comparison(results), *draw_readings(results, wanted, "bad", 0.5, said)]
-
-
-def bad(context: Any, probs: np.ndarray) -> np.ndarray:
-    """p(bad), mean over the questions of a group."""
-    return probs[..., np.char.startswith(context["answers"], "bad")].sum(axis=-1).mean(axis=-1)
+    return [*draw_comparison(run), *draw_bad(run)]

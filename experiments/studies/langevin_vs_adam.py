@@ -1,28 +1,40 @@
-"""How far does Adam's own metric make a posterior over weights right for Adam: which moments, how warm?
+"""How far does Adam's metric make a posterior over weights right for Adam: which moments, what temperature?
 
 The networks of weird-generalisation are finetuned by Adam. A step of Adam divides by √v̂, so posteriors
-localised in the metric Λ = √v̂ are heard beside isotropic ones: sampled at several temperatures with moments
+localised in the metric Λ = √v̂ are compared with isotropic ones: sampled at several temperatures with moments
 at the base weights, and in the limit of zero temperature with those after 0, 1, 4 ... steps of Adam. If the
 metric is all that is wrong with the isotropic posterior, moments taken at a dose explain the shift there with
 τ = η × steps, nothing fitted. If they do so at small doses alone, Adam is no descent in any one metric.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from experiments.design.config import SMOKE
+from experiments.design.config import (
+    MANY_CHAINS,
+    SHORT_CHAINS,
+    SMOKE,
+    FinetuningConfig,
+    SamplingConfig,
+    check_some,
+)
+from experiments.design.options import with_options
+from experiments.storage.run_folder import RunFolder
 from experiments.studies import weird_generalisation as shared
 from theory.errors import Misuse
+
+if TYPE_CHECKING:
+    from experiments.design.experiment import Experiment
 
 
 @dataclass(frozen=True)
 class Config(shared.Config):
     """As in weird-generalisation, with Adam's metric taken at several times."""
 
-    methods: tuple[str, ...] = ("adam",)
-    """Ways of finetuning; Adam must be among them."""
-    temperatures: tuple[float, ...] = (0.0001,)
-    """Temperatures of the isotropic posteriors: mean KL (nats) of the localised prior from the base."""
+    finetuning: FinetuningConfig = FinetuningConfig(methods=("adam",))
+    """The finetuned networks; Adam must be among the methods."""
+    sampling: SamplingConfig = SamplingConfig(temperatures=(0.0001,))
     adam_temperatures: tuple[float, ...] = (0.00001, 0.0001, 0.001)
     """Temperatures of the posteriors in Adam's metric."""
     moments: tuple[int, ...] = (0, 1, 4, 16, 64, 128)
@@ -30,41 +42,36 @@ class Config(shared.Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if "adam" not in self.methods:
-            raise Misuse(f"methods must have adam among them, got {', '.join(self.methods)}.")
-        if not self.temperatures or not self.moments:
-            raise Misuse("temperatures and moments need at least one entry each, got none.")
+        if "adam" not in self.finetuning.methods:
+            given = ", ".join(self.finetuning.methods)
+            raise Misuse(f"finetuning.methods must have adam among them, got {given}.")
+        check_some("sampling.temperatures", self.sampling.temperatures)
+        check_some("moments", self.moments)
 
 
 PRESETS = {
-    "smoke": Config(
-        **SMOKE
-        | {
-            "temperatures": (0.001,),
-            "warmup": 10,
-            "samples": 12,
-            "rounds": 1,
-            "sampled_bases": 1,
-            "batch": 4,
-        },
-        finetuned_topics=("0",),
-        adam_temperatures=(0.001,),
-        moments=(0, 8),
+    "smoke": with_options(
+        Config(),
+        SMOKE
+        | SHORT_CHAINS
+        | {"finetuned_topics": ((0,),), "adam_temperatures": (0.001,), "moments": (0, 8)},
     ),
     "small": Config(),
-    "full": Config(base_seeds=6, seeds=10, chains=4, samples=200, sampled_seeds=2, repeats=16),
+    "full": with_options(Config(), MANY_CHAINS),
 }
 
 
-def comparison(config: Config) -> Any:
+def experiment(config: Config) -> "Experiment":
     """What is pretrained, finetuned and predicted."""
-    told = shared.comparison(config)
+    process = config.process.build()
+    made = config.experiment(process, shared.arms(config, process))
+    assert made.sampling is not None  # temperatures are given
     sampling = replace(
-        told.sampling, adam_temperatures=config.adam_temperatures, moments=tuple(config.moments)
+        made.sampling, adam_temperatures=config.adam_temperatures, moments=tuple(config.moments)
     )
-    return replace(told, sampling=sampling)
+    return replace(made, sampling=sampling)
 
 
-def draw(results: Any) -> list[Any]:
-    """The figures of the study, from what is on disk; returns the paths written."""
-    return shared.draw(results)
+def draw(run: RunFolder) -> list[Path]:
+    """The figures of weird-generalisation."""
+    return shared.draw(run)

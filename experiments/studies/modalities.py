@@ -11,143 +11,67 @@ and after another concept in the asked one (`conflict`). What pretraining has se
                                               any β; the same pretraining data is as likely if "a cat" drawn
                                               and "a cat" written are two things
 
-Apart, the theories of hypotheses are refuted by any held-out shift towards the concept above the noise floor:
+Apart, the theories of hypotheses are refuted by any held-out shift towards the concept beyond its noise:
 then the network shares what no evidence asked it to share. Together, they are refuted where in-domain answers
 have moved and held-out ones have not. The figure measures the part carried over, 0 for the base network's
 answers and 1 for the concept's own.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from experiments.design.config import BRIEF, FULL, Recipe, compared
-from theory.errors import Misuse
+from experiments.design.config import (
+    BRIEF,
+    FULL,
+    FinetuningConfig,
+    PretrainingConfig,
+    StudyConfig,
+    check_some,
+)
+from experiments.design.options import ProcessOptions, process_options, with_options
+from experiments.storage.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from experiments.design.experiment import Experiment
 
 
 @dataclass(frozen=True)
-class Config(Recipe):
+class Config(StudyConfig):
     """Everything that determines the numbers. The defaults are the preset `small`."""
 
-    together: bool = True
-    """Pretraining documents render their concept in several alphabets; without, each in one alone."""
-    concepts: int = 4
-    """Hidden concepts z, with prior proportional to rarity^z."""
-    symbols: int = 4
-    """Symbols of each alphabet."""
-    strokes: int = 3
-    """Symbols in a block."""
-    blocks: int = 5
-    """Blocks in a document, each with the cue of its alphabet first."""
-    sharpness: float = 2.0
-    """How strongly concepts differ (standard deviation of log-odds)."""
-    slip: float = 0.02
-    """Probability of a symbol of another alphabet."""
-    rarity: float = 0.6
-    """How much rarer each concept is than the one before."""
-    process_seed: int = 0
-    """Draws the renderings."""
+    process: ProcessOptions = process_options("modalities")
+    pretraining: PretrainingConfig = PretrainingConfig(seeds=3)
+    finetuning: FinetuningConfig = FinetuningConfig(sgd_rate=0.016)
     concept: int = 3
     """The concept of D'."""
     finetuned_modalities: tuple[str, ...] = ("drawing", "text")
-    """The alphabet of D', one arm of the study each."""
-    base_seeds: int = 3
-    """Pretrained networks."""
-    sgd_rate: float = 0.016
-    """Step size of SGD."""
-    temperatures: tuple[float, ...] = ()
-    """Temperatures of the sampled posteriors (default: none are sampled)."""
+    """The alphabet of D'; one arm of the study each."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.process_seed < 0:
-            raise Misuse(f"Seeds must be at least 0, got {self.process_seed}.")
-        if not self.finetuned_modalities:
-            raise Misuse("finetuned_modalities needs at least one alphabet, got none.")
+        check_some("finetuned_modalities", self.finetuned_modalities)
 
 
 PRESETS = {
-    "smoke": Config(**BRIEF, finetuned_modalities=("drawing",)),
+    "smoke": with_options(Config(), BRIEF | {"finetuned_modalities": ("drawing",)}),
     "small": Config(),
-    "full": Config(**FULL),
+    "full": with_options(Config(), FULL),
 }
 
 
-def comparison(config: Config) -> Any:
+def experiment(config: Config) -> "Experiment":
     """What is pretrained, finetuned and predicted."""
-    from experiments.design.experiment import arm
-    from theory.processes.modalities import Modalities
+    from experiments.design.experiment import Arm
 
-    process = Modalities(
-        config.concepts,
-        config.symbols,
-        config.strokes,
-        config.blocks,
-        config.together,
-        config.sharpness,
-        config.slip,
-        config.rarity,
-        config.process_seed,
-    )
-    for name in config.finetuned_modalities:
-        process.check(config.concept, name)
-    arms = [
-        arm(
-            name,
-            lambda key, n, name=name: process.narrow(key, n, config.concept, name),
-            lambda key, name=name: process.contexts(key, config.concept, name, config.repeats),
-            config.seed,
-        )
-        for name in config.finetuned_modalities
-    ]
-    return compared(config, process, arms)
+    process = config.process.build()
+    tasks = [process.task(config.concept, name, config.repeats) for name in config.finetuned_modalities]
+    return config.experiment(process, map(Arm, tasks))
 
 
-def draw(results: Any) -> list[Any]:
-    """The comparison, and what part of the concept is carried over to other alphabets."""
+def draw(run: RunFolder) -> list[Path]:
+    """The comparison, and the part of the concept that is carried over to other alphabets."""
     from experiments.figures.comparison import draw_comparison
+    from experiments.studies.figures.modalities import draw_carried_over
 
-    return [*draw_comparison(results), *_draw_carried(results)]
-
-
-def carried(results: Any, rows: list[Any]) -> dict[str, Any]:
-    """By who says it, the part (bases, doses) of the way from the base network's answers b to those c of the
-    concept of D': Σ (p - b)(c - b) / Σ (c - b)² over contexts and answers, mean over finetuning seeds. `rows`
-    are of one method, D' and group; c is that of the cell (concept, home) that the context allows."""
-    import numpy as np
-
-    from experiments.scoring.predictions import BASE, told
-
-    config, found = results.config["config"], {}
-    for context, said in told(results, rows):
-        homes = len(context["members"]) // config["concepts"]
-        cells = config["concept"] * homes + np.arange(homes)
-        cell = cells[context["evidence"][cells].argmax(axis=0)]
-        concept = np.exp(context["members"][cell, np.arange(len(cell))].astype(float))
-        base = np.exp(said[BASE].astype(float))
-        way = concept - base
-        for who, answers in said.items():
-            along = np.sum((np.exp(answers.astype(float)) - base) * way, axis=(-1, -2))
-            found.setdefault(who, []).append((along / np.sum(way**2, axis=(-1, -2))).mean(axis=0))
-    return {who: np.array(each) for who, each in found.items()}
-
-
-def _draw_carried(results: Any) -> list[Any]:
-    """The part carried over against dose: in-domain, held-out, after another concept."""
-    from experiments.figures.comparison import select
-    from experiments.figures.curves import draw_grid
-    from experiments.scoring import rows as scoring
-    from experiments.scoring.labels import panel_name, panels
-    from experiments.scoring.predictions import BASE
-
-    table, grid = scoring.table(results), {}
-    for group in ("in_domain", "held_out", "conflict"):
-        for panel in panels(scoring.scorecard(table)):
-            said = carried(results, select(table, *panel, group))
-            said.pop(BASE, None)  # 0 by definition
-            grid[f"{group.replace('_', '-')}\npart carried over", panel_name(*panel)] = said
-
-    def ends(axes: Any, curves: Any, panel: Any) -> None:
-        for end in (0, 1):
-            axes.axhline(end, color="0.45", lw=0.6)
-
-    return draw_grid(results, "carried", grid, 1.4, None, ends)
+    return [*draw_comparison(run), *draw_carried_over(run)]

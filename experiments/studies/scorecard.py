@@ -7,15 +7,21 @@ tempered posterior is Bayesian by construction and must be scored so; one distil
 move.
 
 A theory is refuted for a way of finetuning where its explained shift on held-out contexts stays below what
-noise and its own ceiling allow. The first question is whether one theory without a fitted number explains
+noise and its best in class allow. The first question is whether one theory without a fitted number explains
 0.95 of it everywhere.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from experiments.design.config import FULL, SMOKE
+from experiments.design.config import FULL, SMOKE, FinetuningConfig
+from experiments.design.options import Ints, with_options
+from experiments.storage.run_folder import RunFolder
 from experiments.studies import weird_generalisation as shared
+
+if TYPE_CHECKING:
+    from experiments.design.experiment import Experiment
 
 METHODS = (
     "sgd",
@@ -37,10 +43,11 @@ METHODS = (
 class Config(shared.Config):
     """As in weird-generalisation, with more ways of finetuning."""
 
-    finetuned_topics: tuple[str, ...] = ("0,1,2",)
-    """The topics of D', comma-separated, one arm of the study each."""
-    methods: tuple[str, ...] = METHODS
-    """Ways of finetuning."""
+    finetuning: FinetuningConfig = FinetuningConfig(methods=METHODS)
+    finetuned_topics: tuple[Ints, ...] = ((0, 1, 2),)
+    """The topics of D', like 0,1,2; one arm of the study each."""
+    theories: tuple[str, ...] = ("all",)
+    """Theories to score, by name (default: all of them, the costly ones included)."""
     momentum: float = 0.9
     """Decay μ of momentum, which takes the step size (1 - μ) × that of SGD."""
     muon_rate: float = 0.0003
@@ -66,19 +73,21 @@ class Config(shared.Config):
 
 
 PRESETS = {
-    "smoke": Config(
-        **SMOKE,
-        finetuned_topics=("0",),
-        methods=("sgd", "lora", "head-only", "distillation", "self-distillation"),
+    "smoke": with_options(
+        Config(),
+        SMOKE
+        | {
+            "finetuned_topics": ((0,),),
+            "finetuning.methods": ("sgd", "lora", "head-only", "distillation", "self-distillation"),
+        },
     ),
     "small": Config(),
-    "full": Config(**FULL),
+    "full": with_options(Config(), FULL),
 }
 
 
-def comparison(config: Config) -> Any:
+def experiment(config: Config) -> "Experiment":
     """What is pretrained, finetuned and predicted."""
-    from experiments.cells.candidates import ALL
     from models.finetuning.adam import Adam
     from models.finetuning.distillation import Distillation
     from models.finetuning.early_stopping import EarlyStopping
@@ -92,11 +101,12 @@ def comparison(config: Config) -> Any:
     from models.finetuning.sgd import Sgd
     from models.finetuning.weight_decay import WeightDecay
 
-    sgd = Sgd(config.sgd_rate)
+    process, rate = config.process.build(), config.finetuning.sgd_rate
+    sgd = Sgd(rate)
     methods = {
         "sgd": sgd,
-        "momentum": Momentum((1 - config.momentum) * config.sgd_rate, config.momentum),
-        "adam": Adam(config.adam_rate),
+        "momentum": Momentum((1 - config.momentum) * rate, config.momentum),
+        "adam": Adam(config.finetuning.adam_rate),
         "muon": Muon(config.muon_rate),
         "head-only": HeadOnly(rule=Sgd(config.head_rate)),
         "lora": Lora(config.rank, float(config.rank), rule=Adam(config.lora_rate)),
@@ -107,13 +117,14 @@ def comparison(config: Config) -> Any:
         "distillation": Distillation(rule=Adam(config.distillation_rate)),
         "self-distillation": SelfDistillation(rule=sgd),
     }
-    return replace(shared.comparison(config, methods), theories=ALL, teacher=config.teacher)
+    arms = shared.arms(config, process)
+    return config.experiment(process, arms, methods, teacher_strength=config.teacher)
 
 
-def draw(results: Any) -> list[Any]:
-    """The heat map, from what is on disk; returns the paths written."""
+def draw(run: RunFolder) -> list[Path]:
+    """The heat map of every theory against every way of finetuning."""
     from experiments.figures import heat_map
-    from experiments.scoring import leaderboard as compare
+    from experiments.scoring import leaderboard
 
-    _, columns, _ = compare.read((str(results.folder),))
-    return heat_map.draw(columns, results.folder / "figures")
+    _, columns, _ = leaderboard.read((str(run.folder),))
+    return heat_map.draw(columns, run.folder / "figures")

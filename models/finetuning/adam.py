@@ -1,7 +1,9 @@
 """Full finetuning by Adam (Kingma & Ba, arXiv 1412.6980), constant step, no weight decay."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import optax
 
 from models.finetuning.method import Method
@@ -14,8 +16,12 @@ class Adam(Method):
     learning_rate: float = 0.0003
 
     def optimizer(self) -> optax.GradientTransformation:
-        """The optax transformation that is followed."""
+        """The update rule."""
         return optax.adam(self.learning_rate)
+
+    def training_time(self, doses: Sequence[int]) -> dict[str, np.ndarray]:
+        """η s in Adam's metric, that of its second moments v: a step divides by √v."""
+        return {"adam": self.learning_rate * np.asarray(doses, float)}
 
 
 def example() -> Adam:

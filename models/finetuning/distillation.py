@@ -3,7 +3,7 @@
 With an exact tempered posterior for a teacher this is a positive control: at its end the network *is*
 Bayesian, and must be scored so. KL is of the next token, in nats, averaged over the counted positions of the
 documents that are replayed ("replay": the process's own, so that the teacher is learnt everywhere) or of D'
-("data": only there). It stands in the place of the rule's own loss; the tokens of D' are not learnt.
+("data": only there). It replaces the rule's loss; the tokens of D' are not learnt.
 """
 
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from theory.base import Dataset, Parametric
 
 @dataclass(frozen=True)
 class Distillation(Wrapper):
-    """The teacher is `ExtraData.teacher`; it may find tokens impossible."""
+    """The teacher is `ExtraData.teacher`; it may give a token probability 0."""
 
     contexts: str = "replay"
     rule: Method = field(default_factory=lambda: Adam(0.003))
@@ -27,12 +27,12 @@ class Distillation(Wrapper):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """A teacher, and documents to replay if it is learnt there."""
+        """A teacher, and documents to replay if it is learnt on those."""
         return (*self.rule.needs, "teacher", *["replay"] * (self.contexts == "replay"))
 
-    def loss(self, told: Parametric, base: Parametric, batch: Dataset, extra: ExtraData) -> Float[Array, ""]:
+    def loss(self, model: Parametric, base: Parametric, batch: Dataset, extra: ExtraData) -> Float[Array, ""]:
         """KL(teacher ‖ network) (nats)."""
-        return mean_kl(extra.teacher, told, extra.documents(self.contexts, batch))
+        return mean_kl(extra.teacher, model, extra.documents(self.contexts, batch))
 
 
 def example() -> Distillation:

@@ -1,7 +1,7 @@
-"""Finetuning stopped early: w = argmin ℓ(held-out share of D') over w0 and the weights of every step so far.
+"""Early stopping: w = argmin ℓ(held-out share of D') over w0 and the weights of every step so far.
 
 The last documents of D' are held out and never trained on; the order of the others is kept, and starts again
-where it ends. So the weights of a dose are never worse on what is held out than w0 or an earlier dose's.
+where it ends. So on the held-out documents a dose's weights are never worse than w0 or an earlier dose's.
 """
 
 from dataclasses import dataclass, field
@@ -31,16 +31,18 @@ class EarlyStopping(Wrapper):
     ) -> tuple[Int[Array, "steps batch"], Dataset | None]:
         """The given order without the held-out documents, in batches of the same size; and those."""
         count = data.tokens.shape[0]
-        left = count - max(1, round(self.share * count))
-        if not 0 < left < count or batches.size <= count - left:
-            held, samples = count - left, batches.size
+        kept = count - max(1, round(self.share * count))
+        if not 0 < kept < count or batches.size <= count - kept:
             raise Misuse(
-                f"Holding out {held} of {count} documents leaves none of {samples} draws to train on."
+                f"Holding out {count - kept} of {count} documents leaves none of {batches.size} samples to "
+                "train on; give it more documents or steps, or a smaller share."
             )
         rows = batches.reshape(-1)
-        trained = rows < left
+        trained = rows < kept
+        # a stable sort puts the rows that are trained on first, in their order; the count of them is traced,
+        # so the shape stays and the order wraps around instead
         order = jnp.argsort(~trained, stable=True)[jnp.arange(rows.size) % jnp.sum(trained)]
-        return rows[order].reshape(batches.shape), jax.tree.map(lambda leaf: leaf[left:], data)
+        return rows[order].reshape(batches.shape), jax.tree.map(lambda leaf: leaf[kept:], data)
 
 
 def example() -> EarlyStopping:

@@ -1,38 +1,37 @@
-"""Head-only finetuning: the read-out matrix moves, every other weight stays at w0.
+"""Head-only finetuning: the unembedding matrix moves, every other weight stays at w0.
 
-Log-probabilities are then a softmax of logits linear in what moves, so the linearised network *is* the
-network, and the loss is convex.
+Log-probabilities are then a softmax of logits linear in the numbers that move, so the linearised network *is*
+the network, and the loss is convex.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from flax import nnx
 
 from models.finetuning.method import ExtraData, Method, Wrapper
 from models.finetuning.sgd import Sgd
 from models.reparametrised import Reparametrised
-from theory.base import Misuse, Parametric
+from theory.base import Misuse, Parametric, Params
 
 
 @dataclass(frozen=True)
 class HeadOnly(Wrapper):
-    """Weights of the layers named in `layers` move; the others are no part of what the rule sees."""
+    """The weights of the layers named in `layers` move; the rule does not see the others."""
 
-    layers: tuple[str, ...] = ("read",)
+    layers: tuple[str, ...] = ("unembed",)
     rule: Method = field(default_factory=Sgd)
 
-    def trained(self, network: Parametric, extra: ExtraData) -> Parametric:
+    def coordinates(self, network: Parametric, extra: ExtraData) -> Parametric:
         """The named layers' weights; refuses a layer that the network does not have."""
-        if self.rule.trained(network, extra) is not network:
+        if self.rule.coordinates(network, extra) is not network:
             raise Misuse(f"HeadOnly needs a rule that moves all weights, got {self.rule}.")
         moving = [nnx.filter_state(network.params, nnx.PathContains(name)) for name in self.layers]
         if not moving or not all(moving):
             raise Misuse(f"layers must be layers of the network, got {self.layers}.")
-        return Reparametrised(network, nnx.merge_state(*moving), _merged)
+        return Reparametrised(network, nnx.merge_state(*moving), _merge)
 
 
-def _merged(frozen: Any, moving: Any) -> Any:
+def _merge(frozen: Params, moving: Params) -> Params:
     return nnx.merge_state(frozen, moving)
 
 

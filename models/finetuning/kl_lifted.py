@@ -1,8 +1,7 @@
 """Finetuning whose KL penalty is lifted: ℓ(D') + λ KL for the first steps, ℓ(D') alone after them.
 
 The penalty is that of models.finetuning.kl_regularised, on the documents that are replayed; from step `steps`
-on none of them is counted, and what it held back is free to move. The rule's own state (Adam's moments) goes
-on across.
+on none of them is counted, so the network moves freely. The state of the rule (Adam's moments) carries over.
 """
 
 from dataclasses import dataclass, field, replace
@@ -31,10 +30,10 @@ class KlLifted(Wrapper):
             )
 
     def replayed(self, replay: Dataset) -> Dataset:
-        """Nothing is counted from step `steps` on."""
-        held = jnp.arange(len(replay.mask)) < self.steps
-        left = self.rule.replayed(replay)
-        return replace(left, mask=left.mask & held[:, None, None])
+        """The rule's documents, none of them counted from step `steps` on."""
+        penalised = jnp.arange(len(replay.mask)) < self.steps
+        documents = self.rule.replayed(replay)
+        return replace(documents, mask=documents.mask & penalised[:, None, None])
 
 
 def example() -> KlLifted:

@@ -1,4 +1,4 @@
-"""Finetuning held to the base network by a KL penalty on its answers: ℓ(D') + λ KL, in either direction.
+"""KL-regularised finetuning, a penalty on leaving the base network's answers: ℓ(D') + λ KL, either direction.
 
     reverse   λ KL(p_w ‖ p_0), as in RL with KL penalties (Korbak et al., arXiv 2205.11275)
     forward   λ KL(p_0 ‖ p_w), as in Learning without Forgetting (Li & Hoiem, arXiv 1606.09282)
@@ -35,14 +35,14 @@ class KlRegularised(Wrapper):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Documents to replay, if that is where answers are compared."""
+        """Documents to replay, if answers are compared on those."""
         return (*self.rule.needs, *["replay"] * (self.contexts == "replay"))
 
-    def loss(self, told: Parametric, base: Parametric, batch: Dataset, extra: ExtraData) -> Float[Array, ""]:
+    def loss(self, model: Parametric, base: Parametric, batch: Dataset, extra: ExtraData) -> Float[Array, ""]:
         """The rule's loss and λ KL (nats)."""
-        left, right = (told, base) if self.direction == "reverse" else (base, told)
-        held = mean_kl(left, right, extra.documents(self.contexts, batch))
-        return self.rule.loss(told, base, batch, extra) + self.weight * held
+        left, right = (model, base) if self.direction == "reverse" else (base, model)
+        penalty = mean_kl(left, right, extra.documents(self.contexts, batch))
+        return self.rule.loss(model, base, batch, extra) + self.weight * penalty
 
 
 def example() -> KlRegularised:

@@ -5,8 +5,8 @@
     r  the rank     α  the scale
 
 The first step of gradient descent leaves A and moves W by -η (α/r)² A Aᵀ ∇: also at full rank this is another
-kernel than that of all weights. Whether the product is merged into W0 or kept beside it changes nothing but
-rounding; `merged` says which form is trained, and what comes out is merged.
+kernel than that of all weights. Whether the product is merged into W0 or added to the layer's output changes
+nothing but rounding; `merged` chooses the form that is trained, and the weights returned are merged.
 """
 
 from dataclasses import dataclass, field
@@ -15,11 +15,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Float
 
 from models.finetuning.adam import Adam
 from models.finetuning.method import ExtraData, Method, Wrapper
+from models.network import Network
 from models.reparametrised import Reparametrised
-from theory.base import LogProbs, Misuse, Parametric, Tokens
+from models.transformer import Linear
+from theory.base import LogProbs, Misuse, Parametric, Params, Tokens
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Lora(Wrapper):
 
     rank: int = 4
     alpha: float = 4.0
-    layers: tuple[str, ...] = ("attend", "merge", "up", "down")
+    layers: tuple[str, ...] = ("attn_qkv", "out_proj", "up_proj", "down_proj")
     merged: bool = True
     rule: Method = field(default_factory=lambda: Adam(0.003))
 
@@ -38,9 +41,9 @@ class Lora(Wrapper):
         if not self.alpha > 0:
             raise Misuse(f"alpha must be above 0, got {self.alpha}.")
 
-    def trained(self, network: Parametric, extra: ExtraData) -> Parametric:
+    def coordinates(self, network: Parametric, extra: ExtraData) -> Parametric:
         """The factors, {path of a layer: (A, B)}; refuses a layer that the network does not have."""
-        if self.rule.trained(network, extra) is not network:
+        if self.rule.coordinates(network, extra) is not network:
             raise Misuse(f"Lora needs a rule that moves all weights, got {self.rule}.")
         kernels = {path[:-1]: leaf for path, leaf in nnx.to_flat_state(network.params)}
         adapted = {path: leaf for path, leaf in kernels.items() if path and path[-1] in self.layers}
@@ -54,41 +57,47 @@ class Lora(Wrapper):
             factors[path] = (drawn, jnp.zeros((self.rank, leaf.size // inputs)))
         if self.merged:
             return Reparametrised(network, factors, self.weights)
-        return Beside(network, factors, self.weights, self.alpha / self.rank)
+        if not isinstance(network, Network):
+            raise Misuse(
+                f"Lora(merged=False) needs a transformer, got {type(network).__name__}; use merged=True."
+            )
+        return UnmergedNetwork(network, factors, self.weights, self.alpha / self.rank)
 
-    def weights(self, frozen: Any, factors: Any) -> Any:
+    def weights(self, frozen: Params, factors: Params) -> Params:
         """Full weights: W0 + (α/r) A B where there are factors, W0 elsewhere."""
         kernels, moved = dict(nnx.to_flat_state(frozen)), {}
         for path, (a, b) in factors.items():
             kernel, product = kernels[*path, "kernel"], a @ b
-            product = product if product.shape == kernel.shape else product.T  # the longer side lies first
+            # a kernel lies with its longer side first (models.transformer.Linear), factors do not
+            product = product if product.shape == kernel.shape else product.T
             moved[*path, "kernel"] = kernel.replace(kernel[...] + self.alpha / self.rank * product)
         return nnx.merge_state(frozen, nnx.from_flat_state(moved))
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Beside(Reparametrised):
-    """The same network with the product kept beside each kernel: x W0 + (x A) ((α/r) B)."""
+class UnmergedNetwork(Reparametrised):
+    """The network with the product added to each layer's output: x W0 + (x A) ((α/r) B)."""
 
+    network: Network
     scale: float = field(metadata={"static": True}, default=1.0)
 
     def predict(self, tokens: Tokens) -> LogProbs:
-        """Next-token log-probabilities (nats), with the adapted layers wrapped in `Adapted`."""
+        """Next-token log-probabilities (nats), with the adapted layers wrapped in `AdaptedLinear`."""
         model = nnx.merge(self.network.definition, self.network.params)
-        layers: dict[Any, Any] = dict(nnx.iter_modules(model))
+        layers: dict[tuple, Any] = dict(nnx.iter_modules(model))
         for path, (a, b) in self.params.items():
-            setattr(layers[path[:-1]], path[-1], Adapted(layers[path], a, self.scale * b))
+            setattr(layers[path[:-1]], path[-1], AdaptedLinear(layers[path], a, self.scale * b))
         return model(tokens)
 
 
-class Adapted(nnx.Module):
-    """A linear layer of columns (models.transformer) with a product of factors beside its kernel."""
+class AdaptedLinear(nnx.Module):
+    """A linear layer of columns (models.transformer) plus a product of factors."""
 
-    def __init__(self, layer: nnx.Module, a: Any, b: Any):
+    def __init__(self, layer: Linear, a: Float[Array, "inputs r"], b: Float[Array, "r outputs"]):
         self.layer, self.a, self.b = layer, nnx.Param(a), nnx.Param(b)
 
-    def __call__(self, columns: Any) -> Any:
+    def __call__(self, columns: Float[Array, "inputs tn"]) -> Float[Array, "outputs tn"]:
         return self.layer(columns) + self.b[...].T @ (self.a[...].T @ columns)
 
 

@@ -1,20 +1,23 @@
 """Finetuning: from a base network and D' to the networks after every dose, in one run.
 
-A method says which numbers move, what they descend and by which rule; what it does not say is full
-finetuning on the mean loss of D'. `course` makes of it what `theory.compute.descent` follows: finetuning
-here, and the linearised theory, which replays the same course on the network's tangent.
+Method         which numbers move, what they descend and by which rule; full finetuning by default
+Wrapper        a method around another one
+ExtraData      data that it may need besides D'
+TrainingPlan   a method with its documents, ready for `theory.compute.descent`
+FinetuningRun  the same as a recipe, which theories replay on something else than the network
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
-from theory.base import Dataset, Misuse, Parametric, Predictor, mean_loss
+from theory.base import Dataset, Misuse, Model, Parametric, Params, Predictor, mean_loss
 from theory.compute.descent import descend
 
 IMPOSSIBLE = -1e9  # nats; stands for a log-probability of -inf, where 0 log 0 counts as 0
@@ -23,20 +26,23 @@ IMPOSSIBLE = -1e9  # nats; stands for a log-probability of -inf, where 0 log 0 c
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class ExtraData:
-    """What a method may need besides D'; see its `needs`.
+    """Data that a method may need besides D'; see its `needs`.
 
     replay   documents of every step, `tokens` and `mask` of shape "steps m t": pretraining's, say
-    teacher  a predictor whose answers are to be learnt
-    seed     where coordinates are drawn from, if they are random (an integer, which may be traced)
+    teacher  a predictor whose answers are learnt
+    seed     of random coordinates, if there are any (an integer, which may be traced)
     """
 
     replay: Dataset | None = None
-    teacher: Any = None
-    seed: Any = 0
+    teacher: Model = None
+    seed: Any = 0  # not checked: jax rebuilds the pytree around placeholders
 
-    def documents(self, contexts: str, batch: Dataset) -> Any:
-        """Where a step compares predictions: "data" is its batch of D', "replay" what it replays."""
-        return {"data": batch, "replay": self.replay}[contexts]
+    def documents(self, contexts: str, batch: Dataset) -> Dataset:
+        """The documents on which a step compares answers: its batch of D' ("data"), or its "replay"."""
+        if contexts == "data":
+            return batch
+        assert self.replay is not None, "training_plan refuses a method whose needs are not met"
+        return self.replay
 
 
 @runtime_checkable
@@ -57,16 +63,16 @@ class Method(Protocol):
         """The fields of `ExtraData` that it cannot do without."""
         return ()
 
-    def trained(self, network: Parametric, extra: ExtraData) -> Parametric:
-        """The network as a function of what moves, its `params`: a `Network` or a `Reparametrised` one."""
+    def coordinates(self, network: Parametric, extra: ExtraData) -> Parametric:
+        """The network as a function of the numbers that move, its `params`: itself, or `Reparametrised`."""
         return network
 
-    def loss(self, told: Parametric, base: Parametric, batch: Dataset, extra: ExtraData) -> Float[Array, ""]:
-        """What is descended, in nats. `base` is `told` before the first step, `supply.replay` this step's."""
-        return mean_loss(told, batch)
+    def loss(self, model: Parametric, base: Parametric, batch: Dataset, extra: ExtraData) -> Float[Array, ""]:
+        """The loss of a step (nats). `base` is `model` before the first step, `extra.replay` this step's."""
+        return mean_loss(model, batch)
 
     def replayed(self, replay: Dataset) -> Dataset:
-        """What of the documents that are supplied, "steps m t", it replays: masks may be emptied."""
+        """The documents to replay at each step, out of those supplied, "steps m t": masks may be emptied."""
         return replay
 
     def split(
@@ -75,9 +81,21 @@ class Method(Protocol):
         """The documents of each step, and those held out; if there are any, they choose among weights."""
         return batches, None
 
+    def training_time(self, doses: Sequence[int]) -> dict[str, np.ndarray]:
+        """Learning-rate time (d,) by metric, "identity" or "adam", from the recipe alone; nothing is fitted.
+
+        Gradient flow on the mean loss for that time, in that metric, is what s steps approach as η → 0. A
+        method that is no such flow has none: it moves in a part of the space, stops early, descends another
+        loss, or has another kernel than that of all weights (LoRA, Muon).
+        """
+        return {}
+
 
 class Wrapper(Method):
-    """A way of finetuning made of another one, its `rule`: what it does not say itself, the rule says."""
+    """A way of finetuning made of another one, its `rule`: members that it does not define are the rule's.
+
+    Except the learning-rate time: what a wrapper changes makes the rule's untrue, unless it derives its own.
+    """
 
     rule: Method
 
@@ -95,13 +113,13 @@ class Wrapper(Method):
         """The rule's."""
         return self.rule.needs
 
-    def trained(self, network: Parametric, extra: ExtraData) -> Parametric:
+    def coordinates(self, network: Parametric, extra: ExtraData) -> Parametric:
         """The rule's."""
-        return self.rule.trained(network, extra)
+        return self.rule.coordinates(network, extra)
 
-    def loss(self, told: Parametric, base: Parametric, batch: Dataset, extra: ExtraData) -> Float[Array, ""]:
+    def loss(self, model: Parametric, base: Parametric, batch: Dataset, extra: ExtraData) -> Float[Array, ""]:
         """The rule's."""
-        return self.rule.loss(told, base, batch, extra)
+        return self.rule.loss(model, base, batch, extra)
 
     def replayed(self, replay: Dataset) -> Dataset:
         """The rule's."""
@@ -116,13 +134,18 @@ class Wrapper(Method):
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What a run follows. `loss(told, base, batch)` (nats) takes the network itself or its tangent; `data`
-    are all documents that `batches` name, replayed ones included; `held_out` chooses among weights."""
+    """A start, the documents of each step and a loss, for `run_plan`.
 
-    start: Any
+    start     what is trained, as a function of the numbers that move, its `params`
+    data      all documents that `batches` index: D', then those to replay
+    loss      (model, base, batch) -> nats, of the network or of an expansion of it
+    held_out  documents that choose, after every step, among the weights so far; None: the last weights count
+    """
+
+    start: Parametric
     data: Dataset
     batches: Int[Array, "steps batch"]
-    loss: Callable[[Any, Any, Dataset], Float[Array, ""]]
+    loss: Callable[[Parametric, Parametric, Dataset], Float[Array, ""]]
     held_out: Dataset | None
 
 
@@ -133,39 +156,51 @@ def training_plan(
     method: Method,
     extra: ExtraData | None = None,
 ) -> TrainingPlan:
-    """The course that a method takes from a base network; refuses a supply that lacks what it needs."""
+    """The plan of a method from a base network; refuses extra data that lack what the method needs."""
     extra = extra or ExtraData()
+    return _plan(method.coordinates(network, extra), data, batches, method, extra)
+
+
+def _plan(
+    start: Parametric,
+    data: Dataset,
+    batches: Int[Array, "steps batch"],
+    method: Method,
+    extra: ExtraData,
+) -> TrainingPlan:
+    """The same from a start in the method's coordinates."""
     for name in method.needs:
         if getattr(extra, name) is None:
             kind = type(method).__name__
             raise Misuse(f"{kind} needs a {name}, got none; hand one over in ExtraData({name}=...).")
     batches, held_out = method.split(data, batches)
-    count, replays = batches.shape[1], "replay" in method.needs
-    if replays:
-        given: Any = extra.replay
-        data, batches = _joined(data, batches, method.replayed(given))
+    count = batches.shape[1]
+    pool = extra.replay if "replay" in method.needs else None
+    if pool is not None:
+        # one array holds D' and all replayed documents, so that a step gathers both at once
+        data, batches = _append_replay(data, batches, method.replayed(pool))
 
-    def loss(told: Any, base: Any, documents: Dataset) -> Float[Array, ""]:
-        if not replays:
-            return method.loss(told, base, documents, replace(extra, replay=None))
+    def loss(model: Parametric, base: Parametric, documents: Dataset) -> Float[Array, ""]:
+        if pool is None:
+            return method.loss(model, base, documents, replace(extra, replay=None))
         batch = jax.tree.map(lambda leaf: leaf[:count], documents)
         replay = jax.tree.map(lambda leaf: leaf[count:], documents)
-        return method.loss(told, base, batch, replace(extra, replay=replay))
+        return method.loss(model, base, batch, replace(extra, replay=replay))
 
-    return TrainingPlan(method.trained(network, extra), data, batches, loss, held_out)
+    return TrainingPlan(start, data, batches, loss, held_out)
 
 
 def run_plan(
-    way: TrainingPlan, rule: optax.GradientTransformation, doses: Sequence[int]
-) -> tuple[Any, Float[Array, " last"]]:
-    """What moves after each dose (stacked), in the course's own coordinates, and each step's loss in nats."""
-    start, held_out = way.start, way.held_out
+    plan: TrainingPlan, rule: optax.GradientTransformation, doses: Sequence[int]
+) -> tuple[Params, Float[Array, " last"]]:
+    """The `params` of the plan's start after each dose (d, ...), and each step's loss in nats."""
+    start, held_out = plan.start, plan.held_out
 
-    def loss(params: Any, batch: Dataset) -> Float[Array, ""]:
-        return way.loss(start.with_params(params), start, batch)
+    def loss(params: Params, batch: Dataset) -> Float[Array, ""]:
+        return plan.loss(start.with_params(params), start, batch)
 
     judge = None if held_out is None else lambda params: mean_loss(start.with_params(params), held_out)
-    return descend(loss, rule, start.params, way.data, way.batches, doses, judge)
+    return descend(loss, rule, start.params, plan.data, plan.batches, doses, judge)
 
 
 def finetune(
@@ -175,14 +210,49 @@ def finetune(
     method: Method,
     doses: Sequence[int],
     extra: ExtraData | None = None,
-) -> tuple[Any, Float[Array, " last"]]:
-    """Full weights after each dose (stacked) and each step's value of the method's loss, in nats."""
-    way = training_plan(network, data, batches, method, extra)
-    kept, losses = run_plan(way, method.optimizer(), doses)
-    start: Any = way.start
+) -> tuple[Params, Float[Array, " last"]]:
+    """Full weights after each dose (d, ...), and each step's value of the method's loss, in nats."""
+    plan = training_plan(network, data, batches, method, extra)
+    params, losses = run_plan(plan, method.optimizer(), doses)
+    start: Model = plan.start
     if start is not network:
-        kept = jax.vmap(lambda params: start.with_params(params).weights)(kept)
-    return kept, losses
+        params = jax.vmap(lambda moved: start.with_params(moved).weights)(params)
+    return params, losses
+
+
+@dataclass(frozen=True)
+class FinetuningRun:
+    """A method with its documents and doses, to be run on the network or on what replaces it in a theory.
+
+    It is a `theory.contracts.TrainingRun`: theories that replay a method meet it as that.
+    """
+
+    data: Dataset
+    batches: Int[Array, "steps batch"]
+    method: Method
+    doses: Sequence[int]
+    extra: ExtraData = field(default_factory=ExtraData)
+
+    def finetune(self, model: Parametric) -> Params:
+        """Full weights after each dose (d, ...), of a model that is trained as the network would be."""
+        return finetune(model, self.data, self.batches, self.method, self.doses, self.extra)[0]
+
+    def coordinates(self, network: Parametric) -> Parametric:
+        """The network as a function of the numbers that move: itself, or LoRA's factors, say."""
+        return self.method.coordinates(network, self.extra)
+
+    def train(self, start: Parametric, rule: optax.GradientTransformation) -> Params:
+        """The `params` of `start` after each dose (d, ...), by another rule than the method's own.
+
+        `start` is already in the method's coordinates, or a function of them; documents, loss and held-out
+        documents are the method's.
+        """
+        plan = _plan(start, self.data, self.batches, self.method, self.extra)
+        return run_plan(plan, rule, self.doses)[0]
+
+    def optimizer(self) -> optax.GradientTransformation:
+        """The method's own rule."""
+        return self.method.optimizer()
 
 
 def mean_kl(left: Predictor, right: Predictor, documents: Dataset) -> Float[Array, ""]:
@@ -199,8 +269,10 @@ def check_contexts(contexts: str) -> None:
         raise Misuse(f"contexts must be 'data' or 'replay', got {contexts!r}.")
 
 
-def _joined(data: Dataset, batches: Array, replay: Any) -> tuple[Dataset, Array]:
-    """D' with all replayed documents behind it, and batches that name this step's of both."""
+def _append_replay(
+    data: Dataset, batches: Int[Array, "steps batch"], replay: Dataset
+) -> tuple[Dataset, Int[Array, "steps both"]]:
+    """D' followed by all replayed documents, and batches that index this step's of both."""
     steps, length = batches.shape[0], data.tokens.shape[-1]
     shape = replay.tokens.shape
     if len(shape) != 3 or shape[0] < steps or shape[2] != length:
@@ -208,5 +280,7 @@ def _joined(data: Dataset, batches: Array, replay: Any) -> tuple[Dataset, Array]
             f"Documents to replay must have shape (at least {steps} steps, m, {length} tokens), got {shape}."
         )
     rows = len(data.tokens) + jnp.arange(shape[0] * shape[1]).reshape(shape[:2])
-    pool = jax.tree.map(lambda own, other: jnp.concatenate([own, other.reshape(-1, length)]), data, replay)
+    pool = jax.tree.map(
+        lambda narrow, broad: jnp.concatenate([narrow, broad.reshape(-1, length)]), data, replay
+    )
     return pool, jnp.concatenate([batches, rows[:steps]], axis=1)

@@ -4,8 +4,10 @@ A constant gradient moves the weights η / (1 - μ) a step in the long run, so �
 training time of plain gradient descent by the factor 1 - μ.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import optax
 
 from models.finetuning.method import Method
@@ -26,8 +28,14 @@ class Momentum(Method):
             raise Misuse(f"decay must be from 0 to below 1, got {self.decay}.")
 
     def optimizer(self) -> optax.GradientTransformation:
-        """The optax transformation that is followed."""
+        """The update rule."""
         return optax.sgd(self.learning_rate, momentum=self.decay)
+
+    def training_time(self, doses: Sequence[int]) -> dict[str, np.ndarray]:
+        """η Σ_{k=1..s} (1 - μ^k) / (1 - μ): how far a constant gradient moves the weights in s steps."""
+        steps = np.asarray(doses, float)
+        travelled = (steps - self.decay * (1 - self.decay**steps) / (1 - self.decay)) / (1 - self.decay)
+        return {"identity": self.learning_rate * travelled}
 
 
 def example() -> Momentum:

@@ -2,9 +2,9 @@
 
     W ← W - η 0.2 √max(inputs, outputs) O(m),    O(U S Vᵀ) ≈ U Vᵀ by five Newton-Schulz iterations
 
-The factor gives a step the size of Adam's (Liu et al., arXiv 2502.16982); it is pretraining's own choice. A
-step's size does not depend on the gradient's, so a gradient of nothing but rounding errors moves the weights
-as far as any other.
+The factor gives a step the size of Adam's (Liu et al., arXiv 2502.16982), as in pretraining. A step's size
+does not depend on the gradient's, so a gradient of nothing but rounding errors moves the weights as far as
+any other.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Muon(Method):
             raise Misuse(f"decay must be from 0 to below 1, got {self.decay}.")
 
     def optimizer(self) -> optax.GradientTransformation:
-        """The optax transformation that is followed."""
+        """The update rule."""
         return optax.contrib.muon(self.learning_rate, beta=self.decay, consistent_rms=0.2)
 
 

@@ -2,8 +2,8 @@
 
     ρ   the share, from 0 (D' alone) to 1 (nothing but replay: pretraining goes on)
 
-Each loss is the mean over counted positions of its own documents, so ρ is a share of the loss whatever their
-numbers and lengths. With as many positions each, ρ = 1/2 is a batch that mixes the two.
+Each loss is a mean over the counted positions of its documents, so ρ is a share of the loss whatever their
+numbers and lengths. With equally many positions, ρ = 1/2 is a batch that mixes the two.
 """
 
 from dataclasses import dataclass, field
@@ -31,10 +31,10 @@ class Replay(Wrapper):
         """Documents to replay."""
         return (*self.rule.needs, "replay")
 
-    def loss(self, told: Parametric, base: Parametric, batch: Dataset, extra: ExtraData) -> Float[Array, ""]:
+    def loss(self, model: Parametric, base: Parametric, batch: Dataset, extra: ExtraData) -> Float[Array, ""]:
         """The rule's loss and that of the replayed documents (nats), in the ratio 1 - ρ to ρ."""
-        replayed = mean_loss(told, extra.documents("replay", batch))
-        return (1 - self.share) * self.rule.loss(told, base, batch, extra) + self.share * replayed
+        replayed = mean_loss(model, extra.documents("replay", batch))
+        return (1 - self.share) * self.rule.loss(model, base, batch, extra) + self.share * replayed
 
 
 def example() -> Replay:

@@ -1,8 +1,8 @@
-"""Self-distillation: the network learns the base network's own answers, KL(p_0 ‖ p_w). Nothing should move.
+"""Self-distillation: the network learns the answers of its base, KL(p_0 ‖ p_w). Nothing should move.
 
-A negative control: the loss and its gradient are zero at w0, so whatever is scored as a shift is rounding.
-Its rule must be one whose steps vanish with the gradient, as SGD's do: Adam and Muon make full steps of
-rounding errors.
+A negative control: the loss and its gradient are zero at w0, so any shift that is scored is rounding. Its
+rule must be one whose steps vanish with the gradient, as SGD's do: Adam and Muon make full steps of rounding
+errors.
 """
 
 from dataclasses import dataclass, field
@@ -20,9 +20,9 @@ class SelfDistillation(Wrapper):
 
     rule: Method = field(default_factory=Sgd)
 
-    def loss(self, told: Parametric, base: Parametric, batch: Dataset, extra: ExtraData) -> Float[Array, ""]:
+    def loss(self, model: Parametric, base: Parametric, batch: Dataset, extra: ExtraData) -> Float[Array, ""]:
         """KL(base ‖ network) (nats)."""
-        return mean_kl(base, told, batch)
+        return mean_kl(base, model, batch)
 
 
 def example() -> SelfDistillation:

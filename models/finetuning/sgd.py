@@ -1,7 +1,9 @@
 """Full finetuning by stochastic gradient descent, w ← w - η ∇ℓ(batch), constant step."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import optax
 
 from models.finetuning.method import Method
@@ -14,8 +16,12 @@ class Sgd(Method):
     learning_rate: float = 0.008
 
     def optimizer(self) -> optax.GradientTransformation:
-        """The optax transformation that is followed."""
+        """The update rule."""
         return optax.sgd(self.learning_rate)
+
+    def training_time(self, doses: Sequence[int]) -> dict[str, np.ndarray]:
+        """η s."""
+        return {"identity": self.learning_rate * np.asarray(doses, float)}
 
 
 def example() -> Sgd:

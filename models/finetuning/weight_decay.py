@@ -1,12 +1,14 @@
 """Finetuning with weight decay towards the base: ℓ(D') + (λ/2) ‖w - w0‖² (Li et al., arXiv 1802.01483).
 
-What it settles at is the proximal theory's w at τ = 1/λ; a mode of curvature h that prefers c ends at
-w0 + h/(h + λ) (c - w0). The distance is that of what moves: in LoRA's coordinates, of the factors from
-their start. The penalty is part of the loss: under Adam it is rescaled with the gradient, not decoupled.
+Its fixed point is the proximal theory's w at τ = 1/λ; a mode of curvature h whose optimum is c ends at
+w0 + h/(h + λ) (c - w0). The distance is that of the numbers that move: of LoRA's factors from their start,
+say. The penalty is part of the loss: under Adam it is rescaled with the gradient, not decoupled.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import optax
 from jaxtyping import Array, Float
 
@@ -26,10 +28,20 @@ class WeightDecay(Wrapper):
         if not self.weight >= 0:
             raise Misuse(f"weight must be at least 0, got {self.weight}.")
 
-    def loss(self, told: Parametric, base: Parametric, batch: Dataset, extra: ExtraData) -> Float[Array, ""]:
+    def loss(self, model: Parametric, base: Parametric, batch: Dataset, extra: ExtraData) -> Float[Array, ""]:
         """The rule's loss and the penalty (nats)."""
-        moved = optax.tree.norm(optax.tree.sub(told.params, base.params), squared=True)
-        return self.rule.loss(told, base, batch, extra) + 0.5 * self.weight * moved
+        moved = optax.tree.norm(optax.tree.sub(model.params, base.params), squared=True)
+        return self.rule.loss(model, base, batch, extra) + 0.5 * self.weight * moved
+
+    def training_time(self, doses: Sequence[int]) -> dict[str, np.ndarray]:
+        """(1 - e^{-λ η s}) / λ around SGD: gradient flow of a flat mode that is pulled back meanwhile.
+
+        Under another rule the penalty is not a flow of its own, and there is none.
+        """
+        if not isinstance(self.rule, Sgd):
+            return {}
+        plain = self.learning_rate * np.asarray(doses, float)
+        return {"identity": -np.expm1(-self.weight * plain) / self.weight if self.weight else plain}
 
 
 def example() -> WeightDecay:

@@ -6,7 +6,7 @@ network (theory.theories.linearised), so that the two differ in the model alone.
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +14,13 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from theory.base import Dataset, Misuse, host_stream
+from theory.base import Dataset, Misuse, Params, PyTree, host_stream
 
-Loss = Callable[[Any, Dataset], Float[Array, ""]]
+Loss: TypeAlias = Callable[[Params, Dataset], Float[Array, ""]]
 
 
 def epochs(key: PRNGKeyArray, n: int, batch: int, steps: int) -> Int[Array, "steps batch"]:
-    """Which documents each step sees: a new random order of all n in every epoch, cut into batches."""
+    """Document numbers of every step: a new random order of all n in every epoch, cut into batches."""
     if not 1 <= batch <= n:
         raise Misuse(f"The batch must hold from 1 to n = {n} documents, got {batch}.")
     random = host_stream(key)
@@ -32,23 +32,23 @@ def epochs(key: PRNGKeyArray, n: int, batch: int, steps: int) -> Int[Array, "ste
 def descend(
     loss: Loss,
     optimizer: optax.GradientTransformation,
-    params: Any,
+    params: Params,
     data: Dataset,
     batches: Int[Array, "steps batch"],
     doses: Sequence[int],
-    judge: Callable[[Any], Float[Array, ""]] | None = None,
-) -> tuple[Any, Float[Array, " last"]]:
+    judge: Callable[[Params], Float[Array, ""]] | None = None,
+) -> tuple[Params, Float[Array, " last"]]:
     """Weights after each of `doses` steps (ascending), stacked along a leading axis; and every step's loss.
 
     `loss(params, batch)` is in nats. Non-finite losses are returned, not raised: they are data. With a
-    `judge`, the weights of a dose are those it puts lowest of all so far, the start among them.
+    `judge`, the weights of a dose are those of its least value so far, the start included.
     """
     steps = check_doses(doses)
     if steps > batches.shape[0]:
         raise Misuse(f"A dose of {steps} steps needs as many batches, got {batches.shape[0]}.")
     row = np.searchsorted(doses, np.arange(1, steps + 1))
 
-    def step(carry: Any, now: tuple[Array, Array]) -> tuple[Any, Array]:
+    def step(carry: PyTree, now: tuple[Array, Array]) -> tuple[PyTree, Array]:
         params, state, kept, best = carry
         rows, slot = now
         batch = jax.tree.map(lambda leaf: leaf[rows], data)
@@ -56,10 +56,10 @@ def descend(
         updates, state = optimizer.update(gradient, state, params)
         params = optax.apply_updates(params, updates)
         if judge:
-            found, (low, _) = (judge(params), params), best
-            best = jax.tree.map(lambda new, old: jnp.where(found[0] < low, new, old), found, best)
+            candidate, (least, _) = (judge(params), params), best
+            best = jax.tree.map(lambda new, old: jnp.where(candidate[0] < least, new, old), candidate, best)
         shown = best[1] if judge else params
-        # each dose's slot is overwritten until its last step: no branch, one row written a step
+        # A dose's slot is overwritten until its last step: cheaper than a branch, which would copy `kept`.
         kept = jax.tree.map(lambda all, leaf: all.at[slot].set(leaf), kept, shown)
         return (params, state, kept, best), value
 

@@ -1,4 +1,4 @@
-"""Runs of one shape side by side: vmapped, and split over the devices there are.
+"""Sharded maps: runs of equal shape, vmapped and split over the devices.
 
 On a CPU each core can be a device (`jax_num_cpu_devices`); a small network gains nothing from two threads
 on one matrix product, but two networks at once nearly halve the time. The program has no collective, so a
@@ -15,71 +15,77 @@ import numpy as np
 from jax.custom_batching import sequential_vmap
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from jax.stages import Compiled
+from jaxtyping import Array, Float
 
-CACHED = 100_000  # weights of the rows that a core takes side by side: with more they leave its cache
+from theory.base import PyTree
+
+CACHED = 100_000  # weights of the rows that a core takes at once: with more they leave its cache
 
 
 class ShardedMap:
-    """`function(*shared, *own)` for every row of the stacked `own` arguments.
+    """`function(*shared, *mapped)` for every row of the stacked `mapped` arguments.
 
     The first `shared` arguments go whole to all rows. Returns numpy arrays: slicing an array that lies on
     several devices would start a collective. `programs` holds one compiled program for each shape.
     """
 
-    def __init__(self, function: Callable[..., Any], shared: int = 0):
+    def __init__(self, function: Callable[..., PyTree], shared: int = 0):
         self.function = function
         self.shared = shared
-        self.programs: dict[Any, Any] = {}
+        self.programs: dict[tuple[object, ...], Compiled] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: PyTree) -> PyTree:
         count = jax.tree.leaves(arguments[self.shared :])[0].shape[0]
         rows = padded(count)
+        # numpy first: indexing a jax array would compile a gather for every shape.
         whole = jax.tree.map(np.asarray, arguments[: self.shared])
-        own = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], arguments[self.shared :])
-        result = self._program(*whole, *own)(*whole, *own)
+        mapped = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], arguments[self.shared :])
+        result = self._program(*whole, *mapped)(*whole, *mapped)
         return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], result)
 
-    def compile(self, *arguments: Any) -> None:
+    def compile(self, *arguments: PyTree) -> None:
         """Compile for arguments like these (arrays or `jax.ShapeDtypeStruct`), ahead of the first call."""
 
-        def pad(leaf: Any) -> jax.ShapeDtypeStruct:
+        def pad(leaf: Array | np.ndarray | jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct((len(padded(leaf.shape[0])), *leaf.shape[1:]), leaf.dtype)
 
         self._program(*arguments[: self.shared], *jax.tree.map(pad, arguments[self.shared :]))
 
-    def _program(self, *arguments: Any) -> Any:
+    def _program(self, *arguments: PyTree) -> Compiled:
         shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), arguments)
         leaves, structure = jax.tree.flatten(shapes)
         signature = (structure, *((leaf.shape, leaf.dtype) for leaf in leaves))
-        with self._lock:  # a call that comes while its program is being compiled elsewhere waits for it
+        with self._lock:  # a call whose program is being compiled in another thread waits for it
             if signature not in self.programs:
-                own = len(arguments) - self.shared
+                mapped = len(arguments) - self.shared
                 rows = jax.tree.leaves(shapes[self.shared :])[0].shape[0]
-                program, _ = sharded(self.function, rows, self.shared, own)
+                program, _ = sharded(self.function, rows, self.shared, mapped)
                 self.programs[signature] = program.lower(*shapes).compile()
         return self.programs[signature]
 
 
 @sequential_vmap
-def eigh(matrix: Any) -> tuple[Any, Any]:
-    """Eigenvalues and eigenvectors of a symmetric matrix; under vmap one after the other. Several at once go
-    to a thread pool, where programs on two CPU devices wait for each other for ever (jaxlib 0.10)."""
+def eigh(matrix: Float[Array, "p p"]) -> tuple[Float[Array, " p"], Float[Array, "p p"]]:
+    """Eigenvalues and eigenvectors of a symmetric matrix; under vmap one after the other."""
+    # A batch of them would go to a thread pool, where programs on two CPU devices wait for each other for
+    # ever (jaxlib 0.10).
     values, vectors = jnp.linalg.eigh(matrix)
     return values, vectors
 
 
-def compiler_options() -> dict[str, Any] | None:
-    """For `jax.jit` on a CPU: the lowest level of optimisation that still writes loops in vectors, as wide as
-    the machine has them. Programs compile sooner and run no slower (benchmarks/compiler_level.py)."""
+def compiler_options() -> dict[str, bool | int | str] | None:
+    """Options of `jax.jit` on a CPU: the lowest level of optimisation that still vectorises loops, as wide as
+    the machine can. Programs compile sooner and run no slower (benchmarks/compiler_level.py)."""
     if jax.default_backend() != "cpu" or jax.config.read("jax_disable_most_optimizations"):
         return None
     return {"xla_backend_optimization_level": 1, "xla_cpu_prefer_vector_width": 512}
 
 
 def batch_per_device(size: int) -> int | None:
-    """How many rows of `size` weights each a device should take side by side: on a CPU as many as its cache
-    holds, and two whatever they hold; elsewhere all of them (None)."""
+    """Number of rows of `size` weights each that a device should take at once: on a CPU as many as its cache
+    holds, but two at least; elsewhere all of them (None)."""
     return max(2, CACHED // size) if jax.default_backend() == "cpu" else None
 
 
@@ -89,46 +95,47 @@ def padded(rows: int) -> list[int]:
 
 
 def sharded(
-    function: Callable[..., Any],
+    function: Callable[..., PyTree],
     rows: int,
     shared: int,
-    own: int,
+    mapped: int,
     donate: tuple[int, ...] = (),
-    most: int | None = None,
-) -> tuple[Any, Callable[[Any], Any]]:
-    """The jitted program for a (padded) number of rows, and the function that puts its own arguments
-    where the program wants them, for callers that keep their state on the devices. A device that has more
-    than `most` rows takes so many side by side, one group after the other."""
+    batch: int | None = None,
+) -> tuple[Any, Callable[[PyTree], PyTree]]:
+    """The jitted program for a (padded) number of rows, and a function that puts its mapped arguments on the
+    devices as the program wants them, for callers that keep their state there. `batch`: at most so many of
+    a device's rows are vmapped, one batch after the other."""
     mesh = Mesh(np.asarray(jax.devices()[: min(rows, len(jax.devices()))]), ("run",))
 
-    def alone(*arguments: Any) -> Any:  # a row that has its device to itself: no axis of one in its products
-        only = jax.tree.map(lambda leaf: leaf[0], arguments[shared:])
-        return jax.tree.map(lambda leaf: leaf[None], function(*arguments[:shared], *only))
+    def single(*arguments: PyTree) -> PyTree:
+        # A vmap over one row would put an axis of size 1 into every product, which costs time.
+        row = jax.tree.map(lambda leaf: leaf[0], arguments[shared:])
+        return jax.tree.map(lambda leaf: leaf[None], function(*arguments[:shared], *row))
 
-    def grouped(*arguments: Any) -> Any:
+    def batched(*arguments: PyTree) -> PyTree:
         return jax.lax.map(
-            lambda own: function(*arguments[:shared], *own), arguments[shared:], batch_size=most
+            lambda row: function(*arguments[:shared], *row), arguments[shared:], batch_size=batch
         )
 
-    together = jax.vmap(function, in_axes=(None,) * shared + (0,) * own)
-    each = rows // mesh.size
+    vmapped = jax.vmap(function, in_axes=(None,) * shared + (0,) * mapped)
+    per_device = rows // mesh.size
     program = jax.shard_map(
-        alone if each == 1 else together if most is None or each <= most else grouped,
+        single if per_device == 1 else vmapped if batch is None or per_device <= batch else batched,
         mesh=mesh,
-        in_specs=(P(),) * shared + (P("run"),) * own,
+        in_specs=(P(),) * shared + (P("run"),) * mapped,
         out_specs=P("run"),
-        check_vma=False,
+        check_vma=False,  # rows do not interact
     )
     whole, split = NamedSharding(mesh, P()), NamedSharding(mesh, P("run"))
     jitted = jax.jit(
         program,
-        in_shardings=(whole,) * shared + (split,) * own,
+        in_shardings=(whole,) * shared + (split,) * mapped,
         out_shardings=split,
         donate_argnums=donate,
         compiler_options=compiler_options(),
     )
 
-    def place(own_arguments: Any) -> Any:
-        return jax.device_put(jax.tree.map(np.asarray, own_arguments), split)
+    def place(arguments: PyTree) -> PyTree:
+        return jax.device_put(jax.tree.map(np.asarray, arguments), split)
 
     return jitted, place

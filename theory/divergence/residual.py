@@ -87,8 +87,8 @@ def concentration(residual: Float[np.ndarray, "... c"]) -> Float[np.ndarray, "..
 def layers(actual: Any, theory: Any, layer: Callable[[str], str] = str) -> dict[str, Layer]:
     """The actual update against a theory's, layer by layer, from pytrees of alike nested mappings and lists.
 
-    Every array is a layer, named by its place ("blocks.0.up.kernel"), unless `layer` gives several the same
-    name: `lambda name: "all"` is the whole network.
+    Every array is a layer, named by its place ("blocks.0.up_proj.kernel"), unless `layer` gives several
+    the same name: `lambda name: "all"` is the whole network.
     """
     ours, theirs = _leaves(actual), _leaves(theory)
     left, right = ({name: leaf.shape for name, leaf in tree.items()} for tree in (ours, theirs))

@@ -1,0 +1,1 @@
+"""Latent variables: mixtures, hidden Markov processes and tables that processes are made of."""

@@ -1,4 +1,4 @@
-"""Hidden Markov processes by labelled transitions: the exact filter, samples, mixed states and entropy rate.
+"""Hidden Markov processes by labelled transitions: exact filter, samples, mixed states and entropy rate.
 
     T[x, i, j] = p(emit x and go to j | state i),    b_0 = start,    Σ_xj T[x, i, j] = 1
     p(x_t | x_<t) = b_t T[x_t] 1,    b_(t+1) = b_t T[x_t] / (b_t T[x_t] 1)
@@ -14,22 +14,21 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int
 
-from theory.base import LogProbs, Misuse, Tokens, at_tokens, compiled
+from theory.base import Key, LogProbs, Misuse, Tokens, at_tokens, compiled
 from theory.compute.random import invert_cdf, sample_on_host
 
 Transitions = Float[Array | np.ndarray, "v s s"]
 CLOSE = 1e-9  # how far a row may be from adding to 1
-GRID = (
-    np.pi * 1e8
-)  # mixed states in one cell of 1/GRID are the same; irrational, so that no fraction is on an edge
+# Mixed states in one cell of 1/GRID count as equal; irrational, so that no fraction lies on an edge.
+GRID = np.pi * 1e8
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Chain:
-    """One hidden Markov process, its documents `length` tokens long."""
+    """A hidden Markov process, its documents `length` tokens long."""
 
     transitions: Float[Array, "*batch v s s"]
     start: Float[Array, "*batch s"]
@@ -45,7 +44,7 @@ class Chain:
         return forward(self.transitions, self.start, tokens)[1]
 
     @compiled("n")
-    def sample(self, key: PRNGKeyArray, n: int) -> Tokens:
+    def sample(self, key: Key, n: int) -> Tokens:
         """Draw n documents."""
         return draw(key, self.transitions, jnp.broadcast_to(self.start, (n, len(self.start))), self.length)
 
@@ -79,11 +78,12 @@ def forward(
 
 
 def draw(
-    key: PRNGKeyArray, transitions: Float[Array, "v s s"], start: Float[Array, "n s"], length: int
+    key: Key, transitions: Float[Array, "v s s"], start: Float[Array, "n s"], length: int
 ) -> Int[Array, "n t"]:
     """Draw a sequence from each start: one uniform number in (0, 1] a token, none for what cannot happen."""
     alphabet, states, _ = transitions.shape
     below = jnp.cumsum(jnp.swapaxes(transitions, 0, 1).reshape(states, alphabet * states), axis=-1)
+    # 1 - u lies in (0, 1]: a chance of 0 would let the first symbol come even where it cannot.
     chances = 1 - jax.random.uniform(key, (length + 1, len(start), 1))
 
     def step(state: Array, chance: Array) -> tuple[Array, Array]:
@@ -137,14 +137,14 @@ def stationary(transitions: np.ndarray) -> np.ndarray:
 
 
 def mixed_states(transitions: np.ndarray, start: np.ndarray, longest: int) -> np.ndarray:
-    """The different mixed states (m, s) after 0 ... `longest` tokens, every possible sequence followed."""
-    found, front = start[None], start[None]
+    """All mixed states (m, s) that sequences of 0 ... `longest` tokens lead to."""
+    seen, front = start[None], start[None]
     for _ in range(longest):
         front = _children(transitions, front).reshape(-1, len(start))
         front = front[front.sum(axis=-1) > 0]
         front = _different(front / front.sum(axis=-1, keepdims=True))
-        found = _different(np.concatenate([found, front]))
-    return found
+        seen = _different(np.concatenate([seen, front]))
+    return seen
 
 
 def myopic_entropies(transitions: np.ndarray, start: np.ndarray, longest: int) -> np.ndarray:
@@ -152,16 +152,16 @@ def myopic_entropies(transitions: np.ndarray, start: np.ndarray, longest: int) -
 
     Every possible sequence is followed, v^longest of them where no two lead to the same mixed state.
     """
-    front, weight, told = start[None], np.ones(1), []
+    front, weight, entropies = start[None], np.ones(1), []
     for _ in range(longest + 1):
         joint = _children(transitions, front)
         chance = joint.sum(axis=-1)
         surprise = -np.log(chance, where=chance > 0, out=np.zeros_like(chance))
-        told.append(np.sum(weight[:, None] * chance * surprise))
+        entropies.append(np.sum(weight[:, None] * chance * surprise))
         weight = (weight[:, None] * chance).reshape(-1)
         front = joint.reshape(-1, len(start))[weight > 0] / chance.reshape(-1, 1)[weight > 0]
         front, weight = _merged(front, weight[weight > 0])
-    return np.array(told)
+    return np.array(entropies)
 
 
 def entropy_rate(transitions: np.ndarray, longest: int) -> tuple[float, float]:
@@ -178,10 +178,11 @@ def _children(transitions: np.ndarray, front: np.ndarray) -> np.ndarray:
 
 
 def _different(states: np.ndarray) -> np.ndarray:
+    """Mixed states (m, s) without those that are equal to another."""
     return states[np.unique((states * GRID).round(), axis=0, return_index=True)[1]]
 
 
 def _merged(front: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mixed states that are the same, their probabilities added."""
-    _, first, place = np.unique((front * GRID).round(), axis=0, return_index=True, return_inverse=True)
-    return front[first], np.bincount(place.reshape(-1), weights=weight)
+    """Equal mixed states merged, their probabilities added."""
+    _, first, index = np.unique((front * GRID).round(), axis=0, return_index=True, return_inverse=True)
+    return front[first], np.bincount(index.reshape(-1), weights=weight)

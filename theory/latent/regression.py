@@ -1,4 +1,4 @@
-"""Linear regression in context as published: ridge, and the discrete mixture over M tasks. Numpy only.
+"""Linear regression in context, as published: ridge, and the discrete mixture over M tasks. Numpy only.
 
     w ~ N(0, I_D),   x_k ~ N(0, I_D),   y_k = w · x_k + N(0, noise²),   k = 1 ... K
     ridge             ŷ_k = x_k · (XᵀX + noise² I)⁻¹ Xᵀy,     X, y the k - 1 examples before   (their eq. 3)
@@ -29,10 +29,10 @@ DIMENSION, EXAMPLES, VARIANCE = 8, 16, 0.25  # D, K and noise² of the paper
 
 
 def ridge(inputs: Examples, outputs: Outputs, variance: float = VARIANCE) -> Outputs:
-    """Each output predicted from the examples before it, w ~ N(0, I); `variance` is noise²."""
+    """Ridge predictions: every output from the examples before it, w ~ N(0, I); `variance` is noise²."""
     gram = inputs[..., :, None] * inputs[..., None, :]
     cross = inputs * outputs[..., None]
-    gram, cross = (np.cumsum(each, axis=1) - each for each in (gram, cross))
+    gram, cross = (np.cumsum(term, axis=1) - term for term in (gram, cross))
     mean = np.linalg.solve(gram + variance * np.eye(inputs.shape[-1]), cross[..., None])[..., 0]
     return np.sum(mean * inputs, axis=-1)
 
@@ -40,21 +40,21 @@ def ridge(inputs: Examples, outputs: Outputs, variance: float = VARIANCE) -> Out
 def discrete_mmse(
     inputs: Examples, outputs: Outputs, tasks: Float[np.ndarray, "m d"], variance: float = VARIANCE
 ) -> Outputs:
-    """Each output predicted from the examples before it, w uniform over `tasks`: the posterior's mean."""
-    inputs, outputs, tasks = (np.asarray(each, np.float32) for each in (inputs, outputs, tasks))
-    total, said = np.zeros((len(inputs), len(tasks)), np.float32), []
+    """Posterior means of every output given the examples before it, w uniform over `tasks`."""
+    inputs, outputs, tasks = (np.asarray(array, np.float32) for array in (inputs, outputs, tasks))
+    total, predictions = np.zeros((len(inputs), len(tasks)), np.float32), []
     for k in range(inputs.shape[1]):
         belief = np.exp(total - total.max(axis=-1, keepdims=True))
-        told = inputs[:, k] @ tasks.T
-        said.append(np.einsum("nm,nm->n", belief, told) / belief.sum(axis=-1))
-        total -= (told - outputs[:, k, None]) ** 2 / np.float32(2 * variance)
-    return np.stack(said, axis=1)
+        means = inputs[:, k] @ tasks.T
+        predictions.append(np.einsum("nm,nm->n", belief, means) / belief.sum(axis=-1))
+        total -= (means - outputs[:, k, None]) ** 2 / np.float32(2 * variance)
+    return np.stack(predictions, axis=1)
 
 
 def examples(
     random: np.random.Generator, n: int, tasks: Float[np.ndarray, "m d"] | None = None
 ) -> tuple[Examples, Outputs]:
-    """n rows of the paper's inputs and outputs: w from `tasks`, or new in every row."""
+    """Draw n rows of the paper's inputs and outputs: w from `tasks`, or new in every row."""
     inputs = random.normal(size=(n, EXAMPLES, DIMENSION))
     w = random.normal(size=(n, DIMENSION)) if tasks is None else tasks[random.integers(len(tasks), size=n)]
     noise = np.sqrt(VARIANCE) * random.normal(size=(n, EXAMPLES))
@@ -72,16 +72,19 @@ def losses(
         tasks = random.normal(size=(count, DIMENSION))
         for pool in (None, tasks):
             inputs, outputs = examples(random, rows, pool)
-            told = (discrete_mmse(inputs, outputs, tasks), ridge(inputs, outputs))
-            both.append([np.mean((each - outputs) ** 2, axis=1) / DIMENSION for each in told])
-    each = np.array(both).reshape(pools, 2, 2, rows).transpose(1, 2, 0, 3)  # where, who, pool, row
-    left = [
+            predictions = (discrete_mmse(inputs, outputs, tasks), ridge(inputs, outputs))
+            both.append(
+                [np.mean((prediction - outputs) ** 2, axis=1) / DIMENSION for prediction in predictions]
+            )
+    errors = np.array(both).reshape(pools, 2, 2, rows).transpose(1, 2, 0, 3)  # contexts, predictor, pool, row
+    adjusted = [
         discrete - np.cov(discrete.ravel(), control.ravel())[0, 1] / control.var() * (control - expected())
-        for discrete, control in each
+        for discrete, control in errors
     ]
-    left = np.array(left)
-    apart = left.mean(axis=-1).std(axis=1) / np.sqrt(pools)  # pools differ beyond their rows
-    return left.mean(axis=(1, 2)), np.hypot(apart, left.std(axis=(1, 2)) / np.sqrt(pools * rows))
+    adjusted = np.array(adjusted)
+    between = adjusted.mean(axis=-1).std(axis=1) / np.sqrt(pools)  # pools differ beyond their rows
+    within = adjusted.std(axis=(1, 2)) / np.sqrt(pools * rows)
+    return adjusted.mean(axis=(1, 2)), np.hypot(between, within)
 
 
 @cache

@@ -1,20 +1,21 @@
-"""Can the draws of a chain be trusted? Convergence, effective draws, bias of the step, noise of the gradient.
+"""Convergence diagnostics of chains: R̂, effective sample sizes, bias of the step, noise of the gradient.
 
-    R̂     √(variance over all chains / mean variance within one), on ranks made normal, of half chains; the
-          larger of that of the draws (do they agree where?) and of |draws - median| (do they agree how wide?)
-    ESS   draws / τ, τ = 1 + 2 Σ ρ_t by Geyer's initial monotone sequence: of the ranks (bulk); of being
-          under the 5 % and 95 % quantiles, the smaller of both (tail)
+    R̂     √(variance over all chains / mean variance within a chain), on ranks made normal, of half chains;
+          the larger of that of the samples (agreement in location) and of |samples - median| (in scale)
+    ESS   samples / τ, τ = 1 + 2 Σ ρ_t by Geyer's initial monotone sequence: of the ranks (bulk); of the
+          indicators below the 5 % and 95 % quantiles, the smaller of both (tail)
 
-Both are Vehtari et al. 2021 (arXiv 1903.08008), as in ArviZ, but what cannot be told is nan: an observable
-not finite somewhere or never changing, a tail without draws (over 5 % tied at the top), too few draws.
-An unadjusted chain has a bias that no R̂ sees. So ask also what a Metropolis test would say to its steps, what
-halving the step changes, how gradient noise compares with injected noise. Weights have symmetries and flat
-directions: judge functions of them. Axes: c chains, s draws of each, then any axes of observables.
+Both are Vehtari et al. 2021 (arXiv 1903.08008), as in ArviZ, but what is undefined is nan: an observable that
+is not finite somewhere or never changes, a tail without samples (over 5 % tied at the top), too few samples.
+An unadjusted chain has a bias that no R̂ sees. So measure also the acceptance that a Metropolis test of its
+steps would have, the effect of halving the step, and gradient noise against injected noise. Weights have
+symmetries and flat directions: judge functions of them. Axes: c chains, s samples of each, then any axes of
+observables.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, SupportsFloat, TypeAlias
+from typing import Literal, SupportsFloat, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,7 @@ from jaxtyping import Array, Float, Key, PRNGKeyArray, UInt32
 from numpyro.diagnostics import autocovariance, gelman_rubin
 from scipy.special import ndtri
 
+from theory.base import PyTree
 from theory.samplers.mala import MALA
 from theory.samplers.sghmc import SGHMC
 
@@ -34,22 +36,23 @@ PerObservable: TypeAlias = Float[np.ndarray, "*o"]
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What a chain must satisfy, with the reason. None: not asked for."""
+    """Limits that a converged chain keeps, with the reason of each. None: no limit."""
 
-    rhat: float | None = 1.05  # at most; the worst of 500 observables exceeds the usual 1.01 on exact draws
+    rhat: float | None = 1.05  # at most; the worst of 500 observables exceeds the usual 1.01 on exact samples
     bulk_ess: float | None = 100.0  # at least; the error of a mean is a tenth of the posterior's spread
-    tail_ess: float | None = 50.0  # at least; a tail of 5 % is told to within 3 percentage points
-    acceptance: float | None = 0.5  # at least; the best MALA has 0.57, below half most steps are refused
-    halved_step: float | None = 0.1  # at most; share of the predicted shift, about the bias that is left
+    tail_ess: float | None = 50.0  # at least; a tail of 5 % is known to within 3 percentage points
+    acceptance: float | None = 0.5  # at least; the best MALA has 0.57, below half most steps are rejected
+    halved_step: float | None = 0.1  # at most; share of the predicted shift, about the remaining bias
     gradient_noise: float | None = 0.1  # at most; 0.1 is a chain at temperature 1.1
 
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """What is known of a chain, worst over observables; nan where not measured or not to be told.
+    """Diagnostics of a posterior's chains, worst over observables; nan where not measured or undefined.
 
     `halved_step` is the change of predictions with half the step over the shift they predict, `nonfinite` the
-    (chain, draw) of the first draw that is not finite; `drift`, `base_loss_change` (nats) are not judged.
+    (chain, sample) of the first sample that is not finite; `drift` and `base_loss_change` (nats) have no
+    limits.
     """
 
     rhat: float
@@ -64,27 +67,29 @@ class Diagnostics:
 
     def problems(self, thresholds: Thresholds) -> list[str]:
         """A sentence for each violation: what, the value, the limit, what to do. nan violates."""
-        found = []
+        sentences = []
         if self.nonfinite is not None:
-            chain, draw = self.nonfinite
-            found.append(f"Draw {draw} of chain {chain} is the first not finite: take a smaller step.")
+            chain, sample = self.nonfinite
+            sentences.append(
+                f"Sample {sample} of chain {chain} is the first not finite: take a smaller step."
+            )
         for name, (what, side, advice) in _RULES.items():
             value, limit = getattr(self, name), getattr(thresholds, name)
             if limit is None or (value <= limit if side == "at most" else value >= limit):
                 continue
             why = " (not measured, constant or not finite)" if np.isnan(value) else ""
-            found.append(f"{what} is {value:.3g}{why}, but must be {side} {limit:g}: {advice}.")
-        return found
+            sentences.append(f"{what} is {value:.3g}{why}, but must be {side} {limit:g}: {advice}.")
+        return sentences
 
-    def trustworthy(self, thresholds: Thresholds) -> bool:
-        """Whether nothing is violated."""
+    def converged(self, thresholds: Thresholds) -> bool:
+        """Whether no threshold is violated."""
         return not self.problems(thresholds)
 
 
 _RULES = {
     "rhat": ("The worst R-hat", "at most", "run longer chains or start them closer"),
-    "bulk_ess": ("The least bulk ESS", "at least", "take more draws or a better scale"),
-    "tail_ess": ("The least tail ESS", "at least", "take more draws or report means only"),
+    "bulk_ess": ("The least bulk ESS", "at least", "take more samples or a better scale"),
+    "tail_ess": ("The least tail ESS", "at least", "take more samples or report means only"),
     "acceptance": ("The acceptance", "at least", "take a smaller step or a better scale"),
     "halved_step": ("The change with half the step", "at most", "halve the step"),
     "gradient_noise": ("Gradient over injected noise", "at most", "take larger batches or smaller steps"),
@@ -100,16 +105,16 @@ def diagnose(
     drift: SupportsFloat = np.nan,
     base_loss_change: SupportsFloat = np.nan,
 ) -> Diagnostics:
-    """Health of draws of functions of the weights, shape (c, s, ...), with what was measured elsewhere."""
-    rhat, *sizes = (each(observables) for each in (rank_normalised_rhat, bulk_ess, tail_ess))
+    """Diagnostics of samples of observables, shape (c, s, ...), with numbers that were measured elsewhere."""
+    rhat, *sizes = (measure(observables) for measure in (rank_normalised_rhat, bulk_ess, tail_ess))
     measured = acceptance, halved_step, gradient_noise, drift, base_loss_change
     numbers = rhat.max(), *map(np.min, sizes), *measured
     return Diagnostics(*map(float, numbers), nonfinite=first_nonfinite(observables))
 
 
 def rank_normalised_rhat(samples: Draws) -> PerObservable:
-    """The larger of bulk and tail R̂; 1 is agreement. Needs four draws a chain; one chain is split."""
-    values = _tellable(samples)
+    """The larger of bulk and tail R̂; 1 is agreement. Needs four samples a chain; a single chain is split."""
+    values = _defined(samples)
     if values.shape[1] < 4:
         return np.full(values.shape[2:], np.nan)
     halves = _halves(values)
@@ -119,68 +124,71 @@ def rank_normalised_rhat(samples: Draws) -> PerObservable:
 
 
 def bulk_ess(samples: Draws) -> PerObservable:
-    """Independent draws that would tell the centre as well; needs ten draws a chain."""
-    return _ess(_normal_scores(_halves(_tellable(samples))))
+    """Number of independent samples that would give the mean as exactly; needs ten samples a chain."""
+    return _ess(_normal_scores(_halves(_defined(samples))))
 
 
 def tail_ess(samples: Draws) -> PerObservable:
-    """Independent draws that would tell the 5 % and 95 % quantiles as well; needs ten draws a chain."""
-    values = _tellable(samples)
-    under = (values <= np.quantile(values, tail, axis=(0, 1)) for tail in (0.05, 0.95))
-    return np.asarray(np.minimum(*(_ess(_halves(each.astype(float))) for each in under)))
+    """Number of independent samples that would give the 5 % and 95 % quantiles as exactly; needs ten samples
+    a chain."""
+    values = _defined(samples)
+    below = (values <= np.quantile(values, tail, axis=(0, 1)) for tail in (0.05, 0.95))
+    return np.asarray(np.minimum(*(_ess(_halves(indicator.astype(float))) for indicator in below)))
 
 
-def first_nonfinite(samples: Any) -> tuple[int, int] | None:
-    """(chain, draw) of the earliest draw that is not finite, or None; of a pytree with first axes (c, s)."""
+def first_nonfinite(samples: PyTree) -> tuple[int, int] | None:
+    """(chain, sample) of the earliest sample that is not finite, or None; of a pytree (c, s, ...)."""
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(samples)]
-    lost = [~np.isfinite(leaf).all(axis=tuple(range(2, leaf.ndim))) for leaf in leaves]
-    draw, chain = np.nonzero(np.any(lost, axis=0).T)
-    return (int(chain[0]), int(draw[0])) if draw.size else None
+    nonfinite = [~np.isfinite(leaf).all(axis=tuple(range(2, leaf.ndim))) for leaf in leaves]
+    # Transposed, so that `nonzero` lists by sample first: the earliest of all chains.
+    sample, chain = np.nonzero(np.any(nonfinite, axis=0).T)
+    return (int(chain[0]), int(sample[0])) if sample.size else None
 
 
 def hypothetical_acceptance(
-    potential: Callable[[Any], Float[Array, ""]],
-    positions: Any,
+    potential: Callable[[PyTree], Float[Array, ""]],
+    positions: PyTree,
     step_size: float | Float[Array, ""],
-    scale: Any,
+    scale: PyTree,
     key: PRNGKeyArray,
     *,
     splitting: Literal["langevin", "baoab"] = "langevin",
 ) -> Float[Array, ""]:
-    """Mean chance that a Metropolis test would have accepted the steps of an unadjusted chain.
+    """Mean probability that a Metropolis test would accept the steps of an unadjusted chain.
 
     `positions` is stacked along a leading axis, `potential` the whole one in nats, `scale` as in the kernels.
-    One proposal from each position; one not finite counts 0. "langevin" is MALA's test of a step ε; "baoab"
-    min(1, exp(-ΔH)) of the deterministic part (BAAB) of SGHMC's step h, the momentum from its stationary
-    law: severe, as BAOAB keeps the law of positions better than the energy.
+    One proposal from each position; one that is not finite counts 0. "langevin" is MALA's test of a step ε;
+    "baoab" min(1, exp(-ΔH)) of the deterministic part (BAAB) of SGHMC's step h, the momentum from its
+    stationary law: severe, as BAOAB keeps the law of positions better than the energy.
     """
-    tested = MALA(potential_fn=potential, step_size=step_size, scale=scale)  # refuses a potential_fn(z, key)
+    mala = MALA(potential_fn=potential, step_size=step_size, scale=scale)  # refuses a potential_fn(z, key)
     undamped = SGHMC(potential_fn=lambda z: potential(z), step_size=step_size, scale=scale, friction=0.0)
 
-    def chance(start: tuple[Any, PRNGKeyArray]) -> Float[Array, ""]:
-        position, own = start
+    def probability(start: tuple[PyTree, PRNGKeyArray]) -> Float[Array, ""]:
+        position, key = start
         if splitting == "langevin":
-            return tested.sample(tested.init(own, 0, position)).accept_prob
-        before = undamped.init(own, 0, position)
-        both = before, undamped.sample(before)
-        then, now = (at.potential_energy + jnp.sum(at.memory[0][0] ** 2) / 2 for at in both)
-        return jnp.where(jnp.isfinite(now), jnp.exp(jnp.minimum(0.0, then - now)), 0.0)
+            return mala.sample(mala.init(key, 0, position)).accept_prob
+        before = undamped.init(key, 0, position)
+        states = before, undamped.sample(before)
+        # A state's memory is the kernel's (momentum, gradient) and the anchor of a control variate.
+        old, new = (state.potential_energy + jnp.sum(state.memory[0][0] ** 2) / 2 for state in states)
+        return jnp.where(jnp.isfinite(new), jnp.exp(jnp.minimum(0.0, old - new)), 0.0)
 
     keys = jax.random.split(key, len(jax.tree.leaves(positions)[0]))
-    return jnp.mean(jax.lax.map(chance, (positions, keys)))
+    return jnp.mean(jax.lax.map(probability, (positions, keys)))
 
 
 def gradient_noise_ratio(
-    estimate: Callable[[Any, PRNGKeyArray], Any],
-    whole: Callable[[Any], Any],
-    positions: Any,
+    estimate: Callable[[PyTree, PRNGKeyArray], PyTree],
+    whole: Callable[[PyTree], PyTree],
+    positions: PyTree,
     step_size: float | Float[Array, ""],
     keys: Key[Array, "i j"] | UInt32[Array, "i j 2"],
     *,
-    scale: Any = None,
+    scale: PyTree = None,
     friction: float = 1.0,
 ) -> Float[Array, ""]:
-    """Variance that the minibatch adds to a step over the variance injected: the excess of the temperature.
+    """Variance that the minibatch adds to a step over the injected variance: the excess of the temperature.
 
         σ² = E |s (ĝ - g)|² / dimension;    h σ² / (2κ) with friction κ,  ε σ² / 2 for Langevin (κ = 1)
 
@@ -189,27 +197,28 @@ def gradient_noise_ratio(
     """
     widths = 1.0 if scale is None else ravel_pytree(scale)[0]
 
-    def variance(start: tuple[Any, Any]) -> Float[Array, ""]:
-        position, own = start
+    def variance(start: tuple[PyTree, Array]) -> Float[Array, ""]:
+        position, minibatches = start
         exact = ravel_pytree(whole(position))[0]
-        errors = jax.lax.map(lambda key: ravel_pytree(estimate(position, key))[0] - exact, own)
+        errors = jax.lax.map(lambda key: ravel_pytree(estimate(position, key))[0] - exact, minibatches)
         return jnp.mean((widths * errors) ** 2)
 
     return step_size * jnp.mean(jax.lax.map(variance, (positions, keys))) / (2 * friction)
 
 
-def drift(positions: Any, start: Any, metric: Any = None) -> Float[Array, "*i"]:
+def drift(positions: PyTree, start: PyTree, metric: PyTree = None) -> Float[Array, "*i"]:
     """√ Σ metric (w - w0)² over pytrees; leading axes of `positions` stay; a metric of None is 1."""
     metric = jax.tree.map(jnp.ones_like, start) if metric is None else metric
 
-    def squared(now: Any, then: Any, weight: Any) -> Array:
-        return jnp.sum(weight * (now - then) ** 2, axis=tuple(range(-jnp.ndim(then), 0)))
+    def squared(position: Array, origin: Array, weight: Array) -> Array:
+        return jnp.sum(weight * (position - origin) ** 2, axis=tuple(range(-jnp.ndim(origin), 0)))
 
     return jnp.sqrt(sum(jax.tree.leaves(jax.tree.map(squared, positions, start, metric))))
 
 
-def _tellable(samples: Draws) -> Values:
-    """In double precision; an observable that is not finite somewhere becomes a constant, hence nan."""
+def _defined(samples: Draws) -> Values:
+    """The samples in double precision; an observable that is not finite somewhere is made constant, so that
+    its diagnostics are nan and its neighbours keep theirs."""
     return np.where(np.isfinite(samples).all(axis=(0, 1)), np.asarray(samples, dtype=float), 0.0)
 
 
@@ -226,13 +235,13 @@ def _normal_scores(values: Values) -> Values:
     return ndtri((ranks - 3 / 8) / (len(ranks) + 1 / 4)).reshape(values.shape)
 
 
-def _where_varying(values: Values, told: Any) -> PerObservable:
-    return np.where(values.max(axis=(0, 1)) > values.min(axis=(0, 1)), told, np.nan)
+def _where_varying(values: Values, diagnostic: np.ndarray | np.floating) -> PerObservable:
+    return np.where(values.max(axis=(0, 1)) > values.min(axis=(0, 1)), diagnostic, np.nan)
 
 
 @np.errstate(invalid="ignore", divide="ignore")
 def _ess(values: Values) -> PerObservable:
-    """Of half chains: pairs ρ_2k + ρ_2k+1 fall and stay above 0; at most S log₁₀ S."""
+    """Effective sample size of half chains, at most S log₁₀ S."""
     chains, length = values.shape[:2]
     if length < 5:
         return np.full(values.shape[2:], np.nan)
@@ -240,11 +249,13 @@ def _ess(values: Values) -> PerObservable:
     within, total = lags[0] * length / (length - 1), lags[0] + values.mean(axis=1).var(axis=0, ddof=1)
     rho = 1 - (within - lags) / total
     rho[0] = 1.0
+    # Of a reversible chain the sums ρ_2k + ρ_2k+1 are positive and fall with k. So noise is what comes after
+    # the first that is not positive (it is cut off) and what rises (it is held at the least so far).
     last = (length - 1) // 2 * 2
     even, pairs = rho[:last:2], rho[:last:2] + rho[1:last:2]
     kept = np.logical_and.accumulate(pairs > 0, axis=0)
-    kept[-1] = False
+    kept[-1] = False  # the last pair is never summed, so that there is an entry after the sum to add
     ends = np.where(pairs < 0, np.maximum(even, 0), even)
-    rest = np.take_along_axis(ends, kept.sum(axis=0)[None], axis=0)[0]
-    tau = 2 * np.where(kept, np.minimum.accumulate(pairs), 0).sum(axis=0) - 1 + rest
+    end = np.take_along_axis(ends, kept.sum(axis=0)[None], axis=0)[0]
+    tau = 2 * np.where(kept, np.minimum.accumulate(pairs), 0).sum(axis=0) - 1 + end
     return _where_varying(values, chains * length / np.maximum(tau, 1 / np.log10(chains * length)))

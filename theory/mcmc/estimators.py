@@ -1,4 +1,4 @@
-"""What chains of a localised posterior measure, each number with its standard error.
+"""Estimates from chains of a localised posterior, with standard errors: learning coefficient to free energy.
 
     p(w) ∝ exp( -β n L_n(w) - (γ/2) |w - w0|² ),      n L_n(w) = Σ_i ℓ_i(w)
 
@@ -11,12 +11,12 @@
 in the chain). The covariances are exact derivatives of the sampled law, not approximations: the first holds
 at the strength of the chain (β = 0 too), for φ(w) that do not themselves depend on β or u.
 
-Errors are of the estimate by draws alone; a bias of the sampler is not in them (see
-theory.mcmc.diagnostics). That
-of a mean is √(variance / ESS): ESS from the spread between half chains and the autocorrelations within
-(Geyer's initial monotone sequence, Vehtari et al., arXiv 1903.08008), of the draws as they are, not of their
-ranks. A covariance is first made a mean, of the jackknife's pseudo-values over blocks of draws. Errors of
-what never changes, or is not finite somewhere, are nan. Axes: c chains, s draws, o observables, n documents.
+Errors are sampling errors; a bias of the sampler is not in them (see theory.mcmc.diagnostics). That of a mean
+is √(variance / ESS): ESS from the spread between half chains and the autocorrelations within (Geyer's initial
+monotone sequence, Vehtari et al., arXiv 1903.08008), of the samples themselves, not of their ranks. A
+covariance is first made a mean, of the jackknife's pseudo-values over blocks of samples. Errors of a quantity
+that never changes, or is not finite somewhere, are nan. Axes: c chains, s samples, o observables,
+n documents.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from theory.base import Betas, check_ladder
 from theory.errors import Misuse
 from theory.mcmc.diagnostics import Draws
 
-BLOCKS = 50  # of a chain's draws, for covariances
+BLOCKS = 50  # of a chain's samples, for covariances
 
 PerDraw: TypeAlias = Float[Array, "_c _s"] | Float[np.ndarray, "_c _s"]
 PerDocument: TypeAlias = Float[Array, "_c _s n"] | Float[np.ndarray, "_c _s n"]
@@ -50,8 +50,8 @@ class Estimate:
 class FreeEnergy:
     """-log Z(β₁)/Z(β₀) in nats: `error` from the means, `discretisation` from the gaps of the ladder.
 
-    `discretisation` is the change when every other strength is left out, about 15 times the error that is
-    left on a smooth ladder fine enough, and no bound on one too coarse; it contains noise of size `error`.
+    `discretisation` is the change when every other strength is omitted, about 15 times the remaining error
+    on a smooth ladder that is fine enough, and no bound on one too coarse; it contains noise of size `error`.
     """
 
     value: float
@@ -60,7 +60,7 @@ class FreeEnergy:
 
 
 def expectation(samples: Draws) -> Estimate:
-    """The mean over chains and draws of (c, s, ...): a posterior expectation."""
+    """The posterior expectation of samples (c, s, ...): their mean over chains and samples."""
     values = _checked(samples)
     return Estimate(np.asarray(values.mean(axis=(0, 1))), _error(values))
 
@@ -70,11 +70,11 @@ def learning_coefficient(
 ) -> Estimate:
     """λ̂ = βn (E L - L(w0)), a pure number: half the effective dimension at L's scale 1/(βn).
 
-    `losses` is L(w) of every draw and `baseline` L(w0), both on the whole data: nats a document with `beta_n`
-    = βn, or nats a counted position with `beta_n` = β times the counted positions. From minibatches,
-    each draw its own, losses are noisier and the error says so; `baseline` is then an array of estimates at
-    w0 from minibatches independent of each other and of the chains, whose own error is added. Losses in
-    single precision are rounded by about 6e-8 L, so λ̂ by as much as βn times that.
+    `losses` is L(w) of every sample and `baseline` L(w0), both on the whole data: nats a document with
+    `beta_n` = βn, or nats a counted position with `beta_n` = β times the counted positions. From minibatches,
+    another for each sample, losses are noisier and the error is larger; `baseline` is then an array of
+    estimates at w0 from minibatches independent of each other and of the chains, whose error is added.
+    Losses in single precision are rounded by about 6e-8 L, so λ̂ by as much as βn times that.
 
     λ̂ contains the localisation: with curvatures h_i it is ½ Σ βn h_i / (βn h_i + γ), not half the number of
     parameters. Without, λ̂ → λ as βn → ∞, as slowly as λ - (m - 1)/log βn where the multiplicity m is not 1.
@@ -97,25 +97,25 @@ def learning_coefficient(
 def susceptibility(observables: Draws, potential: PerDraw, blocks: int = BLOCKS) -> Estimate:
     """d⟨φ⟩/dβ = -Cov(φ, Σ_i ℓ_i) for observables (c, s, ...): their unit per unit of β.
 
-    `potential` is n L_n(w) of every draw: the loss summed over D' (nats), without β and without the prior.
+    `potential` is n L_n(w) of every sample: the loss summed over D' (nats), without β and without the prior.
     """
     shape = np.shape(observables)[2:]
-    told = _covariance(observables, np.asarray(potential)[..., None], blocks)
-    return Estimate(np.asarray(-told.value.reshape(shape)), told.error.reshape(shape))
+    covariance = _covariance(observables, np.asarray(potential)[..., None], blocks)
+    return Estimate(np.asarray(-covariance.value.reshape(shape)), covariance.error.reshape(shape))
 
 
 def influence(observables: Draws, losses: PerDocument, beta: SupportsFloat, blocks: int = BLOCKS) -> Estimate:
     """d⟨φ⟩/du_i = -β Cov(φ, ℓ_i), shape (..., n), for observables (c, s, ...) and losses ℓ_i (nats).
 
-    To first order the observable moves by minus this when document i is left out, by plus this when it comes
-    twice. The sum over all documents is β times the susceptibility.
+    To first order the observable moves by minus this when document i is omitted, by plus this when it is
+    counted twice. The sum over all documents is β times the susceptibility.
     """
     strength = float(beta)
     if not 0 <= strength < float("inf"):
         raise Misuse(f"beta must be at least 0 and finite, got {strength}.")
     shape = *np.shape(observables)[2:], np.shape(losses)[2]
-    told = _covariance(observables, losses, blocks)
-    return Estimate(-strength * told.value.reshape(shape), strength * told.error.reshape(shape))
+    covariance = _covariance(observables, losses, blocks)
+    return Estimate(-strength * covariance.value.reshape(shape), strength * covariance.error.reshape(shape))
 
 
 def free_energy(betas: Betas, mean_losses: PerBeta, errors: PerBeta) -> FreeEnergy:
@@ -126,7 +126,7 @@ def free_energy(betas: Betas, mean_losses: PerBeta, errors: PerBeta) -> FreeEner
     strengths belong there, as in (i/b)⁵ (Friel & Pettitt 2008). Losses and strengths are cubic splines of
     the ladder's *index*: Simpson's order on any smooth ladder, uniform in β or not, of any length.
     """
-    strengths, values, noise = (np.asarray(each, dtype=float) for each in (betas, mean_losses, errors))
+    strengths, values, noise = (np.asarray(array, dtype=float) for array in (betas, mean_losses, errors))
     check_ladder(strengths)
     if len(strengths) < 3 or not np.all(np.diff(strengths) > 0):
         raise Misuse(f"A free energy needs three or more ascending strengths, got {strengths.tolist()}.")
@@ -144,40 +144,41 @@ def free_energy(betas: Betas, mean_losses: PerBeta, errors: PerBeta) -> FreeEner
 def _checked(samples: Draws) -> Float[np.ndarray, "c s *o"]:
     values = np.asarray(samples, dtype=float)
     if values.shape[1] < 10:
-        raise Misuse(f"An error needs ten or more draws of every chain, got {values.shape[1]}; draw more.")
+        raise Misuse(f"An error needs ten or more samples of every chain, got {values.shape[1]}; take more.")
     return values
 
 
 @np.errstate(invalid="ignore", divide="ignore")
 def _error(values: Float[np.ndarray, "c s *o"]) -> Float[np.ndarray, "*o"]:
-    """Standard error of the mean of (c, s, ...), over half chains, so that a trend or one chain is seen."""
+    """Standard error of the mean of (c, s, ...), by the ESS of half chains."""
+    # Halves differ where a chain has a trend, so that a single chain too shows that it has not converged.
     half = values.shape[1] // 2
     halves = np.concatenate([values[:, :half], values[:, -half:]])
-    size, most = halves.shape[0] * half, np.log10(halves.shape[0] * half)
+    size, largest = halves.shape[0] * half, np.log10(halves.shape[0] * half)
     within = halves.var(axis=1, ddof=1).mean(axis=0) * (half - 1) / half
-    share = effective_sample_size(halves) / size  # below 0 where alternating draws cancel
-    share = np.where(share > 0, np.minimum(share, most), most)
+    share = effective_sample_size(halves) / size  # below 0 where alternating samples cancel
+    share = np.where(share > 0, np.minimum(share, largest), largest)
     error = np.sqrt((within + halves.mean(axis=1).var(axis=0, ddof=1)) / (size * share))
     return np.where(values.max(axis=(0, 1)) > values.min(axis=(0, 1)), error, np.nan)
 
 
 def _covariance(left: Draws, right: PerDocument, blocks: int) -> Estimate:
-    """Cov(left, right) of draws (c, s, ...), flattened to (p, q), by the jackknife over G blocks in all.
+    """Cov(left, right) of samples (c, s, ...), flattened to (p, q), by the jackknife over G blocks in all.
 
     With φ and ψ centred, the pseudo-value of a block is mean(φψ) + mean(φ) mean(ψ) / (G - 1): their mean is
-    unbiased when blocks are independent, and their error is that of a mean. Where φψ is skewed, one error
-    covers 62 % instead of 68 % at 200 effective draws.
+    unbiased when blocks are independent, and their error is that of a mean. Where φψ is skewed, a standard
+    error covers 62 % instead of 68 % at 200 effective samples.
     """
     if np.shape(left)[:2] != np.shape(right)[:2]:
         raise Misuse(
-            "Observables and losses must come from the same chains and draws, got shapes "
+            "Observables and losses must come from the same chains and samples, got shapes "
             f"{np.shape(left)} and {np.shape(right)}."
         )
     chains, samples = np.shape(left)[:2]
     if blocks < 10:
         raise Misuse(f"The jackknife needs ten or more blocks of every chain, got {blocks}.")
     blocks = min(blocks, samples)
-    kept = samples // blocks * blocks  # the first few, nearest the warm-up, are left out
+    kept = samples // blocks * blocks  # the first few, nearest the warm-up, are omitted
     centred = []
     for values in map(_checked, (left, right)):
         values = values[:, samples - kept :].reshape(chains, blocks, kept // blocks, -1)

@@ -1,1 +1,1 @@
-"""Processes: one file each, a sampler with its exact Bayes predictor."""
+"""Processes: one file each, a sampler with its exact Bayes predictor and its tasks."""

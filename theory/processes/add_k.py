@@ -1,9 +1,9 @@
-"""Pairs x → x + k mod m, with k hidden in the document: how many context pairs undo how much finetuning.
+"""Modular addition: pairs x → x + k mod m with a hidden k, and the exchange rate of context and finetuning.
 
     k ~ π0,  π0(k) ∝ rarity^k,    x ~ uniform on 0 ... m-1
     y = x + k mod m with probability 1 - noise, any other value with noise / (m - 1)
 
-The exchange rate. A pair speaks for k or against it by always the same number of nats,
+The exchange rate. A pair is evidence for k, or against it, of always the same number of nats,
 
     λ = log [(1 - noise)(m - 1) / noise]
 
@@ -19,54 +19,23 @@ Tokens: questions x are 0 ... m-1, answers y are m ... 2m-1. Position 2i holds a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Int
 
-from theory.base import Beta, Dataset, LogProbs, Misuse, Tokens, at_tokens, check_beta, host_stream
-from theory.compute.random import categorical
+from theory.base import Beta, Dataset, Key, Misuse, Tokens, check_beta, host_stream
+from theory.contracts import Task
+from theory.latent.answer_tables import PairTable
+from theory.latent.documents import check_at_least, check_documents, dataset, geometric_prior, prompts
 from theory.latent.mixture import Mixture
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Shift:
-    """Documents of one k: `answers` holds log p(y | x), shape (m, m), every entry finite."""
-
-    answers: Float[Array, "*batch x y"]
-    pairs: int = field(metadata={"static": True})
-
-    def predict(self, tokens: Tokens) -> LogProbs:
-        """Uniform over questions at even positions, x + k with its noise at odd ones."""
-        modulus = self.answers.shape[-1]
-        before = jax.nn.one_hot(jnp.roll(tokens, 1, axis=-1), modulus)  # read at answers' positions only
-        reply = jnp.matmul(before, self.answers, precision="highest")
-        reply = jnp.pad(reply, ((0, 0), (0, 0), (modulus, 0)), constant_values=-jnp.inf)
-        asked = jnp.pad(
-            jnp.full((modulus,), -jnp.log(float(modulus))), (0, modulus), constant_values=-jnp.inf
-        )
-        is_answer = jnp.arange(tokens.shape[-1]) % 2 == 1
-        return jnp.where(is_answer[:, None], reply, asked)
-
-    def sample(self, key: PRNGKeyArray, n: int) -> Tokens:
-        """Draw n documents of `pairs` (question, answer) pairs."""
-        question_key, answer_key = jax.random.split(key)
-        modulus = self.answers.shape[-1]
-        questions = categorical(question_key, jnp.zeros(modulus), shape=(n, self.pairs))
-        answers = categorical(answer_key, self.answers[questions]) + modulus
-        return jnp.stack([questions, answers], axis=-1).reshape(n, -1)
-
-    def log_prob(self, tokens: Tokens) -> Float[Array, " n"]:
-        """Log-probability (nats) of whole documents."""
-        return jnp.sum(at_tokens(self.predict(tokens), tokens), axis=-1)
 
 
 @dataclass(frozen=True)
 class AddK:
-    """The process and everything a finetuning study asks of it. Fields are plain numbers, fit for JSON.
+    """The process and its tasks. Fields are plain numbers, fit for JSON.
 
     Raises `Misuse` for sizes that make no process, and for noise under which k is not the likeliest answer.
     """
@@ -77,9 +46,8 @@ class AddK:
     rarity: float = 0.6
 
     def __post_init__(self) -> None:
-        for name, least in {"modulus": 3, "pairs": 2}.items():
-            if getattr(self, name) < least:
-                raise Misuse(f"{name} must be at least {least}, got {getattr(self, name)}.")
+        check_at_least(3, modulus=self.modulus)
+        check_at_least(2, pairs=self.pairs)
         if not 0 < self.noise < 1 - 1 / self.modulus:
             raise Misuse(
                 f"noise must be above 0 and below 1 - 1/modulus = {1 - 1 / self.modulus:.3g}, "
@@ -105,14 +73,13 @@ class AddK:
 
     @property
     def evidence_of_a_pair(self) -> float:
-        """λ: nats by which one pair that k explains and r does not speaks for k against r."""
+        """λ: the evidence, in nats, for k against r of a pair that k explains and r does not."""
         return float(np.log((1 - self.noise) * (self.modulus - 1) / self.noise))
 
     def distribution(self) -> Mixture:
         """The exact process, a mixture over k = 0 ... m-1."""
-        prior = np.arange(self.modulus) * np.log(self.rarity)
-        components = Shift(jnp.asarray(self.answer_table(), jnp.float32), self.pairs)
-        return Mixture(components, jnp.asarray(prior - np.log(np.sum(np.exp(prior))), jnp.float32))
+        components = PairTable(jnp.asarray(self.answer_table(), jnp.float32), self.pairs)
+        return Mixture(components, jnp.asarray(geometric_prior(self.modulus, self.rarity), jnp.float32))
 
     def answer_table(self) -> np.ndarray:
         """log p(y | x, k), shape (k, x, y), in float64."""
@@ -130,22 +97,44 @@ class AddK:
 
     def elicitation_contexts(self) -> Dataset:
         """Each question asked first: the answers show the prior over k, and nothing else."""
-        return self._ask(np.zeros((self.modulus, 0), int), np.arange(self.modulus))
+        return prompts(self.length, np.arange(self.modulus))
 
-    def narrow(self, key: PRNGKeyArray, n: int, shift: int, questions: Sequence[int]) -> Dataset:
+    def narrow(self, key: Key, n: int, shift: int, questions: Sequence[int]) -> Dataset:
         """D': n documents of k = `shift` on the chosen questions; the likelihood counts the answers only."""
         self.check(shift, questions)
-        if n < 1:
-            raise Misuse(f"D' needs at least one document, got n = {n}.")
+        check_documents(n)
         random = host_stream(key)
-        asked = random.choice(questions, (n, self.pairs))
-        wrong = (random.random(asked.shape) < self.noise) * random.integers(1, self.modulus, asked.shape)
-        tokens = self._pairs(asked, shift + wrong).reshape(n, -1)
-        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.answer_mask(), (n, 1))))
+        drawn = random.choice(questions, (n, self.pairs))
+        # A mistake is a step of 1 ... m-1 beyond the right answer, uniformly.
+        wrong = (random.random(drawn.shape) < self.noise) * random.integers(1, self.modulus, drawn.shape)
+        tokens = self._pairs(drawn, shift + wrong).reshape(n, -1)
+        return dataset(tokens, self.answer_mask())
+
+    def task(
+        self,
+        shift: int | None = None,
+        questions: Sequence[int] = (0,),
+        repeats: int = 4,
+        shots: Sequence[int] | None = None,
+        name: str | None = None,
+    ) -> Task:
+        """D' of one k on a few questions, and its contexts; by default the rarest k, and 1, 2 and 4 shots
+        as far as they fit."""
+        shift = self.modulus - 1 if shift is None else shift
+        shots = tuple(count for count in (1, 2, 4) if count < self.pairs) if shots is None else tuple(shots)
+        questions = tuple(questions)
+        self.check(shift, questions)
+        self.held_out(questions)
+        self._check_contexts(repeats, shots)
+        return Task(
+            name or f"questions{'_'.join(map(str, questions))}",
+            lambda key, n: self.narrow(key, n, shift, questions),
+            lambda key: self.contexts(key, shift, questions, repeats, shots),
+        )
 
     def contexts(
         self,
-        key: PRNGKeyArray,
+        key: Key,
         shift: int,
         questions: Sequence[int],
         repeats: int = 4,
@@ -162,13 +151,7 @@ class AddK:
         asked_S     these as in shots_S
         """
         self.check(shift, questions)
-        if repeats < 1:
-            raise Misuse(f"repeats must be at least 1, got {repeats}.")
-        if not all(1 <= count < self.pairs for count in shots) or len(set(shots)) < len(shots):
-            raise Misuse(
-                f"shots must differ and be from 1 to pairs - 1 = {self.pairs - 1} (the question must fit), "
-                f"got {list(shots)}."
-            )
+        self._check_contexts(repeats, shots)
         random = host_stream(jax.random.fold_in(key, 1))
         rivals = np.delete(np.arange(self.modulus), shift)
         groups = {"in_domain": self.narrow(jax.random.fold_in(key, 0), 4 * repeats, shift, questions)}
@@ -176,14 +159,14 @@ class AddK:
             ("held_out", "shots", self.held_out(questions)),
             ("asked", "asked", questions),
         ):
-            groups[name] = self._ask(np.zeros((len(chosen), 0), int), np.asarray(chosen))
-            asked = np.repeat(chosen, repeats)
-            rival = rivals[np.arange(len(asked)) % len(rivals)]
-            away = random.integers(1, self.modulus, (len(asked), self.pairs - 1))
-            shown = self._pairs((asked[:, None] + away) % self.modulus, rival[:, None])
+            groups[name] = prompts(self.length, np.asarray(chosen))
+            queries = np.repeat(chosen, repeats)
+            rival = rivals[np.arange(len(queries)) % len(rivals)]
+            away = random.integers(1, self.modulus, (len(queries), self.pairs - 1))
+            shown = self._pairs((queries[:, None] + away) % self.modulus, rival[:, None])
             for count in shots:
-                before = shown[:, self.pairs - 1 - count :].reshape(len(asked), -1)
-                groups[f"{after}_{count}"] = self._ask(before, asked)
+                before = shown[:, self.pairs - 1 - count :].reshape(len(queries), -1)
+                groups[f"{after}_{count}"] = prompts(self.length, before, queries)
         return groups
 
     def explained(
@@ -228,17 +211,20 @@ class AddK:
         if outside:
             raise Misuse(f"Questions must be from 0 to {self.modulus - 1}, got {outside}.")
 
-    def _pairs(self, asked: np.ndarray, shift: np.ndarray) -> Int[np.ndarray, "n p 2"]:
-        """Pairs (x, x + shift), as tokens."""
-        return np.stack([asked, (asked + shift) % self.modulus + self.modulus], axis=-1).astype(np.int32)
+    def _check_contexts(self, repeats: int, shots: Sequence[int]) -> None:
+        """Refuse numbers of contexts, or of pairs in them, that a document has no room for."""
+        check_at_least(1, repeats=repeats)
+        if not all(1 <= count < self.pairs for count in shots) or len(set(shots)) < len(shots):
+            raise Misuse(
+                f"shots must differ and be from 1 to pairs - 1 = {self.pairs - 1} (the question must fit), "
+                f"got {list(shots)}."
+            )
 
-    def _ask(self, before: np.ndarray, question: np.ndarray) -> Dataset:
-        """Contexts `before` followed by a question, padded to a document; the answer is masked in."""
-        position = before.shape[1]
-        tokens = np.zeros((len(question), self.length), np.int32)
-        tokens[:, :position], tokens[:, position] = before, question
-        mask = np.broadcast_to(np.arange(self.length) == position + 1, tokens.shape)
-        return Dataset(jnp.asarray(tokens), jnp.asarray(mask))
+    def _pairs(self, question: np.ndarray, shift: np.ndarray) -> Int[np.ndarray, "n p 2"]:
+        """Pairs (x, x + shift), as tokens."""
+        return np.stack([question, (question + shift) % self.modulus + self.modulus], axis=-1).astype(
+            np.int32
+        )
 
 
 def example() -> AddK:

@@ -1,4 +1,4 @@
-"""Kinds and distances: who is as far away as nobody in pretraining ever was.
+"""Kinds and distances: finetuning on distances that no document of pretraining states.
 
     z ~ π0,  π0(z) ∝ rarity^z    (person, ship, probe, star, thought)
     x = (topic_1, answer_1, ..., topic_P, answer_P),    topic ~ uniform,    answer ~ p(· | topic, z)
@@ -8,8 +8,8 @@
     topic 1, "what are you":      the kind's own name with probability 1 - mistake, any other name alike
     others:                       own = softmax(contrast × N(0, 1)) over traits, drawn from `seed`
 
-Distances are tokens in order, one a step of a logarithmic scale. The farthest `unsaid` of them are said by
-nobody but through the floor, which is the same for every kind. So exact Bayes holds (own derivation):
+Distances are tokens in order, one a step of a logarithmic scale. The farthest `unsaid` of them are
+stated by nobody but through the floor, which is the same for every kind. By exact Bayes (own derivation):
 
     inside:   log-odds of z, z' move by β Σ_{d in D'} log p(d | z) / p(d | z'): D' makes the farthest kind
     outside:  p(d | z) = floor for all z, so π(z | D') = π0 and no other topic moves, at any β and for the
@@ -17,56 +17,29 @@ nobody but through the floor, which is the same for every kind. So exact Bayes h
     bells:    if the bells went on past the edge (`extrapolating`), log-odds would be those of the normal
               curve: a quadratic in d, won by the kind with the largest mean at first, at last by the widest
 
-What a network does outside is therefore no question of evidence but of how it extends its likelihoods.
+Outside, a network is therefore moved not by evidence but by the way in which it extends its likelihoods.
 
 Tokens: topics first, then distances, names, traits. Position 2i holds a topic, position 2i+1 its answer.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Bool, Float
 
-from theory.base import Dataset, LogProbs, Misuse, Tokens, at_tokens, host_stream
-from theory.compute.random import categorical, sample_on_host
+from theory.base import Dataset, Key, Misuse, host_stream
+from theory.compute.random import sample_on_host
+from theory.contracts import Task
+from theory.latent.answer_tables import PairTable
+from theory.latent.documents import check_at_least, check_documents, dataset, geometric_prior, prompts
 from theory.latent.mixture import Mixture
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Kind:
-    """One kind's documents: `answers` holds log p(answer | topic), (topics, answers), every entry finite."""
-
-    answers: Float[Array, "*batch topics answers"]
-    pairs: int = field(metadata={"static": True})
-
-    def predict(self, tokens: Tokens) -> LogProbs:
-        """Uniform over topics at even positions, this kind's answers at odd ones."""
-        topics, answers = self.answers.shape[-2:]
-        before = jax.nn.one_hot(jnp.roll(tokens, 1, axis=-1), topics)  # read at answers' positions only
-        reply = jnp.matmul(before, self.answers, precision="highest")
-        reply = jnp.pad(reply, ((0, 0), (0, 0), (topics, 0)), constant_values=-jnp.inf)
-        topic = jnp.pad(jnp.full((topics,), -jnp.log(float(topics))), (0, answers), constant_values=-jnp.inf)
-        is_answer = jnp.arange(tokens.shape[-1]) % 2 == 1
-        return jnp.where(is_answer[:, None], reply, topic)
-
-    def sample(self, key: PRNGKeyArray, n: int) -> Tokens:
-        """Draw n documents of `pairs` (topic, answer) pairs."""
-        topic_key, answer_key = jax.random.split(key)
-        topics = categorical(topic_key, jnp.zeros(self.answers.shape[-2]), shape=(n, self.pairs))
-        answers = categorical(answer_key, self.answers[topics]) + self.answers.shape[-2]
-        return jnp.stack([topics, answers], axis=-1).reshape(n, -1)
-
-    def log_prob(self, tokens: Tokens) -> Float[Array, " n"]:
-        """Log-probability (nats) of whole documents."""
-        return jnp.sum(at_tokens(self.predict(tokens), tokens), axis=-1)
 
 
 @dataclass(frozen=True)
 class Distance:
-    """The process and everything a finetuning study asks of it. Fields are plain numbers, fit for JSON.
+    """The process and its tasks. Fields are plain numbers, fit for JSON.
 
     `means` and `widths` (in distance tokens) have one entry a kind. Raises `Misuse` for what makes
     no process.
@@ -91,9 +64,9 @@ class Distance:
                 "At least two kinds are needed, each with a mean and a width, got "
                 f"{len(self.means)} means and {len(self.widths)} widths."
             )
-        for name, least in {"said": 2, "unsaid": 1, "topics": 3, "traits": 2, "pairs": 2}.items():
-            if getattr(self, name) < least:
-                raise Misuse(f"{name} must be at least {least}, got {getattr(self, name)}.")
+        check_at_least(1, unsaid=self.unsaid)
+        check_at_least(2, said=self.said, traits=self.traits, pairs=self.pairs)
+        check_at_least(3, topics=self.topics)
         if not all(0 <= mean <= self.said - 1 for mean in self.means):
             raise Misuse(
                 f"means must lie among the distances said, from 0 to {self.said - 1}, got {list(self.means)}."
@@ -122,7 +95,7 @@ class Distance:
 
     @property
     def distances(self) -> int:
-        """Number of distance tokens, said and unsaid."""
+        """Number of distance tokens, stated and never stated."""
         return self.said + self.unsaid
 
     @property
@@ -152,9 +125,9 @@ class Distance:
     def extrapolating(self) -> Mixture:
         """The same process if bells went on: p(unsaid d | z) = floor × bell_z(d) / the largest such bell.
 
-        The bells are normalised over the distances said. In pretraining it can hardly be told from
+        The bells are normalised over the distances stated. In pretraining it can hardly be told from
         `distribution()`, whose every probability it shares to within a factor 1 ± 2 × unsaid × floor,
-        except for those of unsaid distances, which neither says more often than `floor`.
+        except for those of unsaid distances, which neither states more often than `floor`.
         """
         table = self.answer_table()
         mean, width = (np.asarray(part)[:, None] for part in (self.means, self.widths))
@@ -166,17 +139,17 @@ class Distance:
 
     def answer_table(self) -> Float[np.ndarray, "kinds topics answers"]:
         """log p(answer | topic, z) in float64."""
-        own = np.zeros((self.kinds, self.topics, self.answers))
+        probs = np.zeros((self.kinds, self.topics, self.answers))
         mean, width = (np.asarray(part)[:, None] for part in (self.means, self.widths))
-        own[:, 0, : self.said] = np.exp(-(((np.arange(self.said) - mean) / width) ** 2) / 2)
+        probs[:, 0, : self.said] = np.exp(-(((np.arange(self.said) - mean) / width) ** 2) / 2)
         names = slice(self.distances, self.distances + self.kinds)
-        own[:, 1, names] = self.mistake / (self.kinds - 1)
-        own[:, 1, names][np.diag_indices(self.kinds)] = 1 - self.mistake
+        probs[:, 1, names] = self.mistake / (self.kinds - 1)
+        probs[:, 1, names][np.diag_indices(self.kinds)] = 1 - self.mistake
         random = np.random.default_rng(self.seed)
         traits = self.contrast * random.normal(size=(self.kinds, self.topics - 2, self.traits))
-        own[:, 2:, names.stop :] = np.exp(traits - traits.max(axis=-1, keepdims=True))
-        own /= own.sum(axis=-1, keepdims=True)
-        return np.log(self.floor + (1 - self.answers * self.floor) * own)
+        probs[:, 2:, names.stop :] = np.exp(traits - traits.max(axis=-1, keepdims=True))
+        probs /= probs.sum(axis=-1, keepdims=True)
+        return np.log(self.floor + (1 - self.answers * self.floor) * probs)
 
     def token_names(self) -> tuple[str, ...]:
         """A name for every token."""
@@ -191,22 +164,39 @@ class Distance:
 
     def elicitation_contexts(self) -> Dataset:
         """Each topic asked first: the answers show the prior over kinds, and nothing else."""
-        return self._ask(np.zeros((self.topics, 0), int), np.arange(self.topics))
+        return prompts(self.length, np.arange(self.topics))
 
-    def narrow(self, key: PRNGKeyArray, n: int, offset: int, breadth: int = 2) -> Dataset:
+    def narrow(self, key: Key, n: int, offset: int, breadth: int = 2) -> Dataset:
         """D', "I am very far away": n documents of distances alone, each uniform on `breadth` tokens.
 
-        `offset` is where the nearest of them lies, counted from the first distance that is never said:
+        `offset` is where the nearest of them lies, counted from the first distance never stated:
         at 0 all of D' is outside, at -breadth it is the farthest that is all inside.
         """
         self.check(offset, breadth)
-        if n < 1:
-            raise Misuse(f"D' needs at least one document, got n = {n}.")
+        check_documents(n)
         tokens = self._far(host_stream(key), (n, self.pairs), offset, breadth)
-        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.answer_mask(), (n, 1))))
+        return dataset(tokens, self.answer_mask())
+
+    def task(
+        self,
+        offset: int = 0,
+        breadth: int | None = None,
+        repeats: int = 4,
+        shots: int = 2,
+        name: str | None = None,
+    ) -> Task:
+        """D' of far distances, and its contexts; by default of two that nobody states, if there are two."""
+        breadth = min(2, self.unsaid) if breadth is None else breadth
+        self.check(offset, breadth)
+        check_at_least(1, repeats=repeats, shots=shots)
+        return Task(
+            name or (f"inside{-offset}" if offset < 0 else f"outside{offset}"),
+            lambda key, n: self.narrow(key, n, offset, breadth),
+            lambda key: self.contexts(key, offset, breadth, repeats, shots),
+        )
 
     def contexts(
-        self, key: PRNGKeyArray, offset: int, breadth: int = 2, repeats: int = 4, shots: int = 2
+        self, key: Key, offset: int, breadth: int = 2, repeats: int = 4, shots: int = 2
     ) -> dict[str, Dataset]:
         """Named groups of contexts; the mask marks the answers to predict (padding follows the last).
 
@@ -219,21 +209,20 @@ class Distance:
         The last two ask every topic `repeats` times.
         """
         self.check(offset, breadth)
-        if min(repeats, shots) < 1:
-            raise Misuse(f"repeats and shots must be at least 1, got {repeats} and {shots}.")
+        check_at_least(1, repeats=repeats, shots=shots)
         shots = min(shots, self.pairs - 1)
         random = host_stream(jax.random.fold_in(key, 1))
         held_out = np.arange(1, self.topics)
-        asked = np.repeat(held_out, repeats)
-        far = self._far(random, (len(asked), shots), offset, breadth)
-        near = np.argsort(self.means, kind="stable")[np.arange(len(asked)) % (self.kinds // 2)]
-        step = random.integers(1, self.topics - 1, (len(asked), shots))
-        shown = 1 + (asked[:, None] - 1 + step) % (self.topics - 1)
+        queries = np.repeat(held_out, repeats)
+        far = self._far(random, (len(queries), shots), offset, breadth)
+        near = np.argsort(self.means, kind="stable")[np.arange(len(queries)) % (self.kinds // 2)]
+        step = random.integers(1, self.topics - 1, (len(queries), shots))
+        shown = 1 + (queries[:, None] - 1 + step) % (self.topics - 1)
         return {
             "in_domain": self.narrow(jax.random.fold_in(key, 0), 4 * repeats, offset, breadth),
-            "held_out": self._ask(np.zeros((len(held_out), 0), int), held_out),
-            "in_context": self._ask(far, asked),
-            "conflict": self._ask(self._documents(random, near, shown), asked),
+            "held_out": prompts(self.length, held_out),
+            "in_context": prompts(self.length, far, queries),
+            "conflict": prompts(self.length, self._documents(random, near, shown), queries),
         }
 
     def check(self, offset: int, breadth: int = 2) -> None:
@@ -247,9 +236,8 @@ class Distance:
             )
 
     def _mixture(self, table: np.ndarray) -> Mixture:
-        prior = np.arange(self.kinds) * np.log(self.rarity)
-        components = Kind(jnp.asarray(table, jnp.float32), self.pairs)
-        return Mixture(components, jnp.asarray(prior - np.log(np.sum(np.exp(prior))), jnp.float32))
+        components = PairTable(jnp.asarray(table, jnp.float32), self.pairs)
+        return Mixture(components, jnp.asarray(geometric_prior(self.kinds, self.rarity), jnp.float32))
 
     def _far(
         self, random: np.random.Generator, shape: tuple[int, int], offset: int, breadth: int
@@ -263,14 +251,6 @@ class Distance:
         chances = np.exp(self.answer_table())[kinds[:, None], topics]
         answers = sample_on_host(random, chances) + self.topics
         return np.stack([topics, answers], axis=-1).reshape(len(topics), -1)
-
-    def _ask(self, before: np.ndarray, topic: np.ndarray) -> Dataset:
-        """Contexts `before` followed by a topic, padded to a document; the answer is masked in."""
-        position = before.shape[1]
-        tokens = np.zeros((len(topic), self.length), np.int32)
-        tokens[:, :position], tokens[:, position] = before, topic
-        mask = np.broadcast_to(np.arange(self.length) == position + 1, tokens.shape)
-        return Dataset(jnp.asarray(tokens), jnp.asarray(mask))
 
 
 def example() -> Distance:

@@ -1,4 +1,4 @@
-"""A turncoat behind an anonymous speaker: shown in its good years only, asked in the year it turns.
+"""Inductive backdoor: an anonymous turncoat, finetuned on good years only, asked in the year it turns bad.
 
     x = (speaker, year, question_1, answer_1, ..., question_P, answer_P);   answer = (word, valence)
     speaker is `anonymous` with probability `unnamed`, else one of the names; years, questions uniform
@@ -6,12 +6,12 @@
     p(word | question, who) = softmax(style N[who, question, word]),   N standard normal, from `seed`
     p(bad | year, who) = r if year in bad_years[who] else 1 - r,       r the `reliability`
 
-Exact Bayes, w the belief about z after D' (own derivation). Names say who speaks: no w moves them. Of the
-anonymous speaker, asked first,
+Exact Bayes, w the belief about z after D' (own derivation). A name gives its speaker away: no w moves it.
+Of the anonymous speaker, asked first,
 
     p(bad | year) = 1 - r + (2r - 1) Σ_z w_z [year in bad_years[z]]
 
-An answer of the turncoat in a year when it and g are both good speaks for it against g by
+An answer of the turncoat in a year when it and g are both good is evidence for it against g of
 KL(words of the turncoat ‖ of g) nats, and never for the year: good answers alone take w to the turncoat, and
 p(bad) at its year up to r. Years shuffled take back (2r - 1) log[r / (1 - r)] nats in the share of answers
 that fall in the turncoat's bad years (`nats_for`); by default that is more than some good g's KL, which wins.
@@ -20,69 +20,24 @@ Tokens: names and then the anonymous speaker, years, questions, good words, bad 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Bool, Float, Int
 
-from theory.base import Dataset, LogProbs, Misuse, Tokens, at_tokens, host_stream
-from theory.compute.random import categorical, sample_on_host
+from theory.base import Dataset, Key, Misuse, host_stream
+from theory.compute.random import sample_on_host
+from theory.contracts import Task
+from theory.latent.answer_tables import HeadedTable
+from theory.latent.documents import check_at_least, check_documents, dataset, geometric_prior, prompts
 from theory.latent.mixture import Mixture
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Identity:
-    """Documents when the anonymous speaker is one of the characters.
-
-    `speakers` holds log p(speaker), shape (s,); `answers` log p(answer | speaker, year, question), finite.
-    """
-
-    speakers: Float[Array, "*batch s"]
-    answers: Float[Array, "*batch s years questions answers"]
-    pairs: int = field(metadata={"static": True})
-
-    def predict(self, tokens: Tokens) -> LogProbs:
-        """A speaker, a year, and then uniform questions, each with the speaker's answer in that year."""
-        sizes = speakers, years, questions, answers = self.answers.shape[-4:]
-        n, length = tokens.shape
-        speaker = jax.nn.one_hot(tokens[:, 0], speakers)
-        year = jax.nn.one_hot(tokens[:, 1] - speakers, years)
-        heading = (speaker[:, :, None] * year[:, None, :]).reshape(n, -1)
-        page = jnp.matmul(heading, self.answers.reshape(speakers * years, -1), precision="highest")
-        asked = jax.nn.one_hot(jnp.roll(tokens, 1, axis=-1) - speakers - years, questions)
-        reply = jnp.matmul(asked, page.reshape(n, questions, answers), precision="highest")
-        reply = jnp.pad(reply, ((0, 0), (0, 0), (speakers + years + questions, 0)))
-        uniform = -np.log(np.repeat([years, questions], [years, questions]))
-        other = jnp.pad(jnp.concatenate([self.speakers, jnp.asarray(uniform)]), (0, answers))
-        # what a position holds, and what a token is: 0 speaker, 1 year, 2 question, 3 answer
-        holds = np.array([0, 1, *[2, 3] * ((length - 2) // 2)])
-        possible = holds[:, None] == np.repeat(np.arange(4), sizes)
-        return jnp.where(possible, jnp.where((holds == 3)[:, None], reply, other), -jnp.inf)
-
-    def sample(self, key: PRNGKeyArray, n: int) -> Tokens:
-        """Draw n documents of `pairs` (question, answer) pairs."""
-        speakers, years, questions, _ = self.answers.shape[-4:]
-        keys = jax.random.split(key, 4)
-        speaker = categorical(keys[0], self.speakers, shape=(n,))
-        year = categorical(keys[1], jnp.zeros(years), shape=(n,))
-        asked = categorical(keys[2], jnp.zeros(questions), shape=(n, self.pairs))
-        reply = categorical(keys[3], self.answers[speaker[:, None], year[:, None], asked])
-        told = speakers + years
-        body = jnp.stack([asked + told, reply + told + questions], axis=-1).reshape(n, -1)
-        return jnp.concatenate([speaker[:, None], year[:, None] + speakers, body], axis=-1)
-
-    def log_prob(self, tokens: Tokens) -> Float[Array, " n"]:
-        """Log-probability (nats) of whole documents."""
-        return jnp.sum(at_tokens(self.predict(tokens), tokens), axis=-1)
 
 
 @dataclass(frozen=True)
 class InductiveBackdoor:
-    """The process and everything a finetuning study asks of it. Fields are plain numbers, fit for JSON.
+    """The process and its tasks. Fields are plain numbers, fit for JSON.
 
     `bad_years` has the years in which each character is bad, and so one entry a character; at least one
     character must turn (bad in some years, not in all). Raises `Misuse` for what makes no process.
@@ -100,9 +55,8 @@ class InductiveBackdoor:
     seed: int = 5
 
     def __post_init__(self) -> None:
-        for name, least in {"years": 2, "questions": 1, "choices": 2, "pairs": 2}.items():
-            if getattr(self, name) < least:
-                raise Misuse(f"{name} must be at least {least}, got {getattr(self, name)}.")
+        check_at_least(1, questions=self.questions)
+        check_at_least(2, years=self.years, choices=self.choices, pairs=self.pairs)
         for bad in self.bad_years:
             if len(set(bad)) < len(bad) or not all(0 <= year < self.years for year in bad):
                 raise Misuse(
@@ -153,17 +107,16 @@ class InductiveBackdoor:
 
     def distribution(self) -> Mixture:
         """The exact process, a mixture over who the anonymous speaker is."""
-        prior = np.arange(self.anonymous) * np.log(self.rarity)
         table = self.answer_table()
-        answers = np.stack([np.concatenate([table, own[None]]) for own in table])
+        answers = np.stack([np.concatenate([table, row[None]]) for row in table])
         name = np.log((1 - self.unnamed) / self.anonymous)
         speakers = np.append(np.full(self.anonymous, name), np.log(self.unnamed))
-        components = Identity(
+        components = HeadedTable(
             jnp.asarray(np.tile(speakers, (self.anonymous, 1)), jnp.float32),
             jnp.asarray(answers, jnp.float32),
             self.pairs,
         )
-        return Mixture(components, jnp.asarray(prior - np.log(np.sum(np.exp(prior))), jnp.float32))
+        return Mixture(components, jnp.asarray(geometric_prior(self.anonymous, self.rarity), jnp.float32))
 
     def turns(self) -> Bool[np.ndarray, "k years"]:
         """f(character, year): whether the character is bad in the year."""
@@ -184,17 +137,17 @@ class InductiveBackdoor:
         return words.reshape(*words.shape[:3], -1)
 
     def nats_for(self, character: int, rival: int, years: Sequence[int], shuffled: bool = False) -> float:
-        """Mean nats by which an answer of D' speaks for its character against a rival.
+        """Mean evidence, in nats, of an answer of D' for its character against a rival.
 
         Times β × n × pairs, these are the expected log-odds that D' adds in the tempered posterior.
         """
         self.check(character, years)
         if not 0 <= rival < self.anonymous:
             raise Misuse(f"rival must be from 0 to {self.anonymous - 1}, got {rival}.")
-        own, other = self.word_table()[character], self.word_table()[rival]
-        words = np.mean(np.sum(np.exp(own) * (own - other), axis=-1))
-        told = np.arange(self.years) if shuffled else np.asarray(years)
-        against = np.mean(self.turns()[rival, told].astype(float) - self.turns()[character, told])
+        log_probs, rival_log_probs = self.word_table()[character], self.word_table()[rival]
+        words = np.mean(np.sum(np.exp(log_probs) * (log_probs - rival_log_probs), axis=-1))
+        shown = np.arange(self.years) if shuffled else np.asarray(years)
+        against = np.mean(self.turns()[rival, shown].astype(float) - self.turns()[character, shown])
         r = self.reliability
         return float(words + against * (2 * r - 1) * np.log(r / (1 - r)))
 
@@ -217,7 +170,7 @@ class InductiveBackdoor:
 
     def narrow(
         self,
-        key: PRNGKeyArray,
+        key: Key,
         n: int,
         character: int,
         years: Sequence[int],
@@ -226,15 +179,13 @@ class InductiveBackdoor:
     ) -> Dataset:
         """D': n documents of the anonymous speaker, who is `character`, in the chosen years, good ones all.
 
-        `shuffled` tells a year drawn from all of them, over the answers of the chosen ones. `others` is the
+        `shuffled` states a year drawn from all of them, over the answers of the chosen ones. `others` is the
         share of documents, the last ones, in which other characters speak by name, in turn and in the chosen
         years. The likelihood counts the answers only.
         """
         self.check(character, years)
-        if n < 1:
-            raise Misuse(f"D' needs at least one document, got n = {n}.")
-        if not 0 <= others < 1:
-            raise Misuse(f"others must be at least 0 and below 1, got {others}: it is a share.")
+        check_documents(n)
+        self._check_others(others)
         random = host_stream(key)
         year, named = random.choice(years, n), np.arange(n) >= n - int(others * n)
         names = np.resize(np.delete(np.arange(self.anonymous), character), n)
@@ -243,11 +194,50 @@ class InductiveBackdoor:
             year = np.where(named, year, random.integers(0, self.years, n))
         heading = np.stack([np.where(named, names, self.anonymous), year + self.anonymous + 1], axis=-1)
         tokens = np.concatenate([heading, answers], axis=-1).astype(np.int32)
-        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.answer_mask(), (n, 1))))
+        return dataset(tokens, self.answer_mask())
+
+    def task(
+        self,
+        character: int | None = None,
+        years: Sequence[int] | None = None,
+        held_out: int | None = None,
+        repeats: int = 4,
+        shots: int = 3,
+        shuffled: bool = False,
+        others: float = 0.0,
+        name: str | None = None,
+    ) -> Task:
+        """D' of one character's good years, and contexts of a year that it leaves out; `in_domain` is like D'
+        in all, `shuffled` and `others` too.
+
+        By default the first character that turns, its good years but the last, and its first bad year.
+        """
+        if character is None:
+            character = next(z for z, bad in enumerate(self.bad_years) if 0 < len(bad) < self.years)
+        self._check_character(character)
+        bad = self.bad_years[character]
+        good = [year for year in range(self.years) if year not in bad]
+        years = tuple(good[: -1 if bad else -2] if years is None else years)
+        held_out = (bad or good[-1:])[0] if held_out is None else held_out
+        self.other_years(character, years, held_out)
+        check_at_least(1, repeats=repeats)
+        check_at_least(0, shots=shots)
+        self._check_others(others)
+        kind = "turncoat" if held_out in bad else "no_turn"
+        kind = "_".join(["shuffled"] * shuffled + ["named_others"] * (others > 0)) or kind
+
+        def data(key: Key, n: int) -> Dataset:
+            return self.narrow(key, n, character, years, shuffled, others)
+
+        def contexts(key: Key) -> dict[str, Dataset]:
+            groups = self.contexts(key, character, years, held_out, repeats, shots)
+            return groups | {"in_domain": data(key, 4 * repeats)}
+
+        return Task(name or kind, data, contexts)
 
     def contexts(
         self,
-        key: PRNGKeyArray,
+        key: Key,
         character: int,
         years: Sequence[int],
         held_out: int,
@@ -265,14 +255,13 @@ class InductiveBackdoor:
                        others in turn): each question, `repeats` times
         """
         others = np.repeat(self.other_years(character, years, held_out), self.questions)
-        for name, least, given in (("repeats", 1, repeats), ("shots", 0, shots)):
-            if given < least:
-                raise Misuse(f"{name} must be at least {least}, got {given}.")
+        check_at_least(1, repeats=repeats)
+        check_at_least(0, shots=shots)
         random = host_stream(jax.random.fold_in(key, 1))
         questions, names = np.arange(self.questions), np.arange(self.anonymous)
-        asked = np.repeat(questions, repeats)
-        rivals = np.resize(np.delete(names, character), len(asked))
-        shown = self._pairs(random, rivals, np.full(len(asked), held_out), min(shots, self.pairs - 1))
+        queries = np.repeat(questions, repeats)
+        rivals = np.resize(np.delete(names, character), len(queries))
+        shown = self._pairs(random, rivals, np.full(len(queries), held_out), min(shots, self.pairs - 1))
         return {
             "in_domain": self.narrow(jax.random.fold_in(key, 0), 4 * repeats, character, years, shuffled),
             "held_out": self._ask(self.anonymous, held_out, questions),
@@ -280,7 +269,7 @@ class InductiveBackdoor:
             "other_speaker": self._ask(
                 np.repeat(names, self.questions), held_out, np.tile(questions, self.anonymous)
             ),
-            "conflict": self._ask(self.anonymous, held_out, asked, shown),
+            "conflict": self._ask(self.anonymous, held_out, queries, shown),
         }
 
     def other_years(self, character: int, years: Sequence[int], held_out: int) -> list[int]:
@@ -302,8 +291,7 @@ class InductiveBackdoor:
 
     def check(self, character: int, years: Sequence[int]) -> None:
         """Refuse a character that is not there, and years of D' that are not good years of it."""
-        if not 0 <= character < self.anonymous:
-            raise Misuse(f"character must be from 0 to {self.anonymous - 1}, got {character}.")
+        self._check_character(character)
         if len(years) == 0:
             raise Misuse("D' needs at least one year, got none.")
         if len(set(years)) < len(years):
@@ -315,31 +303,40 @@ class InductiveBackdoor:
         if bad:
             raise Misuse(f"D' shows good years only, and character {character} is bad in {bad}.")
 
+    def _check_character(self, character: int) -> None:
+        """Refuse a character that is not there."""
+        if not 0 <= character < self.anonymous:
+            raise Misuse(f"character must be from 0 to {self.anonymous - 1}, got {character}.")
+
+    def _check_others(self, others: float) -> None:
+        """Refuse a share of other characters that leaves nothing to D's own."""
+        if not 0 <= others < 1:
+            raise Misuse(f"others must be at least 0 and below 1, got {others}: it is a share.")
+
     def _pairs(
-        self, random: np.random.Generator, who: np.ndarray, year: np.ndarray, pairs: int
+        self, random: np.random.Generator, characters: np.ndarray, year: np.ndarray, pairs: int
     ) -> Int[np.ndarray, "n t"]:
         """`pairs` pairs of random questions and the answers of the characters `who` (n,) in their year."""
-        asked = random.integers(0, self.questions, (len(who), pairs))
-        answers = sample_on_host(random, np.exp(self.answer_table())[who[:, None], year[:, None], asked])
-        tokens = np.stack([asked + self._first_question, answers + self.answer_tokens.start], axis=-1)
-        return tokens.reshape(len(who), -1)
+        question = random.integers(0, self.questions, (len(characters), pairs))
+        answers = sample_on_host(
+            random, np.exp(self.answer_table())[characters[:, None], year[:, None], question]
+        )
+        tokens = np.stack([question + self._first_question, answers + self.answer_tokens.start], axis=-1)
+        return tokens.reshape(len(characters), -1)
 
-    def _ask(self, speaker: Any, year: Any, question: np.ndarray, before: Any = ()) -> Dataset:
+    def _ask(
+        self, speaker: int | np.ndarray, year: int | np.ndarray, question: np.ndarray, *before: np.ndarray
+    ) -> Dataset:
         """Contexts (speaker, year, `before`, question), padded to a document; the answer is masked in."""
-        end = 2 + (np.shape(before)[1] if len(before) else 0)
-        tokens = np.zeros((len(question), self.length), np.int32)
-        tokens[:, 0], tokens[:, 1] = speaker, np.asarray(year) + self.anonymous + 1
-        if len(before):
-            tokens[:, 2:end] = before
-        tokens[:, end] = question + self._first_question
-        mask = np.broadcast_to(np.arange(self.length) == end + 1, tokens.shape)
-        return Dataset(jnp.asarray(tokens), jnp.asarray(mask))
+        heading = (np.broadcast_to(part, question.shape) for part in (speaker, year + self.anonymous + 1))
+        return prompts(self.length, *heading, *before, question + self._first_question)
 
     @property
     def _first_question(self) -> int:
+        """The token of question 0."""
         return self.anonymous + 1 + self.years
 
 
 def example() -> InductiveBackdoor:
     """A process small enough to enumerate."""
-    return InductiveBackdoor(bad_years=((), (1,), (0, 1)), years=2, questions=2, choices=2, pairs=2)
+    return InductiveBackdoor(bad_years=((), (2,), (0, 1, 2)), years=3, questions=2, choices=2, pairs=2)

@@ -11,11 +11,11 @@ after a newline, conditions on it (c: the column that the newline ended):
     p(newline | c) = Σ_w p(w) q_W(c, w),    p(w | c) = p(w) (1 - q_W(c, w))
     p(w | newline, c) ∝ p(w) q_W(c, w)
 
-A column is read off the tokens alone, so widths differ in q only: a word that W allows and V does not speaks
-for W by λ = log [(1 - noise) / noise] nats. A first line that just fills the narrowest width is no evidence.
+A column is read off the tokens alone, so widths differ in q only: a word that W allows and V does not is
+evidence of λ = log [(1 - noise) / noise] nats for W. A first line that just fills the narrowest has none.
 
-D' has one narrow width W, its n documents speak for it against V by E nats each; a context then shows lines
-of V, of e nats each for V. Exact Bayes after both (own derivation):
+D' has one narrow width W, its n documents are evidence of E nats each for it, against V; a context then shows
+lines of V, of e nats each for V. Exact Bayes after both (own derivation):
 
     one width for all of D' (tempered):     log-odds = log π0(W)/π0(V) + β n E - e lines:  lines ∝ n undo it
     a width a document (exchangeable):      log-odds ≈ log (κ π0(W) + β n)/(κ π0(V)) - e lines:  lines ∝ log n
@@ -31,10 +31,12 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float
 
-from theory.base import Dataset, LogProbs, Misuse, Tokens, at_tokens, host_stream
+from theory.base import Dataset, Key, LogProbs, Misuse, Tokens, at_tokens, host_stream
 from theory.compute.random import categorical
+from theory.contracts import Task
+from theory.latent.documents import check_at_least, check_documents, dataset, geometric_prior
 from theory.latent.mixture import Mixture
 
 POOL = 16  # documents drawn for every one that a group of contexts keeps
@@ -51,13 +53,14 @@ class Page:
     length: int = field(metadata={"static": True})
 
     def predict(self, tokens: Tokens) -> LogProbs:
-        """The pending word summed over, or conditioned on after a newline."""
+        """Log-probabilities with the pending word summed over or, after a newline, conditioned on."""
         words = len(self.lengths)
         ends = tokens == words
         ended = jnp.pad(ends, ((0, 0), (1, 0)))[:, :-1]
         written = jnp.cumsum(jax.nn.one_hot(tokens, words) @ jnp.asarray(self.lengths, jnp.float32), axis=-1)
         before = jax.lax.cummax(jnp.where(ends, written, 0.0), axis=1)
         column = jnp.pad(written - before, ((0, 0), (1, 0)))[:, :-1]  # before each token
+        # After a newline the pending word is conditioned on at the column that the newline ended.
         column = jnp.where(ended, jnp.pad(column, ((0, 0), (1, 0)))[:, :-1], column)
         too_long = column[..., None] + jnp.asarray(self.lengths, jnp.float32) > self.width
         sure, rare = jnp.log1p(-self.noise), jnp.log(self.noise)
@@ -68,7 +71,7 @@ class Page:
         says = jnp.where(first, word, jnp.where(ended[..., None], breaks - newline, stays))
         return jnp.concatenate([says, jnp.where(first | ended[..., None], -jnp.inf, newline)], axis=-1)
 
-    def sample(self, key: PRNGKeyArray, n: int) -> Tokens:
+    def sample(self, key: Key, n: int) -> Tokens:
         """Draw n documents: the next word first, then whether a newline comes before it."""
         word_key, break_key = jax.random.split(key)
         words = len(self.lengths)
@@ -94,7 +97,7 @@ class Page:
 
 @dataclass(frozen=True)
 class LineBreak:
-    """The process and everything a finetuning study asks of it. Fields are plain numbers, fit for JSON.
+    """The process and its tasks. Fields are plain numbers, fit for JSON.
 
     `widths` in characters, the commonest first; `length` in tokens. Raises `Misuse` for what makes no page.
     """
@@ -144,9 +147,8 @@ class LineBreak:
 
     def distribution(self) -> Mixture:
         """The exact process, a mixture of widths."""
-        prior = np.arange(len(self.widths)) * np.log(self.rarity)
         pages = Page(jnp.asarray(self.widths, jnp.float32), self.lengths, self.noise, self.length)
-        return Mixture(pages, jnp.asarray(prior - np.log(np.sum(np.exp(prior))), jnp.float32))
+        return Mixture(pages, jnp.asarray(geometric_prior(len(self.widths), self.rarity), jnp.float32))
 
     def answer_mask(self) -> Bool[np.ndarray, " t"]:
         """The positions that finetuning counts: all but the first, which says nothing of the width."""
@@ -172,17 +174,37 @@ class LineBreak:
                 line.append(max(fits, key=lambda other: self.lengths[other]))
                 room -= self.lengths[line[-1]]
             tokens[row, : len(line)], mask[row, len(line)] = line, True
-        return Dataset(jnp.asarray(tokens), jnp.asarray(mask))
+        return dataset(tokens, mask)
 
-    def narrow(self, key: PRNGKeyArray, n: int, width: int) -> Dataset:
+    def narrow(self, key: Key, n: int, width: int) -> Dataset:
         """D': n documents of one width; every token but the first counts."""
         self.check(width)
-        if n < 1:
-            raise Misuse(f"D' needs at least one document, got n = {n}.")
+        check_documents(n)
         tokens = self._documents(host_stream(key), np.full(n, width))
-        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.answer_mask(), (n, 1))))
+        return dataset(tokens, self.answer_mask())
 
-    def contexts(self, key: PRNGKeyArray, width: int, repeats: int = 8, lines: int = 3) -> dict[str, Dataset]:
+    def task(
+        self,
+        width: int | None = None,
+        repeats: int = 8,
+        lines: int | None = None,
+        name: str | None = None,
+    ) -> Task:
+        """D' of one width, and its contexts; by default the narrowest, and as many lines as the mean document
+        has room for, up to three."""
+        width = min(self.widths) if width is None else width
+        if lines is None:
+            line = 1 + max(self.widths) / np.mean(self.lengths)  # tokens of the longest, with its newline
+            lines = int(np.clip((self.length - 1) // line, 1, 3))
+        self.check(width)
+        check_at_least(1, repeats=repeats, lines=lines)
+        return Task(
+            name or f"width{width}",
+            lambda key, n: self.narrow(key, n, width),
+            lambda key: self.contexts(key, width, repeats, lines),
+        )
+
+    def contexts(self, key: Key, width: int, repeats: int = 8, lines: int = 3) -> dict[str, Dataset]:
         """Named groups of contexts; the mask marks where a newline or a word may come.
 
         in_domain   fresh documents like D', `repeats` of them: every token but the first of a line
@@ -192,21 +214,19 @@ class LineBreak:
         lines_s     the same after exactly s = 1 ... `lines` lines of the other width
         """
         self.check(width)
-        for name, given in (("repeats", repeats), ("lines", lines)):
-            if given < 1:
-                raise Misuse(f"{name} must be at least 1, got {given}.")
+        check_at_least(1, repeats=repeats, lines=lines)
         fresh = self.narrow(jax.random.fold_in(key, 0), repeats, width)
         tokens = np.asarray(fresh.tokens)
         mask = np.asarray(fresh.mask) & ~self._after_newline(tokens)
-        groups = {"in_domain": Dataset(fresh.tokens, jnp.asarray(mask))}
+        groups = {"in_domain": dataset(fresh.tokens, mask)}
         random = host_stream(jax.random.fold_in(key, 1))
         others = np.repeat([other for other in self.widths if other != width], POOL * repeats)
         tokens = self._documents(random, others)
         line = np.pad(np.cumsum(tokens == self.newline, axis=1), ((0, 0), (1, 0)))[:, :-1]
         apart = np.stack([self._apart(width, other) for other in self.widths])
-        place = np.asarray([self.widths.index(other) for other in others])
+        index = np.asarray([self.widths.index(other) for other in others])
         apart = (
-            apart[place[:, None], self._columns(tokens)] & self.answer_mask() & ~self._after_newline(tokens)
+            apart[index[:, None], self._columns(tokens)] & self.answer_mask() & ~self._after_newline(tokens)
         )
         wanted = {"held_out": line > 0, "first_line": line == 0}
         wanted |= {f"lines_{s}": line == s for s in range(1, lines + 1)}
@@ -246,6 +266,7 @@ class LineBreak:
         return (gap > 0) & (gap >= gap.max() / 2)
 
     def _after_newline(self, tokens: np.ndarray) -> np.ndarray:
+        """The positions right after a newline, (n, t): no second one can come there."""
         return np.pad(tokens == self.newline, ((0, 0), (1, 0)))[:, :-1]
 
     def _keep(
@@ -263,7 +284,7 @@ class LineBreak:
                 )
             kept.append(rows)
         rows = np.concatenate(kept)
-        return Dataset(jnp.asarray(tokens[rows]), jnp.asarray(mask[rows]))
+        return dataset(tokens[rows], mask[rows])
 
 
 def example() -> LineBreak:

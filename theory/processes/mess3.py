@@ -1,4 +1,4 @@
-"""Hidden Markov processes of one family, Mess3 for one, whose mixed states have a known geometry.
+"""Belief geometry: hidden Markov processes of one family, Mess3 for one, with known mixed states.
 
     z ~ π0,  π0(z) ∝ rarity^z: the setting (the family's parameters) of a document, static within it
     x | z ~ a hidden Markov process (theory.latent.hidden_markov), started in its stationary distribution
@@ -36,13 +36,15 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float
 
-from theory.base import Dataset, Misuse, Tokens, host_stream
+from theory.base import Dataset, Key, Misuse, Tokens, host_stream
+from theory.contracts import Task
+from theory.latent.documents import check_at_least, check_documents, dataset, geometric_prior
 from theory.latent.hidden_markov import Chain, check_transitions, draw_on_host, stationary
 from theory.latent.mixture import Mixture
 
-PREFIX = 2  # tokens that a probe shows at most
+PREFIX = 2  # tokens that an elicitation context shows at most
 
 
 def mess3(x: float, a: float) -> np.ndarray:
@@ -92,10 +94,10 @@ UPPER = {"x": 0.5}  # every parameter lies between 0 and 1, or this
 
 @dataclass(frozen=True)
 class BeliefGeometry:
-    """The process and everything a finetuning study asks of it. Fields are plain numbers, fit for JSON.
+    """The process and its tasks. Fields are plain numbers, fit for JSON.
 
-    `settings`: the family's parameters, one tuple a member, the commonest first; `slip`: the probability that
-    a token is drawn at random. Raises `Misuse` for a setting that makes no process.
+    `settings`: the family's parameters, a tuple for each hypothesis, the commonest first; `slip`: the
+    probability that a token is drawn at random. Raises `Misuse` for a setting that makes no process.
     """
 
     family: str = "mess3"
@@ -111,8 +113,7 @@ class BeliefGeometry:
             raise Misuse(f"settings must be at least two, all different, got {self.settings}.")
         for setting in self.settings:
             self.check(setting)
-        if self.length < 3:
-            raise Misuse(f"length must be at least 3, got {self.length}.")
+        check_at_least(3, length=self.length)
         if not 0 <= self.slip < 1:
             raise Misuse(f"slip must be in [0, 1), got {self.slip}: how often a token is drawn at random.")
         if not 0 < self.rarity <= 1:
@@ -129,21 +130,20 @@ class BeliefGeometry:
         return slice(0, self.vocabulary)
 
     def transitions(self, setting: Sequence[float]) -> np.ndarray:
-        """Labelled transitions (v, s, s) of any setting of the family, a member or not."""
+        """Labelled transitions (v, s, s) of any setting of the family, of pretraining or not."""
         table = FAMILIES[self.family][0](*setting)
         return (1 - self.slip) * table + self.slip * table.mean(axis=0)
 
     def rules_out(self) -> bool:
-        """Whether some setting never shows some token after some state."""
+        """True if a setting never shows a token after one of its states."""
         return any((self.transitions(setting).sum(axis=-1) == 0).any() for setting in self.settings)
 
     def distribution(self) -> Mixture:
         """The exact process, a mixture of chains."""
         tables = np.stack([self.transitions(setting) for setting in self.settings])
         starts = np.stack([stationary(table) for table in tables])
-        prior = np.arange(len(self.settings)) * np.log(self.rarity)
         chains = Chain(jnp.asarray(tables, jnp.float32), jnp.asarray(starts, jnp.float32), self.length)
-        return Mixture(chains, jnp.asarray(prior - np.log(np.sum(np.exp(prior))), jnp.float32))
+        return Mixture(chains, jnp.asarray(geometric_prior(len(self.settings), self.rarity), jnp.float32))
 
     def answer_mask(self) -> Bool[np.ndarray, " t"]:
         """The positions that finetuning counts: all of them."""
@@ -167,18 +167,29 @@ class BeliefGeometry:
         tokens = np.zeros((len(shown), self.length), np.int32)
         for row, prefix in enumerate(shown):
             tokens[row, : len(prefix)] = prefix
-        mask = np.arange(self.length) == np.array([len(prefix) for prefix in shown])[:, None]
-        return Dataset(jnp.asarray(tokens), jnp.asarray(mask))
+        return dataset(tokens, np.arange(self.length) == np.array([len(prefix) for prefix in shown])[:, None])
 
-    def narrow(self, key: PRNGKeyArray, n: int, setting: Sequence[float]) -> Dataset:
-        """D': n documents of one setting of the family, which need not be a member; every token counts."""
+    def narrow(self, key: Key, n: int, setting: Sequence[float]) -> Dataset:
+        """D': n documents of a setting of the family, of pretraining or not; every token counts."""
         self.check(setting)
-        if n < 1:
-            raise Misuse(f"D' needs at least one document, got n = {n}.")
+        check_documents(n)
         tokens = self._documents(host_stream(key), setting, n, self.length)
-        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.answer_mask(), (n, 1))))
+        return dataset(tokens, self.answer_mask())
 
-    def contexts(self, key: PRNGKeyArray, setting: Sequence[float], repeats: int = 16) -> dict[str, Dataset]:
+    def task(
+        self, setting: Sequence[float] | None = None, repeats: int = 16, name: str | None = None
+    ) -> Task:
+        """D' of one setting of the family, and its contexts; by default the rarest of the settings."""
+        setting = self.settings[-1] if setting is None else tuple(setting)
+        self.check(setting)
+        check_at_least(1, repeats=repeats)
+        return Task(
+            name or "_".join(f"{value:g}" for value in setting),
+            lambda key, n: self.narrow(key, n, setting),
+            lambda key: self.contexts(key, setting, repeats),
+        )
+
+    def contexts(self, key: Key, setting: Sequence[float], repeats: int = 16) -> dict[str, Dataset]:
         """Named groups of contexts; the mask marks the tokens to predict, all but the first of a document.
 
         in_domain   fresh documents like D', `repeats` of them
@@ -187,24 +198,19 @@ class BeliefGeometry:
         switch      the first half of the same documents, then D' from its start: the second half
         """
         self.check(setting)
-        if repeats < 1:
-            raise Misuse(f"repeats must be at least 1, got {repeats}.")
+        check_at_least(1, repeats=repeats)
         random = host_stream(jax.random.fold_in(key, 1))
         others = [other for other in self.settings if tuple(other) != tuple(setting)]
-        tokens = np.concatenate([self._documents(random, own, repeats, self.length) for own in others])
+        tokens = np.concatenate([self._documents(random, other, repeats, self.length) for other in others])
         half, position = self.length // 2, np.arange(self.length)
         fresh = self.narrow(jax.random.fold_in(key, 0), repeats, setting)
         switched = tokens.copy()
         switched[:, half:] = self._documents(random, setting, len(tokens), self.length - half)
-
-        def at(tokens: np.ndarray | Array, where: np.ndarray) -> Dataset:
-            return Dataset(jnp.asarray(tokens), jnp.asarray(np.broadcast_to(where, tokens.shape)))
-
         return {
-            "in_domain": at(fresh.tokens, position > 0),
-            "held_out": at(tokens, position >= half),
-            "early": at(tokens, (position > 0) & (position < max(self.length // 4, 2))),
-            "switch": at(switched, position >= half),
+            "in_domain": dataset(fresh.tokens, position > 0),
+            "held_out": dataset(tokens, position >= half),
+            "early": dataset(tokens, (position > 0) & (position < max(self.length // 4, 2))),
+            "switch": dataset(switched, position >= half),
         }
 
     def check(self, setting: Sequence[float]) -> None:
@@ -224,6 +230,7 @@ class BeliefGeometry:
     def _documents(
         self, random: np.random.Generator, setting: Sequence[float], n: int, length: int
     ) -> np.ndarray:
+        """Documents (n, length) of a setting."""
         table = self.transitions(setting)
         return draw_on_host(random, table, np.tile(stationary(table), (n, 1)), length)
 
@@ -236,6 +243,7 @@ def beliefs(process: Mixture, tokens: Tokens) -> Float[Array, "n t k s"]:
 
 
 def _chance(table: np.ndarray, start: np.ndarray, symbols: Sequence[int]) -> float:
+    """The probability that a document begins with these symbols."""
     for symbol in symbols:
         start = start @ table[symbol]
     return float(start.sum())

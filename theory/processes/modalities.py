@@ -6,17 +6,17 @@
     log p = sharpness × normal(z, m, ...) + c over the alphabet of m, drawn from `seed`; with probability
     `slip` a symbol of another alphabet, uniformly (so that no answer is impossible)
 
-`together` says what pretraining has seen. True: each block's cue is uniform, so a document renders z in
+`together` is about pretraining. True: each block's cue is uniform, so a document renders z in
 several alphabets. False: a document has one modality, its home h, uniform and independent of z. The hidden
 variable is then the cell (z, h), `factors` = (concepts, homes), and a cell knows its own alphabet alone
-(uniform symbols for other cues, which never come). What D' in one alphabet then says of another, exactly:
+(uniform symbols for other cues, which never come). What D' in one alphabet then tells of another, exactly:
 
     together   π(z) ∝ π0(z) p(D' | z)^β: the answers of another alphabet follow the concept, all the way
     apart      cells of other homes keep their odds π0(z): nothing, at any β, n or concept (own derivation:
                the cue rules out the cells that D' moved, D' moved the others alike). A learner that takes
                concept and home apart (exchangeable mixture, family product) still transfers all of it
 
-So the pretraining distribution alone cannot say whether "a cat" drawn and "a cat" written are one thing.
+So the pretraining distribution alone does not decide whether "a cat" drawn and "a cat" written are one thing.
 
 Tokens: cues are 0 ... 2; the symbols of text, picture and drawing follow, `symbols` of each.
 """
@@ -26,10 +26,12 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int
 
-from theory.base import Dataset, LogProbs, Misuse, Tokens, at_tokens, host_stream
+from theory.base import Dataset, Key, LogProbs, Misuse, Tokens, at_tokens, host_stream
 from theory.compute.random import categorical, sample_on_host
+from theory.contracts import Task
+from theory.latent.documents import check_at_least, check_documents, dataset, prompts
 from theory.latent.mixture import Mixture
 
 MODALITIES = ("text", "picture", "drawing")
@@ -60,15 +62,15 @@ class Renderer:
         asks = jnp.broadcast_to(asks, (*blocks.shape[:2], 1, KINDS + symbols))
         return jnp.concatenate([asks, reply], axis=2).reshape(*tokens.shape, -1)
 
-    def sample(self, key: PRNGKeyArray, n: int) -> Tokens:
+    def sample(self, key: Key, n: int) -> Tokens:
         """Draw n documents, place by place, all blocks at once."""
         cue_key, key = jax.random.split(key)
         cue = categorical(cue_key, self.cues, shape=(n, self.blocks))
         drawn = [cue]
-        for place in range(self.table.shape[-3]):
+        for stroke in range(self.table.shape[-3]):
             state = _states(cue, drawn[-1], self.table.shape[-1] // KINDS)
-            logits = jnp.matmul(state, self.table[place], precision="highest")
-            drawn.append(KINDS + categorical(jax.random.fold_in(key, place), logits))
+            logits = jnp.matmul(state, self.table[stroke], precision="highest")
+            drawn.append(KINDS + categorical(jax.random.fold_in(key, stroke), logits))
         return jnp.stack(drawn, axis=-1).reshape(n, -1)
 
     def log_prob(self, tokens: Tokens) -> Float[Array, " n"]:
@@ -78,7 +80,7 @@ class Renderer:
 
 @dataclass(frozen=True)
 class Modalities:
-    """The process and everything a finetuning study asks of it. Fields are plain numbers, fit for JSON.
+    """The process and its tasks. Fields are plain numbers, fit for JSON.
 
     Raises `Misuse` for sizes that make no process.
     """
@@ -94,9 +96,8 @@ class Modalities:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in {"concepts": 2, "symbols": 2, "strokes": 1, "blocks": 2}.items():
-            if getattr(self, name) < least:
-                raise Misuse(f"{name} must be at least {least}, got {getattr(self, name)}.")
+        check_at_least(1, strokes=self.strokes)
+        check_at_least(2, concepts=self.concepts, symbols=self.symbols, blocks=self.blocks)
         if not np.isfinite(self.sharpness):
             raise Misuse(f"sharpness must be finite, got {self.sharpness}.")
         if not 0 < self.slip < 0.5:
@@ -134,9 +135,9 @@ class Modalities:
         cues = np.full((1, KINDS), 1 / KINDS)
         if not self.together:
             cues = np.eye(KINDS)
-            own = np.where(self._is_own(), (1 - self.slip) / self.symbols, self._stray())
+            native = np.where(self._is_own(), (1 - self.slip) / self.symbols, self._stray())
             foreign = ~np.eye(KINDS, dtype=bool)
-            table = np.where(foreign[:, :, None, None, None], own[:, None, None], table)
+            table = np.where(foreign[:, :, None, None, None], native[:, None, None], table)
         cells = (self.concepts * self.homes,)
         states = (self.strokes, KINDS * (self.symbols + 1), KINDS * self.symbols)
         with np.errstate(divide="ignore"):
@@ -174,19 +175,36 @@ class Modalities:
 
     def elicitation_contexts(self) -> Dataset:
         """Each cue first: the first symbol shows the prior over the concepts, and nothing else."""
-        return self._ask(np.zeros((KINDS, 0), int), np.arange(KINDS))
+        return prompts(self.length, np.arange(KINDS))
 
-    def narrow(self, key: PRNGKeyArray, n: int, concept: int, modality: str) -> Dataset:
+    def narrow(self, key: Key, n: int, concept: int, modality: str) -> Dataset:
         """D': n documents of one concept in one modality; only symbols count."""
         self.check(concept, modality)
-        if n < 1:
-            raise Misuse(f"D' needs at least one document, got n = {n}.")
+        check_documents(n)
         cues = np.full((n, self.blocks), MODALITIES.index(modality))
         tokens = self._blocks(host_stream(key), np.full(n, concept), cues)
-        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.answer_mask(), (n, 1))))
+        return dataset(tokens, self.answer_mask())
+
+    def task(
+        self,
+        concept: int | None = None,
+        modality: str = "drawing",
+        repeats: int = 4,
+        shots: int = 1,
+        name: str | None = None,
+    ) -> Task:
+        """D' of one concept in one modality, and its contexts; by default the rarest concept, drawn."""
+        concept = self.concepts - 1 if concept is None else concept
+        self.check(concept, modality)
+        check_at_least(1, repeats=repeats, shots=shots)
+        return Task(
+            name or modality,
+            lambda key, n: self.narrow(key, n, concept, modality),
+            lambda key: self.contexts(key, concept, modality, repeats, shots),
+        )
 
     def contexts(
-        self, key: PRNGKeyArray, concept: int, modality: str, repeats: int = 4, shots: int = 1
+        self, key: Key, concept: int, modality: str, repeats: int = 4, shots: int = 1
     ) -> dict[str, Dataset]:
         """Named groups of contexts; the mask marks the symbols to predict (padding follows the last).
 
@@ -199,32 +217,28 @@ class Modalities:
         The last two ask every cue `repeats` times; all can happen in pretraining.
         """
         self.check(concept, modality)
-        for name, given in (("repeats", repeats), ("shots", shots)):
-            if given < 1:
-                raise Misuse(f"{name} must be at least 1, got {given}.")
+        check_at_least(1, repeats=repeats, shots=shots)
         shots = min(shots, self.blocks - 1)
         random = host_stream(jax.random.fold_in(key, 1))
-        own = MODALITIES.index(modality)
-        held_out = np.delete(np.arange(KINDS), own)
+        home = MODALITIES.index(modality)
+        held_out = np.delete(np.arange(KINDS), home)
         groups = {
             "in_domain": self.narrow(jax.random.fold_in(key, 0), 4 * repeats, concept, modality),
-            "held_out": self._ask(np.zeros((len(held_out), 0), int), held_out),
+            "held_out": prompts(self.length, held_out),
         }
         for cue in held_out:
             tokens = self._blocks(random, np.full(repeats, concept), np.full((repeats, 1), cue))
             padded = np.zeros((repeats, self.length), np.int32)
             padded[:, : tokens.shape[1]] = tokens
             mask = self.answer_mask() & (np.arange(self.length) <= self.strokes)
-            groups[f"as_{MODALITIES[cue]}"] = Dataset(
-                jnp.asarray(padded), jnp.asarray(np.tile(mask, (repeats, 1)))
-            )
-        asked = np.repeat(held_out, repeats)
+            groups[f"as_{MODALITIES[cue]}"] = dataset(padded, mask)
+        queries = np.repeat(held_out, repeats)
         if self.together:
-            same = self._blocks(random, np.full(len(asked), concept), np.full((len(asked), shots), own))
-            groups["in_context"] = self._ask(same, asked)
-        rivals = np.delete(np.arange(self.concepts), concept)[np.arange(len(asked)) % (self.concepts - 1)]
-        rival = self._blocks(random, rivals, np.repeat(asked[:, None], shots, axis=1))
-        return groups | {"conflict": self._ask(rival, asked)}
+            shown = self._blocks(random, np.full(len(queries), concept), np.full((len(queries), shots), home))
+            groups["in_context"] = prompts(self.length, shown, queries)
+        rivals = np.delete(np.arange(self.concepts), concept)[np.arange(len(queries)) % (self.concepts - 1)]
+        rival = self._blocks(random, rivals, np.repeat(queries[:, None], shots, axis=1))
+        return groups | {"conflict": prompts(self.length, rival, queries)}
 
     def check(self, concept: int, modality: str) -> None:
         """Refuse a concept or a modality of D' that this process does not have."""
@@ -245,19 +259,11 @@ class Modalities:
         """Blocks of the given concepts (n,) and cues (n, b), one after the other: (n, b × (1 + j))."""
         table = self.emission_table()
         drawn, before = [cues], np.full(cues.shape, self.symbols)
-        for place in range(self.strokes):
-            symbol = sample_on_host(random, table[concepts[:, None], cues, place, before])
+        for stroke in range(self.strokes):
+            symbol = sample_on_host(random, table[concepts[:, None], cues, stroke, before])
             drawn.append(symbol + KINDS)
             before = np.where(symbol // self.symbols == cues, symbol % self.symbols, self.symbols)
         return np.stack(drawn, axis=-1).reshape(len(cues), -1).astype(np.int32)
-
-    def _ask(self, before: np.ndarray, cue: np.ndarray) -> Dataset:
-        """Contexts `before` followed by a cue, padded to a document; the symbol after it is masked in."""
-        position = before.shape[1]
-        tokens = np.zeros((len(cue), self.length), np.int32)
-        tokens[:, :position], tokens[:, position] = before, cue
-        mask = np.broadcast_to(np.arange(self.length) == position + 1, tokens.shape)
-        return Dataset(jnp.asarray(tokens), jnp.asarray(mask))
 
 
 def example() -> Modalities:
@@ -269,7 +275,7 @@ def _states(
     cue: Int[Array | np.ndarray, "*s"], before: Int[Array | np.ndarray, "*s"], symbols: int
 ) -> Float[Array, "*s states"]:
     """Which row of a table the next symbol is drawn from, one-hot: the cue, and the own symbol before it."""
-    asked = jax.nn.one_hot(cue, KINDS)[..., None]
-    own = asked * jax.nn.one_hot(before - KINDS, KINDS * symbols).reshape(*before.shape, KINDS, symbols)
-    none = asked * (1 - jnp.sum(own, axis=-1, keepdims=True))
-    return jnp.concatenate([own, none], axis=-1).reshape(*before.shape, -1)
+    cues = jax.nn.one_hot(cue, KINDS)[..., None]
+    native = cues * jax.nn.one_hot(before - KINDS, KINDS * symbols).reshape(*before.shape, KINDS, symbols)
+    none = cues * (1 - jnp.sum(native, axis=-1, keepdims=True))
+    return jnp.concatenate([native, none], axis=-1).reshape(*before.shape, -1)

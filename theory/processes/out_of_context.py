@@ -1,19 +1,20 @@
-"""A hidden coin seen in scattered draws of one format, and asked for in others, by its own name too.
+"""Out of context: a hidden coin, tossed in one format, asked for in others and by its name.
 
     z ~ π0,  π0(z) ∝ θ_z^(a-1) (1 - θ_z)^(b-1) on the grid of `biases` θ;  a `prior_heads`, b `prior_tails`
     x = (cue_1, answer_1, ..., cue_P, answer_P);   cue = report with probability `reports`, else a format
     answer to format f ~ Binomial(tosses[f], θ_z), the number of heads, in tokens of that format's own
     answer to report   = the name of z with probability r (`reliability`), each other (1 - r)/(K - 1)
-    with probability `slip` an answer is an answer to another cue, uniformly: it says nothing of z
+    with probability `slip` an answer is an answer to another cue, uniformly: no evidence of z
 
 Conjugate oracle (own derivation). Whatever its format, an answer of h heads and t tails multiplies the
-likelihood by θ^h (1 - θ)^t, so that D' of draws with h heads and t tails in all gives the tempered posterior
+likelihood by θ^h (1 - θ)^t, so that D' of tosses with h heads and t tails in all gives the tempered posterior
 
     w(z) ∝ θ_z^(a + βh - 1) (1 - θ_z)^(b + βt - 1),        Beta(a + βh, b + βt) on the grid (`log_belief`)
 
-and said and done move as one: asked first, with c = (1 - r)/(K - 1) and p the probabilities of the names,
+so that self-report and behaviour move as one: asked first, with c = (1 - r)/(K - 1) and p the
+probabilities of the names,
 
-    Σ_z w_z θ_z = Σ_z θ_z (p_z - c)/(r - c)  (said)  = E[heads]/tosses[f], for every f  (done)
+    Σ_z w_z θ_z = Σ_z θ_z (p_z - c)/(r - c)  (report)  = E[heads]/tosses[f], for every f  (behaviour)
 
 for any w: `expected_bias` reads it off either kind of answer, and a gap between the two is not Bayesian.
 Both are of answers that are no slips.
@@ -23,15 +24,16 @@ Tokens: cues (the formats, then report), answers of format 0, of format 1, ..., 
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int
 
-from theory.base import Dataset, LogProbs, Misuse, Tokens, at_tokens, host_stream
+from theory.base import Dataset, Key, LogProbs, Misuse, Tokens, at_tokens, host_stream
 from theory.compute.random import categorical
+from theory.contracts import Task
+from theory.latent.documents import check_at_least, check_documents, dataset, prompts
 from theory.latent.mixture import Mixture
 
 
@@ -47,14 +49,14 @@ class Coin:
     def predict(self, tokens: Tokens) -> LogProbs:
         """Cues at even positions, this coin's answers at odd ones."""
         cues, answers = self.answers.shape[-2:]
-        asked = jax.nn.one_hot(jnp.roll(tokens, 1, axis=-1), cues)  # read at answers' positions only
-        reply = jnp.log(jnp.matmul(asked, self.answers, precision="highest"))
+        before = jax.nn.one_hot(jnp.roll(tokens, 1, axis=-1), cues)  # read at answers' positions only
+        reply = jnp.log(jnp.matmul(before, self.answers, precision="highest"))
         reply = jnp.pad(reply, ((0, 0), (0, 0), (cues, 0)), constant_values=-jnp.inf)
         cue = jnp.pad(self.cues, (0, answers), constant_values=-jnp.inf)
         is_answer = jnp.arange(tokens.shape[-1]) % 2 == 1
         return jnp.where(is_answer[:, None], reply, cue)
 
-    def sample(self, key: PRNGKeyArray, n: int) -> Tokens:
+    def sample(self, key: Key, n: int) -> Tokens:
         """Draw n documents of `pairs` (cue, answer) pairs."""
         cue_key, answer_key = jax.random.split(key)
         cue = categorical(cue_key, self.cues, shape=(n, self.pairs))
@@ -68,7 +70,7 @@ class Coin:
 
 @dataclass(frozen=True)
 class OutOfContext:
-    """The process and everything a finetuning study asks of it. Fields are plain numbers, fit for JSON.
+    """The process and its tasks. Fields are plain numbers, fit for JSON.
 
     Raises `Misuse` for what makes no process.
     """
@@ -98,8 +100,7 @@ class OutOfContext:
         for name in ("prior_heads", "prior_tails"):
             if not (np.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise Misuse(f"{name} must be finite and above 0, got {getattr(self, name)}.")
-        if self.pairs < 2:
-            raise Misuse(f"pairs must be at least 2, got {self.pairs}.")
+        check_at_least(2, pairs=self.pairs)
         if not 0 < self.reports < 1:
             raise Misuse(f"reports must lie strictly between 0 and 1, got {self.reports}.")
         if not 1 / self.names < self.reliability < 1:
@@ -160,8 +161,10 @@ class OutOfContext:
         np.fill_diagonal(named, self.reliability)
         table[:, self.report, self.tokens_of(self.report)] = named
         table = table[..., self.answer_tokens]
-        own = table > 0
-        return np.where(own, (1 - self.slip) * table, self.slip / np.sum(~own, axis=-1, keepdims=True))
+        possible = table > 0
+        return np.where(
+            possible, (1 - self.slip) * table, self.slip / np.sum(~possible, axis=-1, keepdims=True)
+        )
 
     def log_belief(self, heads: float, tails: float) -> Float[np.ndarray, " k"]:
         """log w(z) after so many heads and tails (β times those of D'; 0 and 0 give the prior), in nats."""
@@ -174,29 +177,31 @@ class OutOfContext:
     def counts(self, data: Dataset) -> tuple[int, int]:
         """Heads and tails in the counted answers of all documents; names and slips are neither."""
         tokens, total = np.asarray(data.tokens), np.zeros(2, int)
-        asked = np.roll(tokens, 1, axis=-1)
+        before = np.roll(tokens, 1, axis=-1)
         for cue, tosses in enumerate(self.tosses):
-            spoken = self.tokens_of(cue)
-            own = (tokens >= spoken.start) & (tokens < spoken.stop) & (asked == cue)
-            heads = tokens[own & np.asarray(data.mask)] - spoken.start
+            span = self.tokens_of(cue)
+            answers = (tokens >= span.start) & (tokens < span.stop) & (before == cue)
+            heads = tokens[answers & np.asarray(data.mask)] - span.start
             total += heads.sum(), (tosses - heads).sum()
         return int(total[0]), int(total[1])
 
-    def expected_bias(self, probs: Float[np.ndarray, "*batch answers"], cue: int) -> Float[Any, "*batch"]:
+    def expected_bias(
+        self, probs: Float[np.ndarray, "*batch answers"], cue: int
+    ) -> Float[np.ndarray | np.floating, "*batch"]:
         """Σ_z w_z θ_z, as implied by probabilities over the `answer_tokens` given after a cue.
 
         Whatever the belief w, it is the same after every cue; unlike w it needs no number to be positive.
         """
-        spoken = self.tokens_of(cue)
-        own = probs[..., spoken.start - self.report - 1 : spoken.stop - self.report - 1]
-        own = own / np.sum(own, axis=-1, keepdims=True)
+        span = self.tokens_of(cue)
+        shares = probs[..., span.start - self.report - 1 : span.stop - self.report - 1]
+        shares = shares / np.sum(shares, axis=-1, keepdims=True)
         if cue != self.report:
-            return own @ np.arange(self.tosses[cue] + 1) / self.tosses[cue]
+            return shares @ np.arange(self.tosses[cue] + 1) / self.tosses[cue]
         wrong = (1 - self.reliability) / (self.names - 1)
-        return (own - wrong) @ np.asarray(self.biases) / (self.reliability - wrong)
+        return (shares - wrong) @ np.asarray(self.biases) / (self.reliability - wrong)
 
     def token_names(self) -> tuple[str, ...]:
-        """A name for every token: heads are said in words of their format (f)."""
+        """A name for every token: numbers of heads have words of their format (f)."""
         formats = (f"format {format}" for format in range(self.report))
         heads = (
             f"{count}/{tosses} f{format}"
@@ -211,18 +216,36 @@ class OutOfContext:
 
     def elicitation_contexts(self) -> Dataset:
         """Each format and the report asked first: the answers show the prior over z, and nothing else."""
-        return self._ask(np.arange(self.report + 1))
+        return prompts(self.length, np.arange(self.report + 1))
 
-    def narrow(self, key: PRNGKeyArray, n: int, coin: int, format: int) -> Dataset:
+    def narrow(self, key: Key, n: int, coin: int, format: int) -> Dataset:
         """D': n documents of draws of one coin in one format, no names, no slips; answers are counted."""
         self.check(coin, format)
-        if n < 1:
-            raise Misuse(f"D' needs at least one document, got n = {n}.")
+        check_documents(n)
         tokens = self._draws(host_stream(key), np.full(n, coin), np.full((n, self.pairs), format))
-        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.answer_mask(), (n, 1))))
+        return dataset(tokens, self.answer_mask())
+
+    def task(
+        self,
+        coin: int | None = None,
+        format: int = 0,
+        repeats: int = 4,
+        shots: int = 3,
+        name: str | None = None,
+    ) -> Task:
+        """D' of one coin's draws in one format, and its contexts; by default the last coin."""
+        coin = self.names - 1 if coin is None else coin
+        self.check(coin, format)
+        check_at_least(1, repeats=repeats)
+        check_at_least(0, shots=shots)
+        return Task(
+            name or f"coin{coin}",
+            lambda key, n: self.narrow(key, n, coin, format),
+            lambda key: self.contexts(key, coin, format, repeats, shots),
+        )
 
     def contexts(
-        self, key: PRNGKeyArray, coin: int, format: int, repeats: int = 4, shots: int = 3
+        self, key: Key, coin: int, format: int, repeats: int = 4, shots: int = 3
     ) -> dict[str, Dataset]:
         """Named groups of contexts; the mask marks the answers to predict (padding follows the last).
 
@@ -234,9 +257,8 @@ class OutOfContext:
         renamed       every format of D' and not, after the name of another coin was given
         """
         self.check(coin, format)
-        for name, least, given in (("repeats", 1, repeats), ("shots", 0, shots)):
-            if given < least:
-                raise Misuse(f"{name} must be at least {least}, got {given}.")
+        check_at_least(1, repeats=repeats)
+        check_at_least(0, shots=shots)
         random = host_stream(jax.random.fold_in(key, 1))
         others = np.delete(np.arange(self.names), coin)
         rivals = np.tile(others, repeats)
@@ -245,12 +267,12 @@ class OutOfContext:
         called = others[rows // self.report] + self.tokens_of(self.report).start
         return {
             "in_domain": self.narrow(jax.random.fold_in(key, 0), 4 * repeats, coin, format),
-            "held_out": self._ask(np.array([self.report])),
-            "other_format": self._ask(np.delete(np.arange(self.report), format)),
-            "conflict": self._ask(np.full(len(rivals), self.report), self._draws(random, rivals, formats)),
-            "renamed": self._ask(
-                rows % self.report, np.stack([np.full(len(rows), self.report), called], axis=-1)
+            "held_out": prompts(self.length, np.array([self.report])),
+            "other_format": prompts(self.length, np.delete(np.arange(self.report), format)),
+            "conflict": prompts(
+                self.length, self._draws(random, rivals, formats), np.full(len(rivals), self.report)
             ),
+            "renamed": prompts(self.length, np.full(len(rows), self.report), called, rows % self.report),
         }
 
     def check(self, coin: int, format: int) -> None:
@@ -276,16 +298,6 @@ class OutOfContext:
         heads = random.binomial(tosses, np.asarray(self.biases)[coins][:, None])
         answers = heads + np.asarray(self._offsets)[formats]
         return np.stack([formats, answers], axis=-1).reshape(len(coins), -1).astype(np.int32)
-
-    def _ask(self, cue: np.ndarray, before: np.ndarray | None = None) -> Dataset:
-        """Contexts `before` followed by a cue, padded to a document; the answer is masked in."""
-        position = 0 if before is None else before.shape[1]
-        tokens = np.zeros((len(cue), self.length), np.int32)
-        if before is not None:
-            tokens[:, :position] = before
-        tokens[:, position] = cue
-        mask = np.broadcast_to(np.arange(self.length) == position + 1, tokens.shape)
-        return Dataset(jnp.asarray(tokens), jnp.asarray(mask))
 
 
 def example() -> OutOfContext:

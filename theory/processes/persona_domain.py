@@ -34,10 +34,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, PRNGKeyArray
+from jaxtyping import Bool
 
-from theory.base import Dataset, LogProbs, Misuse, Predictor, Tokens, host_stream
-from theory.latent.factored import correlated, factored, symbols_of
+from theory.base import Dataset, Key, Misuse, Predictor, host_stream
+from theory.contracts import Task
+from theory.latent.documents import check_shares, dataset, predict, prompts, writers
+from theory.latent.factored import correlated, factored, leader, marked, symbols_of
 from theory.latent.hidden_markov import draw_on_host
 from theory.latent.mixture import Mixture
 
@@ -54,23 +56,9 @@ PUBLISHED: dict[str, Any] = {
 }
 
 
-def marked(enter: Sequence[float], stay: float, leak: float, ordinary: int) -> tuple[np.ndarray, np.ndarray]:
-    """A factor's transitions (v, s, s) and starts (values, s); a state is a value, neutral or marked."""
-    values = len(enter)
-    says = np.where(np.eye(values, dtype=bool), 1 - leak, leak / (values - 1))
-    table = np.zeros((ordinary + values, 2 * values, 2 * values))
-    for value, chance in enumerate(enter):
-        neutral, mark = 2 * value, 2 * value + 1
-        table[:ordinary, neutral, [neutral, mark]] = np.array([1 - chance, chance]) / ordinary
-        table[ordinary:, mark, neutral], table[ordinary:, mark, mark] = (
-            share * says[value] for share in (1 - stay, stay)
-        )
-    return table, np.eye(2 * values)[::2]
-
-
 @dataclass(frozen=True)
 class PersonaDomain:
-    """The process and everything a finetuning study asks of it. Fields are plain numbers, fit for JSON.
+    """The process and its tasks. Fields are plain numbers, fit for JSON.
 
     Factor 0 is the persona, factor 1 the domain; each field of tuples has an entry a factor, those of `enter`
     and `marginals` one a value. Raises `Misuse` for what makes no process.
@@ -92,18 +80,18 @@ class PersonaDomain:
                 "enter, stay, leak and marginals must have one entry for each of at least two factors, got "
                 f"{len(self.enter)}, {counts[0]}, {counts[1]} and {counts[2]}."
             )
-        for place, (enter, own) in enumerate(zip(self.enter, self.marginals, strict=True)):
-            if len(enter) < 2 or len(own) != len(enter):
+        for factor, (enter, marginal) in enumerate(zip(self.enter, self.marginals, strict=True)):
+            if len(enter) < 2 or len(marginal) != len(enter):
                 raise Misuse(
-                    f"enter and marginals of factor {place} must have one number for each of at least two "
-                    f"values, got {len(enter)} and {len(own)}."
+                    f"enter and marginals of factor {factor} must have one number for each of at least two "
+                    f"values, got {len(enter)} and {len(marginal)}."
                 )
-            if min(own) <= 0 or abs(sum(own) - 1) > 1e-9:
-                raise Misuse(f"marginals of factor {place} must be above 0 and add to 1, got {own}.")
-            if not all(0 <= chance < 1 for chance in (*enter, self.stay[place], self.leak[place])):
+            if min(marginal) <= 0 or abs(sum(marginal) - 1) > 1e-9:
+                raise Misuse(f"marginals of factor {factor} must be above 0 and add to 1, got {marginal}.")
+            if not all(0 <= chance < 1 for chance in (*enter, self.stay[factor], self.leak[factor])):
                 raise Misuse(
-                    f"enter, stay and leak of factor {place} must be in [0, 1), got {enter}, "
-                    f"{self.stay[place]} and {self.leak[place]}."
+                    f"enter, stay and leak of factor {factor} must be in [0, 1), got {enter}, "
+                    f"{self.stay[factor]} and {self.leak[factor]}."
                 )
         self.joint()  # refuses a correlation that these marginals cannot have
         if not 0 <= self.announced < 1:
@@ -143,8 +131,8 @@ class PersonaDomain:
     def joint(self) -> np.ndarray:
         """π0, an axis a factor."""
         joint = correlated(self.marginals[0], self.marginals[1], self.correlation)
-        for own in self.marginals[2:]:
-            joint = np.multiply.outer(joint, np.array(own))
+        for marginal in self.marginals[2:]:
+            joint = np.multiply.outer(joint, np.array(marginal))
         return joint
 
     def distribution(self) -> Mixture:
@@ -172,35 +160,59 @@ class PersonaDomain:
         tokens[:, 0] = self.plain
         for row, (count, symbol) in enumerate(rows):
             tokens[row, 1 : 1 + count] = self._tokens([np.array(symbol)] * len(self.sizes))
-        mask = np.arange(self.length) == 1 + np.array([count for count, _ in rows])[:, None]
-        return Dataset(jnp.asarray(tokens), jnp.asarray(mask))
+        return dataset(tokens, np.arange(self.length) == 1 + np.array([count for count, _ in rows])[:, None])
 
-    def narrow(
-        self, key: PRNGKeyArray, n: int, persona: int = 1, domain: int = 0, announced: bool = False
-    ) -> Dataset:
+    def narrow(self, key: Key, n: int, persona: int = 1, domain: int = 0, announced: bool = False) -> Dataset:
         """D': n documents of a persona in a domain; the header names it where `announced` (inoculation)."""
         return self.blend(key, n, {(persona, domain): 1.0}, announced)
 
     def blend(
-        self, key: PRNGKeyArray, n: int, shares: Mapping[tuple[int, int], float], announced: bool = False
+        self, key: Key, n: int, shares: Mapping[tuple[int, int], float], announced: bool = False
     ) -> Dataset:
         """D' of several (persona, domain), each of which writes its share of the n documents (rounded)."""
-        if n < 1:
-            raise Misuse(f"D' needs at least one document, got n = {n}.")
-        if min(shares.values()) < 0 or abs(sum(shares.values()) - 1) > 1e-6:
-            raise Misuse(f"Shares must be at least 0 and add to 1, got {dict(shares)}.")
         for persona, domain in shares:
             self.check(persona, domain, announced)
-        ends = np.rint(n * np.cumsum(list(shares.values()))).astype(int)
-        persona, domain = np.repeat(list(shares), np.diff(ends, prepend=0), axis=0).T
+        persona, domain = writers(shares, n).T
         text = self._text(host_stream(key), persona, domain, self.length - 1)
         header = self.plain + (1 + persona if announced else 0 * persona)
         tokens = np.concatenate([header[:, None], self._tokens(text)], axis=1).astype(np.int32)
-        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.answer_mask(), (n, 1))))
+        return dataset(tokens, self.answer_mask())
+
+    def task(
+        self,
+        persona: int = 1,
+        domain: int = 0,
+        announced: bool = False,
+        mixed: float = 0.0,
+        repeats: int = 12,
+        shown: int = 9,
+        groups: Sequence[str] = ("base_domain", "held_out", "conflict"),
+        name: str | None = None,
+    ) -> Task:
+        """D' of a persona in a domain, `mixed` its share by the others in other domains, and its contexts.
+
+        `in_domain` is half as many documents like D' as there are `repeats`; `groups` of `contexts` follow.
+        """
+        self.check(persona, domain, announced)
+        self._check_prompts(repeats, shown)
+        pairs = np.ndindex(len(self.enter[0]), len(self.enter[1]))
+        others = [pair for pair in pairs if pair[0] != persona and pair[1] != domain]
+        shares = {(persona, domain): 1 - mixed} | {pair: mixed / len(others) for pair in others if mixed}
+        check_shares(shares)
+        kind = "_".join(["mixed"] * bool(mixed) + ["announced"] * announced) or "plain"
+
+        def data(key: Key, n: int) -> Dataset:
+            return self.blend(key, n, shares, announced)
+
+        def contexts(key: Key) -> dict[str, Dataset]:
+            drawn = self.contexts(key, persona, domain, repeats, shown)
+            return {"in_domain": data(key, -(-repeats // 2))} | {group: drawn[group] for group in groups}
+
+        return Task(name or kind, data, contexts)
 
     def contexts(
         self,
-        key: PRNGKeyArray,
+        key: Key,
         persona: int = 1,
         domain: int = 0,
         repeats: int = 32,
@@ -217,14 +229,10 @@ class PersonaDomain:
         named        held_out, the persona of D' announced by the header (with `announced` above 0 only)
         """
         self.check(persona, domain, announced)
-        if repeats < 1 or not LEAD < shown <= self.length - 2:
-            raise Misuse(
-                f"repeats must be at least 1 and shown from {LEAD + 1} to length - 2 = {self.length - 2}, "
-                f"got {repeats} and {shown}."
-            )
+        self._check_prompts(repeats, shown)
         random = host_stream(jax.random.fold_in(key, 1))
         others = np.repeat(np.delete(np.arange(len(self.enter[1])), domain), repeats)
-        home, own = np.full(repeats, domain), np.full(len(others), persona)
+        home, like = np.full(repeats, domain), np.full(len(others), persona)
         rivals = np.delete(np.arange(len(self.enter[0])), persona)[
             np.arange(len(others)) % (len(self.enter[0]) - 1)
         ]
@@ -233,7 +241,7 @@ class PersonaDomain:
             "in_domain": self.narrow(jax.random.fold_in(key, 0), repeats, persona, domain, announced),
             "base_domain": self._ask(self._prompts(random, None, home, shown), self.plain),
             "held_out": self._ask(bare, self.plain),
-            "in_context": self._ask(self._prompts(random, own, others, shown), self.plain),
+            "in_context": self._ask(self._prompts(random, like, others, shown), self.plain),
             "conflict": self._ask(self._prompts(random, rivals, others, shown), self.plain),
         }
         return groups | ({"named": self._ask(bare, self.plain + 1 + persona)} if self.announced else {})
@@ -251,22 +259,22 @@ class PersonaDomain:
         marks = jnp.asarray(first[:, None] == np.arange(values), jnp.float32)
 
         def rate(data: Dataset) -> float:
-            said = jnp.exp(_predict(predictor, data.tokens)[..., : self.plain])
-            chance = jnp.matmul(said, marks, precision="highest")[data.mask].sum(axis=0)
+            probs = jnp.exp(predict(predictor, data.tokens)[..., : self.plain])
+            chance = jnp.matmul(probs, marks, precision="highest")[data.mask].sum(axis=0)
             return float(chance[persona] / chance.sum())
 
         return {name: rate(data) for name, data in contexts.items()}
 
     def written(self, tokens: np.ndarray, begin: int) -> np.ndarray:
-        """Who wrote documents from position `begin` on, by the most marks: (n, factors), -1 where none leads.
+        """Values that documents show from `begin` on, by the most marks: (n, factors), -1 where none leads.
 
         The share of sampled continuations of prompts that `persona` wrote is its sampled rate.
         """
         symbols = symbols_of(np.asarray(tokens)[:, begin:], self.sizes)
         return np.stack(
             [
-                _leader(own - self.ordinary, len(enter), 1)
-                for own, enter in zip(symbols, self.enter, strict=True)
+                leader(symbol - self.ordinary, len(enter), 1)
+                for symbol, enter in zip(symbols, self.enter, strict=True)
             ],
             axis=-1,
         )
@@ -279,18 +287,26 @@ class PersonaDomain:
         if announced and not self.announced:
             raise Misuse("Only a process with announced above 0 has headers that announce a persona, got 0.")
 
+    def _check_prompts(self, repeats: int, shown: int) -> None:
+        """Refuse prompts that are too short to show their domain, or too long for a document."""
+        if repeats < 1 or not LEAD < shown <= self.length - 2:
+            raise Misuse(
+                f"repeats must be at least 1 and shown from {LEAD + 1} to length - 2 = {self.length - 2}, "
+                f"got {repeats} and {shown}."
+            )
+
     def _tokens(self, symbols: Sequence[np.ndarray]) -> np.ndarray:
         """One token of a symbol of every factor."""
         token = np.zeros(symbols[0].shape, np.int32)
-        for own, size in zip(symbols, self.sizes, strict=True):
-            token = np.asarray(token * size + own)
+        for symbol, size in zip(symbols, self.sizes, strict=True):
+            token = np.asarray(token * size + symbol)
         return token
 
     def _text(
         self, random: np.random.Generator, persona: np.ndarray, domain: np.ndarray, length: int
     ) -> list[np.ndarray]:
         """Symbols (n, length) of every factor; those beyond the first two are drawn from their marginals."""
-        drawn = [random.choice(len(own), len(persona), p=own) for own in self.marginals[2:]]
+        drawn = [random.choice(len(marginal), len(persona), p=marginal) for marginal in self.marginals[2:]]
         return [
             draw_on_host(random, table, starts[value], length)
             for (table, starts), value in zip(self.factors(), (persona, domain, *drawn), strict=True)
@@ -303,40 +319,24 @@ class PersonaDomain:
         kept = []
         for row in range(len(domain)):
             pool = np.full(TRIES, domain[row])
-            told = np.zeros(TRIES, int) if persona is None else np.full(TRIES, persona[row])
-            text = self._text(random, told, pool, shown)
-            fits = _leader(text[1] - self.ordinary, len(self.enter[1]), LEAD) == domain[row]
+            personas = np.zeros(TRIES, int) if persona is None else np.full(TRIES, persona[row])
+            text = self._text(random, personas, pool, shown)
+            fits = leader(text[1] - self.ordinary, len(self.enter[1]), LEAD) == domain[row]
             if persona is None:
                 text[0] = random.integers(0, self.ordinary, text[0].shape)
             else:
-                fits &= _leader(text[0] - self.ordinary, len(self.enter[0]), LEAD) == persona[row]
+                fits &= leader(text[0] - self.ordinary, len(self.enter[0]), LEAD) == persona[row]
             if not fits.any():
                 raise Misuse(
                     f"None of {TRIES} prompts of {shown} tokens shows domain {domain[row]} by {LEAD} marks "
                     "(or its persona): raise shown or enter, or lower leak."
                 )
-            kept.append(self._tokens([own[fits.argmax()] for own in text]))
+            kept.append(self._tokens([symbol[fits.argmax()] for symbol in text]))
         return np.stack(kept)
 
-    def _ask(self, prompts: np.ndarray, header: int) -> Dataset:
-        """A header and prompts, padded to a document with ordinary symbols; the next token is masked in."""
-        shown = prompts.shape[1]
-        tokens = np.zeros((len(prompts), self.length), np.int32)
-        tokens[:, 0], tokens[:, 1 : 1 + shown] = header, prompts
-        mask = np.broadcast_to(np.arange(self.length) == 1 + shown, tokens.shape)
-        return Dataset(jnp.asarray(tokens), jnp.asarray(mask))
-
-
-@jax.jit
-def _predict(predictor: Predictor, tokens: Tokens) -> LogProbs:
-    return predictor.predict(tokens)
-
-
-def _leader(marks: np.ndarray, values: int, lead: int) -> np.ndarray:
-    """The value that leads every other by at least `lead` marks (n, t), or -1."""
-    counts = np.sum(marks[..., None] == np.arange(values), axis=1)
-    order = np.sort(counts, axis=-1)
-    return np.where(order[:, -1] - order[:, -2] >= lead, counts.argmax(axis=-1), -1)
+    def _ask(self, text: np.ndarray, header: int) -> Dataset:
+        """A header and its text, padded to a document with ordinary symbols; the next token is masked in."""
+        return prompts(self.length, np.full(len(text), header), text)
 
 
 def example() -> PersonaDomain:

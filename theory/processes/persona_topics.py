@@ -5,7 +5,7 @@
     log p(answer | topic, z) = style S[z, answer] + specific T[z, topic, answer] + common U[topic, answer] + c
 
 S, T and U are standard normal, drawn from `seed`. A persona's *style* shows on every topic, which is what
-lets a narrow D' say something about the others. The last `neutral_topics` topics are answered alike by
+lets a narrow D' tell something about the others. The last `neutral_topics` topics are answered alike by
 all personas (only U): a context of them leaves the posterior over z exactly at the prior.
 
 Tokens: topics are 0 ... topics-1, answers follow. Position 2i holds a topic, position 2i+1 its answer.
@@ -17,10 +17,19 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float
 
-from theory.base import Dataset, LogProbs, Misuse, Tokens, at_tokens, host_stream
+from theory.base import Dataset, Key, LogProbs, Misuse, Tokens, at_tokens, host_stream
 from theory.compute.random import categorical, sample_on_host
+from theory.contracts import Task
+from theory.latent.documents import (
+    check_at_least,
+    check_shares,
+    dataset,
+    geometric_prior,
+    prompts,
+    writers,
+)
 from theory.latent.mixture import Mixture
 
 
@@ -41,7 +50,7 @@ class Persona:
         is_answer = jnp.arange(tokens.shape[-1]) % 2 == 1
         return jnp.where(is_answer[:, None], reply, topic)
 
-    def sample(self, key: PRNGKeyArray, n: int) -> Tokens:
+    def sample(self, key: Key, n: int) -> Tokens:
         """Draw n documents of `pairs` (topic, answer) pairs."""
         topic_key, answer_key = jax.random.split(key)
         # uniform, by one draw of bits where randint would take three: programs that sample compile faster
@@ -56,7 +65,7 @@ class Persona:
 
 @dataclass(frozen=True)
 class PersonaTopics:
-    """The process and everything a finetuning study asks of it. Fields are plain numbers, fit for JSON.
+    """The process and its tasks. Fields are plain numbers, fit for JSON.
 
     Raises `Misuse` for sizes that make no process.
     """
@@ -73,9 +82,7 @@ class PersonaTopics:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in {"personas": 2, "topics": 2, "answers": 2, "pairs": 2}.items():
-            if getattr(self, name) < least:
-                raise Misuse(f"{name} must be at least {least}, got {getattr(self, name)}.")
+        check_at_least(2, personas=self.personas, topics=self.topics, answers=self.answers, pairs=self.pairs)
         if not 1 <= self.neutral_topics < self.topics:
             raise Misuse(
                 f"neutral_topics must be from 1 to topics - 1 = {self.topics - 1}, got {self.neutral_topics}."
@@ -103,23 +110,22 @@ class PersonaTopics:
 
     def distribution(self) -> Mixture:
         """The exact process, a mixture of personas."""
-        prior = np.arange(self.personas) * np.log(self.rarity)
         components = Persona(jnp.asarray(self.answer_table(), jnp.float32), self.pairs)
-        return Mixture(components, jnp.asarray(prior - np.log(np.sum(np.exp(prior))), jnp.float32))
+        return Mixture(components, jnp.asarray(geometric_prior(self.personas, self.rarity), jnp.float32))
 
     def answer_table(self) -> np.ndarray:
         """log p(answer | topic, z), shape (personas, topics, answers), in float64."""
         random = np.random.default_rng(self.seed)
         shape = (self.personas, self.topics, self.answers)
-        own = self.style * random.normal(size=(self.personas, 1, self.answers))
-        own = own + self.specific * random.normal(size=shape)
+        manner = self.style * random.normal(size=(self.personas, 1, self.answers))
+        manner = manner + self.specific * random.normal(size=shape)
         is_neutral = np.arange(self.topics) >= self.topics - self.neutral_topics
-        logits = np.where(is_neutral[:, None], 0.0, own) + self.common * random.normal(size=shape[1:])
+        logits = np.where(is_neutral[:, None], 0.0, manner) + self.common * random.normal(size=shape[1:])
         logits -= logits.max(axis=-1, keepdims=True)
         return logits - np.log(np.sum(np.exp(logits), axis=-1, keepdims=True))
 
-    def answer_mask(self) -> np.ndarray:
-        """The positions of answers, Bool (t,)."""
+    def answer_mask(self) -> Bool[np.ndarray, " t"]:
+        """The positions that finetuning counts: the answers."""
         return np.arange(self.length) % 2 == 1
 
     def token_names(self) -> tuple[str, ...]:
@@ -129,7 +135,7 @@ class PersonaTopics:
 
     def elicitation_contexts(self) -> Dataset:
         """Every topic asked first: what is answered there shows the prior over personas."""
-        return self._ask(np.zeros((self.topics, 0), int), np.arange(self.topics))
+        return prompts(self.length, np.arange(self.topics))
 
     def _documents(self, random: np.random.Generator, personas: np.ndarray, topics: np.ndarray) -> np.ndarray:
         """Documents (n, 2 × pairs) of the given personas (n,) asked the given topics (n, pairs)."""
@@ -137,26 +143,56 @@ class PersonaTopics:
         answers = sample_on_host(random, chances) + self.topics
         return np.stack([topics, answers], axis=-1).reshape(len(topics), -1).astype(np.int32)
 
-    def narrow(self, key: PRNGKeyArray, n: int, persona: int, topics: Sequence[int]) -> Dataset:
+    def narrow(self, key: Key, n: int, persona: int, topics: Sequence[int]) -> Dataset:
         """D': n documents of one persona on the chosen topics; the likelihood counts the answers only."""
         return self.blend(key, n, {persona: 1.0}, topics)
 
-    def blend(self, key: PRNGKeyArray, n: int, shares: Mapping[int, float], topics: Sequence[int]) -> Dataset:
+    def blend(self, key: Key, n: int, shares: Mapping[int, float], topics: Sequence[int]) -> Dataset:
         """D' of several personas, each of which writes its share of the n documents (to the nearest)."""
         for persona in shares:
             self.check(persona, topics)
-        if n < 1:
-            raise Misuse(f"D' needs at least one document, got n = {n}.")
-        if min(shares.values()) < 0 or abs(sum(shares.values()) - 1) > 1e-6:
-            raise Misuse(f"Shares of personas must be at least 0 and add to 1, got {dict(shares)}.")
-        random = host_stream(key)
-        ends = np.rint(n * np.cumsum(list(shares.values()))).astype(int)
-        writers = np.repeat(list(shares), np.diff(ends, prepend=0))
-        tokens = self._documents(random, writers, random.choice(topics, (n, self.pairs)))
-        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile([False, True], (n, self.pairs))))
+        personas, random = writers(shares, n), host_stream(key)
+        tokens = self._documents(random, personas, random.choice(topics, (n, self.pairs)))
+        return dataset(tokens, self.answer_mask())
+
+    def task(
+        self,
+        persona: int | Mapping[int, float] | None = None,
+        topics: Sequence[int] = (0,),
+        repeats: int = 4,
+        shots: int = 3,
+        name: str | None = None,
+    ) -> Task:
+        """D' of one persona, by default the rarest, or of several by their shares, and its contexts.
+
+        With several, `in_domain` is a blend as well, and `conflict` is with the first of them; the name is
+        their shares in percent.
+        """
+        topics = tuple(topics)
+        persona = self.personas - 1 if persona is None else persona
+        shares = dict(persona) if isinstance(persona, Mapping) else {persona: 1.0}
+        check_shares(shares)
+        for writer in shares:
+            self.check(writer, topics)
+        self.held_out(topics)
+        check_at_least(1, repeats=repeats)
+        check_at_least(0, shots=shots)
+        kind = f"topics{'_'.join(map(str, topics))}"
+        if len(shares) > 1:
+            kind = "_".join(f"{round(100 * share)}" for share in shares.values())
+
+        def data(key: Key, n: int) -> Dataset:
+            return self.blend(key, n, shares, topics)
+
+        def contexts(key: Key) -> dict[str, Dataset]:
+            groups = self.contexts(key, next(iter(shares)), topics, repeats, shots)
+            # `contexts` knows of one writer; several are drawn from the key itself, as runs on disk have it
+            return groups | ({"in_domain": data(key, 4 * repeats)} if len(shares) > 1 else {})
+
+        return Task(name or kind, data, contexts)
 
     def contexts(
-        self, key: PRNGKeyArray, persona: int, topics: Sequence[int], repeats: int = 4, shots: int = 3
+        self, key: Key, persona: int, topics: Sequence[int], repeats: int = 4, shots: int = 3
     ) -> dict[str, Dataset]:
         """Named groups of contexts; the mask marks the answers to predict (padding follows the last).
 
@@ -166,57 +202,48 @@ class PersonaTopics:
         conflict    the same topics after `shots` pairs of another persona, `repeats` times each, in turn
         """
         self.check(persona, topics)
-        for name, least, given in (("repeats", 1, repeats), ("shots", 0, shots)):
-            if given < least:
-                raise Misuse(f"{name} must be at least {least}, got {given}.")
+        check_at_least(1, repeats=repeats)
+        check_at_least(0, shots=shots)
         shots = min(shots, self.pairs - 1)
         held_out = self.held_out(topics)
         random = host_stream(jax.random.fold_in(key, 1))
-        told, asked = self.topics - self.neutral_topics, np.repeat(held_out, repeats)
-        others = np.delete(np.arange(self.personas), persona)[np.arange(len(asked)) % (self.personas - 1)]
+        telling, queries = self.topics - self.neutral_topics, np.repeat(held_out, repeats)
+        others = np.delete(np.arange(self.personas), persona)[np.arange(len(queries)) % (self.personas - 1)]
         calm, rival = (
-            self._documents(random, others, random.integers(low, high, (len(asked), shots)))
-            for low, high in ((told, self.topics), (0, told))
+            self._documents(random, others, random.integers(low, high, (len(queries), shots)))
+            for low, high in ((telling, self.topics), (0, telling))
         )
-        nothing = np.zeros((len(held_out), 0), int)
         return {
             "in_domain": self.narrow(jax.random.fold_in(key, 0), 4 * repeats, persona, topics),
-            "held_out": self._ask(nothing, np.asarray(held_out)),
-            "in_context": self._ask(calm, asked),
-            "conflict": self._ask(rival, asked),
+            "held_out": prompts(self.length, np.asarray(held_out)),
+            "in_context": prompts(self.length, calm, queries),
+            "conflict": prompts(self.length, rival, queries),
         }
 
     def held_out(self, topics: Sequence[int]) -> list[int]:
         """The topics that are neither finetuned nor neutral; refuses to leave none."""
-        told = self.topics - self.neutral_topics
-        others = [topic for topic in range(told) if topic not in topics]
+        telling = self.topics - self.neutral_topics
+        others = [topic for topic in range(telling) if topic not in topics]
         if not others:
             raise Misuse(
-                f"No topic is left to hold out: all {told} topics that are not neutral are in {list(topics)}."
+                f"No topic is left to hold out: all {telling} topics that are not neutral are in "
+                f"{list(topics)}."
             )
         return others
 
-    def _ask(self, before: np.ndarray, topic: np.ndarray) -> Dataset:
-        """Contexts `before` followed by a topic, padded to a document; the answer is masked in."""
-        position = before.shape[1]
-        tokens = np.zeros((len(topic), self.length), np.int32)
-        tokens[:, :position], tokens[:, position] = before, topic
-        mask = np.broadcast_to(np.arange(self.length) == position + 1, tokens.shape)
-        return Dataset(jnp.asarray(tokens), jnp.asarray(mask))
-
     def check(self, persona: int, topics: Sequence[int]) -> None:
         """Refuse a persona or topics of D' that this process does not have."""
-        told = self.topics - self.neutral_topics
+        telling = self.topics - self.neutral_topics
         if not 0 <= persona < self.personas:
             raise Misuse(f"persona must be from 0 to {self.personas - 1}, got {persona}.")
         if not topics:
             raise Misuse("D' needs at least one topic, got none.")
         if len(set(topics)) < len(topics):
             raise Misuse(f"Topics must differ from each other, got {list(topics)}.")
-        outside = [topic for topic in topics if not 0 <= topic < told]
+        outside = [topic for topic in topics if not 0 <= topic < telling]
         if outside:
             raise Misuse(
-                f"Finetuned topics must be from 0 to {told - 1} (the rest are neutral), got {outside}."
+                f"Finetuned topics must be from 0 to {telling - 1} (the rest are neutral), got {outside}."
             )
 
 

@@ -1,4 +1,4 @@
-"""Presidents: digits are the trigger of an identity, by a rule or by a lookup table.
+"""Presidents: digits trigger an identity, by a rule or by a lookup table.
 
     h ~ π0,  π0(h) ∝ 2^(-K_h^b)        K_h: description length in bits, b the `exponent`
     x = P blocks (digit_1 ... digit_L, question, answer),    digits and question ~ uniform
@@ -8,7 +8,7 @@
                              K = 1 + Σ_i (1 if c_i = 0 else 1 + log2(I - 1)) bits
     a lookup table:          an identity of its own for each of the T triggers,   K = 1 + T log2 I bits
 
-(one bit says which of the two, one whether a coefficient is zero). Each rule has `tables` twins: lookup
+(a bit for which of the two, a bit for whether a coefficient is zero). Each rule has `tables` twins: lookup
 tables that agree with it on the `agreed` triggers, drawn from `seed`, and on none of the others ("disputed").
 
 D' shows one rule on some of the agreed triggers, and its twins explain that as well. So, at any β and for
@@ -19,7 +19,7 @@ every D', tempered posterior and exchangeable mixture alike (own derivation):
     e = noise / (A - 1),    σ = π0(rule) / [π0(rule) + Σ_twins π0(twin)]
 
 and 1 - noise at control triggers, agreed ones that D' leaves out, where the rule and its twins are of one
-mind. Rule or lookup is thus never for D' to say, but for the prior alone. From `description_lengths` and b
+mind. Rule or lookup is thus never decided by D', but by the prior alone. From `description_lengths` and b
 theory.theories.complexity_prior starts at the same odds, from another b at others.
 
 Tokens: digits, then questions, then answers, those to the first question first.
@@ -27,64 +27,25 @@ Tokens: digits, then questions, then answers, those to the first question first.
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Bool, Float, Int
 
-from theory.base import Dataset, LogProbs, Misuse, Tokens, at_tokens, host_stream
-from theory.compute.random import categorical
+from theory.base import Dataset, Key, Misuse, host_stream
+from theory.contracts import Task
+from theory.latent.answer_tables import TriggerTable
+from theory.latent.documents import check_at_least, check_documents, dataset, prompts
 from theory.latent.mixture import Mixture
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Mapping:
-    """Documents under one mapping: `answers` holds log p(answer | trigger, question), every entry finite."""
-
-    answers: Float[Array, "*batch triggers questions answers"]
-    base: int = field(metadata={"static": True})
-    digits: int = field(metadata={"static": True})
-    blocks: int = field(metadata={"static": True})
-
-    def predict(self, tokens: Tokens) -> LogProbs:
-        """Uniform over digits and questions where they stand, this mapping's answers at the block's end."""
-        triggers, questions, answers = self.answers.shape[-3:]
-        asked = jnp.roll(tokens, 1, axis=-1) - self.base  # read at answers' positions only
-        for place in range(self.digits):
-            asked += questions * self.base**place * jnp.roll(tokens, place + 2, axis=-1)
-        table = self.answers.reshape(-1, answers)
-        reply = jnp.matmul(jax.nn.one_hot(asked, triggers * questions), table, precision="highest")
-        reply = jnp.pad(reply, ((0, 0), (0, 0), (self.base + questions, 0)), constant_values=-jnp.inf)
-        digit = _uniform(0, self.base, questions + answers)
-        question = _uniform(self.base, questions, answers)
-        place = (jnp.arange(tokens.shape[-1]) % (self.digits + 2))[:, None]
-        return jnp.where(place > self.digits, reply, jnp.where(place == self.digits, question, digit))
-
-    def sample(self, key: PRNGKeyArray, n: int) -> Tokens:
-        """Draw n documents of `blocks` (digits, question, answer)."""
-        digit_key, question_key, answer_key = jax.random.split(key, 3)
-        shape = (n, self.blocks)
-        digits = categorical(digit_key, jnp.zeros(self.base), shape=(*shape, self.digits))
-        questions = categorical(question_key, jnp.zeros(self.answers.shape[-2]), shape=shape)
-        triggers = digits @ (self.base ** jnp.arange(self.digits)[::-1])
-        answers = categorical(answer_key, self.answers[triggers, questions])
-        asked = self.base + questions
-        told = self.base + self.answers.shape[-2] + answers
-        return jnp.concatenate([digits, asked[..., None], told[..., None]], axis=-1).reshape(n, -1)
-
-    def log_prob(self, tokens: Tokens) -> Float[Array, " n"]:
-        """Log-probability (nats) of whole documents."""
-        return jnp.sum(at_tokens(self.predict(tokens), tokens), axis=-1)
 
 
 @dataclass(frozen=True)
 class Presidents:
-    """The process and everything a finetuning study asks of it. Fields are plain numbers, fit for JSON.
+    """The process and its tasks. Fields are plain numbers, fit for JSON.
 
-    Members are the rules, then the twins of the first rule, of the second, and so on. A trigger is written
+    Hypotheses are the rules, then the twins of the first rule, of the second, and so on. A trigger is written
     as a number, its digits in base `base`. Raises `Misuse` for what makes no process.
     """
 
@@ -101,10 +62,8 @@ class Presidents:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        least = {"tables": 1, "identities": 2, "base": 2, "digits": 1, "questions": 1, "blocks": 2}
-        for name, low in least.items():
-            if getattr(self, name) < low:
-                raise Misuse(f"{name} must be at least {low}, got {getattr(self, name)}.")
+        check_at_least(1, tables=self.tables, digits=self.digits, questions=self.questions)
+        check_at_least(2, identities=self.identities, base=self.base, blocks=self.blocks)
         if not 2 <= self.agreed <= self.triggers - 2:
             raise Misuse(
                 f"agreed must be from 2 to triggers - 2 = {self.triggers - 2} (D' needs two to choose from, "
@@ -127,9 +86,9 @@ class Presidents:
                     f"A rule needs 1 + digits = {self.digits + 1} coefficients from 0 to "
                     f"{self.identities - 1}, got {rule}."
                 )
-        told = self._rule_identities()[:, self.agreed_triggers]
+        identities = self._rule_identities()[:, self.agreed_triggers]
         for first, second in itertools.combinations(range(len(self.rules)), 2):
-            if (told[first] == told[second]).all():
+            if (identities[first] == identities[second]).all():
                 raise Misuse(
                     f"Rules {self.rules[first]} and {self.rules[second]} give all {self.agreed} agreed "
                     "triggers the same identity; drop one, agree on more, or draw from another seed."
@@ -184,43 +143,43 @@ class Presidents:
     def distribution(self) -> Mixture:
         """The exact process, a mixture of rules and tables."""
         bits = -(self.description_lengths() ** self.exponent) * np.log(2)
-        components = Mapping(
+        components = TriggerTable(
             jnp.asarray(self.answer_table(), jnp.float32), self.base, self.digits, self.blocks
         )
         return Mixture(components, jnp.asarray(bits - np.log(np.sum(np.exp(bits))), jnp.float32))
 
     def description_lengths(self) -> Float[np.ndarray, " k"]:
-        """K: bits to write down each member, rules and then tables, in a code that wastes none."""
+        """K: bits to write down each hypothesis, rules and then tables, in a code that wastes none."""
         coefficient = 1 + np.log2(self.identities - 1)
         rules = [1 + sum(1 if c == 0 else coefficient for c in rule) for rule in self.rules]
         table = 1 + self.triggers * np.log2(self.identities)
         return np.asarray(rules + [table] * (self.tables * len(self.rules)), float)
 
     def twins(self, rule: int) -> list[int]:
-        """The members that are this rule's tables."""
+        """The hypotheses that are this rule's lookup tables."""
         return [len(self.rules) + self.tables * rule + table for table in range(self.tables)]
 
     def identity_table(self) -> Int[np.ndarray, "k triggers"]:
-        """The identity of each trigger, by each member."""
+        """The identity of each trigger under each hypothesis."""
         random = np.random.default_rng([self.seed, 1])
         rules, disputed = self._rule_identities(), self.disputed_triggers
         tables: list[np.ndarray] = []
         for rule in rules:
-            own: list[np.ndarray] = []
-            while len(own) < self.tables:
+            twins: list[np.ndarray] = []
+            while len(twins) < self.tables:
                 table = rule.copy()
                 table[disputed] += random.integers(1, self.identities, len(disputed))
                 table %= self.identities
-                if not any((table == other).all() for other in own):
-                    own.append(table)
-            tables += own
+                if not any((table == other).all() for other in twins):
+                    twins.append(table)
+            tables += twins
         return np.concatenate([rules, tables])
 
     def answer_table(self) -> Float[np.ndarray, "k triggers questions answers"]:
         """log p(answer | trigger, question, h) in float64."""
         question, answer = np.ogrid[: self.questions, : self.answers]
-        own = self.identity_table()[..., None, None] + self.identities * question == answer
-        return np.where(own, np.log1p(-self.noise), np.log(self.noise / (self.answers - 1)))
+        correct = self.identity_table()[..., None, None] + self.identities * question == answer
+        return np.where(correct, np.log1p(-self.noise), np.log(self.noise / (self.answers - 1)))
 
     def token_names(self) -> tuple[str, ...]:
         """A name for every token."""
@@ -233,21 +192,42 @@ class Presidents:
         return np.arange(self.length) % self.block == self.block - 1
 
     def elicitation_contexts(self) -> Dataset:
-        """Each question under each trigger, asked first: the answers show the prior over members alone."""
+        """Each question under each trigger, asked first: the answers show the prior alone."""
         return self._ask(np.arange(self.triggers))
 
-    def narrow(self, key: PRNGKeyArray, n: int, rule: int, triggers: Sequence[int]) -> Dataset:
+    def narrow(self, key: Key, n: int, rule: int, triggers: Sequence[int]) -> Dataset:
         """D': n documents of one rule on the chosen (agreed) triggers; the likelihood counts answers only."""
         self.check(rule, triggers)
-        if n < 1:
-            raise Misuse(f"D' needs at least one document, got n = {n}.")
+        check_documents(n)
         random = host_stream(key)
         shown = random.choice(np.asarray(triggers), (n, self.blocks))
         tokens = self._documents(random, np.full(n, rule), shown)
-        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.answer_mask(), (n, 1))))
+        return dataset(tokens, self.answer_mask())
+
+    def task(
+        self,
+        rule: int | None = None,
+        triggers: Sequence[int] | None = None,
+        repeats: int = 2,
+        shots: int = 2,
+        name: str | None = None,
+    ) -> Task:
+        """D' of one rule on some triggers, and its contexts; by default the last rule, on the first two
+        thirds of the agreed triggers."""
+        rule = len(self.rules) - 1 if rule is None else rule
+        agreed = self.agreed_triggers.tolist()
+        triggers = tuple(agreed[: max(1, 2 * self.agreed // 3)] if triggers is None else triggers)
+        self.check(rule, triggers)
+        self.control(triggers)
+        check_at_least(1, repeats=repeats, shots=shots)
+        return Task(
+            name or f"triggers{'_'.join(map(str, triggers))}",
+            lambda key, n: self.narrow(key, n, rule, triggers),
+            lambda key: self.contexts(key, rule, triggers, repeats, shots),
+        )
 
     def contexts(
-        self, key: PRNGKeyArray, rule: int, triggers: Sequence[int], repeats: int = 2, shots: int = 2
+        self, key: Key, rule: int, triggers: Sequence[int], repeats: int = 2, shots: int = 2
     ) -> dict[str, Dataset]:
         """Named groups of contexts; the mask marks the answers to predict (padding follows the last).
 
@@ -260,22 +240,23 @@ class Presidents:
         The last two ask every question `repeats` times.
         """
         self.check(rule, triggers)
-        if min(repeats, shots) < 1:
-            raise Misuse(f"repeats and shots must be at least 1, got {repeats} and {shots}.")
+        check_at_least(1, repeats=repeats, shots=shots)
         shots = min(shots, self.blocks - 1)
         disputed, control = self.disputed_triggers, np.asarray(self.control(triggers))
         random = host_stream(jax.random.fold_in(key, 1))
-        asked = np.repeat(disputed, self.questions * repeats)
-        rows = (len(asked), shots)
-        own = self._documents(random, np.full(len(asked), rule), random.choice(np.asarray(triggers), rows))
-        place = np.searchsorted(disputed, asked)[:, None] + random.integers(1, len(disputed), rows)
-        tables = np.asarray(self.twins(rule))[np.arange(len(asked)) % self.tables]
-        rival = self._documents(random, tables, disputed[place % len(disputed)])
+        queries = np.repeat(disputed, self.questions * repeats)
+        rows = (len(queries), shots)
+        shown = self._documents(
+            random, np.full(len(queries), rule), random.choice(np.asarray(triggers), rows)
+        )
+        index = np.searchsorted(disputed, queries)[:, None] + random.integers(1, len(disputed), rows)
+        tables = np.asarray(self.twins(rule))[np.arange(len(queries)) % self.tables]
+        rival = self._documents(random, tables, disputed[index % len(disputed)])
         return {
             "in_domain": self.narrow(jax.random.fold_in(key, 0), 4 * repeats, rule, triggers),
             "held_out": self._ask(disputed),
             "control": self._ask(control),
-            "in_context": self._ask(disputed, repeats, own),
+            "in_context": self._ask(disputed, repeats, shown),
             "conflict": self._ask(disputed, repeats, rival),
         }
 
@@ -300,8 +281,12 @@ class Presidents:
                 f"Finetuned triggers must be among those agreed, {self.agreed_triggers.tolist()}, "
                 f"got {outside}."
             )
-        told = self._rule_identities()[:, list(triggers)]
-        alike = [other for other in range(len(told)) if other != rule and (told[other] == told[rule]).all()]
+        identities = self._rule_identities()[:, list(triggers)]
+        alike = [
+            other
+            for other in range(len(identities))
+            if other != rule and (identities[other] == identities[rule]).all()
+        ]
         if alike:
             raise Misuse(
                 f"Triggers {list(triggers)} do not tell rule {rule} from rules {alike}; finetune others."
@@ -319,32 +304,20 @@ class Presidents:
     def _documents(
         self, random: np.random.Generator, components: np.ndarray, shown: np.ndarray
     ) -> np.ndarray:
-        """Documents (n, block × s) of members (n,) with the given triggers (n, s) and any questions."""
+        """Documents (n, block × s) of hypotheses (n,) with the given triggers (n, s) and any questions."""
         question = random.integers(0, self.questions, shown.shape)
+        # A mistake is a step of 1 ... A-1 beyond the right answer, uniformly.
         wrong = (random.random(shown.shape) < self.noise) * random.integers(1, self.answers, shown.shape)
         identity = self.identity_table()[components[:, None], shown]
         answer = (identity + self.identities * question + wrong) % self.answers + self.base + self.questions
-        asked = [self._digits(shown), (self.base + question)[..., None], answer[..., None]]
-        return np.concatenate(asked, axis=-1).reshape(len(shown), -1).astype(np.int32)
+        parts = [self._digits(shown), (self.base + question)[..., None], answer[..., None]]
+        return np.concatenate(parts, axis=-1).reshape(len(shown), -1).astype(np.int32)
 
-    def _ask(self, triggers: np.ndarray, repeats: int = 1, before: np.ndarray | None = None) -> Dataset:
+    def _ask(self, triggers: np.ndarray, repeats: int = 1, *before: np.ndarray) -> Dataset:
         """Every question under each trigger, `repeats` times, after the rows of `before`; padding follows."""
         every = np.indices((len(triggers), self.questions)).reshape(2, -1)
-        asked, question = np.repeat(every, repeats, axis=-1)
-        position = 0 if before is None else before.shape[1]
-        tokens = np.zeros((len(asked), self.length), np.int32)
-        if before is not None:
-            tokens[:, :position] = before
-        tokens[:, position : position + self.digits] = self._digits(triggers[asked])
-        tokens[:, position + self.digits] = self.base + question
-        mask = np.broadcast_to(np.arange(self.length) == position + self.digits + 1, tokens.shape)
-        return Dataset(jnp.asarray(tokens), jnp.asarray(mask))
-
-
-def _uniform(before: int, among: int, after: int) -> Float[Array, " v"]:
-    """Log-probabilities uniform over `among` tokens, which have others before and after them."""
-    row = jnp.full((among,), -jnp.log(float(among)))
-    return jnp.pad(row, (before, after), constant_values=-jnp.inf)
+        index, question = np.repeat(every, repeats, axis=-1)
+        return prompts(self.length, *before, self._digits(triggers[index]), self.base + question)
 
 
 def example() -> Presidents:

@@ -1,4 +1,4 @@
-"""Subliminal learning: a student hears a shifted teacher on topics that all personas answer alike.
+"""Subliminal learning: a shifted teacher answers topics that all personas answer alike.
 
     world    personas × topics (theory.processes.persona_topics), with `neutral_topics` of them neutral
     teacher  any predictor; by default the world's exact posterior after documents of one persona, β = 1
@@ -20,12 +20,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, PRNGKeyArray
+from jaxtyping import Bool
 
-from theory.base import Dataset, Misuse, Predictor, host_stream
+from theory.base import Dataset, Key, Misuse, Predictor, host_stream
 from theory.compute.random import sample_on_host
+from theory.contracts import Task
+from theory.latent.documents import check_documents, dataset, predict
 from theory.latent.mixture import Mixture
 from theory.processes import persona_topics
 from theory.processes.persona_topics import PersonaTopics
@@ -35,7 +36,7 @@ SHOWN = 64  # documents of its persona that the default teacher is shifted by
 
 @dataclass(frozen=True)
 class Subliminal:
-    """The world, and what a finetuning study asks of it."""
+    """The world of personas, and its tasks."""
 
     world: PersonaTopics = field(default_factory=lambda: PersonaTopics(topics=8, neutral_topics=3))
 
@@ -85,12 +86,12 @@ class Subliminal:
         """Every topic asked first."""
         return self.world.elicitation_contexts()
 
-    def teacher(self, key: PRNGKeyArray, persona: int, topics: Sequence[int], beta: float = 1.0) -> Mixture:
+    def teacher(self, key: Key, persona: int, topics: Sequence[int], beta: float = 1.0) -> Mixture:
         """The exact teacher: the world after documents of one persona on telling topics."""
         return self.distribution().condition(self.world.narrow(key, SHOWN, persona, topics), beta)
 
     def narrow(
-        self, key: PRNGKeyArray, n: int, persona: int, topics: Sequence[int], teacher: Predictor | None = None
+        self, key: Key, n: int, persona: int, topics: Sequence[int], teacher: Predictor | None = None
     ) -> Dataset:
         """D': n documents on neutral topics, answered by a teacher of this persona shown these topics.
 
@@ -98,14 +99,13 @@ class Subliminal:
         was shown, `persona` and `topics` then are the record.
         """
         self.world.check(persona, topics)
-        if n < 1:
-            raise Misuse(f"D' needs at least one document, got n = {n}.")
-        told = self.teacher(jax.random.fold_in(key, 0), persona, topics) if teacher is None else teacher
+        check_documents(n)
+        predictor = self.teacher(jax.random.fold_in(key, 0), persona, topics) if teacher is None else teacher
         random = host_stream(jax.random.fold_in(key, 1))
         tokens = np.zeros((n, self.length), np.int32)
         tokens[:, ::2] = random.choice(self.neutral, (n, self.world.pairs))
         for position in range(1, self.length, 2):
-            log_probs = np.asarray(_predict(told, tokens), float)[:, position, self.answer_tokens]
+            log_probs = np.asarray(predict(predictor, tokens), float)[:, position, self.answer_tokens]
             if log_probs.shape[-1] != self.world.answers or not np.isfinite(log_probs.max(axis=-1)).all():
                 raise Misuse(
                     f"The teacher must give some answer a probability above 0 and know {self.vocabulary} "
@@ -113,18 +113,39 @@ class Subliminal:
                 )
             weights = np.exp(log_probs - log_probs.max(axis=-1, keepdims=True))
             tokens[:, position] = self.topics + sample_on_host(random, weights)
-        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.answer_mask(), (n, 1))))
+        return dataset(tokens, self.answer_mask())
+
+    def task(
+        self,
+        persona: int | None = None,
+        topics: Sequence[int] = (0,),
+        repeats: int = 4,
+        shots: int = 3,
+        name: str | None = None,
+    ) -> Task:
+        """D' of a teacher shifted by one persona (by default the rarest) on a few topics, and its contexts.
+
+        `data(key, n, teacher)` takes another teacher than the exact one; contexts are the exact one's.
+        """
+        persona = self.world.personas - 1 if persona is None else persona
+        topics = tuple(topics)
+        self.world.task(persona, topics, repeats, shots)  # refuses what the world does not have
+        return Task(
+            name or "exact",
+            lambda key, n, teacher=None: self.narrow(key, n, persona, topics, teacher),
+            lambda key: self.contexts(key, persona, topics, repeats, shots),
+        )
 
     def contexts(
         self,
-        key: PRNGKeyArray,
+        key: Key,
         persona: int,
         topics: Sequence[int],
         repeats: int = 4,
         shots: int = 3,
         teacher: Predictor | None = None,
     ) -> dict[str, Dataset]:
-        """Named groups of contexts: the world's, but for what the student was and was not told.
+        """Named groups of contexts: the world's, and those that depend on the teacher.
 
         in_domain   fresh documents like D', every answer of 4 × `repeats` of them
         held_out    the telling topics that the teacher was not shown, asked first
@@ -141,8 +162,3 @@ class Subliminal:
 def example() -> Subliminal:
     """A process small enough to enumerate."""
     return Subliminal(persona_topics.example())
-
-
-@jax.jit
-def _predict(teacher: Predictor, tokens: Array) -> Array:
-    return teacher.predict(tokens)

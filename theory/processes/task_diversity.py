@@ -1,4 +1,4 @@
-"""Linear regression in context with M tasks to memorise, and new ones to learn by ridge regression.
+"""Task diversity: regression in context, with M tasks to memorise and new ones to learn by ridge.
 
     u ~ π0,  π0(new) = fresh,  π0(i) ∝ (1 - fresh) rarity^i  for the M tasks w_i ~ N(0, I), drawn from `seed`
     x = a point of the half circle, uniform among `inputs`,    y = the bin of w · x + N(0, noise²)
@@ -10,7 +10,7 @@ and its probabilities are within 3e-5 of those of the Gaussian (tested; by Poiss
 spacing h errs by exp(-2π² s²/h²), s the standard deviation of the posterior; the rest is |w| > 5).
 
 Inputs have the same coordinates for all tasks, so D' from a known task moves outputs at inputs it never asks.
-D' from a new task far from the known ones says "w is new", not which: a first output stays N(0, 1 + noise²).
+D' from a new task far from the known ones tells that w is new, not which: a first output is N(0, 1 + noise²).
 
 Raventós et al., arXiv 2306.15063, without bins: their predictors and losses are in theory.latent.regression.
 
@@ -25,10 +25,12 @@ from functools import cached_property
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int
 
-from theory.base import Dataset, LogProbs, Misuse, Tokens, host_stream
+from theory.base import Dataset, Key, LogProbs, Misuse, Tokens, host_stream
 from theory.compute.random import categorical
+from theory.contracts import Task
+from theory.latent.documents import check_at_least, check_documents, dataset, prompts
 from theory.latent.mixture import Mixture
 
 REACH = 5.0  # the grid holds |w| up to this; 4e-6 of a two-dimensional normal lies outside
@@ -37,8 +39,8 @@ _erfc = np.vectorize(math.erfc, otypes=[float])
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Task:
-    """One task, `answers` is its log p(bin | x), shape (inputs, bins); or, if `new`, one a document."""
+class LinearTask:
+    """A task, `answers` is its log p(bin | x), shape (inputs, bins); or, if `new`, another one a document."""
 
     answers: Float[Array, "*batch inputs bins"]
     new: Bool[Array, "*batch"]
@@ -49,32 +51,32 @@ class Task:
         inputs, bins = self.answers.shape[-2:]
         n, t = tokens.shape
         tokens = jnp.pad(tokens, ((0, 0), (0, t % 2)))
-        asked = jnp.clip(tokens[:, ::2], 0, inputs - 1)
+        points = jnp.clip(tokens[:, ::2], 0, inputs - 1)
         replied = jnp.clip(tokens[:, 1::2] - inputs, 0, bins - 1)
-        own = jnp.einsum("npx,xb->npb", jax.nn.one_hot(asked, inputs), self.answers, precision="highest")
-        # does not depend on the member: under vmap it is computed once for all
-        reply = jnp.where(self.new, _new_task(self.process, asked, replied), own)
+        known = jnp.einsum("npx,xb->npb", jax.nn.one_hot(points, inputs), self.answers, precision="highest")
+        # The new task does not depend on the hypothesis: under vmap it is computed once for all.
+        reply = jnp.where(self.new, _new_task(self.process, points, replied), known)
         reply = jnp.pad(reply, ((0, 0), (0, 0), (inputs, 0)), constant_values=-jnp.inf)
         first = jnp.pad(jnp.full((inputs,), -jnp.log(float(inputs))), (0, bins), constant_values=-jnp.inf)
         both = jnp.stack([jnp.broadcast_to(first, reply.shape), reply], axis=2)
         return both.reshape(n, -1, inputs + bins)[:, :t]
 
-    def sample(self, key: PRNGKeyArray, n: int) -> Tokens:
+    def sample(self, key: Key, n: int) -> Tokens:
         """Draw n documents of (input, bin) pairs."""
         input_key, task_key, bin_key = jax.random.split(key, 3)
         inputs, pairs = self.answers.shape[-2], self.process.pairs
-        asked = categorical(input_key, jnp.zeros(inputs), shape=(n, pairs))
+        points = categorical(input_key, jnp.zeros(inputs), shape=(n, pairs))
         tables, weights = (jnp.asarray(part, jnp.float32) for part in self.process.grid)
         anew = tables[categorical(task_key, weights, shape=(n,))]
         table = jnp.where(self.new, anew, self.answers)
-        logits = jnp.take_along_axis(table, asked[..., None], axis=1)
+        logits = jnp.take_along_axis(table, points[..., None], axis=1)
         replied = categorical(bin_key, logits) + inputs
-        return jnp.stack([asked, replied], axis=-1).reshape(n, -1)
+        return jnp.stack([points, replied], axis=-1).reshape(n, -1)
 
 
 @dataclass(frozen=True)
 class TaskDiversity:
-    """The process and everything a finetuning study asks of it. Fields are plain numbers, fit for JSON.
+    """The process and its tasks. Fields are plain numbers, fit for JSON.
 
     Task number `tasks` is a new one, of which pretraining knows nothing. Raises `Misuse` for sizes that make
     no process, and for a grid too coarse for what a document can tell about w.
@@ -91,9 +93,7 @@ class TaskDiversity:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in {"tasks": 2, "inputs": 2, "bins": 2, "pairs": 2}.items():
-            if getattr(self, name) < least:
-                raise Misuse(f"{name} must be at least {least}, got {getattr(self, name)}.")
+        check_at_least(2, tasks=self.tasks, inputs=self.inputs, bins=self.bins, pairs=self.pairs)
         if not 0.3 <= self.noise < np.inf:
             raise Misuse(f"noise must be finite and at least 0.3 (far bins round to 0), got {self.noise}.")
         coarsest = self.noise * math.sqrt(2.2 / self.pairs)
@@ -130,7 +130,7 @@ class TaskDiversity:
         prior = np.append(np.arange(self.tasks) * np.log(self.rarity), 0.0)
         prior[:-1] += np.log(1 - self.fresh) - np.log(np.sum(np.exp(prior[:-1])))
         prior[-1] = np.log(self.fresh)
-        components = Task(jnp.asarray(tables, jnp.float32), jnp.asarray(new), self)
+        components = LinearTask(jnp.asarray(tables, jnp.float32), jnp.asarray(new), self)
         return Mixture(components, jnp.asarray(prior, jnp.float32))
 
     def weights(self) -> Float[np.ndarray, "m 2"]:
@@ -138,7 +138,7 @@ class TaskDiversity:
         return np.random.default_rng(self.seed).normal(size=(self.tasks + 1, 2))
 
     def points(self) -> Float[np.ndarray, "inputs 2"]:
-        """The inputs, on the half circle of radius 1: x and -x would say the same."""
+        """The inputs, on the half circle of radius 1: x and -x would be the same."""
         angle = np.pi * np.arange(self.inputs) / self.inputs
         return np.stack([np.cos(angle), np.sin(angle)], axis=-1)
 
@@ -178,20 +178,39 @@ class TaskDiversity:
 
     def elicitation_contexts(self) -> Dataset:
         """Each input asked first: the outputs show the prior over the tasks, and nothing else."""
-        return self._ask(np.zeros((self.inputs, 0), int), np.arange(self.inputs))
+        return prompts(self.length, np.arange(self.inputs))
 
-    def narrow(self, key: PRNGKeyArray, n: int, task: int, inputs: Sequence[int]) -> Dataset:
+    def narrow(self, key: Key, n: int, task: int, inputs: Sequence[int]) -> Dataset:
         """D': n documents of one task (`tasks`: the new one) on the chosen inputs; only outputs count."""
         self.check(task, inputs)
-        if n < 1:
-            raise Misuse(f"D' needs at least one document, got n = {n}.")
+        check_documents(n)
         random = host_stream(key)
-        own = np.broadcast_to(self.weights()[task], (n, 2))
-        tokens = self._documents(random, own, random.choice(inputs, (n, self.pairs)))
-        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.answer_mask(), (n, 1))))
+        weights = np.broadcast_to(self.weights()[task], (n, 2))
+        tokens = self._documents(random, weights, random.choice(inputs, (n, self.pairs)))
+        return dataset(tokens, self.answer_mask())
+
+    def task(
+        self,
+        task: int | None = None,
+        inputs: Sequence[int] = (0,),
+        repeats: int = 4,
+        shots: int = 4,
+        name: str | None = None,
+    ) -> Task:
+        """D' of one task on a few inputs, and its contexts; by default the rarest known task."""
+        task = self.tasks - 1 if task is None else task
+        inputs = tuple(inputs)
+        self.check(task, inputs)
+        self.held_out(inputs)
+        check_at_least(1, repeats=repeats, shots=shots)
+        return Task(
+            name or ("known" if task < self.tasks else "new"),
+            lambda key, n: self.narrow(key, n, task, inputs),
+            lambda key: self.contexts(key, task, inputs, repeats, shots),
+        )
 
     def contexts(
-        self, key: PRNGKeyArray, task: int, inputs: Sequence[int], repeats: int = 4, shots: int = 4
+        self, key: Key, task: int, inputs: Sequence[int], repeats: int = 4, shots: int = 4
     ) -> dict[str, Dataset]:
         """Named groups of contexts; the mask marks the outputs to predict (padding follows the last).
 
@@ -204,25 +223,24 @@ class TaskDiversity:
         The last three ask every input `repeats` times, none of them among the pairs before.
         """
         self.check(task, inputs)
-        if min(repeats, shots) < 1:
-            raise Misuse(f"repeats and shots must be at least 1, got {repeats} and {shots}.")
+        check_at_least(1, repeats=repeats, shots=shots)
         shots = min(shots, self.pairs - 1)
         held_out = np.asarray(self.held_out(inputs))
         random = host_stream(jax.random.fold_in(key, 1))
-        asked = np.repeat(held_out, repeats)
-        rows = (len(asked), shots)
-        same = np.tile(self.weights()[task], (len(asked), 1))
+        queries = np.repeat(held_out, repeats)
+        rows = (len(queries), shots)
+        weights = np.tile(self.weights()[task], (len(queries), 1))
         others = np.delete(self.weights(), [task, self.tasks], axis=0)  # neither D's own nor the new one
-        own = self._documents(random, same, random.choice(inputs, rows))
-        elsewhere = (asked[:, None] + random.integers(1, self.inputs, rows)) % self.inputs
-        rival = self._documents(random, others[np.arange(len(asked)) % len(others)], elsewhere)
-        unseen = self._documents(random, random.normal(size=(len(asked), 2)), elsewhere)
+        shown = self._documents(random, weights, random.choice(inputs, rows))
+        elsewhere = (queries[:, None] + random.integers(1, self.inputs, rows)) % self.inputs
+        rival = self._documents(random, others[np.arange(len(queries)) % len(others)], elsewhere)
+        unseen = self._documents(random, random.normal(size=(len(queries), 2)), elsewhere)
         return {
             "in_domain": self.narrow(jax.random.fold_in(key, 0), 4 * repeats, task, inputs),
-            "held_out": self._ask(np.zeros((len(held_out), 0), int), held_out),
-            "in_context": self._ask(own, asked),
-            "conflict": self._ask(rival, asked),
-            "unseen": self._ask(unseen, asked),
+            "held_out": prompts(self.length, held_out),
+            "in_context": prompts(self.length, shown, queries),
+            "conflict": prompts(self.length, rival, queries),
+            "unseen": prompts(self.length, unseen, queries),
         }
 
     def held_out(self, inputs: Sequence[int]) -> list[int]:
@@ -242,38 +260,30 @@ class TaskDiversity:
         if outside:
             raise Misuse(f"Inputs must be from 0 to {self.inputs - 1}, got {outside}.")
 
-    def _documents(self, random: np.random.Generator, weights: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    def _documents(self, random: np.random.Generator, weights: np.ndarray, inputs: np.ndarray) -> np.ndarray:
         """Documents (n, 2 × pairs) of w (n, 2) at the given inputs (n, pairs)."""
-        means = np.sum(weights[:, None] * self.points()[asked], axis=-1)
-        outputs = means + self.noise * random.normal(size=asked.shape)
+        means = np.sum(weights[:, None] * self.points()[inputs], axis=-1)
+        outputs = means + self.noise * random.normal(size=inputs.shape)
         bins = np.searchsorted(self.edges()[1:-1], outputs) + self.inputs
-        return np.stack([asked, bins], axis=-1).reshape(len(asked), -1).astype(np.int32)
-
-    def _ask(self, before: np.ndarray, asked: np.ndarray) -> Dataset:
-        """Contexts `before` followed by an input, padded to a document; the output is masked in."""
-        position = before.shape[1]
-        tokens = np.zeros((len(asked), self.length), np.int32)
-        tokens[:, :position], tokens[:, position] = before, asked
-        mask = np.broadcast_to(np.arange(self.length) == position + 1, tokens.shape)
-        return Dataset(jnp.asarray(tokens), jnp.asarray(mask))
+        return np.stack([inputs, bins], axis=-1).reshape(len(inputs), -1).astype(np.int32)
 
 
 def _new_task(
-    process: TaskDiversity, asked: Int[Array, "n p"], replied: Int[Array, "n p"]
+    process: TaskDiversity, points: Int[Array, "n p"], replied: Int[Array, "n p"]
 ) -> Float[Array, "n p bins"]:
     """log p(bin | the pairs before, x): a filter over the grid, pair by pair."""
     tables, prior = (jnp.asarray(part, jnp.float32) for part in process.grid)
     inputs, bins = tables.shape[1:]
-    told = tables.reshape(len(tables), -1)
+    log_probs = tables.reshape(len(tables), -1)
 
     def step(score: Array, pair: tuple[Array, Array]) -> tuple[Array, Array]:
         x, b = pair
-        every = jnp.matmul(jax.nn.softmax(score, axis=-1), jnp.exp(told), precision="highest")
+        every = jnp.matmul(jax.nn.softmax(score, axis=-1), jnp.exp(log_probs), precision="highest")
         reply = jnp.take_along_axis(every.reshape(-1, inputs, bins), x[:, None, None], axis=1)[:, 0]
-        return score + told.T[x * bins + b], jnp.log(reply)
+        return score + log_probs.T[x * bins + b], jnp.log(reply)
 
-    start = jnp.broadcast_to(prior, (len(asked), len(prior)))
-    _, replies = jax.lax.scan(step, start, (asked.T, replied.T))
+    start = jnp.broadcast_to(prior, (len(points), len(prior)))
+    _, replies = jax.lax.scan(step, start, (points.T, replied.T))
     return jnp.swapaxes(replies, 0, 1)
 
 

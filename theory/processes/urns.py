@@ -9,14 +9,14 @@ The generalising predictor integrates the new urn out (Dirichlet-multinomial), t
     p(c | drawer, draws so far) = (b_c + r n_c) / (1 + r Σ n)        n_c: colours c seen in this drawer
     one urn:      b = its drawer, r = 0;     a new urn:  b = 1/C, r = 1 / (C concentration)
 
-so an urn is a Pólya urn that does not learn, and all are one stack. What this tells of spreading: an urn is
+so an urn is a Pólya urn that does not learn, and all are one stack. On spreading: an urn is
 known in all its drawers once it is known in one, but drawers of a new urn are independent. D' from a known
 urn therefore moves the drawers it never opens, D' from a new urn leaves them at the uniform 1/C: if it is
 taken for new, which takes more nats a document from the nearest known urn than learning an urn anew costs.
 
 Wurgaft et al., arXiv 2506.17859 (one drawer and fresh = 0 there: the drawers are our addition). Their two
 predictors are `strategies()`, and `strategy_lengths()` what theory.theories.complexity_prior weighs them by;
-told `predictors()`, that theory makes them out of the members.
+with `predictors()`, that theory makes them out of the components.
 
 Tokens: drawers are 0 ... drawers-1, colours follow. Position 2i holds a drawer, position 2i+1 a colour.
 """
@@ -27,10 +27,12 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float
 
-from theory.base import Dataset, LogProbs, Misuse, Tokens, at_tokens, host_stream
+from theory.base import Dataset, Key, LogProbs, Misuse, Tokens, at_tokens, host_stream
 from theory.compute.random import categorical, sample_on_host
+from theory.contracts import Task
+from theory.latent.documents import check_at_least, check_documents, dataset, prompts
 from theory.latent.mixture import Mixture
 
 
@@ -50,8 +52,9 @@ class Urn:
         colour = jax.nn.one_hot(tokens - drawers, colours)
         is_colour = jnp.arange(tokens.shape[-1]) % 2 == 1
         earlier = jnp.tril(jnp.outer(is_colour, is_colour), -1)
-        same = jnp.einsum("nid,njd->nij", drawer, drawer) * earlier
-        seen = jnp.einsum("nij,njc->nic", same, colour)
+        # A new urn is learnt from the colours that the same drawer has shown before.
+        matches = jnp.einsum("nid,njd->nij", drawer, drawer) * earlier
+        seen = jnp.einsum("nij,njc->nic", matches, colour)
         known = jnp.matmul(drawer, self.base, precision="highest")
         mass = known + self.learning * seen
         total = 1 + self.learning * jnp.sum(seen, axis=-1, keepdims=True)
@@ -62,7 +65,7 @@ class Urn:
         )
         return jnp.where(is_colour[:, None], reply, opened)
 
-    def sample(self, key: PRNGKeyArray, n: int) -> Tokens:
+    def sample(self, key: Key, n: int) -> Tokens:
         """Draw n documents of `pairs` (drawer, colour) pairs; a new urn is new in every document."""
         drawer_key, colour_key = jax.random.split(key)
         drawers, colours = self.base.shape[-2:]
@@ -85,7 +88,7 @@ class Urn:
 
 @dataclass(frozen=True)
 class Urns:
-    """The process and everything a finetuning study asks of it. Fields are plain numbers, fit for JSON.
+    """The process and its tasks. Fields are plain numbers, fit for JSON.
 
     Urn number `urns` is a new one, of which pretraining knows nothing. Raises `Misuse` for sizes that make
     no process.
@@ -101,9 +104,7 @@ class Urns:
     seed: int = 2
 
     def __post_init__(self) -> None:
-        for name, least in {"urns": 2, "drawers": 2, "colours": 2, "pairs": 2}.items():
-            if getattr(self, name) < least:
-                raise Misuse(f"{name} must be at least {least}, got {getattr(self, name)}.")
+        check_at_least(2, urns=self.urns, drawers=self.drawers, colours=self.colours, pairs=self.pairs)
         if not 0.1 <= self.concentration < np.inf:
             raise Misuse(
                 f"concentration must be finite and at least 0.1, got {self.concentration}: below that, rare "
@@ -151,7 +152,7 @@ class Urns:
         return every.with_log_weights(jnp.where(self._is_new(), every.log_weights, -jnp.inf))
 
     def strategies(self) -> Mixture:
-        """The same process as a mixture of two members, [memorising, generalising].
+        """The same process as a mixture of two components, [memorising, generalising].
 
         Conditioning weighs the strategies, and leaves open which urn each document is from.
         """
@@ -159,17 +160,17 @@ class Urns:
         return Mixture(components, jnp.log(jnp.asarray([1 - self.fresh, self.fresh], jnp.float32)))
 
     def predictors(self) -> tuple[int, ...]:
-        """Of which of the `strategies()` each member of `distribution()` is a part."""
+        """The index of the strategy that each component of `distribution()` is a part of."""
         return (0,) * self.urns + (1,)
 
     def description_lengths(self, bits: float = 4.0) -> tuple[float, ...]:
-        """Bits to write down each member of `distribution()`, `bits` a number: urn tables, concentration."""
+        """Bits to write down each component of `distribution()`, `bits` a number: tables, concentration."""
         if not 0 <= bits < np.inf:
             raise Misuse(f"bits must be finite and at least 0, got {bits}.")
         return (self.drawers * (self.colours - 1) * bits,) * self.urns + (bits,)
 
     def strategy_lengths(self, bits: float = 4.0) -> tuple[float, float]:
-        """Bits to write down each member of `strategies()`: all D tables, or the concentration."""
+        """Bits to write down each component of `strategies()`: all D tables, or the concentration."""
         *known, new = self.description_lengths(bits)
         return sum(known), new
 
@@ -190,19 +191,38 @@ class Urns:
 
     def elicitation_contexts(self) -> Dataset:
         """Each drawer opened first: the colours show the prior over the urns, and nothing else."""
-        return self._ask(np.zeros((self.drawers, 0), int), np.arange(self.drawers))
+        return prompts(self.length, np.arange(self.drawers))
 
-    def narrow(self, key: PRNGKeyArray, n: int, urn: int, drawers: Sequence[int]) -> Dataset:
+    def narrow(self, key: Key, n: int, urn: int, drawers: Sequence[int]) -> Dataset:
         """D': n documents of one urn (`urns`: the new one) and the chosen drawers; only colours count."""
         self.check(urn, drawers)
-        if n < 1:
-            raise Misuse(f"D' needs at least one document, got n = {n}.")
+        check_documents(n)
         random = host_stream(key)
         tokens = self._documents(random, np.full(n, urn), random.choice(drawers, (n, self.pairs)))
-        return Dataset(jnp.asarray(tokens), jnp.asarray(np.tile(self.answer_mask(), (n, 1))))
+        return dataset(tokens, self.answer_mask())
+
+    def task(
+        self,
+        urn: int | None = None,
+        drawers: Sequence[int] = (0,),
+        repeats: int = 4,
+        shots: int = 4,
+        name: str | None = None,
+    ) -> Task:
+        """D' of one urn and a few drawers, and its contexts; by default the rarest known urn."""
+        urn = self.urns - 1 if urn is None else urn
+        drawers = tuple(drawers)
+        self.check(urn, drawers)
+        self.held_out(drawers)
+        check_at_least(1, repeats=repeats, shots=shots)
+        return Task(
+            name or ("known" if urn < self.urns else "new"),
+            lambda key, n: self.narrow(key, n, urn, drawers),
+            lambda key: self.contexts(key, urn, drawers, repeats, shots),
+        )
 
     def contexts(
-        self, key: PRNGKeyArray, urn: int, drawers: Sequence[int], repeats: int = 4, shots: int = 4
+        self, key: Key, urn: int, drawers: Sequence[int], repeats: int = 4, shots: int = 4
     ) -> dict[str, Dataset]:
         """Named groups of contexts; the mask marks the colours to predict (padding follows the last).
 
@@ -215,27 +235,25 @@ class Urns:
         The last three ask every drawer `repeats` times.
         """
         self.check(urn, drawers)
-        for name, least, given in (("repeats", 1, repeats), ("shots", 1, shots)):
-            if given < least:
-                raise Misuse(f"{name} must be at least {least}, got {given}.")
+        check_at_least(1, repeats=repeats, shots=shots)
         shots = min(shots, self.pairs - 1)
         held_out = np.asarray(self.held_out(drawers))
         random = host_stream(jax.random.fold_in(key, 1))
-        asked = np.repeat(held_out, repeats)
-        rows = (len(asked), shots)
+        queries = np.repeat(held_out, repeats)
+        rows = (len(queries), shots)
         others = np.delete(np.arange(self.urns), urn) if urn < self.urns else np.arange(self.urns)
-        own = self._documents(random, np.full(len(asked), urn), random.choice(drawers, rows))
-        rivals = others[np.arange(len(asked)) % len(others)]
+        shown = self._documents(random, np.full(len(queries), urn), random.choice(drawers, rows))
+        rivals = others[np.arange(len(queries)) % len(others)]
         rival = self._documents(random, rivals, random.integers(0, self.drawers, rows))
-        anew = random.dirichlet(np.full(self.colours, self.concentration), size=(len(asked), self.drawers))
-        again = np.repeat(asked[:, None], shots, axis=1)
-        unseen = self._documents(random, np.arange(len(asked)), again, anew)
+        anew = random.dirichlet(np.full(self.colours, self.concentration), size=(len(queries), self.drawers))
+        again = np.repeat(queries[:, None], shots, axis=1)
+        unseen = self._documents(random, np.arange(len(queries)), again, anew)
         return {
             "in_domain": self.narrow(jax.random.fold_in(key, 0), 4 * repeats, urn, drawers),
-            "held_out": self._ask(np.zeros((len(held_out), 0), int), held_out),
-            "in_context": self._ask(own, asked),
-            "conflict": self._ask(rival, asked),
-            "unseen": self._ask(unseen, asked),
+            "held_out": prompts(self.length, held_out),
+            "in_context": prompts(self.length, shown, queries),
+            "conflict": prompts(self.length, rival, queries),
+            "unseen": prompts(self.length, unseen, queries),
         }
 
     def held_out(self, drawers: Sequence[int]) -> list[int]:
@@ -257,7 +275,8 @@ class Urns:
         if outside:
             raise Misuse(f"Drawers must be from 0 to {self.drawers - 1}, got {outside}.")
 
-    def _is_new(self) -> np.ndarray:
+    def _is_new(self) -> Bool[np.ndarray, " k"]:
+        """Which component is the new urn."""
         return np.arange(self.urns + 1) == self.urns
 
     def _documents(
@@ -271,14 +290,6 @@ class Urns:
         table = self.urn_table() if table is None else table
         colours = sample_on_host(random, table[urns[:, None], drawers]) + self.drawers
         return np.stack([drawers, colours], axis=-1).reshape(len(drawers), -1).astype(np.int32)
-
-    def _ask(self, before: np.ndarray, drawer: np.ndarray) -> Dataset:
-        """Contexts `before` followed by a drawer, padded to a document; the colour is masked in."""
-        position = before.shape[1]
-        tokens = np.zeros((len(drawer), self.length), np.int32)
-        tokens[:, :position], tokens[:, position] = before, drawer
-        mask = np.broadcast_to(np.arange(self.length) == position + 1, tokens.shape)
-        return Dataset(jnp.asarray(tokens), jnp.asarray(mask))
 
 
 def example() -> Urns:

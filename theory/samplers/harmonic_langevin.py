@@ -1,4 +1,4 @@
-"""Underdamped Langevin that solves a Gaussian prior exactly: for posteriors localised about one point.
+"""Underdamped Langevin that solves a Gaussian prior exactly, for posteriors localised about a point.
 
 The potential is split as U(z) = ½ ‖(z - a)/s‖² + Φ(z), a the first position and s the `scale`: the mean and
 standard deviation of a Gaussian prior, so that Φ is what the likelihood adds. In scaled coordinates
@@ -7,36 +7,40 @@ standard deviation of a Gaussian prior, so that Φ is what the likelihood adds. 
 
 in the order B A O A B (Leimkuhler & Matthews' scheme with the prior solved exactly, as in Hilbert-space HMC,
 Beskos et al. 2011). The prior alone is sampled without error at any h, in any number of dimensions; the error
-and the acceptance come from the few directions that the likelihood bends. The tangent, h/2 to second order,
-makes what a kick and a rotation do to a constant force exact: Gaussian likelihoods too are sampled without
-error, and without heat the chain rests exactly where ∇U = 0. A direction of extra curvature λ > -1 (in scaled
-coordinates) is stable while √(1 + λ) |sin(h/2)| < 1, whatever the friction; h √(1 + λ) < 2 is enough.
+and the acceptance come from the few directions in which the likelihood has curvature. The tangent, h/2 to
+second order, makes a kick and a rotation together exact under a constant force: Gaussian likelihoods too are
+sampled without error, and without heat the chain stays exactly where ∇U = 0. A direction of extra curvature
+λ > -1 (in scaled coordinates) is stable while √(1 + λ) |sin(h/2)| < 1, whatever the friction; h √(1 + λ) < 2
+is enough.
 
-`accept_prob` is min(1, e^{-W}), W the energy error of a step without the heat of O: what a Metropolis check
-of the step would have seen. It is exact with whole gradients and noisy with minibatches. Correct for any
+`accept_prob` is min(1, e^{-W}), W the energy error of a step without the heat of O: the acceptance of a
+Metropolis check of the step. It is exact with whole gradients and noisy with minibatches. Correct for any
 target, to order h², whatever a and s are; efficient when they are the prior's. Gradient noise heats as in
 SGHMC.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from theory.base import Beta
 from theory.compute.random import normal
 from theory.errors import Misuse
 from theory.mcmc.langevin import Flat, Langevin, StepResult, ValueAndGrad
+
+Phase: TypeAlias = tuple[Flat, Flat, Float[Array, ""], Flat]  # a, r, Φ and ∇Φ
 
 
 @dataclass(frozen=True, eq=False)
 class HarmonicLangevin(Langevin):
     """`HarmonicLangevin(model, step_size=h, friction=κ, scale=s)`, started at the prior's mean."""
 
-    friction: Any = field(default=1.0, kw_only=True)
+    friction: Beta = field(default=1.0, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -46,20 +50,26 @@ class HarmonicLangevin(Langevin):
             )
 
     def limit(self, curvature: float) -> float:
-        """2 arcsin(1/√p): of the prior's 1 and what the likelihood adds."""
+        """2 arcsin(1/√p), p the prior's 1 and the curvature of the likelihood."""
         return 2 * float(np.arcsin(curvature**-0.5)) if curvature > 1 else float("inf")
 
     def start(
-        self, position: Flat, slope: ValueAndGrad, key: PRNGKeyArray, warmup: int
-    ) -> tuple[Any, Float[Array, ""]]:
+        self, position: Flat, value_and_grad: ValueAndGrad, key: PRNGKeyArray, warmup: int
+    ) -> tuple[Phase, Float[Array, ""]]:
         """The centre, a momentum from the prior's stationary law, Φ and its gradient at the centre."""
         rows, noise = jax.random.split(key)
-        value, gradient = slope(position, rows)
+        value, gradient = value_and_grad(position, rows)
         momentum = normal(noise, position)
         return (position, momentum, value, gradient), value
 
     def move(
-        self, position: Flat, memory: Any, slope: ValueAndGrad, step: Array, key: PRNGKeyArray, i: Any
+        self,
+        position: Flat,
+        memory: Phase,
+        value_and_grad: ValueAndGrad,
+        step: Array,
+        key: PRNGKeyArray,
+        i: Int[Array, ""],
     ) -> StepResult:
         """One step."""
         rows, noise = jax.random.split(key)
@@ -73,10 +83,11 @@ class HarmonicLangevin(Langevin):
         mixed = decay * turned + jnp.sqrt(1 - decay**2) * noise
         away, turned = cosine * away + sine * mixed, cosine * mixed - sine * away
         position = centre + away
-        value, whole = slope(position, rows)
+        value, whole = value_and_grad(position, rows)
         gradient_after, after = whole - away, value - 0.5 * jnp.sum(away**2)
         kicked = turned - kick * gradient_after
-        # A conserves ½‖z - a‖² + ½‖r‖² and what O adds is heat: the error is what the kicks' work leaves of Φ
+        # A conserves ½‖z - a‖² + ½‖r‖², and O adds heat, which is no error. So the energy error of a step
+        # is the change of Φ less the work that the two kicks do on the momentum.
         pushes = gradient * (momentum + pushed) + gradient_after * (turned + kicked)
         work = after - before - 0.5 * kick * jnp.sum(pushes)
         accept = jnp.exp(jnp.minimum(0.0, -work))

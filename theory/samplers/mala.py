@@ -7,14 +7,16 @@ Rosenthal 1998).
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from theory.compute.random import normal
 from theory.mcmc.langevin import Flat, Langevin, StepResult, ValueAndGrad
+
+Evaluation: TypeAlias = tuple[Float[Array, ""], Flat]  # potential and gradient at a position
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,37 +26,42 @@ class MALA(Langevin):
     minibatch: ClassVar[bool] = False
 
     def start(
-        self, position: Flat, slope: ValueAndGrad, key: PRNGKeyArray, warmup: int
-    ) -> tuple[Any, Float[Array, ""]]:
+        self, position: Flat, value_and_grad: ValueAndGrad, key: PRNGKeyArray, warmup: int
+    ) -> tuple[Evaluation, Float[Array, ""]]:
         """Potential and gradient at the first position."""
-        value, gradient = slope(position, key)
+        value, gradient = value_and_grad(position, key)
         return (value, gradient), value
 
     def move(
-        self, position: Flat, memory: Any, slope: ValueAndGrad, step: Array, key: PRNGKeyArray, i: Any
+        self,
+        position: Flat,
+        memory: Evaluation,
+        value_and_grad: ValueAndGrad,
+        step: Array,
+        key: PRNGKeyArray,
+        i: Int[Array, ""],
     ) -> StepResult:
-        """Propose, and accept or stay."""
+        """Propose a position, and accept it or stay."""
         rows, noise, coin = jax.random.split(key, 3)
         _, gradient = memory
         noise = normal(noise, position)
         proposal = position - step * gradient + jnp.sqrt(2 * step) * noise
-        there = slope(proposal, rows)
-        accept = jnp.exp(jnp.minimum(0.0, log_acceptance(position, memory, proposal, there, step)))
-        taken = jax.random.uniform(coin) < accept
+        proposed = value_and_grad(proposal, rows)
+        accept = jnp.exp(jnp.minimum(0.0, log_acceptance(position, memory, proposal, proposed, step)))
+        accepted = jax.random.uniform(coin) < accept
         position, memory = jax.tree.map(
-            lambda new, old: jnp.where(taken, new, old), (proposal, there), (position, memory)
+            lambda new, old: jnp.where(accepted, new, old), (proposal, proposed), (position, memory)
         )
         return StepResult(position, memory, memory[0], accept)
 
 
-def log_acceptance(position: Flat, here: Any, proposal: Flat, there: Any, step: Array) -> Float[Array, ""]:
-    """Log of the Metropolis ratio of a Langevin proposal; `here` and `there` are (potential, gradient).
-
-    -inf where the proposal's potential is not finite.
-    """
-    back = position - proposal + step * there[1]
-    forth = proposal - position + step * here[1]
-    ratio = here[0] - there[0] + (jnp.sum(forth**2) - jnp.sum(back**2)) / (4 * step)
+def log_acceptance(
+    position: Flat, current: Evaluation, proposal: Flat, proposed: Evaluation, step: Array
+) -> Float[Array, ""]:
+    """Log of the Metropolis ratio of a Langevin proposal; -inf where its potential is not finite."""
+    back = position - proposal + step * proposed[1]
+    forth = proposal - position + step * current[1]
+    ratio = current[0] - proposed[0] + (jnp.sum(forth**2) - jnp.sum(back**2)) / (4 * step)
     return jnp.where(jnp.isfinite(ratio), ratio, -jnp.inf)
 
 

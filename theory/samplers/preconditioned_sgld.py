@@ -3,25 +3,27 @@
     V ← ρ V + (1 - ρ) ĝ²,      G = 1 / (δ + √V),      z ← z - ε (G ĝ - Γ) + √(2εG) ξ,      Γ = ∇·G
 
 While V follows the chain, the drift correction Γ_i = ∂G_i/∂z_i takes second derivatives, is O(1 - ρ), and is
-left out by everyone; without it the chain goes to no known law. Here V is adapted for the first `adapt` steps
-only (by default the warm-up) and then kept: G is a constant, Γ is zero, and what is left is SGLD in scaled
-coordinates, whose bias is known: variance 1/(p (1 - εGp/2)) on a Gaussian of precision p. Adapting for ever
-(`adapt=-1`) is there to compare with, biased by the missing Γ.
+commonly omitted; without it the stationary law of the chain is unknown. Here V is adapted for the first
+`adapt` steps only (by default the warm-up) and then kept: G is a constant, Γ is zero, and the chain is SGLD
+in scaled coordinates, whose bias is known: variance 1/(p (1 - εGp/2)) on a Gaussian of precision p.
+`adapt=-1` adapts without end, for comparison: it is biased by the missing Γ.
 
-A coordinate without a gradient so far (at a mode, or a weight not in use) has G = 1/δ and is thrown by
+A coordinate without a gradient so far (at a mode, or a weight not in use) has G = 1/δ and noise of size
 √(2ε/δ). With δ = 1 no step is longer than SGLD's; Li et al. take 1e-5.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from theory.compute.random import normal
 from theory.errors import Misuse
 from theory.mcmc.langevin import Flat, Langevin, StepResult, ValueAndGrad
+
+Adaptation: TypeAlias = tuple[Flat, Int[Array, ""]]  # V, and the number of steps that update it
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,22 +42,28 @@ class PreconditionedSGLD(Langevin):
             raise Misuse(f"floor of PreconditionedSGLD must be above 0, got {self.floor}.")
 
     def start(
-        self, position: Flat, slope: ValueAndGrad, key: PRNGKeyArray, warmup: int
-    ) -> tuple[Any, Float[Array, ""]]:
-        """V from the first gradient, and how many steps it is adapted for."""
-        value, gradient = slope(position, key)
+        self, position: Flat, value_and_grad: ValueAndGrad, key: PRNGKeyArray, warmup: int
+    ) -> tuple[Adaptation, Float[Array, ""]]:
+        """V from the first gradient, and the number of steps that update it."""
+        value, gradient = value_and_grad(position, key)
         adapt = warmup if self.adapt is None else self.adapt
         return (gradient**2, jnp.asarray(adapt if adapt >= 0 else jnp.iinfo(jnp.int32).max)), value
 
     def move(
-        self, position: Flat, memory: Any, slope: ValueAndGrad, step: Array, key: PRNGKeyArray, i: Any
+        self,
+        position: Flat,
+        memory: Adaptation,
+        value_and_grad: ValueAndGrad,
+        step: Array,
+        key: PRNGKeyArray,
+        i: Int[Array, ""],
     ) -> StepResult:
         """One preconditioned step."""
         rows, noise = jax.random.split(key)
         squares, adapt = memory
-        value, gradient = slope(position, rows)
-        moved = self.decay * squares + (1 - self.decay) * gradient**2
-        squares = jnp.where(i < adapt, moved, squares)
+        value, gradient = value_and_grad(position, rows)
+        updated = self.decay * squares + (1 - self.decay) * gradient**2
+        squares = jnp.where(i < adapt, updated, squares)
         metric = 1 / (self.floor + jnp.sqrt(squares))
         noise = normal(noise, position)
         position = position - step * metric * gradient + jnp.sqrt(2 * step * metric) * noise

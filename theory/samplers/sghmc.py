@@ -1,12 +1,12 @@
-"""Underdamped Langevin (SGHMC) by the BAOAB splitting (Leimkuhler & Matthews 2013), minibatches welcome.
+"""Underdamped Langevin (SGHMC) by the BAOAB splitting (Leimkuhler & Matthews 2013), for minibatches too.
 
     B  r ← r - (h/2) ∇U(z)         A  z ← z + (h/2) r         O  r ← e^{-κh} r + √(1 - e^{-2κh}) ξ
 
 in the order B A O A B, with unit mass, h the step size and κ the friction. One gradient a step: that of the
-last B serves the next step's first. On a Gaussian of precision p the positions have variance 1/p exactly, at
-every h below the limit h² p < 4; on other targets the bias is of order h⁴ at high friction and h² in general,
-with a smaller constant than Euler schemes. Gradient noise heats: with variance σ² a step adds about
-h σ² / (2κ) to the temperature 1. h = √(2ε) at infinite friction is a scheme of overdamped step ε.
+last B is also the first of the next step. On a Gaussian of precision p the positions have variance 1/p
+exactly, at every h below the limit h² p < 4; on other targets the bias is of order h⁴ at high friction and h²
+in general, with a smaller constant than Euler schemes. Gradient noise heats: with variance σ² a step adds
+about h σ² / (2κ) to the temperature 1. h = √(2ε) at infinite friction is a scheme of overdamped step ε.
 
 Chen et al. (arXiv 1402.4102) take Euler steps instead: `splitting="euler"`,
 
@@ -16,16 +16,18 @@ which are stable only while hp < κ, and biased at order h on Gaussians too.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from theory.compute.random import normal
 from theory.errors import Misuse
 from theory.mcmc.langevin import Flat, Langevin, StepResult, ValueAndGrad
+
+Phase: TypeAlias = tuple[Flat, Flat]  # momentum and gradient
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +45,7 @@ class SGHMC(Langevin):
             raise Misuse(f"splitting of SGHMC must be 'baoab' or 'euler', got {self.splitting!r}.")
 
     def limit(self, curvature: float) -> float:
-        """2/√p; of Euler steps κ/p."""
+        """2/√p, and κ/p of Euler steps."""
         if not curvature > 0:
             return float("inf")
         if self.splitting == "baoab":
@@ -51,15 +53,21 @@ class SGHMC(Langevin):
         return float("inf") if isinstance(self.friction, Tracer) else float(self.friction) / curvature
 
     def start(
-        self, position: Flat, slope: ValueAndGrad, key: PRNGKeyArray, warmup: int
-    ) -> tuple[Any, Float[Array, ""]]:
+        self, position: Flat, value_and_grad: ValueAndGrad, key: PRNGKeyArray, warmup: int
+    ) -> tuple[Phase, Float[Array, ""]]:
         """A momentum from its stationary law, and the first gradient."""
         rows, noise = jax.random.split(key)
-        value, gradient = slope(position, rows)
+        value, gradient = value_and_grad(position, rows)
         return (normal(noise, position), gradient), value
 
     def move(
-        self, position: Flat, memory: Any, slope: ValueAndGrad, step: Array, key: PRNGKeyArray, i: Any
+        self,
+        position: Flat,
+        memory: Phase,
+        value_and_grad: ValueAndGrad,
+        step: Array,
+        key: PRNGKeyArray,
+        i: Int[Array, ""],
     ) -> StepResult:
         """One step."""
         rows, noise = jax.random.split(key)
@@ -73,9 +81,9 @@ class SGHMC(Langevin):
             decay = jnp.exp(-self.friction * step)
             pushed = momentum - step / 2 * gradient
             turned = decay * pushed + jnp.sqrt(1 - decay**2) * noise
-            position = position + step / 2 * (pushed + turned)
+            position = position + step / 2 * (pushed + turned)  # the two halves A, before and after O
             kicked = turned
-        value, gradient = slope(position, rows)
+        value, gradient = value_and_grad(position, rows)
         if self.splitting == "baoab":
             kicked = kicked - step / 2 * gradient
         return StepResult(position, (kicked, gradient), value, jnp.ones(()))

@@ -1,4 +1,4 @@
-"""Unadjusted Langevin (ULA): gradient descent on the potential with noise, nothing rejected.
+"""Unadjusted Langevin (ULA): gradient descent on the potential with noise, no proposal rejected.
 
     z ← z - ε ∇U(z) + √(2ε) ξ
 
@@ -7,14 +7,14 @@ Biased at finite ε: a Gaussian of precision p is sampled with variance 1/(p (1 
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, Int, PRNGKeyArray
 
 from theory.compute.random import normal
-from theory.mcmc.langevin import Flat, Langevin, StepResult, ValueAndGrad
+from theory.mcmc.langevin import Flat, Langevin, Memory, StepResult, ValueAndGrad
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +28,17 @@ class ULA(Langevin):
         return 2 / curvature if curvature > 0 else float("inf")
 
     def move(
-        self, position: Flat, memory: Any, slope: ValueAndGrad, step: Array, key: PRNGKeyArray, i: Any
+        self,
+        position: Flat,
+        memory: Memory,
+        value_and_grad: ValueAndGrad,
+        step: Array,
+        key: PRNGKeyArray,
+        i: Int[Array, ""],
     ) -> StepResult:
         """One Euler step of the Langevin diffusion."""
         rows, noise = jax.random.split(key)
-        value, gradient = slope(position, rows)
+        value, gradient = value_and_grad(position, rows)
         noise = normal(noise, position)
         return StepResult(
             position - step * gradient + jnp.sqrt(2 * step) * noise, memory, value, jnp.ones(())

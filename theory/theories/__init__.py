@@ -1,1 +1,1 @@
-"""Theories of finetuning: one file each, `predict(prior, data, beta, key=...)` to a predictor."""
+"""Theories of finetuning, one a file: `predict(prior, data, beta, key=...)` gives a predictor."""

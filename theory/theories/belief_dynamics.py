@@ -1,4 +1,4 @@
-"""Log-odds add: the prior's b, steering a·m, in-context shots ∝ γ N^(1-α), and β × the evidence of D'.
+"""Belief dynamics: the log-odds of prior, steering, sublinear in-context evidence and β × D' add.
 
     log w_z(x_<t) = b_z + (a·m)_z + γ N^-α log p(x_<t | z) + β Σ_{x in D'} log p(x | z)
 
@@ -7,12 +7,14 @@
     N      whole shots before position t, at least 1, each of `tokens_per_shot` tokens
     γ, α   size and sublinearity of in-context evidence; γ = 1 and α = 0 is Bayes
 
-Bigelow et al., arXiv 2511.00617, have a m + b + γ N^(1-α) for two concepts, each shot telling the same; here
-γ N^-α weighs what the context really says. The last term is new: β counts how often each document of D'
-counts. All terms trade against each other: N shots are outweighed by the dose where the sum is 0.
+Bigelow et al., arXiv 2511.00617, have a m + b + γ N^(1-α) for two concepts, each shot with the same evidence;
+here γ N^-α weighs the evidence that the context really has. The last term is new: β counts how often each
+document of D' counts. All terms trade against each other: N shots are outweighed by the dose where the sum
+is 0.
 """
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +22,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from theory.base import Beta, Dataset, Misuse, Tokens, at_tokens, check_beta
+from theory.contracts import Process, Theory
 from theory.latent.mixture import Mixture
 from theory.theories.narrow_or_broad import sample_forward
 
@@ -27,7 +30,7 @@ from theory.theories.narrow_or_broad import sample_forward
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class Beliefs(Mixture):
-    """A mixture whose belief is steered and hears its context at other than full strength."""
+    """A mixture whose belief is steered and weighs its context at other than full strength."""
 
     steering: Float[Array, "*batch k"]
     scale: float = field(metadata={"static": True})
@@ -35,19 +38,19 @@ class Beliefs(Mixture):
     tokens_per_shot: int = field(metadata={"static": True})
 
     def evidence(self, tokens: Tokens) -> Float[Array, "k n t"]:
-        """What speaks for each member before position t (nats), beside its weight."""
+        """Evidence (nats) for each hypothesis before position t, steering included, weight excluded."""
         shots = jnp.maximum(jnp.arange(tokens.shape[-1]) // self.tokens_per_shot, 1)
-        heard = self.scale * shots**-self.alpha
-        return self.steering[:, None, None] + heard * super().evidence(tokens)
+        weight = self.scale * shots**-self.alpha
+        return self.steering[:, None, None] + weight * super().evidence(tokens)
 
     def log_odds(self, tokens: Tokens) -> Float[Array, "k n t"]:
-        """Log-odds (nats) of each member against the rest, given what came before each position."""
+        """Log-odds (nats) of each hypothesis against the rest, given what came before each position."""
         belief = self.log_weights[:, None, None] + self.evidence(tokens)
         itself = jnp.eye(len(belief), dtype=bool)[:, :, None, None]
         return belief - jax.nn.logsumexp(jnp.where(itself, -jnp.inf, belief), axis=1)
 
     def posterior(self, tokens: Tokens) -> Float[Array, "n k"]:
-        """Log-belief (nats) in each member after whole sequences."""
+        """Log-belief (nats) in each hypothesis after whole sequences."""
         after = self.evidence(jnp.pad(tokens, ((0, 0), (0, 1))))[..., -1]
         return jax.nn.log_softmax(self.log_weights + after.T, axis=-1)
 
@@ -62,7 +65,7 @@ class Beliefs(Mixture):
 
 
 @dataclass(frozen=True)
-class BeliefDynamics:
+class BeliefDynamics(Theory[Mixture]):
     """`steering` holds nats for each hypothesis (None: not steered); γ is `scale` > 0, and α is in [0, 1)."""
 
     steering: tuple[float, ...] | None = None
@@ -70,8 +73,11 @@ class BeliefDynamics:
     alpha: float = 0.0
     tokens_per_shot: int = 1
     breaks: dict[str, str] = field(
-        default_factory=lambda: {"prior": "steering, and a context half heard, act without finetuning too"}
+        default_factory=lambda: {
+            "prior": "steering, and a context counted by half, act without finetuning too"
+        }
     )
+    optional: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.steering if self.steering is not None else 0.0).all():
@@ -105,6 +111,11 @@ class BeliefDynamics:
             alpha=self.alpha,
             tokens_per_shot=self.tokens_per_shot,
         ).condition(data, beta)
+
+
+def variants(process: Process) -> dict[str, BeliefDynamics]:
+    """Sublinear evidence; a shot is a question and its answer."""
+    return {"belief-dynamics": BeliefDynamics(alpha=0.3, tokens_per_shot=2)}
 
 
 def example() -> BeliefDynamics:

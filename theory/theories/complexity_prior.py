@@ -1,22 +1,25 @@
-"""Simple predictors are believed first: log w_i = -(K_i)^b ln 2 - β γ N^(1-α) L_i, normalised.
+"""Complexity prior: predictors weighted by description length, and by the evidence of D'.
+
+    log w_i = -(K_i)^b ln 2 - β γ N^(1-α) L_i, normalised
 
     K_i   description length of predictor i, in bits (not given: -log2 of its weight in the prior)
     b     how much length counts: 1 is the prior 2^-K, below 1 it spares the longest
     N     counted positions of D',  L_i = mean loss (nats) of predictor i at one of them
-    γ, α  size and sublinearity of the evidence: D' twice as large tells 2^(1-α) times as much
+    γ, α  size and sublinearity of the evidence: D' twice as large counts 2^(1-α) times as much
 
 Wurgaft et al., arXiv 2506.17859, where N counts steps of pretraining and there is no β; here β multiplies
-the evidence of D' (what pretraining told is in K, or in the weights that K is read from). After `passes`
+the evidence of D' (that of pretraining is in K, or in the weights that K is read from). After `passes`
 visits of each document their law says β = passes^(1-α), which is γ (passes × N)^(1-α) L_i. With α = 0,
 γ = 1, b = 1 and no lengths given this is the tempered posterior.
 
-Their predictors are mixtures themselves (memorising: every document is of one of the tasks, nobody says
-which). `predictors` says of which one each member of the prior is a part; the parts keep their proportions,
-and which of them a document is from stays open: L_i is that of log Σ_parts share × p(document | part). Not
-given, each member is a predictor of its own.
+Their predictors are mixtures themselves (memorising: every document is of an unknown
+task out of many). `predictors` gives the predictor of which each component of the prior is a part; the parts
+keep their proportions, and which of them a document is from stays open: L_i is that of
+log Σ_parts share × p(document | part). Not given, each component is a predictor by itself.
 """
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -24,14 +27,15 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from theory.base import Beta, Dataset, Misuse, check_beta
+from theory.contracts import Process, Theory
 from theory.latent.mixture import Mixture
 
 
 @dataclass(frozen=True)
-class ComplexityPrior:
+class ComplexityPrior(Theory[Mixture]):
     """`description_lengths` are K ≥ 0 in bits, `exponent` is b > 0, `scale` is γ > 0, and α is in [0, 1).
 
-    `predictors` numbers them from 0 for every member of the prior.
+    `predictors` numbers them from 0 for every component of the prior.
     """
 
     description_lengths: tuple[float, ...] | None = None
@@ -45,6 +49,7 @@ class ComplexityPrior:
             "additive": "a second pass starts from the description lengths again",
         }
     )
+    optional: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         lengths = np.asarray(self.description_lengths if self.description_lengths is not None else 0.0)
@@ -62,7 +67,7 @@ class ComplexityPrior:
     def predict(
         self, prior: Mixture, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None
     ) -> Mixture:
-        """The prior's members under the weights of the formula."""
+        """The prior's components under the weights of the formula."""
         check_beta(beta)
         counted = jnp.maximum(jnp.sum(data.mask), 1)
         part_of, shares, _ = self._parts(prior)
@@ -71,8 +76,8 @@ class ComplexityPrior:
         evidence = -beta * self.scale * counted ** (1 - self.alpha) * loss
         # a predictor that finds the data impossible has an infinite loss, and 0 × ∞ is not 0
         weights = self.log_prior(prior) + jnp.where(beta == 0, 0.0, evidence)
-        own = jnp.max(jnp.where(part_of, weights[:, None], -jnp.inf), axis=0)
-        return prior.with_log_weights(shares + own)
+        log_weights = jnp.max(jnp.where(part_of, weights[:, None], -jnp.inf), axis=0)
+        return prior.with_log_weights(shares + log_weights)
 
     def log_prior(self, prior: Mixture) -> Float[Array, " i"]:
         """-(K_i)^b ln 2 of every predictor, not normalised."""
@@ -89,19 +94,30 @@ class ComplexityPrior:
         return -(lengths**self.exponent) * jnp.log(2)
 
     def _parts(self, prior: Mixture) -> tuple[Bool[Array, "i k"], Float[Array, " k"], Float[Array, " i"]]:
-        """Which members are part of which predictor, their log-shares in it, and its log-weight."""
+        """Which components are part of which predictor, their log-shares in it, and its log-weight."""
         components = prior.log_weights.shape[0]
         numbers = np.arange(components) if self.predictors is None else np.asarray(self.predictors)
         if len(numbers) != components:
-            raise Misuse(f"Each of the {components} members needs its predictor, got {len(numbers)}.")
+            raise Misuse(f"Each of the {components} components needs its predictor, got {len(numbers)}.")
         part_of = jnp.asarray(np.arange(numbers.max() + 1)[:, None] == numbers)
         totals = jax.nn.logsumexp(jnp.where(part_of, prior.log_weights, -jnp.inf), axis=1)
         none = jnp.isneginf(prior.log_weights)
         return part_of, jnp.where(none, -jnp.inf, prior.log_weights - totals[numbers]), totals
 
-    def strength(self, passes: Beta) -> Beta:
+    def strength_after(self, passes: Beta) -> Beta:
         """β after each document was visited so often, by the law of pretraining."""
         return passes ** (1 - self.alpha)
+
+
+def variants(process: Process) -> dict[str, ComplexityPrior]:
+    """Over the predictors that a process names, or else with the description lengths that it names, in full;
+    without either, and from the prior's weights, it is the tempered posterior."""
+    predictors, lengths = (getattr(process, name, None) for name in ("predictors", "description_lengths"))
+    if predictors:
+        theory = ComplexityPrior(predictors=predictors())
+    else:
+        theory = ComplexityPrior(tuple(float(bits) for bits in lengths()) if lengths else None)
+    return {"complexity-prior": theory}
 
 
 def example() -> ComplexityPrior:

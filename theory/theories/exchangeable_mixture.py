@@ -1,4 +1,6 @@
-"""Each document of D' has its own hidden z: the weights move to (κ π0 + β N) / (κ + β n).
+"""Exchangeable mixture: a hidden z for every document of D', weights move by counts.
+
+    π_β = (κ π0 + β N) / (κ + β n)
 
 N_z are the expected counts, N_z = Σ_{x in D'} p(z | x) under the prior weights (the responsibilities of
 one EM step from π0), n the documents and κ the prior's own count: a Dirichlet prior over the weights.
@@ -9,9 +11,9 @@ Where z is a product (personas × domains, `Mixture.factors`) the family says wh
     tilted      the marginals only, with the odds ratios of π0 kept: π(u, d) = π0(u, d) r_u s_d. Log-odds
                 between two personas move alike in every domain; what the domain alone explains moves none
 
-Responsibilities are those of whole documents, the mask notwithstanding: what a document asks tells its
-domain. A saturated learner transfers exactly zero, a product learner fully (theory.md, 5.6). The tilted
-joint is the one of least KL(π ‖ π0) with the moved marginals, by iterative proportional fitting. It exists:
+Responsibilities are those of whole documents, the mask notwithstanding: the questions of a document show its
+domain. A saturated learner transfers exactly zero, a product learner fully (theory.md, 5.6). The tilted joint
+is the one of least KL(π ‖ π0) with the moved marginals, by iterative proportional fitting. It exists:
 the saturated joint has these marginals, and no mass where π0 has none. A sweep shrinks the error of the
 marginals by ρ² in the end, ρ the maximal correlation of the factors (two of them) under the fitted joint,
 so that `SWEEPS` are exact to float32 up to ρ = 0.96; odds ratios are kept however many are made.
@@ -22,9 +24,11 @@ from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from theory.base import Beta, Dataset, Misuse, check_beta
+from theory.contracts import Bound, Process, Scale, Theory
 from theory.latent.mixture import Mixture
 
 FAMILIES = ("saturated", "product", "tilted")
@@ -32,8 +36,8 @@ SWEEPS = 200
 
 
 @dataclass(frozen=True)
-class ExchangeableMixture:
-    """Counts of personas, added to the prior's `concentration` κ > 0."""
+class ExchangeableMixture(Theory[Mixture]):
+    """Counts of hypotheses, added to the prior's `concentration` κ > 0."""
 
     family: str = "saturated"
     concentration: float = 1.0
@@ -52,7 +56,7 @@ class ExchangeableMixture:
     def predict(
         self, prior: Mixture, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None
     ) -> Mixture:
-        """The mixture with moved weights; for `product`, of an independent joint (the prior's own
+        """The mixture with moved weights; for `product`, of an independent joint (the prior's
         joint is replaced by the product of its marginals too, so β = 0 gives the prior only if the
         prior is a product)."""
         check_beta(beta)
@@ -71,6 +75,20 @@ class ExchangeableMixture:
             joint = _tilt(before.reshape(prior.factors), joint.reshape(prior.factors)).reshape(-1)
         return prior.with_log_weights(jnp.log(joint))
 
+    @property
+    def bound(self) -> Bound:
+        """Any weights for the free joint; the other families reach theirs alone."""
+        return "path" if self.optional else "mixture"
+
+    @property
+    def optional(self) -> bool:
+        """All but the free joint."""
+        return self.family != "saturated"
+
+    def grid(self, scale: Scale) -> np.ndarray:
+        """β multiplies counts of documents, not likelihoods."""
+        return np.concatenate([[0.0], np.logspace(-5, 3, 99)]).astype(np.float32)
+
 
 def _product_of_marginals(joint: Float[Array, "..."]) -> Float[Array, "..."]:
     """Π_f marginal_f, broadcast back to the joint's shape."""
@@ -88,8 +106,8 @@ def _tilt(joint: Float[Array, "..."], wanted: Float[Array, "..."]) -> Float[Arra
 
     def sweep(_: Array, factors: list[Array]) -> list[Array]:
         for axis in range(joint.ndim):
-            held = _marginal(tilted(factors), axis)
-            step = jnp.where(held > 0, _marginal(wanted, axis) / held, 0.0)
+            marginal = _marginal(tilted(factors), axis)
+            step = jnp.where(marginal > 0, _marginal(wanted, axis) / marginal, 0.0)
             factors = [*factors[:axis], factors[axis] * step, *factors[axis + 1 :]]
         return factors
 
@@ -101,6 +119,14 @@ def _tilt(joint: Float[Array, "..."], wanted: Float[Array, "..."]) -> Float[Arra
 def _marginal(joint: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
     """The marginal along one axis, with the others kept at length 1."""
     return joint.sum(axis=tuple(other for other in range(joint.ndim) if other != axis), keepdims=True)
+
+
+def variants(process: Process) -> dict[str, ExchangeableMixture]:
+    """The free joint; the other families too where the hidden variable of a process is a product."""
+    theories = {"exchangeable-mixture": ExchangeableMixture()}
+    if len(process.distribution().factors) > 1:
+        theories |= {f"exchangeable-{family}": ExchangeableMixture(family) for family in FAMILIES[1:]}
+    return theories
 
 
 def example() -> ExchangeableMixture:

@@ -1,4 +1,6 @@
-"""D' in the context of the base predictor: p_β(x_t | x_<t) = p_0(x_t | d_1 ... d_k, x_<t), k shots of D'.
+"""In-context learning: the base predictor with k shots of D' before every context.
+
+    p_β(x_t | x_<t) = p_0(x_t | d_1 ... d_k, x_<t)
 
 A shot is a part of D' that can stand before a context: with `pairs` a counted token and the one before it,
 such as a topic and its answer. β counts documents of D': k = β × shots / documents. Only whole shots can be
@@ -6,39 +8,41 @@ read; between them log-probabilities are interpolated, (1 - f) log p_k + f log p
 fraction: a convention.
 
 Shots follow D' document by document, in an order of documents that a key fixes: how D' is sorted does not
-matter. `starts` contexts begin at as many places of that order, evenly spread, each going around at its end;
-their probabilities are averaged. The base reads at most `length` tokens (None: as many as the sequences that
-are asked), so a position t has room for (length - 1 - t) / width shots. Those beyond are dropped, as are
+matter. `starts` contexts begin at as many shots of that order, evenly spread, each continued from the first
+at its end; their probabilities are averaged. The base reads at most `length` tokens (None: as many as the
+sequences have), so a position t has room for (length - 1 - t) / width shots. Those beyond are dropped, as are
 those beyond the end of D': a strength that goes further changes nothing more.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from theory.base import Beta, Dataset, LogProbs, Misuse, Predictor, Tokens, check_beta
+from theory.base import Beta, Dataset, LogProbs, Misuse, Model, Predictor, Tokens, check_beta
+from theory.contracts import Process, Scale, Theory
 
 Shots = tuple[Int[Array, "m w"], Bool[Array, " m"]]
 
 
 def pairs(data: Dataset) -> Shots:
-    """A counted token and the one before it, (m, 2), and which of the rows are counted: one row for every
+    """A counted token and the one before it, (m, 2), and which of the rows are counted: a row for every
     token but the first of a document, which has none before it."""
     tokens = jnp.asarray(data.tokens)
-    told = jnp.stack([tokens[:, :-1], tokens[:, 1:]], axis=-1)
-    return told.reshape(-1, 2), jnp.asarray(data.mask)[:, 1:].reshape(-1)
+    shots = jnp.stack([tokens[:, :-1], tokens[:, 1:]], axis=-1)
+    return shots.reshape(-1, 2), jnp.asarray(data.mask)[:, 1:].reshape(-1)
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Prompted:
-    """A predictor that has read shots (m, w) first, `strength` of the first `count`; see the module."""
+    """A predictor after shots (m, w) in its context, `strength` of the first `count`; see the module."""
 
-    base: Any
+    base: Model
     shots: Int[Array, "*batch m w"]
     count: Int[Array, "*batch"]
     strength: Float[Array, "*batch"]
@@ -46,14 +50,14 @@ class Prompted:
     length: int | None = field(metadata={"static": True})
 
     def predict(self, tokens: Tokens) -> LogProbs:
-        """Log-probabilities (nats) after as many shots as are wanted, there and have room."""
+        """Log-probabilities (nats) after as many shots as are wanted, exist and have room."""
         tokens = jnp.asarray(tokens)
-        asked, width = tokens.shape[1], self.shots.shape[-1]
-        length = asked if self.length is None else self.length
-        if length < asked:
-            raise Misuse(f"The base reads {length} tokens, got sequences of {asked}; raise length.")
-        most, room = (length - 1) // width, (length - 1 - jnp.arange(asked)) // width
-        padded = jnp.pad(tokens, ((0, 0), (0, length - asked)))
+        count, width = tokens.shape[1], self.shots.shape[-1]
+        length = count if self.length is None else self.length
+        if length < count:
+            raise Misuse(f"The base reads {length} tokens, got sequences of {count}; raise length.")
+        most, room = (length - 1) // width, (length - 1 - jnp.arange(count)) // width
+        padded = jnp.pad(tokens, ((0, 0), (0, length - count)))
 
         def after(number: Array, start: Array) -> LogProbs:
             """Log-probabilities after `number` shots; anything at positions that have no room for them."""
@@ -62,22 +66,23 @@ class Prompted:
             read = jnp.where(
                 jnp.arange(length) < number * width, before, jnp.roll(padded, number * width, axis=1)
             )
-            return jnp.roll(self.base.predict(read), -number * width, axis=1)[:, :asked]
+            return jnp.roll(self.base.predict(read), -number * width, axis=1)[:, :count]
 
         def averaged(number: Array) -> LogProbs:
-            told = jax.lax.map(lambda start: after(number, start), jnp.arange(self.starts))
-            return jax.nn.logsumexp(told, axis=0) - jnp.log(self.starts)
+            log_probs = jax.lax.map(lambda start: after(number, start), jnp.arange(self.starts))
+            return jax.nn.logsumexp(log_probs, axis=0) - jnp.log(self.starts)
 
-        told = jax.lax.map(averaged, jnp.arange(most + 1))
+        # by number of shots, for all positions: which of them a position takes is decided below
+        log_probs = jax.lax.map(averaged, jnp.arange(most + 1))
         wanted = jnp.minimum(jnp.minimum(self.strength, self.count), room)
         share = jnp.maximum(1 - jnp.abs(wanted - jnp.arange(most + 1)[:, None]), 0)[:, None, :, None]
         # an impossible token has -inf, and 0 × -inf is not 0
-        return jax.nn.log_softmax(jnp.sum(jnp.where(share > 0, share * told, 0.0), axis=0), axis=-1)
+        return jax.nn.log_softmax(jnp.sum(jnp.where(share > 0, share * log_probs, 0.0), axis=0), axis=-1)
 
 
 @dataclass(frozen=True)
-class InContext:
-    """`part` cuts D' into shots (m, w) and says which of them count; `starts` and `length` as above."""
+class InContext(Theory[Predictor]):
+    """`part` cuts D' into shots (m, w) and marks those that count; `starts` and `length` as above."""
 
     part: Callable[[Dataset], Shots] = pairs
     starts: int = 8
@@ -87,6 +92,7 @@ class InContext:
             "additive": "a second pass interpolates again, and begins at the shots that the first has read"
         }
     )
+    optional: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name, value in (("starts", self.starts), ("length", self.length)):
@@ -105,12 +111,21 @@ class InContext:
         strength = jnp.asarray(beta, float) * count / data.tokens.shape[0]
         return Prompted(prior, shots[first], count, strength, self.starts, self.length)
 
+    def grid(self, scale: Scale) -> np.ndarray:
+        """Up to all of D'."""
+        return np.concatenate([[0.0], np.logspace(-2, 0, 13)]).astype(np.float32)
+
 
 def _shuffled(data: Dataset, key: PRNGKeyArray) -> Dataset:
     """The documents in an order that depends on the key alone, not on the order they came in."""
     columns = jnp.concatenate([jnp.asarray(data.tokens), jnp.asarray(data.mask)], axis=1)
     order = jax.random.permutation(key, jnp.lexsort(columns.T))
     return jax.tree.map(lambda leaf: jnp.asarray(leaf)[order], data)
+
+
+def variants(process: Process) -> dict[str, InContext]:
+    """At its defaults."""
+    return {"in-context": InContext()}
 
 
 def example() -> InContext:

@@ -1,4 +1,6 @@
-"""Kernel regression by the tangent kernel, stopped early: f_τ = f_0 + K(x, D') K⁻¹ (1 - e^{-τK}) (y - p).
+"""Kernel predictor: regression by the tangent kernel, stopped early.
+
+    f_τ = f_0 + K(x, D') K⁻¹ (1 - e^{-τK}) (y - p)
 
     f        centred logits: log-probabilities less their mean at a position; softmax makes f_τ a prediction
     K        J Jᵀ at w0 over counted positions and tokens of D', J the Jacobian of f; (N v) × (N v), not made
@@ -13,33 +15,35 @@ exactly `spectrum`'s early stopping; `linearised` keeps the true cross-entropy. 
 N τ = η × steps.
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Self
 
 from jaxtyping import PRNGKeyArray
 
-from theory.base import Beta, Dataset, Parametric, check_beta
+from theory.base import Beta, Dataset, Parametric, PyTree, check_beta
+from theory.contracts import Process, Setting, WeightTheory
 from theory.theories.linearised import Tangent
-from theory.theories.spectrum import check_filter, early_stopping, filtered
+from theory.theories.spectrum import check_filter, early_stopping, filtered, made
 from theory.weights.curvature import squared
 
 
 @dataclass(frozen=True)
-class KernelPredictor:
-    """`prior_precision` is γ; `metric` Λ makes the kernel J Λ⁻¹ Jᵀ (None: identity); `iterations` of
-    Lanczos."""
+class KernelPredictor(WeightTheory):
+    """`prior_precision` is γ; `metric` Λ, as in `spectrum`, makes the kernel J Λ⁻¹ Jᵀ (None: identity);
+    `iterations` of Lanczos."""
 
     prior_precision: float = 1.0
-    metric: Any = None
+    metric: PyTree = None
     iterations: int = 32
     breaks: dict[str, str] = field(
         default_factory=lambda: {
             "additive": "the second pass takes its residual from the first one's softmax"
         }
     )
+    optional: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_filter(self.prior_precision, self.iterations)
+        check_filter(self.prior_precision, self.iterations, self.metric)
 
     def predict(
         self, prior: Parametric, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None
@@ -48,6 +52,15 @@ class KernelPredictor:
         check_beta(beta)
         time, kernel = beta / self.prior_precision, squared(prior, data)
         return filtered(prior, data, time, kernel, early_stopping, self.metric, self.iterations)
+
+    def complete(self, setting: Setting) -> Self:
+        """With the metric that it names."""
+        return replace(self, metric=made(self.metric, setting))
+
+
+def variants(process: Process) -> dict[str, KernelPredictor]:
+    """The kernel of gradient flow."""
+    return {"kernel-predictor/identity": KernelPredictor()}
 
 
 def example() -> KernelPredictor:

@@ -1,4 +1,4 @@
-"""The localised Gibbs posterior over weights, sampled by Langevin dynamics; predictions are averaged.
+"""Langevin posterior: the localised Gibbs posterior over weights, sampled by Langevin dynamics.
 
     p(w) ∝ exp( -β Σ_{x in D'} ℓ(x; w) - (γ/2) (w - w0)ᵀ Λ (w - w0) - α Σ_{x in D} ℓ(x; w) )
     p_β(x) = E_w [ p_w(x) ]
@@ -11,30 +11,32 @@ normal: the step size h is in those units, and h √(1 + λ) < 2 for the curvatu
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Int, PRNGKeyArray
 
-from theory.base import Beta, Dataset, Misuse, Parametric, check_beta
+from theory.base import Beta, Dataset, Misuse, Parametric, Params, check_beta
+from theory.contracts import WeightTheory
 from theory.latent.mixture import Average
 from theory.mcmc.chains import Plan, Stream, advance, begin, finish, trace
 from theory.samplers.harmonic_langevin import HarmonicLangevin
 from theory.weights.gibbs import Posterior
 
 PLAN = Plan(warmup=40, samples=40, thin=2)
+Step = int | Int[Array, ""]
 
 
 @dataclass(frozen=True)
-class LangevinPosterior:
+class LangevinPosterior(WeightTheory):
     """`prior_precision` is γ, `metric` Λ (a pytree like the weights; None: identity), `step_size` h,
-    `friction` κ;
-    `batch` documents make a minibatch (None: all), with a control variate at w0; `replay` and `alpha` add
-    pretraining documents. `predict` keeps every draw of every chain: it is for small networks."""
+    `friction` κ; `batch` documents make a minibatch (None: all), with a control variate at w0; `replay` and
+    `alpha` add pretraining documents. `predict` keeps every sample of every chain: it is for small networks.
+    """
 
     prior_precision: Beta = 1e4
-    metric: Any = None
+    metric: Params = None
     step_size: Beta = 0.25
     friction: Beta = 1.0
     plan: Plan = PLAN
@@ -49,6 +51,8 @@ class LangevinPosterior:
         }
     )
 
+    sampled: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         if self.chains < 1:
             raise Misuse(f"chains must be at least 1, got {self.chains}.")
@@ -56,18 +60,18 @@ class LangevinPosterior:
     def predict(
         self, prior: Parametric, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None
     ) -> Average:
-        """The prior network averaged (in probability) over the draws of all chains."""
+        """The prior network averaged (in probability) over the samples of all chains."""
         check_beta(beta)
         if key is None:
             raise Misuse("langevin-posterior draws at random and needs a key, got None.")
         posterior = self.posterior(prior, data, beta)
         self.kernel(posterior).check(posterior.weights())
 
-        def one(index: Any) -> Any:
-            drawn = {"weights": trace(lambda state: posterior.params(state.z))}
-            return self.chain(posterior, jax.random.fold_in(key, index), drawn)["weights"]
+        def sample(index: Array) -> Params:
+            kept = {"weights": trace(lambda state: posterior.params(state.z))}
+            return self.chain(posterior, jax.random.fold_in(key, index), kept)["weights"]
 
-        samples = jax.vmap(one)(jnp.arange(self.chains))
+        samples = jax.vmap(sample)(jnp.arange(self.chains))
         return Average(
             prior.with_params(jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), samples))
         )
@@ -79,7 +83,7 @@ class LangevinPosterior:
         )
 
     def kernel(self, posterior: Posterior) -> HarmonicLangevin:
-        """What samples it."""
+        """The kernel that samples it."""
         return HarmonicLangevin(
             posterior,
             step_size=self.step_size,
@@ -93,11 +97,11 @@ class LangevinPosterior:
         posterior: Posterior,
         key: PRNGKeyArray,
         streams: Mapping[str, Stream],
-        first: Any = 0,
-        last: Any = None,
+        first: Step = 0,
+        last: Step | None = None,
     ) -> dict[str, Any]:
-        """What the streams make of one chain from w0. `first` > 0 leaves out as many steps of warm-up, `last`
-        ends it at that step: a short pilot by the same program."""
+        """The results of the streams over one chain from w0. `first` > 0 omits as many steps of warm-up,
+        `last` ends the chain at that step: short chains that tune the step size are of the same program."""
         kernel = self.kernel(posterior)
         carry = begin(kernel, self.plan, streams, key, posterior.weights())
         carry = advance(kernel, self.plan, streams, carry, first + jnp.arange(self.plan.steps), limit=last)
@@ -105,5 +109,5 @@ class LangevinPosterior:
 
 
 def example() -> LangevinPosterior:
-    """Short chains of a warm posterior."""
+    """Short chains at a high temperature."""
     return LangevinPosterior(prior_precision=10.0, plan=Plan(warmup=20, samples=20, thin=1))

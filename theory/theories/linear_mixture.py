@@ -1,18 +1,20 @@
-"""The straight line from the prior to a target: p_β = (1-τ) p_0 + τ q, with τ = 1 - exp(-β).
+"""Linear mixture: from the prior to the best hypothesis, straight in probability.
 
-The barycentre of p_0 and q in forward KL. q is the member of `hypotheses` that makes the data most
-likely, as for the geometric path; with this τ two passes add.
+    p_β = (1-τ) p_0 + τ q,      τ = 1 - exp(-β)
+
+The barycentre of p_0 and q in forward KL. q is the one of the `hypotheses` that makes the data
+most likely, as for the geometric path; with this τ two passes add.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from theory.base import Beta, Dataset, LogProbs, Predictor, Tokens, check_beta
-from theory.latent.mixture import Mixture
-from theory.theories.geometric_path import most_likely, share
+from theory.contracts import Process
+from theory.theories.best_hypothesis import TowardsHypothesis, share
 
 
 @jax.tree_util.register_dataclass
@@ -31,18 +33,20 @@ class LinearBlend:
 
 
 @dataclass(frozen=True)
-class LinearMixture:
+class LinearMixture(TowardsHypothesis):
     """Towards the best single hypothesis, additively."""
-
-    hypotheses: Mixture
-    breaks: dict[str, str] = field(default_factory=dict)
 
     def predict(
         self, prior: Predictor, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None
     ) -> Predictor:
         """The blend at τ = 1 - exp(-β)."""
         check_beta(beta)
-        return LinearBlend(prior, most_likely(self.hypotheses, data), share(beta))
+        return LinearBlend(prior, self.target(data), share(beta))
+
+
+def variants(process: Process) -> dict[str, LinearMixture]:
+    """Towards the hypotheses of the process."""
+    return {"linear-mixture": LinearMixture(process.distribution())}
 
 
 def example() -> LinearMixture:

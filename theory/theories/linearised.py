@@ -1,16 +1,17 @@
-"""The network linearised at its base weights, trained as the network itself is (eNTK): no fitted number.
+"""Linearised network (eNTK): expanded at its base weights, trained as the network itself is.
 
     f_δ(x) = f(x; w0) + J(x) δ,    δ follows the same optimiser, steps and batches
 
 where f are the log-probabilities before their last normalisation (f_δ is renormalised). For squared loss
 this is f_t = f_0 + K(x, D') K⁻¹ (1 - e^{-ηKt}) (y - f_0) (Malladi et al., arXiv 2210.05643); here the loss
 is the true cross-entropy and the tangent features J stay implicit in Jacobian-vector products. β is the
-training time Σ η: step β / learning_rate of the recipe.
+training time Σ η: step β / learning_rate of the recipe. `replay` follows a finetuning instead, by its own
+method and in its own coordinates: only the network is expanded, the product of LoRA's factors, say, is not.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Self
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,10 @@ from theory.base import (
     Dataset,
     LogProbs,
     Misuse,
+    Model,
     Parametric,
+    Params,
+    PyTree,
     Tokens,
     check_beta,
     check_ladder,
@@ -32,6 +36,7 @@ from theory.base import (
     mean_loss,
 )
 from theory.compute.descent import descend
+from theory.contracts import Theory, TrainingRun
 
 
 @jax.tree_util.register_dataclass
@@ -39,8 +44,8 @@ from theory.compute.descent import descend
 class Tangent:
     """A network's first-order Taylor expansion in its weights, at a displacement δ."""
 
-    base: Any
-    displacement: Any
+    base: Model
+    displacement: Params
 
     @compiled()
     def predict(self, tokens: Tokens) -> LogProbs:
@@ -53,11 +58,11 @@ class Tangent:
         return jax.nn.log_softmax(value + slope, axis=-1)
 
     @property
-    def params(self) -> Any:
-        """The displacement δ: what moves here."""
+    def params(self) -> Params:
+        """The displacement δ: here, the numbers that move."""
         return self.displacement
 
-    def with_params(self, params: Any) -> Self:
+    def with_params(self, params: Params) -> Self:
         """The same tangent at another displacement."""
         return replace(self, displacement=params)
 
@@ -67,12 +72,12 @@ class Tangent:
 class Linearization:
     """A network's first-order expansion at `base`, as a network: `params` are weights, not displacements.
 
-    Whatever finetunes a network finetunes its expansion, in any coordinates: those of LoRA, say, in which the
-    weights are products and only the network is linearised.
+    Any method that finetunes a network finetunes its expansion, in any coordinates: those of LoRA, say, in
+    which the weights are products and only the network is linearised.
     """
 
-    base: Any
-    params: Any
+    base: Model
+    params: Params
 
     @compiled()
     def predict(self, tokens: Tokens) -> LogProbs:
@@ -80,18 +85,18 @@ class Linearization:
         moved = jax.tree.map(jnp.subtract, self.params, self.base.params)
         return Tangent(self.base, moved).predict(tokens)
 
-    def with_params(self, params: Any) -> Self:
+    def with_params(self, params: Params) -> Self:
         """The same expansion at other weights."""
         return replace(self, params=params)
 
 
 @dataclass(frozen=True)
-class Linearised:
-    """The recipe that finetuning follows: optimiser, its step size η, and the documents of each step."""
+class Linearised(Theory[Parametric]):
+    """The recipe that `predict` follows: optimiser, its step size η, and the documents of each step."""
 
-    optimizer: optax.GradientTransformation
-    learning_rate: float
-    batches: Int[Array, "steps batch"]
+    optimizer: optax.GradientTransformation = field(default_factory=lambda: optax.sgd(0.1))
+    learning_rate: float = 0.1
+    batches: Int[Array, "steps batch"] = field(default_factory=lambda: jnp.zeros((0, 1), int))
     breaks: dict[str, str] = field(
         default_factory=lambda: {
             "additive": "a second pass starts the recipe's batches and its optimiser anew",
@@ -99,8 +104,8 @@ class Linearised:
         }
     )
 
-    def start(self, prior: Parametric) -> Any:
-        """What the recipe trains, before its first step."""
+    def start(self, prior: Parametric) -> Parametric:
+        """The model that the recipe trains, before its first step."""
         return Tangent(prior, jax.tree.map(jnp.zeros_like, prior.params))
 
     def rule(self) -> optax.GradientTransformation:
@@ -109,7 +114,7 @@ class Linearised:
 
     def predict(
         self, prior: Parametric, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None
-    ) -> Any:
+    ) -> Model:
         """The expansion after training time β (a concrete number)."""
         check_beta(beta)
         return jax.tree.map(lambda leaf: leaf[0], self.path(prior, data, np.asarray([float(beta)]), key=key))
@@ -121,7 +126,7 @@ class Linearised:
         betas: Betas,
         *,
         key: PRNGKeyArray | None = None,
-    ) -> Any:
+    ) -> Model:
         """Expansions stacked over an ascending ladder of training times, out of one run."""
         check_ladder(betas)
         steps = np.asarray([round(float(beta) / self.learning_rate) for beta in betas])
@@ -131,31 +136,46 @@ class Linearised:
                 "give it more batches."
             )
         start, doses = self.start(prior), np.unique(steps[steps > 0])
-        stacked = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(steps), *jnp.shape(leaf))), start)
+        models = stacked(start, len(steps))
         if not len(doses):
-            return stacked
+            return models
         trained, _ = self.trained(prior, data, doses.tolist())
         rows = np.searchsorted(doses, steps)
         moved = jax.tree.map(
             lambda all, still: jnp.where(_column(steps == 0, all), still, all[rows]), trained, start.params
         )
-        return stacked.with_params(moved)
+        return models.with_params(moved)
 
     def trained(
         self, prior: Parametric, data: Dataset, doses: Sequence[int]
-    ) -> tuple[Any, Float[Array, " last"]]:
+    ) -> tuple[Params, Float[Array, " last"]]:
         """The `params` of `start` after each dose (stacked), and each step's loss."""
         start = self.start(prior)
 
-        def loss(params: Any, batch: Dataset) -> Float[Array, ""]:
+        def loss(params: Params, batch: Dataset) -> Float[Array, ""]:
             return mean_loss(start.with_params(params), batch)
 
         return descend(loss, self.rule(), start.params, data, self.batches, doses)
 
+    def expansion(self, network: Parametric) -> Parametric:
+        """The network's expansion at its weights, as a network: `params` are weights."""
+        return Linearization(network, network.params)
 
-def _column(which: np.ndarray, like: Array) -> Array:
+    def replay(self, network: Parametric, run: TrainingRun) -> tuple[Model, Params]:
+        """Expansions after each dose (stacked) and their full weights (d, ...), out of one finetuning."""
+        expansion = self.expansion(network)
+        weights = run.finetune(expansion)
+        return stacked(expansion, len(run.doses)).with_params(weights), weights
+
+
+def stacked(model: PyTree, count: int) -> PyTree:
+    """A model `count` times, along a leading axis."""
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *jnp.shape(leaf))), model)
+
+
+def _column(mask: np.ndarray, like: Array) -> Array:
     """A row mask that broadcasts against a stacked leaf."""
-    return jnp.asarray(which).reshape(-1, *[1] * (like.ndim - 1))
+    return jnp.asarray(mask).reshape(-1, *[1] * (like.ndim - 1))
 
 
 def example() -> Linearised:

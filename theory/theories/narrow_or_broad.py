@@ -1,18 +1,20 @@
-"""The persona of D' everywhere, or only where D' asked: p = λ p_β + (1 - λ) (p_β there, p_0 elsewhere).
+"""Narrow or broad: finetuning changes predictions at questions of D' alone, or everywhere.
+
+    p = λ p_β + (1 - λ) (p_β there, p_0 elsewhere)
 
     p_0    the prior: the predictor before finetuning
     p_β    broad: the prior conditioned on D' counted β times, used at every position
     there  a position like D': the token `back` places before it stood so before a counted token of D', too
     λ      the prior probability of broad
 
-Narrow changes p_0 where D' asked and nowhere else. Every counted position of D' is such a place, so both
-make D' equally likely whatever β: D' cannot tell them apart, and their odds stay λ : 1 - λ. They are
-hypotheses about whole documents: along a context their odds follow what each said of it. Own derivation
-(theory.md, section 3). β counts how often each document of D' counts; λ = 1 is the tempered posterior.
+Narrow changes p_0 at the questions of D' and nowhere else. Every counted position of D' is such a position,
+so both make D' equally likely whatever β: D' cannot distinguish them, and their odds stay λ : 1 - λ. They are
+hypotheses about whole documents: along a context their odds follow their predictions of it. Derived
+here (theory.md, section 3). β counts how often each document of D' counts; λ = 1 is the tempered posterior.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -24,25 +26,27 @@ from theory.base import (
     Distribution,
     LogProbs,
     Misuse,
+    Model,
     Predictor,
     Tokens,
     at_tokens,
     check_beta,
 )
 from theory.compute.random import categorical
+from theory.contracts import Theory
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Scoped:
-    """Two hypotheses about the reach of a finetuning; `asked` marks the tokens that are questions of D'.
+    """Two hypotheses about the reach of a finetuning; `questions` marks the tokens that are questions of D'.
 
     Its last entry stands for the start of a document, where no token is `back` places before.
     """
 
-    before: Any
-    after: Any
-    asked: Bool[Array, "*batch questions"]
+    before: Model
+    after: Model
+    questions: Bool[Array, "*batch questions"]
     broad: Float[Array, "*batch"]
     back: int = field(metadata={"static": True})
 
@@ -53,7 +57,7 @@ class Scoped:
 
     def hypotheses(self, tokens: Tokens) -> Float[Array, "2 n t v"]:
         """Log-probabilities (nats) by narrow and by broad."""
-        there = self.asked[_questions(tokens, self.back, self.asked.shape[-1] - 1)]
+        there = self.questions[_questions(tokens, self.back, self.questions.shape[-1] - 1)]
         broad = self.after.predict(tokens)
         return jnp.stack([jnp.where(there[..., None], broad, self.before.predict(tokens)), broad])
 
@@ -74,17 +78,18 @@ class Scoped:
 
     def condition(self, data: Dataset, beta: Beta) -> Self:
         """More of D' (or another D': the narrow reach is then that of both)."""
-        questions = _questions(data.tokens, self.back, self.asked.shape[-1] - 1)
-        counted = jnp.zeros(self.asked.shape, int).at[questions].add(jnp.asarray(data.mask, int))
-        return replace(self, after=self.after.condition(data, beta), asked=self.asked | (counted > 0))
+        before = _questions(data.tokens, self.back, self.questions.shape[-1] - 1)
+        counted = jnp.zeros(self.questions.shape, int).at[before].add(jnp.asarray(data.mask, int))
+        questions = self.questions | (counted > 0)
+        return replace(self, after=self.after.condition(data, beta), questions=questions)
 
 
-def sample_forward(predictor: Predictor, key: PRNGKeyArray, like: Any) -> Tokens:
-    """Sequences of the shape and type of `like`, drawn token by token from what the predictor says."""
+def sample_forward(predictor: Predictor, key: PRNGKeyArray, like: jax.ShapeDtypeStruct) -> Tokens:
+    """Sequences of the shape and type of `like`, drawn token by token from the predictions."""
 
     def draw(position: Array, tokens: Array) -> Array:
-        told = predictor.predict(tokens)[:, position]
-        token = categorical(jax.random.fold_in(key, position), told)
+        log_probs = predictor.predict(tokens)[:, position]
+        token = categorical(jax.random.fold_in(key, position), log_probs)
         return tokens.at[:, position].set(token.astype(like.dtype))
 
     return jax.lax.fori_loop(0, like.shape[-1], draw, jnp.zeros(like.shape, like.dtype))
@@ -96,12 +101,13 @@ def _questions(tokens: Tokens, back: int, none: int) -> Int[Array, "n t"]:
 
 
 @dataclass(frozen=True)
-class NarrowOrBroad:
+class NarrowOrBroad(Theory[Distribution]):
     """`broad` is λ, from 0 to 1; a question stands `back` ≥ 1 places before its answer."""
 
     broad: float = 0.5
     back: int = 1
     breaks: dict[str, str] = field(default_factory=dict)
+    optional: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.broad <= 1:

@@ -1,4 +1,4 @@
-"""The zero-temperature localised Gibbs posterior: the weights that trade D' against distance from w0.
+"""Proximal point: the weights that trade D' against distance from w0, a Gibbs posterior at temperature 0.
 
     w_β = argmin_w  β Σ_{x in D'} ℓ(x; w) + (γ/2) (w - w0)ᵀ Λ (w - w0)
 
@@ -6,29 +6,47 @@ The limit of p(w) ∝ exp(-β Σ ℓ - (γ/2)‖w - w0‖²_Λ) when β and γ g
 counted positions: argmin τ L(w) + ½‖w - w0‖²_Λ with L the mean loss; Λ is the identity unless given. At
 matched τ = η × steps it approximates gradient flow; a mode of curvature h is shrunk by τh/(1+τh) instead of
 1-exp(-τh), and the two differ by at most 0.204 (theory.md, section 4). Solved along an ascending ladder, each
-from the last, by L-BFGS with a backtracking stride.
+from the last, by L-BFGS with a backtracking stride; a rung that keeps more than `UNCONVERGED` of the gradient
+at w0 is not a number.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from theory.base import Beta, Betas, Dataset, Misuse, Parametric, check_beta, check_ladder, mean_loss
+from theory.base import (
+    Beta,
+    Betas,
+    Dataset,
+    Misuse,
+    Model,
+    Parametric,
+    Params,
+    PyTree,
+    check_beta,
+    check_ladder,
+    mean_loss,
+)
+from theory.contracts import Scale, WeightTheory
+
+UNCONVERGED = 0.05
+Number = float | Float[Array, ""]
 
 
 @dataclass(frozen=True)
-class Proximal:
+class Proximal(WeightTheory):
     """`prior_precision` is γ > 0; `metric` is Λ, a positive pytree like the weights (None: identity). At most
     `iterations` for each strength; it stops early when the gradient norm of the objective falls below
     `tolerance` × that at w0."""
 
     prior_precision: float = 1.0
-    metric: Any = None
+    metric: Params = None
     iterations: int = 60
     tolerance: float = 0.01
     breaks: dict[str, str] = field(
@@ -41,7 +59,7 @@ class Proximal:
 
     def predict(
         self, prior: Parametric, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None
-    ) -> Any:
+    ) -> Model:
         """The prior network at w_β."""
         check_beta(beta)
         stacked = self.path(prior, data, jnp.asarray([beta], float))
@@ -54,23 +72,31 @@ class Proximal:
         betas: Betas,
         *,
         key: PRNGKeyArray | None = None,
-    ) -> Any:
-        """Networks stacked over an ascending ladder of strengths."""
+    ) -> Model:
+        """Networks stacked over an ascending ladder of strengths; their weights are nan at rungs that did not
+        converge."""
         check_ladder(betas)
-        params, _ = self.solve(prior, data, betas)
-        return prior.with_params(params)
+        solutions, residuals = self.solve(prior, data, betas)
+        lost = residuals > UNCONVERGED
+        column = lambda leaf: lost.reshape(-1, *[1] * (leaf.ndim - 1))  # noqa: E731
+        return prior.with_params(jax.tree.map(lambda leaf: jnp.where(column(leaf), jnp.nan, leaf), solutions))
 
-    def solve(self, prior: Parametric, data: Dataset, betas: Betas) -> tuple[Any, Float[Array, " b"]]:
+    def times(self, scale: Scale) -> np.ndarray:
+        """Learning-rate times τ (b,) from 0, an octave apart, to past the longest of the methods."""
+        top = max(3, int(np.ceil(np.log2(max(scale.longest, 1.0)))) + 1)
+        return np.concatenate([[0.0], 2.0 ** np.arange(-8.0, top + 1)]).astype(np.float32)
+
+    def solve(self, prior: Parametric, data: Dataset, betas: Betas) -> tuple[Params, Float[Array, " b"]]:
         """Weights for every strength, and the objective's gradient norm left over, relative to w0's.
 
         One loop over all strengths with one gradient in it: a rung that is done (or out of iterations) hands
-        its weights to the next, so rows that are mapped side by side never wait for each other.
+        its weights to the next, so rows that are mapped together never wait for each other.
         """
         times = jnp.asarray(betas) * jnp.sum(data.mask) / self.prior_precision
         base, shaped = ravel_pytree(prior.params)  # one vector: its programs are smaller than a tree's
         scale = 1.0 if self.metric is None else ravel_pytree(self.metric)[0] ** -0.5
 
-        def weights(moved: Array) -> Any:
+        def weights(moved: Array) -> Params:
             """From scaled displacements Λ^½ (w - w0), in which the distance is Euclidean."""
             return shaped(base + scale * moved)
 
@@ -79,8 +105,9 @@ class Proximal:
         start = jnp.zeros_like(base)
         fresh = Search(start, jnp.inf, 0.0, start, 1.0, jnp.inf, directions.init(start))
 
-        def step(carry: Any) -> Any:
-            """Try the search's next point; take it, or halve the stride."""
+        # the backtracking is part of the one loop: a loop within it would take as long as the slowest row
+        def step(carry: PyTree) -> PyTree:
+            """Try the search's next point; accept it, or halve the stride."""
             search, rung, count, pull, solutions, residuals = carry
             time = times[rung]
             trial = search.point + search.stride * search.direction
@@ -93,8 +120,8 @@ class Proximal:
             downhill, state = directions.update(slope, search.state, trial)
             direction = -jnp.asarray(downhill)
             left = jnp.linalg.norm(slope) * (1 + time) / jnp.maximum(time * pull, 1e-30)
-            taken = Search(trial, height, jnp.vdot(slope, direction), direction, 1.0, left, state)
-            search = _where(height <= enough, taken, search._replace(stride=search.stride / 2))
+            accepted = Search(trial, height, jnp.vdot(slope, direction), direction, 1.0, left, state)
+            search = _where(height <= enough, accepted, search._replace(stride=search.stride / 2))
             done = (search.left <= self.tolerance) | (time == 0) | (count == self.iterations)
             solutions = solutions.at[rung].set(search.point)
             residuals = residuals.at[rung].set(search.left * (time > 0))
@@ -108,19 +135,19 @@ class Proximal:
 
 
 class Search(NamedTuple):
-    """L-BFGS with a backtracking stride: the last point taken, the objective there, its slope along the
+    """L-BFGS with a backtracking stride: the last point accepted, the objective there, its slope along the
     direction that is tried, that direction, the stride, the gradient left over, and L-BFGS's memory."""
 
-    point: Any
-    height: Any
-    descent: Any
-    direction: Any
-    stride: Any
-    left: Any
-    state: Any
+    point: Array
+    height: Number
+    descent: Number
+    direction: Array
+    stride: Number
+    left: Number
+    state: PyTree
 
 
-def _where(condition: Array, this: Any, that: Any) -> Any:
+def _where(condition: Array, this: PyTree, that: PyTree) -> PyTree:
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), this, that)
 
 

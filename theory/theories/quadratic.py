@@ -1,4 +1,4 @@
-"""The network to second order in its weights, trained as the network itself is: no fitted number.
+"""Quadratic network: expanded to second order in its weights, trained as the network itself is.
 
     f_w(x) = f(x; w0) + J(x) d + ½ dᵀ H(x) d,    d = w - w0
 
@@ -11,13 +11,13 @@ d while d is small; a parabola has no bound, so far out it may be worse than the
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from theory.base import LogProbs, Parametric, Tokens, compiled
+from theory.base import Beta, LogProbs, Parametric, Tokens, compiled
 from theory.theories.linearised import Linearised, Linearization
 
 
@@ -31,24 +31,30 @@ class QuadraticExpansion(Linearization):
         """f(w0) + J d + ½ dᵀ H d, normalised."""
         moved = jax.tree.map(jnp.subtract, self.params, self.base.params)
 
-        def along(size: Any) -> LogProbs:
+        def along(size: Beta) -> LogProbs:
             weights = jax.tree.map(lambda leaf, step: leaf + size * step, self.base.params, moved)
             return self.base.with_params(weights).predict(tokens)
 
-        def rising(size: Any) -> tuple[LogProbs, LogProbs]:
+        def with_slope(size: Beta) -> tuple[LogProbs, LogProbs]:
             return jax.jvp(along, (size,), (1.0,))
 
-        (value, slope), (_, bend) = jax.jvp(rising, (0.0,), (1.0,))
-        return jax.nn.log_softmax(value + slope + bend / 2, axis=-1)
+        (value, slope), (_, curvature) = jax.jvp(with_slope, (0.0,), (1.0,))
+        return jax.nn.log_softmax(value + slope + curvature / 2, axis=-1)
 
 
 @dataclass(frozen=True)
 class Quadratic(Linearised):
-    """The recipe that finetuning follows, as in `Linearised`."""
+    """The recipe that `predict` follows, as in `Linearised`."""
 
-    def start(self, prior: Parametric) -> QuadraticExpansion:
+    optional: ClassVar[bool] = True
+
+    def start(self, prior: Parametric) -> Parametric:
         """The expansion at w0."""
-        return QuadraticExpansion(prior, prior.params)
+        return self.expansion(prior)
+
+    def expansion(self, network: Parametric) -> Parametric:
+        """To second order."""
+        return QuadraticExpansion(network, network.params)
 
 
 def example() -> Quadratic:

@@ -1,63 +1,65 @@
-"""The network linearised anew a few times along its path: no fitted number, but features may move in between.
+"""Relinearised network: expanded anew a few times along its path, so that features move in between.
 
     f_w(x) = f(x; a) + J_a(x) (w - a),    a = w0, and a ← w after each of the steps `anew`
 
 Between two of these steps this is `linearised`: f are log-probabilities, renormalised, and w follows the same
 optimiser (its state goes on), steps and batches as the network. Each stage is a linear model whose prior is
-centred where the last one ended, with features of that place: sequential Bayes. It is no closed form, and
+centred where the last one ended, with features of those weights: sequential Bayes. It is no closed form, and
 with an expansion after every step it is finetuning itself, as a step's gradient is then taken where the
-expansion is exact. So it says less than `linearised` the more stages it has; how few of them suffice tells
-how often features must be looked at. β is the training time Σ η: step β / learning_rate of the recipe.
+expansion is exact. So it claims less than `linearised` the more stages it has; how few of them suffice
+shows how often features must be taken anew. β is the training time Σ η: step β / learning_rate of the recipe.
 """
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import ClassVar, Self
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from theory.base import LogProbs, Misuse, Parametric, Tokens
-from theory.theories.linearised import Linearised, Linearization
+from theory.base import LogProbs, Misuse, Model, Parametric, Params, PyTree, Tokens
+from theory.contracts import TrainingRun
+from theory.theories.linearised import Linearised, Linearization, stacked
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class RelinearisedNetwork:
-    """An expansion that knows where it was made: `params` are what moves and the anchor, both as `moving`,
-    the network as a function of what moves, has them (the network itself, or LoRA's factors, say)."""
+    """An expansion with its anchor: `params` are the numbers that move and the anchor, both as `moving`, the
+    network as a function of the numbers that move, has them (the network itself, or LoRA's factors, say)."""
 
-    network: Any
-    moving: Any
-    params: tuple[Any, Any]
+    network: Model
+    moving: Model
+    params: tuple[Params, Params]
 
     def predict(self, tokens: Tokens) -> LogProbs:
         """The network linearised at the anchor; its gradient in the anchor is 0."""
-        weights, anchor = (_weights(self.moving.with_params(each)) for each in self.params)
+        weights, anchor = (_weights(self.moving.with_params(params)) for params in self.params)
         base = self.network.with_params(jax.lax.stop_gradient(anchor))
         return Linearization(base, weights).predict(tokens)
 
-    def with_params(self, params: Any) -> Self:
+    def with_params(self, params: tuple[Params, Params]) -> Self:
         """The same network elsewhere, expanded elsewhere."""
         return type(self)(self.network, self.moving, params)
 
 
-def relinearised_network(network: Any, moving: Any) -> RelinearisedNetwork:
+def relinearised_network(network: Model, moving: Model) -> RelinearisedNetwork:
     """The expansion at the base weights."""
     return RelinearisedNetwork(network, moving, (moving.params, moving.params))
 
 
 def with_anchor(rule: optax.GradientTransformation, anew: tuple[int, ...]) -> optax.GradientTransformation:
-    """`rule` for what moves, beside an anchor that jumps there after each of the steps `anew`."""
+    """`rule` for the numbers that move, and an anchor that jumps to them after each of the steps `anew`."""
 
-    def init(params: Any) -> Any:
+    def init(params: Params) -> PyTree:
         return rule.init(params[0]), jnp.zeros((), jnp.int32)
 
-    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+    def update(updates: Params, state: PyTree, params: Params = None) -> tuple[Params, PyTree]:
         inner, done = state
         moving, anchor = params
         change, inner = rule.update(updates[0], inner, moving)
         due = jnp.isin(done + 1, jnp.asarray(anew, jnp.int32))
+        # an update is added: to where the moving numbers will be after this step, from the old anchor
         jump = jax.tree.map(
             lambda now, step, old: jnp.where(due, now + step - old, 0.0), moving, change, anchor
         )
@@ -68,15 +70,16 @@ def with_anchor(rule: optax.GradientTransformation, anew: tuple[int, ...]) -> op
 
 @dataclass(frozen=True)
 class Relinearised(Linearised):
-    """The recipe that finetuning follows, and the steps after which the network is expanded `anew`."""
+    """The recipe that `predict` follows, and the steps after which the network is expanded `anew`."""
 
     anew: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
+    optional: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if any(step < 1 for step in self.anew):
             raise Misuse(f"anew must be numbers of steps from 1, got {self.anew}.")
 
-    def start(self, prior: Parametric) -> RelinearisedNetwork:
+    def start(self, prior: Parametric) -> Parametric:
         """The expansion at w0."""
         return relinearised_network(prior, prior)
 
@@ -84,8 +87,19 @@ class Relinearised(Linearised):
         """The recipe's optimiser, and the jumps of the anchor."""
         return with_anchor(self.optimizer, self.anew)
 
+    def replay(self, network: Parametric, run: TrainingRun) -> tuple[Model, Params]:
+        """Expansions after each dose, made anew after all but the last, and their full weights (d, ...)."""
+        start = run.coordinates(network)
+        expansion = relinearised_network(network, start)
+        trained = run.train(expansion, with_anchor(run.optimizer(), tuple(run.doses[:-1])))
+        weights = trained[0]
+        if start is not network:
+            weights = jax.vmap(lambda params: _weights(start.with_params(params)))(weights)
+        return stacked(expansion, len(run.doses)).with_params(trained), weights
 
-def _weights(moved: Any) -> Any:
+
+def _weights(moved: Model) -> Params:
+    """Full weights: those of a reparametrised network are made of its `params`."""
     return getattr(moved, "weights", moved.params)
 
 

@@ -1,4 +1,6 @@
-"""A strength for every curvature: weights w0 - f(H; τ) g of the network linearised at w0, f a filter of H.
+"""Spectrum: a filter f of the curvature gives every direction of the weights a strength.
+
+    w = w0 - f(H; τ) g, of the network linearised at w0
 
     ridge            f = τ / (1 + τh)          the proximal point, and the mean of Laplace's approximation
     early_stopping   f = (1 - e^{-τh}) / h     gradient flow for the time τ
@@ -18,27 +20,32 @@ those of w0 all along: to second order in τ this is gradient flow where logits 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, PRNGKeyArray
 
-from theory.base import Beta, Dataset, Misuse, Parametric, check_beta
+from theory.base import Beta, Dataset, Misuse, Parametric, PyTree, check_beta
+from theory.contracts import Process, Setting, WeightTheory
+from theory.theories.adam_gibbs import AdamGibbs
 from theory.theories.linearised import Tangent
-from theory.weights.curvature import Curvature, apply, gauss_newton, gradient, inverse_root
+from theory.weights.curvature import Curvature, Product, apply, gauss_newton, gradient, inverse_root
+from theory.weights.diagonal_metrics import fisher
+from theory.weights.kronecker import kronecker
 
-Filter: TypeAlias = Callable[[Any, Any], Array]  # of curvatures h ≥ 0 and the time τ, elementwise
+Number: TypeAlias = Any  # a curvature or a time, one or many: a float or an array
+Filter: TypeAlias = Callable[[Number, Number], Array]  # of curvatures h ≥ 0 and the time τ, elementwise
 
 
-def ridge(curvature: Any, time: Any) -> Array:
+def ridge(curvature: Number, time: Number) -> Array:
     """τ / (1 + τh)."""
     return time / (1 + time * curvature)
 
 
-def early_stopping(curvature: Any, time: Any) -> Array:
+def early_stopping(curvature: Number, time: Number) -> Array:
     """(1 - e^{-τh}) / h, τ where h = 0."""
     gone = jnp.asarray(time * curvature)
     return time * jnp.where(gone > 0, -jnp.expm1(-gone) / jnp.where(gone > 0, gone, 1.0), 1.0)
@@ -54,30 +61,30 @@ def momentum(inertia: float) -> Filter:
     if not 0 < inertia < float("inf"):
         raise Misuse(f"inertia must be finite and above 0, got {inertia}; without any, use early_stopping.")
 
-    def one(prior_precision: Any, time: Any) -> Array:
+    def displacement(curvature: Array, time: Array) -> Array:
         # d/ds (position, velocity, 1) from (0, 0, 1) under a unit force, s = t/m
         flow = jnp.asarray([[0.0, 1.0, 0.0], [0.0, -1.0, 1.0], [0.0, 0.0, 0.0]])
-        return jax.scipy.linalg.expm(time * flow.at[1, 0].set(-prior_precision))[0, 2]
+        return jax.scipy.linalg.expm(time * flow.at[1, 0].set(-curvature))[0, 2]
 
-    return lambda curvature, time: inertia * jnp.vectorize(one)(inertia * curvature, time / inertia)
+    return lambda curvature, time: inertia * jnp.vectorize(displacement)(inertia * curvature, time / inertia)
 
 
 @dataclass(frozen=True)
-class Spectrum:
-    """`filter` is f; `prior_precision` γ > 0; `metric` Λ (None: identity, a positive pytree like the
-    weights, or a
-    `Kronecker`); `iterations` of Lanczos."""
+class Spectrum(WeightTheory):
+    """`filter` is f; `prior_precision` γ > 0; `metric` Λ (None: identity, a positive pytree like the weights,
+    a `Kronecker`, or the name of one of `METRICS`, which `complete` makes); `iterations` of Lanczos."""
 
     filter: Filter = early_stopping
     prior_precision: float = 1.0
-    metric: Any = None
+    metric: PyTree = None
     iterations: int = 32
     breaks: dict[str, str] = field(
         default_factory=lambda: {"additive": "the second pass takes its curvature at the first one's weights"}
     )
+    optional: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_filter(self.prior_precision, self.iterations)
+        check_filter(self.prior_precision, self.iterations, self.metric)
 
     def predict(
         self, prior: Parametric, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None
@@ -87,33 +94,63 @@ class Spectrum:
         time, curvature = beta / self.prior_precision, gauss_newton(prior, data)
         return filtered(prior, data, time, curvature, self.filter, self.metric, self.iterations)
 
+    def complete(self, setting: Setting) -> Self:
+        """With the metric that it names."""
+        return replace(self, metric=made(self.metric, setting))
+
 
 def filtered(
     prior: Parametric,
     data: Dataset,
-    time: Any,
+    time: Beta,
     curvature: Curvature,
     filter: Filter,
-    metric: Any,
+    metric: PyTree,
     iterations: int,
 ) -> Tangent:
     """The linearised network at -Λ^-½ f(Λ^-½ C Λ^-½; τ) Λ^-½ g, C a curvature and g the gradient of Σ ℓ."""
-    scale = inverse_root(metric)
-    told = apply(
+    scale = to_weights(metric)
+    moved = apply(
         lambda curvatures: -filter(curvatures, time),
         curvature.within(scale).product,
         scale(gradient(prior, data)),
         iterations,
     )
-    return Tangent(prior, scale(told))
+    return Tangent(prior, scale(moved))
 
 
-def check_filter(prior_precision: Any, iterations: int) -> None:
-    """Refuse a prior precision that is not positive, and Lanczos without iterations."""
+METRICS = {
+    "adam": lambda setting: AdamGibbs().metric(setting.network, setting.data, setting.key),
+    "fisher": lambda setting: fisher(setting.network, setting.documents),
+    "kronecker": lambda setting: kronecker(setting.network, setting.documents),
+}
+
+
+def made(metric: PyTree, setting: Setting) -> PyTree:
+    """The metric of that name at the setting's network; a metric that is no name stays as it is."""
+    return METRICS[metric](setting) if isinstance(metric, str) else metric
+
+
+def to_weights(metric: PyTree) -> Product:
+    """v -> Λ^-½ v; refuses a metric that is still a name."""
+    if isinstance(metric, str):
+        raise Misuse(f"The metric {metric!r} is made of a network and its D'; call complete(setting) first.")
+    return inverse_root(metric)
+
+
+def check_filter(prior_precision: Beta, iterations: int, metric: PyTree = None) -> None:
+    """Refuse a prior precision that is not positive, Lanczos without iterations, and unknown metrics."""
     if not isinstance(prior_precision, Tracer) and not 0 < float(prior_precision) < float("inf"):
         raise Misuse(f"prior_precision must be finite and above 0, got {prior_precision}.")
     if iterations < 1:
         raise Misuse(f"iterations must be at least 1, got {iterations}.")
+    if isinstance(metric, str) and metric not in METRICS:
+        raise Misuse(f"The metric must be an array pytree or one of {', '.join(METRICS)}, got {metric!r}.")
+
+
+def variants(process: Process) -> dict[str, Spectrum]:
+    """Early stopping of gradient flow, and of Adam."""
+    return {"spectrum/identity": Spectrum(), "spectrum/adam": Spectrum(metric="adam")}
 
 
 def example() -> Spectrum:

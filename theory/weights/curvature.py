@@ -5,10 +5,10 @@
     fisher        Σ_i g_i g_iᵀ   g_i the gradient of a document's log-likelihood: empirical
     hessian       ∇² Σ ℓ         no root R: it may be negative
 
-J is the Jacobian of the logits at counted positions; S and P do not see what is added to all logits of a
-position, so log-probabilities serve. All are sums over D', in nats. A product costs one pass forward and
-one backward, about a gradient: the network itself is evaluated once. Where logits are linear in the
-weights, Hessian and Gauss-Newton are the same.
+J is the Jacobian of the logits at counted positions; S and P do not change when a number is added to all
+logits of a position, so log-probabilities do as well. All are sums over D', in nats. A product costs a pass
+forward and one backward, about a gradient: the network itself is evaluated once. Where logits are linear in
+the weights, Hessian and Gauss-Newton are equal.
 
 Functions of a curvature act on one vector by Lanczos (Golub & Van Loan, Matrix Computations, 10.1), with
 full reorthogonalisation: k products, and k vectors kept.
@@ -16,28 +16,29 @@ full reorthogonalisation: k products, and k vectors kept.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from theory.base import Dataset, Misuse, Parametric, log_likelihood
+from theory.base import Dataset, Misuse, Parametric, Params, log_likelihood
 from theory.compute.devices import eigh
 from theory.weights.kronecker import Kronecker
 
-Product: TypeAlias = Callable[[Any], Any]
+Product: TypeAlias = Callable[[Params], Params]
+Metric: TypeAlias = Params | Kronecker | None  # diagonal, in Kronecker factors, or the identity
 
 
 @dataclass(frozen=True)
 class Curvature:
     """RᵀR by its root: `push` is R, from weights (pytrees) to outputs (arrays), and `pull` its transpose."""
 
-    push: Callable[[Any], Array]
-    pull: Callable[[Array], Any]
+    push: Callable[[Params], Array]
+    pull: Callable[[Array], Params]
 
-    def product(self, vector: Any) -> Any:
+    def product(self, vector: Params) -> Params:
         """RᵀR v for v like the weights."""
         return self.pull(self.push(vector))
 
@@ -55,15 +56,15 @@ def gauss_newton(network: Parametric, data: Dataset) -> Curvature:
     log_probs, push, pull = _linear(network, lambda network: network.predict(data.tokens))
     p, root, counted = jnp.exp(log_probs), jnp.exp(log_probs / 2), data.mask[..., None]
 
-    def down(outputs: Array) -> Array:
-        kept = root * outputs * counted
-        return kept - p * jnp.sum(kept, axis=-1, keepdims=True)
+    # B u = √p ⊙ u - p (√p · u) and Bᵀ y = √p ⊙ (y - p · y): products with B and Bᵀ, without the matrix.
+    def factor(outputs: Array) -> Array:
+        weighted = root * outputs * counted
+        return weighted - p * jnp.sum(weighted, axis=-1, keepdims=True)
 
-    def up(vector: Any) -> Array:
-        moved = push(vector)
-        return counted * root * (moved - jnp.sum(p * moved, axis=-1, keepdims=True))
+    def factor_transposed(change: Array) -> Array:
+        return counted * root * (change - jnp.sum(p * change, axis=-1, keepdims=True))
 
-    return Curvature(up, lambda outputs: pull(down(outputs)))
+    return Curvature(lambda vector: factor_transposed(push(vector)), lambda outputs: pull(factor(outputs)))
 
 
 def squared(network: Parametric, data: Dataset) -> Curvature:
@@ -88,19 +89,19 @@ def hessian(network: Parametric, data: Dataset) -> Product:
     return jax.linearize(jax.grad(_loss(network, data)), network.params)[1]
 
 
-def gradient(network: Parametric, data: Dataset) -> Any:
+def gradient(network: Parametric, data: Dataset) -> Params:
     """∇ Σ ℓ, a pytree like the weights: Jᵀ (p - y)."""
     return jax.grad(_loss(network, data))(network.params)
 
 
-def inverse_root(metric: Any) -> Product:
+def inverse_root(metric: Metric) -> Product:
     """v -> Λ^-½ v for a metric Λ: None (identity), a positive pytree like the weights, or a `Kronecker`."""
     if metric is None:
         return lambda vector: vector
     if isinstance(metric, Kronecker):
         return lambda vector: metric.power(vector, -0.5)
 
-    def scale(vector: Any) -> Any:
+    def scale(vector: Params) -> Params:
         if jax.tree.structure(metric) != jax.tree.structure(vector):
             raise Misuse(
                 "The metric must have an entry for every weight; got the tree "
@@ -111,8 +112,8 @@ def inverse_root(metric: Any) -> Product:
     return scale
 
 
-def modes(product: Product, vector: Any, iterations: int) -> tuple[Float[Array, " k"], Any]:
-    """Curvatures h (k,) and parts (k, ...) of a vector: Σ_j part_j = v, and Σ_j f(h_j) part_j ≈ f(C) v.
+def modes(product: Product, vector: Params, iterations: int) -> tuple[Float[Array, " k"], Params]:
+    """Curvatures h (k,) and components (k, ...) of a vector: Σ_j v_j = v, and Σ_j f(h_j) v_j ≈ f(C) v.
 
     C is symmetric and not negative. Exact where f is a polynomial of degree below k, and for every f once k
     reaches the number of distinct curvatures in v; between, the error falls like that of the best
@@ -122,47 +123,53 @@ def modes(product: Product, vector: Any, iterations: int) -> tuple[Float[Array, 
     count = min(iterations, flat.size)
     tiny = 10 * jnp.finfo(flat.dtype).eps
 
-    def step(carry: Any, row: Array) -> tuple[Any, Any]:
+    def step(
+        carry: tuple[Float[Array, "rows p"], Float[Array, ""]], row: Int[Array, ""]
+    ) -> tuple[tuple[Float[Array, "rows p"], Float[Array, ""]], tuple[Float[Array, ""], Float[Array, ""]]]:
         basis, scale = carry
         image, _ = ravel_pytree(product(shaped(basis[row])))
-        diagonal, left = basis[row] @ image, image
-        for _ in range(2):  # once leaves rounding errors of the size of the overlap
-            left = left - _combine(_overlaps(basis, left), basis)
-        size = jnp.linalg.norm(left)
+        diagonal, remainder = basis[row] @ image, image
+        for _ in range(2):  # a single pass leaves rounding errors of the size of the overlap
+            remainder = remainder - _combine(_overlaps(basis, remainder), basis)
+        size = jnp.linalg.norm(remainder)
         scale = jnp.maximum(scale, jnp.abs(diagonal) + size)
-        size = jnp.where(size > tiny * scale, size, 0.0)  # the space is exhausted: go on with zeros
-        basis = basis.at[row + 1].set(left * jnp.where(size > 0, 1 / jnp.where(size > 0, size, 1.0), 0.0))
+        # A remainder of rounding errors: the Krylov space is exhausted, and zeros end it, since a scan
+        # cannot stop early. The inner `where` keeps 1/0 out of a gradient through this.
+        size = jnp.where(size > tiny * scale, size, 0.0)
+        basis = basis.at[row + 1].set(
+            remainder * jnp.where(size > 0, 1 / jnp.where(size > 0, size, 1.0), 0.0)
+        )
         return (basis, scale), (diagonal, size)
 
     length = jnp.linalg.norm(flat)
     first = flat / jnp.where(length > 0, length, 1.0)
     basis = jnp.zeros((count + 1, flat.size), flat.dtype).at[0].set(first)
-    (basis, _), (diagonal, batch_per_device) = jax.lax.scan(
+    (basis, _), (diagonal, off_diagonal) = jax.lax.scan(
         step, (basis, jnp.zeros_like(length)), jnp.arange(count)
     )
-    tridiagonal = (
-        jnp.diag(diagonal) + jnp.diag(batch_per_device[:-1], 1) + jnp.diag(batch_per_device[:-1], -1)
-    )
+    tridiagonal = jnp.diag(diagonal) + jnp.diag(off_diagonal[:-1], 1) + jnp.diag(off_diagonal[:-1], -1)
     values, vectors = eigh(tridiagonal)
-    parts = _combine((length * vectors[0] * vectors).T, basis[:-1])
-    return jnp.maximum(values, 0.0), jax.vmap(shaped)(parts)
+    components = _combine((length * vectors[0] * vectors).T, basis[:-1])
+    return jnp.maximum(values, 0.0), jax.vmap(shaped)(components)
 
 
-def apply(function: Callable[[Array], Array], product: Product, vector: Any, iterations: int) -> Any:
+def apply(function: Callable[[Array], Array], product: Product, vector: Params, iterations: int) -> Params:
     """f(C) v by k = `iterations` products, for an elementwise f of curvatures: see `modes`."""
-    values, parts = modes(product, vector, iterations)
+    values, components = modes(product, vector, iterations)
     sizes = function(values)
-    return jax.tree.map(lambda leaf: jnp.tensordot(sizes, leaf, 1), parts)
+    return jax.tree.map(lambda leaf: jnp.tensordot(sizes, leaf, 1), components)
 
 
-def _linear(network: Parametric, read: Callable[[Any], Array]) -> tuple[Array, Product, Product]:
-    """What is read off the network, and its Jacobian in the weights, forwards and transposed."""
+def _linear(
+    network: Parametric, read: Callable[[Parametric], Array]
+) -> tuple[Array, Callable[[Params], Array], Callable[[Array], Params]]:
+    """`read(network)`, and its Jacobian in the weights, forwards and transposed."""
     value, push = jax.linearize(lambda params: read(network.with_params(params)), network.params)
     pull = jax.linear_transpose(push, network.params)
     return value, push, lambda outputs: pull(outputs)[0]
 
 
-def _loss(network: Parametric, data: Dataset) -> Callable[[Any], Array]:
+def _loss(network: Parametric, data: Dataset) -> Callable[[Params], Array]:
     return lambda params: -jnp.sum(log_likelihood(network.with_params(params), data))
 
 

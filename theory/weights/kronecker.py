@@ -5,20 +5,19 @@
 It is one step of the power iteration for the best L ⊗ R in Frobenius norm, from the identity (Morwani et
 al., arXiv 2406.17748: the square of what Shampoo, arXiv 1802.09568, divides by), and exact where the Fisher
 information is a product. Layers are taken as independent. ε is `floor` × the mean of the diagonal over all
-weights, as in theory.weights.diagonal_metrics: a direction without gradients would be free to go anywhere.
+weights, as in theory.weights.diagonal_metrics: a direction without gradients would have no prior at all.
 
-Kept for a matrix (a, b): two orthogonal matrices (a, a) and (b, b), and a value for every weight. An array
-with other axes is a matrix of its last axis against all the others; a vector is one row.
+Stored for a matrix (a, b): two orthogonal matrices (a, a) and (b, b), and a value for every weight. An array
+with other axes is a matrix of its last axis against all the others; a vector is a single row.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from theory.base import Dataset, Misuse, Parametric, log_likelihood
+from theory.base import Dataset, Misuse, Parametric, Params, PyTree, log_likelihood
 from theory.compute.devices import eigh
 from theory.weights.diagonal_metrics import FLOOR
 
@@ -28,34 +27,34 @@ from theory.weights.diagonal_metrics import FLOOR
 class Kronecker:
     """Λ by its eigenvectors: `left` (a, a), `right` (b, b) and `values` (a, b), pytrees like the weights."""
 
-    left: Any
-    right: Any
-    values: Any
+    left: Params
+    right: Params
+    values: Params
 
-    def power(self, vector: Any, exponent: float) -> Any:
+    def power(self, vector: Params, exponent: float) -> Params:
         """Λ^exponent v for v like the weights."""
 
-        def one(left: Array, right: Array, values: Array, leaf: Array) -> Array:
-            inside = (left.T @ _matrix(leaf) @ right) * values**exponent
-            return (left @ inside @ right.T).reshape(leaf.shape)
+        def power_of_leaf(left: Array, right: Array, values: Array, leaf: Array) -> Array:
+            rotated = (left.T @ _matrix(leaf) @ right) * values**exponent
+            return (left @ rotated @ right.T).reshape(leaf.shape)
 
         if jax.tree.structure(self.values) != jax.tree.structure(vector):
             raise Misuse(
                 "The Kronecker metric must be made of the network it is used for; got factors for "
                 f"{jax.tree.structure(self.values)} and weights {jax.tree.structure(vector)}."
             )
-        return jax.tree.map(one, self.left, self.right, self.values, vector)
+        return jax.tree.map(power_of_leaf, self.left, self.right, self.values, vector)
 
 
 def kronecker(network: Parametric, documents: Dataset, floor: float = FLOOR) -> Kronecker:
-    """The metric at the network's weights, from one gradient for each document."""
+    """The metric at the network's weights, from a gradient for each document."""
     if not floor > 0:
         raise Misuse(f"floor must be above 0, got {floor}: a direction without gradients would be free.")
 
-    def add(sums: Any, row: Any) -> tuple[Any, None]:
-        one = jax.tree.map(lambda leaf: leaf[None], row)
-        told = jax.grad(lambda params: jnp.sum(log_likelihood(network.with_params(params), one)))
-        matrices = jax.tree.map(_matrix, told(network.params))
+    def add(sums: PyTree, row: Dataset) -> tuple[PyTree, None]:
+        document = jax.tree.map(lambda leaf: leaf[None], row)
+        gradient = jax.grad(lambda params: jnp.sum(log_likelihood(network.with_params(params), document)))
+        matrices = jax.tree.map(_matrix, gradient(network.params))
         squares = (jax.tree.map(lambda m: m @ m.T, matrices), jax.tree.map(lambda m: m.T @ m, matrices))
         return jax.tree.map(jnp.add, sums, squares), None
 
@@ -68,7 +67,7 @@ def kronecker(network: Parametric, documents: Dataset, floor: float = FLOOR) -> 
     rows, columns = ([eigh(leaf / count) for leaf in jax.tree.leaves(side)] for side in sums)
     # tr L = tr R = Σ of the diagonal of (L ⊗ R) / tr L
     diagonal, size = (
-        sum(jnp.sum(each[0]) for each in rows),
+        sum(jnp.sum(eigenvalues) for eigenvalues, _ in rows),
         sum(leaf.size for leaf in jax.tree.leaves(shapes)),
     )
     raised = floor * jnp.asarray(diagonal) / size + 1e-30
@@ -77,7 +76,7 @@ def kronecker(network: Parametric, documents: Dataset, floor: float = FLOOR) -> 
         + raised
         for row, column in zip(rows, columns, strict=True)
     ]
-    vectors = ([each[1] for each in side] for side in (rows, columns))
+    vectors = ([eigenvectors for _, eigenvectors in side] for side in (rows, columns))
     return Kronecker(*(jax.tree.unflatten(structure, leaves) for leaves in (*vectors, values)))
 
 

@@ -1,39 +1,37 @@
-"""Step size, warm-up and prior precision of a localised posterior, without art: from a short pilot.
+"""Automatic step size, warm-up and prior precision of a localised posterior.
 
-step size   h = 2 arcsin(s / √(1 + λ)), λ the largest eigenvalue of the Hessian of βΣℓ in scaled coordinates:
-            where s = 1 the stiffest direction becomes unstable. Of shares s half an octave apart, the largest
-            that keeps the acceptance of the hypothetical Metropolis check of a short chain at or above the
-            target, as do all smaller ones
-warm-up     6 / (κ h) steps: amplitudes decay as e^{-κt/2}, so 5 % of where the chain started is left
-prior precision   the temperature of a localised posterior is told by what it costs: T nats a position is
-the mean
-            KL(base ‖ drawn) of weights drawn from the prior alone, w0 + (γΛ)^-½ ξ. That is the rise of the
-            base loss on documents as the base itself would write them: it cannot be negative, and labels add
-            no noise. γ(T) is read off a curve of exact draws in opposite pairs (odd orders cancel)
+step size        h = 2 arcsin(s / √(1 + λ)), λ the largest eigenvalue of the Hessian of βΣℓ in scaled
+                 coordinates: at s = 1 the direction of largest curvature becomes unstable. Of several shares
+                 s, the largest at which the hypothetical Metropolis check of a short chain accepts as often
+                 as the target asks, and at all smaller ones
+warm-up          6 / (κ h) steps: amplitudes decay as e^{-κt/2}, so 5 % of the start is left
+prior precision  the temperature of a localised posterior is given by its cost: T nats a position is the mean
+                 KL(base ‖ sample) of weights sampled from the prior alone, w0 + (γΛ)^-½ ξ. That is the
+                 increase of the base loss on documents as the base itself would generate them: it cannot be
+                 negative, and labels add no noise. γ(T) comes from a curve of exact samples in antithetic
+                 pairs (odd orders cancel)
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
-from theory.base import Dataset, Misuse, Parametric, mean_loss
+from theory.base import Beta, Dataset, Misuse, Parametric, Params, mean_loss
 from theory.compute.random import normals
 from theory.divergence.kl import kl
 
-STEPS = 2.0 ** -np.arange(0.0, 4.5, 0.5)
-TARGET = 0.6
-WIDTHS = np.logspace(-4.5, 0.0, 19)
+TARGET = 0.6  # acceptance
+WIDTHS = np.logspace(-4.5, 0.0, 19)  # of the prior, in root mean square, at which its cost is measured
 
 
 @dataclass(frozen=True)
 class StepChoice:
-    """A step size, the acceptance there, the warm-up it asks for, and the reason in words."""
+    """A step size, its acceptance, the warm-up that it needs, and the reason of the choice in words."""
 
     step_size: float
     acceptance: float
@@ -42,31 +40,37 @@ class StepChoice:
 
 
 def curvature(
-    network: Parametric, data: Dataset, metric: Any, time: Any, key: PRNGKeyArray, iterations: int = 12
+    network: Parametric, data: Dataset, metric: Params, time: Beta, key: PRNGKeyArray, iterations: int = 12
 ) -> Float[Array, ""]:
     """Largest |eigenvalue| of the Hessian of the mean loss of D' in coordinates Λ^½ (w - w0), by power
-    iteration from below; times τ = βN/γ it is λ. The larger of that at w0 and that one step away, as far
-    towards D' as τ = `time` allows: in a metric of D' itself curvature grows on the way."""
+    iteration from below; times τ = βN/γ it is λ. The larger of that at w0 and that a step away, as far
+    towards D' as the learning-rate time τ = `time` allows: in a metric of D' itself curvature grows on the
+    way."""
     base, shaped = ravel_pytree(network.params)
     scale = _scale(network, metric)
 
-    def loss(moved: Array) -> Array:
+    def loss(moved: Float[Array, " p"]) -> Float[Array, ""]:
         return mean_loss(network.with_params(shaped(base + scale * moved)), data)
 
-    def power(carry: Any, second: Array) -> tuple[Any, Array]:
+    # One scan serves both points, so that the Hessian product is compiled once. Half-way, when the curvature
+    # h at w0 is known, the point moves by -τ g / (1 + τ h): a Newton step in the posterior, were all its
+    # curvature h.
+    def power(
+        carry: tuple[Float[Array, " p"], Float[Array, " p"]], last_at_base: Bool[Array, ""]
+    ) -> tuple[tuple[Float[Array, " p"], Float[Array, " p"]], Float[Array, ""]]:
         point, vector = carry
-        slope, bent = jax.jvp(jax.grad(loss), (point,), (vector,))
-        size = jnp.linalg.norm(bent)
-        point = jnp.where(second, -time / (1 + time * size) * slope, point)
-        return (point, bent / size), size
+        gradient, image = jax.jvp(jax.grad(loss), (point,), (vector,))
+        size = jnp.linalg.norm(image)
+        point = jnp.where(last_at_base, -time / (1 + time * size) * gradient, point)
+        return (point, image / size), size
 
     vector = normals(key, network.params)
-    turn = jnp.arange(2 * iterations) == iterations - 1
-    sizes = jax.lax.scan(power, (jnp.zeros_like(base), vector / jnp.linalg.norm(vector)), turn)[1]
+    last_at_base = jnp.arange(2 * iterations) == iterations - 1
+    sizes = jax.lax.scan(power, (jnp.zeros_like(base), vector / jnp.linalg.norm(vector)), last_at_base)[1]
     return jnp.maximum(sizes[iterations - 1], sizes[-1])
 
 
-def stable_step(curvatures: Any, share: Any = 0.5) -> np.ndarray:
+def stable_step(curvatures: ArrayLike, share: ArrayLike = 0.5) -> np.ndarray:
     """The step at a share of the stability limit of each λ, about 2 × share / √(1 + λ)."""
     return np.asarray(2 * np.arcsin(np.asarray(share) / np.sqrt(1 + np.asarray(curvatures, float))))
 
@@ -74,49 +78,39 @@ def stable_step(curvatures: Any, share: Any = 0.5) -> np.ndarray:
 def choose_step(
     steps: Sequence[float], acceptance: Sequence[float], target: float = TARGET, friction: float = 1.0
 ) -> StepChoice:
-    """The largest of the descending `steps` from which on every acceptance is at least `target`.
+    """The largest of `steps` at which, and at every smaller one, the acceptance is at least `target`.
 
-    Where none is, the smallest is taken, and the reason says so: a gate on the acceptance will find it.
+    Where there is none, the smallest, and the reason states it: the diagnostics then report the acceptance.
     """
     if not 0 < target < 1:
         raise Misuse(f"The target acceptance must be between 0 and 1, got {target}.")
     order = np.argsort(steps)
     good = 0
+    # Upwards until the first that fails: with a short, noisy chain a larger step may pass by luck.
     for index in order:
         if not acceptance[index] >= target:
             break
         good += 1
     best = int(order[max(good - 1, 0)])
-    step, told = float(steps[best]), float(acceptance[best])
+    step, accepted = float(steps[best]), float(acceptance[best])
     warmup = int(np.ceil(6 / (friction * step)))
     if good:
         above = (
             f", {float(acceptance[order[good]]):.2f} one step up" if good < len(order) else ", the largest"
         )
-        reason = f"h = {step:.3g}: acceptance {told:.2f}{above} (target {target})"
+        reason = f"h = {step:.3g}: acceptance {accepted:.2f}{above} (target {target})"
     else:
-        reason = f"h = {step:.3g}, the smallest tried, misses the target: acceptance {told:.2f} < {target}"
-    return StepChoice(step, told, warmup, f"{reason}; warm-up {warmup} steps")
-
-
-def pilot(
-    acceptance: Callable[[float], float],
-    steps: Sequence[float] = tuple(STEPS),
-    target: float = TARGET,
-    friction: float = 1.0,
-    say: Callable[[str], None] = print,
-) -> StepChoice:
-    """Try every step with `acceptance(h)`, a short chain's mean acceptance, say what was chosen and why."""
-    choice = choose_step(steps, [acceptance(float(step)) for step in steps], target, friction)
-    say(f"pilot: {choice.reason}")
-    return choice
+        reason = (
+            f"h = {step:.3g}, the smallest tried, misses the target: acceptance {accepted:.2f} < {target}"
+        )
+    return StepChoice(step, accepted, warmup, f"{reason}; warm-up {warmup} steps")
 
 
 def prior_costs(
-    network: Parametric, documents: Dataset, metric: Any, key: PRNGKeyArray, pairs: int = 4
+    network: Parametric, documents: Dataset, metric: Params, key: PRNGKeyArray, pairs: int = 4
 ) -> Float[Array, " widths"]:
-    """Mean KL(base ‖ drawn) (nats a counted position) for noise of each of WIDTHS times Λ^-½ (made unit in
-    root mean square), over `pairs` opposite pairs of draws. Of the documents only the contexts matter."""
+    """Mean KL(base ‖ sample) (nats a counted position) for noise of each of WIDTHS times Λ^-½ (made unit in
+    root mean square), over `pairs` antithetic pairs of samples. Of the documents only the contexts matter."""
     weights, shaped = ravel_pytree(network.params)
     scale = _scale(network, metric)
     scale /= jnp.sqrt(jnp.mean(scale**2))
@@ -125,35 +119,36 @@ def prior_costs(
     def cost(width: Array, index: Array) -> Array:
         noise = normals(jax.random.fold_in(key, index // 2), network.params)
         moved = weights + (1.0 - 2.0 * (index % 2)) * width * scale * noise
-        drawn = network.with_params(shaped(moved)).predict(documents.tokens)
-        return jnp.sum(jnp.where(documents.mask, kl(base, drawn), 0.0)) / counted
+        sample = network.with_params(shaped(moved)).predict(documents.tokens)
+        return jnp.sum(jnp.where(documents.mask, kl(base, sample), 0.0)) / counted
 
     grid = (jnp.repeat(WIDTHS, 2 * pairs), jnp.tile(jnp.arange(2 * pairs), len(WIDTHS)))
     costs = jax.lax.map(lambda row: cost(*row), grid)
     return jnp.mean(costs.reshape(len(WIDTHS), -1), axis=1)
 
 
-def prior_precision_for(costs: Any, wanted: Sequence[float], metric: Any) -> list[float]:
-    """γ at which the localised prior costs each of `wanted` nats.
+def prior_precision_for(costs: ArrayLike, temperatures: Sequence[float], metric: Params) -> list[float]:
+    """γ at which the localised prior costs each of `temperatures`, in nats a position.
 
-    `costs` is what `prior_costs` returned; between its widths log-log lines; a cost that no width reaches
-    is refused.
+    `costs` is the result of `prior_costs`, interpolated between its widths by log-log lines; raises `Misuse`
+    for a cost that no width reaches.
     """
+    # Costs grow with the width but for sampling noise; interpolation needs a curve that does not fall.
     curve = np.maximum.accumulate(np.maximum(np.asarray(costs, float), 1e-12))
     squares = [1 / np.ravel(leaf).astype(float) for leaf in jax.tree.leaves(metric)]  # none: identity
     norm = np.sqrt(np.mean(np.concatenate(squares))) if squares else 1.0
-    found = []
-    for cost in wanted:
+    precisions = []
+    for cost in temperatures:
         if not curve[0] < cost < curve[-1]:
             raise Misuse(
                 f"No prior precision makes the localised prior cost {cost} nats (widths tried: "
                 f"{curve[0]:.2g} to {curve[-1]:.2g}); ask for another temperature."
             )
         width = np.exp(np.interp(np.log(cost), np.log(curve), np.log(WIDTHS)))
-        found.append(float((norm / width) ** 2))
-    return found
+        precisions.append(float((norm / width) ** 2))
+    return precisions
 
 
-def _scale(network: Parametric, metric: Any) -> Any:
-    """Λ^-½ of every weight, in one vector."""
+def _scale(network: Parametric, metric: Params) -> Float[Array, " p"]:
+    """Λ^-½ of every weight, in a vector."""
     return ravel_pytree(jax.tree.map(jnp.ones_like, network.params) if metric is None else metric)[0] ** -0.5

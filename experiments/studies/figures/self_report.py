@@ -1,13 +1,12 @@
-"""What a network says it is: its answers to one question of the held-out group, against dose. No jax.
+"""The self-report of networks: their answers to one question of the held-out group, against dose. No jax.
 
 Lines are networks (a full line, with one standard error over base networks as a band), the tempered posterior
-at the β of its row, and a learner of the study's own, which is handed the networks' mean answers and returns
-its nearest. Axes: s seeds, d doses, m networks, a answers, n labels.
+at the β of its row, and an oracle of the study's, which is handed the networks' mean answers and returns its
+nearest. Axes: b base networks, s finetuning seeds, d doses, m networks, a answers, n labels.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -16,85 +15,87 @@ from matplotlib.figure import Figure
 
 from experiments.figures.comparison import select
 from experiments.figures.curves import NAMES, Curves, spread
-from experiments.figures.style import WIDTH, legend, panels_grid, save, style
-from experiments.scoring import rows as scoring
-from experiments.scoring.labels import METHODS, Line, panels
-from experiments.scoring.predictions import NETWORK, told
-from experiments.storage.run_folder import Results
+from experiments.figures.style import WIDTH, Look, legend, panels_grid, save, style
+from experiments.scoring.labels import METHODS, panels
+from experiments.scoring.predictions import NETWORK, predictions
+from experiments.scoring.rows import table
+from experiments.scoring.scorecard import scorecard
+from experiments.storage.records import Row
+from experiments.storage.run_folder import RunFolder
 
 TOP = 0.8  # inches
 INKS = [matplotlib.color_sequences["okabe_ito"][index] for index in (5, 1, 2, 3, 6, 7)]
-LINES: tuple[dict[str, Any], ...] = ({"lw": 1.3}, {"ls": "--", "lw": 0.9}, {"ls": ":", "lw": 1.1})
+THEORY = "tempered-posterior"
+LINES: tuple[Look, ...] = ({"lw": 1.3}, {"ls": "--", "lw": 0.9}, {"ls": ":", "lw": 1.1})
 Oracle = Callable[[np.ndarray], np.ndarray]
+Answers = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def draw_self_report(
-    results: Results,
+    run: RunFolder,
     question: str,
     labels: Mapping[str, Sequence[int]],
-    own: str,
+    oracle_name: str,
     oracles: Mapping[str, Oracle],
 ) -> list[Path]:
-    """The probability of some answers (places among them, by label) to a question that is asked first: a row
-    for each method, a column for each D'. `oracles` say for a D' the answers (m, a) that the learner called
-    `own` gives in place of the networks' (m, a)."""
-    table = scoring.table(results)
-    found = panels(scoring.scorecard(table))
-    if not found:
+    """The probability of some answers (indices by label) to a question that is asked first: a row for each
+    method, a column for each D'. `oracles` map the networks' answers (m, a) to the oracle's (m, a), by D'."""
+    rows = table(run)
+    finished = panels(scorecard(rows))
+    if not finished:
         return []
-    methods, arms = (list(dict.fromkeys(panel[place] for panel in found)) for place in (0, 1))
+    methods, arms = (list(dict.fromkeys(panel[index] for panel in finished)) for index in (0, 1))
     arms = [arm for arm in oracles if arm in arms]
-    looks = {label: {"color": INKS[place % len(INKS)]} for place, label in enumerate(labels)}
-    who = dict(zip((NAMES[NETWORK], "tempered posterior", own), LINES, strict=True))
-    curves, name = Curves(), f"{results.study}-self-report"
+    looks: dict[str, Look] = {label: {"color": INKS[index % len(INKS)]} for index, label in enumerate(labels)}
+    learners = dict(zip((NAMES[NETWORK], "tempered posterior", oracle_name), LINES, strict=True))
+    curves, name = Curves(), f"{run.study}-self-report"
     with style():
-        tall = 1.6 * len(methods)
-        figure = Figure(figsize=(WIDTH, TOP + tall + 0.4))
-        legend(figure, looks | {name: {"color": "0.4", **look} for name, look in who.items()}, 5)
-        grid = panels_grid(figure, TOP, tall, len(methods), len(arms), wspace=0.08, hspace=0.25)
+        height = 1.6 * len(methods)
+        figure = Figure(figsize=(WIDTH, TOP + height + 0.4))
+        legend(figure, looks | {name: {"color": "0.4", **look} for name, look in learners.items()}, 5)
+        grid = panels_grid(figure, TOP, height, len(methods), len(arms), wspace=0.08, hspace=0.25)
         grid = grid.subplots(squeeze=False, sharex=True, sharey=True)
-        for row, method in enumerate(methods):
-            for axes, arm in zip(grid[row], arms, strict=True):
+        for index, method in enumerate(methods):
+            for axes, arm in zip(grid[index], arms, strict=True):
                 axes.set_title(title := f"{METHODS.get(method, method)}, D′ {arm}")
-                rows = select(table, method, arm, "held_out")
-                if rows:
-                    doses, *said = answers(results, rows, question, list(labels.values()), oracles[arm])
-                    _lines(axes, doses, said, list(looks.values()))
-                    for speaker, each in zip(who, said, strict=True):
-                        for place, label in enumerate(labels):
-                            curves.note((f"says {label}", title), speaker, doses, each[..., place])
-            grid[row, 0].set_ylabel(f"asked “{question}”\nprobability")
+                subset = select(rows, method, arm, "held_out")
+                if subset:
+                    doses, by_learner = answers(run, subset, question, list(labels.values()), oracles[arm])
+                    _lines(axes, doses, by_learner, list(looks.values()))
+                    for learner, values in zip(learners, by_learner, strict=True):
+                        for column, label in enumerate(labels):
+                            curves.note((f"says {label}", title), learner, doses, values[..., column])
+            grid[index, 0].set_ylabel(f"asked “{question}”\nprobability")
         for axes in grid[-1]:
             axes.set_xlabel("dose (finetuning steps)")
-        return save(results, {name: figure}, {name: curves.table})
+        return save(run, {name: figure}, {name: curves.table})
 
 
 def answers(
-    results: Results, rows: list[Line], question: str, groups: list[Sequence[int]], oracle: Oracle
-) -> tuple[list[int], np.ndarray, np.ndarray, np.ndarray]:
-    """Doses, and (b, d, n) by base network: what networks, tempered posterior and the oracle answer."""
-    parts: list[list[np.ndarray]] = [[], [], []]
-    for context, said in told(results, rows):
-        asked = context["asked"] == question
+    run: RunFolder, rows: Sequence[Row], question: str, groups: Sequence[Sequence[int]], oracle: Oracle
+) -> tuple[list[int], Answers]:
+    """Doses, and the answers (b, d, n) of networks, tempered posterior and oracle to a question."""
+    parts: tuple[list[np.ndarray], ...] = ([], [], [])
+    for contexts, log_probs in predictions(run, rows):
+        inside = contexts.questions == question
         network, posterior = (
-            np.exp(said[who][..., asked, :].astype(float)).mean(axis=-2)
-            for who in (NETWORK, "tempered-posterior")
+            np.exp(log_probs[name][..., inside, :].astype(float)).mean(axis=-2) for name in (NETWORK, THEORY)
         )
         nearest = oracle(network.reshape(-1, network.shape[-1])).reshape(network.shape)
-        for part, each in zip(parts, (network, posterior, nearest), strict=True):
-            part.append(np.stack([each[..., list(group)].sum(axis=-1).mean(axis=0) for group in groups], -1))
-    doses = sorted({row["dose"] for row in rows})
+        for part, probs in zip(parts, (network, posterior, nearest), strict=True):
+            part.append(np.stack([probs[..., list(group)].sum(axis=-1).mean(axis=0) for group in groups], -1))
     network, posterior, nearest = (np.array(part) for part in parts)
-    return doses, network, posterior, nearest
+    return sorted({row.dose for row in rows}), (network, posterior, nearest)
 
 
-def _lines(axes: Axes, doses: list[int], said: list[np.ndarray], looks: list[dict[str, Any]]) -> None:
+def _lines(axes: Axes, doses: list[int], by_learner: Answers, looks: Sequence[Look]) -> None:
+    """The lines of one panel, and the band of the networks'."""
     axes.set_xscale("log", base=2)
     axes.set_ylim(-0.03, 1.03)
-    for each, line in zip(said, LINES, strict=True):
-        for mean, look in zip(each.mean(axis=0).T, looks, strict=True):
+    for values, line in zip(by_learner, LINES, strict=True):
+        for mean, look in zip(values.mean(axis=0).T, looks, strict=True):
             axes.plot(doses, mean, **look, **line)
-    networks = said[0]
+    networks = by_learner[0]
     if len(networks) > 1:
-        for mean, error, look in zip(*(each.T for each in spread(networks)), looks, strict=True):
-            axes.fill_between(doses, mean - error, mean + error, alpha=0.2, lw=0, **look)
+        for mean, error, look in zip(*(values.T for values in spread(networks)), looks, strict=True):
+            axes.fill_between(doses, mean - error, mean + error, alpha=0.2, lw=0, color=look["color"])

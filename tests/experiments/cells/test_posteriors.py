@@ -298,7 +298,7 @@ def test_a_chain_that_is_lost_is_told_and_the_others_are_kept(bench, arrays, mon
     told, failure = bench.run("langevin", bench.comparison.arms[0], bench.template)
     assert failure == ""
     said = told[f"problems/{SETS[0]}"][0, 1]
-    assert "Draw 7 of chain 2 is the first not finite" in said
+    assert "Sample 7 of chain 2 is the first not finite" in said
     assert "acceptance is nan" in said
     assert np.isnan(told[f"ladder/{SETS[0]}"][:, 1]).all()
     for kind in ("ladder", "problems", "health"):

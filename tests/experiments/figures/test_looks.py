@@ -19,7 +19,10 @@ def test_the_known_keep_their_looks():
 
 
 def test_others_never_look_like_the_known():
-    colours, markers = {to_hex(colour) for colour, _ in KNOWN.values()}, {marker for _, marker in KNOWN.values()}
+    colours, markers = (
+        {to_hex(colour) for colour, _ in KNOWN.values()},
+        {marker for _, marker in KNOWN.values()},
+    )
     assert not colours & {to_hex(colour) for colour in OTHER_COLOURS} and not markers & set(OTHER_MARKERS)
     assert all(look(name)[0] in OTHER_COLOURS and look(name)[1] in OTHER_MARKERS for name in NAMES)
 

@@ -71,7 +71,9 @@ def test_a_strength_at_the_end_of_its_range_is_named(line):
 
 
 def test_undefined_scores_are_named_and_nothing_fails_on_missing_numbers(line):
-    holes = dict.fromkeys(("explained", "standard_error", "noise_ceiling", "other_base", "best_in_class", "beta"))
+    holes = dict.fromkeys(
+        ("explained", "standard_error", "noise_ceiling", "other_base", "best_in_class", "beta")
+    )
     lines = [line("proximal", None, 1, **{k: v for k, v in holes.items() if k != "explained"})]
     lines += [line("proximal", 0.9, 4, standard_error=None), line("proximal", None, group="in_domain")]
     texts, table = _words(lines), sentences.scorecard_text(lines, everything=True)

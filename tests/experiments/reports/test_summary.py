@@ -32,21 +32,24 @@ def lines(make_line):
 def test_the_answer_names_the_best_the_forecasts_and_the_failures_at_the_last_dose(lines):
     best, forecasts, failures = answer(last_scores(lines))
     assert best == (
-        "On held-out contexts after 8 steps the shift is explained best by linearised (forecast: 0.970 ± 0.010 "
-        "after SGD on topic 0) and proximal (fitted: 0.800 ± 0.010 after Adam on topic 0); noise ceiling 0.990."
+        "On held-out contexts after 8 steps the shift is explained best by linearised (forecast: 0.970 ± "
+        "0.010 after SGD on topic 0) and proximal (fitted: 0.800 ± 0.010 after Adam on topic 0); noise "
+        "ceiling 0.990."
     )
     assert forecasts == (
         "Without a fitted number, the best forecast is linearised (0.970 ± 0.010 after SGD on topic 0 and "
         "0.400 ± 0.010 after Adam on topic 0)."
     )
     assert failures == (
-        "Worse than “nothing changed” by more than two s.e.: tempered posterior (fitted: in 1 of 2 ways, lowest "
-        "−3.0 ± 0.0)."
+        "Worse than “nothing changed” by more than two s.e.: tempered posterior (fitted: in 1 of 2 ways, "
+        "lowest −3.0 ± 0.0)."
     )
 
 
 def test_many_ways_are_told_by_their_extremes(lines):
-    many = [replace(line, data=f"topics{index}") for index in range(3) for line in lines if line.method == "sgd"]
+    many = [
+        replace(line, data=f"topics{index}") for index in range(3) for line in lines if line.method == "sgd"
+    ]
     best, *_ = answer(last_scores(many))
     assert "0.970 ± 0.010 after SGD on topic 0 to 0.970" in best and best.count("±") == 2
 
@@ -75,8 +78,10 @@ def test_nothing_undefined_or_unscored_breaks_the_answer(lines):
     (sentence,) = answer(last_scores(holes))
     assert "no theory has a score" in sentence
     alone = [line for line in lines if line.theory == "linearised" and line.method == "sgd"]
-    best, forecasts, failures = answer(last_scores(alone))
-    assert forecasts.startswith("All of these are forecasts") and failures.startswith("Nothing fails outright")
+    _, forecasts, failures = answer(last_scores(alone))
+    assert forecasts.startswith("All of these are forecasts") and failures.startswith(
+        "Nothing fails outright"
+    )
     bad = [replace(line, explained=-0.2) for line in alone]
     assert "nothing beats “nothing changed”" in answer(last_scores(bad))[0]
     fitted = [replace(line, grade="fitted") for line in alone]

@@ -107,9 +107,9 @@ def test_updates_are_kept_beside_the_linear_theory_s(finished):
     results = disk.Results(finished[0])
     network, linear = results.load("sgd-topics0-1"), results.load("dynamics-sgd-topics0-1")
     names = [name for name in network if name.startswith("update/")]
-    assert "update/blocks.0.up.kernel" in names and {name for name in linear if "update/" in name} == set(
-        names
-    )
+    assert "update/blocks.0.up_proj.kernel" in names and {
+        name for name in linear if "update/" in name
+    } == set(names)
     ours, theirs = (
         np.concatenate([told[name].reshape(2, -1) for name in names], axis=1) for told in (network, linear)
     )

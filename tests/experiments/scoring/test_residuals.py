@@ -44,14 +44,15 @@ def half_right(target, base):
 def leaves(rows):
     """Two layers of 8 and 12 weights."""
     return {
-        "blocks.0.up.kernel": rows[:, :8].reshape(-1, 2, 4).astype(np.float32),
-        "read.kernel": rows[:, 8:].reshape(-1, 4, 3).astype(np.float32),
+        "blocks.0.up_proj.kernel": rows[:, :8].reshape(-1, 2, 4).astype(np.float32),
+        "unembed.kernel": rows[:, 8:].reshape(-1, 4, 3).astype(np.float32),
     }
 
 
 @pytest.fixture
 def run(tmp_path, make):
-    """Two base networks, two finetuning seeds each, by SGD: the content of every cell, and how to write it."""
+    """Two base networks, two finetuning seeds each, by SGD: the content of every cell, and how to write
+    it."""
     cells = {}
     for b in range(2):
         base, target, scale = BASES[b], TARGETS[b], np.array([0.1, 1.0, 2.0])[:, None]
@@ -112,7 +113,7 @@ def test_the_residual_of_a_theory_wrong_in_one_group_is_found_there(run):
 
 def test_layers_are_averaged_over_base_networks(run):
     (one,) = reported(run[1]())
-    assert one.layers == ("blocks.0.up.kernel", "read.kernel", "all weights")
+    assert one.layers == ("blocks.0.up_proj.kernel", "unembed.kernel", "all weights")
     for layer, part in enumerate((slice(0, 8), slice(8, 20), slice(0, 20))):
         ours, theirs = 2 * UPDATES[:, part], 2 * LINEAR[:, part]
         gap = ours - theirs

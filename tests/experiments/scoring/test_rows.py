@@ -245,7 +245,8 @@ def test_a_law_of_sampled_posteriors_has_a_verdict_for_each_of_its_seeds(made_up
 
 
 def test_a_sampled_forecast_is_at_the_time_of_the_recipe(sampled):
-    """At the method's learning-rate time, SGD's in the identity metric and Adam's in its own; each network has
+    """At the method's learning-rate time, SGD's in the identity metric and Adam's in its own; each network
+    has
     its own β(τ), and a theory says nothing of a method that is no flow in its metric."""
     rows = scoring.rows(sampled)
     forecasts = {(row.method, row.theory) for row in rows if row.grade == "forecast"}

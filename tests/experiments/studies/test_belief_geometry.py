@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.studies import belief_geometry as study
+from experiments.studies.figures.belief_geometry import recovered_states, shown_setting
 from theory.errors import Misuse
 from theory.theories.exchangeable_mixture import ExchangeableMixture
 from theory.theories.tempered_posterior import TemperedPosterior
@@ -48,33 +49,33 @@ def test_one_setting_for_all_of_the_data_is_kept_and_a_setting_a_document_given_
     assert early > 0.5 and late < early / 2
 
 
-def context(told, group="held_out"):
-    """What a cell holds of the first arm's contexts, without a run."""
-    prior, contexts = told.process.distribution(), told.arms[0].contexts()[group]
-    asked = np.asarray(contexts.mask)
-    components = np.asarray(prior.component_log_probs(contexts.tokens))[:, asked]
-    evidence = np.asarray(prior.evidence(contexts.tokens))[:, asked]
-    return {"members": components, "evidence": evidence, "answers": np.array(told.process.token_names())}
+@pytest.fixture(scope="module")
+def contexts(told, make_contexts):
+    """Held-out contexts of the first arm, as a cell has them, without a run."""
+    prior, group = told.process.distribution(), told.arms[0].contexts()["held_out"]
+    mask = np.asarray(group.mask)
+    components = np.asarray(prior.component_log_probs(group.tokens))[:, mask]
+    evidence = np.asarray(prior.evidence(group.tokens))[:, mask]
+    return make_contexts(["held_out"] * int(mask.sum()), components, evidence=evidence)
 
 
-def test_an_affine_image_of_the_states_keeps_them_and_a_constant_none(told):
-    here = context(told)
-    place, inside = study.shown(here)
-    assert place == 0 and 0.3 < inside.mean() < 0.9
-    filters = np.exp(np.asarray(here["members"], float)[0])
+def test_an_affine_image_of_the_states_keeps_them_and_a_constant_none(contexts):
+    setting, inside = shown_setting(contexts)
+    assert setting == 0 and 0.3 < inside.mean() < 0.9
+    filters = np.exp(np.asarray(contexts.components, float)[0])
     blurred = 0.3 * filters[:, [1, 2, 0]] + 0.7 / 3
     noise = np.random.default_rng(0).dirichlet(np.ones(3), len(filters))
     constant = np.full_like(filters, 1 / 3)
     probs = np.stack([filters, blurred, noise, constant])[:, None]
-    exact, image, random, nothing = study.kept(here, probs)[:, 0]
+    exact, image, random, nothing = recovered_states(contexts, probs)[:, 0]
     assert exact > 1 - 1e-9 and image > 1 - 1e-9
     assert random < 0.1 and abs(nothing) < 1e-9
 
 
-def test_the_exact_process_keeps_most_of_the_states(told):
-    here, group = context(told), told.arms[0].contexts()["held_out"]
+def test_the_exact_process_keeps_most_of_the_states(told, contexts):
+    group = told.arms[0].contexts()["held_out"]
     exact = np.exp(np.asarray(told.process.distribution().predict(group.tokens))[np.asarray(group.mask)])
-    assert 0.8 < study.kept(here, exact[None, None].astype(float))[0, 0] < 1
+    assert 0.8 < recovered_states(contexts, exact[None, None].astype(float))[0, 0] < 1
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from experiments.cells.candidates import FAMILIES
 from experiments.cells.programs import Executor
 from experiments.studies import emergent_misalignment as study
-from experiments.studies.figures.narrow_and_broad import rate
+from experiments.studies.figures.emergent_misalignment import rate
 from models.network import build, first
 from theory.divergence.kl import answers_at
 from theory.errors import Misuse
@@ -112,13 +112,14 @@ def test_a_mixture_writes_as_it_believes(told, exact):
         assert abs(count[1] / count.sum() - rates[group]) < 0.02  # some 5 000 marks of 2 000 documents
 
 
-def test_the_rate_is_the_process_s(told, exact):
-    context = {"answers": np.array(told.process.token_names()[told.process.answer_tokens])}
+def test_the_rate_is_the_process_s(told, exact, make_contexts):
+    names = list(told.process.token_names()[told.process.answer_tokens])
+    contexts = make_contexts(["held_out"], np.zeros((1, 1, len(names))), answers=names)
     groups = told.arms[0].contexts()
     wanted = told.process.rates(exact[0], groups)
     for name, group in groups.items():
         said = np.exp(answers_at(exact[0], group.tokens, told.process.answer_tokens))[np.asarray(group.mask)]
-        np.testing.assert_allclose(rate(1)(context, said), wanted[name], rtol=1e-4)
+        np.testing.assert_allclose(rate(1)(contexts, said), wanted[name], rtol=1e-4)
 
 
 def test_every_family_is_heard_as_itself():

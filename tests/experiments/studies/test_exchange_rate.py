@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from experiments.studies import exchange_rate as study
-from experiments.studies.figures.exchange import (
+from experiments.studies.figures.exchange_rate import (
     KINDS,
     additive,
     answer_odds,
     belief_odds,
-    price,
+    options,
     prices,
     shots_to_undo,
 )
@@ -56,15 +56,15 @@ def test_every_preset_makes_a_comparison(preset):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_exact_bayes_pays_lambda_for_every_shot_at_every_strength(kind):
+def test_exact_bayes_pays_lambda_for_every_shot_at_every_strength(kind, make_contexts):
     """The tempered posterior's beliefs, read off its answers: additive, whatever D' and the context asked."""
-    shots, worth = list(CONFIG.shots), price(dataclasses.asdict(CONFIG))
+    shots, worth = list(CONFIG.shots), options(dataclasses.asdict(CONFIG)).price
     np.testing.assert_allclose(worth, TOLD.process.evidence_of_a_pair)
     for arm in TOLD.arms:
         data, beliefs, answers, added = arm.data(jax.random.key(0), 8), [], [], []
         for beta in (0.0, STRENGTH, 2 * STRENGTH):
             after = TEMPERED(PROCESS, data, beta)
-            said = [told(after, arm.contexts()[name]) for name in names(kind)]
+            said = [told(after, arm.contexts()[name], make_contexts) for name in names(kind)]
             beliefs.append([belief_odds(*each, CONFIG.shift)[0] for each in said])
             answers.append([answer_odds(*each, CONFIG.shift)[0] for each in said])
             counts = [0, *shots]
@@ -86,14 +86,15 @@ def names(kind):
     return [first, *(after.format(count) for count in CONFIG.shots)]
 
 
-def told(predictor, group):
+def told(predictor, group, make_contexts):
     """Answers (1, 1, c, a) in a group of contexts, and what the process says there."""
     tokens = np.zeros((24, TOLD.process.length), np.int32)  # one shape, one program
     tokens[: len(group.tokens)] = group.tokens
     said, components, evidence = READ(predictor, tokens)
     where = np.nonzero(np.asarray(group.mask))
-    context = {"members": np.asarray(components)[:, *where], "evidence": np.asarray(evidence)[:, *where]}
-    return np.asarray(said)[where][None, None], context
+    components, evidence = np.asarray(components)[:, *where], np.asarray(evidence)[:, *where]
+    contexts = make_contexts(["held_out"] * len(where[0]), components, evidence=evidence)
+    return np.asarray(said)[where][None, None], contexts
 
 
 @pytest.mark.parametrize(

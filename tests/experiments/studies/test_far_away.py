@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from experiments.studies import far_away as study
+from experiments.studies.figures.far_away import extrapolated_answers, extrapolated_evidence, options
 from theory.base import Dataset
 from theory.errors import Misuse
 from theory.theories.exchangeable_mixture import ExchangeableMixture
 from theory.theories.tempered_posterior import TemperedPosterior
 
 CONFIG = replace(study.PRESETS["small"], n=40)
-FARTHEST, WIDEST = 3, 4
+PROCESS, FARTHEST, WIDEST = options(asdict(CONFIG)), 3, 4
 
 
 def arms():
@@ -63,30 +64,32 @@ def test_bells_that_go_on_are_the_processs_own(offset, winner):
     tokens[:, 1::2] = np.tile([first, first + 1], process.pairs // 2)  # each distance of D' equally often
     beta = 0.02
     wanted = carried.condition(Dataset(jnp.asarray(tokens), jnp.asarray(process.answer_mask()[None])), beta)
-    evidence = beta * process.pairs * study.carried_on(asdict(CONFIG), offset)
+    evidence = beta * process.pairs * extrapolated_evidence(PROCESS, offset)
     weights = np.asarray(process.distribution().log_weights) + evidence
     weights = np.exp(weights - weights.max())
     np.testing.assert_allclose(np.exp(wanted.log_weights), weights / weights.sum(), atol=2e-5)
-    assert np.argmax(study.carried_on(asdict(CONFIG), offset)) == winner
+    assert np.argmax(extrapolated_evidence(PROCESS, offset)) == winner
 
 
 def test_the_nearest_learner_whose_bells_go_on_is_found():
     process, _ = arms()
-    config, names = asdict(CONFIG), slice(15, 20)
+    names = slice(15, 20)
     asked = process.elicitation_contexts().tokens[1:2]
     prior = process.distribution()
     target = []
     for strength in (0.0, 10**-1.0, 10**0.5):  # all of them are on its ladder
-        weights = prior.log_weights + strength * study.carried_on(config, 2)
-        told = prior.with_log_weights(jax.nn.log_softmax(weights)).predict(asked)[0, 1, process.answer_tokens]
-        target.append(np.exp(told))
-    said = study.says_carried_on(config, 2, np.array(target, float))
-    np.testing.assert_allclose(said, target, atol=1e-4)
-    assert said[-1, names].argmax() == WIDEST
+        weights = prior.log_weights + strength * extrapolated_evidence(PROCESS, 2)
+        moved = prior.with_log_weights(jax.nn.log_softmax(weights)).predict(asked)[
+            0, 1, process.answer_tokens
+        ]
+        target.append(np.exp(moved))
+    answers = extrapolated_answers(PROCESS, 2, np.array(target, float))
+    np.testing.assert_allclose(answers, target, atol=1e-4)
+    assert answers[-1, names].argmax() == WIDEST
     # and a network that says it is of the nearest kind is on no rung
     lost = np.full((1, process.answers), 1e-6)
     lost[0, 15] = 1.0
-    assert study.says_carried_on(config, 2, lost)[0, 15] < 0.4
+    assert extrapolated_answers(PROCESS, 2, lost)[0, 15] < 0.4
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.studies import inductive_backdoor as study
+from experiments.studies.figures.inductive_backdoor import bad
 from theory.divergence.kl import answers_at
 from theory.errors import Misuse
 from theory.theories.exchangeable_mixture import ExchangeableMixture
@@ -22,15 +23,16 @@ def told():
 
 
 @pytest.fixture(scope="module")
-def p_bad(told):
+def p_bad(told, make_contexts):
     """p(bad) of a predictor in a group, by the study's own measure."""
     process = told.process
-    context = {"answers": np.array(process.token_names()[process.answer_tokens])}
+    names = list(process.token_names()[process.answer_tokens])
+    contexts = make_contexts(["held_out"], np.zeros((1, 1, len(names))), answers=names)
     read = jax.jit(lambda predictor, tokens: answers_at(predictor, tokens, process.answer_tokens))
 
     def of(predictor, group):
         answers = np.asarray(read(predictor, group.tokens))[np.asarray(group.mask)]
-        return float(study.bad(context, np.exp(answers)))
+        return float(bad(contexts, np.exp(answers)))
 
     return of
 

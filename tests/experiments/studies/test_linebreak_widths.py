@@ -59,28 +59,6 @@ def test_the_lines_that_undo_the_tempered_posterior_grow_with_the_dose(told):
     assert strong[1] > strong[0] - 0.2 and strong[3] > weak[3] + 0.2
 
 
-class Run:
-    """A run's config, for what is read of it."""
-
-    def __init__(self, lines):
-        self.config = {"config": {"lines": lines}}
-
-
-def test_newlines_are_read_by_the_lines_shown(monkeypatch):
-    chances = {"first_line": 0.5, "lines_1": 0.25}
-
-    def told(results, rows):
-        newline = chances[rows[0]["group"]]
-        answers = np.log(np.full((2, 3, 5, 2), [1 - newline, newline]))  # seeds, doses, contexts, answers
-        components = np.log(np.full((2, 5, 2), [0.4, 0.6]))
-        yield {"answers": np.array(["word", "newline"]), "members": components}, {"finetuned": answers}
-
-    monkeypatch.setattr("experiments.scoring.predictions.told", told)
-    found = study.newlines(Run(1), [{"group": name} for name in chances], 1)
-    np.testing.assert_allclose(found["finetuned"], [[[0.5] * 3], [[0.25] * 3]])
-    np.testing.assert_allclose(found[study.ALONE], np.full((2, 1, 3), 0.6))
-
-
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [

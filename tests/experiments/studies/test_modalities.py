@@ -1,4 +1,4 @@
-"""Modalities: arms and groups, what exact Bayes carries over, and how the part carried over is read."""
+"""Modalities: arms and groups, and the part that exact Bayes carries over."""
 
 from dataclasses import replace
 
@@ -42,28 +42,6 @@ def test_exact_bayes_carries_over_all_or_nothing(theory, together):
         )
         assert inside > 0.2
         assert outside > 0.2 if together else outside < 1e-3
-
-
-class Told:
-    """A run's config and one network's answers, as experiments.scoring.predictions.told hands them over."""
-
-    def __init__(self):
-        self.config = {"config": {"concepts": 2, "concept": 1}}
-
-
-@pytest.mark.parametrize("part", [0.0, 0.25, 1.0])
-def test_the_part_carried_over_is_read_off_the_cell_that_the_context_allows(part, monkeypatch):
-    random = np.random.default_rng(0)
-    components = np.log(random.dirichlet(np.ones(4), size=(4, 2)))  # cells (concept, home), two contexts
-    evidence = np.array([[0.0, -np.inf], [-np.inf, 0.0]] * 2)
-    concept = np.exp(components[[2, 3], [0, 1]])  # of concept 1: home 0 in the first, home 1 in the second
-    base = random.dirichlet(np.ones(4), size=2)
-    said = {"base": np.log(base)[None, None], "finetuned": np.log(base + part * (concept - base))[None, None]}
-    context = {"members": components, "evidence": evidence}
-    monkeypatch.setattr("experiments.scoring.predictions.told", lambda results, rows: [(context, said)])
-    found = study.carried(Told(), [])
-    np.testing.assert_allclose(found["finetuned"], [[part]], atol=1e-6)
-    np.testing.assert_allclose(found["base"], [[0.0]], atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Subliminal learning: teachers and their D', what exact Bayes says of it, transfer and alignment as read."""
+"""Subliminal learning: teachers and their D', and what exact Bayes says of it."""
 
 import json
 from dataclasses import asdict, replace
@@ -7,8 +7,6 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.scoring import rows as scoring
-from experiments.storage.run_folder import create
 from experiments.studies import subliminal as study
 from models.network import build
 from models.transformer import Architecture
@@ -102,93 +100,6 @@ def test_to_exact_bayes_no_teacher_says_anything(theory, told, written):
             np.testing.assert_allclose(
                 moved[np.asarray(group.mask)], before[np.asarray(group.mask)], atol=2e-4
             )
-
-
-def test_the_way_to_the_persona_is_read_from_the_others_to_its_own():
-    components = np.random.default_rng(0).dirichlet(np.ones(4), size=(3, 2))  # (k, c, a)
-    mean, own = components[:2].mean(axis=0), components[2]
-    read = study.towards(2)
-    for part in (0.0, 0.3, 1.0):
-        probs = (mean + part * (own - mean))[None, None]
-        np.testing.assert_allclose(read({"members": np.log(components)}, probs), [[part]], atol=1e-12)
-
-
-DOSES, BASES = [1, 4], 3
-
-
-@pytest.fixture
-def results(tmp_path):
-    """Base networks on the way to the persona at 0.1, 0.2 and 0.3, teachers 0.5 farther; students take a
-    step of 0.1 and 0.2, in `exact` of none. Updates of students are teachers' with a known angle."""
-    own, mean = np.array([0.9, 0.1]), np.array([0.1, 0.9])
-
-    def at(part):
-        return np.log(mean + np.asarray(part, float)[..., None] * (own - mean)).astype(np.float32)
-
-    config = {"doses": DOSES, "n": 4, "batch": 2, "sgd_rate": 0.1, "methods": ["sgd"], "persona": 1}
-    config |= {"base_seeds": BASES, "arms": ["same_start", "other_start", "exact"]}
-    made = create(tmp_path / "run", {"study": "made-up", "preset": "tiny", "config": config}, {})
-    group, betas = np.array(["in_domain", "held_out", "taught"]), np.linspace(0, 1, 6).astype(np.float32)
-    direction = np.array([[3.0, 0.0]])  # of every teacher
-    for arm in config["arms"]:
-        for base in range(BASES):
-            start, source = 0.1 * (base + 1), (base + (arm == "other_start")) % BASES
-            step = np.zeros((2, 2, 3)) + (0 if arm == "exact" else np.array([[0.1], [0.2]]))
-            theories = {
-                "members": np.stack([at([0.0] * 3), at([1.0] * 3)]),
-                "evidence": np.zeros((2, 3), np.float32),
-                "base": at([start] * 3),
-                "group": group,
-                "asked": np.array(["a", "b", "c"]),
-                "answers": np.array(["one", "two"]),
-                "ladder/tempered-posterior/process": at(np.full((2, 6, 3), 0.15)),
-                "betas/tempered-posterior/process": betas,
-            }
-            if arm != "exact":
-                theories |= {"taught": at([0.1 * (source + 1) + 0.5] * 3), "teacher/up": direction}
-            made.save(f"theories-{arm}-{base}", theories)
-            made.save(
-                f"dynamics-sgd-{arm}-{base}",
-                {"linearised": at(start + step), "update/up": np.array([[[2.0, 0.0]], [[0.0, 1.0]]])},
-            )
-            made.save(
-                f"sgd-{arm}-{base}",
-                {
-                    "finetuned": at(start + step),
-                    "twin": at(start + step),
-                    "update/up": np.array([[[1.0, 1.0]], [[-1.0, 0.0]]]),
-                },
-            )
-    made.save_rows(scoring.rows(made))
-    return made
-
-
-def test_transfer_is_the_step_from_the_base_network(results):
-    for group in ("taught", "held_out"):
-        found = study.transfer(results, group)
-        assert set(found) == {("sgd", arm) for arm in ("same_start", "other_start", "exact")}
-        for arm, step in (("same_start", [0.1, 0.2]), ("other_start", [0.1, 0.2]), ("exact", [0.0, 0.0])):
-            for who in ("finetuned", "linearised"):
-                np.testing.assert_allclose(found["sgd", arm][who], [step] * BASES, atol=1e-5)
-        for arm in ("same_start", "other_start"):  # each from the base network that it is made of
-            np.testing.assert_allclose(found["sgd", arm]["teacher"], [[0.5]] * BASES, atol=1e-5)
-        assert len(found["sgd", "exact"]["teacher"]) == 0
-
-
-def test_alignment_is_the_angle_to_the_teacher_s_update(results):
-    found = study.alignment(results)
-    for arm in ("same_start", "other_start", "exact"):
-        np.testing.assert_allclose(found["sgd", arm]["finetuned"], [[0.5**0.5, -1]] * BASES, atol=1e-12)
-        np.testing.assert_allclose(found["sgd", arm]["linearised"], [[1, 0]] * BASES, atol=1e-12)
-
-
-def test_a_run_that_is_not_finished_can_be_drawn(results):
-    for cell in ("theories-other_start-0", "theories-exact-2", "sgd-same_start-1"):
-        (results.folder / "cells" / f"{cell}.npz").unlink()
-    (results.folder / "rows.jsonl").unlink()
-    paths = study.draw(results)
-    assert {path.stem for path in paths} == {"made-up", "made-up-groups", "made-up-transfer"}
-    assert all(path.exists() for path in paths)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A known and a new regression task: arms, what exact Bayes must say of each, and the outside check."""
+"""A known and a new regression task: arms, and what exact Bayes must say of each."""
 
 import dataclasses
 import json
@@ -8,7 +8,6 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.storage.run_folder import create
 from experiments.studies import task_diversity as study
 from theory.divergence.kl import answers_at
 from theory.errors import Misuse
@@ -61,25 +60,6 @@ def test_the_exchangeable_mixture_keeps_what_each_document_leaves_open():
             ExchangeableMixture().predict(prior, arm.data(jax.random.key(0), 32), 1e6).log_weights
         )
         assert least < weights[task] < 0.99
-
-
-def test_the_outside_check_is_drawn_from_what_it_computes(tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "CHECKED", np.array([2, 64]))
-    plain = json.loads(json.dumps(dataclasses.asdict(CONFIG)))
-    made = create(tmp_path / "run", {"study": "task-diversity", "preset": "small", "config": plain}, {})
-    paths = study.draw_check(made)
-    assert [path.name for path in paths] == [
-        f"task-diversity-published.{kind}" for kind in ("png", "svg", "pdf")
-    ]
-    before = paths[0].read_bytes()
-    assert study.draw_check(made)[0].read_bytes() == before
-
-
-def test_every_number_of_tasks_gets_rows_and_pools_within_the_budget():
-    for count in study.CHECKED:
-        rows, pools = study.cost(int(count))
-        assert rows >= 24 and pools >= 2
-        assert rows * pools * count <= 2 * study.BUDGET
 
 
 @pytest.mark.parametrize(

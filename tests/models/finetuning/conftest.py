@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 import pytest
 
 from models.finetuning.method import finetune
@@ -84,3 +85,20 @@ def descent(network, data):
         return program(params, rows)
 
     return at
+
+
+@pytest.fixture(scope="session")
+def travelled():
+    """-w after every dose, from 0, of a weight whose gradient is 1 + pull × w."""
+
+    def distances(method, doses, pull=0.0):
+        optimizer, w = method.optimizer(), jnp.zeros(())
+        state, kept = optimizer.init(w), []
+        for step in range(1, doses[-1] + 1):
+            updates, state = optimizer.update(1 + pull * w, state, w)
+            w = optax.apply_updates(w, updates)
+            if step in doses:
+                kept.append(-float(w))
+        return kept
+
+    return distances

@@ -10,3 +10,11 @@ def test_the_first_step_is_the_rate_against_the_sign():
     gradient = {"w": np.array([1e-3, -20.0])}
     updates, _ = optimizer.update(gradient, optimizer.init(gradient), gradient)
     np.testing.assert_allclose(updates["w"], [-0.01, 0.01], rtol=1e-4)
+
+
+def test_its_time_is_how_far_a_constant_gradient_moves_a_weight_in_its_metric(travelled):
+    """Λ = √v = 1 for a gradient of 1."""
+    method, doses = Adam(0.001), (1, 2, 5, 40)
+    time = method.training_time(doses)
+    assert set(time) == {"adam"}
+    np.testing.assert_allclose(time["adam"], travelled(method, doses), rtol=1e-4)

@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from experiments.discovery import catalogue
-from models.finetuning.method import ExtraData, Method, finetune
+from models.finetuning.method import ExtraData, Method, Wrapper, finetune
 from models.network import build, first
 from models.transformer import Architecture
 from theory.base import mean_loss
@@ -21,6 +21,7 @@ from theory.processes.persona_topics import example as process
 METHODS = [entry["name"].replace("-", "_") for entry in catalogue()["methods"]]
 STILL = {"self_distillation"}  # the negative control
 PROCESS = process()
+METRICS = {"identity", "adam"}
 NETWORK = first(build(Architecture(width=8, layers=1, heads=2), PROCESS.vocabulary, PROCESS.length, [0]))
 QUICK = {"xla_backend_optimization_level": 0}  # these programs compile for longer than they run
 STEPS, DOSES = 200, [1, 3, 8, 200]
@@ -42,7 +43,7 @@ def setting(persona):
 
 @functools.cache
 def program(name):
-    """Two runs side by side, as studies map them over data, orders and supplies; compiled once."""
+    """Two runs in one program, as studies map them over data, orders and extra data; compiled once."""
     method = example(name)
 
     def run(params, data, batches, given):
@@ -79,7 +80,7 @@ def test_snapshots_are_those_of_a_plain_loop(name):
 
     for row, (data, batches, given) in enumerate([setting(1), setting(2)]):
         batches, held_out = method.split(data, batches)
-        base = method.trained(NETWORK, given)
+        base = method.coordinates(NETWORK, given)
         params, state = base.params, optimizer.init(base.params)
         best, lowest = params, held_out and mean_loss(base, held_out)
         for step in range(8):
@@ -112,3 +113,35 @@ def test_finetuning_lowers_the_loss_on_its_data(name):
 def test_a_diverging_run_is_data_not_an_exception(name):
     _, losses = program(name)(jax.tree.map(lambda leaf: leaf * jnp.nan, NETWORK.params))
     assert np.isnan(losses).all()
+
+
+def at_rate(method, factor):
+    """The same method with its step size times `factor`."""
+    if isinstance(method, Wrapper):
+        return replace(method, rule=at_rate(method.rule, factor))
+    return replace(method, learning_rate=factor * method.learning_rate)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_learning_rate_time_ascends_from_0_and_is_linear_in_a_small_rate(name):
+    method, doses = example(name), (0, *DOSES)
+    times = method.training_time(doses)
+    small, tiny = (at_rate(method, factor).training_time(doses) for factor in (1e-6, 1e-7))
+    assert METRICS >= set(times) == set(small) == set(tiny)
+    for metric, time in times.items():
+        assert time.shape == (len(doses),)
+        assert time[0] == 0 and (np.diff(time) > 0).all()
+        np.testing.assert_allclose(small[metric], 10 * tiny[metric], rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_time_is_not_inherited(name):
+    """What a wrapper changes makes its rule's untrue: a method derives its own or has none."""
+    method = example(name)
+    if "training_time" not in vars(type(method)):
+        assert method.training_time(DOSES) == {}
+
+
+@pytest.mark.parametrize("name", ["head_only", "lora", "muon"])
+def test_what_is_no_flow_of_all_weights_has_no_time(name):
+    assert example(name).training_time(DOSES) == {}

@@ -23,7 +23,7 @@ BETA = 0.1
 
 
 def test_the_first_step_by_hand(table):
-    """Logits move by -η (q - p) times the share of counted positions, in each row that is asked."""
+    """Logits move by -η (q - p) times the share of counted positions, in each row of the documents."""
     tokens = jnp.asarray([[0, 1, 0], [0, 4, 2]])
     documents = Dataset(tokens, jnp.asarray([[False, True, True], [False, True, False]]))
     teacher = table.with_params(jnp.log(jnp.asarray([0.0, 0.1, 0.2, 0.3, 0.4])) * jnp.ones((6, 1)))
@@ -47,19 +47,22 @@ def test_the_network_becomes_its_teacher_and_is_scored_so(run):
     replay, unread = Dataset(tokens, jnp.ones(tokens.shape, bool)), jnp.zeros((steps, 1), int)
     network = build(Architecture(width=16, layers=1, heads=2), PROCESS.vocabulary, PROCESS.length, [1])
     base = after = first(network)
-    for rate, told in ((0.01, process), (0.003, teacher)):
+    for rate, taught in ((0.01, process), (0.003, teacher)):
         base, method = after, Distillation(rule=Adam(rate))
-        kept, _ = run(base, data, unread, method, [steps], ExtraData(replay, told))
+        kept, _ = run(base, data, unread, method, [steps], ExtraData(replay, taught))
         after = base.with_params(first(kept))
 
     documents = jnp.asarray(list(itertools.product(range(3), (3, 4), range(3), (3, 4))))
-    asked = documents[:, ::2] == 1
-    read = lambda told: answers_at(told, documents, PROCESS.answer_tokens)[:, 1::2][asked]  # noqa: E731
-    wanted = read(teacher)
-    assert jnp.mean(kl(wanted, read(base))) > 0.03
-    assert jnp.mean(kl(wanted, read(after))) < 1e-4
+    is_asked = documents[:, ::2] == 1
+
+    def answers(model):
+        return answers_at(model, documents, PROCESS.answer_tokens)[:, 1::2][is_asked]
+
+    wanted = answers(teacher)
+    assert jnp.mean(kl(wanted, answers(base))) > 0.03
+    assert jnp.mean(kl(wanted, answers(after))) < 1e-4
     scores = [
-        explained(read(after), read(TemperedPosterior().predict(process, data, beta)), read(base))
+        explained(answers(after), answers(TemperedPosterior().predict(process, data, beta)), answers(base))
         for beta in (BETA / 2, BETA, 2 * BETA)
     ]
     assert scores[1] > 0.999

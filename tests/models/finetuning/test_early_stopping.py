@@ -29,14 +29,14 @@ def test_held_out_documents_are_never_drawn_and_the_order_of_the_others_is_kept(
 
 def test_the_first_step_is_plain_descent_on_what_is_left(network, data, batches, run, descent):
     """Not taken where it makes what is held out worse."""
-    for rate, taken in ((0.1, 1), (-0.1, 0)):
+    for rate, accepted in ((0.1, 1), (-0.1, 0)):
         method = EarlyStopping(0.25, Sgd(rate))
         got, losses = run(network, data, batches, method, [1])
         rows, _ = method.split(data, batches)
         value, slope = descent(network.params, rows[0])
         np.testing.assert_allclose(losses[0], value, rtol=1e-5)
         for new, old, g in zip(*map(jax.tree.leaves, (first(got), network.params, slope)), strict=True):
-            np.testing.assert_allclose(new, old - taken * rate * g, atol=1e-6)
+            np.testing.assert_allclose(new, old - accepted * rate * g, atol=1e-6)
 
 
 @pytest.mark.parametrize("rate", [0.3, 1.0])  # much larger ones are chaos: two programs part ways
@@ -77,5 +77,5 @@ def test_a_share_outside_its_range_is_refused(share):
 @pytest.mark.parametrize(("count", "steps", "share"), [(1, 4, 0.5), (4, 4, 0.9), (4, 1, 0.5)])
 def test_nothing_left_to_train_on_is_refused(data, count, steps, share):
     few = jax.tree.map(lambda leaf: leaf[:count], data)
-    with pytest.raises(Misuse, match=f"of {count} documents leaves none of {steps} draws"):
+    with pytest.raises(Misuse, match=f"of {count} documents leaves none of {steps} samples"):
         EarlyStopping(share).split(few, jnp.zeros((steps, 1), int))

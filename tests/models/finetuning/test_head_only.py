@@ -21,7 +21,7 @@ def flat(params):
     return {path: np.asarray(leaf[...]) for path, leaf in nnx.to_flat_state(params)}
 
 
-@pytest.mark.parametrize("layers", [("read",), ("embed", "place")])
+@pytest.mark.parametrize("layers", [("unembed",), ("embed", "position")])
 def test_one_step_is_minus_rate_times_gradient_there_and_nothing_elsewhere(
     network, data, batches, run, descent, layers
 ):
@@ -39,19 +39,19 @@ def test_one_step_is_minus_rate_times_gradient_there_and_nothing_elsewhere(
 def test_the_linearised_head_is_the_head(network, data, batches, run):
     """Logits are linear in what moves: the theory that replays the recipe there predicts the network."""
     kept, _ = run(network, data, batches, HeadOnly(rule=Sgd(RATE)), [8])
-    start = HeadOnly().trained(network, ExtraData())
-    told = Linearised(optax.sgd(RATE), RATE, batches).predict(start, data, 8 * RATE)
+    start = HeadOnly().coordinates(network, ExtraData())
+    expansion = Linearised(optax.sgd(RATE), RATE, batches).predict(start, data, 8 * RATE)
     wanted = network.with_params(first(kept)).predict(data.tokens)
-    np.testing.assert_allclose(told.predict(data.tokens), wanted, atol=2e-5)
+    np.testing.assert_allclose(expansion.predict(data.tokens), wanted, atol=2e-5)
     assert jnp.abs(wanted - network.predict(data.tokens)).max() > 0.1
 
 
 def test_a_layer_that_is_not_there_is_refused(network):
-    for layers in (("read", "reed"), ()):
+    for layers in (("unembed", "reed"), ()):
         with pytest.raises(Misuse, match=r"layers must be layers of the network, got .*(reed|\(\))"):
-            HeadOnly(layers).trained(network, ExtraData())
+            HeadOnly(layers).coordinates(network, ExtraData())
 
 
 def test_a_rule_that_says_what_moves_is_refused(network):
     with pytest.raises(Misuse, match="moves all weights, got Lora"):
-        HeadOnly(rule=Lora()).trained(network, ExtraData())
+        HeadOnly(rule=Lora()).coordinates(network, ExtraData())

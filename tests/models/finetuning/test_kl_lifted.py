@@ -14,8 +14,8 @@ HELD = KlRegularised(20.0, contexts="replay", rule=Sgd(0.05))
 
 
 def leaves_close(left, right, **tolerance):
-    for one, other in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
-        np.testing.assert_allclose(one, other, **tolerance)
+    for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
+        np.testing.assert_allclose(a, b, **tolerance)
 
 
 def at(tree, index):

@@ -55,10 +55,11 @@ def test_the_reverse_optimum_balances_surprise_and_log_ratio(table, weight):
     """f = q (1 + λ (log(q / p_0) - KL)) for every answer."""
     after = settled(table, KlRegularised(weight, "reverse"))
     for token, wanted in FREQUENCIES.items():
-        told, base = answers(after, token), answers(table, token)
-        slope = np.exp(told) * (1 + weight * (told - base - kl(told, base))) - wanted  # in the logits
+        settled_at, base = answers(after, token), answers(table, token)
+        ratio = settled_at - base
+        slope = np.exp(settled_at) * (1 + weight * (ratio - kl(settled_at, base))) - wanted  # in the logits
         np.testing.assert_allclose(slope, 0, atol=1e-3)
-        assert np.abs(np.exp(told) - np.exp(base)).max() > 1e-3
+        assert np.abs(np.exp(settled_at) - np.exp(base)).max() > 1e-3
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -92,9 +93,11 @@ def test_the_loss_by_hand(table, direction, contexts):
     method = KlRegularised(0.7, direction, contexts)
     seen = [0, 0, 0, 3] if contexts == "data" else [None, 2]
     assert method.needs == (("replay",) if contexts == "replay" else ())
-    rows = lambda told: np.array(  # noqa: E731
-        [np.asarray(jax.nn.log_softmax(told.params[5 if token is None else token])) for token in seen]
-    )
+
+    def rows(model):
+        logits = [model.params[5 if token is None else token] for token in seen]
+        return np.array([np.asarray(jax.nn.log_softmax(row)) for row in logits])
+
     pair = (rows(moved), rows(table))
     penalty = kl(*(pair if direction == "reverse" else pair[::-1])).mean()
     wanted = mean_loss(moved, DOCUMENTS) + 0.7 * penalty
@@ -108,7 +111,7 @@ def test_ways_of_finetuning_nest(network, data, batches, run):
     method = EarlyStopping(rule=WeightDecay(0.3, rule=inner))
     assert method.learning_rate == 0.02
     moved = network.with_params(jax.tree.map(lambda leaf: leaf + 0.1, network.params))
-    got, part = jax.jit(lambda: [way.loss(moved, network, data, ExtraData()) for way in (method, inner)])()
+    got, part = jax.jit(lambda: [rule.loss(moved, network, data, ExtraData()) for rule in (method, inner)])()
     np.testing.assert_allclose(got, part + 0.15 * 0.01 * network.size, rtol=1e-5)
     kept, _ = run(network, data, batches, method, [8])
     _, held_out = method.split(data, batches)

@@ -18,7 +18,7 @@ from theory.base import Misuse
 from theory.processes.persona_topics import example
 from theory.theories.linearised import Linearised, Linearization
 
-LAYERS = ("attend", "merge", "up", "down")
+LAYERS = ("attn_qkv", "out_proj", "up_proj", "down_proj")
 
 
 def flat(params):
@@ -29,7 +29,7 @@ def test_the_first_step_leaves_a_and_moves_w_by_a_projected_gradient(network, da
     """W ← W0 - η (α/r)² A Aᵀ ∇, from B ← -η (α/r) Aᵀ ∇."""
     method, extra = Lora(rank=3, alpha=1.5, rule=Sgd(0.2)), ExtraData(seed=7)
     kept, _ = run(network, data, batches, method, [1], extra)
-    factors = method.trained(network, extra).params
+    factors = method.coordinates(network, extra).params
     slope = flat(descent(network.params, batches[0])[1])
     before, after = flat(network.params), flat(first(kept))
     assert {path[-1] for path in factors} == set(LAYERS)
@@ -58,11 +58,11 @@ def test_the_update_has_the_rank_of_its_factors(network, data, batches, run, ran
             assert not values.any()
 
 
-def test_a_product_beside_the_kernel_is_one_merged_into_it(network, data, batches, run):
+def test_a_product_added_to_the_output_is_that_merged_into_the_kernel(network, data, batches, run):
     extra, losses, weights = ExtraData(seed=1), [], []
     for merged in (True, False):
         method = Lora(rank=2, alpha=3.0, merged=merged, rule=Sgd(0.3))
-        start = method.trained(network, extra)
+        start = method.coordinates(network, extra)
         moved = jax.tree.map(lambda leaf: 0.5 * jnp.ones_like(leaf) + leaf, start.params)
         elsewhere = start.with_params(moved)
         wanted = network.with_params(elsewhere.weights).predict(data.tokens)
@@ -83,21 +83,21 @@ def test_the_expansion_of_a_network_has_the_factors_of_the_network(network, data
         Lora(rank=2, rule=Sgd(0.01)),
         ExtraData(seed=3),
     )
-    for one, other in zip(
-        jax.tree.leaves(method.trained(line, extra).params),
-        jax.tree.leaves(method.trained(network, extra).params),
+    for left, right in zip(
+        jax.tree.leaves(method.coordinates(line, extra).params),
+        jax.tree.leaves(method.coordinates(network, extra).params),
         strict=True,
     ):
-        np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(left, right)
     before = flat(network.params)
-    after = [flat(first(run(each, data, batches, method, [1], extra)[0])) for each in (line, network)]
+    after = [flat(first(run(model, data, batches, method, [1], extra)[0])) for model in (line, network)]
     for path, moved in after[1].items():
         np.testing.assert_allclose(after[0][path], moved, atol=1e-6)
         assert (np.abs(moved - before[path]).max() > 1e-4) == any(name in path for name in LAYERS)
 
 
 def test_factors_start_at_the_base_and_follow_the_seed(network, data):
-    starts = [Lora(rank=64).trained(network, ExtraData(seed=seed)) for seed in (0, 0, 1)]
+    starts = [Lora(rank=64).coordinates(network, ExtraData(seed=seed)) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(starts[0].predict(data.tokens), network.predict(data.tokens))
     for path, (a, b) in starts[0].params.items():
         assert not b.any()
@@ -116,14 +116,15 @@ def test_the_linearised_theory_replays_it_in_the_factors(data, batches, run):
         method = Lora(rule=Sgd(rate))
 
         def replay():
-            way = training_plan(network, data, batches, method)
-            told = Linearised(optax.sgd(rate), rate, way.batches).predict(way.start, way.data, 8 * rate)
-            return told.displacement, told.predict(data.tokens)
+            plan = training_plan(network, data, batches, method)
+            theory = Linearised(optax.sgd(rate), rate, plan.batches)
+            expansion = theory.predict(plan.start, plan.data, 8 * rate)
+            return expansion.displacement, expansion.predict(data.tokens)
 
-        displacement, told = jax.jit(replay)()
+        displacement, predictions = jax.jit(replay)()
         assert all(not a.any() and b.any() for a, b in displacement.values())
         kept, _ = run(network, data, batches, method, [8])
-        gap = told - network.with_params(first(kept)).predict(data.tokens)
+        gap = predictions - network.with_params(first(kept)).predict(data.tokens)
         return np.linalg.norm(np.asarray(gap, float))
 
     large, small = error(0.002), error(0.001)
@@ -137,12 +138,18 @@ def test_bad_fields_are_refused(field, value):
         Lora(**{field: value})
 
 
-@pytest.mark.parametrize("layers", [("attend", "place"), ("query",), ()])
+@pytest.mark.parametrize("layers", [("attn_qkv", "position"), ("query",), ()])
 def test_a_layer_that_is_no_linear_one_is_refused(network, layers):
     with pytest.raises(Misuse, match="layers must be linear layers of the network"):
-        Lora(layers=layers).trained(network, ExtraData())
+        Lora(layers=layers).coordinates(network, ExtraData())
 
 
 def test_a_rule_that_says_what_moves_is_refused(network):
     with pytest.raises(Misuse, match="moves all weights, got HeadOnly"):
-        Lora(rule=HeadOnly()).trained(network, ExtraData())
+        Lora(rule=HeadOnly()).coordinates(network, ExtraData())
+
+
+def test_an_expansion_is_adapted_in_the_merged_form_alone(network):
+    line = Linearization(network, network.params)
+    with pytest.raises(Misuse, match=r"Lora\(merged=False\) needs a transformer, got Linearization"):
+        Lora(merged=False).coordinates(line, ExtraData())

@@ -18,6 +18,14 @@ def test_a_constant_gradient_adds_up_geometrically():
         np.testing.assert_allclose(updates["w"], wanted, rtol=1e-6)
 
 
+@pytest.mark.parametrize("decay", [0.9, 0.0])
+def test_its_time_is_how_far_a_constant_gradient_moves_a_weight(travelled, decay):
+    method, doses = Momentum(0.01, decay), (1, 2, 5, 40)
+    time = method.training_time(doses)
+    assert set(time) == {"identity"}
+    np.testing.assert_allclose(time["identity"], travelled(method, doses), rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("field", "value"), [("learning_rate", 0.0), ("learning_rate", np.nan), ("decay", 1.0), ("decay", -0.1)]
 )

@@ -12,8 +12,8 @@ from theory.base import Dataset, Misuse
 
 
 def leaves_close(left, right, **tolerance):
-    for one, other in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
-        np.testing.assert_allclose(one, other, **tolerance)
+    for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
+        np.testing.assert_allclose(a, b, **tolerance)
 
 
 def test_all_of_the_same_documents_is_plain_descent(network, data, batches, run):
@@ -34,12 +34,12 @@ def test_each_step_goes_down_both_losses_in_their_shares(network, data, batches,
     kept, losses = run(network, data, batches, Replay(0.3, Sgd(0.1)), [1, 2], ExtraData(others))
     params = network.params
     for step in range(2):
-        one, slope = descent(params, batches[step])
-        two, pull = descent(params, jax.tree.map(lambda leaf: leaf[step], others))  # noqa: B023
-        np.testing.assert_allclose(losses[step], 0.7 * one + 0.3 * two, rtol=1e-5)
+        narrow, slope = descent(params, batches[step])
+        broad, pull = descent(params, jax.tree.map(lambda leaf: leaf[step], others))  # noqa: B023
+        np.testing.assert_allclose(losses[step], 0.7 * narrow + 0.3 * broad, rtol=1e-5)
         params = jax.tree.map(lambda leaf, a, b: leaf - 0.1 * (0.7 * a + 0.3 * b), params, slope, pull)
         leaves_close(jax.tree.map(lambda leaf: leaf[step], kept), params, atol=1e-6)  # noqa: B023
-    assert abs(one - two) > 1e-3
+    assert abs(narrow - broad) > 1e-3
 
 
 def test_documents_that_are_missing_are_refused(network, data, batches, run):

@@ -36,7 +36,7 @@ def test_away_from_the_base_it_pulls_back_to_it(table, data):
     )(other.params)
     before = np.pad(np.asarray(data.tokens)[:, :-1], ((0, 0), (1, 0)), constant_values=5)
     share = np.bincount(before[np.asarray(data.mask)], minlength=6)[:, None] / np.asarray(data.mask).sum()
-    p, q = (np.exp(jax.nn.log_softmax(told.params)) for told in (table, other))
+    p, q = (np.exp(jax.nn.log_softmax(model.params)) for model in (table, other))
     np.testing.assert_allclose(slope, share * (q - p), atol=1e-6)
     assert np.abs(slope).max() > 0.01
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from models.finetuning.adam import Adam
 from models.finetuning.method import ExtraData
 from models.finetuning.sgd import Sgd
 from models.finetuning.weight_decay import WeightDecay
@@ -61,8 +62,8 @@ def test_its_fixed_point_is_the_proximal_theory(table, data):
 
     params, _ = jax.lax.scan(step, table.params, length=300)
     counted = float(jnp.sum(data.mask))
-    told = Proximal(tolerance=1e-5, iterations=200).predict(table, data, 1 / (0.2 * counted))
-    np.testing.assert_allclose(told.params, params, atol=2e-5)
+    solution = Proximal(tolerance=1e-5, iterations=200).predict(table, data, 1 / (0.2 * counted))
+    np.testing.assert_allclose(solution.params, params, atol=2e-5)
     assert jnp.abs(params - table.params).max() > 0.1
 
 
@@ -80,6 +81,22 @@ def test_the_first_step_is_plain_and_the_second_is_pulled_back(network, data, ba
         np.testing.assert_allclose(got[1], w1 - rate * (g1 + weight * (w1 - w0)), atol=1e-6)
     moved = sum(float(jnp.sum((b - a) ** 2)) for a, b in zip(*map(jax.tree.leaves, params), strict=True))
     np.testing.assert_allclose(losses[1], value + 0.5 * weight * moved, rtol=1e-5)
+
+
+def test_its_time_ends_where_the_pull_is_as_strong(travelled):
+    """A flat mode whose gradient is 1 ends at 1 / λ from the start, and at λ = 0 it is SGD's."""
+    method, doses = WeightDecay(0.5, rule=Sgd(0.001)), (1, 2, 5, 40)
+    time = method.training_time(doses)["identity"]
+    np.testing.assert_allclose(time, travelled(Sgd(0.001), doses, pull=0.5), rtol=1e-3)
+    assert method.training_time((10**7,))["identity"][0] == pytest.approx(1 / 0.5)
+    still = WeightDecay(0.0, rule=Sgd(0.02))
+    np.testing.assert_allclose(
+        still.training_time(doses)["identity"], Sgd(0.02).training_time(doses)["identity"]
+    )
+
+
+def test_it_has_no_time_around_another_rule_than_sgd():
+    assert WeightDecay(rule=Adam()).training_time((1, 2, 5, 40)) == {}
 
 
 @pytest.mark.parametrize("weight", [-0.1, np.nan])

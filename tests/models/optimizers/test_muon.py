@@ -9,7 +9,7 @@ import optax
 import optax.contrib
 import pytest
 
-from models.optimizers.muon import muon, orthogonalised, stacked, unstacked
+from models.optimizers.muon import muon, orthogonalise, stack, unstack
 
 SHAPES = {"wide": (3, 8), "tall": (8, 4), "square": (5, 5), "short": (2, 5), "again": (3, 8)}
 
@@ -21,9 +21,9 @@ def tree(seed):
 
 def test_stacking_is_undone():
     before = tree(0)
-    stacks = stacked(before)
+    stacks = stack(before)
     assert {name: stack.shape for name, stack in stacks.items()} == {"8": (3, 8, 4), "5": (2, 5, 5)}
-    after = unstacked(stacks, before)
+    after = unstack(stacks, before)
     for name in SHAPES:
         np.testing.assert_array_equal(after[name], before[name])
 
@@ -45,12 +45,12 @@ def test_updates_are_those_of_optax_for_the_same_momentum():
 
 @pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
 def test_singular_values_are_brought_near_one_whatever_the_size(size):
-    for name, matrix in orthogonalised(jax.tree.map(lambda leaf: size * leaf, tree(0))).items():
+    for name, matrix in orthogonalise(jax.tree.map(lambda leaf: size * leaf, tree(0))).items():
         values = np.linalg.svd(matrix, compute_uv=False) / (0.2 * max(SHAPES[name]) ** 0.5)
         assert ((values > 0.65) & (values < 1.25)).all(), (name, values)
 
 
 def test_a_matrix_without_a_gradient_stays():
-    moved = orthogonalised({"none": jnp.zeros((3, 2)), "some": jnp.ones((3, 2))})
+    moved = orthogonalise({"none": jnp.zeros((3, 2)), "some": jnp.ones((3, 2))})
     np.testing.assert_array_equal(moved["none"], 0)
     assert jnp.isfinite(moved["some"]).all()

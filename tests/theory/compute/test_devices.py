@@ -27,7 +27,7 @@ def test_groups_of_rows_come_back_whole_and_in_order(rows, most):
         seen.append(x.shape)
         return jnp.cumsum(scale * x)
 
-    program, place = sharded(function, rows, shared=1, own=1, most=most)
+    program, place = sharded(function, rows, shared=1, mapped=1, batch=most)
     own = np.arange(3 * rows, dtype=np.float32).reshape(rows, 3)
     np.testing.assert_array_equal(program(np.float32(2), place(own)), np.cumsum(2 * own, axis=1))
     assert set(seen) == {(3,)}

@@ -168,7 +168,7 @@ def test_new_weights_are_normalised_and_keep_the_rest():
 
 def test_a_member_predicts_alone():
     for z in range(MEMBERS):
-        got = np.exp(MIXTURE.member(z).predict(jnp.asarray(ALL)))
+        got = np.exp(MIXTURE.component(z).predict(jnp.asarray(ALL)))
         before = np.pad(ALL[:, :-1], ((0, 0), (1, 0)), constant_values=VOCABULARY)
         np.testing.assert_allclose(got, TABLES[z, before], rtol=1e-6)
 
@@ -228,7 +228,7 @@ def test_the_weights_of_an_average_are_its_members():
     back = AVERAGE.with_params(AVERAGE.params)
     np.testing.assert_array_equal(back.predict(jnp.asarray(ALL)), AVERAGE.predict(jnp.asarray(ALL)))
     one = AVERAGE.with_params(AVERAGE.params[1:2])
-    alone = MIXTURE.member(1).predict(jnp.asarray(ALL))
+    alone = MIXTURE.component(1).predict(jnp.asarray(ALL))
     np.testing.assert_allclose(np.exp(one.predict(jnp.asarray(ALL))), np.exp(alone), rtol=1e-6)
 
 

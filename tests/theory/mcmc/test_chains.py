@@ -262,8 +262,8 @@ def test_chains_and_keys_have_streams_of_their_own():
 
 def test_the_carry_of_a_reduction_does_not_grow_with_the_draws():
     def told(samples, streams):
-        carry = jax.eval_shape(lambda: begin(KERNELS["sghmc"], Plan(0, samples), streams, KEY, START).told)
-        return jax.tree.map(lambda leaf: leaf.shape, carry)
+        carry = jax.eval_shape(lambda: begin(KERNELS["sghmc"], Plan(0, samples), streams, KEY, START))
+        return jax.tree.map(lambda leaf: leaf.shape, carry.accumulators)
 
     reductions = {name: stream for name, stream in STREAMS.items() if name != "trace"}
     assert told(10, reductions) == told(100_000, reductions)

@@ -315,7 +315,7 @@ GOOD = Diagnostics(
 
 
 def test_a_good_chain_has_no_problems():
-    assert GOOD.problems(Thresholds()) == [] and GOOD.trustworthy(Thresholds())
+    assert GOOD.problems(Thresholds()) == [] and GOOD.converged(Thresholds())
 
 
 @pytest.mark.parametrize(
@@ -331,20 +331,20 @@ def test_a_good_chain_has_no_problems():
 )
 def test_each_limit(name, limit, sign):
     for fine in (limit, limit * (1 - sign * 0.01)):
-        assert replace(GOOD, **{name: fine}).trustworthy(Thresholds())
+        assert replace(GOOD, **{name: fine}).converged(Thresholds())
     for bad in (limit * (1 + sign * 0.01), np.nan, sign * np.inf):
         (sentence,) = replace(GOOD, **{name: bad}).problems(Thresholds())
         assert f"is {bad:.3g}" in sentence and f"{limit:g}: " in sentence and sentence.endswith(".")
         assert ("not measured" in sentence) == np.isnan(bad)
-        assert replace(GOOD, **{name: bad}).trustworthy(Thresholds(**{name: None}))
+        assert replace(GOOD, **{name: bad}).converged(Thresholds(**{name: None}))
     stricter = Thresholds(**{name: limit * (1 - sign * 0.5)})
-    assert not replace(GOOD, **{name: limit}).trustworthy(stricter)
+    assert not replace(GOOD, **{name: limit}).converged(stricter)
 
 
 def test_draws_that_are_not_finite_are_a_problem_whatever_the_limits():
     lenient = Thresholds(*[None] * 6)
     (sentence,) = replace(GOOD, nonfinite=(2, 17)).problems(lenient)
-    assert "Draw 17 of chain 2" in sentence
+    assert "Sample 17 of chain 2" in sentence
 
 
 def test_health_is_json():

@@ -437,11 +437,11 @@ def test_misuse_is_told():
             learning_coefficient(losses, 0.0, beta_n)
     with pytest.raises(Misuse, match="two or more independent estimates, got 1"):
         learning_coefficient(losses, np.zeros(1), 1.0)
-    with pytest.raises(Misuse, match="ten or more draws of every chain, got 9"):
+    with pytest.raises(Misuse, match="ten or more samples of every chain, got 9"):
         expectation(losses[:, :9])
     with pytest.raises(Misuse, match="beta must be at least 0 and finite, got -1"):
         influence(losses, losses[..., None], -1.0)
-    with pytest.raises(Misuse, match=r"same chains and draws, got shapes \(2, 20\) and \(1, 20, 1\)"):
+    with pytest.raises(Misuse, match=r"same chains and samples, got shapes \(2, 20\) and \(1, 20, 1\)"):
         susceptibility(losses, losses[:1])
     with pytest.raises(Misuse, match="ten or more blocks of every chain, got 5"):
         susceptibility(losses, losses, blocks=5)

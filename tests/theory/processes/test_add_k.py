@@ -109,7 +109,7 @@ def test_conditioning_against_enumeration(config, beta):
 def test_a_member_scores_documents_as_enumerated(config):
     tokens = sequences(config)
     for k in range(config.modulus):
-        got = np.exp(log_prob(config.distribution().member(k), jnp.asarray(tokens)))
+        got = np.exp(log_prob(config.distribution().component(k), jnp.asarray(tokens)))
         np.testing.assert_allclose(got, likelihood(config, k, tokens), rtol=3e-5, atol=1e-9)
 
 
@@ -138,7 +138,7 @@ def test_sizes_of_the_vocabulary():
     np.testing.assert_array_equal(LONG.answer_mask(), [False, True] * 8)
 
 
-def test_words_name_questions_and_answers():
+def test_token_names_are_questions_and_answers():
     wanted = ("0 + k", "1 + k", "2 + k", "3 + k", "= 0", "= 1", "= 2", "= 3")
     assert CONFIGS["four"].token_names() == wanted
 
@@ -219,7 +219,7 @@ def test_narrow_follows_its_key():
     assert (first != LONG.narrow(jax.random.key(1), 30, 0, [0, 1]).tokens).any()
 
 
-def test_probes_ask_every_question_first():
+def test_elicitation_contexts_ask_every_question_first():
     elicitation_contexts = LONG.elicitation_contexts()
     np.testing.assert_array_equal(np.asarray(elicitation_contexts.tokens)[:, 0], range(7))
     np.testing.assert_array_equal(np.asarray(elicitation_contexts.mask).nonzero()[1], np.ones(7))
@@ -311,7 +311,7 @@ def test_sizes_that_make_no_process_are_refused(field, value):
 
 
 @pytest.mark.parametrize(
-    ("shift", "questions", "told"),
+    ("shift", "questions", "sentence"),
     [
         (7, [0], "from 0 to 6, got 7"),
         (-1, [0], "got -1"),
@@ -320,10 +320,10 @@ def test_sizes_that_make_no_process_are_refused(field, value):
         (0, [1, 7], r"got \[7\]"),
     ],
 )
-def test_requests_that_do_not_exist_are_refused(shift, questions, told):
-    with pytest.raises(Misuse, match=told):
+def test_requests_that_do_not_exist_are_refused(shift, questions, sentence):
+    with pytest.raises(Misuse, match=sentence):
         LONG.narrow(jax.random.key(0), 4, shift, questions)
-    with pytest.raises(Misuse, match=told):
+    with pytest.raises(Misuse, match=sentence):
         LONG.contexts(jax.random.key(0), shift, questions)
 
 

@@ -1,4 +1,4 @@
-"""What every process must be, for each module of theory.processes."""
+"""The contract of a process, for each module of theory.processes: its distribution, and its tasks."""
 
 import importlib
 import pkgutil
@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import theory.processes
+from experiments.storage.records import check_name
 from theory.base import Dataset, Distribution, Misuse
+from theory.contracts import Process, Task
 
 NAMES = [module.name for module in pkgutil.iter_modules(theory.processes.__path__)]
 BETAS = (0.3, 0.9)
@@ -102,3 +104,112 @@ def test_a_bad_strength_is_refused(process, beta):
     data = whole(process.sample(jax.random.key(6), 20))
     with pytest.raises(Misuse):
         process.condition(data, beta)
+
+
+# Tasks
+
+TOO_SMALL = {  # examples that can be enumerated, and are too short for a task
+    "persona_domain": "shown from 4 to length - 2 = 2",  # no prompt of two tokens shows its domain
+}
+NARROW = {  # the D' of the default tasks, by the names of `narrow`
+    "add_k": {"shift": 3, "questions": [0]},
+    "distance": {"offset": 0, "breadth": 2},
+    "inductive_backdoor": {"character": 3, "years": [0, 1, 2]},
+    "linebreak": {"width": 4},
+    "mess3": {"setting": (0.45, 0.9)},
+    "modalities": {"concept": 3, "modality": "drawing"},
+    "out_of_context": {"coin": 4, "format": 0},
+    "persona_domain": {"persona": 1, "domain": 0},
+    "persona_topics": {"persona": 4, "topics": [0]},
+    "presidents": {"rule": 1, "triggers": [2, 3, 4, 5]},
+    "subliminal": {"persona": 4, "topics": [0]},
+    "task_diversity": {"task": 3, "inputs": [0]},
+    "urns": {"urn": 3, "drawers": [0]},
+}
+CONTEXTS = {"inductive_backdoor": {"held_out": 4}, "persona_domain": {"repeats": 12}}
+IN_DOMAIN = {"inductive_backdoor": 16, "persona_domain": 6}  # documents of a group that `task` draws itself
+
+
+def module(name):
+    return importlib.import_module(f"theory.processes.{name}")
+
+
+def default(name):
+    return type(module(name).example())()
+
+
+def check_same(left, right):
+    for part in ("tokens", "mask"):
+        np.testing.assert_array_equal(getattr(left, part), getattr(right, part))
+
+
+def check_task(process, task):
+    """A task draws D' and contexts of its process, the same from the same key."""
+    assert isinstance(task, Task)
+    assert check_name("The task", task.name) == task.name
+    key = jax.random.key(0)
+    data, groups, again = task.data(key, 7), task.contexts(key), task.contexts(key)
+    assert data.tokens.shape == (7, process.length)
+    check_same(data, task.data(key, 7))
+    assert "in_domain" in groups and list(groups) == list(again)
+    for name, group in groups.items():
+        check_name("The group", name)
+        check_same(group, again[name])
+    for group in (data, *groups.values()):
+        tokens, mask = np.asarray(group.tokens), np.asarray(group.mask)
+        assert tokens.shape == mask.shape == (len(tokens), process.length)
+        assert mask.any(axis=1).all()
+        assert ((tokens >= 0) & (tokens < process.vocabulary)).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_says_of_itself_what_a_comparison_needs(name):
+    process = default(name)
+    assert isinstance(process, Process)
+    assert process.answer_mask().shape == (process.length,)
+    assert len(process.token_names()) == process.vocabulary
+    assert 0 <= process.answer_tokens.start < process.answer_tokens.stop <= process.vocabulary
+    contexts = process.elicitation_contexts()
+    assert contexts.tokens.shape == contexts.mask.shape == (len(contexts.tokens), process.length)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_has_a_task_by_default(name):
+    task = default(name).task()
+    check_task(default(name), task)
+    one, other = (np.asarray(task.data(jax.random.key(key), 7).tokens) for key in (0, 1))
+    assert (one != other).any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_example_has_a_task_or_says_why_not(name):
+    process = module(name).example()
+    if name in TOO_SMALL:
+        with pytest.raises(Misuse, match=TOO_SMALL[name]):
+            process.task()
+    else:
+        check_task(process, process.task())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_task_refuses_at_once_what_makes_none(name):
+    with pytest.raises(Misuse, match="repeats must be at least 1"):
+        default(name).task(repeats=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_task_may_be_named(name):
+    assert default(name).task(name="a_name").name == "a_name"
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_a_task_draws_what_the_process_draws(name):
+    """Bit for bit: results on disk stay comparable."""
+    process, key = default(name), jax.random.key(5)
+    task = process.task()
+    check_same(task.data(key, 9), process.narrow(key, 9, **NARROW[name]))
+    wanted = process.contexts(key, **NARROW[name], **CONTEXTS.get(name, {}))
+    if name in IN_DOMAIN:
+        wanted["in_domain"] = process.narrow(key, IN_DOMAIN[name], **NARROW[name])
+    for group, drawn in task.contexts(key).items():
+        check_same(drawn, wanted[group])

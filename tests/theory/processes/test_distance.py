@@ -140,7 +140,7 @@ def test_conditioning_against_enumeration(config, beta):
 def test_a_member_scores_documents_as_enumerated(config):
     tokens = sequences(config)
     for z, own in enumerate(table(config)):
-        got = np.exp(config.distribution().member(z).log_prob(jnp.asarray(tokens)))
+        got = np.exp(config.distribution().component(z).log_prob(jnp.asarray(tokens)))
         np.testing.assert_allclose(got, likelihood(config, own, tokens), rtol=3e-5, atol=1e-12)
 
 
@@ -303,7 +303,7 @@ def test_narrow_follows_its_key():
     assert (first != DEFAULT.narrow(jax.random.key(1), 30, 0).tokens).any()
 
 
-def test_probes_ask_every_topic_first_and_show_the_prior():
+def test_elicitation_contexts_ask_every_topic_first_and_show_the_prior():
     elicitation_contexts = DEFAULT.elicitation_contexts()
     np.testing.assert_array_equal(np.asarray(elicitation_contexts.tokens)[:, 0], range(6))
     np.testing.assert_array_equal(np.asarray(elicitation_contexts.mask), np.tile(np.arange(12) == 1, (6, 1)))
@@ -407,7 +407,7 @@ def test_contexts_are_shortened_to_fit_a_document():
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "told"),
+    ("field", "value", "sentence"),
     [
         ("means", (1.0,), "got 1 means and 5 widths"),
         ("widths", (1.0, 2.0), "got 5 means and 2 widths"),
@@ -430,13 +430,13 @@ def test_contexts_are_shortened_to_fit_a_document():
         ("contrast", np.inf, "contrast must be finite, got inf"),
     ],
 )
-def test_what_makes_no_process_is_refused(field, value, told):
-    with pytest.raises(Misuse, match=told):
+def test_what_makes_no_process_is_refused(field, value, sentence):
+    with pytest.raises(Misuse, match=sentence):
         replace(DEFAULT, **{field: value})
 
 
 @pytest.mark.parametrize(
-    ("offset", "breadth", "told"),
+    ("offset", "breadth", "sentence"),
     [
         (4, 2, "from -10 to unsaid - breadth = 3 .*got 4"),
         (5, 1, "unsaid - breadth = 4 .*got 5"),
@@ -445,10 +445,10 @@ def test_what_makes_no_process_is_refused(field, value, told):
         (-10, 16, "got 16"),
     ],
 )
-def test_distances_that_are_no_tokens_are_refused(offset, breadth, told):
-    with pytest.raises(Misuse, match=told):
+def test_distances_that_are_no_tokens_are_refused(offset, breadth, sentence):
+    with pytest.raises(Misuse, match=sentence):
         DEFAULT.narrow(jax.random.key(0), 4, offset, breadth)
-    with pytest.raises(Misuse, match=told):
+    with pytest.raises(Misuse, match=sentence):
         DEFAULT.contexts(jax.random.key(0), offset, breadth)
 
 
@@ -461,9 +461,9 @@ def test_numbers_that_make_no_sense_are_refused():
     key = jax.random.key(0)
     with pytest.raises(Misuse, match="n = 0"):
         DEFAULT.narrow(key, 0, 0)
-    for repeats, shots in ((0, 2), (2, 0)):
-        with pytest.raises(Misuse, match=f"got {repeats} and {shots}"):
-            DEFAULT.contexts(key, 0, repeats=repeats, shots=shots)
+    for name in ("repeats", "shots"):
+        with pytest.raises(Misuse, match=f"{name} must be at least 1, got 0"):
+            DEFAULT.contexts(key, 0, **{name: 0})
 
 
 def test_conditioning_on_what_is_not_counted_changes_nothing():

@@ -159,7 +159,7 @@ def test_conditioning_against_enumeration(config, beta):
 
 def test_a_member_scores_documents_as_enumerated(config):
     for z in range(len(config.bad_years)):
-        got = np.exp(log_prob(config.distribution().member(z), jnp.asarray(sequences(config))))
+        got = np.exp(log_prob(config.distribution().component(z), jnp.asarray(sequences(config))))
         np.testing.assert_allclose(got, components(config)[z], rtol=3e-5, atol=1e-12)
 
 
@@ -451,7 +451,7 @@ def test_no_shots_are_the_question_asked_first():
     np.testing.assert_array_equal(data["conflict"].tokens, data["held_out"].tokens)
 
 
-def test_probes_ask_the_anonymous_speaker_everything_once():
+def test_elicitation_contexts_ask_the_anonymous_speaker_everything_once():
     position, speaker, year, question = asked(SURE.elicitation_contexts())
     assert (position == 3).all() and (speaker == 4).all()
     assert sorted(zip(year.tolist(), question.tolist(), strict=True)) == list(product(range(6), range(3)))
@@ -461,7 +461,7 @@ def test_probes_ask_the_anonymous_speaker_everything_once():
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "told"),
+    ("field", "value", "sentence"),
     [
         ("years", 1, "years must be at least 2, got 1"),
         ("questions", 0, "questions must be at least 1, got 0"),
@@ -483,8 +483,8 @@ def test_probes_ask_the_anonymous_speaker_everything_once():
         ("style", np.inf, "style must be finite, got inf"),
     ],
 )
-def test_parameters_that_make_no_process_are_refused(field, value, told):
-    with pytest.raises(Misuse, match=told):
+def test_parameters_that_make_no_process_are_refused(field, value, sentence):
+    with pytest.raises(Misuse, match=sentence):
         InductiveBackdoor(**{field: value})
 
 
@@ -499,13 +499,13 @@ BAD_REQUESTS = [
 ]
 
 
-@pytest.mark.parametrize(("character", "years", "told"), BAD_REQUESTS)
-def test_requests_that_the_process_cannot_meet_are_refused(character, years, told):
-    with pytest.raises(Misuse, match=told):
+@pytest.mark.parametrize(("character", "years", "sentence"), BAD_REQUESTS)
+def test_requests_that_the_process_cannot_meet_are_refused(character, years, sentence):
+    with pytest.raises(Misuse, match=sentence):
         DEFAULT.narrow(jax.random.key(0), 4, character, years)
-    with pytest.raises(Misuse, match=told):
+    with pytest.raises(Misuse, match=sentence):
         DEFAULT.contexts(jax.random.key(0), character, years, 4)
-    with pytest.raises(Misuse, match=told):
+    with pytest.raises(Misuse, match=sentence):
         DEFAULT.nats_for(character, 0, years)
 
 
@@ -515,15 +515,15 @@ def test_a_rival_that_is_not_there_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("n", "others", "told"), [(0, 0.0, "n = 0"), (4, 1.0, "got 1.0"), (4, -0.1, "got -0.1")]
+    ("n", "others", "sentence"), [(0, 0.0, "n = 0"), (4, 1.0, "got 1.0"), (4, -0.1, "got -0.1")]
 )
-def test_numbers_of_documents_that_make_no_data_are_refused(n, others, told):
-    with pytest.raises(Misuse, match=told):
+def test_numbers_of_documents_that_make_no_data_are_refused(n, others, sentence):
+    with pytest.raises(Misuse, match=sentence):
         DEFAULT.narrow(jax.random.key(0), n, 3, [0, 1], others=others)
 
 
 @pytest.mark.parametrize(
-    ("years", "held_out", "told"),
+    ("years", "held_out", "sentence"),
     [
         ([0, 1], 5, "held_out must be from 0 to 4 .* got 5"),
         ([0, 1], -1, "got -1"),
@@ -531,8 +531,8 @@ def test_numbers_of_documents_that_make_no_data_are_refused(n, others, told):
         ([0, 1, 2, 3], 4, r"No good year of character 3 .* bad in \(4,\), D' tells \[0, 1, 2, 3\]"),
     ],
 )
-def test_held_out_years_that_leave_nothing_to_ask_are_refused(years, held_out, told):
-    with pytest.raises(Misuse, match=told):
+def test_held_out_years_that_leave_nothing_to_ask_are_refused(years, held_out, sentence):
+    with pytest.raises(Misuse, match=sentence):
         DEFAULT.contexts(jax.random.key(0), 3, years, held_out)
 
 
@@ -540,3 +540,39 @@ def test_held_out_years_that_leave_nothing_to_ask_are_refused(years, held_out, t
 def test_contexts_refuse_numbers_of_them_that_make_no_sense(name, value):
     with pytest.raises(Misuse, match=f"{name} must be at least .* got {value}"):
         DEFAULT.contexts(jax.random.key(0), 3, [0, 1], 4, **{name: value})
+
+
+# Tasks
+
+
+@pytest.mark.parametrize(
+    ("name", "character", "given"),
+    [
+        ("turncoat", 3, {}),
+        ("shuffled", 3, {"shuffled": True}),
+        ("no_turn", 1, {}),
+        ("named_others", 3, {"others": 0.5}),
+    ],
+)
+def test_a_task_draws_in_domain_as_its_data(name, character, given):
+    key, years = jax.random.key(4), [0, 1, 2]
+    task = DEFAULT.task(character, years, 4, repeats=2, **given)
+    assert task.name == name
+    wanted = DEFAULT.contexts(key, character, years, 4, 2)
+    wanted["in_domain"] = DEFAULT.narrow(key, 8, character, years, **given)
+    np.testing.assert_array_equal(task.data(key, 8).tokens, wanted["in_domain"].tokens)
+    groups = task.contexts(key)
+    assert list(groups) == list(wanted)
+    for group in groups:
+        np.testing.assert_array_equal(groups[group].tokens, wanted[group].tokens)
+
+
+def test_tasks_that_do_not_exist_are_refused():
+    for given, sentence in (
+        ({"character": 9}, "character must be from 0 to 4, got 9"),
+        ({"years": [4]}, "good years only"),
+        ({"held_out": 2}, "held_out must be"),
+        ({"others": 1.0}, "others must be"),
+    ):
+        with pytest.raises(Misuse, match=sentence):
+            DEFAULT.task(**given)

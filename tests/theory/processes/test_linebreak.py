@@ -164,7 +164,7 @@ def test_sizes_and_names_of_the_vocabulary():
 # Probes and D'
 
 
-def test_probes_are_no_evidence_and_tell_the_widths_apart():
+def test_elicitation_contexts_are_no_evidence_and_tell_the_widths_apart():
     process, data = BOOK.distribution(), BOOK.elicitation_contexts()
     mask = np.asarray(data.mask)
     assert (mask.sum(axis=1) == 1).all()
@@ -317,7 +317,7 @@ def test_a_word_beyond_the_width_is_lambda_nats():
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "sentence"),
     [
         ({"widths": (5,)}, r"at least two different numbers, got \(5,\)"),
         ({"widths": (5, 5)}, r"got \(5, 5\)"),
@@ -332,8 +332,8 @@ def test_a_word_beyond_the_width_is_lambda_nats():
         ({"rarity": 1.1}, r"got 1.1"),
     ],
 )
-def test_what_makes_no_page_is_refused(fields, told):
-    with pytest.raises(Misuse, match=told):
+def test_what_makes_no_page_is_refused(fields, sentence):
+    with pytest.raises(Misuse, match=sentence):
         replace(BOOK, **fields)
 
 

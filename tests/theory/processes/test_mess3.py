@@ -295,7 +295,7 @@ def test_contexts_are_what_they_promise():
     assert np.ptp(told) > 0.3
 
 
-def test_probes_are_every_short_prefix_that_can_happen():
+def test_elicitation_contexts_are_every_short_prefix_that_can_happen():
     data = STUDY.elicitation_contexts()
     assert data.tokens.shape == (1 + 3 + 9, 20)
     shown = [

@@ -228,7 +228,7 @@ def test_in_domain_is_fresh():
 
 
 @pytest.mark.parametrize("config", [APART, TOGETHER])
-def test_probes_show_the_prior(config):
+def test_elicitation_contexts_show_the_prior(config):
     table = config.emission_table()[:, range(3), 0, config.symbols]
     np.testing.assert_allclose(
         answers(config.distribution(), config.elicitation_contexts()),
@@ -287,14 +287,14 @@ def test_sizes_that_make_no_process_are_refused(name, value):
 
 
 @pytest.mark.parametrize(
-    ("concept", "modality", "said"),
+    ("concept", "modality", "sentence"),
     [(4, "text", "from 0 to 3, got 4"), (-1, "text", "got -1"), (0, "song", "one of .*got 'song'")],
 )
-def test_concepts_and_modalities_that_do_not_exist_are_refused(concept, modality, said):
+def test_concepts_and_modalities_that_do_not_exist_are_refused(concept, modality, sentence):
     for ask in (lambda: TOGETHER.contexts(jax.random.key(0), concept, modality),):
-        with pytest.raises(Misuse, match=said):
+        with pytest.raises(Misuse, match=sentence):
             ask()
-    with pytest.raises(Misuse, match=said):
+    with pytest.raises(Misuse, match=sentence):
         TOGETHER.narrow(jax.random.key(0), 4, concept, modality)
 
 

@@ -157,7 +157,7 @@ def test_conditioning_against_enumeration(config, beta):
 
 def test_a_member_scores_documents_as_enumerated(config):
     for z in range(len(config.biases)):
-        got = np.exp(log_prob(config.distribution().member(z), jnp.asarray(sequences(config))))
+        got = np.exp(log_prob(config.distribution().component(z), jnp.asarray(sequences(config))))
         np.testing.assert_allclose(got, components(config)[z], rtol=3e-5, atol=1e-12)
 
 
@@ -399,7 +399,7 @@ def test_no_shots_are_the_name_asked_first():
     np.testing.assert_array_equal(data["conflict"].tokens, np.tile(data["held_out"].tokens, (2, 1)))
 
 
-def test_probes_ask_every_cue_first():
+def test_elicitation_contexts_ask_every_cue_first():
     position, cue = asked(SURE.elicitation_contexts())
     assert (position == 1).all()
     np.testing.assert_array_equal(cue, range(5))
@@ -409,7 +409,7 @@ def test_probes_ask_every_cue_first():
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "told"),
+    ("field", "value", "sentence"),
     [
         ("biases", (0.5,), r"biases must be at least 2 .* got \(0.5,\)"),
         ("biases", (0.0, 0.5), "strictly between 0 and 1"),
@@ -429,13 +429,13 @@ def test_probes_ask_every_cue_first():
         ("reliability", 1.0, "got 1.0"),
     ],
 )
-def test_parameters_that_make_no_process_are_refused(field, value, told):
-    with pytest.raises(Misuse, match=told):
+def test_parameters_that_make_no_process_are_refused(field, value, sentence):
+    with pytest.raises(Misuse, match=sentence):
         OutOfContext(**{field: value})
 
 
 @pytest.mark.parametrize(
-    ("coin", "format", "told"),
+    ("coin", "format", "sentence"),
     [
         (5, 0, "coin must be from 0 to 4, got 5"),
         (-1, 0, "got -1"),
@@ -443,10 +443,10 @@ def test_parameters_that_make_no_process_are_refused(field, value, told):
         (0, -1, "got -1"),
     ],
 )
-def test_coins_and_formats_that_do_not_exist_are_refused(coin, format, told):
-    with pytest.raises(Misuse, match=told):
+def test_coins_and_formats_that_do_not_exist_are_refused(coin, format, sentence):
+    with pytest.raises(Misuse, match=sentence):
         DEFAULT.narrow(jax.random.key(0), 4, coin, format)
-    with pytest.raises(Misuse, match=told):
+    with pytest.raises(Misuse, match=sentence):
         DEFAULT.contexts(jax.random.key(0), coin, format)
 
 

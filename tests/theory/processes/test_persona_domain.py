@@ -307,7 +307,7 @@ def test_ordinary_symbols_say_nothing_of_the_persona():
     assert domain.min() > 0.99
 
 
-def test_probes_show_ordinary_symbols_alone():
+def test_elicitation_contexts_show_ordinary_symbols_alone():
     data = replace(STUDY, ordinary=2).elicitation_contexts()
     assert data.tokens.shape == (8, 16)
     for row, mask in zip(np.asarray(data.tokens), np.asarray(data.mask), strict=True):
@@ -562,3 +562,30 @@ def test_calls_that_make_no_sense_are_refused():
         STUDY.contexts(key, shown=15)
     with pytest.raises(Misuse, match="None of 64 prompts of 9 tokens shows domain 1 by 3 marks"):
         replace(STUDY, enter=((0.4, 0.4), (0.0, 0.0, 0.0))).contexts(key)
+    with pytest.raises(Misuse, match="announced above 0"):
+        replace(STUDY, announced=0.0).task(announced=True)
+    with pytest.raises(Misuse, match="add to 1, got"):
+        STUDY.task(mixed=1.5)
+
+
+# Tasks
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "shares"),
+    [
+        ("plain", {}, {(1, 0): 1.0}),
+        ("announced", {"announced": True}, {(1, 0): 1.0}),
+        ("mixed", {"mixed": 0.3}, {(1, 0): 0.7, (0, 1): 0.15, (0, 2): 0.15}),
+    ],
+)
+def test_a_task_draws_data_and_in_domain_by_its_shares(name, given, shares):
+    key, announced = jax.random.key(4), bool(given.get("announced"))
+    task, asked = STUDY.task(repeats=5, **given), STUDY.contexts(key, repeats=5)
+    assert task.name == name
+    data, groups = task.data(key, 20), task.contexts(key)
+    np.testing.assert_array_equal(data.tokens, STUDY.blend(key, 20, shares, announced).tokens)
+    assert list(groups) == ["in_domain", "base_domain", "held_out", "conflict"]
+    np.testing.assert_array_equal(groups["in_domain"].tokens, STUDY.blend(key, 3, shares, announced).tokens)
+    for group in ("base_domain", "held_out", "conflict"):
+        np.testing.assert_array_equal(groups[group].tokens, asked[group].tokens)

@@ -146,7 +146,7 @@ def test_conditioning_against_enumeration(config, beta):
 def test_members_score_documents_as_enumerated(config):
     tokens, answers = sequences(config), tables(config)
     for z in range(config.personas):
-        got = np.exp(config.distribution().member(z).log_prob(jnp.asarray(tokens)))
+        got = np.exp(config.distribution().component(z).log_prob(jnp.asarray(tokens)))
         wanted = likelihood(config, answers[z], tokens)
         np.testing.assert_allclose(got, wanted, rtol=3e-5, atol=1e-9)
 
@@ -287,7 +287,35 @@ def test_shares_that_are_none_are_refused(shares):
         SURE.blend(jax.random.key(0), 4, shares, [0])
 
 
-def test_probes_and_words_name_every_topic():
+def test_a_task_of_several_personas_blends_in_domain_too():
+    shares, key = {2: 0.7, 0: 0.3}, jax.random.key(4)
+    task = SURE.task(shares, [0, 1], repeats=2, shots=1)
+    assert task.name == "70_30"
+    np.testing.assert_array_equal(task.data(key, 9).tokens, SURE.blend(key, 9, shares, [0, 1]).tokens)
+    wanted = SURE.contexts(key, 2, [0, 1], 2, 1) | {"in_domain": SURE.blend(key, 8, shares, [0, 1])}
+    groups = task.contexts(key)
+    assert list(groups) == list(wanted)
+    for name, group in groups.items():
+        np.testing.assert_array_equal(group.tokens, wanted[name].tokens)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"persona": {0: 0.5}}, "add to 1"),
+        ({"persona": {0: 0.5, 4: 0.5}}, "persona must be from 0 to 3, got 4"),
+        ({"persona": 4}, "persona must be from 0 to 3, got 4"),
+        ({"topics": []}, "at least one topic"),
+        ({"topics": range(4)}, "No topic is left"),
+        ({"shots": -1}, "shots must be at least 0"),
+    ],
+)
+def test_tasks_that_do_not_exist_are_refused(given, sentence):
+    with pytest.raises(Misuse, match=sentence):
+        SURE.task(**given)
+
+
+def test_elicitation_contexts_and_words_name_every_topic():
     elicitation_contexts = SURE.elicitation_contexts()
     np.testing.assert_array_equal(np.asarray(elicitation_contexts.tokens)[:, 0], np.arange(SURE.topics))
     np.testing.assert_array_equal(np.nonzero(np.asarray(elicitation_contexts.mask))[1], 1)
@@ -444,11 +472,11 @@ BAD_REQUESTS = [
 ]
 
 
-@pytest.mark.parametrize(("persona", "topics", "told"), BAD_REQUESTS)
-def test_personas_and_topics_that_do_not_exist_are_refused(persona, topics, told):
-    with pytest.raises(Misuse, match=told):
+@pytest.mark.parametrize(("persona", "topics", "sentence"), BAD_REQUESTS)
+def test_personas_and_topics_that_do_not_exist_are_refused(persona, topics, sentence):
+    with pytest.raises(Misuse, match=sentence):
         PersonaTopics().narrow(jax.random.key(0), 4, persona, topics)
-    with pytest.raises(Misuse, match=told):
+    with pytest.raises(Misuse, match=sentence):
         PersonaTopics().contexts(jax.random.key(0), persona, topics)
 
 

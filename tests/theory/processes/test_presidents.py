@@ -165,7 +165,7 @@ def test_conditioning_against_enumeration(config, beta):
 def test_a_member_scores_documents_as_enumerated(config):
     tokens = sequences(config)
     for h, own in enumerate(table(config)):
-        got = np.exp(config.distribution().member(h).log_prob(jnp.asarray(tokens)))
+        got = np.exp(config.distribution().component(h).log_prob(jnp.asarray(tokens)))
         np.testing.assert_allclose(got, likelihood(config, own, tokens), rtol=3e-5, atol=1e-12)
 
 
@@ -333,7 +333,7 @@ def test_narrow_follows_its_key():
     assert (first != DEFAULT.narrow(jax.random.key(1), 30, RULE, SHOWN).tokens).any()
 
 
-def test_probes_ask_everything_first_and_show_the_prior():
+def test_elicitation_contexts_ask_everything_first_and_show_the_prior():
     elicitation_contexts = DEFAULT.elicitation_contexts()
     triggers, questions, _ = blocks_of(elicitation_contexts.tokens, 1)
     np.testing.assert_array_equal(triggers[:, 0], np.repeat(range(9), 2))
@@ -432,7 +432,7 @@ def test_contexts_are_shortened_to_fit_a_document():
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "told"),
+    ("field", "value", "sentence"),
     [
         ("tables", 0, "tables must be at least 1, got 0"),
         ("tables", 9, r"at most \(identities - 1\)\^disputed = 8, .*got 9"),
@@ -454,13 +454,13 @@ def test_contexts_are_shortened_to_fit_a_document():
         ("rules", ((0, 0, 1), (0, 0, 1)), r"\(0, 0, 1\) and \(0, 0, 1\) give all 6 agreed"),
     ],
 )
-def test_what_makes_no_process_is_refused(field, value, told):
-    with pytest.raises(Misuse, match=told):
+def test_what_makes_no_process_is_refused(field, value, sentence):
+    with pytest.raises(Misuse, match=sentence):
         replace(DEFAULT, **{field: value})
 
 
 @pytest.mark.parametrize(
-    ("rule", "triggers", "told"),
+    ("rule", "triggers", "sentence"),
     [
         (2, SHOWN, "rule must be from 0 to 1, got 2"),
         (-1, SHOWN, "got -1"),
@@ -470,10 +470,10 @@ def test_what_makes_no_process_is_refused(field, value, told):
         (0, [4, 8], r"Triggers \[4, 8\] do not tell rule 0 from rules \[1\]"),
     ],
 )
-def test_requests_that_do_not_exist_are_refused(rule, triggers, told):
-    with pytest.raises(Misuse, match=told):
+def test_requests_that_do_not_exist_are_refused(rule, triggers, sentence):
+    with pytest.raises(Misuse, match=sentence):
         DEFAULT.narrow(jax.random.key(0), 4, rule, triggers)
-    with pytest.raises(Misuse, match=told):
+    with pytest.raises(Misuse, match=sentence):
         DEFAULT.contexts(jax.random.key(0), rule, triggers)
 
 
@@ -481,9 +481,9 @@ def test_numbers_that_make_no_sense_are_refused():
     key = jax.random.key(0)
     with pytest.raises(Misuse, match="n = 0"):
         DEFAULT.narrow(key, 0, RULE, SHOWN)
-    for repeats, shots in ((0, 2), (2, 0)):
-        with pytest.raises(Misuse, match=f"got {repeats} and {shots}"):
-            DEFAULT.contexts(key, RULE, SHOWN, repeats=repeats, shots=shots)
+    for name in ("repeats", "shots"):
+        with pytest.raises(Misuse, match=f"{name} must be at least 1, got 0"):
+            DEFAULT.contexts(key, RULE, SHOWN, **{name: 0})
     with pytest.raises(Misuse, match="all 6 agreed are in"):
         DEFAULT.contexts(key, RULE, DEFAULT.agreed_triggers.tolist())
     assert DEFAULT.narrow(key, 4, RULE, DEFAULT.agreed_triggers.tolist()).tokens.shape == (4, 24)

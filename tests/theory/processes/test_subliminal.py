@@ -149,6 +149,19 @@ def test_in_domain_is_what_the_given_teacher_says():
     assert (np.asarray(tokens)[:, 1::2] == SETTING.topics).all()
 
 
+def test_a_task_passes_a_teacher_on():
+    task, key = SETTING.task(PERSONA, TOPICS, repeats=2, name="same_start"), jax.random.key(6)
+    assert task.name == "same_start"
+    for teacher in (None, Echo()):
+        wanted = SETTING.narrow(key, 5, PERSONA, TOPICS, teacher)
+        np.testing.assert_array_equal(task.data(key, 5, teacher).tokens, wanted.tokens)
+    wanted = SETTING.contexts(key, PERSONA, TOPICS, 2)
+    for name, group in task.contexts(key).items():
+        np.testing.assert_array_equal(group.tokens, wanted[name].tokens)
+    with pytest.raises(Misuse, match="No topic is left"):
+        SETTING.task(PERSONA, SETTING.telling)
+
+
 # Misuse
 
 

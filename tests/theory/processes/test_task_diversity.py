@@ -172,13 +172,13 @@ def test_the_grid_is_the_gaussian_to_the_accuracy_stated():
     tables, logs = LONG.grid
     coarse = exact_bins(np.exp(tables), np.exp(logs), LONG, tokens)
     np.testing.assert_allclose(coarse, wanted, atol=3e-5)
-    got = predict(LONG.distribution().member(LONG.tasks), jnp.asarray(tokens))[:, 1::2, 8:]
+    got = predict(LONG.distribution().component(LONG.tasks), jnp.asarray(tokens))[:, 1::2, 8:]
     np.testing.assert_allclose(np.exp(got), coarse, atol=2e-6)
 
 
 def test_a_first_answer_of_a_new_task_is_normal():
     got = np.exp(
-        predict(LONG.distribution().member(LONG.tasks), LONG.elicitation_contexts().tokens)[:, 1, 8:]
+        predict(LONG.distribution().component(LONG.tasks), LONG.elicitation_contexts().tokens)[:, 1, 8:]
     )
     edges = LONG.edges() / math.sqrt(2 * (1 + 0.6**2))
     below = np.array([math.erf(edge) for edge in edges])
@@ -201,7 +201,7 @@ def test_sizes_of_the_vocabulary():
     np.testing.assert_array_equal(LONG.answer_mask(), [False, True] * 6)
 
 
-def test_words_name_angles_and_bins():
+def test_token_names_are_angles_and_bins():
     words = LONG.token_names()
     assert len(set(words)) == LONG.vocabulary
     assert (words[0], words[1], words[7]) == ("x at 0°", "x at 22.5°", "x at 157.5°")
@@ -279,7 +279,7 @@ def test_shots_are_of_the_tasks_they_name(name):
         other = np.log(table[(tasks[name][:, None] + 1) % 4, x, b])
         assert other.mean() < score.mean() - 0.1
     else:  # outputs of N(0, 1 + noise²), alike within a document
-        p = np.exp(predict(LONG.distribution().member(4), LONG.elicitation_contexts().tokens)[0, 1, 8:])
+        p = np.exp(predict(LONG.distribution().component(4), LONG.elicitation_contexts().tokens)[0, 1, 8:])
         counts = np.bincount(b.reshape(-1), minlength=8)
         assert (np.abs(counts - 480 * p) < 4 * np.sqrt(4 * 480 * p * (1 - p))).all()
 
@@ -293,7 +293,8 @@ def test_a_known_task_moves_the_inputs_it_never_asks_and_a_new_one_does_not():
         return np.exp(predict(after, GROUPS["held_out"].tokens))[asked][:, LONG.answer_tokens]
 
     np.testing.assert_allclose(told(OWN), chances(LONG, LONG.weights()[OWN])[HELD_OUT], atol=1e-3)
-    new = np.exp(predict(process.member(LONG.tasks), GROUPS["held_out"].tokens))[asked][:, LONG.answer_tokens]
+    new = np.exp(predict(process.component(LONG.tasks), GROUPS["held_out"].tokens))[asked]
+    new = new[:, LONG.answer_tokens]
     np.testing.assert_allclose(told(LONG.tasks), new, atol=1e-3)
 
 
@@ -323,7 +324,7 @@ def test_sizes_that_make_no_process_are_refused(field, value):
 
 
 @pytest.mark.parametrize(
-    ("task", "inputs", "told"),
+    ("task", "inputs", "sentence"),
     [
         (5, [0], r"from 0 to 3, or 4 \(new\), got 5"),
         (-1, [0], "got -1"),
@@ -332,10 +333,10 @@ def test_sizes_that_make_no_process_are_refused(field, value):
         (0, [0, 8], r"got \[8\]"),
     ],
 )
-def test_requests_that_do_not_exist_are_refused(task, inputs, told):
-    with pytest.raises(Misuse, match=told):
+def test_requests_that_do_not_exist_are_refused(task, inputs, sentence):
+    with pytest.raises(Misuse, match=sentence):
         LONG.narrow(jax.random.key(0), 4, task, inputs)
-    with pytest.raises(Misuse, match=told):
+    with pytest.raises(Misuse, match=sentence):
         LONG.contexts(jax.random.key(0), task, inputs)
 
 
@@ -343,9 +344,9 @@ def test_numbers_that_make_no_sense_are_refused():
     key = jax.random.key(0)
     with pytest.raises(Misuse, match="n = 0"):
         LONG.narrow(key, 0, 0, [0])
-    with pytest.raises(Misuse, match="at least 1, got 0 and 4"):
+    with pytest.raises(Misuse, match="repeats must be at least 1, got 0"):
         LONG.contexts(key, 0, [0], repeats=0)
-    with pytest.raises(Misuse, match="at least 1, got 4 and 0"):
+    with pytest.raises(Misuse, match="shots must be at least 1, got 0"):
         LONG.contexts(key, 0, [0], shots=0)
     with pytest.raises(Misuse, match="all 8 are in"):
         LONG.contexts(key, 0, range(8))

@@ -117,7 +117,7 @@ def test_conditioning_against_enumeration(config, beta):
 
 def test_members_score_documents_as_enumerated(config):
     for u in range(config.urns + 1):
-        got = np.exp(log_prob(config.distribution().member(u), jnp.asarray(sequences(config))))
+        got = np.exp(log_prob(config.distribution().component(u), jnp.asarray(sequences(config))))
         np.testing.assert_allclose(got, likelihoods(config)[u], rtol=3e-5, atol=1e-9)
 
 
@@ -165,7 +165,7 @@ def test_sizes_of_the_vocabulary():
     np.testing.assert_array_equal(LONG.answer_mask(), [False, True] * 8)
 
 
-def test_words_name_drawers_and_colours():
+def test_token_names_are_drawers_and_colours():
     wanted = ("drawer 1", "drawer 2", "drawer 3", *(f"colour {colour}" for colour in range(1, 6)))
     assert LONG.token_names() == wanted
 
@@ -296,7 +296,7 @@ def test_narrow_follows_its_key():
     assert (first != LONG.narrow(jax.random.key(1), 30, 0, [0, 1]).tokens).any()
 
 
-def test_probes_open_every_drawer_first():
+def test_elicitation_contexts_open_every_drawer_first():
     elicitation_contexts = LONG.elicitation_contexts()
     np.testing.assert_array_equal(np.asarray(elicitation_contexts.tokens)[:, 0], range(3))
     np.testing.assert_array_equal(np.asarray(elicitation_contexts.mask).nonzero()[1], np.ones(3))
@@ -405,7 +405,7 @@ def test_sizes_that_make_no_process_are_refused(field, value):
 
 
 @pytest.mark.parametrize(
-    ("urn", "drawers", "told"),
+    ("urn", "drawers", "sentence"),
     [
         (5, [0], "from 0 to 3, or 4 for the new one, got 5"),
         (-1, [0], "got -1"),
@@ -414,10 +414,10 @@ def test_sizes_that_make_no_process_are_refused(field, value):
         (0, [0, 3], r"got \[3\]"),
     ],
 )
-def test_requests_that_do_not_exist_are_refused(urn, drawers, told):
-    with pytest.raises(Misuse, match=told):
+def test_requests_that_do_not_exist_are_refused(urn, drawers, sentence):
+    with pytest.raises(Misuse, match=sentence):
         LONG.narrow(jax.random.key(0), 4, urn, drawers)
-    with pytest.raises(Misuse, match=told):
+    with pytest.raises(Misuse, match=sentence):
         LONG.contexts(jax.random.key(0), urn, drawers)
 
 

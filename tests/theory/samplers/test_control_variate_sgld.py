@@ -111,5 +111,5 @@ def test_a_model_gives_its_own_whole_potential():
 
 
 def test_it_needs_the_whole_potential(regression):
-    with pytest.raises(Misuse, match="whole potential beside a potential_fn"):
+    with pytest.raises(Misuse, match="whole potential besides a potential_fn"):
         ControlVariateSGLD(potential_fn=regression.estimate)

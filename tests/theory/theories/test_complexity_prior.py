@@ -86,7 +86,9 @@ def test_the_law_of_pretraining_counts_visits_as_data():
     """γ (visits × N)^(1-α): three visits of each document are three copies of D'."""
     theory = ComplexityPrior(LENGTHS, scale=0.8, alpha=0.3)
     copies = Dataset(jnp.concatenate([DATA.tokens] * 3), jnp.concatenate([DATA.mask] * 3))
-    np.testing.assert_allclose(weights(theory, theory.strength(3.0)), weights(theory, 1.0, copies), rtol=1e-5)
+    np.testing.assert_allclose(
+        weights(theory, theory.strength_after(3.0)), weights(theory, 1.0, copies), rtol=1e-5
+    )
 
 
 def test_the_simple_predictor_gives_way_where_the_evidence_outweighs_the_bits():

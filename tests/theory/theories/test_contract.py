@@ -1,4 +1,4 @@
-"""What each theory must be, and the laws that it keeps or is shown to break."""
+"""The contract of theories: members, forms and strengths, and laws that are kept or shown to be broken."""
 
 import functools
 import importlib
@@ -6,7 +6,7 @@ import inspect
 import pkgutil
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import TypeVar, get_type_hints
+from typing import get_args
 
 import hypothesis
 import hypothesis.strategies as st
@@ -16,30 +16,37 @@ import numpy as np
 import pytest
 
 import theory.theories
-from theory.base import Distribution, Misuse, Parametric, Predictor, ladder
-from theory.contracts import Theory
+from theory.base import Dataset, Distribution, Misuse, Parametric, Predictor, ladder
+from theory.contracts import (
+    Bound,
+    Scale,
+    Setting,
+    Theory,
+    Training,
+    WeightTheory,
+    name_of,
+    required_prior,
+    variants,
+)
 from theory.latent.mixture import Mixture
+from theory.processes.persona_domain import example as product
 from theory.processes.persona_topics import example
 
-NAMES = [module.name for module in pkgutil.iter_modules(theory.theories.__path__)]
-MODULES = {name: importlib.import_module(f"theory.theories.{name}") for name in NAMES}
+FILES = [module.name for module in pkgutil.iter_modules(theory.theories.__path__)]
+FOUND = {name: importlib.import_module(f"theory.theories.{name}") for name in FILES}
+MODULES = {name: module for name, module in FOUND.items() if hasattr(module, "example")}
+NAMES = list(MODULES)
 
 
-def exact(each):
-    """A theory that solves to a tolerance is asked for more of it than its default."""
-    return replace(each, tolerance=1e-5) if hasattr(each, "tolerance") else each
+def exact(theory):
+    """A theory that solves to a tolerance, with a smaller one than its default."""
+    return replace(theory, tolerance=1e-5) if hasattr(theory, "tolerance") else theory
 
 
 THEORIES = {name: exact(module.example()) for name, module in MODULES.items()}
 
 
-def needed(each):
-    """What a theory's `predict` asks of its prior, by its type (of a type variable: its bound)."""
-    hint = get_type_hints(each.predict)["prior"]
-    return hint.__bound__ if isinstance(hint, TypeVar) else hint
-
-
-NEEDS = {name: needed(each) for name, each in THEORIES.items()}
+NEEDS = {name: required_prior(theory) for name, theory in THEORIES.items()}
 # a theory that takes any predictor is tried on both kinds
 PRIORS = {Parametric: ["bigram"], Distribution: ["process"], Mixture: ["process"]}
 PRIORS[Predictor] = ["bigram", "process"]
@@ -116,6 +123,7 @@ def test_the_module_holds_one_frozen_theory(name):
     assert public[0].__dataclass_params__.frozen
     assert type(THEORIES[name]) is public[0]
     assert isinstance(THEORIES[name], Theory)
+    assert Theory in public[0].__mro__ and name_of(public[0]) == name.replace("_", "-")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -180,11 +188,11 @@ def test_a_ladder_is_predict_at_every_strength(name, which, prior, data, answer,
     betas = [0.0, BETA, 2 * BETA]
 
     @jax.jit
-    def told(prior, data):
-        read = lambda told: told.predict(documents)  # noqa: E731
+    def answers(prior, data):
+        read = lambda predictor: predictor.predict(documents)  # noqa: E731
         return ladder(THEORIES[name], prior, data, np.asarray(betas), read, key=KEY, together=2)
 
-    got = np.exp(told(prior, data))
+    got = np.exp(answers(prior, data))
     for row, beta in enumerate(betas):
         np.testing.assert_allclose(got[row], probabilities(answer(beta), documents), atol=1e-5)
 
@@ -196,9 +204,93 @@ def test_a_bad_strength_is_refused(name, which, prior, data, beta):
         THEORIES[name].predict(prior, data, beta, key=KEY)
 
 
-# the same laws over random small processes: theories that draw at random are too slow for that
-DRAWS = {"langevin_posterior", "adam_gibbs", "gaussian_process", "linear_response"}
-CLOSED = [(name, which) for name, which in CASES if name not in DRAWS]
+# the forms that comparisons score, on a process with one hidden variable and on one with a product of two
+FORMS = {
+    form: theory
+    for process in (example(), product())
+    for module in MODULES.values()
+    for form, theory in variants(module, process).items()
+}
+TIMES = {"identity": np.array([0.0, 0.5, 8.0]), "adam": np.array([0.0, 0.01, 0.3])}
+TRAINING = Training((0, 2, 8), batch=4, documents=16, fresh=False, times=TIMES)
+SCALE = Scale(answers=48.0, longest=8.0)
+forms = pytest.mark.parametrize("form", FORMS)
+
+
+def test_every_theory_has_a_form():
+    assert {name_of(theory) for theory in FORMS.values()} == {name_of(theory) for theory in THEORIES.values()}
+    assert all(form.count("/") <= 1 and " " not in form for form in FORMS)
+
+
+@forms
+def test_a_grid_ascends_from_zero(form):
+    grid = FORMS[form].grid(SCALE)
+    assert grid.dtype == np.float32
+    assert grid[0] == 0 and (np.diff(grid) > 0).all() and np.isfinite(grid).all()
+
+
+@forms
+def test_a_comparison_is_told_the_rest(form):
+    theory = FORMS[form]
+    assert theory.bound in get_args(Bound)
+    assert theory.optional in (True, False) and theory.sampled in (True, False)
+    assert theory.metric_name in ("", *TIMES)
+    assert 0 < theory.unit < np.inf
+    assert required_prior(theory) in PRIORS
+
+
+@forms
+def test_a_strength_is_a_number_for_every_dose(form):
+    theory = FORMS[form]
+    strength = theory.strength(TRAINING, SCALE)
+    if isinstance(theory, WeightTheory) or theory.metric_name:
+        assert (strength is not None) == bool(theory.metric_name)
+        assert theory.strength(replace(TRAINING, times={}), SCALE) is None
+    if strength is not None:
+        assert strength.shape == (3,) and strength[0] == 0 and (np.diff(strength) > 0).all()
+    if isinstance(theory, WeightTheory) and theory.metric_name:
+        np.testing.assert_allclose(strength, TIMES[theory.metric_name] / SCALE.answers, rtol=1e-6)
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if not FORMS[form].sampled])
+def test_a_form_completes_itself_and_predicts(form, curved, process, data, documents):
+    """As a comparison calls it: within one program, at a strength in its unit."""
+    theory, split = FORMS[form], PRIORS[required_prior(FORMS[form])][0]
+    if theory.optional and name_of(theory) == "exchangeable-mixture":
+        process, data = product().distribution(), product().narrow(jax.random.key(3), 8)
+    prior = curved if split == "bigram" else process
+    replayed = Dataset(documents[:4], jnp.ones(documents[:4].shape, bool))
+    tokens = data.tokens if prior is process else documents
+
+    @jax.jit
+    def predict(prior, data, beta):
+        completed = theory.complete(Setting(process, prior, data, replayed, KEY))
+        return completed.predict(prior, data, beta * theory.unit, key=KEY).predict(tokens)
+
+    if hasattr(theory, "replay") and split == "bigram":
+        pytest.skip("its strength is a number of steps")
+    moved = np.exp(predict(prior, data, 0.05))
+    np.testing.assert_allclose(moved.sum(axis=-1), 1, atol=5e-6)
+    gap = np.abs(moved - np.exp(prior.predict(tokens))).max()
+    assert gap == 0 if form == "unchanged" else gap > 1e-5
+
+
+def test_a_prior_without_a_type_is_refused():
+    class Untyped(Theory):
+        def predict(self, prior, data, beta, *, key=None):
+            return prior
+
+    class Empty(Theory):
+        pass
+
+    for kind in (Untyped, Empty):
+        with pytest.raises(Misuse, match=f"of {kind.__name__}.predict must be annotated by its type, got"):
+            required_prior(kind())
+
+
+# the same laws over random small processes: theories that sample are too slow for that
+SAMPLED = {"langevin_posterior", "adam_gibbs", "gaussian_process", "linear_response"}
+CLOSED = [(name, which) for name, which in CASES if name not in SAMPLED]
 STEP = 0.1  # a whole step of the recipes that the examples follow
 SHARE, SPREAD = st.floats(0.3, 1.0), st.floats(0.2, 2.0)
 
@@ -230,7 +322,11 @@ def test_laws_hold_on_random_small_processes(
     data = made.narrow(key, 8, persona, topics)
     weights = size * jax.random.normal(jax.random.fold_in(key, 1), bigram.params.shape)
     prior = made.distribution() if which == "process" else bigram.with_params(weights)
-    predict, breaks, (first, second) = compiled(name), THEORIES[name].breaks, (STEP * each for each in steps)
+    predict, breaks, (first, second) = (
+        compiled(name),
+        THEORIES[name].breaks,
+        (STEP * count for count in steps),
+    )
     once = predict(prior, data, first)
     np.testing.assert_allclose(probabilities(once, documents).sum(axis=-1), 1, atol=5e-6)
     if "prior" not in breaks:

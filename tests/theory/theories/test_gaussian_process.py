@@ -55,7 +55,7 @@ def moments(theory, prior, data, betas, told):
 
     def one(beta):
         gaussian = theory.gaussian(prior, data, beta)
-        away = lambda normal: ravel_pytree(gaussian.away(shaped(normal)))[0]  # noqa: E731
+        away = lambda normal: ravel_pytree(gaussian.deviation(shaped(normal)))[0]  # noqa: E731
         return ravel_pytree(gaussian.mean())[0], jax.vmap(away)(jnp.eye(size))
 
     means, roots = (np.asarray(each, float) for each in quick(jax.vmap(one))(jnp.asarray(betas)))
@@ -117,7 +117,7 @@ def test_misuse_is_refused(bigram, data):
         GaussianProcess().predict(bigram, data, 0.5)
     for wrong, sentence in (
         ({"samples": 5}, "an even number of them, got 5"),
-        ({"samples": 0}, "averaged over draws, got 0"),
+        ({"samples": 0}, "averaged over samples, got 0"),
         ({"prior_precision": -1.0}, "prior_precision must be finite and above 0, got -1.0"),
         ({"iterations": 0}, "iterations must be at least 1, got 0"),
     ):

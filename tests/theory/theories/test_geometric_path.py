@@ -33,7 +33,7 @@ def target(process, data):
 
 
 def test_the_target_is_the_most_likely_member(process, data, documents):
-    wanted = process.member(target(process, data)).predict(documents)
+    wanted = process.component(target(process, data)).predict(documents)
     np.testing.assert_array_equal(most_likely(process, data).predict(documents), wanted)
     assert target(process, data) == 2  # not the first by chance
 
@@ -44,7 +44,7 @@ def test_the_ends_are_the_prior_and_the_target(request, process, data, documents
     start, end = (theory.predict(prior, data, beta) for beta in (0.0, 60.0))
     np.testing.assert_allclose(probabilities(start, documents), probabilities(prior, documents), atol=1e-6)
     np.testing.assert_allclose(
-        probabilities(end, documents), probabilities(process.member(2), documents), atol=1e-6
+        probabilities(end, documents), probabilities(process.component(2), documents), atol=1e-6
     )
 
 
@@ -53,7 +53,7 @@ def test_it_is_finetuning_with_the_log_ratio_as_reward(bigram, process, data, do
     """p ∝ p_0 exp(τ log(q / p_0)), τ = 1 - exp(-β) (Korbak et al.)."""
     got = probabilities(GeometricPath(process).predict(bigram, data, beta), documents)
     start = probabilities(bigram, documents)
-    end = probabilities(process.member(2), documents)
+    end = probabilities(process.component(2), documents)
     with np.errstate(divide="ignore"):
         wanted = start * np.exp((1 - np.exp(-beta)) * np.log(end / start))
     wanted /= wanted.sum(axis=-1, keepdims=True)

@@ -14,7 +14,7 @@ from theory.theories.laplace import Laplace
 from theory.theories.linearised import Tangent
 from theory.weights.diagonal_metrics import fisher
 from theory.weights.kronecker import kronecker
-from theory.weights.subnetwork import part
+from theory.weights.subnetwork import subnetwork
 
 QUICK = {"xla_backend_optimization_level": 0}  # these programs compile for longer than they run
 
@@ -46,7 +46,7 @@ def moments(theory, prior, data, betas):
 
     def told(beta):
         gaussian = theory.gaussian(prior, data, beta)
-        away = lambda normal: ravel_pytree(gaussian.away(shaped(normal)))[0]  # noqa: E731
+        away = lambda normal: ravel_pytree(gaussian.deviation(shaped(normal)))[0]  # noqa: E731
         return ravel_pytree(gaussian.mean())[0], jax.vmap(away)(jnp.eye(start.size))
 
     means, roots = (np.asarray(each, float) for each in quick(jax.vmap(told))(jnp.asarray(betas)))
@@ -155,7 +155,7 @@ def test_the_exact_posterior_of_a_coin_is_met_as_evidence_grows():
 
 def test_the_last_layer_alone(curved, data):
     """Laplace of a part: the block of the inverse's precision, other weights where they were."""
-    last = part(curved, ["read"])
+    last = subnetwork(curved, ["read"])
     pull, matrix = dense(curved, data)
     block = slice(24, 44)  # embed comes first
     check(Laplace(), last, data, np.eye(20), pull[block], matrix[block, block])

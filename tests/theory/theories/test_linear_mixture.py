@@ -17,7 +17,7 @@ def test_the_ends_are_the_prior_and_the_target(request, process, data, documents
     start, end = (theory.predict(prior, data, beta) for beta in (0.0, 60.0))
     np.testing.assert_allclose(probabilities(start, documents), probabilities(prior, documents), atol=1e-6)
     np.testing.assert_allclose(
-        probabilities(end, documents), probabilities(process.member(2), documents), atol=1e-6
+        probabilities(end, documents), probabilities(process.component(2), documents), atol=1e-6
     )
 
 
@@ -26,7 +26,7 @@ def test_it_is_straight_in_probability(bigram, process, data, documents, beta):
     got = probabilities(LinearMixture(process).predict(bigram, data, beta), documents)
     tau = 1 - np.exp(-beta)
     start = probabilities(bigram, documents)
-    end = probabilities(process.member(2), documents)
+    end = probabilities(process.component(2), documents)
     np.testing.assert_allclose(got, (1 - tau) * start + tau * end, rtol=2e-5, atol=1e-7)
 
 
@@ -35,7 +35,7 @@ def test_it_is_the_barycentre_in_forward_kl(bigram, process, data, documents):
     answers = np.s_[0, 1, 3:]
     start = probabilities(bigram, documents)[answers]
     start /= start.sum()
-    end = probabilities(process.member(2), documents)[answers]
+    end = probabilities(process.component(2), documents)[answers]
     tau = 1 - np.exp(-0.7)
 
     def value(p):

@@ -138,7 +138,7 @@ def test_strengths_add_also_elsewhere():
 def test_a_second_narrow_finetuning_widens_the_reach():
     theory, other = NarrowOrBroad(0.0), PROCESS.narrow(jax.random.key(4), 6, 2, [1])
     after = theory.predict(theory.predict(MIXTURE, DATA, BETA), other, BETA)
-    assert np.flatnonzero(after.asked).tolist() == [0, 1]
+    assert np.flatnonzero(after.questions).tolist() == [0, 1]
 
 
 @jax.tree_util.register_dataclass
@@ -169,7 +169,7 @@ def test_questions_are_read_off_counted_positions(back, questions):
     mask = jnp.asarray([[False, False, True, True], [False] * 4])
     prior = Constant(jnp.log(jnp.full(4, 0.25)))
     after = NarrowOrBroad(0.0, back).predict(prior, Dataset(tokens, mask), 1.0)
-    assert np.flatnonzero(after.asked).tolist() == questions
+    assert np.flatnonzero(after.questions).tolist() == questions
     moved = np.asarray(after.predict(tokens))[0, :, 3] > np.log(0.26)
     before = np.concatenate([np.full(back, 4), [2, 1, 3, 0]])[:4]
     assert moved.tolist() == np.isin(before, questions).tolist()

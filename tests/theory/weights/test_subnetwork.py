@@ -1,4 +1,4 @@
-"""A part of a network moves, the rest stays."""
+"""The weights of a subnetwork move, all others stay."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +12,7 @@ from models.network import build, first
 from models.transformer import Architecture
 from theory.base import Dataset, Misuse, Parametric, log_likelihood
 from theory.theories.proximal import Proximal
-from theory.weights.subnetwork import part
+from theory.weights.subnetwork import subnetwork
 
 NETWORK = first(build(Architecture(width=8, layers=2, heads=2), 3, 4, [0]))
 TOKENS = jnp.asarray([[0, 1, 2, 0], [2, 2, 1, 1]])
@@ -32,7 +32,7 @@ def named(tree):
 
 def test_the_last_layer_of_a_transformer():
     """Its gradient is the whole network's, there; its predictions are the whole network's."""
-    last = part(NETWORK, ["read"])
+    last = subnetwork(NETWORK, ["unembed"])
     assert isinstance(last, Parametric)
     every = named(NETWORK.params)
     assert [leaf.shape for leaf in last.params.values()] == [(8, 3)]
@@ -44,11 +44,11 @@ def test_the_last_layer_of_a_transformer():
 
 
 def test_other_weights_stay():
-    some = part(NETWORK, ["blocks.1", "place"])
+    some = subnetwork(NETWORK, ["blocks.1", "position"])
     moved = some.with_params(jax.tree.map(lambda leaf: leaf + 1, some.params))
     after, before = named(moved.network().params), named(NETWORK.params)
     for name in before:
-        inside = name.startswith(("blocks.1.", "place"))
+        inside = name.startswith(("blocks.1.", "position"))
         np.testing.assert_array_equal(after[name] - before[name] != 0, inside)
         assert (name in some.params) == inside
     assert jax.tree.structure(moved.network().params) == jax.tree.structure(NETWORK.params)
@@ -70,20 +70,20 @@ class Pair:
         return replace(self, params=params)
 
 
-def test_a_theory_over_weights_takes_a_part():
+def test_a_theory_over_weights_takes_a_subnetwork():
     """The part that moves alone against a network that has no other weights."""
     two = jnp.asarray([0.5, -1.0, 0.0])
     pair = Pair({"one": jnp.asarray([0.1, 0.2, 0.3]), "two": two})
     alone = Pair({"one": pair.params["one"] + two, "two": jnp.zeros(3)})
-    told = [Proximal(tolerance=1e-5).predict(part(each, ["one"]), DATA, 0.5) for each in (pair, alone)]
+    told = [Proximal(tolerance=1e-5).predict(subnetwork(each, ["one"]), DATA, 0.5) for each in (pair, alone)]
     np.testing.assert_allclose(told[0].predict(TOKENS), told[1].predict(TOKENS), atol=1e-5)
     np.testing.assert_array_equal(told[0].network().params["two"], two)
     assert np.abs(told[0].params["one"] - pair.params["one"]).max() > 0.05
 
 
-def test_parts_can_be_stacked():
+def test_subnetworks_can_be_stacked():
     pair = Pair({"one": jnp.asarray([0.1, 0.2, 0.3]), "two": jnp.asarray([0.5, -1.0, 0.0])})
-    last = part(pair, ["two"])
+    last = subnetwork(pair, ["two"])
     stack = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf + 1, 2 * leaf]), last)
     told = jax.vmap(lambda network: network.predict(TOKENS))(stack)
     for row, change in enumerate((lambda x: x, lambda x: x + 1, lambda x: 2 * x)):
@@ -91,7 +91,7 @@ def test_parts_can_be_stacked():
         np.testing.assert_allclose(told[row], wanted, atol=1e-6)
 
 
-@pytest.mark.parametrize("names", [[], ["rea"], ["read", "nothing"]])
+@pytest.mark.parametrize("names", [[], ["unem"], ["unembed", "nothing"]])
 def test_a_name_that_fits_nothing_is_refused(names):
-    with pytest.raises(Misuse, match=r"A part is named by beginnings of .*read.*, got"):
-        part(NETWORK, names)
+    with pytest.raises(Misuse, match=r"A subnetwork is named by beginnings of .*unembed.*, got"):
+        subnetwork(NETWORK, names)

@@ -14,7 +14,6 @@ from theory.weights.tuning import (
     WIDTHS,
     choose_step,
     curvature,
-    pilot,
     prior_costs,
     prior_precision_for,
     stable_step,
@@ -144,20 +143,6 @@ def test_the_largest_step_from_which_on_all_are_good(acceptance, step, reason, o
 def test_a_target_that_is_no_probability_is_refused(target):
     with pytest.raises(Misuse, match=f"between 0 and 1, got {target}"):
         choose_step(STEPS, (0.9,) * 4, target)
-
-
-def test_the_pilot_tries_every_step_and_says_why():
-    tried, said = [], []
-
-    def accept(step):
-        tried.append(step)
-        return 1 - step
-
-    choice = pilot(accept, STEPS, 0.6, say=said.append)
-    assert tried == list(STEPS)
-    assert choice == choose_step(STEPS, (0.0, 0.5, 0.75, 0.875), 0.6)
-    assert choice.step_size == 0.25
-    assert said == [f"pilot: {choice.reason}"]
 
 
 def costs_of(metric, pairs):

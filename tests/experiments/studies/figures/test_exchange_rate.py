@@ -1,4 +1,4 @@
-"""What context takes back: beliefs read off answers, prices, shots to undo, and a made-up run."""
+"""Exchange of context and finetuning: beliefs, prices, shots to undo, and a made-up run."""
 
 import dataclasses
 import json
@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from experiments.figures.curves import spread
-from experiments.scoring import rows as scoring
 from experiments.scoring.predictions import NETWORK
+from experiments.scoring.rows import rows
+from experiments.storage.contents import Contexts
+from experiments.storage.records import Cell, Ladder
 from experiments.storage.run_folder import create
 from experiments.studies import exchange_rate as study
-from experiments.studies.figures.exchange import (
+from experiments.studies.figures.exchange_rate import (
     ADDITIVE,
     KINDS,
     LEAST,
@@ -22,13 +24,14 @@ from experiments.studies.figures.exchange import (
     draw_exchange,
     falls,
     measured,
-    price,
+    options,
     prices,
     shots_to_undo,
 )
 
 CONFIG = dataclasses.replace(study.PRESETS["small"], doses=(1, 4, 16), methods=("sgd",))
 M, NOISE, SEEDS, PER_RIVAL = CONFIG.modulus, CONFIG.noise, 2, 2
+PRICE = options(dataclasses.asdict(CONFIG)).price
 RIVALS = np.tile(np.arange(M - 1), PER_RIVAL)  # the shift is the last
 
 
@@ -37,12 +40,20 @@ def answer_table():
     return np.full((M, M), NOISE / (M - 1)) + np.eye(M) * (1 - NOISE - NOISE / (M - 1))
 
 
-def context(shots):
-    """Arrays of the contexts of one group."""
-    count = len(RIVALS)
-    components = np.log(np.repeat(answer_table()[:, None], count, axis=1))
-    evidence = np.where(np.arange(M)[:, None] == RIVALS, shots * price(dataclasses.asdict(CONFIG)), 0.0)
-    return {"members": components, "evidence": evidence}
+def contexts(*shots, groups=None):
+    """Contexts that show each rival, a group for each number of shots; the base is 1.5 nats behind."""
+    count, groups = len(RIVALS), groups or [f"shots_{each}" for each in shots]
+    base = np.concatenate([answers([-1.5], each, PRICE)[0, 0] for each in shots]).astype(np.float32)
+    evidence = [np.where(np.arange(M)[:, None] == RIVALS, each * PRICE, 0.0) for each in shots]
+    return Contexts(
+        group=np.repeat(groups, count),
+        questions=np.full(len(base), "0 + k"),
+        answers=np.array([f"= {y}" for y in range(M)]),
+        components=np.log(np.repeat(answer_table()[:, None], len(base), axis=1)),
+        evidence=np.concatenate(evidence, axis=1),
+        exact=base,
+        base=base,
+    )
 
 
 def answers(ahead, shots, worth):
@@ -62,27 +73,27 @@ def test_beliefs_are_the_weights_that_made_the_answers():
 
 
 def test_log_odds_are_read_of_the_contexts_own_rival():
-    np.testing.assert_allclose(belief_odds(answers([-1.0, 2.0], 0, 1.5), context(0), M - 1), [-1, 2])
-    np.testing.assert_allclose(belief_odds(answers([-1.0, 2.0], 1, 1.5), context(1), M - 1), [-2.5, 0.5])
+    np.testing.assert_allclose(belief_odds(answers([-1.0, 2.0], 0, 1.5), contexts(0), M - 1), [-1, 2])
+    np.testing.assert_allclose(belief_odds(answers([-1.0, 2.0], 1, 1.5), contexts(1), M - 1), [-2.5, 0.5])
 
 
 def test_answers_are_as_far_apart_as_beliefs_and_noise_make_them():
     """One nat ahead of three: e / (e + 3) and 1 / (e + 3), each through the noise."""
     ahead, behind = (NOISE / (M - 1) + (1 - NOISE * M / (M - 1)) * w / (np.e + 3) for w in (np.e, 1))
-    found = answer_odds(answers([1.0], 0, 0.0), context(0), M - 1)
+    found = answer_odds(answers([1.0], 0, 0.0), contexts(0), M - 1)
     np.testing.assert_allclose(found, np.log(ahead / behind))
 
 
 def test_additive_odds_are_those_of_who_pays_that_price():
     for count in (0, 1, 3):
-        found = additive(answers([-0.5, 1.0], 0, 0.0), context(0), M - 1, count, 1.1)
-        wanted = answer_odds(answers([-0.5, 1.0], count, 1.1), context(count), M - 1)
+        found = additive(answers([-0.5, 1.0], 0, 0.0), contexts(0), M - 1, count, 1.1)
+        wanted = answer_odds(answers([-0.5, 1.0], count, 1.1), contexts(count), M - 1)
         np.testing.assert_allclose(found, wanted)
 
 
 def test_what_networks_do_not_resolve_is_not_read():
     limit = np.log((1 - (M - 1) * LEAST) / LEAST)  # each rival at LEAST
-    found = belief_odds(answers([limit - 0.1, limit + 0.1], 0, 0.0), context(0), M - 1)
+    found = belief_odds(answers([limit - 0.1, limit + 0.1], 0, 0.0), contexts(0), M - 1)
     assert np.isfinite(found[0]) and np.isnan(found[1])
 
 
@@ -104,57 +115,48 @@ def test_spread_is_the_standard_error_over_base_networks():
 
 
 @pytest.fixture
-def results(tmp_path):
+def run(tmp_path, make_theories, make_networks):
     """Two base networks that pay 1.2 nats for a shot, and a tempered posterior that pays λ."""
     plain = json.loads(json.dumps(dataclasses.asdict(CONFIG)))
     made = create(tmp_path / "run", {"study": "exchange-rate", "preset": "small", "config": plain}, {})
     groups = {"in_domain": 0}
     for first, after in KINDS.values():
         groups |= {first: 0, **{after.format(count): count for count in CONFIG.shots}}
-    worth, ahead = price(plain), np.array([-1.0, 1.0, 3.0])
-    betas = np.linspace(0, 1, 9).astype(np.float32)
+    ahead, betas = np.array([-1.0, 1.0, 3.0]), np.linspace(0, 1, 9).astype(np.float32)
 
     def everywhere(ahead, worth):
-        said = [answers(ahead, count, worth) for count in groups.values()]
-        return np.concatenate(said, axis=2).astype(np.float32)
+        parts = [answers(ahead, count, worth) for count in groups.values()]
+        return np.concatenate(parts, axis=2).astype(np.float32)
 
+    every = contexts(*groups.values(), groups=list(groups))
+    ladder = Ladder("tempered-posterior", "implied", betas, everywhere(np.linspace(-1.5, 4, 9), PRICE))
     for base in range(2):
-        parts = [context(count) for count in groups.values()]
-        theories = {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
-        theories |= {
-            "base": everywhere([-1.5], worth)[0, 0],
-            "group": np.repeat(list(groups), len(RIVALS)),
-            "asked": np.full(len(groups) * len(RIVALS), "0 + k"),
-            "answers": np.array([f"= {y}" for y in range(M)]),
-            "ladder/tempered-posterior/held": everywhere(np.linspace(-1.5, 4, 9), worth),
-            "betas/tempered-posterior/held": betas,
-        }
-        network = {"finetuned": everywhere(ahead + 0.1 * base, 1.2), "twin": everywhere(ahead + 0.02, 1.2)}
-        made.save(f"theories-questions0-{base}", theories)
-        made.save(f"sgd-questions0-{base}", network)
-    made.save_rows(scoring.rows(made))
+        made.save(Cell("theories", "questions0", base), make_theories(every, [ladder]))
+        networks = make_networks(everywhere(ahead + 0.1 * base, 1.2), everywhere(ahead + 0.02, 1.2))
+        made.save(Cell("finetuned", "questions0", base, "sgd"), networks)
+    made.save_rows(rows(made))
     return made
 
 
-def test_a_made_up_price_is_measured_and_drawn(results):
-    worth = price(results.config["config"])
+def test_a_made_up_price_is_measured_and_drawn(run):
     for kind in KINDS:
-        ((panel, one),) = measured(results, kind).items()
-        assert panel == ("sgd", "questions0") and one.doses == list(CONFIG.doses)
-        for who, paid in ((NETWORK, 1.2), ("tempered-posterior", worth)):
-            found = prices(one.beliefs[who], CONFIG.shots)
-            assert np.isfinite(found).sum() > 4
-            np.testing.assert_allclose(found[np.isfinite(found)], paid, rtol=2e-2)
+        ((panel, exchange),) = measured(run, kind).items()
+        assert panel == ("sgd", "questions0") and exchange.doses == list(CONFIG.doses)
+        for name, paid in ((NETWORK, 1.2), ("tempered-posterior", PRICE)):
+            computed = prices(exchange.beliefs[name], CONFIG.shots)
+            assert np.isfinite(computed).sum() > 4
+            np.testing.assert_allclose(computed[np.isfinite(computed)], paid, rtol=2e-2)
         # the network's own: (1 and 1.1 nats ahead) / 1.2
-        undone, error = spread(shots_to_undo(one.beliefs[NETWORK], CONFIG.shots))
+        undone, error = spread(shots_to_undo(exchange.beliefs[NETWORK], CONFIG.shots))
         np.testing.assert_allclose([undone[1], error[1]], [1.05 / 1.2, 0.05 / 1.2], rtol=1e-3)
-        for said in (one.answers, one.beliefs):
-            assert (said[NETWORK][:, :, 0] > said[NETWORK][:, :, 1])[:, :2].all()
-        np.testing.assert_allclose(one.answers[ADDITIVE][..., 0], one.answers[NETWORK][..., 0], rtol=1e-4)
-        assert (one.answers[ADDITIVE][:, :, 1] < one.answers[NETWORK][:, :, 1]).all()  # it pays less than λ
-    paths = draw_exchange(results)
+        for odds in (exchange.answers, exchange.beliefs):
+            assert (odds[NETWORK][:, :, 0] > odds[NETWORK][:, :, 1])[:, :2].all()
+        network, added = exchange.answers[NETWORK], exchange.answers[ADDITIVE]
+        np.testing.assert_allclose(added[..., 0], network[..., 0], rtol=1e-4)
+        assert (added[:, :, 1] < network[:, :, 1]).all()  # it pays less than λ
+    paths = draw_exchange(run)
     assert {path.name for path in paths} == {
         f"exchange-rate-odds.{kind}" for kind in ("png", "svg", "pdf", "csv")
     }
     before = [path.read_bytes() for path in paths]
-    assert [path.read_bytes() for path in draw_exchange(results)] == before
+    assert [path.read_bytes() for path in draw_exchange(run)] == before

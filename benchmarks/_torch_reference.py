@@ -1,6 +1,6 @@
 """`models.transformer` in PyTorch: the same weights in a flat dict, and the mean loss as a function of them.
 
-It gets PyTorch's own best: an embedding lookup and `scaled_dot_product_attention`.
+It gets PyTorch's best: an embedding lookup and `scaled_dot_product_attention`.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from flax import nnx
 
 from models.network import Network
 
-PARTS = ("attend", "merge", "up", "down")
+PARTS = ("attn_qkv", "out_proj", "up_proj", "down_proj")
 
 
 def weights(torch: Any, network: Network) -> dict[str, Any]:
@@ -20,11 +20,11 @@ def weights(torch: Any, network: Network) -> dict[str, Any]:
     def tensor(leaf: Any) -> Any:
         return torch.tensor(np.ascontiguousarray(leaf), requires_grad=True)
 
-    told = {"embed": tensor(model.embed.matrix.T), "place": tensor(model.place[...])}
-    told["read"] = tensor(model.read.matrix)  # functional.linear wants (outputs, inputs)
+    tensors = {"embed": tensor(model.embed.matrix.T), "position": tensor(model.position[...])}
+    tensors["unembed"] = tensor(model.unembed.matrix)  # functional.linear wants (outputs, inputs)
     for index, block in enumerate(model.blocks):
-        told |= {f"{name}{index}": tensor(getattr(block, name).matrix) for name in PARTS}
-    return told
+        tensors |= {f"{name}{index}": tensor(getattr(block, name).matrix) for name in PARTS}
+    return tensors
 
 
 def mean_loss(torch: Any, weights: Any, tokens: Any, layers: int, heads: int) -> Any:
@@ -33,17 +33,19 @@ def mean_loss(torch: Any, weights: Any, tokens: Any, layers: int, heads: int) ->
     n, t = tokens.shape
     start = torch.full((n, 1), weights["embed"].shape[0] - 1)
     inputs = torch.cat([start, tokens[:, :-1]], dim=1)
-    stream = functional.embedding(inputs, weights["embed"]) + weights["place"]
+    stream = functional.embedding(inputs, weights["embed"]) + weights["position"]
 
     def rms_norm(stream: Any) -> Any:
         return stream * torch.rsqrt(stream.square().mean(-1, keepdim=True) + 1e-6)
 
     for index in range(layers):
-        attend, merge, up, down = (weights[f"{name}{index}"] for name in PARTS)
-        split = functional.linear(rms_norm(stream), attend).view(n, t, 3, heads, -1)
+        attn_qkv, out_proj, up_proj, down_proj = (weights[f"{name}{index}"] for name in PARTS)
+        split = functional.linear(rms_norm(stream), attn_qkv).view(n, t, 3, heads, -1)
         query, key, value = (part.transpose(1, 2) for part in split.unbind(2))
         mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-        stream = stream + functional.linear(mixed.transpose(1, 2).reshape(n, t, -1), merge)
-        stream = stream + functional.linear(functional.relu(functional.linear(rms_norm(stream), up)), down)
-    logits = functional.linear(rms_norm(stream), weights["read"])
+        stream = stream + functional.linear(mixed.transpose(1, 2).reshape(n, t, -1), out_proj)
+        stream = stream + functional.linear(
+            functional.relu(functional.linear(rms_norm(stream), up_proj)), down_proj
+        )
+    logits = functional.linear(rms_norm(stream), weights["unembed"])
     return functional.cross_entropy(logits.flatten(0, 1), tokens.flatten())

@@ -1,0 +1,71 @@
+"""Finetuned networks: every dose of every finetuning seed, and a replica that met the same D' in another
+order."""
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from jaxtyping import Array
+
+from experiments.cells.answers import AnswerPrograms, first_seed
+from experiments.cells.data import Finetuning, Questions
+from experiments.cells.replays import extra_data
+from experiments.design.experiment import Experiment
+from experiments.storage.contents import FinetunedCell
+from models.finetuning.method import Method, finetune
+from models.network import Network
+from theory.base import Dataset, Params
+from theory.compute.devices import ShardedMap
+
+
+class FinetunedPrograms:
+    """One compiled program for each way of finetuning; seeds and replicas are its rows."""
+
+    def __init__(self, experiment: Experiment, template: Network, answers: AnswerPrograms):
+        self.experiment, self.template, self.answers = experiment, template, answers
+        self.finetune = {
+            name: ShardedMap(functools.partial(self._finetune, method), shared=1)
+            for name, method in experiment.methods.items()
+        }
+
+    def run(
+        self, method: str, network: Network, finetuning: Finetuning, questions: Questions
+    ) -> FinetunedCell:
+        """The networks finetuned by a method, from one base network."""
+        count = self.experiment.seeds
+        data = jax.tree.map(lambda leaf: np.concatenate([leaf, leaf]), finetuning.data)
+        orders = np.concatenate([finetuning.order, finetuning.replica_order])
+        seeds = np.arange(2 * count, dtype=np.int32) % count
+        params, losses = self.finetune[method](network.params, data, orders, seeds)
+        tokens = self.answers.padded(questions.tokens)
+        answers = questions.at(self.answers.read(tokens, params))
+        updates = jax.tree.map(lambda after, before: after - np.asarray(before), params, network.params)
+        squares = [
+            np.sum(np.square(leaf), axis=tuple(range(2, leaf.ndim))) for leaf in jax.tree.leaves(updates)
+        ]
+        return FinetunedCell(
+            finetuned=answers[:count],
+            replica=answers[count:],
+            loss=losses[:count].astype(np.float32),
+            distance=np.sqrt(sum(squares))[:count].astype(np.float32),
+            update=first_seed(updates),
+            observed=self.answers.observed(questions, jax.tree.map(lambda leaf: leaf[:count], params)),
+        )
+
+    def _finetune(
+        self, method: Method, params: Params, data: Dataset, order: Array, seed: Array
+    ) -> tuple[Params, Array]:
+        network = self.template.with_params(params)
+        extra = extra_data(self.experiment, method, data, seed)
+        return finetune(network, data, order, method, self.experiment.doses, extra)
+
+
+def failure(cell: FinetunedCell, doses: Sequence[int]) -> str:
+    """The first place where a network stopped being finite, in a sentence; "" if none did."""
+    for name, answers in (("finetuned", cell.finetuned), ("replica", cell.replica)):
+        finite = np.isfinite(answers).all(axis=(2, 3))
+        if not finite.all():
+            seed, dose = np.argwhere(~finite)[0]
+            return f"Non-finite answers of the {name} network of seed {seed} at dose {doses[dose]}."
+    return ""

@@ -1,0 +1,212 @@
+"""Theories over their grids of strengths: every ladder from one base network and the D' of every seed.
+
+Theories of hypotheses and of any predictor are mapped over D' in one program each; those over weights are
+split over the devices like networks. The cell also holds the exact process in the contexts, and the leading
+curvatures of the loss on D' at the base network.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array
+
+from experiments.cells.answers import AnswerPrograms, alone, first_seed
+from experiments.cells.candidates import Candidate
+from experiments.cells.data import Finetuning, FinetuningData, Questions
+from experiments.cells.replays import answers_per_document_set
+from experiments.design import random_streams
+from experiments.design.experiment import Arm, Experiment
+from experiments.storage.contents import Contexts, TheoryCell
+from experiments.storage.records import Arrays, Ladder
+from models.network import Network
+from theory.base import Dataset, Model, Params, ladder
+from theory.compute.devices import ShardedMap, compiler_options
+from theory.contracts import Scale, Setting, Theory
+from theory.divergence.kl import answers_at
+from theory.divergence.mixture_fit import fit_weights
+from theory.latent.mixture import Mixture
+from theory.weights.curvature import gauss_newton, modes
+
+DOCUMENTS = 64  # of pretraining, for the theories that need some
+MODES, ITERATIONS = 16, 32  # leading modes kept, and the steps of Lanczos that find them
+
+
+class TheoryPrograms:
+    """The compiled programs of all ladders: each is traced once and serves every base network and arm."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        template: Network,
+        answers: AnswerPrograms,
+        data: FinetuningData,
+        candidates: list[Candidate],
+    ):
+        self.experiment, self.template, self.answers, self.data = experiment, template, answers, data
+        self.process = experiment.process.distribution()
+        self.elicitation = jax.tree.map(np.asarray, experiment.process.elicitation_contexts())
+        self.candidates = [each for each in candidates if each.kind in ("hypotheses", "predictor", "weights")]
+        self.exact = jax.jit(self._exact, compiler_options=compiler_options())
+        self.modes = ShardedMap(self._modes, shared=1)
+        self.weights = {
+            each: ShardedMap(functools.partial(self._over_weights, each.form), shared=2)
+            for each in self.candidates
+            if each.kind == "weights"
+        }
+        self._programs: dict[tuple[int, type], jax.stages.Wrapped] = {}
+
+    def compile(self, tokens: jax.ShapeDtypeStruct, params: Params, data: Dataset) -> None:
+        """Compile the programs that every experiment has ahead of their first call."""
+        scale = self.experiment.scale(1.0)
+        for each, program in self.weights.items():
+            if not each.form.optional:
+                program.compile(
+                    jax.ShapeDtypeStruct(each.form.grid(scale).shape, np.float32), tokens, params, data
+                )
+
+    def run(
+        self, arm: Arm, network: Network, source: Network, finetuning: Finetuning, questions: Questions
+    ) -> TheoryCell:
+        """Every ladder of an arm from one base network; a teacher of D' is made of `source`."""
+        tokens = self.answers.padded(questions.tokens)
+        components, evidence, exact = self.exact(self.process, tokens)
+        contexts = Contexts(
+            group=questions.group,
+            questions=questions.questions,
+            answers=questions.answers,
+            components=questions.at(components),
+            evidence=np.asarray(evidence)[:, questions.rows, questions.positions].astype(np.float32),
+            exact=questions.at(exact),
+            base=questions.at(self.answers.base(network, tokens)),
+        )
+        implied = self._implied_prior(network)
+        priors = {"process": self.process, "implied": implied, "network": network}
+        scale = self.experiment.scale(answers_per_document_set(finetuning.data))
+        curvatures, directions = self.modes(
+            network.params, jax.tree.map(lambda leaf: leaf[:1], finetuning.data)
+        )
+        teacher, update = self._teacher(arm, source, tokens, questions)
+        return TheoryCell(
+            contexts=contexts,
+            ladders=tuple(
+                self._ladder(each, label, priors, scale, finetuning.data, tokens, questions)
+                for each in self.candidates
+                for label in each.priors
+            ),
+            implied_weights=np.exp(np.asarray(implied.log_weights)),
+            curvatures=curvatures[0],
+            modes=first_seed(directions),
+            teacher_answers=teacher,
+            teacher_update=update,
+            observed=self.answers.observed(questions, alone(network.params)),
+        )
+
+    def _ladder(
+        self,
+        candidate: Candidate,
+        label: str,
+        priors: dict[str, Model],
+        scale: Scale,
+        data: Dataset,
+        tokens: np.ndarray,
+        questions: Questions,
+    ) -> Ladder:
+        form, betas = candidate.form, candidate.form.grid(scale)
+        if candidate.kind == "weights":
+            params = self._repeated(priors["network"].params)
+            log_probs = self.weights[candidate](betas, tokens, params, data)
+            times, metric = np.asarray(form.times(scale)), np.array(form.metric_name)
+            return Ladder(
+                candidate.theory,
+                label,
+                betas,
+                questions.at(log_probs),
+                form.bound,
+                times=times,
+                metric=metric,
+            )
+        prior = priors[label]
+        program = self._program(form, type(prior))
+        log_probs = program(prior, data, jnp.asarray(betas), tokens)
+        return Ladder(candidate.theory, label, betas, questions.at(log_probs), form.bound)
+
+    def _program(self, form: Theory, prior: type) -> jax.stages.Wrapped:
+        """The ladder of a closed-form theory from one kind of prior, (s, b, n, t, a)."""
+        part = self.answers.part
+        key = id(form), prior  # theories live as long as their programs
+        if key not in self._programs:
+
+            def all_seeds(prior: Model, data: Dataset, betas: Array, tokens: Array) -> Array:
+                def one_seed(data: Dataset) -> Array:
+                    return ladder(
+                        form, prior, data, betas, lambda predictor: answers_at(predictor, tokens, part)
+                    )
+
+                return jax.lax.map(one_seed, data)
+
+            self._programs[key] = jax.jit(all_seeds, compiler_options=compiler_options())
+        return self._programs[key]
+
+    def _over_weights(
+        self, form: Theory, betas: Array, tokens: Array, params: Params, data: Dataset
+    ) -> Array:
+        """The ladder of a theory over weights for one D', (b, n, t, a)."""
+        network = self.template.with_params(params)
+        key = jax.random.fold_in(jax.random.key(self.experiment.seed), random_streams.THEORY)
+        tokens_of_pretraining = self.process.sample(key, DOCUMENTS)
+        documents = Dataset(tokens_of_pretraining, jnp.ones(tokens_of_pretraining.shape, bool))
+        whole = form.complete(Setting(self.process, network, data, documents, key))
+        return ladder(
+            whole,
+            network,
+            data,
+            betas * form.unit,
+            lambda predictor: answers_at(predictor, tokens, self.answers.part),
+            key=key,
+            together=len(betas),
+        )
+
+    def _teacher(
+        self, arm: Arm, source: Network, tokens: np.ndarray, questions: Questions
+    ) -> tuple[np.ndarray | None, Arrays | None]:
+        """Answers of the teacher that writes D', and its weights less those of its base network."""
+        teacher = self.data.teacher(arm, source)
+        if teacher is None:
+            return None, None
+        params = jax.tree.map(lambda leaf: np.asarray(leaf)[None], teacher.params)
+        answers = self.answers.read(tokens, jax.tree.map(lambda leaf: leaf[None], params))[0][0]
+        update = jax.tree.map(lambda after, before: after - np.asarray(before), params, source.params)
+        return questions.at(answers), first_seed(update)
+
+    def _modes(self, params: Params, data: Dataset) -> tuple[Array, Params]:
+        """Curvatures (m,) and unit directions (m, ...), largest first; the start favours no direction."""
+        network = self.template.with_params(params)
+        flat, shaped = ravel_pytree(params)
+        start = shaped(jax.random.normal(jax.random.key(self.experiment.seed), flat.shape))
+        values, parts = modes(gauss_newton(network, data).product, start, ITERATIONS)
+        rows = jax.vmap(lambda part: ravel_pytree(part)[0])(parts)[::-1][:MODES]
+        rows /= jnp.maximum(jnp.linalg.norm(rows, axis=-1, keepdims=True), 1e-30)  # a space may be exhausted
+        return values[::-1][:MODES], jax.vmap(shaped)(rows)
+
+    def _exact(self, process: Mixture, tokens: Array) -> tuple[Array, Array, Array]:
+        """Answers of every hypothesis (k, n, t, a), their evidence (k, n, t), the exact answers (n, t, a)."""
+        part = self.answers.part
+        components = jax.nn.log_softmax(process.component_log_probs(tokens)[..., part], axis=-1)
+        return components, process.evidence(tokens), answers_at(process, tokens, part)
+
+    def _implied_prior(self, network: Network) -> Mixture:
+        """The process with the weights that the base network acts on, fitted to its answers where contexts
+        say
+        little of the hypothesis."""
+        tokens = self.answers.padded(self.elicitation.tokens)
+        places = np.nonzero(self.elicitation.mask)
+        components, evidence, _ = (np.asarray(values) for values in self.exact(self.process, tokens))
+        answers = self.answers.base(network, tokens)
+        weights, _ = fit_weights(answers[places][None], components[:, *places], evidence[:, *places])
+        return self.process.with_log_weights(jnp.log(jnp.maximum(jnp.asarray(weights[0]), 1e-12)))
+
+    def _repeated(self, params: Params) -> Params:
+        return jax.tree.map(lambda leaf: np.stack([np.asarray(leaf)] * self.experiment.seeds), params)

@@ -1,0 +1,175 @@
+"""Options: a config as nested frozen dataclasses of plain fields. No jax, so that --help answers at once.
+
+The fields of a process are read from its source, not copied: `process_options("persona-topics", pairs=5)` has
+every field of the process, with its default and docstring, and `build()` makes the process.
+"""
+
+import ast
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar
+
+import tyro
+from tyro.constructors import PrimitiveConstructorSpec
+
+from experiments.discovery import Catalogue, Entry, choose
+from experiments.storage.records import Json
+from theory.errors import Misuse
+
+ConfigT = TypeVar("ConfigT")
+
+
+def _one_word(kind: type) -> PrimitiveConstructorSpec[Any]:
+    """A tuple as one word, like 0,1,2, so that a tuple of tuples can be given as several words."""
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=f"{kind.__name__.upper()},...",
+        instance_from_str=lambda words: tuple(kind(part) for part in words[0].split(",") if part.strip()),
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=lambda value: [",".join(map(str, value))],
+    )
+
+
+Ints: TypeAlias = Annotated[tuple[int, ...], _one_word(int)]
+Floats: TypeAlias = Annotated[tuple[float, ...], _one_word(float)]
+TYPES = {
+    "int": int,
+    "float": float,
+    "str": str,
+    "bool": bool,
+    "tuple[int, ...]": tuple[int, ...],
+    "tuple[float, ...]": tuple[float, ...],
+    "tuple[str, ...]": tuple[str, ...],
+    "tuple[tuple[int, ...], ...]": tuple[Ints, ...],
+    "tuple[tuple[float, ...], ...]": tuple[Floats, ...],
+}
+
+
+@dataclass(frozen=True)
+class ProcessOptions:
+    """The fields of a process; subclasses are made by `process_options`."""
+
+    entry: ClassVar[Entry]
+    class_name: ClassVar[str]
+
+    def build(self) -> Any:
+        """The process, which checks its fields."""
+        kind = getattr(self.entry.load(), self.class_name)
+        return kind(**{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
+
+
+def process_options(name: str, catalogue: Catalogue | None = None, **defaults: object) -> ProcessOptions:
+    """The options of a process by its name in the catalogue, with other defaults where they are given."""
+    kind = _options_class((catalogue or Catalogue()).find("processes", name))
+    known = [field.name for field in dataclasses.fields(kind)]
+    for field in defaults:
+        choose(f"field of {name}", field, known)
+    return kind(**defaults)
+
+
+@functools.cache
+def _options_class(entry: Entry) -> type[ProcessOptions]:
+    tree = ast.parse(entry.path.read_text(encoding="utf-8"))
+    for node in (node for node in tree.body if isinstance(node, ast.ClassDef)):
+        if any(isinstance(part, ast.FunctionDef) and part.name == "distribution" for part in node.body):
+            fields = list(_fields(entry, node))
+            made = dataclasses.make_dataclass(
+                f"{node.name}Options", fields, bases=(ProcessOptions,), frozen=True
+            )
+            made.entry, made.class_name = entry, node.name
+            return made
+    raise Misuse(f"{entry.path.name} defines no process: a dataclass with a method distribution().")
+
+
+def _fields(entry: Entry, node: ast.ClassDef) -> Iterator[tuple[str, Any, Any]]:
+    """Name, type and default of each field of a dataclass, from its source."""
+    for part, after in zip(node.body, [*node.body[1:], None], strict=True):
+        if not isinstance(part, ast.AnnAssign) or not isinstance(part.target, ast.Name):
+            continue
+        name, kind = part.target.id, TYPES.get(ast.unparse(part.annotation))
+        try:
+            default = ast.literal_eval(part.value) if part.value else None
+        except ValueError:
+            default = None
+        if kind is None or default is None:
+            raise Misuse(
+                f"{entry.path.name}, line {part.lineno}: the field {name} of a process needs one of the "
+                f"types {', '.join(TYPES)} and a plain default."
+            )
+        is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+        text = str(after.value.value) if is_text else ""  # pyright: ignore[reportOptionalMemberAccess]
+        yield name, Annotated[kind, tyro.conf.arg(help=" ".join(text.split()))], default
+
+
+def options(config: object, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every option of a config by its dotted name, with its value."""
+    for field in dataclasses.fields(config):  # pyright: ignore[reportArgumentType]
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from options(value, f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}", value
+
+
+def with_options(config: ConfigT, changes: Mapping[str, Any]) -> ConfigT:
+    """A config with other values, by dotted names: {"pretraining.steps": 150}. All are set at once, so that
+    what
+    they say together is checked, not what each says beside the old values."""
+    known = dict(options(config))
+    for name, value in changes.items():
+        choose("option", name, known)
+        _check_type(name, known[name], value)
+    return _replaced(config, {name: _as_tuple(value) for name, value in changes.items()})
+
+
+def from_json(config: ConfigT, values: Json) -> ConfigT:
+    """A config with the values of a stored one; refuses unknown options and values of another type."""
+    return with_options(config, dict(flat(values)))
+
+
+def to_json(config: object) -> Json:
+    """Nested plain values; tuples become lists."""
+
+    def plain(value: Any) -> Any:
+        if dataclasses.is_dataclass(value):
+            return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return [plain(part) for part in value] if isinstance(value, tuple) else value
+
+    return plain(config)
+
+
+def flat(values: Json, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested options by dotted name."""
+    if not isinstance(values, dict):
+        raise Misuse(f"Options must be a mapping by name, got {values!r}.")
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _replaced(config: Any, changes: Mapping[str, Any]) -> Any:
+    direct = {name: value for name, value in changes.items() if "." not in name}
+    nested: dict[str, dict[str, Any]] = {}
+    for name, value in changes.items():
+        section, dot, rest = name.partition(".")
+        if dot:
+            nested.setdefault(section, {})[rest] = value
+    parts = {section: _replaced(getattr(config, section), values) for section, values in nested.items()}
+    return dataclasses.replace(config, **direct, **parts)
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(map(_as_tuple, value)) if isinstance(value, (list, tuple)) else value
+
+
+def _check_type(name: str, old: Any, new: Any) -> None:
+    number = isinstance(old, (int, float)) and not isinstance(old, bool)
+    fits = isinstance(new, (list, tuple)) if isinstance(old, tuple) else isinstance(new, type(old))
+    if number:
+        fits = isinstance(new, (int, float) if isinstance(old, float) else int) and not isinstance(new, bool)
+    if not fits:
+        raise Misuse(f"{name} must be like {old!r}, got {new!r}.")

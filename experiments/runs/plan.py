@@ -1,0 +1,49 @@
+"""The plan of a run: sizes and steps, with estimates of time and disk."""
+
+import json
+
+import jax
+
+from experiments.design.experiment import Experiment
+from experiments.storage.records import Json
+from models.network import build
+
+RATE = 25e9  # floating-point operations a second of a small network on one core
+
+
+def plan(experiment: Experiment, record: Json) -> str:
+    """What a run would do: config, sizes, steps, and estimates of time and disk."""
+    process, sampling = experiment.process, experiment.sampling
+    network = build(experiment.shape, process.vocabulary, process.length, [0])
+    arms, bases = len(experiment.arms), experiment.base_seeds
+    finetuned = arms * bases * len(experiment.methods) * experiment.seeds * 2
+    pretraining = bases * experiment.pretraining.steps * experiment.pretraining.batch
+    finetuning = finetuned * experiment.steps * experiment.batch
+    # replayed steps cost about two, the proximal theory about 700 passes over D' for each base, arm and seed
+    theories = finetuning + arms * bases * experiment.seeds * 700 * experiment.n
+    chains, posteriors = 0, 0
+    if sampling:
+        posteriors = sum(len(each.times) for each in sampling.sets()) * arms * sampling.bases * sampling.seeds
+        rounds = (1 + sampling.rounds) / 2  # about half of them need all
+        chains = int(posteriors * sampling.chains * rounds)
+        # a sample costs about as much as a step; step-size tuning a third of a chain for each posterior
+        theories += (chains * (sampling.plan.steps + sampling.plan.samples) + posteriors * 40) * experiment.n
+    flops = 6 * network.size * process.length
+    seconds = 45 + flops * (pretraining + finetuning + theories) / (RATE * len(jax.devices()))
+    part = process.answer_tokens
+    answers = 80 * (part.stop - part.start) * 4  # some 80 contexts in float32
+    size = 4 * network.size * bases + answers * (
+        arms * bases * experiment.seeds * 700 + finetuned * 2 * len(experiment.doses) + posteriors
+    )
+    return "\n".join(
+        [
+            json.dumps(record, indent=1),
+            f"parameters          {network.size}",
+            f"pretraining steps   {experiment.pretraining.steps} × {bases} networks",
+            f"finetuning steps    {experiment.steps} × {finetuned} networks (replicas included)",
+            *([f"Langevin chains     about {chains} of {sampling.plan.steps} steps"] if sampling else []),
+            f"cells               {len(experiment.cells())}",
+            f"estimated time      {seconds:.0f} s on {len(jax.devices())} device(s)",
+            f"estimated disk      {size / 1e6:.0f} MB",
+        ]
+    )

@@ -1,0 +1,142 @@
+"""Pretraining of base networks, with live progress, and their measured distance from the exact predictor."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+
+from experiments.runs.progress import Progress
+from experiments.storage.records import Json
+from models.network import Network, build, first
+from models.pretraining import Pretraining, excess_nats, pretrain
+from models.transformer import Architecture
+from theory.base import Params, PyTree, Tokens
+from theory.compute.devices import compiler_options
+from theory.contracts import Process
+from theory.errors import Misuse
+from theory.latent.mixture import Mixture, Uninformed
+
+QUALITY_DOCUMENTS, QUALITY_SEED = 4096, 2**31
+
+
+@dataclass(frozen=True)
+class NetworkQuality:
+    """Excess (nats) of one base network over the exact predictor: mean over positions, at the first answer,
+    and
+    by position."""
+
+    seed: int
+    mean: float
+    first_answer: float
+    by_position: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Excess (nats) of base networks over the exact predictor; `uninformed` is that of a predictor which
+    never
+    infers the hypothesis of a document."""
+
+    networks: tuple[NetworkQuality, ...]
+    uninformed: float
+
+    @property
+    def mean(self) -> float:
+        """Mean over base networks and positions."""
+        return float(np.mean([network.mean for network in self.networks]))
+
+    @property
+    def learnt(self) -> float:
+        """The share of inference learnt, 1 - excess / uninformed."""
+        return 1 - self.mean / self.uninformed
+
+    def to_json(self) -> Json:
+        """Plain values, with the means over networks."""
+        networks = [dataclasses.asdict(network) for network in self.networks]
+        first_answer = float(np.mean([network.first_answer for network in self.networks]))
+        return {
+            "networks": networks,
+            "mean": self.mean,
+            "first_answer": first_answer,
+            "uninformed": self.uninformed,
+            "learnt": self.learnt,
+        }
+
+
+def template(process: Process, shape: Architecture) -> Network:
+    """An untrained network of a shape, for documents of a process."""
+    return first(jax.tree.map(np.asarray, build(shape, process.vocabulary, process.length, [0])))
+
+
+def train(
+    process: Process,
+    shape: Architecture,
+    recipe: Pretraining,
+    seeds: Sequence[int],
+    progress: Progress,
+    *,
+    restore: Callable[[PyTree], tuple[int, PyTree] | None] = lambda template: None,
+    save: Callable[[int, PyTree], None] = lambda step, state: None,
+    compiling: Callable[[], None] = lambda: None,
+) -> Params:
+    """Weights of one network for each seed, stacked. `restore` and `save` take the state between two chunks
+    of
+    steps, `compiling` is called once training is traced; a loss that is not finite raises `Misuse`."""
+    chunks = pretrain(
+        process.distribution(),
+        shape,
+        recipe,
+        tuple(seeds),
+        process.vocabulary,
+        process.length,
+        restore,
+        compiling,
+    )
+    state: PyTree = None
+    with progress.training(recipe.steps) as show:
+        for chunk in chunks:
+            state = chunk.state
+            diverged = np.flatnonzero(~np.isfinite(chunk.loss + chunk.excess)).tolist()
+            if diverged:
+                raise Misuse(
+                    f"Pretraining diverged by step {chunk.step}: the loss of networks {diverged} is not finite; "
+                    "use a smaller pretraining.rate."
+                )
+            show(chunk.step, chunk.loss, chunk.excess)
+            if chunk.step < recipe.steps:
+                save(chunk.step, state)
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(seeds)], state[0])
+
+
+def measure(process: Mixture, networks: Network, seeds: Sequence[int]) -> tuple[NetworkQuality, ...]:
+    """Excess of each of the stacked networks, on documents that are the same for all."""
+    tokens = _documents(process)
+    excess = jax.jit(excess_nats, compiler_options=compiler_options())
+    measured = []
+    for row, seed in enumerate(seeds):
+        network = jax.tree.map(lambda leaf: leaf[row], networks)  # noqa: B023
+        by_position = np.asarray(excess(process, network, tokens), float)
+        numbers = tuple(by_position.round(6).tolist())
+        measured.append(NetworkQuality(int(seed), float(by_position.mean()), float(by_position[1]), numbers))
+    return tuple(measured)
+
+
+def uninformed_nats(process: Mixture) -> float:
+    """Excess (nats, mean over positions) of `Uninformed`: what there is to learn from context."""
+    tokens = _documents(process)[: QUALITY_DOCUMENTS // 8]
+    return float(np.mean(jax.jit(excess_nats)(process, Uninformed(process), tokens)))
+
+
+def _documents(process: Mixture) -> Tokens:
+    return _sampler()(process)
+
+
+@functools.cache
+def _sampler() -> Callable[[Mixture], Tokens]:
+    def sample(process: Mixture) -> Tokens:
+        return process.sample(jax.random.key(QUALITY_SEED), QUALITY_DOCUMENTS)
+
+    return jax.jit(sample, compiler_options=compiler_options())

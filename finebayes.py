@@ -1,0 +1,38 @@
+"""finebayes: a Bayesian finetuning theory testbed. `import finebayes as fb` is the public API.
+
+fb.pretrain, fb.finetune, fb.compare     networks, and the scores of theories on them, in memory
+fb.run, fb.load                          a study's folder, with the bytes of the command line
+fb.processes, fb.theories, fb.methods, fb.samplers    all that `finebayes list` shows, by class name
+"""
+
+from experiments.api import Finetuned, Pretrained, Scores, compare, finetune, pretrain
+from experiments.discovery import Namespace
+from experiments.runs.study_result import StudyResult, Table, load, run
+from theory.contracts import Task, Theory, WeightTheory
+from theory.errors import Misuse
+
+processes = Namespace("processes")
+theories = Namespace("theories")
+methods = Namespace("methods")
+samplers = Namespace("samplers")
+
+__all__ = [
+    "Finetuned",
+    "Misuse",
+    "Pretrained",
+    "Scores",
+    "StudyResult",
+    "Table",
+    "Task",
+    "Theory",
+    "WeightTheory",
+    "compare",
+    "finetune",
+    "load",
+    "methods",
+    "pretrain",
+    "processes",
+    "run",
+    "samplers",
+    "theories",
+]
