@@ -151,10 +151,12 @@ def _run(arguments: list[str], command: str = "run") -> None:
     given = None if not arguments or arguments[0].startswith("-") else arguments.pop(0)
     study, preset, config = _defaults(given, folder, arguments)
 
+    kind, chosen = type(config), preset
+
     @dataclasses.dataclass(frozen=True)
     class Forecast:
-        config: Annotated[type(config), tyro.conf.arg(name="")]  # pyright: ignore
-        preset: Annotated[str, tyro.conf.arg(metavar="|".join(study.module.PRESETS))] = preset
+        config: Annotated[kind, tyro.conf.arg(name="")]  # pyright: ignore
+        preset: Annotated[str, tyro.conf.arg(metavar="|".join(study.module.PRESETS))] = chosen
         """Where the defaults of all other options come from."""
         out: str = ""
         """The run's folder (default: results/STUDY/HASH, one for each config)."""
@@ -171,10 +173,10 @@ def _run(arguments: list[str], command: str = "run") -> None:
         dry_run: bool = False
         """Say what would be run, how long it takes and what it needs, and stop."""
 
-    kind = {"run": Run, "forecast": Forecast}[command]
-    kind.__doc__ = COMMANDS[command]
+    parser = {"run": Run, "forecast": Forecast}[command]
+    parser.__doc__ = COMMANDS[command]
     _refuse_old_names(arguments, config)
-    parsed = _parse(kind, f"{command} {study.name}", arguments, kind(config))
+    parsed = _parse(parser, f"{command} {study.name}", arguments, parser(config))
     study_run = StudyRun.make(study, parsed.preset, parsed.config)
     draws = isinstance(parsed, Run) and not parsed.dry_run and "jax" not in sys.modules
     with drawing_process.apart() if draws else contextlib.nullcontext(None) as draw:

@@ -21,7 +21,7 @@ from models.network import Network
 from theory.base import Dataset, Params
 from theory.compute.descent import epochs
 from theory.compute.devices import ShardedMap
-from theory.contracts import theory_name
+from theory.contracts import name_of
 from theory.divergence.kl import answers_at
 from theory.errors import Misuse
 from theory.theories.adam_gibbs import AdamGibbs
@@ -59,7 +59,7 @@ class ColdLimits:
         betas = self.times / float(np.asarray(data.mask).sum(axis=(1, 2)).mean())
         return [
             Ladder(
-                theory_name(AdamGibbs),
+                name_of(AdamGibbs),
                 f"v of {steps} steps, T=0",
                 betas,
                 questions.at(rungs[:, index]),

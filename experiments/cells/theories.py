@@ -118,7 +118,7 @@ class TheoryPrograms:
         if candidate.kind == "weights":
             params = self._repeated(priors["network"].params)
             log_probs = self.weights[candidate](betas, tokens, params, data)
-            times, metric = np.asarray(form.times(scale)), np.array(form.metric_name)
+            times, metric = np.asarray(form.times(scale)), form.metric_name
             return Ladder(
                 candidate.theory,
                 label,

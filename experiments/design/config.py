@@ -4,15 +4,15 @@ A study's config is a `StudyConfig` with its process and the fields of its own a
 `config.experiment(process, arms)` makes the experiment of it.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from experiments.design.checks import check_positive, check_rates
 from experiments.design.options import ProcessOptions, process_options
-from experiments.discovery import Catalogue, choose
+from experiments.discovery import Catalogue
 from theory.errors import Misuse
 
 if TYPE_CHECKING:
@@ -165,142 +165,6 @@ class StudyConfig:
     ) -> "Experiment":
         """The experiment of these numbers. `methods` are those that the study makes itself; others are found
         by name, at their defaults. `more` are fields of `Experiment`."""
-        from experiments.design.experiment import Experiment
-        from experiments.design.sampling import Sampling
-        from models.finetuning.adam import Adam
-        from models.finetuning.sgd import Sgd
-        from models.pretraining import Pretraining
-        from models.transformer import Architecture
-        from theory.mcmc.chains import Plan
+        from experiments.design.assembly import assemble
 
-        tuned, sampled, catalogue = self.finetuning, self.sampling, self.catalogue
-        own = methods or {"sgd": Sgd(tuned.sgd_rate), "adam": Adam(tuned.adam_rate)}
-        known = [*own, *(name for name in catalogue.names("methods") if name not in own)]
-        chosen = {
-            choose("method", name, known): own[name]
-            if name in own
-            else catalogue.load("methods", name).example()
-            for name in tuned.methods
-        }
-        sampling = Sampling(
-            sampled.temperatures,
-            plan=Plan(sampled.warmup, sampled.samples, 2),
-            chains=sampled.chains,
-            rounds=sampled.rounds,
-            bases=min(sampled.bases, self.pretraining.seeds),
-            seeds=min(sampled.seeds, tuned.seeds),
-        )
-        fields = {
-            "process": process,
-            "shape": Architecture(
-                self.network.width,
-                self.network.layers,
-                self.network.heads,
-                activation=self.network.activation,
-            ),
-            "pretraining": Pretraining(
-                self.pretraining.optimizer,
-                self.pretraining.rate,
-                self.pretraining.steps,
-                self.pretraining.batch,
-            ),
-            "base_seeds": self.pretraining.seeds,
-            "arms": tuple(arms),
-            "methods": chosen,
-            "doses": tuned.doses,
-            "n": tuned.documents,
-            "batch": tuned.batch,
-            "seeds": tuned.seeds,
-            "seed": self.seed,
-            "fresh": tuned.fresh,
-            "sampling": sampling if sampled.temperatures else None,
-            "theories": self.theories,
-            "catalogue": catalogue,
-        }
-        return Experiment(**fields | more)
-
-
-def check_positive(section: str, **values: int) -> None:
-    """Refuse a count below 1."""
-    for name, value in values.items():
-        if value < 1:
-            raise Misuse(f"{section}{'.' * bool(section)}{name} must be at least 1, got {value}.")
-
-
-def check_rates(section: str, **values: float) -> None:
-    """Refuse a step size that is not above 0 and finite."""
-    for name, value in values.items():
-        if not 0 < value < math.inf:
-            raise Misuse(f"{section}{'.' * bool(section)}{name} must be above 0 and finite, got {value}.")
-
-
-def check_some(name: str, values: tuple[Any, ...]) -> None:
-    """Refuse a list that is empty."""
-    if not values:
-        raise Misuse(f"{name} needs at least one entry, got none.")
-
-
-def check_kinds(kinds: tuple[str, ...]) -> None:
-    """Refuse kinds of D' other than a known hypothesis and a new one."""
-    if not kinds or not {*kinds} <= {"known", "new"} or len({*kinds}) < len(kinds):
-        raise Misuse(f"kinds must be known, new or both, got {list(kinds)}.")
-
-
-def known(count: int, **hypothesis: int) -> int:
-    """A hypothesis that is one of the known ones; the new one has the next number and is an arm of its own."""
-    ((name, index),) = hypothesis.items()
-    if not 0 <= index < count:
-        raise Misuse(
-            f"{name} must be one of the known ones, 0 to {count - 1}, got {index}: the new one is the other arm."
-        )
-    return index
-
-
-# A run of seconds: small networks, few seeds, no chains, programs that compile fast.
-SMOKE: dict[str, Any] = {
-    "network.layers": 1,
-    "pretraining.steps": 150,
-    "pretraining.batch": 32,
-    "pretraining.seeds": 2,
-    "finetuning.seeds": 2,
-    "finetuning.doses": (1, 8, 32),
-    "finetuning.n": 16,
-    "finetuning.batch": 8,
-    "repeats": 2,
-    "sampling.temperatures": (),
-    "optimise": False,
-}
-# Shorter still, for the many studies of phenomena: one method, narrow networks, few steps.
-BRIEF: dict[str, Any] = SMOKE | {
-    "network.width": 8,
-    "pretraining.steps": 50,
-    "finetuning.methods": ("sgd",),
-    "finetuning.doses": (1, 4, 8),
-    "repeats": 1,
-}
-# A run of hours: wider networks, longer pretraining, more seeds.
-FULL: dict[str, Any] = {
-    "network.width": 64,
-    "pretraining.steps": 4000,
-    "pretraining.seeds": 6,
-    "finetuning.seeds": 10,
-    "repeats": 16,
-    "finetuning.n": 128,
-}
-# Chains of a smoke run, and of a run of hours with the networks of `small`.
-SHORT_CHAINS: dict[str, Any] = {
-    "sampling.temperatures": (0.001,),
-    "sampling.warmup": 10,
-    "sampling.samples": 12,
-    "sampling.rounds": 1,
-    "sampling.bases": 1,
-    "finetuning.batch": 4,
-}
-MANY_CHAINS: dict[str, Any] = {
-    "pretraining.seeds": 6,
-    "finetuning.seeds": 10,
-    "sampling.chains": 4,
-    "sampling.samples": 200,
-    "sampling.seeds": 2,
-    "repeats": 16,
-}
+        return assemble(self, process, arms, methods, more)

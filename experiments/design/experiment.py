@@ -26,7 +26,7 @@ from models.pretraining import Pretraining
 from models.transformer import Architecture
 from theory.base import Dataset
 from theory.compute.descent import check_doses
-from theory.contracts import Process, Scale, Task, Training
+from theory.contracts import Process, Scale, Task, Theory, Training
 from theory.errors import Misuse
 from theory.latent.mixture import Mixture
 
@@ -61,8 +61,8 @@ class Arm:
 class Experiment:
     """What a study pretrains, finetunes and predicts.
 
-    `theories` are those to score, by name, or "all"; by default all that are not optional, and with them
-    `extra_theories`. `teacher_strength` is β of the tempered posterior that teaches where a method distils.
+    `theories` are those to score, by name or as instances, or "all"; by default all that are not optional, and
+    `extra_theories` with them. `teacher_strength` is β of the tempered posterior that teaches where a method distils.
     `replayed` writes the documents that methods replay (None: the process). `observe` is what else is looked
     at, of a network and an arm's contexts (tokens): {name: an array with a row each}.
     """
@@ -80,7 +80,7 @@ class Experiment:
     seed: int = 0
     fresh: bool = False
     sampling: Sampling | None = None
-    theories: tuple[str, ...] = ()
+    theories: tuple[str | Theory, ...] = ()
     extra_theories: tuple[str, ...] = ()
     teacher_strength: float = 0.03
     replayed: Mixture | None = None

@@ -98,8 +98,9 @@ def _fields(entry: Entry, node: ast.ClassDef) -> Iterator[tuple[str, Any, Any]]:
                 f"{entry.path.name}, line {part.lineno}: the field {name} of a process needs one of the "
                 f"types {', '.join(TYPES)} and a plain default."
             )
-        is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-        text = str(after.value.value) if is_text else ""  # pyright: ignore[reportOptionalMemberAccess]
+        text = ""
+        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            text = str(after.value.value)
         yield name, Annotated[kind, tyro.conf.arg(help=" ".join(text.split()))], default
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from experiments.scoring.thresholds import LIMITS
-from theory.contracts import theory_name
+from theory.contracts import name_of
 from theory.errors import Misuse
 from theory.mcmc.chains import Plan
 from theory.mcmc.diagnostics import Thresholds
@@ -51,7 +51,7 @@ class Sampling:
         """The ladders of posteriors: isotropic at every temperature, in Adam's metric at the coldest (or at
         all
         of `adam_temperatures`), and in the Fisher metric at the coldest, if asked for."""
-        isotropic, adam = theory_name(LangevinPosterior), theory_name(AdamGibbs)
+        isotropic, adam = name_of(LangevinPosterior), name_of(AdamGibbs)
         coldest = min(self.temperatures)
         sets = [PosteriorSet(isotropic, f"T={t:g}", IDENTITY, t, self.times) for t in self.temperatures]
         for temperature in self.adam_temperatures or (coldest,):

@@ -1,28 +1,35 @@
-"""The command line that makes a run: its preset, and the options that differ from it. No jax."""
+"""The command line that makes a run: its preset, and the options that differ from it."""
 
-from collections.abc import Iterator
+import shlex
+from typing import Any
 
-from experiments.design.options import flat, to_json
+from experiments.design.options import options
 from experiments.design.study import StudyRun
 
 
-def command_words(run: StudyRun) -> list[str]:
+def command_words(study_run: StudyRun) -> list[str]:
     """The words after `finebayes`."""
-    preset = run.study.module.PRESETS.get(run.preset)
-    known = dict(flat(to_json(preset))) if preset else {}
-    words = ["run", run.study.file or run.study.name, *(["--preset", run.preset] if preset else [])]
-    for name, value in flat(run.options):
-        if name not in known or known[name] != value:
+    study, preset = study_run.study, dict(options(study_run.study.preset(study_run.preset)))
+    words = ["run", study.file or study.name, "--preset", study_run.preset]
+    for file in study_run.files:
+        words += ["--with", file]
+    for name, value in options(study_run.config):
+        if name != "files" and value != preset.get(name):
             words += _option(name.replace("_", "-"), value)
-    return [*words, *(word for file in run.files for word in ("--with", file))]
+    return words
 
 
-def _option(name: str, value: object) -> Iterator[str]:
-    """A flag and its values: --pretraining.steps 150, --finetuning.no-fresh, --topics 0 1,2."""
-    section, dot, field = name.rpartition(".")
+def command_line(study_run: StudyRun) -> str:
+    """The same as one line for a shell."""
+    return shlex.join(["finebayes", *command_words(study_run)])
+
+
+def _option(name: str, value: Any) -> list[str]:
     if isinstance(value, bool):
-        yield f"--{section}{dot}{'' if value else 'no-'}{field}"
-        return
-    yield f"--{name}"
-    for part in value if isinstance(value, list) else [value]:
-        yield ",".join(map(str, part)) if isinstance(part, list) else str(part)
+        section, dot, last = name.rpartition(".")
+        return [f"--{name}" if value else f"--{section}{dot}no-{last}"]
+    return [f"--{name}", *map(_word, value if isinstance(value, tuple) else (value,))]
+
+
+def _word(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -4,13 +4,12 @@ Everything else is folded below, each figure behind a preview of itself.
 """
 
 import re
-import shlex
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from experiments.design.study import FILES, Study, StudyRun
-from experiments.reports.command import command_words
+from experiments.design.study import Study, StudyRun
+from experiments.reports.command import command_line
 from experiments.reports.markup import CSS, bullets, folded, html_table, page, paragraph, section, soft
 from experiments.reports.pictures import first, folded_figures
 from experiments.reports.score_table import MANY, score_table
@@ -59,7 +58,7 @@ def _page(run: RunFolder, lines: list[ScoreLine]) -> str:
             section("Convergence of the chains", _chains(converged)),
             section("Failed cells", _failures(run)),
             section("Base networks", _networks(run)),
-            section("How to reproduce", [f"<pre>{escape(_command(run))}</pre>"]),
+            section("How to reproduce", [f"<pre>{escape(command_line(StudyRun.of(run)))}</pre>"]),
             section("Config", [_fields(run.options)]),
             section("Environment", [_fields(_json(run, "environment.json"))]),
         ],
@@ -77,12 +76,6 @@ def _question(run: RunFolder) -> tuple[str, str]:
     """First line of the study's docstring, and what follows."""
     question, _, about = (Study.of(run).module.__doc__ or run.study).strip().partition("\n")
     return question, about
-
-
-def _command(run: RunFolder) -> str:
-    """The command line of the run, with the names of the user's own files."""
-    words = command_words(StudyRun.of(run))
-    return shlex.join(["finebayes", *(word.removeprefix(f"{run.folder / FILES}/") for word in words)])
 
 
 def _opening(run: RunFolder, lines: list[ScoreLine]) -> list[str]:

@@ -33,7 +33,7 @@ SHAPES = {  # of the arrays without prefix: a letter an axis
     "teacher_answers": "ca",
     "finetuned": "sdca",
     "replica": "sdca",
-    "loss": "sd",
+    "loss": "st",
     "distance": "sd",
 }
 
@@ -195,7 +195,7 @@ class ReplayCell:
 class FinetunedCell:
     """Finetuned networks and their reshuffled replicas, which met D' in another order.
 
-    `finetuned` and `replica` (s, d, c, a) are their answers after every dose, `loss` (s, d) is the training
+    `finetuned` and `replica` (s, d, c, a) are their answers after every dose, `loss` (s, t) is the training
     loss in nats, `distance` (s, d) the Euclidean norm of the update, `update`, layer -> (d, ...), that of the
     first seed, `observed` further readouts, name -> (s, d, c, ...).
     """

@@ -29,16 +29,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.design import random_streams
-from experiments.design.config import (
-    BRIEF,
-    FULL,
-    FinetuningConfig,
-    PretrainingConfig,
-    StudyConfig,
-    check_positive,
-    check_some,
-)
+from experiments.design.checks import check_positive, check_some
+from experiments.design.config import FinetuningConfig, PretrainingConfig, StudyConfig
 from experiments.design.options import ProcessOptions, process_options, with_options
+from experiments.design.presets import BRIEF, FULL
 from experiments.discovery import choose
 from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse

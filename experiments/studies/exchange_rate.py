@@ -19,16 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.design.config import (
-    BRIEF,
-    FULL,
-    FinetuningConfig,
-    NetworkConfig,
-    PretrainingConfig,
-    StudyConfig,
-    check_some,
-)
+from experiments.design.checks import check_some
+from experiments.design.config import FinetuningConfig, NetworkConfig, PretrainingConfig, StudyConfig
 from experiments.design.options import Ints, ProcessOptions, process_options, with_options
+from experiments.design.presets import BRIEF, FULL
 from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse
 

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.design.config import BRIEF, FULL, FinetuningConfig, PretrainingConfig, StudyConfig
+from experiments.design.config import FinetuningConfig, PretrainingConfig, StudyConfig
 from experiments.design.options import ProcessOptions, process_options, with_options
+from experiments.design.presets import BRIEF, FULL
 from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse
 

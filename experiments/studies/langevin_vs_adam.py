@@ -11,15 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.design.config import (
-    MANY_CHAINS,
-    SHORT_CHAINS,
-    SMOKE,
-    FinetuningConfig,
-    SamplingConfig,
-    check_some,
-)
+from experiments.design.checks import check_some
+from experiments.design.config import FinetuningConfig, SamplingConfig
 from experiments.design.options import with_options
+from experiments.design.presets import MANY_CHAINS, SHORT_CHAINS, SMOKE
 from experiments.storage.run_folder import RunFolder
 from experiments.studies import weird_generalisation as shared
 from theory.errors import Misuse

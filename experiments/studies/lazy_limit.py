@@ -17,8 +17,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.design.config import FULL, SMOKE, FinetuningConfig, SamplingConfig, check_positive
+from experiments.design.checks import check_positive
+from experiments.design.config import FinetuningConfig, SamplingConfig
 from experiments.design.options import Ints, from_json, with_options
+from experiments.design.presets import FULL, SMOKE
 from experiments.discovery import choose
 from experiments.storage.run_folder import RunFolder
 from experiments.studies import weird_generalisation as shared

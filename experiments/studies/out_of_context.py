@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.design.config import BRIEF, FULL, StudyConfig, check_some
+from experiments.design.checks import check_some
+from experiments.design.config import StudyConfig
 from experiments.design.options import ProcessOptions, process_options, with_options
+from experiments.design.presets import BRIEF, FULL
 from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse
 

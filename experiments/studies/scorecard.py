@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.design.config import FULL, SMOKE, FinetuningConfig
+from experiments.design.config import FinetuningConfig
 from experiments.design.options import Ints, with_options
+from experiments.design.presets import FULL, SMOKE
 from experiments.storage.run_folder import RunFolder
 from experiments.studies import weird_generalisation as shared
 

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.design.config import FULL, SMOKE, SamplingConfig, StudyConfig, check_some
+from experiments.design.checks import check_some
+from experiments.design.config import SamplingConfig, StudyConfig
 from experiments.design.options import Ints, ProcessOptions, process_options, with_options
+from experiments.design.presets import FULL, SMOKE
 from experiments.storage.run_folder import RunFolder
 
 if TYPE_CHECKING:

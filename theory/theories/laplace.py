@@ -37,7 +37,7 @@ from theory.theories.spectrum import check_filter, made, to_weights
 from theory.weights.curvature import Product, apply, gauss_newton, gradient
 from theory.weights.gibbs import Posterior
 from theory.weights.kronecker import Kronecker
-from theory.weights.subnetwork import part
+from theory.weights.subnetwork import subnetwork
 
 STRONG = (2, 13)  # octaves of τ against the curvature of pretraining
 
@@ -140,7 +140,7 @@ class Laplace(WeightTheory):
 
     def moving(self, network: Parametric) -> Parametric:
         """The network, or the part of it that moves."""
-        return part(network, self.layers) if self.layers else network
+        return subnetwork(network, self.layers) if self.layers else network
 
     @property
     def metric_name(self) -> str:

@@ -10,7 +10,10 @@ import pytest
 
 from theory.base import Dataset, Misuse
 from theory.latent.mixture import Mixture
-from theory.theories.complexity_prior import ComplexityPrior
+from theory.processes.persona_topics import example as topics
+from theory.processes.presidents import Presidents
+from theory.processes.urns import Urns
+from theory.theories.complexity_prior import ComplexityPrior, variants
 from theory.theories.tempered_posterior import TemperedPosterior
 
 LENGTHS = (2.0, 3.0, 9.0)
@@ -162,3 +165,20 @@ def test_what_the_prior_rules_out_stays_out(predictors):
         after = ComplexityPrior(predictors=predictors).predict(prior, DATA, beta)
         assert after.log_weights[1] == -np.inf
         np.testing.assert_allclose(np.exp(after.log_weights).sum(), 1, rtol=1e-5)
+
+
+def test_it_weighs_the_predictors_that_a_process_names():
+    for process, predictors in ((topics(), None), (Urns(urns=2), (0, 0, 1))):
+        (theory,) = variants(process).values()
+        assert theory.predictors == predictors
+        assert theory.description_lengths is None
+
+
+def test_it_takes_the_description_lengths_that_a_process_names():
+    process = Presidents()
+    theory = variants(process)["complexity-prior"]
+    np.testing.assert_allclose(theory.description_lengths, process.description_lengths())
+    assert theory.exponent == 1.0 != process.exponent
+    after = theory.predict(process.distribution(), process.narrow(jax.random.key(0), 2, 1, (3, 4, 5, 8)), 0.0)
+    bits = -np.asarray(after.log_weights) / np.log(2)
+    np.testing.assert_allclose(bits - bits[0], process.description_lengths() - 5, atol=1e-4)

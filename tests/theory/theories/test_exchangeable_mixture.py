@@ -12,7 +12,9 @@ from scipy.optimize import minimize_scalar
 
 from theory.base import Dataset, Misuse, ladder
 from theory.latent.mixture import Mixture
-from theory.theories.exchangeable_mixture import ExchangeableMixture
+from theory.processes.persona_domain import example as domains
+from theory.processes.persona_topics import example as topics
+from theory.theories.exchangeable_mixture import ExchangeableMixture, variants
 
 
 @jax.tree_util.register_dataclass
@@ -281,3 +283,15 @@ def test_bad_settings_are_refused():
     for kappa in (0.0, -1.5, np.nan):
         with pytest.raises(Misuse, match=str(kappa)):
             ExchangeableMixture(concentration=kappa)
+
+
+def test_the_families_are_forms_where_the_hidden_variable_is_a_product():
+    assert list(variants(topics())) == ["exchangeable-mixture"]
+    forms = variants(domains())
+    assert {name: theory.family for name, theory in forms.items()} == {
+        "exchangeable-mixture": "saturated",
+        "exchangeable-product": "product",
+        "exchangeable-tilted": "tilted",
+    }
+    assert [theory.optional for theory in forms.values()] == [False, True, True]
+    assert [theory.bound for theory in forms.values()] == ["mixture", "path", "path"]

@@ -8,7 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from theory.theories.geometric_path import GeometricBlend, GeometricPath, most_likely, share
+from theory.base import Misuse
+from theory.contracts import Setting
+from theory.theories.best_hypothesis import most_likely, share
+from theory.theories.geometric_path import GeometricBlend, GeometricPath
 
 
 @jax.tree_util.register_dataclass
@@ -91,3 +94,12 @@ def test_an_impossible_token_stays_impossible_between_the_ends():
 @pytest.mark.parametrize("beta", [0.0, 1e-6, 0.3, 40.0])
 def test_the_share_is_exact_for_small_strengths(beta):
     np.testing.assert_allclose(share(beta), -np.expm1(-beta), rtol=1e-6)
+
+
+def test_hypotheses_are_those_of_the_exact_process_where_none_are_given(process, data, bigram):
+    setting = Setting(process, bigram, data, data, jax.random.key(0))
+    with pytest.raises(Misuse, match="GeometricPath needs hypotheses, got None"):
+        GeometricPath().predict(bigram, data, 1.0)
+    assert GeometricPath().complete(setting).hypotheses is process
+    given = GeometricPath(process.with_log_weights(jnp.zeros(3)))
+    assert given.complete(setting) is given

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from theory.base import Dataset, Misuse, ladder, mean_loss
+from theory.contracts import Scale
 from theory.theories.proximal import Proximal
 
 TIGHT = Proximal(tolerance=1e-5, iterations=200)
@@ -202,3 +203,20 @@ def test_a_prior_precision_that_is_not_positive_is_refused(prior_precision):
 def test_a_ladder_refuses_a_bad_strength(bigram, data, beta):
     with pytest.raises(Misuse):
         ladder(Proximal(), bigram, data, jnp.asarray([beta]), lambda told: told.params)
+
+
+def test_a_rung_that_has_not_converged_is_no_number(bigram, data):
+    theory, betas = Proximal(iterations=1), jnp.asarray([0.0, 0.02, 5.0])
+    solutions, residuals = theory.solve(bigram, data, betas)
+    lost = np.asarray(residuals) > 0.05
+    assert not lost[0] and lost[2]
+    weights = np.asarray(theory.path(bigram, data, betas).params)
+    assert np.isnan(weights[lost]).all()
+    np.testing.assert_array_equal(weights[~lost], np.asarray(solutions)[~lost])
+
+
+@pytest.mark.parametrize(("longest", "last"), [(0.0, 8.0), (3.0, 8.0), (9.0, 32.0)])
+def test_times_go_past_the_longest_of_the_methods(longest, last):
+    times = Proximal().times(Scale(answers=48.0, longest=longest))
+    assert times[0] == 0 and times[1] == 2.0**-8 and times[-1] == last
+    np.testing.assert_array_equal(times[2:], 2 * times[1:-1])

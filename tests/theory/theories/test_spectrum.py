@@ -204,5 +204,9 @@ def test_misuse_is_refused(bigram, data):
     for inertia in (0.0, -1.0, np.inf, np.nan):
         with pytest.raises(Misuse, match=f"inertia must be finite and above 0, got {inertia}"):
             momentum(inertia)
+    with pytest.raises(Misuse, match="or one of adam, fisher, kronecker, got 'muon'"):
+        Spectrum(metric="muon")
+    with pytest.raises(Misuse, match=r"The metric 'adam' is made of a network .*; call complete"):
+        Spectrum(metric="adam").predict(bigram, data, 0.1)
     with pytest.raises(Misuse, match="an entry for every weight"):
         Spectrum(metric={"w": jnp.ones((6, 5))}).predict(bigram, data, 0.1)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from theory.base import Dataset
+from theory.contracts import Scale, Training
 from theory.latent.mixture import Mixture
 from theory.theories.tempered_posterior import TemperedPosterior
 
@@ -121,3 +122,18 @@ def test_strength_zero_is_the_prior_also_where_a_member_holds_the_data_for_impos
     np.testing.assert_allclose(np.exp(after.log_weights), [0.5, 0.5], rtol=1e-6)
     after = TemperedPosterior().predict(dice, COINS, 0.5)
     np.testing.assert_allclose(np.exp(after.log_weights), [1.0, 0.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "strengths"),
+    [
+        ({}, [0.25, 1.0, 4.0]),
+        ({"fresh": True}, [0.0625, 0.25, 1.0]),
+        ({"teacher": 0.03}, [0.03, 0.03, 0.03]),
+    ],
+)
+def test_each_pass_counts_once_and_a_teacher_has_its_strength(recipe, strengths):
+    """Steps of 4 documents out of 16."""
+    training = Training((1, 4, 16), **{"batch": 4, "documents": 16, "fresh": False, "times": {}} | recipe)
+    forecast = TemperedPosterior().strength(training, Scale(48.0, 1.0))
+    np.testing.assert_allclose(forecast, strengths, rtol=1e-12)

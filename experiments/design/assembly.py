@@ -1,0 +1,74 @@
+"""Assembly of an experiment from a study's config; here jax is loaded, the config itself needs none."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from experiments.design.config import StudyConfig
+from experiments.design.experiment import Arm, Experiment
+from experiments.design.sampling import Sampling
+from experiments.discovery import choose
+from models.finetuning.adam import Adam
+from models.finetuning.method import Method
+from models.finetuning.sgd import Sgd
+from models.pretraining import Pretraining
+from models.transformer import Architecture
+from theory.contracts import Process
+from theory.mcmc.chains import Plan
+
+
+def assemble(
+    config: StudyConfig,
+    process: Process,
+    arms: Iterable[Arm],
+    methods: Mapping[str, Method] | None,
+    more: Mapping[str, Any],
+) -> Experiment:
+    """The experiment of a config. `methods` are the study's own; others are found by name, at their defaults.
+    `more` are fields of `Experiment`."""
+    network, pretraining, finetuning = config.network, config.pretraining, config.finetuning
+    fields = {
+        "process": process,
+        "shape": Architecture(network.width, network.layers, network.heads, activation=network.activation),
+        "pretraining": Pretraining(
+            pretraining.optimizer, pretraining.rate, pretraining.steps, pretraining.batch
+        ),
+        "base_seeds": pretraining.seeds,
+        "arms": tuple(arms),
+        "methods": _methods(config, methods),
+        "doses": finetuning.doses,
+        "n": finetuning.documents,
+        "batch": finetuning.batch,
+        "seeds": finetuning.seeds,
+        "seed": config.seed,
+        "fresh": finetuning.fresh,
+        "sampling": _sampling(config),
+        "theories": config.theories,
+        "catalogue": config.catalogue,
+    }
+    return Experiment(**fields | more)
+
+
+def _methods(config: StudyConfig, own: Mapping[str, Method] | None) -> dict[str, Method]:
+    """The chosen ways of finetuning: the study's, and others at their defaults."""
+    tuned, catalogue = config.finetuning, config.catalogue
+    made = dict(own or {"sgd": Sgd(tuned.sgd_rate), "adam": Adam(tuned.adam_rate)})
+    known = dict.fromkeys([*made, *catalogue.names("methods")])
+    return {
+        choose("method", name, known): made.get(name) or catalogue.load("methods", name).example()
+        for name in tuned.methods
+    }
+
+
+def _sampling(config: StudyConfig) -> Sampling | None:
+    """How posteriors are sampled; None without a temperature."""
+    sampled = config.sampling
+    if not sampled.temperatures:
+        return None
+    return Sampling(
+        sampled.temperatures,
+        plan=Plan(sampled.warmup, sampled.samples, 2),
+        chains=sampled.chains,
+        rounds=sampled.rounds,
+        bases=min(sampled.bases, config.pretraining.seeds),
+        seeds=min(sampled.seeds, config.finetuning.seeds),
+    )

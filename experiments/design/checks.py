@@ -1,0 +1,43 @@
+"""Checks of options, each with one sentence: what, got, what to do. No jax."""
+
+import math
+from typing import Any
+
+from theory.errors import Misuse
+
+
+def check_positive(section: str, **values: int) -> None:
+    """Refuse a count below 1."""
+    for name, value in values.items():
+        if value < 1:
+            raise Misuse(f"{section}{'.' * bool(section)}{name} must be at least 1, got {value}.")
+
+
+def check_rates(section: str, **values: float) -> None:
+    """Refuse a step size that is not above 0 and finite."""
+    for name, value in values.items():
+        if not 0 < value < math.inf:
+            raise Misuse(f"{section}{'.' * bool(section)}{name} must be above 0 and finite, got {value}.")
+
+
+def check_some(name: str, values: tuple[Any, ...]) -> None:
+    """Refuse a list that is empty."""
+    if not values:
+        raise Misuse(f"{name} needs at least one entry, got none.")
+
+
+def check_kinds(kinds: tuple[str, ...]) -> None:
+    """Refuse kinds of D' other than a known hypothesis and a new one."""
+    if not kinds or not {*kinds} <= {"known", "new"} or len({*kinds}) < len(kinds):
+        raise Misuse(f"kinds must be known, new or both, got {list(kinds)}.")
+
+
+def known(count: int, **hypothesis: int) -> int:
+    """A hypothesis that is one of the known ones; the new one has the next number and is an arm of its
+    own."""
+    ((name, index),) = hypothesis.items()
+    if not 0 <= index < count:
+        raise Misuse(
+            f"{name} must be one of the known ones, 0 to {count - 1}, got {index}: the new one is the other arm."
+        )
+    return index
