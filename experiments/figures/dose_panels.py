@@ -16,7 +16,7 @@ from experiments.figures.looks import rank
 from experiments.figures.style import Look, marker_line
 from experiments.scoring.labels import one_prior
 from experiments.storage.records import ScoreLine
-from experiments.storage.run_folder import RunFolder
+from experiments.storage.run import Run
 
 GRADES: dict[str, Look] = {
     "fitted": {"ls": "-", "mew": 0.4},
@@ -56,7 +56,7 @@ def series(lines: list[ScoreLine]) -> list[tuple[str, str, list[ScoreLine]]]:
     return [(*name, curves[name]) for name in order]
 
 
-def mixture_theories(run: RunFolder) -> frozenset[str]:
+def mixture_theories(run: Run) -> frozenset[str]:
     """Theories whose class is any mixture of hypotheses."""
     cells = {cell.arm: cell for cell in run.cells(kind="theories")}.values()  # one an arm: bases are alike
     ladders = [ladder for cell in cells if (theories := run.theories(cell)) for ladder in theories.ladders]

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from experiments.design.study import StudyRun
+from experiments.design.study import Study, StudyRun
 from experiments.reports.command import command_line
-from experiments.reports.elements import bullets, folded, page, paragraph, section, soft, table
+from experiments.reports.markup import CSS, bullets, folded, html_table, page, paragraph, section, soft
 from experiments.reports.pictures import first, folded_figures
 from experiments.reports.score_table import MANY, score_table
 from experiments.reports.sentences import COLUMNS, cells, findings, selection, warned
@@ -39,8 +39,7 @@ def write_report(run: RunFolder) -> Path:
 
 
 def _page(run: RunFolder, lines: list[ScoreLine]) -> str:
-    study_run = StudyRun.of(run)
-    question, _, about = (study_run.study.module.__doc__ or run.study).strip().partition("\n")
+    question, about = _question(run)
     converged = convergence_report(run)
     return page(
         question,
@@ -59,11 +58,24 @@ def _page(run: RunFolder, lines: list[ScoreLine]) -> str:
             section("Convergence of the chains", _chains(converged)),
             section("Failed cells", _failures(run)),
             section("Base networks", _networks(run)),
-            section("How to reproduce", [f"<pre>{escape(command_line(study_run))}</pre>"]),
+            section("How to reproduce", [f"<pre>{escape(command_line(StudyRun.of(run)))}</pre>"]),
             section("Config", [_fields(run.options)]),
             section("Environment", [_fields(_json(run, "environment.json"))]),
         ],
     )
+
+
+def summary_html(run: RunFolder) -> str:
+    """Question, answer, figure and small table alone, for a notebook."""
+    opening = "".join(_opening(run, scorecard(rows.table(run))))
+    style = f"<style>.finebayes {{ {CSS} }}</style>"
+    return f"<div class=finebayes>{style}<h3>{escape(_question(run)[0])}</h3>{opening}</div>"
+
+
+def _question(run: RunFolder) -> tuple[str, str]:
+    """First line of the study's docstring, and what follows."""
+    question, _, about = (Study.of(run).module.__doc__ or run.study).strip().partition("\n")
+    return question, about
 
 
 def _opening(run: RunFolder, lines: list[ScoreLine]) -> list[str]:
@@ -111,15 +123,15 @@ def _warnings(lines: list[ScoreLine]) -> list[str]:
 
 def _scorecard(lines: list[ScoreLine]) -> list[str]:
     return [
-        table(cells(selection(lines), False), "tight"),
-        folded(f"All {len(lines)} lines", table(cells(lines, True), "tight")),
-        folded("Columns", table([["column", "meaning"], *map(list, COLUMNS.items())])),
+        html_table(cells(selection(lines), False), "tight"),
+        folded(f"All {len(lines)} lines", html_table(cells(lines, True), "tight")),
+        folded("Columns", html_table([["column", "meaning"], *map(list, COLUMNS.items())])),
     ]
 
 
 def _hull(run: RunFolder, lines: list[ScoreLine]) -> list[str]:
     distances = convex_hull.hull(run, lines)
-    return [soft(convex_hull.ABOUT), table(convex_hull.table(distances), "tight")] if distances else []
+    return [soft(convex_hull.ABOUT), html_table(convex_hull.table(distances), "tight")] if distances else []
 
 
 def _residuals(run: RunFolder, lines: list[ScoreLine]) -> list[str]:
@@ -128,7 +140,7 @@ def _residuals(run: RunFolder, lines: list[ScoreLine]) -> list[str]:
     errors = residuals.where(run, lines)
     for panel in errors:
         captioned = panel.tables.items()
-        tables = [f"<h3>{escape(caption)}</h3>{table(entry, 'tight')}" for caption, entry in captioned]
+        tables = [f"<h3>{escape(caption)}</h3>{html_table(entry, 'tight')}" for caption, entry in captioned]
         parts.append(folded(f"{panel.name}: {panel.theory}", "".join(tables)))
     sentences = [f"<p>{escape(sentence)}</p>" for sentence in residuals.sentences(errors)]
     return [*sentences, soft(residuals.ABOUT), *parts] if errors else []
@@ -140,8 +152,8 @@ def _chains(converged: ConvergenceReport) -> list[str]:
         return []
     problems, steps = converged.problems, converged.steps
     return [
-        table(converged.table, "tight"),
-        table([["column", "meaning"], *map(list, DIAGNOSTICS.items())]),
+        html_table(converged.table, "tight"),
+        html_table([["column", "meaning"], *map(list, DIAGNOSTICS.items())]),
         folded(f"{len(problems)} posteriors that have not converged", _notes(problems, "problem")),
         folded("Step sizes and their reasons", _notes(steps, "tuning of the step size")),
     ]
@@ -149,12 +161,12 @@ def _chains(converged: ConvergenceReport) -> list[str]:
 
 def _notes(notes: Sequence[ChainNote], title: str) -> str:
     body = [[note.cell, note.theory, f"{note.time:g}", note.text] for note in notes]
-    return table([["cell", "theory", "τ", title], *body])
+    return html_table([["cell", "theory", "τ", title], *body])
 
 
 def _failures(run: RunFolder) -> list[str]:
     reasons = [[cell.name, reason] for cell, reason in run.failures().items()]
-    return [table([["cell", "reason"], *reasons])] if reasons else []
+    return [html_table([["cell", "reason"], *reasons])] if reasons else []
 
 
 def _networks(run: RunFolder) -> list[str]:
@@ -171,7 +183,7 @@ def _networks(run: RunFolder) -> list[str]:
     if quality.get("uninformed") is not None:
         uninformed = nats(quality["uninformed"])
         text += f" A predictor that never infers the hypothesis of a document has {uninformed}."
-    return [f"<p>{escape(text)}</p>", table(body, "tight")]
+    return [f"<p>{escape(text)}</p>", html_table(body, "tight")]
 
 
 def _ends(run: RunFolder) -> dict[str, float]:
@@ -188,7 +200,7 @@ def _json(run: RunFolder, name: str) -> Json:
 
 
 def _fields(values: Json) -> str:
-    return table([["field", "value"], *([key, _value(value)] for key, value in values.items())])
+    return html_table([["field", "value"], *([key, _value(value)] for key, value in values.items())])
 
 
 def _value(value: object) -> str:

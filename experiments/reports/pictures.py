@@ -4,7 +4,7 @@ import re
 from html import escape
 from pathlib import Path
 
-from experiments.reports.elements import image
+from experiments.reports.markup import image
 from experiments.storage.run_folder import RunFolder
 
 SUMMARY = "-summary"

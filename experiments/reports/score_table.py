@@ -5,7 +5,7 @@ from html import escape
 from itertools import groupby
 
 from experiments.figures.looks import glyph, look
-from experiments.reports.elements import folded
+from experiments.reports.markup import folded
 from experiments.reports.summary import PanelScores, score, theories, words
 from experiments.scoring.labels import number
 from experiments.storage.records import ScoreLine

@@ -7,7 +7,7 @@ ladders.md      theories × doses: the explained part of the shift on held-out c
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.scoring.labels import nats, plus_minus
+from experiments.scoring.labels import judged_groups, nats, of_panel, panels, plus_minus
 from experiments.scoring.leaderboard import (
     UNCHANGED,
     Column,
@@ -24,6 +24,7 @@ ABOUT = (
     "in-domain KL as a part of its largest over doses. –: undefined, for the shift does not exceed its "
     "noise; empty: no prediction at this dose; *: some of the chains behind it have not converged."
 )
+Table = list[list[str]]
 
 
 def write(columns: Sequence[Column], out: Path) -> Path:
@@ -36,7 +37,7 @@ def write(columns: Sequence[Column], out: Path) -> Path:
     return path
 
 
-def table(column: Column) -> list[list[str]]:
+def table(column: Column) -> Table:
     """Header and rows of one column's ladder."""
     doses = sorted(column.reached)
     base = [column.at(UNCHANGED, dose) for dose in doses]
@@ -48,6 +49,23 @@ def table(column: Column) -> list[list[str]]:
     for theory in theories([column]):
         cells = [_cell(column.at(theory, dose)) for dose in doses]
         rows.append([theory_name(theory), theory.grade, *cells])
+    return rows
+
+
+def dose_table(lines: Sequence[ScoreLine], group: str | None = None) -> Table:
+    """Theories × doses on a group of contexts, by default the first judged one; with several methods or D'
+    each row names its own."""
+    every = panels(lines)
+    doses = sorted({line.dose for line in lines})
+    rows = [["method, D′"] * (len(every) > 1) + ["theory", "grade", *(f"dose {dose}" for dose in doses)]]
+    for panel in every:
+        inside = of_panel(lines, panel)
+        chosen = group or judged_groups(inside)[0]
+        here = tuple(line for line in inside if line.group == chosen)
+        column = Column("", *panel, chosen, {dose: dose / max(doses) for dose in doses}, here)
+        for theory in theories([column]):
+            cells = [_cell(column.at(theory, dose)) for dose in doses]
+            rows.append([column.name] * (len(every) > 1) + [theory_name(theory), theory.grade, *cells])
     return rows
 
 

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from experiments.figures.curves import BASE, LOOKS, NAMES, NETWORK, SPEAKERS, Curves, draw_grid, look, spread
+from experiments.figures.curves import BASE, NAMES, NETWORK, SPEAKERS, Curves, draw_grid, look, spread
+from experiments.figures.looks import KNOWN
 from experiments.storage.run_folder import create
 
 DOSES = [1, 8]
 
 
 @pytest.fixture
-def results(tmp_path):
+def run(tmp_path):
     config = {"study": "made-up", "preset": "tiny", "config": {"doses": DOSES}}
     return create(tmp_path / "run", config, {})
 
@@ -27,10 +28,10 @@ def test_the_error_is_that_of_a_mean_over_base_networks():
     assert np.isnan(error).all()
 
 
-def test_every_speaker_has_a_look_of_its_own():
-    looks = [look(who) for who in (*SPEAKERS, *LOOKS)]
-    assert len({(str(each["color"]), str(each.get("ls")), each.get("marker")) for each in looks}) == (
-        len({*SPEAKERS, *LOOKS})
+def test_every_name_has_a_look_of_its_own():
+    looks = [look(name) for name in (*SPEAKERS, *KNOWN)]
+    assert len({(str(line["color"]), str(line.get("ls")), line.get("marker")) for line in looks}) == (
+        len({*SPEAKERS, *KNOWN})
     )
 
 
@@ -49,19 +50,19 @@ def test_a_curve_and_its_band_are_the_lines_of_the_table():
     assert curves.table[2]["standard_error"] == "" and curves.table[2]["networks"] == 1
 
 
-def test_a_grid_writes_what_it_draws_and_is_the_same_twice(results):
+def test_a_grid_writes_what_it_draws_and_is_the_same_twice(run):
     grid = {
-        ("rate", column): {who: np.full((2, 2), value) for who, value in said.items()}
-        for column, said in {"SGD": {NETWORK: 0.5, "linearised": 0.25}, "Adam": {"nobody": 0.1}}.items()
+        ("rate", column): {name: np.full((2, 2), value) for name, value in values.items()}
+        for column, values in {"SGD": {NETWORK: 0.5, "linearised": 0.25}, "Adam": {"nobody": 0.1}}.items()
     }
-    paths = draw_grid(results, "rate", grid)
+    paths = draw_grid(run, "rate", grid)
     assert [path.name for path in paths] == [f"made-up-rate.{kind}" for kind in ("png", "svg", "pdf", "csv")]
-    told = list(csv.DictReader(paths[-1].read_text().splitlines()))
-    assert {(line["column"], line["who"], line["mean"]) for line in told} == {
+    lines = list(csv.DictReader(paths[-1].read_text().splitlines()))
+    assert {(line["column"], line["who"], line["mean"]) for line in lines} == {
         ("SGD", "finetuned network", "0.5"),
         ("SGD", "linearised", "0.25"),
     }
-    assert [line["at"] for line in told] == ["1", "8"] * 2
+    assert [line["at"] for line in lines] == ["1", "8"] * 2
     before = [path.read_bytes() for path in paths]
-    assert [path.read_bytes() for path in draw_grid(results, "rate", grid)] == before
-    assert draw_grid(results, "rate", {}) == []
+    assert [path.read_bytes() for path in draw_grid(run, "rate", grid)] == before
+    assert draw_grid(run, "rate", {}) == []

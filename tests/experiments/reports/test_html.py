@@ -1,13 +1,12 @@
 """The page opens with the answer, follows the numbers, loses nothing, and needs nothing outside itself."""
 
 import re
-from dataclasses import asdict
 from html import escape, unescape
 
 import pytest
 
-from experiments.discovery import load
-from experiments.reports import elements, html, pictures
+from experiments.discovery import Catalogue
+from experiments.reports import html, markup, pictures
 from experiments.storage.records import Cell, Row
 from experiments.storage.run_folder import create
 
@@ -51,8 +50,8 @@ def _draw(run, *names):
 
 
 def test_an_indented_paragraph_of_a_docstring_keeps_its_lines():
-    assert elements.paragraph("    one    1\n    two    2") == "<pre>one    1\ntwo    2</pre>"
-    assert elements.paragraph("One\n    two.") == "<p>One\n    two.</p>"
+    assert markup.paragraph("    one    1\n    two    2") == "<pre>one    1\ntwo    2</pre>"
+    assert markup.paragraph("One\n    two.") == "<p>One\n    two.</p>"
 
 
 def test_the_page_stands_alone_and_follows_the_table(tmp_path):
@@ -90,7 +89,7 @@ def test_question_answer_figure_and_table_come_before_everything_else(tmp_path):
 
 
 def test_all_but_the_opening_is_folded_and_nothing_is_lost(tmp_path):
-    run = _run(tmp_path, [_row("proximal", 0.01, dose) for dose in (1, 2)], {"width": 24})
+    run = _run(tmp_path, [_row("proximal", 0.01, dose) for dose in (1, 2)], {"network": {"width": 24}})
     run.fail(Cell("finetuned", "topics0", 0, "adam"), "It diverged.")
     text = html.write_report(run).read_text()
     titles = re.findall(r"<details class=section><summary><h2>(.*?)</h2></summary>", text)
@@ -98,7 +97,7 @@ def test_all_but_the_opening_is_folded_and_nothing_is_lost(tmp_path):
         *("About this study", "Findings", "Warnings: the best forecast and the most misleading", "Scorecard"),
         *("Failed cells", "Base networks", "How to reproduce", "Config", "Environment"),
     ]
-    about = load(STUDY).__doc__.partition("\n")[2].strip()
+    about = Catalogue().load("studies", STUDY).__doc__.partition("\n")[2].strip()
     assert escape(about) in text and "not sealed before the finetuning" in text
     assert html.WARNED in text and "All 2 lines" in text and "width" in text and "commit" in text
     assert all(escape(meaning) in text for meaning in html.COLUMNS.values())
@@ -143,19 +142,14 @@ def test_a_theory_without_a_look_of_its_own_is_named_and_marked(tmp_path):
     assert "mine <i> (fitted: 0.900" in unescape(text).replace("<strong>", "").replace("</strong>", "")
 
 
-def test_the_command_names_the_preset_and_what_differs_from_it():
-    presets = load(STUDY).PRESETS
-    preset = html.json.loads(html.json.dumps(asdict(presets["smoke"])))
-    config = {"study": STUDY, "preset": "smoke", "config": preset}
-    assert html.command(config, presets) == f"finebayes run {STUDY} --preset smoke"
-    changed = {"fresh": True, "doses": [1, 2], "finetuned_topics": ["0", "1,2"], "seed": 3}
-    config["config"] = {key: preset[key] for key in preset if key not in changed} | changed
-    words = html.command(config, presets)
-    assert "--fresh" in words and "--doses 1 2" in words
-    assert words.endswith("--finetuned-topics 0 1,2 --seed 3")
-    assert "--preset" not in html.command({**config, "preset": "gone"}, presets)
-
-
 @pytest.mark.parametrize("rule", ["@media print", "@media (max-width"])
 def test_the_page_can_be_printed_and_is_laid_out_for_narrow_windows(rule):
-    assert rule in elements.CSS
+    assert rule in markup.CSS
+
+
+def test_a_notebook_shows_the_opening_alone(tmp_path):
+    run = _run(tmp_path, [_row("proximal", 0.01, 1)])
+    _draw(run, f"{STUDY}-summary", f"{STUDY}-groups")
+    text = html.summary_html(run)
+    assert "Does a network" in text and "explained best by" in text and "noise ceiling</td>" in text
+    assert text.count("<img") == 1 and "<details" not in text and "<body" not in text

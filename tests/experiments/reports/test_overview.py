@@ -4,12 +4,14 @@ import pytest
 
 from experiments.reports import overview
 from experiments.scoring import leaderboard as compare
-from experiments.storage.run_folder import create, write_json
+from experiments.storage.files import write_json
+from experiments.storage.records import Row
+from experiments.storage.run_folder import create
 
 SCORES = {  # (theory, prior, grade): explained on held-out contexts, without and with another base network
     ("unchanged", "network", "forecast"): 0.0,
     ("linearised", "network", "forecast"): 0.9,
-    ("tempered-posterior", "held", "fitted"): -3.0,
+    ("tempered-posterior", "implied", "fitted"): -3.0,
     ("tempered-posterior", "process", "fitted"): 0.7,
 }
 
@@ -21,7 +23,7 @@ def runs(tmp_path):
     for name in ("one", "two"):
         config = {"study": "made-up", "preset": "tiny", "config": {"name": name}}
         made.append(create(tmp_path / name, config, {}))
-        scores = SCORES | ({("exchangeable-mixture", "held", "fitted"): 0.25} if name == "one" else {})
+        scores = SCORES | ({("exchangeable-mixture", "implied", "fitted"): 0.25} if name == "one" else {})
         rows = []
         for method in ("sgd", "adam"):
             for dose, shift in ((1, 0.1), (4, 0.2)):
@@ -29,11 +31,9 @@ def runs(tmp_path):
                     for base in range(2):
                         for group in ("in_domain", "held_out"):
                             nats = shift * (1 - score - 0.02 * (base - 0.5) * (theory == "linearised"))
-                            row = {"study": "made-up", "method": method, "data": "all", "base": base}
-                            row |= {"dose": dose, "theory": theory, "prior": prior, "grade": grade}
-                            row |= {"group": group, "beta": None, "nats": [nats], "shift": [shift]}
-                            row |= {"order": [0.001], "seed": [0.3 * shift], "ceiling": [0.4 * shift]}
-                            rows.append(row | {"trusted": None})
+                            names = ("made-up", method, "all", base, dose, theory, prior, grade)
+                            noise = (0.001,), (0.3 * shift,), (0.4 * shift,)
+                            rows.append(Row(*names, None, group, None, (nats,), (shift,), *noise, None))
         made[-1].save_rows(rows)
     write_json(made[0].folder / "networks.json", {"mean": 0.01234, "uninformed": 0.5, "networks": []})
     return made

@@ -32,16 +32,17 @@ def lines(make_line):
 def test_the_answer_names_the_best_the_forecasts_and_the_failures_at_the_last_dose(lines):
     best, forecasts, failures = answer(last_scores(lines))
     assert best == (
-        "On held-out contexts after 8 steps the shift is explained best by linearised (forecast: 0.970 ± 0.010 "
-        "after SGD on topic 0) and proximal (fitted: 0.800 ± 0.010 after Adam on topic 0); noise ceiling 0.990."
+        "On held-out contexts after 8 steps the shift is explained best by linearised (forecast: 0.970 ± "
+        "0.010 after SGD on topic 0) and proximal (fitted: 0.800 ± 0.010 after Adam on topic 0); noise "
+        "ceiling 0.990."
     )
     assert forecasts == (
         "Without a fitted number, the best forecast is linearised (0.970 ± 0.010 after SGD on topic 0 and "
         "0.400 ± 0.010 after Adam on topic 0)."
     )
     assert failures == (
-        "Worse than “nothing changed” by more than two s.e.: tempered posterior (fitted: in 1 of 2 ways, lowest "
-        "−3.0 ± 0.0)."
+        "Worse than “nothing changed” by more than two s.e.: tempered posterior (fitted: in 1 of 2 ways, "
+        "lowest −3.0 ± 0.0)."
     )
 
 
@@ -77,7 +78,7 @@ def test_nothing_undefined_or_unscored_breaks_the_answer(lines):
     (sentence,) = answer(last_scores(holes))
     assert "no theory has a score" in sentence
     alone = [line for line in lines if line.theory == "linearised" and line.method == "sgd"]
-    best, forecasts, failures = answer(last_scores(alone))
+    _, forecasts, failures = answer(last_scores(alone))
     assert forecasts.startswith("All of these are forecasts") and failures.startswith(
         "Nothing fails outright"
     )

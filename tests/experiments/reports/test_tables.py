@@ -7,6 +7,7 @@ import pytest
 from experiments.reports import tables as ladders
 from experiments.scoring import leaderboard as compare
 from experiments.scoring.labels import plus_minus
+from experiments.storage.records import Row
 from experiments.storage.run_folder import create
 
 GROUPS, DOSES = ("in_domain", "held_out"), {1: 0.1, 4: 0.2}
@@ -28,16 +29,10 @@ def column(tmp_path):
             for base, group in [(0, name) for name in GROUPS] + [(1, name) for name in GROUPS]:
                 if score is not None:
                     missed = 1 - score - 0.02 * (base - 0.5) * (theory != "unchanged")
-                    row = {"study": "made-up", "method": "sgd", "data": "all", "base": base, "dose": dose}
-                    row |= {
-                        "theory": theory,
-                        "prior": "network",
-                        "grade": grade,
-                        "group": group,
-                        "beta": None,
-                    }
-                    row |= {"nats": [shift * missed], "shift": [shift], "order": [0.001], "seed": [shift]}
-                    rows.append(row | {"ceiling": [0.0], "trusted": [0.0] if theory == "fits" else None})
+                    names = ("made-up", "sgd", "all", base, dose, theory, "network", grade, None, group, None)
+                    converged = (False,) if theory == "fits" else None
+                    numbers = (shift * missed,), (shift,), (0.001,), (shift,), (0.0,)
+                    rows.append(Row(*names, *numbers, converged))
     results.save_rows(rows)
     return compare.read((str(results.folder),))[1][0]
 
@@ -54,7 +49,7 @@ def test_every_dose_and_theory_has_its_cell(column):
 
 
 def test_what_is_below_its_noise_is_undefined(column):
-    hidden = [line | {"explained": None} if line["dose"] == 1 else line for line in column.lines]
+    hidden = [replace(line, explained=None) if line.dose == 1 else line for line in column.lines]
     rows = ladders.table(replace(column, lines=tuple(hidden)))
     assert [row[2] for row in rows[3:]] == ["–", "–", "–"]
 

@@ -1,4 +1,4 @@
-"""Elements of a report: style sheet, paragraphs, tables, folded sections and pictures, as HTML text."""
+"""Markup of a report: style sheet, paragraphs, tables, folded sections and pictures, as HTML text."""
 
 import base64
 import inspect
@@ -94,7 +94,7 @@ def bullets(sentences: Iterable[str]) -> str:
     return f"<ul>{''.join(f'<li>{escape(sentence)}</li>' for sentence in sentences)}</ul>"
 
 
-def table(rows: Table, kind: str = "wide") -> str:
+def html_table(rows: Table, kind: str = "wide") -> str:
     """The first row is the header; a table wider than the page scrolls by itself."""
     head = "".join(f"<th>{escape(str(cell))}</th>" for cell in rows[0])
     body = "".join(f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in rows[1:])
