@@ -69,6 +69,11 @@ def extrapolated_answers(process: Options, offset: int, target: np.ndarray) -> n
     return answers
 
 
+def arm_name(offset: int) -> str:
+    """The arm whose D' begins at an offset, as `Distance.task` names it."""
+    return f"inside{-offset}" if offset < 0 else f"outside{offset}"
+
+
 def draw_kinds(run: RunFolder, offsets: Mapping[str, int]) -> list[Path]:
     """The self-report of networks, and the weights of the farthest and the widest kind. `offsets` say where
     the D' of each arm begins."""
