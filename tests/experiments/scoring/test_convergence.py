@@ -40,7 +40,9 @@ def _save(run, *ladders, base=0):
 @pytest.fixture
 def run(tmp_path):
     return create(
-        tmp_path / "run", {"study": STUDY, "preset": "smoke", "config": {"doses": [1]}}, {"commit": None}
+        tmp_path / "run",
+        {"study": STUDY, "preset": "smoke", "config": {"finetuning": {"doses": [1]}}},
+        {"commit": None},
     )
 
 
