@@ -100,8 +100,8 @@ class Finetuned:
     def __repr__(self) -> str:
         made = self.experiment
         return (
-            f"Finetuned({', '.join(made.methods)}; {made.base_seeds} base networks × {made.seeds} seeds; D' of "
-            f"{made.n} documents, {', '.join(arm.name for arm in made.arms)}; doses {made.doses})"
+            f"Finetuned({', '.join(made.methods)}; {made.base_seeds} base networks × {made.seeds} seeds; D' "
+            f"of {made.n} documents, {', '.join(arm.name for arm in made.arms)}; doses {made.doses})"
         )
 
 
@@ -259,6 +259,6 @@ def _check_tokens(process: Process, tokens: Tokens) -> None:
     shape, top = np.shape(tokens), int(np.max(tokens, initial=0))
     if len(shape) != 2 or shape[1] > process.length or top >= process.vocabulary:
         raise Misuse(
-            f"tokens must have shape (n, at most {process.length}) and be below {process.vocabulary}, got shape "
-            f"{shape} and a largest token of {top}."
+            f"tokens must have shape (n, at most {process.length}) and be below {process.vocabulary}, got "
+            f"shape {shape} and a largest token of {top}."
         )

@@ -1,8 +1,8 @@
 """Core types: tokens, datasets, predictors, and the strength β with which data act on a prior.
 
-    Predictor      tokens -> log p(x_t | x_<t)                     (a network, a process, a theory's forecast)
-    Distribution   a predictor that samples and conditions exactly  (a process, its Bayes predictor known)
-    Parametric     a predictor with weights                        (a network)
+    Predictor     tokens -> log p(x_t | x_<t)                      (a network, a process, a theory's forecast)
+    Distribution  a predictor that samples and conditions exactly  (a process, its Bayes predictor known)
+    Parametric    a predictor with weights                         (a network)
     Theory        (prior, data, β) -> predictor                    (see theory.contracts)
 
 Axes, unless a docstring states others: n sequences, t positions, v vocabulary, k hypotheses, c contexts,

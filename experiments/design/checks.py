@@ -38,6 +38,7 @@ def known(count: int, **hypothesis: int) -> int:
     ((name, index),) = hypothesis.items()
     if not 0 <= index < count:
         raise Misuse(
-            f"{name} must be one of the known ones, 0 to {count - 1}, got {index}: the new one is the other arm."
+            f"{name} must be one of the known ones, 0 to {count - 1}, got {index}: the new one is the "
+            "other arm."
         )
     return index

@@ -61,10 +61,11 @@ class Arm:
 class Experiment:
     """What a study pretrains, finetunes and predicts.
 
-    `theories` are those to score, by name or as instances, or "all"; by default all that are not optional, and
-    `extra_theories` with them. `teacher_strength` is β of the tempered posterior that teaches where a method distils.
-    `replayed` writes the documents that methods replay (None: the process). `observe` is what else is looked
-    at, of a network and an arm's contexts (tokens): {name: an array with a row each}.
+    `theories` are those to score, by name or as instances, or "all"; by default all that are not optional,
+    and `extra_theories` with them. `teacher_strength` is β of the tempered posterior that teaches where a
+    method
+    distils. `replayed` writes the documents that methods replay (None: the process). `observe` is what else
+    is looked at, of a network and an arm's contexts (tokens): {name: an array with a row each}.
     """
 
     process: Process

@@ -87,8 +87,7 @@ def findings(lines: Lines, ends: Mapping[str, float] | None = None) -> dict[str,
 
 
 def warned(lines: Lines) -> list[str]:
-    """Which forecast would have warned, for each method and D′ at the largest dose, and which would have
-    misled most."""
+    """The best forecast at the largest dose, and the most misleading, for each method and D′."""
     return [f"{panel_name(*panel)}{_warning(of_panel(lines, panel))}" for panel in panels(lines)]
 
 

@@ -102,8 +102,8 @@ def train(
             diverged = np.flatnonzero(~np.isfinite(chunk.loss + chunk.excess)).tolist()
             if diverged:
                 raise Misuse(
-                    f"Pretraining diverged by step {chunk.step}: the loss of networks {diverged} is not finite; "
-                    "use a smaller pretraining.rate."
+                    f"Pretraining diverged by step {chunk.step}: the loss of networks {diverged} is not "
+                    "finite; use a smaller pretraining.rate."
                 )
             show(chunk.step, chunk.loss, chunk.excess)
             if chunk.step < recipe.steps:

@@ -123,8 +123,8 @@ def run(
 ) -> StudyResult:
     """Run a study by its name or its file, with the bytes of `finebayes run`; finished parts are not redone.
 
-    Options are nested as on the command line: `finetuning={"doses": (1, 8)}`, `process={"rarity": 0.5}`. `files` are
-    a user's own theories, processes, methods and samplers.
+    Options are nested as on the command line: `finetuning={"doses": (1, 8)}`, `process={"rarity": 0.5}`.
+    `files` are a user's own theories, processes, methods and samplers.
     """
     found = Study.find(study)
     own = tuple(str(file) for file in files)

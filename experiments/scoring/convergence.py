@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.scoring.thresholds import AT_LEAST, LIMITS
+from experiments.scoring.thresholds import COLUMNS as DIAGNOSTICS
 from experiments.storage.contents import PosteriorCell
 from experiments.storage.records import Cell, Ladder
 from experiments.storage.run import Run
@@ -27,8 +29,6 @@ COLUMNS = {
     "drift": "‖w - w0‖ in units of the localised prior's standard deviation; median",
     "base KL at β = 0": "nats by which a sample of the chain at β = 0 differs from the base network; median",
 }
-WORST = (np.max, np.min, np.min, np.min, np.max, np.max)  # of the first diagnostics, R-hat to noise
-DRIFT, BASE_KL = 6, 7  # the diagnostics after these
 
 
 class ChainNote(NamedTuple):
@@ -83,8 +83,8 @@ def tuning_lines(content: PosteriorCell) -> list[str]:
     lines = []
     for ladder in content.ladders:
         extra = ladder.extra or {}
-        if "pilot" in extra:
-            steps, (acceptance, warmup) = extra["steps"], np.moveaxis(extra["pilot"], -1, 0)
+        if "tuning" in extra:
+            steps, (acceptance, warmup) = extra["steps"], np.moveaxis(extra["tuning"], -1, 0)
             lines.append(
                 f"{ladder.name}: γ {np.mean(extra['gamma']):.3g}, h {steps.min():.2f} to {steps.max():.2f} "
                 f"(acceptance {acceptance.min():.2f} or more), warm-up "
@@ -107,14 +107,16 @@ def _notes(cell: Cell, ladder: Ladder, texts: np.ndarray | None) -> list[ChainNo
 def _row(name: str, ladders: list[Ladder]) -> list[str]:
     """Words for COLUMNS, over all cells of one theory."""
     values = np.concatenate([_diagnostics(ladder, slice(None)) for ladder in ladders])
-    at_zero = np.concatenate([_diagnostics(ladder, ladder.betas == 0)[:, BASE_KL] for ladder in ladders])
+    at_zero = np.concatenate([_diagnostics(ladder, ladder.betas == 0) for ladder in ladders])
     missed = sum(int(np.sum(ladder.problems != "")) for ladder in ladders if ladder.problems is not None)
+    named = dict(zip(DIAGNOSTICS, values.T, strict=True))
+    worst = {name: np.min if name in AT_LEAST else np.max for name in LIMITS}
     spread = [
-        f"{_number(np.median(column))} ({_number(worst(column))})"
-        for worst, column in zip(WORST, values.T, strict=False)
+        f"{_number(np.median(named[name]))} ({_number(end(named[name]))})" for name, end in worst.items()
     ]
-    base = _number(np.median(at_zero)) if len(at_zero) else "-"
-    return [name, str(len(values)), str(missed), *spread, _number(np.median(values[:, DRIFT])), base]
+    base = dict(zip(DIAGNOSTICS, at_zero.T, strict=True))["base_loss_change"]
+    ends = _number(np.median(named["drift"])), _number(np.median(base)) if len(base) else "-"
+    return [name, str(len(values)), str(missed), *spread, *ends]
 
 
 def _diagnostics(ladder: Ladder, rungs: slice | np.ndarray) -> np.ndarray:

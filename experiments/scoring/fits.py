@@ -65,8 +65,10 @@ def choose(rungs: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 
 
 def converged_at(problems: np.ndarray | None, grid: np.ndarray, betas: np.ndarray) -> np.ndarray | None:
-    """Whether the rungs next to each β (s, d), on both sides, have no problem (s or more, b); None without
-    chains."""
+    """Whether the rungs next to each β (s, d), on both sides, have no problem; None without chains.
+
+    `problems` (s, b) may be of more seeds, whose first are meant; `grid` (b,) are their strengths.
+    """
     if problems is None:
         return None
     converged = problems[: len(betas)] == ""

@@ -43,8 +43,10 @@ def panel_name(method: str, data: str) -> str:
 
 
 def one_prior(lines: Iterable[LineT]) -> list[LineT]:
-    """Without the base network itself; of several priors the one that the base network implies, or else the
-    coldest."""
+    """The lines of each theory with one prior, without the base network itself.
+
+    Of several priors it is the one that the base network implies, or else the coldest.
+    """
     changed = [line for line in lines if line.theory != UNCHANGED]
     best: dict[str, tuple[bool, float, int, str]] = {}
     for line in changed:

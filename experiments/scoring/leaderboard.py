@@ -164,8 +164,10 @@ def column(run: str, lines: Sequence[ScoreLine], method: str, data: str) -> Colu
 
 
 def theories(columns: Sequence[Column]) -> list[TheoryKey]:
-    """Every theory with a prediction: forecasts, then laws, then fits; the best first in each grade, by the
-    mean of the scores that are shown, each no lower than -1."""
+    """Every theory with a prediction: forecasts, then laws, then fits; in each grade the best first.
+
+    The best has the largest mean of the scores that are shown, each no lower than -1.
+    """
     keys = {key(line) for column in columns for line in column.lines if line.theory != labels.UNCHANGED}
 
     def order(theory: TheoryKey) -> tuple[int, str, float, TheoryKey]:

@@ -1,5 +1,4 @@
-"""Residuals of the best theory without a fitted number: by context, question, layer and direction. Numpy
-only.
+"""Residuals of the best forecast: by context, question, layer and direction. Numpy only.
 
     best        the forecast that explains most at its worst dose, of those with a prediction at every dose
     residual    of the best forecast, KL(finetuned ‖ theory) in nats
@@ -84,8 +83,7 @@ def where(run: Run, lines: Sequence[ScoreLine]) -> list[Residual]:
 
 
 def best(panel: Column) -> TheoryKey | None:
-    """The forecast with the best worst dose, of those with a prediction wherever the shift exceeds its
-    noise."""
+    """The forecast with the best worst dose, of those with a prediction at all judged doses."""
     worst = {
         theory: explained(line)
         for theory in theories([panel])
@@ -140,8 +138,10 @@ def _residual(run: Run, panel: Column) -> Residual | None:
 
 
 def _answers(outcome: Outcome, theory: TheoryKey, at: list[int]) -> tuple[np.ndarray, ...] | None:
-    """Answers (s, e, c, a) of the finetuned networks, of a forecast, and of the base network; None where the
-    theory has no prediction at one of the doses `at`."""
+    """Answers (s, e, c, a) of the finetuned networks, of a forecast, and of the base network.
+
+    None where the theory has no prediction at one of the doses `at`.
+    """
     name = f"{theory.theory}/{theory.prior}"
     ladders = {key: ladder for key, ladder in outcome.ladders.items() if key == name}
     predictions = replace(outcome, ladders=ladders).predictions(refined(ladders.values()))

@@ -27,7 +27,7 @@ def scorecard(rows: Iterable[Row]) -> list[ScoreLine]:
 
 
 def score_json(lines: Iterable[ScoreLine]) -> list[Json]:
-    """Lines as plain values, the names of one version ago (`floor`, `ceiling`) beside the new ones."""
+    """Lines as plain values; old names (`floor`, `ceiling`) stand beside the new ones."""
     return [line.to_json() for line in lines]
 
 

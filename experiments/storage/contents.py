@@ -163,8 +163,7 @@ class ReplayCell:
     update: Arrays = field(default_factory=dict)
 
     def strength(self, ladder: Ladder) -> np.ndarray | None:
-        """The strength (d,) of a ladder without a fitted number: as its theory says, or by learning-rate
-        time."""
+        """The strength (d,) of a ladder without a fitted number: of its theory, or by learning-rate time."""
         if ladder.name in self.strengths:
             return self.strengths[ladder.name]
         if ladder.times is None or ladder.metric not in self.times:

@@ -104,21 +104,21 @@ def test_misuse_is_no_value_error_which_parsers_would_catch_and_reword():
 
 def test_a_ladder_is_predict_at_every_strength():
     betas = jnp.asarray([0.0, 0.5, 2.0])
-    stacked = ladder(Scale(), TABLE, DATA, betas, lambda told: told.log_probs)
+    stacked = ladder(Scale(), TABLE, DATA, betas, lambda predictor: predictor.log_probs)
     for row, beta in enumerate([0.0, 0.5, 2.0]):
         wanted = PROBABILITIES**beta / np.sum(PROBABILITIES**beta)
         np.testing.assert_allclose(np.exp(stacked[row]), wanted, rtol=1e-6)
 
 
 def test_a_ladder_takes_the_theorys_own_path():
-    stacked = ladder(Walk(), TABLE, DATA, jnp.asarray([1.0, 3.0]), lambda told: told.log_probs)
+    stacked = ladder(Walk(), TABLE, DATA, jnp.asarray([1.0, 3.0]), lambda predictor: predictor.log_probs)
     np.testing.assert_array_equal(stacked, [[1.0] * 3, [3.0] * 3])
 
 
 @pytest.mark.parametrize("bad", [-0.5, np.nan, np.inf])
 def test_a_ladder_refuses_the_strengths_that_predict_refuses(bad):
     with pytest.raises(Misuse):
-        ladder(Scale(), TABLE, DATA, jnp.asarray([bad, 1.0]), lambda told: told)
+        ladder(Scale(), TABLE, DATA, jnp.asarray([bad, 1.0]), lambda predictor: predictor)
 
 
 def test_protocols_tell_what_predicts():

@@ -135,7 +135,7 @@ def sharded(
         compiler_options=compiler_options(),
     )
 
-    def place(arguments: PyTree) -> PyTree:
+    def put(arguments: PyTree) -> PyTree:
         return jax.device_put(jax.tree.map(np.asarray, arguments), split)
 
-    return jitted, place
+    return jitted, put

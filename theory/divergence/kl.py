@@ -1,4 +1,4 @@
-"""How far one set of predictions is from another, and how much of a shift a theory explains.
+"""KL divergence between predictions, and the share of a shift that a theory explains.
 
     explained = 1 - mean_c KL(finetuned ‖ theory) / mean_c KL(finetuned ‖ base)
 

@@ -1,12 +1,12 @@
-"""Weights over members that bring a mixture's answers nearest to a target's, through contexts that speak.
+"""Mixture weights that bring predictions nearest to a target's, where contexts are evidence on components.
 
     min_w  mean_c KL(p_c ‖ q_c),   q_c = Σ_k b_kc m_kc,   b_kc = w_k p(c | k) / Σ_j w_j p(c | j)
 
-A context says something of the member, so the problem is not convex (without contexts it is: then
-theory.divergence.convex_hull.nearest has the answer with a certificate). Found by damped Gauss-Newton steps
-(Levenberg-Marquardt) in log w from equal weights: ∂ log q / ∂ log w_k = b_k (m_k - q) / q, the curvature is
-the p-mean of its outer products, and a step that does not lower the KL is not taken. So the KL is that of a
-local minimum, or above it. Numpy only. Axes: m targets, k members, c contexts, a answers.
+A context is evidence on the component, so the problem is not convex (without contexts it is: then
+theory.divergence.convex_hull.nearest has the solution with a certificate). Solved by damped Gauss-Newton
+steps (Levenberg-Marquardt) in log w from equal weights: ∂ log q / ∂ log w_k = b_k (m_k - q) / q, the
+curvature is the p-mean of its outer products, and a step that does not lower the KL is rejected. So the KL is
+that of a local minimum, or above it. Numpy only. Axes: m targets, k components, c contexts, a answers.
 """
 
 import numpy as np
@@ -21,48 +21,51 @@ def fit_weights(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weights (m, k), and the mean KL (m,) in nats that they reach.
 
-    target (m, c, a), members (k, c, a) log-probabilities, evidence (k, c) log p(context | member). Answers
-    that no member gives are left out of the fit; the KL of a target that gives them is ∞. A member that no
-    context allows is left with 1/k.
+    `target` (m, c, a) and `components` (k, c, a) are log-probabilities, `evidence` (k, c) is
+    log p(context | component). Answers that no component gives are omitted from the fit; the KL of a target
+    that gives them is ∞. A component that is impossible in every context keeps the weight 1/k.
     """
-    likely, wanted = np.exp(components), np.exp(target)
-    seen = np.exp(evidence - evidence.max(axis=0))
-    floor = np.sum(wanted * np.maximum(target, -1e30), axis=-1)
-    told = np.any((likely > 0) & (seen[..., None] > 0), axis=0)  # by a member that the context allows
-    lost = np.any((wanted > 0) & ~told, axis=(-1, -2))
-    wanted = np.where(told, wanted, 0.0)
-    root, count, (k, contexts) = np.sqrt(wanted), len(target), evidence.shape
+    m, p = np.exp(components), np.exp(target)
+    likelihood = np.exp(evidence - evidence.max(axis=0))
+    negative_entropy = np.sum(p * np.maximum(target, -1e30), axis=-1)
+    possible = np.any((m > 0) & (likelihood[..., None] > 0), axis=0)  # under a component possible in c
+    infinite = np.any((p > 0) & ~possible, axis=(-1, -2))
+    p = np.where(possible, p, 0.0)
+    root, count, (k, contexts) = np.sqrt(p), len(target), evidence.shape
 
-    def at(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        belief = np.exp(logs)[:, :, None] * seen
-        belief /= belief.sum(axis=1, keepdims=True)
-        answers = np.where(told, np.einsum("mkc,kca->mca", belief, likely, optimize=True), 1.0)
-        return belief, answers, np.mean(floor - np.sum(wanted * np.log(answers), axis=-1), axis=-1)
+    def evaluate(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """b (m, k, c), q (m, c, a) and the KL (m,) at log-weights (m, k)."""
+        posterior = np.exp(logs)[:, :, None] * likelihood
+        posterior /= posterior.sum(axis=1, keepdims=True)
+        q = np.where(possible, np.einsum("mkc,kca->mca", posterior, m, optimize=True), 1.0)
+        return posterior, q, np.mean(negative_entropy - np.sum(p * np.log(q), axis=-1), axis=-1)
 
     logs, damping = np.zeros((count, k)), np.ones(count)
-    belief, answers, nats = at(logs)
+    posterior, q, nats = evaluate(logs)
     for _ in range(iterations):
-        slopes = belief[..., None] * (likely - answers[:, None]) * (root / answers)[:, None]
-        slopes = slopes.reshape(count, k, -1)
-        downhill = (slopes @ root.reshape(count, -1, 1))[..., 0] / contexts
-        curvature = slopes @ slopes.swapaxes(1, 2) / contexts
-        bent = np.maximum(np.einsum("mkk->mk", curvature), TINY) * damping[:, None]
-        step = np.linalg.solve(curvature + bent[:, None, :] * np.eye(k), downhill[..., None])[..., 0]
+        # √p ∂ log q / ∂ log w: its Gram matrix is the curvature, its product with √p minus the gradient.
+        jacobian = posterior[..., None] * (m - q[:, None]) * (root / q)[:, None]
+        jacobian = jacobian.reshape(count, k, -1)
+        descent = (jacobian @ root.reshape(count, -1, 1))[..., 0] / contexts
+        curvature = jacobian @ jacobian.swapaxes(1, 2) / contexts
+        damped = np.maximum(np.einsum("mkk->mk", curvature), TINY) * damping[:, None]
+        step = np.linalg.solve(curvature + damped[:, None, :] * np.eye(k), descent[..., None])[..., 0]
         moved = logs + np.clip(step, -STRIDE, STRIDE)
+        # A common factor of the weights changes nothing; the largest is kept at 1, so that none overflows.
         moved = np.maximum(moved - moved.max(axis=1, keepdims=True), FAINTEST)
-        tried = at(moved)
-        better = tried[2] < nats
+        trial = evaluate(moved)
+        better = trial[2] < nats
         logs = np.where(better[:, None], moved, logs)
-        belief, answers = (
+        posterior, q = (
             np.where(better[:, None, None], new, old)
-            for new, old in zip(tried[:2], (belief, answers), strict=True)
+            for new, old in zip(trial[:2], (posterior, q), strict=True)
         )
-        nats = np.where(better, tried[2], nats)
+        nats = np.where(better, trial[2], nats)
         damping = np.clip(np.where(better, damping / 4, damping * 4), 1e-9, 1e9)
-        if (damping == 1e9).all():  # nothing is left to gain
+        if (damping == 1e9).all():  # no step lowers the KL any more
             break
-    weights, silent = np.exp(logs), ~(seen > 0).any(axis=1)
-    weights[:, silent] = 0
-    weights *= (1 - silent.mean()) / weights.sum(axis=1, keepdims=True)
-    weights[:, silent] = 1 / k
-    return weights, np.where(lost, np.inf, np.maximum(nats, 0.0))
+    weights, impossible = np.exp(logs), ~(likelihood > 0).any(axis=1)
+    weights[:, impossible] = 0
+    weights *= (1 - impossible.mean()) / weights.sum(axis=1, keepdims=True)
+    weights[:, impossible] = 1 / k
+    return weights, np.where(infinite, np.inf, np.maximum(nats, 0.0))

@@ -1,29 +1,31 @@
-"""What a theory's residual looks like: where it sits, in which layers, along which directions. Numpy only.
+"""Residuals of a theory: by context, by layer and by eigendirection. Numpy only.
 
-    residual   KL(finetuned ‖ theory) at a context, in nats: what the theory leaves unexplained
-    shift      KL(finetuned ‖ base) there: what there was to explain
+    residual   KL(finetuned ‖ theory) in a context, in nats: the part of the shift that is not explained
+    shift      KL(finetuned ‖ base) in it
 
 Axes: s seeds, d doses, c contexts, a answers, g groups, p weights, k eigenvectors; `...` is any of those in
-front. Log-probabilities are normalised over answers. These are measurements of
-given arrays, without error bars: those take several seeds.
+front. Log-probabilities are normalised over answers. These are measurements of given arrays, without error
+bars: those take several seeds.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Shaped
 
 from theory.errors import Misuse
 
-LogProbs = Float[np.ndarray, "... c a"]
+LogProbs: TypeAlias = Float[np.ndarray, "... c a"]
+Numbers: TypeAlias = np.ndarray | np.floating | float
+Tree: TypeAlias = Any  # nested mappings and sequences of arrays
 
 
 @dataclass(frozen=True)
 class Split:
-    """A residual by label of contexts: `labels` (g,) in the order they first come, the `count` of contexts
-    with each, mean `residual` and `shift` (nats a context) and `share` of the whole residual, (..., g).
+    """A residual by label of contexts: `labels` (g,) in order of first occurrence, the `count` of contexts
+    of each, mean `residual` and `shift` (nats a context) and `share` of the whole residual, (..., g).
     Shares add to 1, and are nan where there is no residual."""
 
     labels: Shaped[np.ndarray, " g"]
@@ -34,7 +36,7 @@ class Split:
 
     @property
     def explained(self) -> Float[np.ndarray, "... g"]:
-        """1 - residual / shift, of each label by itself; nan where nothing has shifted."""
+        """1 - residual / shift of each label; nan where the shift is 0."""
         return 1 - _ratio(self.residual, self.shift)
 
 
@@ -57,11 +59,13 @@ def kl(left: LogProbs, right: LogProbs) -> Float[np.ndarray, "... c"]:
     return np.sum(np.where(np.isneginf(left), 0.0, terms), axis=-1)
 
 
-def split(finetuned: LogProbs, theory: LogProbs, base: LogProbs, labels: Sequence[Any] | np.ndarray) -> Split:
-    """The residual by label: groups of contexts, topics asked, documents, or `range(c)` for single contexts.
+def split(
+    finetuned: LogProbs, theory: LogProbs, base: LogProbs, labels: Sequence[object] | np.ndarray
+) -> Split:
+    """The residual by label: groups of contexts, their topics, documents, or `range(c)` for single contexts.
 
-    Axes in front of contexts (seeds, doses) are kept; to put seeds together, average residuals and shifts
-    over them, not shares.
+    Axes in front of contexts (seeds, doses) are kept; to combine seeds, average residuals and shifts over
+    them, not shares.
     """
     labels = np.asarray(labels)
     contexts = np.shape(finetuned)[-2]
@@ -70,8 +74,8 @@ def split(finetuned: LogProbs, theory: LogProbs, base: LogProbs, labels: Sequenc
     names = np.asarray(list(dict.fromkeys(labels.tolist())))
     groups = [labels == name for name in names]
     residual, shift = (
-        np.stack([told[..., group].mean(axis=-1) for group in groups], axis=-1)
-        for told in (kl(finetuned, theory), kl(finetuned, base))
+        np.stack([divergence[..., group].mean(axis=-1) for group in groups], axis=-1)
+        for divergence in (kl(finetuned, theory), kl(finetuned, base))
     )
     count = np.sum(groups, axis=1)
     share = _ratio(count * residual, np.sum(count * residual, axis=-1, keepdims=True))
@@ -79,28 +83,28 @@ def split(finetuned: LogProbs, theory: LogProbs, base: LogProbs, labels: Sequenc
 
 
 def concentration(residual: Float[np.ndarray, "... c"]) -> Float[np.ndarray, "... c"]:
-    """The share of a residual in its largest entry, its two largest, and so on to 1: k/c when it is even."""
+    """The share of a residual in its largest entry, its two largest, and so on to 1: k/c if uniform."""
     largest = np.cumsum(-np.sort(-np.asarray(residual, float), axis=-1), axis=-1)
     return _ratio(largest, largest[..., -1:])
 
 
-def layers(actual: Any, theory: Any, layer: Callable[[str], str] = str) -> dict[str, Layer]:
-    """The actual update against a theory's, layer by layer, from pytrees of alike nested mappings and lists.
+def layers(actual: Tree, theory: Tree, layer: Callable[[str], str] = str) -> dict[str, Layer]:
+    """The actual update against a theory's, layer by layer, from nested mappings and lists alike.
 
-    Every array is a layer, named by its place ("blocks.0.up_proj.kernel"), unless `layer` gives several
-    the same name: `lambda name: "all"` is the whole network.
+    Every array is a layer, named by its path ("blocks.0.up_proj.kernel"), unless `layer` gives several an
+    equal name: `lambda name: "all"` is the whole network.
     """
     ours, theirs = _leaves(actual), _leaves(theory)
     left, right = ({name: leaf.shape for name, leaf in tree.items()} for tree in (ours, theirs))
-    odd = [name for name in left | right if left.get(name) != right.get(name)]
-    if odd:
-        raise Misuse(f"Both updates need the same arrays of the same shapes; they differ at {odd}.")
-    components = {each: [name for name in ours if layer(name) == each] for each in map(layer, ours)}
+    unequal = [name for name in left | right if left.get(name) != right.get(name)]
+    if unequal:
+        raise Misuse(f"Both updates need the same arrays of the same shapes; they differ at {unequal}.")
+    groups = {group: [name for name in ours if layer(name) == group] for group in map(layer, ours)}
 
     def flat(tree: dict[str, np.ndarray], names: list[str]) -> np.ndarray:
         return np.concatenate([tree[name].ravel() for name in names])
 
-    return {each: _compared(flat(ours, names), flat(theirs, names)) for each, names in components.items()}
+    return {group: _compared(flat(ours, names), flat(theirs, names)) for group, names in groups.items()}
 
 
 def _compared(actual: np.ndarray, theory: np.ndarray) -> Layer:
@@ -116,10 +120,11 @@ def captured(
 ) -> Float[np.ndarray, "... _k"]:
     """The share of ‖update‖² in the span of the 1, 2, ... k eigenvectors of largest eigenvalue, ascending.
 
-    By chance it is k/p. The update lives where the vectors do: weights for a Hessian, answers for a kernel.
-    Vectors may have lost orthogonality (as Lanczos' do), not independence; nan for an update of 0.
+    By chance it is k/p. The update is in the space of the vectors: weights for a Hessian, answers for a
+    kernel. Vectors need not be orthogonal (those of Lanczos are not quite), but independent; nan for an
+    update of 0.
     """
-    update, values, vectors = (np.asarray(each, float) for each in (update, eigenvalues, eigenvectors))
+    update, values, vectors = (np.asarray(array, float) for array in (update, eigenvalues, eigenvectors))
     if vectors.ndim != 2 or values.shape != vectors.shape[:1] or update.shape[-1:] != vectors.shape[1:]:
         raise Misuse(
             f"Eigenvalues (k,) and eigenvectors (k, p) of an update (..., p) are needed, got {values.shape}, "
@@ -127,29 +132,29 @@ def captured(
         )
     leading = vectors[np.argsort(-values, kind="stable")]
     basis, mixing = np.linalg.qr(leading.T)
-    rest = np.abs(np.diag(mixing))  # of each vector, outside the span of those before it
-    if len(rest) < len(leading) or np.any(rest <= 1e-6 * np.linalg.norm(leading, axis=-1)):
-        raise Misuse(f"The {len(leading)} eigenvectors are not independent; leave out those that repeat.")
+    outside = np.abs(np.diag(mixing))  # of each vector, the length outside the span of those before it
+    if len(outside) < len(leading) or np.any(outside <= 1e-6 * np.linalg.norm(leading, axis=-1)):
+        raise Misuse(f"The {len(leading)} eigenvectors are not independent; omit those that repeat.")
     inside = np.cumsum((update @ basis) ** 2, axis=-1)
     return _ratio(inside, np.sum(update**2, axis=-1, keepdims=True))
 
 
-def _leaves(tree: Any, place: str = "") -> dict[str, np.ndarray]:
-    """The arrays of nested mappings and sequences by dotted place."""
+def _leaves(tree: Tree, path: str = "") -> dict[str, np.ndarray]:
+    """The arrays of nested mappings and sequences by dotted path."""
     if isinstance(tree, Mapping):
         inner = tree.items()
     elif isinstance(tree, (list, tuple)):
         inner = enumerate(tree)
     else:
-        return {place: np.asarray(tree, float)}
+        return {path: np.asarray(tree, float)}
     return {
         name: leaf
         for key, value in inner
-        for name, leaf in _leaves(value, f"{place}.{key}" if place else str(key)).items()
+        for name, leaf in _leaves(value, f"{path}.{key}" if path else str(key)).items()
     }
 
 
-def _ratio(over: Any, under: Any) -> np.ndarray:
-    """over / under, nan where `under` is 0."""
+def _ratio(numerator: Numbers, denominator: Numbers) -> np.ndarray:
+    """numerator / denominator, nan where the denominator is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(np.asarray(under) == 0, np.nan, np.divide(over, under))
+        return np.where(np.asarray(denominator) == 0, np.nan, np.divide(numerator, denominator))

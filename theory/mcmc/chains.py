@@ -241,19 +241,19 @@ def run_chains(
     rows = padded(chains)
     keys = np.asarray(jax.vmap(lambda row: _raw(jax.random.fold_in(key, row)))(np.asarray(rows)))
     if resume is None:
-        first, place = sharded(lambda key: begin(kernel, plan, streams, key, start), len(rows), 0, 1)
-        resume = Chunk(0, _host(first(place(keys)), chains))
+        first, put = sharded(lambda key: begin(kernel, plan, streams, key, start), len(rows), 0, 1)
+        resume = Chunk(0, _host(first(put(keys)), chains))
         yield resume
     step, carry = resume
     weights = sum(leaf[0].size for leaf in jax.tree.leaves(carry.state.z))
-    program, place = sharded(
+    program, put = sharded(
         lambda times, carry: advance(kernel, plan, streams, carry, times),
         len(rows),
         shared=1,
         mapped=1,
         batch=batch_per_device(weights),  # more chains at once would leave a core's cache
     )
-    carry = place(jax.tree.map(lambda leaf: leaf[rows], carry))
+    carry = put(jax.tree.map(lambda leaf: leaf[rows], carry))
     while step < plan.steps:
         carry = program(np.arange(step, step + chunk, dtype=np.int32), carry)
         step = min(step + chunk, plan.steps)

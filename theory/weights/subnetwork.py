@@ -1,7 +1,7 @@
 """Subnetworks: some weights of a network as a predictor in which all other weights are fixed.
 
-`subnetwork(network, ["unembed"])` is the last layer of `models.transformer`. Every theory over weights acts on a
-subnetwork as on a network: last-layer Laplace is Laplace of the last layer. Vectors then have its size.
+`subnetwork(network, ["unembed"])` is the last layer of `models.transformer`. Every theory over weights acts
+on a subnetwork as on a network: last-layer Laplace is Laplace of the last layer. Vectors then have its size.
 """
 
 from collections.abc import Sequence

@@ -70,7 +70,9 @@ def curvature(
     return jnp.maximum(sizes[iterations - 1], sizes[-1])
 
 
-def stable_step(curvatures: ArrayLike, share: ArrayLike = 0.5) -> np.ndarray:
+def stable_step(
+    curvatures: ArrayLike | Sequence[float], share: ArrayLike | Sequence[float] = 0.5
+) -> np.ndarray:
     """The step at a share of the stability limit of each λ, about 2 × share / √(1 + λ)."""
     return np.asarray(2 * np.arcsin(np.asarray(share) / np.sqrt(1 + np.asarray(curvatures, float))))
 
@@ -127,7 +129,9 @@ def prior_costs(
     return jnp.mean(costs.reshape(len(WIDTHS), -1), axis=1)
 
 
-def prior_precision_for(costs: ArrayLike, temperatures: Sequence[float], metric: Params) -> list[float]:
+def prior_precision_for(
+    costs: ArrayLike | Sequence[float], temperatures: Sequence[float], metric: Params
+) -> list[float]:
     """γ at which the localised prior costs each of `temperatures`, in nats a position.
 
     `costs` is the result of `prior_costs`, interpolated between its widths by log-log lines; raises `Misuse`

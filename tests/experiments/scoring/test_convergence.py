@@ -5,8 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from experiments.reports import html as report
-from experiments.reports import sentences
+from experiments.reports import html, sentences
 from experiments.runs import run as running
 from experiments.scoring.convergence import COLUMNS, convergence_report, tuning_lines
 from experiments.storage.contents import PosteriorCell
@@ -41,7 +40,9 @@ def _save(run, *ladders, base=0):
 @pytest.fixture
 def run(tmp_path):
     return create(
-        tmp_path / "run", {"study": STUDY, "preset": "smoke", "config": {"doses": [1]}}, {"commit": None}
+        tmp_path / "run",
+        {"study": STUDY, "preset": "smoke", "config": {"finetuning": {"doses": [1]}}},
+        {"commit": None},
     )
 
 
@@ -57,8 +58,8 @@ def test_nothing_sampled_is_nothing_reported(run, make):
         make.theories(make.contexts(np.zeros((1, 1)), ["in_domain"]), [ladder]),
     )
     _save(run, ladder)  # a limit of zero temperature stands among the posteriors, and is not sampled
-    found = convergence_report(run)
-    assert (found.posteriors, found.problems, found.table, found.sentence) == (0, [], [], "")
+    report = convergence_report(run)
+    assert (report.posteriors, report.problems, report.table, report.sentence) == (0, [], [], "")
 
 
 def test_converged_chains_are_counted_and_nothing_is_said(run):
@@ -112,7 +113,7 @@ def test_what_could_not_be_measured_is_a_dash(run):
 
 def test_the_tuning_of_steps_is_a_line_for_each_ladder():
     pilot = np.array([[[0.9, 24], [0.7, 30], [0.8, 24]]])
-    extra = {"pilot": pilot, "gamma": np.array([2.0]), "steps": np.array([[0.5, 0.25, 0.125]])}
+    extra = {"tuning": pilot, "gamma": np.array([2.0]), "steps": np.array([[0.5, 0.25, 0.125]])}
     extra["reasons"] = np.array([["", "acceptance 0.70", ""]])
     content = PosteriorCell((_chains(seeds=1, **extra), _chains(name="proximal/T=0")))
     assert tuning_lines(content) == [
@@ -131,11 +132,11 @@ def test_reasons_for_steps_are_kept(run):
 
 def test_a_bad_chain_is_the_first_thing_in_the_report(run):
     _save(run, _chains())
-    before = report.write_report(run).read_text()
+    before = html.write_report(run).read_text()
     assert 'class="banner"' not in before and "class=banner" not in before
     assert "Convergence of the chains" in before and "0 posteriors that have not converged" in before
     _save(run, _chains(bad=[(1, 2)]))
-    text = report.write_report(run).read_text()
+    text = html.write_report(run).read_text()
     banner = re.search(r'<p class="?banner"?>(.*?)</p>', text)
     assert banner and banner[1].startswith("1 of 6 sampled posteriors have not converged")
     assert banner.start() < text.index("<h2>")
@@ -145,7 +146,7 @@ def test_a_bad_chain_is_the_first_thing_in_the_report(run):
 
 
 def test_a_report_without_sampling_says_nothing_of_chains(run):
-    text = report.write_report(run).read_text()
+    text = html.write_report(run).read_text()
     assert "Convergence of the chains" not in text and "not converged" not in text
 
 

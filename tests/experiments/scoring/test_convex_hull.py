@@ -39,7 +39,7 @@ def line(method, dose, group):
 @pytest.fixture
 def results(tmp_path, make):
     """Two bases, two seeds; `sgd` stays in the hull, `adam` answers the second word more and more."""
-    made = create(tmp_path / "run", {"study": "scorecard", "config": {"doses": DOSES}}, {})
+    made = create(tmp_path / "run", {"study": "scorecard", "config": {"finetuning": {"doses": DOSES}}}, {})
     moved = {
         "sgd": [[0.55, 0.2, 0.25], [0.65, 0.2, 0.15], [0.7, 0.2, 0.1]],
         "adam": [[0.4, 0.2, 0.4], [0.3, 0.4, 0.3], [0.2, 0.6, 0.2]],
@@ -60,13 +60,13 @@ def lines():
 
 
 def test_inside_and_outside_are_told_apart(results, lines):
-    found = convex_hull.hull(results, lines)
-    assert [(one.name, one.group, one.dose) for one in found] == [
+    distances = convex_hull.hull(results, lines)
+    assert [(outside.name, outside.group, outside.dose) for outside in distances] == [
         (name, "held_out", dose) for name in ("SGD, D′ on topic 0", "Adam, D′ on topic 0") for dose in DOSES
     ]
-    sgd, adam = found[:3], found[3:]
-    assert all(one.outside < 1e-8 and one.proved == 0 for one in sgd)
-    assert [one.proved for one in adam] == [0, 1, 1]
+    sgd, adam = distances[:3], distances[3:]
+    assert all(outside.outside < 1e-8 and outside.proved == 0 for outside in sgd)
+    assert [outside.proved for outside in adam] == [0, 1, 1]
     # even weights, as the answers are symmetric: KL of (0.2, 0.6, 0.2) from (0.4, 0.2, 0.4)
     np.testing.assert_allclose(adam[2].outside, 0.6 * np.log(3) - 0.4 * np.log(2), rtol=1e-6)
     np.testing.assert_allclose(adam[2].by_context, adam[2].outside, rtol=1e-6)

@@ -86,9 +86,9 @@ def refused(capsys, *arguments):
     """The one sentence with which `finebayes compare` is refused."""
     with pytest.raises(SystemExit) as stopped:
         cli.main(["compare", *map(str, arguments)])
-    told = capsys.readouterr()
-    assert stopped.value.code == 1 and told.out == "" and told.err.count("\n") == 1
-    return told.err
+    output = capsys.readouterr()
+    assert stopped.value.code == 1 and output.out == "" and output.err.count("\n") == 1
+    return output.err
 
 
 def table(text):
@@ -100,7 +100,7 @@ def table(text):
 
 
 def test_doses_are_those_nearest_to_a_tenth_and_to_all_of_the_in_domain_shift(columns):
-    assert [(one.method, one.small, one.large) for one in columns] == [
+    assert [(column.method, column.small, column.large) for column in columns] == [
         ("sgd", SMALL, LARGE),
         ("adam", SMALL, LARGE),
     ]
@@ -111,8 +111,8 @@ def test_the_doses_do_not_follow_the_shift_that_is_judged(run):
     """Held-out shifts that are largest at the first dose leave the choice alone."""
     held_out = [replace(row, shift=(1 / row.dose,)) for row in run.rows() if row.group == "held_out"]
     run.save_rows([row for row in run.rows() if row.group != "held_out"] + held_out)
-    for one in compare.read((str(run.folder),))[1]:
-        assert (one.small, one.large) == (SMALL, LARGE)
+    for column in compare.read((str(run.folder),))[1]:
+        assert (column.small, column.large) == (SMALL, LARGE)
 
 
 def test_the_csv_is_the_scorecard(run, tmp_path):
@@ -182,8 +182,8 @@ def test_the_best_worst_case(columns):
         (
             {"a": 0.5, "b": 0.2},
             0.0,
-            "a explains most at its worst dose, 0.500 ± 0.010 at dose 4 (noise ceiling there: 0.990); next b, "
-            "0.200 ± 0.010 at dose 4.",
+            "a explains most at its worst dose, 0.500 ± 0.010 at dose 4 (noise ceiling there: 0.990); next "
+            "b, 0.200 ± 0.010 at dose 4.",
         ),
         ({"a": 0.5}, 2.0, "no theory has a score, for the shift does not exceed its noise."),
     ],
@@ -290,18 +290,18 @@ def test_nothing_drawn_overlaps_or_leaves_its_cell(tmp_path, count):
 
 def test_the_command_writes_and_says_it(run, capsys):
     cli.main(["compare", str(run.folder)])
-    told = capsys.readouterr().out.splitlines()
-    place = run.folder / "figures"
-    assert {str(path) for path in place.iterdir()} == set(told[:7]) and len(told) == 9
-    assert told[7:] == compare.summary(compare.read((str(run.folder),))[1])
-    picture = imread(place / "heat-map.png")[..., :3].reshape(-1, 3)
+    output = capsys.readouterr().out.splitlines()
+    figures = run.folder / "figures"
+    assert {str(path) for path in figures.iterdir()} == set(output[:7]) and len(output) == 9
+    assert output[7:] == compare.summary(compare.read((str(run.folder),))[1])
+    picture = imread(figures / "heat-map.png")[..., :3].reshape(-1, 3)
     for colour in (heat_map.INKS[1], heat_map.COLOURS(heat_map.SCALE(0.96))):
         assert (np.abs(picture - to_rgba(colour)[:3]).max(axis=1) < 0.01).mean() > 0.005
-    assert (place / "heat-map.pdf").read_bytes().startswith(b"%PDF")
-    assert b"</svg>" in (place / "heat-map.svg").read_bytes()[-20:]
-    before = {path: path.read_bytes() for path in place.iterdir()}
+    assert (figures / "heat-map.pdf").read_bytes().startswith(b"%PDF")
+    assert b"</svg>" in (figures / "heat-map.svg").read_bytes()[-20:]
+    before = {path: path.read_bytes() for path in figures.iterdir()}
     cli.main(["compare", str(run.folder)])
-    assert {path: path.read_bytes() for path in place.iterdir()} == before
+    assert {path: path.read_bytes() for path in figures.iterdir()} == before
 
 
 def test_several_runs_stand_side_by_side(tmp_path, capsys, monkeypatch):
@@ -312,8 +312,8 @@ def test_several_runs_stand_side_by_side(tmp_path, capsys, monkeypatch):
         _run(tmp_path / name, _rows() + _rows("adam"))
     _run(tmp_path / "three", _rows(study="other") + _rows("adam", study="other"), study="other")
     cli.main(["compare", "one", "two", "three"])
-    told = capsys.readouterr().out.splitlines()
-    assert [line.partition(", ")[0] for line in told[-6:]] == [
+    output = capsys.readouterr().out.splitlines()
+    assert [line.partition(", ")[0] for line in output[-6:]] == [
         "made-up (one)",
         "made-up (one)",
         "made-up (two)",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, rel_entr
 
-from experiments.reports import html as report
+from experiments.reports import html
 from experiments.scoring import residuals
 from experiments.scoring.leaderboard import TheoryKey, column
 from experiments.scoring.rows import table
@@ -66,7 +66,7 @@ def run(tmp_path, make):
         cells[NETWORKS[b]] = make.finetuned(target, replica, leaves(scale * UPDATES[b]))
 
     def written():
-        config = {"doses": DOSES, "n": 8, "batch": 8}
+        config = {"finetuning": {"doses": DOSES, "n": 8, "batch": 8}}
         results = create(
             tmp_path, {"study": "scorecard", "preset": "smoke", "config": config}, {"commit": None}
         )
@@ -90,30 +90,30 @@ def divergence(target, theory):
 
 
 def test_the_residual_of_a_theory_wrong_in_one_group_is_found_there(run):
-    (one,) = reported(run[1]())
-    assert (one.name, one.theory, one.doses) == ("SGD, D′ on topic 0", "linearised", (4, 16))
+    (panel,) = reported(run[1]())
+    assert (panel.name, panel.theory, panel.doses) == ("SGD, D′ on topic 0", "linearised", (4, 16))
     residual = divergence(TARGETS, half_right(TARGETS, BASES[:, None, None]))[:, :, 1:].mean(axis=(0, 1))
     shift = divergence(TARGETS, BASES[:, None, None])[:, :, 1:].mean(axis=(0, 1))
-    np.testing.assert_allclose(one.residual, residual, atol=1e-12)
-    assert one.groups.labels.tolist() == ["in_domain", "held_out", "conflict"]
-    np.testing.assert_allclose(one.groups.share, [[0, 0, 1]] * 2, atol=1e-12)
+    np.testing.assert_allclose(panel.residual, residual, atol=1e-12)
+    assert panel.groups.labels.tolist() == ["in_domain", "held_out", "conflict"]
+    np.testing.assert_allclose(panel.groups.share, [[0, 0, 1]] * 2, atol=1e-12)
     explained = 1 - residual[:, OUTSIDE].sum(axis=1) / shift[:, OUTSIDE].sum(axis=1)
-    np.testing.assert_allclose(one.groups.explained[:, 2], explained)
+    np.testing.assert_allclose(panel.groups.explained[:, 2], explained)
     for column_, (label, topic) in enumerate((("0 (in D′)", 0), ("1", 1), ("2", 2))):
-        assert one.questions.labels[column_] == label
+        assert panel.questions.labels[column_] == label
         share = residual[:, topic == QUESTIONS].sum(axis=1) / residual.sum(axis=1)
-        np.testing.assert_allclose(one.questions.share[:, column_], share, atol=1e-12)
-    first = one.tables["Residual of linearised, by group of contexts"][1]
+        np.testing.assert_allclose(panel.questions.share[:, column_], share, atol=1e-12)
+    first = panel.tables["Residual of linearised, by group of contexts"][1]
     of_shift = shift[0, OUTSIDE].sum() / shift[0].sum()
     assert first[:3] == ["4", "conflict", "3"] and first[4:6] == ["100 %", f"{100 * of_shift:.0f} %"]
     largest = np.sort(residual[1])[::-1].cumsum() / residual[1].sum()
-    row = one.tables["Share of it in the contexts that have most"][2]
+    row = panel.tables["Share of it in the contexts that have most"][2]
     assert row == ["16", "9", *(f"{100 * largest[k]:.0f} %" for k in (0, 0, 1)), str(1 + sum(largest < 0.5))]
 
 
 def test_layers_are_averaged_over_base_networks(run):
-    (one,) = reported(run[1]())
-    assert one.layers == ("blocks.0.up_proj.kernel", "unembed.kernel", "all weights")
+    (panel,) = reported(run[1]())
+    assert panel.layers == ("blocks.0.up_proj.kernel", "unembed.kernel", "all weights")
     for layer, part in enumerate((slice(0, 8), slice(8, 20), slice(0, 20))):
         ours, theirs = 2 * UPDATES[:, part], 2 * LINEAR[:, part]
         gap = ours - theirs
@@ -121,18 +121,18 @@ def test_layers_are_averaged_over_base_networks(run):
         cosine = np.sum(ours * theirs, axis=1) / (norms[0] * norms[1])
         error = np.linalg.norm(gap, axis=1) / norms[0]
         shares = (
-            np.sum((each[:, part] / np.linalg.norm(each, axis=1, keepdims=True)) ** 2, axis=1)
-            for each in (UPDATES, UPDATES - LINEAR)
+            np.sum((rows[:, part] / np.linalg.norm(rows, axis=1, keepdims=True)) ** 2, axis=1)
+            for rows in (UPDATES, UPDATES - LINEAR)
         )
         wanted = np.mean([*norms, cosine, error, *shares], axis=1)
-        np.testing.assert_allclose(one.moved[1, layer], wanted, rtol=1e-5)
+        np.testing.assert_allclose(panel.moved[1, layer], wanted, rtol=1e-5)
 
 
 def test_leading_directions_hold_known_shares(run):
-    (one,) = reported(run[1]())
+    (panel,) = reported(run[1]())
     update = [(9 / 25 + 1 / 2) / 2, (9 / 25 + 1 / 2) / 2, (1 + 1 / 2) / 2]
-    np.testing.assert_allclose(one.inside, [[update, [0.5, 0.5, 1]]] * 2, atol=1e-5)
-    assert one.tables["Shares of ‖update‖² and ‖gap‖² in leading directions, of 20"][1:] == [
+    np.testing.assert_allclose(panel.inside, [[update, [0.5, 0.5, 1]]] * 2, atol=1e-5)
+    assert panel.tables["Shares of ‖update‖² and ‖gap‖² in leading directions, of 20"][1:] == [
         [dose, "43 %", "43 %", "75 %", "50 %", "50 %", "100 %"] for dose in ("4", "16")
     ]
 
@@ -143,11 +143,11 @@ def test_what_rounding_leaves_has_no_shares(run):
         linear = leaves(np.ones((3, 1)) * UPDATES[b] * (1 + 1e-6))
         cells[REPLAYS[b]] = ReplayCell({"linearised": TARGETS[b] + 1e-9}, update=linear)
         change(cells, NETWORKS[b], update=leaves(np.ones((3, 1)) * UPDATES[b]))
-    (one,) = reported(written())
-    assert np.isnan(one.groups.share).all() and np.isnan(one.moved[:, :, 5]).all()
-    assert np.isnan(one.inside[:, 1]).all() and np.isfinite(one.inside[:, 0]).all()
-    assert {row[-1] for row in one.tables["Share of it in the contexts that have most"][1:]} == {"-"}
-    assert [sentence.split(".")[0] for sentence in residuals.sentences([one])] == [
+    (panel,) = reported(written())
+    assert np.isnan(panel.groups.share).all() and np.isnan(panel.moved[:, :, 5]).all()
+    assert np.isnan(panel.inside[:, 1]).all() and np.isfinite(panel.inside[:, 0]).all()
+    assert {row[-1] for row in panel.tables["Share of it in the contexts that have most"][1:]} == {"-"}
+    assert [sentence.split(".")[0] for sentence in residuals.sentences([panel])] == [
         "The best forecast is linearised",
         "The linear theory's update and the network's have the cosine 1",
     ]
@@ -157,9 +157,9 @@ def test_fewer_directions_than_asked_for_leave_a_hole(run):
     cells, written = run
     for b in range(2):
         change(cells, THEORIES[b], curvatures=np.where(ORDER < 5, 1.0 - ORDER / 8, 1e-9))
-    (one,) = reported(written())
-    np.testing.assert_allclose(one.inside[:, 0, :2], 0.43, atol=1e-5)
-    assert np.isnan(one.inside[:, :, 2]).all()
+    (panel,) = reported(written())
+    np.testing.assert_allclose(panel.inside[:, 0, :2], 0.43, atol=1e-5)
+    assert np.isnan(panel.inside[:, :, 2]).all()
 
 
 def test_a_direction_that_is_nothing_but_rounding_is_left_out(run):
@@ -167,22 +167,22 @@ def test_a_direction_that_is_nothing_but_rounding_is_left_out(run):
     nothing = IN[ORDER] * (ORDER < 15)[:, None]  # the last of the leading directions is 0
     for b in range(2):
         change(cells, THEORIES[b], modes=leaves(nothing))
-    (one,) = reported(written())
-    np.testing.assert_allclose(one.inside[:, 0, :2], 0.43, atol=1e-5)
-    assert np.isnan(one.inside[:, :, 2]).all()
+    (panel,) = reported(written())
+    np.testing.assert_allclose(panel.inside[:, 0, :2], 0.43, atol=1e-5)
+    assert np.isnan(panel.inside[:, :, 2]).all()
 
 
 def test_the_sentences_say_what_the_tables_hold(run):
-    (one,) = found = reported(run[1]())
-    contexts, moved, directions = residuals.sentences(found)
+    (panel,) = panels = reported(run[1]())
+    contexts, moved, directions = residuals.sentences(panels)
     assert "best forecast is linearised. At the large dose its residual is largest on conflict" in contexts
     assert "they hold 100 % of the residual" in contexts and "of 9 contexts" in contexts
-    layer = one.layers[int(one.moved[1, :2, 5].argmax())]
-    assert f"The gap is largest in {layer}: {100 * one.moved[1, :2, 5].max():.0f} % of ‖gap‖²" in moved
-    assert f"the gap is {100 * one.moved[1, 2, 3]:.0f} % of the update in length" in moved
+    layer = panel.layers[int(panel.moved[1, :2, 5].argmax())]
+    assert f"The gap is largest in {layer}: {100 * panel.moved[1, :2, 5].max():.0f} % of ‖gap‖²" in moved
+    assert f"the gap is {100 * panel.moved[1, 2, 3]:.0f} % of the update in length" in moved
     held = "The 16 leading directions hold 75 % of ‖update‖² and 100 % of ‖gap‖² at the large dose"
     assert directions == f"{held}."
-    twice = residuals.sentences(found * 2)
+    twice = residuals.sentences(panels * 2)
     assert "largest on conflict contexts in 2 of 2 cases" in twice[0]
     assert twice[2] == f"{held}, less of the gap than of the update in 0 of 2 cases."
 
@@ -203,17 +203,17 @@ def with_ladder(cells, last):
 def test_the_best_forecast_may_be_on_a_ladder(run):
     cells, written = run
     with_ladder(cells, 16.0)
-    (one,) = reported(written())
-    assert one.theory == "proximal"
-    np.testing.assert_allclose(one.groups.share, [[0, 0, 1]] * 2, atol=1e-9)
+    (panel,) = reported(written())
+    assert panel.theory == "proximal"
+    np.testing.assert_allclose(panel.groups.share, [[0, 0, 1]] * 2, atol=1e-9)
 
 
 def test_a_forecast_without_a_prediction_at_a_dose_is_not_the_best(run):
     cells, written = run
     with_ladder(cells, 17.0)
     results = written()
-    (one,) = reported(results)
-    assert one.theory == "linearised"
+    (panel,) = reported(results)
+    assert panel.theory == "linearised"
     lines = scorecard(table(results))
     predicted = {line.dose for line in lines if (line.theory, line.grade) == ("proximal", "forecast")}
     wanted = TheoryKey("linearised", "network", "forecast")
@@ -227,22 +227,22 @@ def test_older_folders_and_unfinished_runs_say_less(run):
         change(cells, replays, update={})
         change(cells, network, update={})
     results = written()
-    (one,) = reported(results)
-    assert len(one.tables) == 3 and len(residuals.sentences([one])) == 1
-    text = report.write_report(results).read_text()
+    (panel,) = reported(results)
+    assert len(panel.tables) == 3 and len(residuals.sentences([panel])) == 1
+    text = html.write_report(results).read_text()
     assert "Where the best forecast errs" in text and "layer by layer" not in text
     for b in range(2):
         results.path(REPLAYS[b]).unlink()
     assert reported(results) == [] and residuals.sentences([]) == []
-    assert "Where the best forecast errs" not in report.write_report(results).read_text()
+    assert "Where the best forecast errs" not in html.write_report(results).read_text()
 
 
 def test_the_report_has_a_section_with_every_table(run):
     results = run[1]()
-    (one,) = reported(results)
-    text = report.write_report(results).read_text()
+    (panel,) = reported(results)
+    text = html.write_report(results).read_text()
     assert "<summary>SGD, D′ on topic 0: linearised</summary>" in text
-    assert len(one.tables) == 5 and all(
-        f"<h3>{report.escape(caption)}</h3>" in text for caption in one.tables
+    assert len(panel.tables) == 5 and all(
+        f"<h3>{html.escape(caption)}</h3>" in text for caption in panel.tables
     )
-    assert all(f"<p>{report.escape(text_)}</p>" in text for text_ in residuals.sentences([one]))
+    assert all(f"<p>{html.escape(text_)}</p>" in text for text_ in residuals.sentences([panel]))

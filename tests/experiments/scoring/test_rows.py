@@ -22,7 +22,7 @@ def log_softmax(logits):
     return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
 
 
-CONFIG = {"doses": [1, 4], "n": 8, "batch": 4}
+CONFIG = {"finetuning": {"doses": [1, 4], "n": 8, "batch": 4}}
 PASSES = np.array([0.5, 2.0])
 
 
@@ -108,7 +108,7 @@ def test_a_forecast_is_at_the_nearest_strength_of_its_ladder(made_up):
 
 def test_a_law_is_scored_on_what_it_has_not_seen(tmp_path, make):
     """Four seeds and doses whose β is a power of the dose: fitted on two of each, and exact at the others."""
-    results = create(tmp_path, {"study": "s", "config": CONFIG | {"doses": [1, 2, 4, 8]}}, {})
+    results = create(tmp_path, {"study": "s", "config": {"finetuning": {"doses": [1, 2, 4, 8]}}}, {})
     group = np.array(["in_domain"] * 3 + ["held_out"] * 4)
     base, goal = (log_softmax(RANDOM.normal(size=(7, 3))) for _ in range(2))
     betas = np.concatenate([[0.0], np.logspace(-2, 0.5, 41)])
@@ -169,15 +169,14 @@ def sampled(made_up):
         path = made_up.theories(network).ladders[0].log_probs[:1, [0, 1, 3, 4]]
         problems = np.array([["", "", "It is too warm." * (base == 0), ""]])
         ladders = [
-            Ladder(theory, "T=0.001", TIMES * PER_TIME[base], path, problems=problems, times=TIMES)
-            for theory in SAMPLED_THEORIES
+            Ladder(theory, "T=0.001", TIMES * PER_TIME[base], path, "path", problems, None, TIMES, metric)
+            for theory, metric in zip(SAMPLED_THEORIES, ("identity", "adam"), strict=True)
         ]
         made_up.save(network.other("posteriors"), PosteriorCell(tuple(ladders)))
         replays, tuned = made_up.replays(network), made_up.finetuned(network)
-        for method, theory, rate in (("sgd", "langevin-posterior", 0.1), ("adam", "adam-gibbs", 0.075)):
-            forecast = {f"{theory}/T=0.001": rate * np.array([1.0, 4.0]) * PER_TIME[base]}
-            strengths = replays.strengths | forecast
-            made_up.save(network.other("replays", method), replace(replays, strengths=strengths))
+        for method, metric, rate in (("sgd", "identity", 0.1), ("adam", "adam", 0.075)):
+            times = {metric: rate * np.array([1.0, 4.0])}
+            made_up.save(network.other("replays", method), replace(replays, times=times))
         made_up.save(network.other("finetuned", "adam"), tuned)
     return made_up
 
@@ -232,7 +231,7 @@ def test_a_law_of_sampled_posteriors_has_a_verdict_for_each_of_its_seeds(made_up
     made_up.save(network.other("posteriors"), PosteriorCell((sampled,)))
     content, doses = made_up.finetuned(network), [1, 2, 4]
     tuned = path.log_probs[:, [1, 2, 3]]
-    config = made_up.config | {"config": CONFIG | {"doses": doses}}
+    config = made_up.config | {"config": {"finetuning": {"doses": doses}}}
     write_json(made_up.folder / "config.json", config)
     made_up.save(
         network,
@@ -263,6 +262,16 @@ def test_a_sampled_forecast_is_at_the_time_of_the_recipe(sampled):
                 assert abs(time - rate * dose) < np.abs(fine - rate * dose).min() + 1e-6
                 assert time == pytest.approx(rate * dose, rel=0.03)
                 assert row.converged == (rate * dose < 0.2 or base == 1,)  # the third rung is bad
+
+
+def test_a_strength_that_its_theory_gives_goes_before_that_of_the_time(sampled):
+    cell = Cell("replays", "arm", 0, "sgd")
+    replays, ladder = sampled.replays(cell), sampled.posteriors(cell).ladders[1]
+    np.testing.assert_allclose(replays.strength(ladder), [10.0, 40.0])
+    given = replace(replays, strengths={ladder.name: np.array([1.0, 2.0])})
+    np.testing.assert_array_equal(given.strength(ladder), [1.0, 2.0])
+    assert replays.strength(replace(ladder, metric="adam")) is None
+    assert replays.strength(replace(ladder, times=None)) is None
 
 
 def test_chains_in_the_making_leave_the_other_theories_alone(sampled):

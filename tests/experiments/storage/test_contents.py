@@ -48,12 +48,12 @@ CELLS = {
         (dataclasses.replace(LADDERS[0], extra={"samples": numbers(S, B, 9, C, A)}),)
     ),
     Cell("replays", "arm", 0, "sgd"): ReplayCell(
-        {"linearised": numbers(S, D, C, A)}, {"proximal/network": numbers(D)}, update=LAYERS
+        {"linearised": numbers(S, D, C, A)}, {"proximal/network": numbers(D)}, {"adam": numbers(D)}, LAYERS
     ),
     Cell("finetuned", "arm", 0, "kl-lifted"): FinetunedCell(
         numbers(S, D, C, A),
         numbers(S, D, C, A),
-        numbers(S, D),
+        numbers(S, 9),
         numbers(S, D),
         LAYERS,
         {"state": numbers(S, D, C, 2)},
@@ -112,9 +112,11 @@ def test_a_group_has_its_contexts_alone():
         ("theories", "ladder/proximal/network", (S, B, C, A + 1)),
         ("finetuned", "replica", None),
         ("finetuned", "replica", (S, D, C)),
-        ("finetuned", "loss", (S, D + 1)),
+        ("finetuned", "loss", (S + 1, D)),
+        ("finetuned", "distance", (S, D + 1)),
         ("replays", "replay/linearised", (D, C, A)),
         ("replays", "strength/proximal/network", (D + 1,)),
+        ("replays", "time/adam", (D + 1,)),
     ],
 )
 def test_what_is_missing_or_does_not_fit_is_one_sentence(kind, name, shape):

@@ -96,13 +96,14 @@ def ladder(**changes):
     return Ladder(**(values | {"log_probs": np.zeros((2, 3, 5, 4))} | changes))
 
 
-def same(left, right):
+def alike(left, right):
     """Whether two ladders have the same names and arrays."""
     ours, theirs = left.to_arrays(), right.to_arrays()
     assert ours.keys() == theirs.keys()
     for name in ours:
         np.testing.assert_array_equal(ours[name], theirs[name])
-    return (left.name, left.bound, left.extra is None) == (right.name, right.bound, right.extra is None)
+    names = [(ladder.name, ladder.bound, ladder.metric, ladder.extra is None) for ladder in (left, right)]
+    return names[0] == names[1]
 
 
 def test_ladders_come_back_from_their_arrays():
@@ -111,11 +112,18 @@ def test_ladders_come_back_from_their_arrays():
     ladders = [
         ladder(),
         ladder(prior="v of 3 steps, T=0", bound="mixture"),
-        ladder(theory="z", problems=problems, diagnostics=diagnostics, times=np.arange(3.0), extra=samples),
+        ladder(
+            theory="z",
+            problems=problems,
+            diagnostics=diagnostics,
+            times=np.arange(3.0),
+            metric="adam",
+            extra=samples,
+        ),
     ]
-    arrays = {name: array for each in ladders for name, array in each.to_arrays().items()}
+    arrays = {name: array for rungs in ladders for name, array in rungs.to_arrays().items()}
     back = list(Ladder.from_arrays(arrays | {"base": np.zeros(3), "mode/betas/deep": np.zeros(3)}))
-    assert all(map(same, back, ladders)) and len(back) == 3
+    assert all(map(alike, back, ladders)) and len(back) == 3
     assert back[2].problems is not None and back[0].problems is None
     np.testing.assert_array_equal(back[2].extra["samples"], samples["samples"])
 

@@ -62,7 +62,7 @@ def test_snapshots_equal_a_plain_loop(rule, doses):
     wanted = weights[np.array(doses) - 1]
     np.testing.assert_allclose(kept["w"], wanted, rtol=2e-5, atol=2e-6)
     np.testing.assert_allclose(values, losses, rtol=2e-5)
-    assert np.abs(np.diff(weights, axis=0)).max(axis=1).min(initial=1) > 1e-3  # steps can be told
+    assert np.abs(np.diff(weights, axis=0)).max(axis=1).min(initial=1) > 1e-3  # steps can be told apart
 
 
 def test_losses_that_are_not_finite_are_returned():

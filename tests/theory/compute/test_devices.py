@@ -61,13 +61,13 @@ def test_a_program_compiled_ahead_is_the_one_that_is_called():
 OURS = {"xla_backend_optimization_level": 1, "xla_cpu_prefer_vector_width": 512}
 
 
-@pytest.mark.parametrize(("off", "told"), [(True, None), (False, OURS)])
-def test_the_compiler_has_a_level_of_its_own_unless_optimisation_is_off(off, told):
+@pytest.mark.parametrize(("off", "options"), [(True, None), (False, OURS)])
+def test_the_compiler_has_a_level_of_its_own_unless_optimisation_is_off(off, options):
     name = "jax_disable_most_optimizations"
     before = jax.config.read(name)
     try:
         jax.config.update(name, off)
-        assert compiler_options() == told
+        assert compiler_options() == options
     finally:
         jax.config.update(name, before)
 

@@ -31,10 +31,10 @@ def test_other_types_are_drawn_by_jax():
 def test_every_leaf_has_the_numbers_of_its_part_of_the_key(key):
     tree = {"a": jnp.zeros((3, 4)), "b": [jnp.zeros(1), jnp.zeros((2, 5, 3))]}
     drawn = ravel_pytree(tree)[1](normals(key, tree))
-    for one, leaf, told in zip(
+    for one, leaf, numbers in zip(
         jax.random.split(key, 3), jax.tree.leaves(tree), jax.tree.leaves(drawn), strict=True
     ):
-        np.testing.assert_array_equal(told, jax.random.normal(one, leaf.shape))
+        np.testing.assert_array_equal(numbers, jax.random.normal(one, leaf.shape))
 
 
 def test_chains_draw_side_by_side_what_they_draw_alone():

@@ -35,12 +35,12 @@ def at(weights, components=MEMBERS):
 
 def test_between_two_coins_is_inside_and_beyond_them_the_nearer_one():
     components = np.stack([coins(0.2), coins(0.6)])
-    told = nearest(np.stack([coins(heads) for heads in (0.1, 0.3, 0.9)]), components)
+    hull = nearest(np.stack([coins(heads) for heads in (0.1, 0.3, 0.9)]), components)
     near = np.array([[0.8, 0.2], [0.7, 0.3], [0.4, 0.6]])
     targets = np.array([[0.9, 0.1], [0.7, 0.3], [0.1, 0.9]])
-    np.testing.assert_allclose(told.nats, kl(targets, near), atol=1e-10)
-    np.testing.assert_allclose(told.weights, [[1, 0], [0.75, 0.25], [0, 1]], atol=1e-5)
-    assert (told.at_least > 0.01).tolist() == [True, False, True]
+    np.testing.assert_allclose(hull.nats, kl(targets, near), atol=1e-10)
+    np.testing.assert_allclose(hull.weights, [[1, 0], [0.75, 0.25], [0, 1]], atol=1e-5)
+    assert (hull.at_least > 0.01).tolist() == [True, False, True]
 
 
 def test_shared_weights_compromise_where_free_ones_need_not():
@@ -57,25 +57,25 @@ def test_shared_weights_compromise_where_free_ones_need_not():
 
 
 def test_no_other_weights_come_nearer():
-    told = nearest(np.log(TARGETS), np.log(MEMBERS))
-    assert told.gap.max() < 1e-9
-    np.testing.assert_allclose(told.weights.sum(axis=-1), 1, rtol=1e-12)
-    assert told.weights.min() >= 0
-    np.testing.assert_allclose(told.nats, kl(TARGETS, at(told.weights)).mean(axis=-1), rtol=1e-9)
-    around = [SIMPLEX, 0.99 * told.weights[:, None] + 0.01 * SIMPLEX, np.eye(5)]
+    hull = nearest(np.log(TARGETS), np.log(MEMBERS))
+    assert hull.gap.max() < 1e-9
+    np.testing.assert_allclose(hull.weights.sum(axis=-1), 1, rtol=1e-12)
+    assert hull.weights.min() >= 0
+    np.testing.assert_allclose(hull.nats, kl(TARGETS, at(hull.weights)).mean(axis=-1), rtol=1e-9)
+    around = [SIMPLEX, 0.99 * hull.weights[:, None] + 0.01 * SIMPLEX, np.eye(5)]
     for weights in around:
         weights = np.broadcast_to(weights, (6, *weights.shape[-2:]))
         others = np.stack([kl(t, at(w)).mean(axis=-1) for t, w in zip(TARGETS, weights, strict=True)])
-        assert (others >= told.at_least[:, None]).all()
-    assert told.at_least.min() > 0.01  # all of them are outside
+        assert (others >= hull.at_least[:, None]).all()
+    assert hull.at_least.min() > 0.01  # all of them are outside
 
 
 def test_weights_inside_are_found():
     weights = RANDOM.dirichlet(np.ones(5), size=6)
-    told = nearest(np.log(at(weights)), np.log(MEMBERS))
-    np.testing.assert_allclose(told.weights, weights, atol=1e-5)
-    np.testing.assert_allclose(told.nats, 0, atol=1e-9)
-    np.testing.assert_array_equal(told.at_least, 0)
+    hull = nearest(np.log(at(weights)), np.log(MEMBERS))
+    np.testing.assert_allclose(hull.weights, weights, atol=1e-5)
+    np.testing.assert_allclose(hull.nats, 0, atol=1e-9)
+    np.testing.assert_array_equal(hull.at_least, 0)
 
 
 @pytest.mark.parametrize("iterations", [0, 1, 3])
@@ -93,10 +93,10 @@ def test_the_certificate_holds_before_the_optimum_is_found(iterations, shared):
 
 
 def test_the_gap_is_the_logarithm_of_the_greatest_slope():
-    told = nearest(np.log(TARGETS), np.log(MEMBERS), iterations=0)
+    hull = nearest(np.log(TARGETS), np.log(MEMBERS), iterations=0)
     ratio = TARGETS / MEMBERS.mean(axis=0)
     slope = np.einsum("mca,kca->mk", ratio, MEMBERS) / 3
-    np.testing.assert_allclose(told.gap, np.log(slope.max(axis=-1)), rtol=1e-10)
+    np.testing.assert_allclose(hull.gap, np.log(slope.max(axis=-1)), rtol=1e-10)
 
 
 def test_free_weights_are_those_of_each_context_alone():
@@ -111,8 +111,8 @@ def test_free_weights_are_those_of_each_context_alone():
 
 def test_copies_of_a_member_change_nothing():
     twice = np.concatenate([MEMBERS, MEMBERS[:2]])
-    told, again = (nearest(np.log(TARGETS), np.log(components)) for components in (MEMBERS, twice))
-    np.testing.assert_allclose(again.nats, told.nats, atol=1e-9)
+    hull, again = (nearest(np.log(TARGETS), np.log(components)) for components in (MEMBERS, twice))
+    np.testing.assert_allclose(again.nats, hull.nats, atol=1e-9)
     assert again.gap.max() < 1e-9
 
 
@@ -121,10 +121,10 @@ def test_impossible_answers():
         components = np.log(np.array([[[0.5, 0.5, 0.0]], [[1.0, 0.0, 0.0]]]))
         target = np.log(np.array([[[0.8, 0.2, 0.0]], [[0.6, 0.2, 0.2]], [[0.0, 0.0, 1.0]]]))
     for shared in (True, False):
-        told = nearest(target, components, shared=shared)
-        np.testing.assert_allclose(told.nats.ravel(), [0, np.inf, np.inf], atol=1e-10)
-        np.testing.assert_allclose(told.at_least.ravel(), [0, np.inf, np.inf], atol=1e-10)
-        np.testing.assert_allclose(told.weights.reshape(3, 2)[0], [0.4, 0.6], atol=1e-6)
+        hull = nearest(target, components, shared=shared)
+        np.testing.assert_allclose(hull.nats.ravel(), [0, np.inf, np.inf], atol=1e-10)
+        np.testing.assert_allclose(hull.at_least.ravel(), [0, np.inf, np.inf], atol=1e-10)
+        np.testing.assert_allclose(hull.weights.reshape(3, 2)[0], [0.4, 0.6], atol=1e-6)
 
 
 def test_a_mixture_is_inside_and_a_narrow_reach_only_where_weights_are_free():
@@ -135,11 +135,11 @@ def test_a_mixture_is_inside_and_a_narrow_reach_only_where_weights_are_free():
     tokens[:, 0] = np.arange(7)
     mixture = process.distribution()
     components = np.asarray(mixture.component_log_probs(tokens))[:, :, 1, process.answer_tokens]
-    told = [
+    hull = [
         np.asarray(NarrowOrBroad(broad).predict(mixture, narrow, 0.1).predict(tokens))
         for broad in (1.0, 0.5, 0.0)
     ]
-    answers = np.stack(told)[:, :, 1, process.answer_tokens]
+    answers = np.stack(hull)[:, :, 1, process.answer_tokens]
     shared, free = (nearest(answers, components, shared=shared) for shared in (True, False))
     assert shared.gap.max() < 1e-9 and free.gap.max() < 1e-9
     assert shared.nats[0] < 1e-9

@@ -26,41 +26,47 @@ def test_kl_is_scipys_and_takes_zeros():
 
 def test_a_split_by_label_is_a_loop_over_contexts():
     labels = ["b", "a", "b", "c", "a", "b"]
-    told = split(FINETUNED, THEORY, BASE, labels)
-    assert told.labels.tolist() == ["b", "a", "c"] and told.count.tolist() == [3, 2, 1]
-    assert told.share.shape == told.residual.shape == told.shift.shape == told.explained.shape == (2, 3, 3)
+    result = split(FINETUNED, THEORY, BASE, labels)
+    assert result.labels.tolist() == ["b", "a", "c"] and result.count.tolist() == [3, 2, 1]
+    assert (
+        result.share.shape
+        == result.residual.shape
+        == result.shift.shape
+        == result.explained.shape
+        == (2, 3, 3)
+    )
     residual, shift = kl(FINETUNED, THEORY), kl(FINETUNED, BASE)
     for g, rows in enumerate(([0, 2, 5], [1, 4], [3])):
-        np.testing.assert_allclose(told.residual[..., g], residual[..., rows].mean(axis=-1))
-        np.testing.assert_allclose(told.shift[..., g], shift[..., rows].mean(axis=-1))
+        np.testing.assert_allclose(result.residual[..., g], residual[..., rows].mean(axis=-1))
+        np.testing.assert_allclose(result.shift[..., g], shift[..., rows].mean(axis=-1))
         share = residual[..., rows].sum(axis=-1) / residual.sum(axis=-1)
-        np.testing.assert_allclose(told.share[..., g], share)
+        np.testing.assert_allclose(result.share[..., g], share)
         explained = 1 - residual[..., rows].sum(axis=-1) / shift[..., rows].sum(axis=-1)
-        np.testing.assert_allclose(told.explained[..., g], explained)
-    np.testing.assert_allclose(told.share.sum(axis=-1), 1)
+        np.testing.assert_allclose(result.explained[..., g], explained)
+    np.testing.assert_allclose(result.share.sum(axis=-1), 1)
 
 
 def test_a_residual_in_one_topic_is_found_there():
     """A theory that is right everywhere but on topic 7: all of the residual, none explained."""
     topics = np.array([5, 7, 5, 7, 9, 9])
     right = np.where((topics == 7)[:, None], BASE, FINETUNED)
-    told = split(FINETUNED, right, BASE, topics)
-    np.testing.assert_allclose(told.share, np.broadcast_to([0, 1, 0], (2, 3, 3)), atol=1e-12)
-    np.testing.assert_allclose(told.explained, np.broadcast_to([1, 0, 1], (2, 3, 3)), atol=1e-12)
+    result = split(FINETUNED, right, BASE, topics)
+    np.testing.assert_allclose(result.share, np.broadcast_to([0, 1, 0], (2, 3, 3)), atol=1e-12)
+    np.testing.assert_allclose(result.explained, np.broadcast_to([1, 0, 1], (2, 3, 3)), atol=1e-12)
 
 
 def test_without_residual_or_shift_there_is_no_share():
-    told = split(FINETUNED, FINETUNED, FINETUNED, range(6))
-    assert np.isnan(told.share).all() and np.isnan(told.explained).all()
-    assert (told.residual == 0).all() and told.labels.tolist() == list(range(6))
+    result = split(FINETUNED, FINETUNED, FINETUNED, range(6))
+    assert np.isnan(result.share).all() and np.isnan(result.explained).all()
+    assert (result.residual == 0).all() and result.labels.tolist() == list(range(6))
 
 
 def test_what_a_theory_finds_impossible_spoils_its_own_label_only():
     theory = THEORY.copy()
     theory[:, :, 1, 0] = -np.inf
-    told = split(FINETUNED, theory, BASE, list("abcdef"))
-    assert np.isinf(told.residual[..., 1]).all()
-    np.testing.assert_allclose(np.delete(told.residual, 1, -1), np.delete(kl(FINETUNED, THEORY), 1, -1))
+    result = split(FINETUNED, theory, BASE, list("abcdef"))
+    assert np.isinf(result.residual[..., 1]).all()
+    np.testing.assert_allclose(np.delete(result.residual, 1, -1), np.delete(kl(FINETUNED, THEORY), 1, -1))
 
 
 def test_a_label_for_every_context():
@@ -69,10 +75,10 @@ def test_a_label_for_every_context():
 
 
 def test_concentration_cumulates_from_the_largest():
-    told = concentration(np.array([[1.0, 5.0, 0.0, 2.0], [3.0, 3.0, 3.0, 3.0], [0.0] * 4]))
-    np.testing.assert_allclose(told[0], [5 / 8, 7 / 8, 1, 1])
-    np.testing.assert_allclose(told[1], [0.25, 0.5, 0.75, 1])
-    assert np.isnan(told[2]).all()
+    result = concentration(np.array([[1.0, 5.0, 0.0, 2.0], [3.0, 3.0, 3.0, 3.0], [0.0] * 4]))
+    np.testing.assert_allclose(result[0], [5 / 8, 7 / 8, 1, 1])
+    np.testing.assert_allclose(result[1], [0.25, 0.5, 0.75, 1])
+    assert np.isnan(result[2]).all()
 
 
 ACTUAL = {
@@ -86,22 +92,24 @@ PREDICTED = {
 
 
 def test_layers_by_hand():
-    told = layers(ACTUAL, PREDICTED)
-    assert list(told) == ["blocks.0.up", "blocks.1.up", "read"]
-    one = told["blocks.0.up"]
+    result = layers(ACTUAL, PREDICTED)
+    assert list(result) == ["blocks.0.up", "blocks.1.up", "read"]
+    one = result["blocks.0.up"]
     assert (one.actual, one.theory) == pytest.approx((5, np.sqrt(32)))
     assert one.cosine == pytest.approx(16 / (5 * np.sqrt(32))) and one.relative_error == pytest.approx(1)
-    still = told["blocks.1.up"]
+    still = result["blocks.1.up"]
     assert (still.actual, still.theory) == pytest.approx((0, np.sqrt(2)))
     assert np.isnan(still.cosine) and np.isnan(still.relative_error)
-    assert told["read"].cosine == pytest.approx(-1) and told["read"].relative_error == pytest.approx(2)
+    assert result["read"].cosine == pytest.approx(-1) and result["read"].relative_error == pytest.approx(2)
 
 
 def test_layers_are_put_together_by_name():
-    told = layers(ACTUAL, PREDICTED, lambda name: name.split(".")[0])
-    assert list(told) == ["blocks", "read"]
-    assert told["blocks"].actual == pytest.approx(5) and told["blocks"].theory == pytest.approx(np.sqrt(34))
-    assert told["blocks"].relative_error == pytest.approx(np.sqrt(25 + 2) / 5)
+    result = layers(ACTUAL, PREDICTED, lambda name: name.split(".")[0])
+    assert list(result) == ["blocks", "read"]
+    assert result["blocks"].actual == pytest.approx(5) and result["blocks"].theory == pytest.approx(
+        np.sqrt(34)
+    )
+    assert result["blocks"].relative_error == pytest.approx(np.sqrt(25 + 2) / 5)
     whole = layers(ACTUAL, PREDICTED, lambda name: "all")["all"]
     assert whole.actual == pytest.approx(np.sqrt(29)) and whole.cosine == pytest.approx(12 / np.sqrt(29 * 38))
 
@@ -128,8 +136,8 @@ def test_an_update_in_a_known_span():
     """Weights 1, 2 and 2 along three of six orthogonal directions: shares 1/9, 4/9, 4/9, by eigenvalue."""
     directions = rotation(6, 1)
     update = directions[4] - 2 * directions[2] + 2 * directions[0]
-    told = captured(update, np.array([0.5, 9.0, 3.0]), directions[[0, 4, 2]])
-    np.testing.assert_allclose(told, [1 / 9, 5 / 9, 1], atol=1e-12)
+    result = captured(update, np.array([0.5, 9.0, 3.0]), directions[[0, 4, 2]])
+    np.testing.assert_allclose(result, [1 / 9, 5 / 9, 1], atol=1e-12)
     outside = captured(
         np.stack([directions[5], 0 * update]), np.array([0.5, 9.0, 3.0]), directions[[0, 4, 2]]
     )
@@ -166,5 +174,5 @@ def test_bad_eigenpairs_are_refused():
 
 
 def test_no_jax_is_needed():
-    told = "import sys, theory.divergence.residual; sys.exit('jax' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", told], check=False).returncode == 0
+    result = "import sys, theory.divergence.residual; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", result], check=False).returncode == 0

@@ -96,11 +96,11 @@ STREAMS = {
 @pytest.mark.parametrize("chains", [3, pytest.param(1, marks=pytest.mark.slow)])
 def test_streams_of_all_chains_are_those_of_the_stored_draws_of_each(chains):
     kernel = ULA(potential_fn=quadratic, step_size=0.2)
-    told, step = results(PLAN, STREAMS, last_of(kernel, PLAN, STREAMS, chains)), jax.jit(kernel.sample)
+    outcome, step = results(PLAN, STREAMS, last_of(kernel, PLAN, STREAMS, chains)), jax.jit(kernel.sample)
     for chain in range(chains):
         samples = stored(kernel, step, PLAN, chain)
         flat = np.column_stack([samples["a"], samples["b"]])
-        one = jax.tree.map(lambda leaf, chain=chain: leaf[chain], told)
+        one = jax.tree.map(lambda leaf, chain=chain: leaf[chain], outcome)
         for name in START:
             np.testing.assert_allclose(one["trace"]["z"][name], samples[name], rtol=1e-5, atol=1e-6)
             np.testing.assert_allclose(one["mean"][name], samples[name].mean(axis=0), rtol=1e-5, atol=1e-6)
@@ -123,28 +123,28 @@ def test_joint_streams_are_those_apart_of_a_value_that_is_computed_once():
         return jnp.tanh(state.z["a"])
 
     def parts(of):
-        told = {"mean": mean(of), "average": log_mean_exp(lambda x: -of(x)), "spread": covariance(of)}
-        return told | {"trace": trace(of)}
+        outcome = {"mean": mean(of), "average": log_mean_exp(lambda x: -of(x)), "spread": covariance(of)}
+        return outcome | {"trace": trace(of)}
 
     kernel = ULA(potential_fn=quadratic, step_size=0.2)
     apart = results(PLAN, parts(value), last_of(kernel, PLAN, parts(value)))
     computed.clear()
     streams = {"all": joint(value, parts(lambda x: x)), "first": trace(lambda state: state.z["b"])}
-    told = results(PLAN, streams, last_of(kernel, PLAN, streams))
+    outcome = results(PLAN, streams, last_of(kernel, PLAN, streams))
     assert len(computed) == 2  # once for its shape, once in the program of all steps
-    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-6), told["all"], apart)
-    assert told["first"].shape == (2, PLAN.samples)
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-6), outcome["all"], apart)
+    assert outcome["first"].shape == (2, PLAN.samples)
 
 
 @pytest.mark.parametrize("chunk", [4, 200])
 @pytest.mark.parametrize("plan", [Plan(0, 1), Plan(3, 4), Plan(5, 2, 4)])
 def test_which_steps_are_kept(plan, chunk):
     streams = {"z": trace(lambda state: state.z[0]), "i": trace(lambda state: state.i)}
-    told = counted(plan, streams, chunk=chunk)
+    outcome = counted(plan, streams, chunk=chunk)
     assert plan.steps == plan.warmup + plan.samples * plan.thin
     wanted = plan.warmup + plan.thin * np.arange(1, plan.samples + 1)
-    np.testing.assert_array_equal(told["z"], [wanted, wanted])
-    np.testing.assert_array_equal(told["i"], told["z"])
+    np.testing.assert_array_equal(outcome["z"], [wanted, wanted])
+    np.testing.assert_array_equal(outcome["i"], outcome["z"])
 
 
 def test_the_last_chunk_ends_with_the_plan():
@@ -167,24 +167,24 @@ def test_a_limit_below_the_plan_stops_a_chain():
 
 
 @pytest.mark.parametrize(("broken", "wanted"), [(3, 0), (6, 1), (7, 2), (9, -1)])
-def test_the_first_draw_not_finite_is_told(broken, wanted):
+def test_the_first_sample_not_finite_is_reported(broken, wanted):
     """Steps 4, 6 and 8 are kept of 2 + 3 × 2; the potential is not finite from the step `broken` on."""
     potential = lambda z: jnp.sum(jnp.where(z >= broken, jnp.inf, z))  # noqa: E731
-    told = counted(Plan(2, 3, 2), {"lost": nonfinite()}, potential)
-    np.testing.assert_array_equal(told["lost"], [wanted, wanted])
+    outcome = counted(Plan(2, 3, 2), {"lost": nonfinite()}, potential)
+    np.testing.assert_array_equal(outcome["lost"], [wanted, wanted])
 
 
-def test_a_position_not_finite_is_told_and_the_first_counts():
+def test_a_position_not_finite_is_reported_and_the_first_counts():
     """A hole at step 4 alone: later draws are whole again."""
     potential = lambda z: jnp.sum(jnp.where(z == 4, jnp.nan, z))  # noqa: E731
     streams = {"lost": nonfinite(), "z": trace(lambda state: state.z)}
     np.testing.assert_array_equal(counted(Plan(2, 5), streams, potential)["lost"], [1, 1])
     schedule = lambda i: 1e13  # noqa: E731  (1e26 after two steps; a plain number would be refused)
     diverging = ULA(potential_fn=lambda z: 0.5 * jnp.sum(z**2), step_size=schedule)
-    told = results(Plan(0, 6), streams, last_of(diverging, Plan(0, 6), streams, 2, jnp.ones(1)))
-    lost = ~np.isfinite(told["z"][..., 0])
+    outcome = results(Plan(0, 6), streams, last_of(diverging, Plan(0, 6), streams, 2, jnp.ones(1)))
+    lost = ~np.isfinite(outcome["z"][..., 0])
     assert lost.any(axis=1).all() and not lost[:, 0].any()
-    assert np.all(told["lost"] <= lost.argmax(axis=1)) and np.all(told["lost"] > 0)
+    assert np.all(outcome["lost"] <= lost.argmax(axis=1)) and np.all(outcome["lost"] > 0)
 
 
 def round_trip(chunk):
@@ -249,8 +249,8 @@ def test_chains_and_keys_have_streams_of_their_own():
     kernel, streams = ULA(potential_fn=lambda z: 0.5 * jnp.sum(z**2)), {"z": trace(lambda state: state.z)}
     noise = []
     for key in (KEY, jax.random.key(8)):
-        told = results(plan, streams, last_of(kernel, plan, streams, 6, jnp.zeros(width), key))["z"]
-        noise.append(np.diff(told, axis=1) / np.sqrt(2e-3))
+        outcome = results(plan, streams, last_of(kernel, plan, streams, 6, jnp.zeros(width), key))["z"]
+        noise.append(np.diff(outcome, axis=1) / np.sqrt(2e-3))
     rows = np.concatenate(noise).astype(float)
     for other in (rows, np.roll(rows, 1, axis=1), np.roll(rows, 1, axis=2)):
         first, second = rows[:, 1:].reshape(12, -1), other[:, 1:].reshape(12, -1)
@@ -261,13 +261,13 @@ def test_chains_and_keys_have_streams_of_their_own():
 
 
 def test_the_carry_of_a_reduction_does_not_grow_with_the_draws():
-    def told(samples, streams):
+    def shapes(samples, streams):
         carry = jax.eval_shape(lambda: begin(KERNELS["sghmc"], Plan(0, samples), streams, KEY, START))
         return jax.tree.map(lambda leaf: leaf.shape, carry.accumulators)
 
     reductions = {name: stream for name, stream in STREAMS.items() if name != "trace"}
-    assert told(10, reductions) == told(100_000, reductions)
-    assert told(10, STREAMS) != told(100_000, STREAMS)
+    assert shapes(10, reductions) == shapes(100_000, reductions)
+    assert shapes(10, STREAMS) != shapes(100_000, STREAMS)
 
 
 def test_one_draw_has_no_covariance():
@@ -289,7 +289,7 @@ def test_an_impossible_plan_is_refused(arguments, words):
         Plan(*arguments)
 
 
-def test_misuse_is_told():
+def test_misuse_is_refused():
     kernel, streams = KERNELS["sghmc"], {"z": mean(lambda state: state.z)}
     for chains, chunk in ((0, 5), (2, 0)):
         with pytest.raises(Misuse, match=f"at least 1, got {chains} and {chunk}"):

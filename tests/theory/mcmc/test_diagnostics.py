@@ -119,7 +119,7 @@ def test_ranks_do_not_mind_a_monotone_change_of_scale():
     assert tail_ess(samples) == tail_ess(2 * samples - 7)
 
 
-def test_what_cannot_be_told_is_nan_and_spoils_no_neighbour():
+def test_what_is_undefined_is_nan_and_spoils_no_neighbour():
     samples = np.random.default_rng(8).normal(size=(4, 100, 5))
     clean = samples.copy()
     samples[..., 1] = 0.1
@@ -193,7 +193,7 @@ def stationary(count, seed=0):
     return jax.random.normal(jax.random.key(seed), (count,)) / jnp.sqrt(PRECISION)
 
 
-def told(steps, count, scale=None, splitting="langevin"):
+def acceptance_of(steps, count, scale=None, splitting="langevin"):
     """Hypothetical acceptance at exact draws, for several steps in one program."""
     at, widths = stationary(count), None if scale is None else jnp.asarray(scale)
     key = jax.random.key(1)
@@ -211,12 +211,14 @@ def told(steps, count, scale=None, splitting="langevin"):
 )
 def test_acceptance_against_quadrature(splitting, exact, steps, scale):
     wanted = [exact(PRECISION * (scale or 1.0) ** 2, step) for step in steps]
-    np.testing.assert_allclose(told(steps, 40_000, scale, splitting), wanted, atol=0.006)  # over 3 errors
+    np.testing.assert_allclose(
+        acceptance_of(steps, 40_000, scale, splitting), wanted, atol=0.006
+    )  # over 3 errors
 
 
 @pytest.mark.parametrize("splitting", ["langevin", "baoab"])
 def test_acceptance_falls_with_the_step_from_one(splitting):
-    falling = told([1e-4, 0.1, 0.3, 0.45, 2.0], 2000, splitting=splitting).tolist()
+    falling = acceptance_of([1e-4, 0.1, 0.3, 0.45, 2.0], 2000, splitting=splitting).tolist()
     assert falling[0] > 0.9999
     assert all(left > right for left, right in pairwise(falling))
     assert falling[-1] < 0.2

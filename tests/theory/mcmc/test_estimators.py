@@ -52,9 +52,9 @@ def covers(gaps, errors, width, wanted):
 def test_errors_of_means_cover(chains, coefficient):
     samples = autoregressive(1, (chains, 2400 // chains, 1500), coefficient)
     for values, wanted in ((samples, 0.0), (samples**2, 1.0)):
-        told = expectation(values)
-        covers(told.value - wanted, told.error, 1, 0.683)
-        covers(told.value - wanted, told.error, 2, 0.954)
+        estimate = expectation(values)
+        covers(estimate.value - wanted, estimate.error, 1, 0.683)
+        covers(estimate.value - wanted, estimate.error, 2, 0.954)
     if coefficient > 0:  # as a naive error does not
         naive = samples.std(axis=(0, 1)) / np.sqrt(2400)
         assert np.mean(np.abs(samples.mean(axis=(0, 1))) < naive) < 0.5
@@ -63,18 +63,18 @@ def test_errors_of_means_cover(chains, coefficient):
 def test_chains_that_disagree_have_errors_of_their_number():
     """Eight chains, each stuck about a place of its own: hundreds of draws are worth eight."""
     places = np.random.default_rng(2).normal(size=(8, 1, 800))
-    told = expectation(places + 0.3 * autoregressive(3, (8, 300, 800), 0.5))
-    assert np.median(told.error) == pytest.approx(1 / np.sqrt(8), rel=0.15)
-    assert 0.6 < np.mean(np.abs(told.value) < told.error) < 0.75
+    estimate = expectation(places + 0.3 * autoregressive(3, (8, 300, 800), 0.5))
+    assert np.median(estimate.error) == pytest.approx(1 / np.sqrt(8), rel=0.15)
+    assert 0.6 < np.mean(np.abs(estimate.value) < estimate.error) < 0.75
 
 
 @pytest.mark.parametrize(("coefficient", "samples"), [(0.0, 500), (0.9, 1000)])
 def test_errors_of_covariances(coefficient, samples):
     """φ = w has -Cov(φ, (w - 1)²/2) = 1; φ = w², skewed, -1: there errors are right in the mean square."""
     several = np.moveaxis(autoregressive(4, (4, samples, 1000), coefficient), 2, 0)
-    told = [susceptibility(np.stack([w, w**2], axis=2), (w - 1) ** 2 / 2) for w in several]
-    gaps = np.array([each.value for each in told]) - [1.0, -1.0]
-    errors = np.array([each.error for each in told])
+    estimate = [susceptibility(np.stack([w, w**2], axis=2), (w - 1) ** 2 / 2) for w in several]
+    gaps = np.array([each.value for each in estimate]) - [1.0, -1.0]
+    errors = np.array([each.error for each in estimate])
     covers(gaps[:, 0], errors[:, 0], 1, 0.683)
     assert np.mean(np.abs(gaps[:, 0]) < 2 * errors[:, 0]) > 0.91
     np.testing.assert_allclose(np.sqrt(np.mean(errors**2, axis=0)), gaps.std(axis=0), rtol=0.1)
@@ -83,10 +83,10 @@ def test_errors_of_covariances(coefficient, samples):
 
 def test_the_jackknife_of_single_draws_is_the_unbiased_covariance():
     one, other = np.random.default_rng(5).normal(size=(2, 3, 12)) + 100.0
-    told = susceptibility(one, other)
-    assert told.value == pytest.approx(-np.cov(one.ravel(), other.ravel())[0, 1], rel=1e-9)
+    estimate = susceptibility(one, other)
+    assert estimate.value == pytest.approx(-np.cov(one.ravel(), other.ravel())[0, 1], rel=1e-9)
     kept = susceptibility(np.insert(one, 0, 5.0, axis=1), np.insert(other, 0, 5.0, axis=1), blocks=12)
-    np.testing.assert_allclose(kept.value, told.value)  # 13 draws in 12 blocks: the first is left out
+    np.testing.assert_allclose(kept.value, estimate.value)  # 13 draws in 12 blocks: the first is left out
 
 
 def test_the_error_of_an_estimated_baseline_is_included():
@@ -106,15 +106,15 @@ def test_the_error_of_an_estimated_baseline_is_included():
     assert exact.error == pytest.approx(np.sqrt(0.5 / 1000), rel=0.15)
 
 
-def test_what_cannot_be_told_is_nan():
+def test_what_is_undefined_is_nan():
     samples = np.random.default_rng(7).normal(size=(2, 40, 3))
     samples[..., 1] = 2.0
     samples[1, 5, 2] = np.nan
-    told = expectation(samples)
-    assert np.isfinite(told.error[0]) and np.isnan(told.error[1:]).all()
-    assert told.value[1] == 2 and np.isnan(told.value[2])
-    told = susceptibility(samples, samples[..., 0])
-    assert np.isfinite(told.error[0]) and np.isnan(told.error[1:]).all()
+    estimate = expectation(samples)
+    assert np.isfinite(estimate.error[0]) and np.isnan(estimate.error[1:]).all()
+    assert estimate.value[1] == 2 and np.isnan(estimate.value[2])
+    estimate = susceptibility(samples, samples[..., 0])
+    assert np.isfinite(estimate.error[0]) and np.isnan(estimate.error[1:]).all()
 
 
 # learning coefficients
@@ -134,11 +134,11 @@ def test_a_localised_quadratic(kind):
         scale=jnp.asarray(precisions**-0.5, jnp.float32),
     )
     losses = drawn(kernel, Plan(100, 1500, 3), loss, np.zeros(5), chains=32)
-    told = learning_coefficient(losses, 0.7, beta_n)
-    within(told, wanted)
-    assert told.error < 0.01
+    estimate = learning_coefficient(losses, 0.7, beta_n)
+    within(estimate, wanted)
+    assert estimate.error < 0.01
     others = 0.5 * len(curvatures), 0.5 * np.sum(beta_n * curvatures / (beta_n * curvatures + 2 * gamma))
-    assert all(abs(told.value - other) > 5 * told.error for other in others)
+    assert all(abs(estimate.value - other) > 5 * estimate.error for other in others)
 
 
 def singular(make, step, loss, start, beta_n, plan, chains=64):
@@ -165,23 +165,23 @@ def test_a_normal_crossing():
     """
     exact, limit = crossing((1, 2), 1e4), 1 / 4
     assert [round(crossing((1, 2), beta_n) / limit, 2) for beta_n in (1e4, 1e6, 1e8)] == [0.94, 0.98, 0.99]
-    told = singular(MALA, 2e-4, lambda z: z[0] ** 2 * z[1] ** 4, np.zeros(2), 1e4, Plan(10_000, 500, 60))
-    within(told, exact)
-    assert told.error < 0.015 * limit
-    assert abs(told.value / limit - 1) < 0.1
+    estimate = singular(MALA, 2e-4, lambda z: z[0] ** 2 * z[1] ** 4, np.zeros(2), 1e4, Plan(10_000, 500, 60))
+    within(estimate, exact)
+    assert estimate.error < 0.015 * limit
+    assert abs(estimate.value / limit - 1) < 0.1
 
 
 @pytest.mark.slow
 def test_more_crossings():
     """w₁² w₂⁶ has λ = 1/6; w₁² w₂² has 1/2 with multiplicity 2: at βn = 10⁴ still over 10 % from it."""
     plan = Plan(50_000, 1000, 200)
-    told = singular(MALA, 1e-4, lambda z: z[0] ** 2 * z[1] ** 6, np.zeros(2), 1e4, plan)
-    within(told, crossing((1, 3), 1e4))
-    assert abs(told.value * 6 - 1) < 0.1
-    told = singular(MALA, 1e-4, lambda z: z[0] ** 2 * z[1] ** 2, np.zeros(2), 1e4, plan)
+    estimate = singular(MALA, 1e-4, lambda z: z[0] ** 2 * z[1] ** 6, np.zeros(2), 1e4, plan)
+    within(estimate, crossing((1, 3), 1e4))
+    assert abs(estimate.value * 6 - 1) < 0.1
+    estimate = singular(MALA, 1e-4, lambda z: z[0] ** 2 * z[1] ** 2, np.zeros(2), 1e4, plan)
     exact = crossing((1, 1), 1e4)
-    within(told, exact)
-    assert exact < 0.45 and 0.5 - told.value > 5 * told.error
+    within(estimate, exact)
+    assert exact < 0.45 and 0.5 - estimate.value > 5 * estimate.error
     assert [round(crossing((1, 1), beta_n), 2) for beta_n in (1e6, 1e12, 1e18)] == [0.44, 0.47, 0.48]
 
 
@@ -194,9 +194,9 @@ def test_separable_monomials():
     energy = 0.5 * beta_n * grid**powers
     weights = np.exp(-energy - grid**2 / 2)
     exact = np.sum((weights * energy).sum(axis=0) / weights.sum(axis=0))
-    told = singular(MALA, 1e-4, loss, np.zeros(3), beta_n, Plan(20_000, 1000, 60))
-    within(told, exact)
-    assert told.error < 0.01 and abs(told.value / np.sum(1 / powers) - 1) < 0.1
+    estimate = singular(MALA, 1e-4, loss, np.zeros(3), beta_n, Plan(20_000, 1000, 60))
+    within(estimate, exact)
+    assert estimate.error < 0.01 and abs(estimate.value / np.sum(1 / powers) - 1) < 0.1
 
 
 def deep_linear(widths, rank, beta_n, step, plan, make=SGHMC):
@@ -263,10 +263,10 @@ def one_hidden(inputs, outputs, beta_n):
 
 def test_reduced_rank_regression_of_one_hidden_unit():
     """λ = 1 of 5 parameters, 0.994 at βn = 10⁴; 64 chains of 21 000 steps."""
-    told = deep_linear((3, 1, 2), 0, 1e4, 4e-3, Plan(3000, 600, 30))
-    within(told, one_hidden(3, 2, 1e4))
-    assert told.error < 0.02
-    assert abs(told.value / reduced_rank(3, 1, 2, 0) - 1) < 0.1
+    estimate = deep_linear((3, 1, 2), 0, 1e4, 4e-3, Plan(3000, 600, 30))
+    within(estimate, one_hidden(3, 2, 1e4))
+    assert estimate.error < 0.02
+    assert abs(estimate.value / reduced_rank(3, 1, 2, 0) - 1) < 0.1
 
 
 LINEAR = [  # widths, rank, step, λ; half the number of parameters is 2, 4, 6, 5, 7, 13.5, 15
@@ -287,9 +287,9 @@ def test_linear_networks(widths, rank, step, wanted):
     assert deep(widths, rank) == (wanted, 1)
     if len(widths) == 3:
         assert reduced_rank(*widths, rank) == wanted
-    told = deep_linear(widths, rank, 1e4, step, Plan(10_000, 1000, 50))
-    assert told.error < 0.025 * wanted
-    assert abs(told.value / wanted - 1) < 0.1
+    estimate = deep_linear(widths, rank, 1e4, step, Plan(10_000, 1000, 50))
+    assert estimate.error < 0.025 * wanted
+    assert abs(estimate.value / wanted - 1) < 0.1
 
 
 # responses and free energies of a linear-Gaussian model, y = x·w + noise of deviation 0.7
@@ -352,35 +352,35 @@ def exact_loss(beta):
 def test_susceptibility(samples):
     """Against the closed form, and against chains at β ± 0.1."""
     at = samples[:, :, len(LADDER) + 1]
-    told = susceptibility(observed(at), document_losses(at).sum(axis=-1))
+    estimate = susceptibility(observed(at), document_losses(at).sum(axis=-1))
     wanted = derivative(lambda step: observables(*posterior(BETA + step)))
-    within(told, wanted)
-    assert np.all(told.error < 0.04 * np.abs(wanted))
+    within(estimate, wanted)
+    assert np.all(estimate.error < 0.04 * np.abs(wanted))
     low, high = (expectation(observed(samples[:, :, len(LADDER) + side])) for side in (0, 2))
     slope = (high.value - low.value) / (2 * GAP)
     noise = np.hypot(high.error, low.error) / (2 * GAP)
     curved = (observables(*posterior(BETA + GAP)) - observables(*posterior(BETA - GAP))) / (2 * GAP) - wanted
-    assert np.all(np.abs(slope - curved - told.value) < 4 * np.hypot(noise, told.error))
+    assert np.all(np.abs(slope - curved - estimate.value) < 4 * np.hypot(noise, estimate.error))
     assert np.all(np.abs(slope) > 5 * noise)
 
 
 def test_influence(samples):
     """d/du_i of exact posteriors in which document i has the weight β (1 + u_i)."""
     at = samples[:, :, len(LADDER) + 1]
-    told = influence(observed(at), document_losses(at), BETA)
+    estimate = influence(observed(at), document_losses(at), BETA)
     wanted = np.stack(
         [derivative(lambda u, i=i: observables(*posterior(BETA, u * np.eye(12)[i]))) for i in range(12)], 1
     )
-    assert told.value.shape == told.error.shape == (2, 12)
-    within(told, wanted)
-    assert np.all(told.error < 0.1 * np.abs(wanted).max(axis=1, keepdims=True))
+    assert estimate.value.shape == estimate.error.shape == (2, 12)
+    within(estimate, wanted)
+    assert np.all(estimate.error < 0.1 * np.abs(wanted).max(axis=1, keepdims=True))
     whole = susceptibility(observed(at), document_losses(at).sum(axis=-1))
-    np.testing.assert_allclose(told.value.sum(axis=1), BETA * whole.value, rtol=1e-9)
+    np.testing.assert_allclose(estimate.value.sum(axis=1), BETA * whole.value, rtol=1e-9)
     third = susceptibility(observed(at), document_losses(at)[..., 2])
-    np.testing.assert_allclose(told.value[:, 2], BETA * third.value)
-    np.testing.assert_allclose(told.error[:, 2], BETA * third.error)
+    np.testing.assert_allclose(estimate.value[:, 2], BETA * third.value)
+    np.testing.assert_allclose(estimate.error[:, 2], BETA * third.error)
     one = influence(observed(at)[..., 0], document_losses(at), BETA)
-    np.testing.assert_allclose(one.value, told.value[0])
+    np.testing.assert_allclose(one.value, estimate.value[0])
 
 
 def log_evidence():
@@ -394,33 +394,33 @@ def test_thermodynamic_integration(samples):
     means = [expectation(document_losses(samples[:, :, b]).sum(axis=-1)) for b in range(len(LADDER))]
     values, errors = (np.array([getattr(each, name) for each in means]) for name in ("value", "error"))
     within(means[0], exact_loss(0.0))
-    told = free_energy(LADDER, values, errors)
+    estimate = free_energy(LADDER, values, errors)
     exact = free_energy(LADDER, np.array([exact_loss(beta) for beta in LADDER]), 0 * LADDER)
-    assert abs(told.value - exact.value) < 4 * told.error
-    assert abs(told.value + log_evidence()) < 4 * told.error + 0.002
-    assert told.error < 0.015 < abs(np.trapezoid(values, LADDER) + log_evidence()) / 5
-    assert told.discretisation == pytest.approx(exact.discretisation, abs=6 * told.error)
+    assert abs(estimate.value - exact.value) < 4 * estimate.error
+    assert abs(estimate.value + log_evidence()) < 4 * estimate.error + 0.002
+    assert estimate.error < 0.015 < abs(np.trapezoid(values, LADDER) + log_evidence()) / 5
+    assert estimate.discretisation == pytest.approx(exact.discretisation, abs=6 * estimate.error)
 
 
 @pytest.mark.parametrize(
     ("count", "off", "said"),
     [(6, 0.03, 0.5), (9, 0.002, 0.2), (14, 1e-4, 1e-3), (17, 5e-5, 2e-3), (33, 2e-6, 1e-4)],
 )
-def test_the_discretisation_is_told(count, off, said):
+def test_the_discretisation_is_reported(count, off, said):
     """With exact losses the integral is off by less than is said, and by far less than the trapezoid's."""
     ladder = np.linspace(0, 1, count) ** 3
     losses = np.array([exact_loss(beta) for beta in ladder])
-    told = free_energy(ladder, losses, np.zeros(count))
-    gap = abs(told.value + log_evidence())
-    assert told.error == 0 and gap < off < told.discretisation < said
+    estimate = free_energy(ladder, losses, np.zeros(count))
+    gap = abs(estimate.value + log_evidence())
+    assert estimate.error == 0 and gap < off < estimate.discretisation < said
     assert gap < 0.05 * abs(np.trapezoid(losses, ladder) + log_evidence())
 
 
 def test_the_rule_of_a_free_energy():
     """Exact for cubics on an even ladder, Simpson's on three, and errors add in squares."""
     even = np.linspace(0.5, 2, 6)
-    told = free_energy(even, even**3 - 2 * even, np.full(6, 0.1))
-    assert told.value == pytest.approx((2**4 - 0.5**4) / 4 - (4 - 0.25), rel=1e-12)
+    estimate = free_energy(even, even**3 - 2 * even, np.full(6, 0.1))
+    assert estimate.value == pytest.approx((2**4 - 0.5**4) / 4 - (4 - 0.25), rel=1e-12)
     three = free_energy(np.array([0.0, 1.0, 2.0]), np.array([6.0, 3.0, 9.0]), np.array([0.3, 0.0, 0.6]))
     assert three.value == pytest.approx((6 + 12 + 9) / 3)
     assert three.error == pytest.approx(np.hypot(0.3, 0.6) / 3)
@@ -430,7 +430,7 @@ def test_the_rule_of_a_free_energy():
 # refusals
 
 
-def test_misuse_is_told():
+def test_misuse_is_refused():
     losses = np.random.default_rng(8).normal(size=(2, 20))
     for beta_n in (0.0, -1.0, np.inf, np.nan):
         with pytest.raises(Misuse, match=f"beta_n must be above 0 and finite, got {beta_n}"):

@@ -54,10 +54,10 @@ def test_minibatches_of_a_model_are_unbiased():
     assert len(kinds) == 15
     assert counts.min() > 200 - 4 * np.sqrt(200) and counts.max() < 200 + 4 * np.sqrt(200)
     first = [np.argmin(np.abs(np.asarray(values) - kind)) for kind in kinds]
-    for name, told in whole.items():
+    for name, expected in whole.items():
         each = np.asarray(gradients[name])[np.array(first)]
         assert np.std(each) > 0.5
-        np.testing.assert_allclose(each.mean(), told, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(each.mean(), expected, rtol=1e-4, atol=1e-4)
 
 
 def rows_used(kernel, z, chains=400, steps=2):

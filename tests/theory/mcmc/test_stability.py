@@ -37,23 +37,23 @@ def noisy(z, key):
     return quadratic(z) * (1 + 0.5 * jax.random.normal(strength)) + 5 * jnp.sum(jax.random.normal(pull) * z)
 
 
-def told(potential, position=(0.3, -1.0, 0.2, 0.5), keys=200):
+def measure(potential, position=(0.3, -1.0, 0.2, 0.5), keys=200):
     slope = lambda z, key: jax.grad(potential)(z, key)  # noqa: E731
     one = lambda key: curvature(slope, jnp.asarray(position), key)  # noqa: E731
     return np.asarray(jax.jit(jax.vmap(one))(jax.random.split(KEY, keys)))
 
 
 def test_the_curvature_comes_from_below():
-    exact = told(lambda z, key: quadratic(z))
+    exact = measure(lambda z, key: quadratic(z))
     assert (exact <= 8 * (1 + 1e-5)).all() and np.median(exact) > 0.99 * 8
     assert np.isfinite(exact).all()
-    np.testing.assert_array_equal(told(lambda z, key: -quadratic(z)), 0.0)
-    np.testing.assert_array_equal(told(lambda z, key: jnp.sum(z)), 0.0)  # no curvature at all
+    np.testing.assert_array_equal(measure(lambda z, key: -quadratic(z)), 0.0)
+    np.testing.assert_array_equal(measure(lambda z, key: jnp.sum(z)), 0.0)  # no curvature at all
 
 
 def test_minibatches_do_not_raise_it():
     """A quarter of the largest curvature is noise; no key in 200 exceeds it."""
-    some = told(noisy)
+    some = measure(noisy)
     assert (some <= 8).all() and np.median(some) > 0.3 * 8
 
 
@@ -63,7 +63,7 @@ def test_a_rule_for_reverse_mode_alone_serves():
         return 4.0 * jnp.sum(z**2)
 
     half_square.defvjp(lambda z: (half_square(z), z), lambda z, given: (8.0 * given * z,))
-    np.testing.assert_allclose(told(lambda z, key: half_square(z), keys=3), 8.0, rtol=1e-5)
+    np.testing.assert_allclose(measure(lambda z, key: half_square(z), keys=3), 8.0, rtol=1e-5)
 
 
 BOUNDED = {

@@ -55,8 +55,8 @@ def states(
         return jax.lax.scan(one, kernel.init(key, 0, start), length=warmup + steps)[1]
 
     keys = jax.random.split(jax.random.key(0), len(start))
-    told = jax.jit(jax.vmap(chain), compiler_options=QUICK)(keys, start)
-    return jax.tree.map(lambda leaf: np.asarray(leaf, float)[:, warmup:], told)
+    chains = jax.jit(jax.vmap(chain), compiler_options=QUICK)(keys, start)
+    return jax.tree.map(lambda leaf: np.asarray(leaf, float)[:, warmup:], chains)
 
 
 def rows(start, chains):

@@ -71,7 +71,7 @@ def posterior(draw):
     }
 
 
-def told(rows, bounds):
+def summary(rows, bounds):
     """Mean, second moment, and weight below each bound, for each chain."""
     below = (rows[..., None] < bounds).mean(axis=1)
     return np.concatenate([np.stack([rows.mean(axis=1), (rows**2).mean(axis=1)], axis=1), below], axis=1)
@@ -88,10 +88,10 @@ def test_a_model_that_is_not_gaussian(posterior, agree):
         mass = weights.sum(axis=1 if name == "scale" else 0)
         bounds = np.interp(QUANTILES, np.cumsum(mass) - mass / 2, x)
         truth = np.array([mass @ x, mass @ x**2, *QUANTILES])
-        agree(told(posterior[name], bounds), truth)
-        assert (told(posterior[name], bounds).std(axis=0) / np.sqrt(500) < 0.03 * truth).all()
+        agree(summary(posterior[name], bounds), truth)
+        assert (summary(posterior[name], bounds).std(axis=0) / np.sqrt(500) < 0.03 * truth).all()
         with pytest.raises(AssertionError):
-            agree(told(wrong * posterior[name], bounds), truth)
+            agree(summary(wrong * posterior[name], bounds), truth)
 
 
 @pytest.mark.slow
@@ -105,7 +105,7 @@ def test_a_model_against_nuts(posterior):
     for name, rows in nuts.get_samples(group_by_chain=True).items():
         rows = np.asarray(rows, float)
         bounds = np.quantile(rows, QUANTILES)
-        ours, theirs = told(posterior[name], bounds), told(rows, bounds)
+        ours, theirs = summary(posterior[name], bounds), summary(rows, bounds)
         gap = np.abs(ours.mean(axis=0) - theirs.mean(axis=0))
         error = np.hypot(*(one.std(axis=0, ddof=1) / np.sqrt(len(one)) for one in (ours, theirs)))
         assert (gap < 4 * error).all() and (error < 0.03 * theirs.mean(axis=0)).all(), (name, gap / error)

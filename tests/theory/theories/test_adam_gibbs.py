@@ -32,8 +32,8 @@ def test_the_limit_of_zero_temperature_is_proximal_in_the_same_metric(bigram, da
         metric = theory.metric(bigram, data, jax.random.split(key)[0])
         tight = Proximal(prior_precision=gamma, metric=metric, tolerance=1e-5, iterations=200)
         average = theory.predict(bigram, data, beta, key=key)
-        limits = [each.predict(bigram, data, beta) for each in (tight, replace(tight, metric=None))]
-        return metric, average, [jnp.exp(told.predict(documents)) for told in (average, *limits)]
+        limits = [theory.predict(bigram, data, beta) for theory in (tight, replace(tight, metric=None))]
+        return metric, average, [jnp.exp(predictor.predict(documents)) for predictor in (average, *limits)]
 
     metric, average, (got, wanted, other) = answers(bigram)
     assert average.params.shape == (400, 6, 5)  # the settings of `sampling` are kept
@@ -99,9 +99,9 @@ def test_adams_first_epochs_on_minibatches_go_the_metrics_way(curved, data):
         moved = jax.jit(lambda prior: tight.predict(prior, data, tau / count).params, compiler_options=QUICK)
         return flat(moved(curved)) - flat(curved.params)
 
-    told, plain = solve(metric), solve(None)
-    assert cosine(moved, told) > 0.93 > cosine(moved, plain) + 0.05
-    assert 0.6 < np.linalg.norm(told) / np.linalg.norm(moved) < 1.4  # τ is not fitted
+    solution, plain = solve(metric), solve(None)
+    assert cosine(moved, solution) > 0.93 > cosine(moved, plain) + 0.05
+    assert 0.6 < np.linalg.norm(solution) / np.linalg.norm(moved) < 1.4  # τ is not fitted
 
 
 def test_the_metric_is_adams_at_the_base_on_batches_of_the_data(bigram, data):

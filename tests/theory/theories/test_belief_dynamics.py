@@ -63,9 +63,9 @@ def test_log_odds_of_two_concepts(steering, scale, alpha, beta):
 
 
 def test_the_answer_is_the_sigmoid_of_the_log_odds():
-    told = BeliefDynamics((0.5, 0.0), 1.2, 0.3).predict(PAIR, DATA, 0.5)
-    share = 1 / (1 + np.exp(-np.asarray(odds_of(told, HEADS), float)[0, 0]))
-    got = np.exp(np.asarray(say(told, HEADS), float))[0, :, 1]
+    predictor = BeliefDynamics((0.5, 0.0), 1.2, 0.3).predict(PAIR, DATA, 0.5)
+    share = 1 / (1 + np.exp(-np.asarray(odds_of(predictor, HEADS), float)[0, 0]))
+    got = np.exp(np.asarray(say(predictor, HEADS), float))[0, :, 1]
     np.testing.assert_allclose(got, share * 0.8 + (1 - share) * 0.4, rtol=1e-5)
 
 
@@ -75,8 +75,8 @@ def test_the_crossing_point_moves_with_dose_and_steering(beta, steering):
     scale, alpha = 1.0, 0.4
     crossing = (-(B + steering + beta * DOSE) / (scale * E)) ** (1 / (1 - alpha))
     assert 5 < crossing < 39
-    told = BeliefDynamics((steering, 0.0), scale, alpha).predict(PAIR, DATA, beta)
-    odds = np.asarray(odds_of(told, HEADS))[0, 0]
+    predictor = BeliefDynamics((steering, 0.0), scale, alpha).predict(PAIR, DATA, beta)
+    odds = np.asarray(odds_of(predictor, HEADS))[0, 0]
     np.testing.assert_array_equal(odds > 0, np.arange(40) > crossing)
 
 
@@ -87,8 +87,8 @@ def test_shots_of_two_tokens_on_personas_by_hand():
     contexts = np.asarray(process.narrow(jax.random.key(1), 3, 0, [0, 1]).tokens)
     steering, scale, alpha, beta = (0.3, -0.2, 0.0), 0.8, 0.5, 0.7
     theory = BeliefDynamics(steering, scale, alpha, tokens_per_shot=2)
-    told = theory.predict(mixture, data, beta)
-    got = np.exp(np.asarray(say(told, jnp.asarray(contexts)), float))
+    predictor = theory.predict(mixture, data, beta)
+    got = np.exp(np.asarray(say(predictor, jnp.asarray(contexts)), float))
     answers = process.answer_table()
     table = np.asarray(data.tokens)
     base = np.asarray(mixture.log_weights, float) + steering
@@ -97,17 +97,19 @@ def test_shots_of_two_tokens_on_personas_by_hand():
         topics, replies = context[::2], context[1::2] - 3
         for shot in range(4):
             seen = answers[:, topics[:shot], replies[:shot]] - np.log(3)  # a topic is one of three
-            heard = base + scale * max(shot, 1) ** -alpha * seen.sum(axis=1)
-            belief = np.exp(heard - heard.max())
+            log_weights = base + scale * max(shot, 1) ** -alpha * seen.sum(axis=1)
+            belief = np.exp(log_weights - log_weights.max())
             wanted = belief / belief.sum() @ np.exp(answers[:, topics[shot]])
             np.testing.assert_allclose(got[row, 2 * shot + 1, 3:], wanted, rtol=3e-5)
 
 
 def test_unsteered_and_fully_heard_it_is_the_tempered_posterior():
     mixture = coins([0.5, 0.2, 0.9], [0.5, 0.3, 0.2])
-    told, wanted = (theory.predict(mixture, DATA, 0.7) for theory in (BeliefDynamics(), TemperedPosterior()))
-    for one, other in zip(everything(told, HEADS), everything(wanted, HEADS), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    predictor, wanted = (
+        theory.predict(mixture, DATA, 0.7) for theory in (BeliefDynamics(), TemperedPosterior())
+    )
+    for left, other in zip(everything(predictor, HEADS), everything(wanted, HEADS), strict=True):
+        np.testing.assert_allclose(left, other, rtol=1e-4, atol=1e-5)
     rather = BeliefDynamics(scale=0.5).predict(mixture, DATA, 0.7)
     assert np.abs(say(rather, HEADS) - say(wanted, HEADS)).max() > 0.01
 
@@ -120,17 +122,19 @@ def test_steering_is_applied_once_however_often_one_finetunes():
 
 
 def test_probabilities_posterior_and_samples_are_those_of_its_own_predictions():
-    told = BeliefDynamics((2.0, 0.0), 2.0, 0.5).predict(PAIR, DATA, 1.0)
+    predictor = BeliefDynamics((2.0, 0.0), 2.0, 0.5).predict(PAIR, DATA, 1.0)
     every = np.array(list(product(range(2), repeat=7)))
-    said, log_prob, after = (np.asarray(each, float) for each in everything(told, jnp.asarray(every)))
-    chain = np.prod(np.take_along_axis(np.exp(said), every[..., None], axis=-1)[..., 0], axis=1)
+    log_probs, log_prob, after = (
+        np.asarray(values, float) for values in everything(predictor, jnp.asarray(every))
+    )
+    chain = np.prod(np.take_along_axis(np.exp(log_probs), every[..., None], axis=-1)[..., 0], axis=1)
     np.testing.assert_allclose(np.exp(log_prob), chain, rtol=2e-5)
     np.testing.assert_allclose(chain.sum(), 1, rtol=1e-5)
     # belief after all seven tokens is belief before an eighth
     eighth = np.pad(every, ((0, 0), (0, 1)))
-    odds = np.asarray(odds_of(told, jnp.asarray(eighth)), float)[0, :, 7]
+    odds = np.asarray(odds_of(predictor, jnp.asarray(eighth)), float)[0, :, 7]
     np.testing.assert_allclose(after[:, 0] - after[:, 1], odds, rtol=1e-4, atol=1e-4)
-    tokens = np.asarray(jax.jit(lambda key: told.sample(key, 6000))(jax.random.key(2)))
+    tokens = np.asarray(jax.jit(lambda key: predictor.sample(key, 6000))(jax.random.key(2)))
     drawn = np.bincount(tokens @ 2 ** np.arange(6, -1, -1), minlength=128) / 6000
     assert (np.abs(drawn - chain) < 4.5 * np.sqrt(chain / 6000) + 1 / 6000).all()
     bayes = TemperedPosterior().predict(PAIR, DATA, 1.0)

@@ -69,8 +69,8 @@ def test_a_bit_more_halves_the_weight():
 def test_lengths_in_the_code_of_the_prior_and_plain_evidence_are_the_tempered_posterior(beta):
     wanted = np.exp(TemperedPosterior().predict(COINS, DATA, beta).log_weights)
     np.testing.assert_allclose(weights(ComplexityPrior(), beta), wanted, rtol=1e-5)
-    told = ComplexityPrior(tuple((-np.log2(WEIGHTS)).tolist()))
-    np.testing.assert_allclose(weights(told, beta), wanted, rtol=1e-5)
+    theory = ComplexityPrior(tuple((-np.log2(WEIGHTS)).tolist()))
+    np.testing.assert_allclose(weights(theory, beta), wanted, rtol=1e-5)
     assert np.abs(weights(ComplexityPrior(exponent=0.5), beta) - wanted).max() > 0.02
 
 
@@ -146,10 +146,12 @@ def test_members_must_be_as_many_as_their_predictors_are_told_for():
 def test_predictors_that_are_mixtures_leave_open_which_part_a_document_is_from(beta):
     """Coins 0 and 2 are one predictor: each document is of either, in the shares of the prior."""
     heads = np.sum(TOKENS * MASK, axis=1)
-    each = heads[:, None] * np.log(HEADS) + (MASK.sum(axis=1) - heads)[:, None] * np.log(1 - HEADS)  # (n, k)
+    log_likelihoods = heads[:, None] * np.log(HEADS) + (MASK.sum(axis=1) - heads)[:, None] * np.log(
+        1 - HEADS
+    )  # (n, k)
     share = WEIGHTS[[0, 2]] / 0.3
-    mixed = np.sum(np.log(np.exp(each[:, [0, 2]]) @ share))
-    evidence = np.array([mixed, each[:, 1].sum()])
+    mixed = np.sum(np.log(np.exp(log_likelihoods[:, [0, 2]]) @ share))
+    evidence = np.array([mixed, log_likelihoods[:, 1].sum()])
     wanted = normalised(-(np.array([4.0, 1.0]) ** 0.8) * np.log(2) + beta * evidence)
     theory = ComplexityPrior((4.0, 1.0), exponent=0.8, predictors=(0, 1, 0))
     got = weights(theory, beta)

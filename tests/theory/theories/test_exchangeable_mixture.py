@@ -229,13 +229,13 @@ def test_a_tilted_joint_of_three_factors_keeps_every_odds_ratio_and_gets_every_m
         assert np.isfinite(second).sum() > 3
     assert np.nanmax(np.abs(np.diff(ratio, axis=0))) > 0.05
     for family in ("saturated", "tilted"):
-        same = np.exp(ExchangeableMixture(family).predict(prior, DATA, 0.0).log_weights)
-        np.testing.assert_allclose(same, joint.ravel(), rtol=1e-5, atol=1e-8)
+        before = np.exp(ExchangeableMixture(family).predict(prior, DATA, 0.0).log_weights)
+        np.testing.assert_allclose(before, joint.ravel(), rtol=1e-5, atol=1e-8)
 
 
 def test_a_tilted_ladder_is_predict_at_every_strength():
     betas = np.array([0.0, 0.3, 3.0, 30.0])
-    got = ladder(ExchangeableMixture("tilted"), mixture(TIED), DATA, betas, lambda told: told.log_weights)
+    got = ladder(ExchangeableMixture("tilted"), mixture(TIED), DATA, betas, lambda after: after.log_weights)
     wanted = [tilted(TIED, beta).ravel() for beta in betas.tolist()]
     np.testing.assert_allclose(np.exp(got), wanted, rtol=1e-5)
 
@@ -252,12 +252,12 @@ def test_a_tie_of_personas_and_domains_that_is_almost_certain_is_fitted_too():
 
 @pytest.mark.parametrize("family", ["saturated", "product", "tilted"])
 def test_only_the_ratio_of_strength_to_concentration_matters(family):
-    one, other, third = (
+    first, other, third = (
         ExchangeableMixture(family, kappa).predict(mixture(TIED), DATA, beta).log_weights
         for kappa, beta in ((1.0, 0.3), (10.0, 3.0), (10.0, 0.3))
     )
-    np.testing.assert_allclose(np.exp(one), np.exp(other), rtol=1e-5)
-    assert np.abs(np.exp(one) - np.exp(third)).max() > 0.05
+    np.testing.assert_allclose(np.exp(first), np.exp(other), rtol=1e-5)
+    assert np.abs(np.exp(first) - np.exp(third)).max() > 0.05
 
 
 def test_one_document_at_strength_one_is_a_step_of_the_dirichlet(process, data):
@@ -267,7 +267,7 @@ def test_one_document_at_strength_one_is_a_step_of_the_dirichlet(process, data):
     tokens = np.asarray(data.tokens)
     counts = np.zeros(3)
     for document in tokens:
-        value = prior * [np.prod(own[document[::2], document[1::2] - 3]) for own in answers]
+        value = prior * [np.prod(table[document[::2], document[1::2] - 3]) for table in answers]
         counts += value / value.sum()
     after = ExchangeableMixture(concentration=4.0).predict(process, data, 0.5)
     wanted = (4 * prior + 0.5 * counts) / (4 + 0.5 * 8)

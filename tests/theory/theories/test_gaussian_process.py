@@ -25,42 +25,42 @@ def written(prior, data):
     tokens = jnp.concatenate([data.tokens, ASKED])
 
     def read(flat):
-        told = prior.with_params(shaped(flat)).predict(tokens)
-        return told - jnp.mean(told, axis=-1, keepdims=True)
+        log_probs = prior.with_params(shaped(flat)).predict(tokens)
+        return log_probs - jnp.mean(log_probs, axis=-1, keepdims=True)
 
     both = quick(lambda flat: (read(flat), jax.jacobian(read)(flat)))(start)
-    logits, jacobian = (np.asarray(each, float) for each in both)
+    logits, jacobian = (np.asarray(array, float) for array in both)
     count, mask = len(data.tokens), np.asarray(data.mask)
     p = np.exp(logits[:count][mask])
     miss = np.eye(5)[np.asarray(data.tokens)[mask]] - p / p.sum(axis=-1, keepdims=True)
-    seen, asked = (each.reshape(-1, start.size) for each in (jacobian[:count][mask], jacobian[count:]))
-    return miss.ravel(), seen, logits[count:].ravel(), asked
+    seen, queried = (array.reshape(-1, start.size) for array in (jacobian[:count][mask], jacobian[count:]))
+    return miss.ravel(), seen, logits[count:].ravel(), queried
 
 
-def regression(told, beta, gamma, metric=1.0):
+def regression(model, beta, gamma, metric=1.0):
     """Mean and covariance of the centred logits at `ASKED`: the textbook's formulas."""
-    miss, seen, start, asked = told
-    own, across, among = (
-        (one / metric) @ two.T for one, two in ((asked, asked), (asked, seen), (seen, seen))
+    miss, seen, start, queried = model
+    variance, across, among = (
+        (left / metric) @ right.T for left, right in ((queried, queried), (queried, seen), (seen, seen))
     )
     if beta == 0:
-        return start, own / gamma
+        return start, variance / gamma
     solve = np.linalg.solve(among + gamma / beta * np.eye(len(seen)), np.c_[miss, across.T])
-    return start + across @ solve[:, 0], (own - across @ solve[:, 1:]) / gamma
+    return start + across @ solve[:, 0], (variance - across @ solve[:, 1:]) / gamma
 
 
-def moments(theory, prior, data, betas, told):
+def moments(theory, prior, data, betas, model):
     """Mean and covariance of the centred logits at `ASKED` under draws, which are linear in their normals."""
-    size, shaped = told[3].shape[-1], ravel_pytree(prior.params)[1]
+    size, shaped = model[3].shape[-1], ravel_pytree(prior.params)[1]
 
-    def one(beta):
+    def conditioned(beta):
         gaussian = theory.gaussian(prior, data, beta)
         away = lambda normal: ravel_pytree(gaussian.deviation(shaped(normal)))[0]  # noqa: E731
         return ravel_pytree(gaussian.mean())[0], jax.vmap(away)(jnp.eye(size))
 
-    means, roots = (np.asarray(each, float) for each in quick(jax.vmap(one))(jnp.asarray(betas)))
-    roots = roots @ told[3].T
-    return told[2] + means @ told[3].T, np.einsum("bia,bic->bac", roots, roots)
+    means, roots = (np.asarray(array, float) for array in quick(jax.vmap(conditioned))(jnp.asarray(betas)))
+    roots = roots @ model[3].T
+    return model[2] + means @ model[3].T, np.einsum("bia,bic->bac", roots, roots)
 
 
 @pytest.mark.parametrize(("which", "metric"), [("bigram", False), ("curved", False), ("curved", True)])
@@ -70,11 +70,11 @@ def test_mean_and_covariance_are_the_regressions(request, data, which, metric):
     given = jax.tree.map(lambda leaf: jnp.asarray(stream.uniform(0.3, 3, leaf.shape)), prior.params)
     diagonal = np.asarray(ravel_pytree(given)[0], float) if metric else 1.0
     theory = GaussianProcess(prior_precision=3.0, metric=given if metric else None, iterations=44)
-    told = written(prior, data)
-    base, wide = regression(told, 0.0, 3.0, diagonal)
+    model = written(prior, data)
+    base, wide = regression(model, 0.0, 3.0, diagonal)
     betas = (0.0, 0.6, 10.0)
-    for beta, mean, covariance in zip(betas, *moments(theory, prior, data, betas, told), strict=True):
-        wanted, spread = regression(told, beta, 3.0, diagonal)
+    for beta, mean, covariance in zip(betas, *moments(theory, prior, data, betas, model), strict=True):
+        wanted, spread = regression(model, beta, 3.0, diagonal)
         np.testing.assert_allclose(mean, wanted, atol=3e-5)
         np.testing.assert_allclose(covariance, spread, atol=1e-4 * np.abs(spread).max())
     assert np.abs(mean - base).max() > 0.1
@@ -96,8 +96,10 @@ def test_predictions_are_averages_over_the_regressions_functions(curved, data):
     pairs = (softmax(mean + away) + softmax(mean - away)) / 2
     wanted, spread = pairs.mean(axis=0), pairs.std(axis=0)
     theory = GaussianProcess(gamma, samples=samples, iterations=20)
-    told = quick(lambda key: theory.predict(curved, data, beta, key=key).predict(ASKED))(jax.random.key(3))
-    got = np.exp(np.asarray(told, float)).reshape(-1, 5)
+    log_probs = quick(lambda key: theory.predict(curved, data, beta, key=key).predict(ASKED))(
+        jax.random.key(3)
+    )
+    got = np.exp(np.asarray(log_probs, float)).reshape(-1, 5)
     error = spread * np.sqrt(2 / samples + 1 / 20000)
     assert (np.abs(got - wanted) < 4.5 * error).all()
     assert (np.abs(softmax(mean) - wanted) > 10 * error).any()
@@ -106,10 +108,12 @@ def test_predictions_are_averages_over_the_regressions_functions(curved, data):
 def test_a_cold_process_is_its_mean(bigram, data):
     """Softmax of the regression's mean, as 1/γ goes to nothing."""
     theory = GaussianProcess(prior_precision=1e10, samples=2, iterations=30)
-    told = quick(lambda key: theory.predict(bigram, data, 2e9, key=key).predict(ASKED))(jax.random.key(0))
+    log_probs = quick(lambda key: theory.predict(bigram, data, 2e9, key=key).predict(ASKED))(
+        jax.random.key(0)
+    )
     mean, _ = regression(written(bigram, data), 0.2, 1.0)
     p = np.exp(mean.reshape(-1, 5))
-    np.testing.assert_allclose(np.exp(told).reshape(-1, 5), p / p.sum(axis=-1, keepdims=True), atol=2e-5)
+    np.testing.assert_allclose(np.exp(log_probs).reshape(-1, 5), p / p.sum(axis=-1, keepdims=True), atol=2e-5)
 
 
 def test_misuse_is_refused(bigram, data):

@@ -32,7 +32,7 @@ def probabilities(predictor, tokens):
 def target(process, data):
     """The index of the member that makes the data most likely, in numpy."""
     answers, tokens = np.asarray(process.components.answers), np.asarray(data.tokens)
-    return np.argmax([own[tokens[:, ::2], tokens[:, 1::2] - 3].sum() for own in answers])
+    return np.argmax([table[tokens[:, ::2], tokens[:, 1::2] - 3].sum() for table in answers])
 
 
 def test_the_target_is_the_most_likely_member(process, data, documents):

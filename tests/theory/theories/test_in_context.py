@@ -27,8 +27,8 @@ def probabilities(predictor, tokens=ASKED):
 @functools.partial(jax.jit, static_argnames="starts")
 def shown(beta, starts=1):
     """The shots in their order, and probabilities after them with room for all twelve."""
-    told = InContext(starts=starts, length=30).predict(PROCESS, DATA, beta, key=KEY)
-    return told.shots[:12], jnp.exp(told.predict(ASKED))
+    prompted = InContext(starts=starts, length=30).predict(PROCESS, DATA, beta, key=KEY)
+    return prompted.shots[:12], jnp.exp(prompted.predict(ASKED))
 
 
 def conditioned(shots):
@@ -46,10 +46,10 @@ def test_shots_in_context_are_exact_conditioning(number):
 
 
 def test_shots_are_the_pairs_of_the_data_document_by_document():
-    told = InContext().predict(PROCESS, DATA, 1.0, key=KEY)
-    documents = np.asarray(told.shots)[:12].reshape(-1, 6)
+    prompted = InContext().predict(PROCESS, DATA, 1.0, key=KEY)
+    documents = np.asarray(prompted.shots)[:12].reshape(-1, 6)
     assert sorted(documents.tolist()) == sorted(np.asarray(DATA.tokens).tolist())
-    assert int(told.count) == 12 and float(told.strength) == 3
+    assert int(prompted.count) == 12 and float(prompted.strength) == 3
 
 
 def test_the_order_is_the_keys_and_not_the_datas():
@@ -65,10 +65,10 @@ def test_the_order_is_the_keys_and_not_the_datas():
 
 def test_what_has_no_room_is_dropped():
     """Six tokens: a first answer has room for two shots, a second one for one, a third one for none."""
-    told = InContext(starts=1).predict(PROCESS, DATA, 4.0, key=KEY)
-    got = probabilities(told)
+    prompted = InContext(starts=1).predict(PROCESS, DATA, 4.0, key=KEY)
+    got = probabilities(prompted)
     for position, room in enumerate([2, 2, 1, 1, 0, 0]):
-        wanted = probabilities(conditioned(told.shots[:room]) if room else PROCESS)
+        wanted = probabilities(conditioned(prompted.shots[:room]) if room else PROCESS)
         np.testing.assert_allclose(got[:, position], wanted[:, position], atol=2e-6)
 
 
@@ -79,11 +79,11 @@ def test_nothing_is_shown_twice_when_the_data_ends():
 
 def test_between_shots_log_probabilities_are_interpolated():
     shots, got = shown(1.4 / 3)
-    one, two = (probabilities(conditioned(shots[:number])) for number in (1, 2))
-    wanted = one**0.6 * two**0.4
+    after_one, after_two = (probabilities(conditioned(shots[:number])) for number in (1, 2))
+    wanted = after_one**0.6 * after_two**0.4
     wanted /= wanted.sum(axis=-1, keepdims=True)
     np.testing.assert_allclose(got, wanted, atol=2e-6)
-    assert np.abs(wanted - (0.6 * one + 0.4 * two)).max() > 1e-4
+    assert np.abs(wanted - (0.6 * after_one + 0.4 * after_two)).max() > 1e-4
 
 
 def test_starts_are_spread_go_around_and_are_averaged_in_probability():
@@ -99,9 +99,9 @@ def test_only_counted_tokens_with_one_before_them_are_shown():
     mask = jnp.asarray([[True, True, False, False], [False, False, False, True]])
     shots, counted = pairs(Dataset(tokens, mask))
     assert np.asarray(shots)[np.asarray(counted)].tolist() == [[0, 4], [0, 4]]
-    told = InContext(starts=1).predict(PROCESS, Dataset(tokens, mask), 1.0)
-    assert np.asarray(told.shots)[:2].tolist() == [[0, 4], [0, 4]]
-    assert int(told.count) == 2 and float(told.strength) == 1
+    prompted = InContext(starts=1).predict(PROCESS, Dataset(tokens, mask), 1.0)
+    assert np.asarray(prompted.shots)[:2].tolist() == [[0, 4], [0, 4]]
+    assert int(prompted.count) == 2 and float(prompted.strength) == 1
     nothing = InContext().predict(PROCESS, Dataset(tokens, jnp.zeros_like(mask)), 5.0)
     np.testing.assert_allclose(probabilities(nothing), probabilities(PROCESS), atol=1e-6)
 
@@ -112,20 +112,20 @@ def test_other_parts_can_be_shots():
     def whole(data):
         return data.tokens, jnp.ones(len(data.tokens), bool)
 
-    told = InContext(whole, starts=1, length=24).predict(PROCESS, DATA, 2.0, key=KEY)
-    shown = np.asarray(told.shots[:2])
+    prompted = InContext(whole, starts=1, length=24).predict(PROCESS, DATA, 2.0, key=KEY)
+    shown = np.asarray(prompted.shots[:2])
     assert shown.shape == (2, 6)
-    np.testing.assert_allclose(probabilities(told), probabilities(conditioned(shown)), atol=2e-6)
+    np.testing.assert_allclose(probabilities(prompted), probabilities(conditioned(shown)), atol=2e-6)
 
 
 def test_a_transformer_is_asked_no_more_than_it_can_read():
     """Its positions end where a document does; the shots come first, then what fits of the context."""
     shape = Architecture(width=8, layers=1, heads=1)
     network = first(build(shape, TOPICS.vocabulary, TOPICS.length, [0]))
-    told = jax.jit(lambda beta: InContext(starts=1).predict(network, DATA, beta, key=KEY))(1 / 3)
-    before = np.broadcast_to(np.asarray(told.shots[0]), (len(ASKED), 2))
+    prompted = jax.jit(lambda beta: InContext(starts=1).predict(network, DATA, beta, key=KEY))(1 / 3)
+    before = np.broadcast_to(np.asarray(prompted.shots[0]), (len(ASKED), 2))
     wanted = probabilities(network, np.concatenate([before, np.asarray(ASKED)[:, :4]], axis=1))[:, 2:]
-    got = probabilities(told)
+    got = probabilities(prompted)
     np.testing.assert_allclose(got[:, :4], wanted, atol=1e-6)
     np.testing.assert_allclose(got[:, 4:], probabilities(network)[:, 4:], atol=1e-6)
     assert np.abs(got - probabilities(network)).max() > 0.01

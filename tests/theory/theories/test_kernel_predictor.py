@@ -18,10 +18,10 @@ def written(prior, data, tokens):
     start, shaped = ravel_pytree(prior.params)
     both = jnp.concatenate([data.tokens, tokens])
     read = lambda flat: prior.with_params(shaped(flat)).predict(both)  # noqa: E731
-    told = jax.jit(lambda flat: (read(flat), jax.jacobian(read)(flat)), compiler_options=QUICK)(start)
-    logits, jacobian = (np.asarray(each, float) for each in told)
+    both = jax.jit(lambda flat: (read(flat), jax.jacobian(read)(flat)), compiler_options=QUICK)(start)
+    logits, jacobian = (np.asarray(array, float) for array in both)
     count, mask = len(data.tokens), np.asarray(data.mask)
-    after = (each[count:].reshape(-1, *each.shape[2:]) for each in (logits, jacobian))
+    after = (array[count:].reshape(-1, *array.shape[2:]) for array in (logits, jacobian))
     return np.asarray(data.tokens)[mask], logits[:count][mask], jacobian[:count][mask], *after
 
 
@@ -30,9 +30,9 @@ def softmax(logits):
     return p / p.sum(axis=-1, keepdims=True)
 
 
-def formula(told, time, root, metric=1.0):
+def formula(model, time, root, metric=1.0):
     """softmax(f_0 + K(x, D') K⁻¹ (1 - e^{-τK}) (y - p)); for a softmax S^½J and S^-½ (y - p) at D'."""
-    answers, logits, jacobian, start, asked = told
+    answers, logits, jacobian, start, queried = model
     p = np.exp(logits)
     miss = np.eye(5)[answers] - p
     if root == "squared":
@@ -44,42 +44,42 @@ def formula(told, time, root, metric=1.0):
     values, vectors = np.linalg.eigh((seen / metric) @ seen.T)
     values = np.maximum(values, 1e-12)
     weights = vectors @ (-np.expm1(-time * values) / values * (vectors.T @ miss))
-    return softmax(start + (asked / metric) @ seen.T @ weights)
+    return softmax(start + (queried / metric) @ seen.T @ weights)
 
 
 def predicted(theory, prior, data, betas, tokens):
-    one = lambda beta: theory.predict(prior, data, beta).predict(tokens)  # noqa: E731
-    told = jax.jit(jax.vmap(one), compiler_options=QUICK)(jnp.asarray(betas))
-    return np.exp(told).reshape(len(betas), -1, 5)
+    answer = lambda beta: theory.predict(prior, data, beta).predict(tokens)  # noqa: E731
+    log_probs = jax.jit(jax.vmap(answer), compiler_options=QUICK)(jnp.asarray(betas))
+    return np.exp(log_probs).reshape(len(betas), -1, 5)
 
 
 @pytest.mark.parametrize("which", ["bigram", "curved"])
 def test_predictions_are_the_formulas(request, data, documents, which):
     prior = request.getfixturevalue(which)
     theory = KernelPredictor(prior_precision=2.0, iterations=44)
-    told, betas = written(prior, data, documents), (0.05, 0.5, 4.0)
+    model, betas = written(prior, data, documents), (0.05, 0.5, 4.0)
     for beta, got in zip(betas, predicted(theory, prior, data, betas, documents), strict=True):
-        wanted = formula(told, beta / 2, "squared")
+        wanted = formula(model, beta / 2, "squared")
         np.testing.assert_allclose(got, wanted, atol=2e-5)
     assert np.abs(wanted - np.exp(prior.predict(documents)).reshape(-1, 5)).max() > 0.1
 
 
 def test_the_metric_is_in_the_kernel(curved, data, documents):
-    stream, told = np.random.default_rng(1), written(curved, data, documents)
+    stream, model = np.random.default_rng(1), written(curved, data, documents)
     metric = jax.tree.map(lambda leaf: jnp.asarray(stream.uniform(0.3, 3, leaf.shape)), curved.params)
     theory = KernelPredictor(metric=metric, iterations=44)
     got = predicted(theory, curved, data, [0.3], documents)[0]
     diagonal = np.asarray(ravel_pytree(metric)[0], float)
-    np.testing.assert_allclose(got, formula(told, 0.3, "squared", diagonal), atol=2e-5)
-    assert np.abs(got - formula(told, 0.3, "squared")).max() > 0.01
+    np.testing.assert_allclose(got, formula(model, 0.3, "squared", diagonal), atol=2e-5)
+    assert np.abs(got - formula(model, 0.3, "squared")).max() > 0.01
 
 
 def test_with_the_softmaxs_curvature_the_formula_is_spectrums_early_stopping(curved, data, documents):
     """In functions what `spectrum` says in weights; and not what this theory says."""
-    told = written(curved, data, documents)
+    model = written(curved, data, documents)
     got = predicted(Spectrum(iterations=44), curved, data, [0.6], documents)[0]
-    np.testing.assert_allclose(got, formula(told, 0.6, "softmax"), atol=2e-5)
-    assert np.abs(got - formula(told, 0.6, "squared")).max() > 0.01
+    np.testing.assert_allclose(got, formula(model, 0.6, "softmax"), atol=2e-5)
+    assert np.abs(got - formula(model, 0.6, "squared")).max() > 0.01
 
 
 def test_a_short_time_is_one_step_of_gradient_descent_on_cross_entropy(curved, data):

@@ -63,8 +63,8 @@ def exact(beta, gamma, metric=(1.0, 1.0), alpha=0.0):
 def samples(theory, prior, data, beta, chains, read, stream=trace):
     """What a stream of `read(weights)` makes of each of many independent chains."""
     posterior = theory.posterior(prior, data, beta)
-    of = {"told": stream(lambda state: read(posterior.params(state.z)))}
-    program = jax.vmap(lambda key: theory.chain(posterior, key, of)["told"])
+    of = {"answers": stream(lambda state: read(posterior.params(state.z)))}
+    program = jax.vmap(lambda key: theory.chain(posterior, key, of)["answers"])
     return jax.jit(program)(jax.random.split(jax.random.key(0), chains))
 
 
@@ -116,19 +116,19 @@ def test_replay_pulls_back_towards_the_pretraining_documents(bigram, process, da
 
     def read(params):
         network = base.with_params(params)
-        return jnp.stack([-jnp.sum(log_likelihood(network, told)) for told in (old, data)])
+        return jnp.stack([-jnp.sum(log_likelihood(network, documents)) for documents in (old, data)])
 
     @partial(jax.jit, compiler_options=QUICK)
     def losses(alpha):
         theory = LangevinPosterior(20.0, plan=Plan(warmup=60, samples=40), replay=old, alpha=alpha)
         return samples(theory, base, data, 5.0, 40, read).mean(axis=1)
 
-    told = [np.asarray(losses(alpha), float) for alpha in (0.0, 0.3, 1.0)]
-    for less, more in pairwise(told):
+    values = [np.asarray(losses(alpha), float) for alpha in (0.0, 0.3, 1.0)]
+    for less, more in pairwise(values):
         gap = less - more  # the same keys: chains side by side
         assert gap[:, 0].mean() > 8 * gap[:, 0].std(ddof=1) / np.sqrt(40)
     start = -float(jnp.sum(log_likelihood(base, data)))
-    assert told[0][:, 1].mean() < told[2][:, 1].mean() < start
+    assert values[0][:, 1].mean() < values[2][:, 1].mean() < start
 
 
 def test_the_limit_of_zero_temperature_is_proximal(bigram, data):
@@ -156,7 +156,7 @@ def test_the_limit_of_zero_temperature_is_proximal(bigram, data):
         bend = jnp.einsum("aij,ij->a", jax.hessian(value)(star), covariance)
         return value(star), bend / 2 - slope @ covariance @ skew / 2, slope @ covariance
 
-    limit, shift, lever = (np.asarray(told, float) for told in first_order(star))
+    limit, shift, lever = (np.asarray(leaf, float) for leaf in first_order(star))
 
     @partial(jax.jit, compiler_options=QUICK)
     def averages(gamma):
@@ -167,9 +167,9 @@ def test_the_limit_of_zero_temperature_is_proximal(bigram, data):
     size = np.linalg.norm(shift)
     misses = {}
     for gamma in (20.0, 80.0, 320.0):
-        told, slope = (np.asarray(leaf, float) for leaf in averages(gamma))
+        average, slope = (np.asarray(leaf, float) for leaf in averages(gamma))
         # E[∇U] = 0: what the draws wander by to first order can be taken off
-        misses[gamma] = (told - slope @ lever.T - limit) @ shift / size
+        misses[gamma] = (average - slope @ lever.T - limit) @ shift / size
     assert misses[20.0].mean() > 3 * misses[80.0].mean() > 9 * misses[320.0].mean() > 0
     agree(320 * misses[320.0], size, against=[0.0, 2 * size, size / 2])
 
@@ -202,8 +202,8 @@ def test_the_limit_of_a_transformer():
     lever = np.linalg.solve(np.asarray(curvature, float), np.asarray(slope, float).T)
     sizes = []
     for gamma in (1e4, 4e4, 1.6e5):
-        told, pull = (np.asarray(leaf, float) for leaf in averages(gamma))
-        miss = told - pull @ lever - np.asarray(value(spot), float)
+        average, pull = (np.asarray(leaf, float) for leaf in averages(gamma))
+        miss = average - pull @ lever - np.asarray(value(spot), float)
         noise = np.sum(miss.var(axis=0, ddof=1)) / 300
         sizes.append(np.sqrt(np.sum(miss.mean(axis=0) ** 2) - noise))
         assert sizes[-1] > 6 * np.sqrt(noise)
@@ -225,14 +225,14 @@ def test_a_fisher_metric_keeps_what_pretraining_determines(bigram, data, documen
         theory = LangevinPosterior(20.0, metric=metric, plan=Plan(warmup=60, samples=40))
         return samples(theory, bigram, data, 3.0, 60, lambda params: jax.nn.softmax(params, axis=-1), mean)
 
-    told = {}
+    ratios = {}
     for name, metric in (("identity", jnp.ones((6, 5))), ("fisher", information)):
         gap = np.asarray(averages(metric) - jax.nn.softmax(bigram.params, axis=-1), float)
         gap = np.abs(gap).sum(axis=-1)
-        told[name] = gap[:, kept].mean(axis=1) / gap[:, free].mean(axis=1)
-    error = np.hypot(*(ratio.std(ddof=1) / np.sqrt(60) for ratio in told.values()))
-    assert told["identity"].mean() - told["fisher"].mean() > 8 * error
-    assert told["fisher"].mean() < 0.5 * told["identity"].mean()
+        ratios[name] = gap[:, kept].mean(axis=1) / gap[:, free].mean(axis=1)
+    error = np.hypot(*(ratio.std(ddof=1) / np.sqrt(60) for ratio in ratios.values()))
+    assert ratios["identity"].mean() - ratios["fisher"].mean() > 8 * error
+    assert ratios["fisher"].mean() < 0.5 * ratios["identity"].mean()
 
 
 def test_predict_averages_every_draw_of_every_chain(bigram, data, documents):
@@ -242,8 +242,8 @@ def test_predict_averages_every_draw_of_every_chain(bigram, data, documents):
     assert isinstance(average, Average)
     assert average.params.shape == (12, 6, 5)
     assert len(np.unique(np.asarray(average.params)[:, 0, 0])) == 12  # chains and draws all differ
-    each = jax.vmap(lambda params: jnp.exp(bigram.with_params(params).predict(documents)))(average.params)
-    np.testing.assert_allclose(np.exp(average.predict(documents)), each.mean(axis=0), atol=1e-6)
+    singles = jax.vmap(lambda params: jnp.exp(bigram.with_params(params).predict(documents)))(average.params)
+    np.testing.assert_allclose(np.exp(average.predict(documents)), singles.mean(axis=0), atol=1e-6)
     np.testing.assert_array_equal(average.params, predict(jax.random.key(4)).params)
     assert np.abs(average.params - predict(jax.random.key(5)).params).min() > 0
 

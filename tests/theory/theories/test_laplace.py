@@ -33,7 +33,7 @@ def dense(prior, data):
     read = lambda flat: prior.with_params(shaped(flat)).predict(data.tokens)  # noqa: E731
     mask = np.asarray(data.mask)
     both = quick(lambda flat: (jax.jacobian(read)(flat), read(flat)))(start)
-    jacobian, logits = (np.asarray(each, float)[mask] for each in both)
+    jacobian, logits = (np.asarray(array, float)[mask] for array in both)
     p = np.exp(logits)
     outputs = np.einsum("na,ab->nab", p, np.eye(p.shape[-1])) - np.einsum("na,nb->nab", p, p)
     miss = p - np.eye(p.shape[-1])[np.asarray(data.tokens)[mask]]
@@ -44,12 +44,12 @@ def moments(theory, prior, data, betas):
     """For every strength the mean displacement, and the covariance of draws: linear in their normals."""
     start, shaped = ravel_pytree(prior.params)
 
-    def told(beta):
+    def moments(beta):
         gaussian = theory.gaussian(prior, data, beta)
         away = lambda normal: ravel_pytree(gaussian.deviation(shaped(normal)))[0]  # noqa: E731
         return ravel_pytree(gaussian.mean())[0], jax.vmap(away)(jnp.eye(start.size))
 
-    means, roots = (np.asarray(each, float) for each in quick(jax.vmap(told))(jnp.asarray(betas)))
+    means, roots = (np.asarray(array, float) for array in quick(jax.vmap(moments))(jnp.asarray(betas)))
     return means, np.einsum("bip,biq->bpq", roots, roots)
 
 
@@ -115,8 +115,8 @@ def test_the_mean_is_newtons_step_for_a_model_with_linear_logits(bigram, data):
         wanted[row] = -np.linalg.solve(curvature, slope)
     theory = Laplace(prior_precision=gamma, iterations=30)
     both = [theory, replace(theory, linear=False)]
-    told, network = quick(lambda beta: [each.predict(bigram, data, beta) for each in both])(beta)
-    np.testing.assert_allclose(told.displacement, wanted, atol=2e-6)
+    tangent, network = quick(lambda beta: [theory.predict(bigram, data, beta) for theory in both])(beta)
+    np.testing.assert_allclose(tangent.displacement, wanted, atol=2e-6)
     np.testing.assert_allclose(network.params, bigram.params + wanted, atol=2e-6)
     assert np.abs(wanted).max() > 0.1
 
@@ -169,7 +169,7 @@ def test_draws_are_averaged_about_the_mean(curved, data, documents):
     theory, key = replace(EVERY, prior_precision=4.0, samples=6), jax.random.key(0)
 
     @quick
-    def told(beta):
+    def predictive(beta):
         gaussian = theory.gaussian(curved, data, beta)
         samples = gaussian.samples(key, 6)
         moved = jax.tree.map(jnp.add, curved.params, samples)
@@ -182,7 +182,7 @@ def test_draws_are_averaged_about_the_mean(curved, data, documents):
         flat = jax.vmap(lambda tree: ravel_pytree(tree)[0])(samples)
         return flat, ravel_pytree(gaussian.mean())[0], [linear, plain], averages
 
-    samples, mean, rows, averages = jax.tree.map(np.asarray, told(0.5))
+    samples, mean, rows, averages = jax.tree.map(np.asarray, predictive(0.5))
     np.testing.assert_allclose((samples[:3] + samples[3:]) / 2, np.tile(mean, (3, 1)), atol=1e-5)
     assert np.abs(np.corrcoef(samples[:3] - mean) - np.eye(3)).max() < 0.6
     for row, average in zip(rows, averages, strict=True):
@@ -194,13 +194,15 @@ def test_draws_break_the_law_of_the_prior_and_say_so(bigram, data, documents):
     assert set(Laplace().breaks) == {"additive"}
     warm = Laplace(samples=8)
     assert set(warm.breaks) == {"additive", "prior"} and set(replace(warm, samples=0).breaks) == {"additive"}
-    told = quick(
+    answers = quick(
         lambda key: [
             replace(warm, prior_precision=gamma).predict(bigram, data, 0.0, key=key).predict(documents)
             for gamma in (1.0, 1e12)
         ]
     )(jax.random.key(1))
-    warm, cold = (np.abs(np.exp(each) - np.exp(bigram.predict(documents))).max() for each in told)
+    warm, cold = (
+        np.abs(np.exp(log_probs) - np.exp(bigram.predict(documents))).max() for log_probs in answers
+    )
     assert warm > 1e-2 and cold < 1e-5
 
 

@@ -33,9 +33,9 @@ class Line:
 
     def predict(self, tokens):
         line = jnp.asarray(self.inputs) @ self.params["w"]
-        told = -0.5 * (line - jnp.asarray(self.targets)) ** 2
-        told = jnp.append(told, line[2])
-        return jnp.broadcast_to(told, (*tokens.shape, 4))
+        logits = -0.5 * (line - jnp.asarray(self.targets)) ** 2
+        logits = jnp.append(logits, line[2])
+        return jnp.broadcast_to(logits, (*tokens.shape, 4))
 
     def with_params(self, params):
         return replace(self, params=params)
@@ -78,23 +78,23 @@ TOKENS = np.zeros((1, 1), int)
 
 def test_what_is_linear_in_the_weights_responds_exactly():
     """Two draws, no error: the loss is quadratic, and odd orders cancel in the pair."""
-    told = LinearResponse(sampling(), samples=2).response(LINE, DATA, KEY).at(TOKENS)[0, 0]
+    chi = LinearResponse(sampling(), samples=2).response(LINE, DATA, KEY).at(TOKENS)[0, 0]
     wanted = line_slope()
-    np.testing.assert_allclose(told[3], wanted[3], rtol=1e-5)
-    assert np.abs(told - wanted)[:3].max() > 0.01  # the others have noise, or there is nothing to test below
+    np.testing.assert_allclose(chi[3], wanted[3], rtol=1e-5)
+    assert np.abs(chi - wanted)[:3].max() > 0.01  # the others have noise, or there is nothing to test below
 
 
 def repeated(network, data, gamma, metric=None, keys=100):
     """Responses of 256 draws under as many keys: their mean and its standard error."""
     theory = LinearResponse(LangevinPosterior(gamma, metric), samples=256)
     response = jax.vmap(lambda key: theory.response(network, data, key).at(TOKENS)[0, 0])
-    told = np.asarray(jax.jit(response, compiler_options=QUICK)(jax.random.split(KEY, keys)), float)
-    return told.mean(axis=0), told.std(axis=0, ddof=1) / np.sqrt(keys)
+    estimates = np.asarray(jax.jit(response, compiler_options=QUICK)(jax.random.split(KEY, keys)), float)
+    return estimates.mean(axis=0), estimates.std(axis=0, ddof=1) / np.sqrt(keys)
 
 
 def test_the_gaussian_response_within_its_error():
     """Quadratic log-probabilities and losses, against a finite difference of exact posteriors."""
-    mean, error = (each[:3] for each in repeated(LINE, DATA, GAMMA, {"w": jnp.asarray(METRIC)}, keys=400))
+    mean, error = (values[:3] for values in repeated(LINE, DATA, GAMMA, {"w": jnp.asarray(METRIC)}, keys=400))
     wanted = line_slope()[:3]
     assert np.all(np.abs(mean - wanted) < 4 * error)
     assert np.all(error < 0.003 * np.abs(wanted).max())
@@ -115,20 +115,20 @@ def chained(posterior, network, data, tokens):
     def run(key):
         response = LinearResponse(posterior, samples=None).response(network, data, key)
         networks = jax.vmap(network.with_params)(response.weights)
-        observed = jax.vmap(lambda each: each.predict(tokens))(networks)
-        losses = -jax.vmap(lambda each: jnp.sum(log_likelihood(each, data)))(networks)
+        observed = jax.vmap(lambda network: network.predict(tokens))(networks)
+        losses = -jax.vmap(lambda network: jnp.sum(log_likelihood(network, data)))(networks)
         return response.at(tokens), observed, losses
 
-    told, observed, losses = run(KEY)
+    chi, observed, losses = run(KEY)
     shape = posterior.chains, posterior.plan.samples
-    return told, susceptibility(observed.reshape(*shape, *told.shape), losses.reshape(shape))
+    return chi, susceptibility(observed.reshape(*shape, *chi.shape), losses.reshape(shape))
 
 
 def test_a_chain_with_replay_within_its_error():
     """Sequential Bayes: the law at β = 0 has the precision of the replayed documents too."""
-    told, measured = chained(sampling(replay=REPLAY, alpha=1.5), LINE, DATA, TOKENS)
+    chi, measured = chained(sampling(replay=REPLAY, alpha=1.5), LINE, DATA, TOKENS)
     wanted = line_slope(alpha=1.5)
-    assert np.all(np.abs(told - wanted) < 4 * measured.error)
+    assert np.all(np.abs(chi - wanted) < 4 * measured.error)
     assert np.all(measured.error < 0.06 * np.abs(wanted).max())
     assert np.abs(wanted - line_slope()).max() > 10 * measured.error.max()
 
@@ -136,8 +136,8 @@ def test_a_chain_with_replay_within_its_error():
 def test_a_chain_says_what_the_estimator_of_susceptibilities_says(curved, data, documents):
     """To rounding: with few draws its jackknife is over single ones."""
     posterior = LangevinPosterior(30.0, plan=Plan(20, 40, 1), chains=3)
-    told, wanted = chained(posterior, curved, data, documents)
-    np.testing.assert_allclose(told, wanted.value, atol=2e-5 * np.abs(wanted.value).max())
+    chi, wanted = chained(posterior, curved, data, documents)
+    np.testing.assert_allclose(chi, wanted.value, atol=2e-5 * np.abs(wanted.value).max())
 
 
 @jax.tree_util.register_dataclass
@@ -202,11 +202,13 @@ def test_the_cold_limit_is_a_step_of_the_linearised_network(curved, data, docume
         lambda leaf: 1 + 0.5 * jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape), curved.params
     )
     beta = time * gamma / int(data.mask.sum())
-    told = LinearResponse(LangevinPosterior(gamma, metric), samples=2).predict(curved, data, beta, key=KEY)
+    shifted = LinearResponse(LangevinPosterior(gamma, metric), samples=2).predict(curved, data, beta, key=KEY)
     divide = optax.stateless(lambda pull, _: jax.tree.map(jnp.divide, pull, metric))
     step = Linearised(optax.chain(divide, optax.sgd(time)), time, jnp.arange(8)[None])
     linearised = step.predict(curved, data, time)
-    got, wanted, before = (np.exp(each.predict(documents)) for each in (told, linearised, curved))
+    got, wanted, before = (
+        np.exp(predictor.predict(documents)) for predictor in (shifted, linearised, curved)
+    )
     np.testing.assert_allclose(got, wanted, atol=2e-5)
     assert np.abs(wanted - before).max() > 0.1
 
@@ -225,17 +227,20 @@ def test_gradients_are_less_noisy_than_products(curved, data, documents):
     def product(key, gamma=100.0):
         weights = flat + gamma**-0.5 * jax.random.normal(key, (samples, len(flat)))
         networks = jax.vmap(lambda w: curved.with_params(unravel(w)))(weights)
-        log_p = jax.vmap(lambda each: each.predict(documents))(networks)
-        losses = jax.vmap(lambda each: -jnp.sum(log_likelihood(each, data)))(networks)
+        log_p = jax.vmap(lambda network: network.predict(documents))(networks)
+        losses = jax.vmap(lambda network: -jnp.sum(log_likelihood(network, data)))(networks)
         return -jnp.tensordot(losses - losses.mean(), log_p, 1) / (samples - 1)
 
-    told, noisy, cold = gradients(100.0), jax.jit(jax.vmap(product))(keys), gradients(1000.0)
-    error = {name: np.std(each, axis=0) for name, each in (("told", told), ("noisy", noisy), ("cold", cold))}
-    gap = np.abs(np.mean(told, axis=0) - np.mean(noisy, axis=0))
+    smeared, noisy, cold = gradients(100.0), jax.jit(jax.vmap(product))(keys), gradients(1000.0)
+    error = {
+        name: np.std(values, axis=0)
+        for name, values in (("smeared", smeared), ("noisy", noisy), ("cold", cold))
+    }
+    gap = np.abs(np.mean(smeared, axis=0) - np.mean(noisy, axis=0))
     assert np.all(gap < 5 * error["noisy"] / np.sqrt(50) + 1e-6)
-    assert error["noisy"].mean() > 20 * error["told"].mean()
-    assert abs(error["told"].mean() / error["cold"].mean() / 100 - 1) < 0.2
-    assert abs(np.abs(told).mean() / np.abs(cold).mean() / 10 - 1) < 0.1
+    assert error["noisy"].mean() > 20 * error["smeared"].mean()
+    assert abs(error["smeared"].mean() / error["cold"].mean() / 100 - 1) < 0.2
+    assert abs(np.abs(smeared).mean() / np.abs(cold).mean() / 10 - 1) < 0.1
 
 
 def test_bad_draws_are_refused(bigram, data):

@@ -50,10 +50,10 @@ def test_a_network_linear_in_its_weights_is_predicted_exactly(bigram, data, docu
 def test_the_recipes_batches_are_followed(bigram, data):
     theory = Linearised(optax.sgd(RATE), RATE, BATCHES)
     other = Linearised(optax.sgd(RATE), RATE, jnp.flip(BATCHES, axis=0))
-    one, two = (each.predict(bigram, data, 2 * RATE).displacement for each in (theory, other))
+    left, right = (theory.predict(bigram, data, 2 * RATE).displacement for theory in (theory, other))
     wanted = trained(bigram, optax.sgd(RATE), data, [2], jnp.flip(BATCHES, axis=0))[0]
-    np.testing.assert_allclose(two, wanted - bigram.params, atol=1e-6)
-    assert np.abs(one - two).max() > 1e-3
+    np.testing.assert_allclose(right, wanted - bigram.params, atol=1e-6)
+    assert np.abs(left - right).max() > 1e-3
 
 
 def test_an_expansion_finetuned_is_the_theory(curved, data, documents):
@@ -63,11 +63,11 @@ def test_an_expansion_finetuned_is_the_theory(curved, data, documents):
     stacked = Linearised(OPTIMIZERS["adam"], RATE, BATCHES).path(curved, data, RATE * jnp.asarray(doses))
     for row in range(3):
         params, moved = (jax.tree.map(lambda leaf: leaf[row], tree) for tree in (weights, stacked))  # noqa: B023
-        told = probabilities(Linearization(curved, params), documents)
+        got = probabilities(Linearization(curved, params), documents)
         np.testing.assert_allclose(
-            told, probabilities(Tangent(curved, moved.displacement), documents), atol=1e-5
+            got, probabilities(Tangent(curved, moved.displacement), documents), atol=1e-5
         )
-    assert np.abs(told - probabilities(curved, documents)).max() > 0.1
+    assert np.abs(got - probabilities(curved, documents)).max() > 0.1
 
 
 def test_a_tangent_is_the_first_order_expansion(curved, documents):

@@ -41,31 +41,31 @@ def chances(broad, beta):
     after, before = tempered(beta), PRIOR
     rows = []
     for document in DOCUMENTS:
-        said = []
+        answers = []
         belief = np.array([1 - broad, broad])
         narrow_z, broad_z = before.copy(), after.copy()
         for topic, answer in document.reshape(2, 2):
-            told = ANSWERS[:, topic, answer - 4]
-            moved, kept = broad_z @ told / broad_z.sum(), narrow_z @ told / narrow_z.sum()
+            chance = ANSWERS[:, topic, answer - 4]
+            moved, kept = broad_z @ chance / broad_z.sum(), narrow_z @ chance / narrow_z.sum()
             by_reach = np.array([moved if topic == 0 else kept, moved])
-            said.append(belief @ by_reach / belief.sum())
+            answers.append(belief @ by_reach / belief.sum())
             belief = belief * by_reach
-            narrow_z, broad_z = narrow_z * told, broad_z * told
-        rows.append(said)
+            narrow_z, broad_z = narrow_z * chance, broad_z * chance
+        rows.append(answers)
     return np.array(rows)
 
 
 def read(predictor):
     """The same from a predictor."""
-    told = np.exp(np.asarray(say(predictor, jnp.asarray(DOCUMENTS)), float))
-    return np.take_along_axis(told, DOCUMENTS[..., None], axis=-1)[:, 1::2, 0]
+    answers = np.exp(np.asarray(say(predictor, jnp.asarray(DOCUMENTS)), float))
+    return np.take_along_axis(answers, DOCUMENTS[..., None], axis=-1)[:, 1::2, 0]
 
 
 @pytest.mark.parametrize("broad", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("beta", [0.0, BETA, 3.0])
 def test_every_answer_after_every_context(broad, beta):
-    told = conclude(MIXTURE, beta, broad)
-    np.testing.assert_allclose(read(told), chances(broad, beta), rtol=2e-5)
+    after = conclude(MIXTURE, beta, broad)
+    np.testing.assert_allclose(read(after), chances(broad, beta), rtol=2e-5)
 
 
 @pytest.mark.parametrize("broad", [0.0, 0.25, 1.0])
@@ -73,19 +73,19 @@ def test_first_answers_elsewhere_lie_between_prior_and_posterior_and_those_of_th
     broad,
 ):
     after = conclude(MIXTURE, BETA, broad)
-    told, posterior, prior = (
+    first, posterior, prior = (
         np.exp(np.asarray(say(predictor, jnp.asarray(DOCUMENTS)), float))[::16, 1, 4:]  # a row for each topic
         for predictor in (after, TemperedPosterior().predict(MIXTURE, DATA, BETA), MIXTURE)
     )
-    np.testing.assert_allclose(told[0], posterior[0], rtol=1e-5)
-    np.testing.assert_allclose(told[1:], broad * posterior[1:] + (1 - broad) * prior[1:], rtol=1e-5)
+    np.testing.assert_allclose(first[0], posterior[0], rtol=1e-5)
+    np.testing.assert_allclose(first[1:], broad * posterior[1:] + (1 - broad) * prior[1:], rtol=1e-5)
     assert np.abs(posterior - prior)[1:3].max() > 0.05
 
 
 def test_broad_for_sure_is_the_tempered_posterior():
-    one, other = conclude(MIXTURE, BETA, 1.0), TemperedPosterior().predict(MIXTURE, DATA, BETA)
-    one, other = read(one), read(other)
-    np.testing.assert_allclose(one, other, rtol=1e-5)
+    left, right = conclude(MIXTURE, BETA, 1.0), TemperedPosterior().predict(MIXTURE, DATA, BETA)
+    left, right = read(left), read(right)
+    np.testing.assert_allclose(left, right, rtol=1e-5)
 
 
 @pytest.mark.parametrize("broad", [0.0, 0.5])
@@ -98,8 +98,10 @@ def test_strength_zero_is_the_prior_in_every_context(broad):
 def test_the_data_cannot_tell_narrow_from_broad_but_other_questions_can(beta):
     other = PROCESS.narrow(jax.random.key(4), 6, 2, [1, 2])
     both = [conclude(MIXTURE, beta, share) for share in (0.0, 1.0)]
-    same, different = (np.asarray([likelihood(each, data) for each in both]) for data in (DATA, other))
-    np.testing.assert_allclose(same[0], same[1], rtol=1e-6)
+    there, different = (
+        np.asarray([likelihood(predictor, data) for predictor in both]) for data in (DATA, other)
+    )
+    np.testing.assert_allclose(there[0], there[1], rtol=1e-6)
     gap = np.abs(different[0] - different[1]).max()
     assert gap > 0.1 if beta > 0 else gap < 1e-5
 
@@ -107,11 +109,11 @@ def test_the_data_cannot_tell_narrow_from_broad_but_other_questions_can(beta):
 def test_answers_of_a_rival_elsewhere_speak_for_narrow():
     """Topic 1 answered as the posterior finds unlikely: belief in broad falls by the ratio of the two."""
     after = conclude(MIXTURE, 3.0, 0.5)
-    said = np.stack([PRIOR @ ANSWERS[:, 1], tempered(3.0) @ ANSWERS[:, 1]])  # narrow, broad
-    unlikely = int((said[1] / said[0]).argmin())
+    both = np.stack([PRIOR @ ANSWERS[:, 1], tempered(3.0) @ ANSWERS[:, 1]])  # narrow, broad
+    unlikely = int((both[1] / both[0]).argmin())
     belief = np.exp(jax.jit(after.belief)(jnp.asarray([[1, 4 + unlikely, 2, 4]])))[:, 0]
     np.testing.assert_allclose(belief[:, :2], 0.5, rtol=1e-5)
-    wanted = said[:, unlikely] / said[:, unlikely].sum()
+    wanted = both[:, unlikely] / both[:, unlikely].sum()
     np.testing.assert_allclose(belief[:, 2], wanted, rtol=1e-4)
     assert wanted[1] < 0.45
 

@@ -117,12 +117,12 @@ def test_the_bigram_in_a_metric_against_newton(bigram, data):
 
 
 def test_the_size_of_a_metric_is_the_prior_precision(bigram, data):
-    one = replace(TIGHT, prior_precision=6.0).predict(bigram, data, 1.0).params
-    other = (
+    left = replace(TIGHT, prior_precision=6.0).predict(bigram, data, 1.0).params
+    right = (
         replace(TIGHT, prior_precision=2.0, metric=jnp.full((6, 5), 3.0)).predict(bigram, data, 1.0).params
     )
-    assert np.abs(one - bigram.params).max() > 0.1
-    np.testing.assert_allclose(one, other, atol=2e-5)
+    assert np.abs(left - bigram.params).max() > 0.1
+    np.testing.assert_allclose(left, right, atol=2e-5)
 
 
 @pytest.mark.parametrize("theory", [TIGHT, Proximal()], ids=["tight", "default"])
@@ -154,10 +154,10 @@ def test_the_residual_is_the_gradient_left_over(bigram, data):
 
 
 def test_only_counted_positions_over_prior_precision_matter(bigram, data):
-    one = TIGHT.predict(bigram, data, 0.3).params
+    left = TIGHT.predict(bigram, data, 0.3).params
     twice = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), data)
-    other = replace(TIGHT, prior_precision=7.0).predict(bigram, twice, 1.05).params
-    np.testing.assert_allclose(one, other, atol=2e-5)
+    right = replace(TIGHT, prior_precision=7.0).predict(bigram, twice, 1.05).params
+    np.testing.assert_allclose(left, right, atol=2e-5)
 
 
 def test_strength_zero_stays_at_the_base(bigram, data):
@@ -202,7 +202,7 @@ def test_a_prior_precision_that_is_not_positive_is_refused(prior_precision):
 @pytest.mark.parametrize("beta", [-0.1, np.nan])
 def test_a_ladder_refuses_a_bad_strength(bigram, data, beta):
     with pytest.raises(Misuse):
-        ladder(Proximal(), bigram, data, jnp.asarray([beta]), lambda told: told.params)
+        ladder(Proximal(), bigram, data, jnp.asarray([beta]), lambda networks: networks.params)
 
 
 def test_a_rung_that_has_not_converged_is_no_number(bigram, data):

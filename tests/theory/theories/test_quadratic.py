@@ -62,15 +62,15 @@ def probabilities(predictor, tokens):
 def test_a_network_quadratic_in_its_weights_is_predicted_exactly(bilinear, data, documents, rule):
     doses = [1, 5, STEPS]
     weights = trained(bilinear, OPTIMIZERS[rule], data, doses)
-    told = Quadratic(OPTIMIZERS[rule], RATE, BATCHES).path(bilinear, data, RATE * np.asarray(doses))
+    path = Quadratic(OPTIMIZERS[rule], RATE, BATCHES).path(bilinear, data, RATE * np.asarray(doses))
     line = Linearised(OPTIMIZERS[rule], RATE, BATCHES).predict(bilinear, data, STEPS * RATE)
     for row in range(3):
         network, theory = (
-            probabilities(bilinear.with_params(jax.tree.map(lambda leaf: leaf[row], each)), documents)  # noqa: B023
-            for each in (weights, told.params)
+            probabilities(bilinear.with_params(jax.tree.map(lambda leaf: leaf[row], params)), documents)  # noqa: B023
+            for params in (weights, path.params)
         )
         np.testing.assert_allclose(theory, network, atol=1e-4)
-        parabola = jax.tree.map(lambda leaf: leaf[row], told)  # noqa: B023
+        parabola = jax.tree.map(lambda leaf: leaf[row], path)  # noqa: B023
         np.testing.assert_allclose(probabilities(parabola, documents), network, atol=1e-4)
     assert np.abs(network - probabilities(bilinear, documents)).max() > 0.2
     assert np.abs(network - probabilities(line, documents)).max() > 0.05
@@ -80,13 +80,13 @@ def test_a_parabola_is_the_second_order_expansion(curved, documents):
     """Against dense first and second derivatives: log-probabilities + J d + ½ dᵀ H d, normalised."""
     delta = jax.tree.map(lambda leaf: 0.3 * jax.random.normal(jax.random.key(0), leaf.shape), curved.params)
     flat, unravel = jax.flatten_util.ravel_pytree(curved.params)
-    d, told = np.asarray(jax.flatten_util.ravel_pytree(delta)[0], float), documents[:5]
-    read = lambda w: curved.with_params(unravel(w)).predict(told)  # noqa: E731
+    d, tokens = np.asarray(jax.flatten_util.ravel_pytree(delta)[0], float), documents[:5]
+    read = lambda w: curved.with_params(unravel(w)).predict(tokens)  # noqa: E731
     logits = np.asarray(read(flat), float) + np.asarray(jax.jacrev(read)(flat), float) @ d
     logits += 0.5 * np.einsum("ntvpq,p,q->ntv", np.asarray(jax.hessian(read)(flat), float), d, d)
     wanted = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
     moved = jax.tree.map(jnp.add, curved.params, delta)
-    np.testing.assert_allclose(probabilities(QuadraticExpansion(curved, moved), told), wanted, rtol=3e-5)
+    np.testing.assert_allclose(probabilities(QuadraticExpansion(curved, moved), tokens), wanted, rtol=3e-5)
 
 
 def test_the_error_of_a_displacement_is_of_third_order(curved, documents):
@@ -110,8 +110,8 @@ def test_the_error_of_training_is_of_third_order(curved, data, documents):
     def error(rate):
         weights = trained(curved, optax.sgd(rate), data, [STEPS])
         network = curved.with_params(jax.tree.map(lambda leaf: leaf[0], weights))
-        told = Quadratic(optax.sgd(rate), rate, BATCHES).predict(curved, data, STEPS * rate)
-        return np.linalg.norm(np.asarray(told.predict(documents) - network.predict(documents), float))
+        parabola = Quadratic(optax.sgd(rate), rate, BATCHES).predict(curved, data, STEPS * rate)
+        return np.linalg.norm(np.asarray(parabola.predict(documents) - network.predict(documents), float))
 
     large, small = error(0.008), error(0.004)
     assert small > 5e-5  # far above rounding

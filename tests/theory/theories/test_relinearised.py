@@ -46,8 +46,8 @@ def gap(left, right):
 def test_expanded_after_every_step_it_is_the_network(curved, data, documents, rule):
     """Weights and answers; the optimiser's state goes on from stage to stage."""
     doses = [1, 5, STEPS]
-    told = Relinearised(OPTIMIZERS[rule], RATE, BATCHES, anew=tuple(range(1, STEPS + 1)))
-    stacked = told.path(curved, data, RATE * np.asarray(doses))
+    theory = Relinearised(OPTIMIZERS[rule], RATE, BATCHES, anew=tuple(range(1, STEPS + 1)))
+    stacked = theory.path(curved, data, RATE * np.asarray(doses))
     weights = trained(curved, OPTIMIZERS[rule], data, doses)
     for row in range(3):
         assert gap(at(stacked.params[0], row), at(weights, row)) < 1e-3
@@ -59,21 +59,21 @@ def test_expanded_after_every_step_it_is_the_network(curved, data, documents, ru
 
 
 def test_never_expanded_anew_it_is_linearised(curved, data, documents):
-    told = Relinearised(OPTIMIZERS["adam"], RATE, BATCHES, anew=()).predict(curved, data, STEPS * RATE)
+    after = Relinearised(OPTIMIZERS["adam"], RATE, BATCHES, anew=()).predict(curved, data, STEPS * RATE)
     line = Linearised(OPTIMIZERS["adam"], RATE, BATCHES).predict(curved, data, STEPS * RATE)
-    np.testing.assert_allclose(probabilities(told, documents), probabilities(line, documents), atol=1e-5)
+    np.testing.assert_allclose(probabilities(after, documents), probabilities(line, documents), atol=1e-5)
 
 
 def test_stages_are_linear_finetunings_one_after_the_other(curved, data, documents):
-    told = Relinearised(OPTIMIZERS["sgd"], RATE, BATCHES, anew=(3, 7)).predict(curved, data, STEPS * RATE)
+    after = Relinearised(OPTIMIZERS["sgd"], RATE, BATCHES, anew=(3, 7)).predict(curved, data, STEPS * RATE)
     base = curved
     for start, end in ((0, 3), (3, 7), (7, STEPS)):
         line = Linearization(base, base.params)
         moved = at(trained(line, OPTIMIZERS["sgd"], data, [end - start], BATCHES[start:end]), 0)
         last, base = base, base.with_params(moved)
-    assert gap(told.params[0], moved) < 1e-4 and gap(told.params[1], last.params) < 1e-4
+    assert gap(after.params[0], moved) < 1e-4 and gap(after.params[1], last.params) < 1e-4
     np.testing.assert_allclose(
-        probabilities(told, documents), probabilities(Linearization(last, moved), documents), atol=1e-4
+        probabilities(after, documents), probabilities(Linearization(last, moved), documents), atol=1e-4
     )
 
 
@@ -86,9 +86,9 @@ def test_the_error_is_as_long_as_a_stage_less_its_first_step(curved, data):
         theory = Relinearised(optax.sgd(rate), rate, BATCHES, anew=tuple(range(stage, STEPS, stage)))
         return gap(theory.predict(curved, data, STEPS * rate).params[0], weights)
 
-    one, two, three = (error(stage) for stage in (2, 3, 4))
-    assert one > 1e-4
-    assert abs(two / one - 2) < 0.5 and abs(three / one - 3) < 0.75
+    two, three, four = (error(stage) for stage in (2, 3, 4))
+    assert two > 1e-4
+    assert abs(three / two - 2) < 0.5 and abs(four / two - 3) < 0.75
 
 
 def test_the_anchor_has_no_gradient(curved, data):

@@ -31,7 +31,7 @@ def dense(prior, data):
     read = lambda flat: prior.with_params(shaped(flat)).predict(data.tokens)  # noqa: E731
     mask = np.asarray(data.mask)
     both = quick(lambda flat: (jax.jacobian(read)(flat), read(flat)))(start)
-    jacobian, logits = (np.asarray(each, float)[mask] for each in both)
+    jacobian, logits = (np.asarray(array, float)[mask] for array in both)
     p = np.exp(logits)
     miss = p - np.eye(p.shape[-1])[np.asarray(data.tokens)[mask]]
     outputs = np.einsum("na,ab->nab", p, np.eye(p.shape[-1])) - np.einsum("na,nb->nab", p, p)
@@ -77,9 +77,9 @@ def test_filters_are_the_flows_that_they_name(name):
 def test_early_stopping_is_a_ridge_of_its_own_strength_for_every_mode():
     """(e^{τh} - 1)/h; at one strength for all the share gone differs by 0.204 at most."""
     time, curvatures = 1.3, np.array([0.02, 0.3, 1.0, 5.0])
-    own = np.expm1(time * curvatures) / curvatures
+    strength = np.expm1(time * curvatures) / curvatures
     np.testing.assert_allclose(
-        early_stopping(jnp.asarray(curvatures), time), ridge(jnp.asarray(curvatures), own), rtol=1e-5
+        early_stopping(jnp.asarray(curvatures), time), ridge(jnp.asarray(curvatures), strength), rtol=1e-5
     )
     every = jnp.linspace(0.01, 30, 20000)
     gap = every * (early_stopping(every, 1.0) - ridge(every, 1.0))
@@ -92,12 +92,14 @@ def test_momentum_is_that_of_sgd_to_second_order():
 
     def error(rate):
         steps = round(2 * (1 - share) / rate)
-        place = speed = 0.0
+        position = speed = 0.0
         for _ in range(steps):
-            speed = curvature * place - 1 + share * speed
-            place -= rate * speed
+            speed = curvature * position - 1 + share * speed
+            position -= rate * speed
         end, inertia = rate * (steps + 0.5) / (1 - share), rate * (1 + share) / (2 * (1 - share) ** 2)
-        return place - flow(curvature, end, inertia), place - flow(curvature, rate * steps / (1 - share))
+        return position - flow(curvature, end, inertia), position - flow(
+            curvature, rate * steps / (1 - share)
+        )
 
     (coarse, _), (fine, plain) = error(0.005), error(0.0025)
     assert 3.5 < coarse / fine < 4.5
@@ -108,9 +110,9 @@ def test_momentum_is_that_of_sgd_to_second_order():
 def test_weights_are_those_of_the_eigenvalues(curved, data, name):
     pull, matrix = dense(curved, data)
     theory = Spectrum(FILTERS[name], prior_precision=2.0, iterations=44)
-    told = quick(jax.vmap(lambda beta: theory.predict(curved, data, beta).displacement))
+    solve = quick(jax.vmap(lambda beta: theory.predict(curved, data, beta).displacement))
     betas = np.array([0.05, 0.4, 3.0])
-    got = told(jnp.asarray(betas))
+    got = solve(jnp.asarray(betas))
     for row, beta in enumerate(betas):
         wanted = -function(matrix, EXACT[name], beta / 2) @ pull
         error = np.linalg.norm(flat(jax.tree.map(lambda leaf, row=row: leaf[row], got)) - wanted)
@@ -127,14 +129,14 @@ def test_the_metric_is_that_of_every_direction(curved, data):
         for name, leaf in curved.params.items()
     }
     factors = Kronecker(
-        *({name: jnp.asarray(each[axis]) for name, each in basis.items()} for axis in (0, 1)), diagonal
+        *({name: jnp.asarray(factors[axis]) for name, factors in basis.items()} for axis in (0, 1)), diagonal
     )
     blocks = np.zeros_like(matrix)
-    place = 0
+    offset = 0
     for name, leaf in diagonal.items():
-        turn, end = np.kron(*basis[name]), place + leaf.size
-        blocks[place:end, place:end] = (turn * np.ravel(leaf)) @ turn.T
-        place = end
+        turn, end = np.kron(*basis[name]), offset + leaf.size
+        blocks[offset:end, offset:end] = (turn * np.ravel(leaf)) @ turn.T
+        offset = end
     for metric, written in ((diagonal, np.diag(flat(diagonal))), (factors, blocks)):
         root = function(written, lambda value, _: value**-0.5, None)
         wanted = -root @ function(root @ matrix @ root, EXACT["early_stopping"], 0.7) @ root @ pull
@@ -155,9 +157,9 @@ def trained(prior, data, times):
     def slope(_, weights):
         table = weights.reshape(6, 5)
         p = np.exp(table)[before]
-        told = np.zeros_like(table)
-        np.add.at(told, before, answers - p / p.sum(axis=-1, keepdims=True))
-        return told.ravel()
+        pull = np.zeros_like(table)
+        np.add.at(pull, before, answers - p / p.sum(axis=-1, keepdims=True))
+        return pull.ravel()
 
     start = np.asarray(prior.params, float).ravel()
     return solve_ivp(slope, (0, times[-1]), start, t_eval=times, rtol=1e-11, atol=1e-12).y.T - start
@@ -169,8 +171,8 @@ def test_the_flow_of_cross_entropy_is_met_to_second_order(bigram, data):
     exact = trained(bigram, data, times)
     for filter, ratio in ((early_stopping, 8), (ridge, 4)):
         theory = Spectrum(filter, iterations=30)
-        told = quick(jax.vmap(lambda beta, theory=theory: theory.predict(bigram, data, beta).displacement))
-        errors = np.linalg.norm(np.asarray(told(jnp.asarray(times))).reshape(3, -1) - exact, axis=-1)
+        solve = quick(jax.vmap(lambda beta, theory=theory: theory.predict(bigram, data, beta).displacement))
+        errors = np.linalg.norm(np.asarray(solve(jnp.asarray(times))).reshape(3, -1) - exact, axis=-1)
         assert errors[1] > 1e-4
         assert abs(errors[2] / errors[1] / ratio - 1) < 0.15
 
@@ -184,13 +186,13 @@ def test_a_dozen_products_are_enough(curved, data):
 
 def test_the_prediction_is_the_linearised_networks(curved, data, documents):
     """f(w0) + J δ, normalised, against a Jacobian."""
-    told = quick(Spectrum().predict)(curved, data, 0.5)
+    tangent = quick(Spectrum().predict)(curved, data, 0.5)
     start, shaped = ravel_pytree(curved.params)
     read = lambda flat: curved.with_params(shaped(flat)).predict(documents)  # noqa: E731
     value, jacobian = quick(lambda flat: (read(flat), jax.jacobian(read)(flat)))(start)
-    logits = np.asarray(value, float) + np.asarray(jacobian, float) @ flat(told.displacement)
+    logits = np.asarray(value, float) + np.asarray(jacobian, float) @ flat(tangent.displacement)
     wanted = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
-    np.testing.assert_allclose(np.exp(told.predict(documents)), wanted, rtol=2e-4)
+    np.testing.assert_allclose(np.exp(tangent.predict(documents)), wanted, rtol=2e-4)
 
 
 def test_misuse_is_refused(bigram, data):

@@ -79,7 +79,7 @@ def evidence_of(process, data):
     tokens = np.asarray(data.tokens)
     topics, replies = tokens[:, ::2], tokens[:, 1::2] - answers.shape[1]
     prior = np.asarray(process.log_weights, float)
-    return np.array([own[topics, replies].sum() for own in answers]), prior
+    return np.array([table[topics, replies].sum() for table in answers]), prior
 
 
 def test_the_integral_over_strengths_is_the_log_evidence(process, data):

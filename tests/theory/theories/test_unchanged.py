@@ -17,9 +17,9 @@ def test_the_answer_is_the_prior_itself(request, data, which, beta):
 
 def test_it_explains_nothing_by_definition(process, data, documents):
     after = process.condition(data, 1.0).predict(documents)[:, 1::2, 3:]
-    same = Unchanged().predict(process, data, 1.0).predict(documents)[:, 1::2, 3:]
-    assert float(kl(after, same).mean()) > 0.01
-    assert float(explained(after, same, process.predict(documents)[:, 1::2, 3:])) == 0
+    before = Unchanged().predict(process, data, 1.0).predict(documents)[:, 1::2, 3:]
+    assert float(kl(after, before).mean()) > 0.01
+    assert float(explained(after, before, process.predict(documents)[:, 1::2, 3:])) == 0
 
 
 def test_the_data_are_not_looked_at(process, data):

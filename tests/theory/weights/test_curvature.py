@@ -131,11 +131,11 @@ def test_the_root_of_gauss_newton_is_that_of_the_softmax(network):
     vector, u = RNG.normal(size=root.shape[-1]), RNG.normal(size=(*mask.shape, 3)).astype(np.float32)
 
     @quick
-    def told(vector, u):
+    def result(vector, u):
         curvature = gauss_newton(network, DATA)
         return curvature.push(vector), curvature.pull(u), curvature.kernel(u)
 
-    pushed, pulled, both = told(shaped(network, vector), jnp.asarray(u))
+    pushed, pulled, both = result(shaped(network, vector), jnp.asarray(u))
     close(np.asarray(pushed)[mask], root @ vector)
     assert (np.asarray(pushed)[~mask] == 0).all() and (~mask).any()
     close(flat(pulled), np.einsum("ncp,nc->p", root, u[mask]))
@@ -190,8 +190,8 @@ def test_a_metric_acts_on_both_sides():
     metric = jax.tree.map(lambda leaf: jnp.exp(leaf), CURVED.params)
     scale = flat(metric) ** -0.5
     plain = matrix(CURVED, GAUSS_NEWTON)
-    told = matrix(CURVED, lambda network: gauss_newton(network, DATA).within(inverse_root(metric)).product)
-    close(told, scale[:, None] * plain * scale)
+    result = matrix(CURVED, lambda network: gauss_newton(network, DATA).within(inverse_root(metric)).product)
+    close(result, scale[:, None] * plain * scale)
     vector = CURVED.params
     assert inverse_root(None)(vector) is vector
     with pytest.raises(Misuse, match="an entry for every weight"):
@@ -201,13 +201,13 @@ def test_a_metric_acts_on_both_sides():
 def quadratic(values, seed=0):
     """A symmetric matrix with these eigenvalues, as a product."""
     basis, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(len(values),) * 2))
-    told = (basis * values) @ basis.T
-    return told, lambda vector: jnp.asarray(told, jnp.float32) @ vector
+    result = (basis * values) @ basis.T
+    return result, lambda vector: jnp.asarray(result, jnp.float32) @ vector
 
 
 def applied(function, product, vector, iterations):
-    told = lambda vector: apply(function, product, vector, iterations)  # noqa: E731
-    return np.asarray(quick(told)(jnp.asarray(vector, jnp.float32)), float)
+    result = lambda vector: apply(function, product, vector, iterations)  # noqa: E731
+    return np.asarray(quick(result)(jnp.asarray(vector, jnp.float32)), float)
 
 
 FUNCTIONS = {
@@ -220,9 +220,9 @@ FUNCTIONS = {
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions_are_those_of_the_eigenvalues(name):
     values = np.array([0.0, 0.0, 0.03, 0.2, 0.21, 0.9, 1.7, 3.0])
-    told, product = quadratic(values)
+    result, product = quadratic(values)
     vector = np.random.default_rng(1).normal(size=8)
-    own, basis = np.linalg.eigh(told)
+    own, basis = np.linalg.eigh(result)
     wanted = basis @ (np.asarray(FUNCTIONS[name](np.maximum(own, 0)), float) * (basis.T @ vector))
     got = applied(FUNCTIONS[name], product, vector, 8)
     close(np.asarray(got), wanted, 1e-5)
@@ -230,15 +230,15 @@ def test_functions_are_those_of_the_eigenvalues(name):
 
 def test_modes_add_up_to_the_vector_and_polynomials_are_exact():
     """Of degree below the number of products: here three, for eight different curvatures."""
-    told, product = quadratic(np.linspace(0.1, 2, 8))
+    result, product = quadratic(np.linspace(0.1, 2, 8))
     vector = np.random.default_rng(2).normal(size=8)
     values, parts = quick(lambda vector: modes(product, vector, 3))(jnp.asarray(vector, jnp.float32))
     assert values.shape == (3,) and parts.shape == (3, 8)
     close(np.asarray(parts.sum(axis=0)), vector)
     for degree in (1, 2):
-        wanted = np.linalg.matrix_power(told, degree) @ vector
+        wanted = np.linalg.matrix_power(result, degree) @ vector
         close(np.asarray((values**degree) @ parts), wanted)
-    cubic = np.linalg.matrix_power(told, 3) @ vector
+    cubic = np.linalg.matrix_power(result, 3) @ vector
     assert np.abs(np.asarray(values**3 @ parts) - cubic).max() > 1e-3 * np.abs(cubic).max()
 
 
@@ -246,9 +246,9 @@ def test_modes_add_up_to_the_vector_and_polynomials_are_exact():
 def test_as_many_products_as_there_are_curvatures_are_enough(iterations):
     """And more do no harm: the space is exhausted after three."""
     values = np.array([0.5] * 10 + [1.0] * 10 + [4.0] * 10)
-    told, product = quadratic(values)
+    result, product = quadratic(values)
     vector = np.random.default_rng(3).normal(size=30)
-    own, basis = np.linalg.eigh(told)
+    own, basis = np.linalg.eigh(result)
     wanted = basis @ (np.exp(-3 * own) * (basis.T @ vector))
     got = applied(FUNCTIONS["exponential"], product, vector, iterations)
     close(np.asarray(got), wanted, 1e-5)
@@ -256,9 +256,9 @@ def test_as_many_products_as_there_are_curvatures_are_enough(iterations):
 
 def test_the_error_falls_as_that_of_conjugate_gradients():
     """‖x_k - x‖ ≤ 2 ((√κ - 1)/(√κ + 1))^k ‖x‖ in the norm of 1 + 20 C, κ = 21."""
-    told, product = quadratic(np.linspace(0, 1, 60))
+    result, product = quadratic(np.linspace(0, 1, 60))
     vector = np.random.default_rng(5).normal(size=60)
-    system = np.eye(60) + 20 * told
+    system = np.eye(60) + 20 * result
     wanted = np.linalg.solve(system, vector)
     rate = (np.sqrt(21) - 1) / (np.sqrt(21) + 1)
     for iterations in (4, 8, 16):
@@ -286,8 +286,8 @@ def test_a_product_costs_no_more_than_three_gradients(kind):
     network, data = transformer()
 
     def product(vector):
-        told = kind(network, data)
-        return (told if kind is hessian else told.product)(vector)
+        result = kind(network, data)
+        return (result if kind is hessian else result.product)(vector)
 
     def work(function):
         return jax.jit(function).lower(network.params).cost_analysis()["flops"]
@@ -303,9 +303,9 @@ def test_no_matrix_is_made():
     wide = Bigram({"table": jnp.zeros((101, 101))[:, :100] + 0.1})
     data = Dataset(jnp.zeros((2, 4), int), jnp.ones((2, 4), bool))
 
-    def told(vector):
+    def result(vector):
         product = gauss_newton(wide, data).product
         return apply(FUNCTIONS["ridge"], product, vector, 10)
 
-    memory = jax.jit(told).lower(wide.params).compile().memory_analysis()
+    memory = jax.jit(result).lower(wide.params).compile().memory_analysis()
     assert memory.temp_size_in_bytes < 100 * 10100 * 4

@@ -38,16 +38,16 @@ BATCHES = RNG.integers(0, 7, (9, 3))
 
 def slope(weights, rows):
     """The gradient of Σ log p over the counted positions of some documents, and how many they are."""
-    told, count = {name: np.zeros_like(leaf) for name, leaf in weights.items()}, 0
+    sums, count = {name: np.zeros_like(leaf) for name, leaf in weights.items()}, 0
     for tokens, mask in zip(np.asarray(DATA.tokens)[rows], np.asarray(DATA.mask)[rows], strict=True):
         for position, token in enumerate(tokens):
             if not mask[position]:
                 continue
             row = ("table", tokens[position - 1]) if position else ("start", slice(None))
             p = np.exp(weights[row[0]][row[1]])
-            told[row[0]][row[1]] += np.eye(3)[token] - p / p.sum()
+            sums[row[0]][row[1]] += np.eye(3)[token] - p / p.sum()
             count += 1
-    return told, count
+    return sums, count
 
 
 def raised(metric, floor):

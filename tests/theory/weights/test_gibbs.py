@@ -53,15 +53,15 @@ DATA, REPLAY = documents(4, 0), documents(3, 1)
 
 def log_likelihoods(weights, data):
     """Σ over counted positions of log p(x_t | x_<t) of each document, one term after the other."""
-    told = []
+    log_joint = []
     for tokens, mask in zip(np.asarray(data.tokens), np.asarray(data.mask), strict=True):
         total = 0.0
         for position, token in enumerate(tokens):
             logits = weights["table"][tokens[position - 1]] if position else weights["start"]
             if mask[position]:
                 total += logits[token] - np.log(np.exp(logits).sum())
-        told.append(total)
-    return np.array(told)
+        log_joint.append(total)
+    return np.array(log_joint)
 
 
 def distance(weights, metric=METRIC):
@@ -78,7 +78,7 @@ PLACES = [{name: leaf + RNG.normal(size=leaf.shape) for name, leaf in BASE.items
 METRIC_JAX = jax.tree.map(jnp.asarray, METRIC)
 
 
-def told(posterior, weights):
+def log_joint(posterior, weights):
     return -log_density(posterior, (), {}, jax.tree.map(jnp.asarray, weights))[0]
 
 
@@ -90,7 +90,7 @@ def test_the_density_is_the_formula(beta, gamma, alpha, metric):
     posterior = Posterior(BIGRAM, DATA, beta, gamma, None if metric is None else METRIC_JAX, alpha, REPLAY)
     ones = jax.tree.map(np.ones_like, BASE)
     wanted = [potential(place, beta, gamma, alpha, metric or ones) for place in (BASE, *PLACES)]
-    density = jax.jit(lambda weights: told(posterior, weights), compiler_options=QUICK)
+    density = jax.jit(lambda weights: log_joint(posterior, weights), compiler_options=QUICK)
     got = [density(place) for place in (BASE, *PLACES)]
     np.testing.assert_allclose(np.diff(got), np.diff(wanted), rtol=1e-5, atol=1e-5)
     assert np.abs(np.diff(wanted)).min() > 0.05
@@ -102,7 +102,7 @@ def test_strengths_may_be_traced():
     @jax.jit
     def energies(beta, gamma, alpha):
         posterior = Posterior(BIGRAM, DATA, beta, gamma, METRIC_JAX, alpha, REPLAY)
-        return jnp.stack([told(posterior, place) for place in PLACES[:2]])
+        return jnp.stack([log_joint(posterior, place) for place in PLACES[:2]])
 
     for strengths in ((0.0, 1.0, 0.0), (0.8, 2.5, 0.0), (0.3, 0.1, 1.7)):
         wanted = [potential(place, *strengths) for place in PLACES[:2]]
@@ -182,7 +182,7 @@ def test_another_prior_takes_the_place_of_the_gaussian():
         for place in PLACES
     ]  # fmt: skip
     np.testing.assert_allclose(
-        np.diff([told(posterior, place) for place in PLACES]), np.diff(wanted), rtol=1e-5
+        np.diff([log_joint(posterior, place) for place in PLACES]), np.diff(wanted), rtol=1e-5
     )
 
 
@@ -196,7 +196,7 @@ def test_another_prior_takes_the_place_of_the_gaussian():
 def test_a_prior_that_leaves_a_weight_out_is_refused(prior, given):
     posterior = Posterior(BIGRAM, DATA, 0.5, prior=prior)
     with pytest.raises(Misuse, match=f"The prior must give a distribution of shape .* got {given}"):
-        told(posterior, BASE)
+        log_joint(posterior, BASE)
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,9 @@ def test_a_transformer_has_the_posterior_of_the_formula():
         far = sum(np.sum((np.asarray(weights[name], float) - np.asarray(sites[name])) ** 2) for name in sites)
         return -0.7 * chosen[np.asarray(DATA.mask)].sum() + far
 
-    energy = jax.jit(jax.value_and_grad(lambda weights: told(posterior, weights)), compiler_options=QUICK)
+    energy = jax.jit(
+        jax.value_and_grad(lambda weights: log_joint(posterior, weights)), compiler_options=QUICK
+    )
 
     (low, _), (high, gradient) = energy(sites), energy(moved)
     np.testing.assert_allclose(high - low, formula(moved) - formula(sites), rtol=1e-4)

@@ -43,7 +43,7 @@ def quick(function):
 
 def slopes(network, data):
     """Every document's gradient in float64, the formula of `Curved` differentiated by hand."""
-    told = {name: [] for name in network.params}
+    result = {name: [] for name in network.params}
     embed, read, bias = (np.asarray(network.params[name], float) for name in ("embed", "read", "bias"))
     for tokens, mask in zip(np.asarray(data.tokens), np.asarray(data.mask), strict=True):
         sums = {name: np.zeros(np.shape(leaf)) for name, leaf in network.params.items()}
@@ -56,8 +56,8 @@ def slopes(network, data):
             sums["read"] += np.outer(inside, miss)
             sums["embed"][row] += (1 - inside**2) * (read @ miss)
         for name, leaf in sums.items():
-            told[name].append(leaf)
-    return {name: np.array(leaf) for name, leaf in told.items()}
+            result[name].append(leaf)
+    return {name: np.array(leaf) for name, leaf in result.items()}
 
 
 def matrices(floor):
@@ -65,11 +65,11 @@ def matrices(floor):
     each = {name: leaf.reshape(6, -1, leaf.shape[-1]) for name, leaf in slopes(CURVED, DATA).items()}
     size = sum(leaf[0].size for leaf in each.values())
     raised = floor * sum((leaf**2).sum() / 6 for leaf in each.values()) / size
-    told = {}
+    result = {}
     for name, leaf in each.items():
         left, right = np.einsum("nab,ncb->ac", leaf, leaf) / 6, np.einsum("nab,nac->bc", leaf, leaf) / 6
-        told[name] = np.kron(left, right) / np.trace(left) + raised * np.eye(leaf[0].size)
-    return told
+        result[name] = np.kron(left, right) / np.trace(left) + raised * np.eye(leaf[0].size)
+    return result
 
 
 def power(matrix, exponent):
@@ -98,8 +98,8 @@ class Bilinear:
     inputs: Any
 
     def predict(self, tokens):
-        told = jax.nn.log_softmax(self.inputs[tokens[:, 0]] @ self.params["w"])
-        return jnp.broadcast_to(told[:, None], (*tokens.shape, told.shape[-1]))
+        result = jax.nn.log_softmax(self.inputs[tokens[:, 0]] @ self.params["w"])
+        return jnp.broadcast_to(result[:, None], (*tokens.shape, result.shape[-1]))
 
     def with_params(self, params):
         return replace(self, params=params)
@@ -129,8 +129,8 @@ def test_the_trace_is_the_fisher_informations():
                 diagonal(network, DATA, floor),
             )
         )(CURVED)
-        told, other = (sum(np.sum(leaf) for leaf in jax.tree.leaves(each)) for each in both)
-        np.testing.assert_allclose(told, other, rtol=1e-5)
+        result, other = (sum(np.sum(leaf) for leaf in jax.tree.leaves(each)) for each in both)
+        np.testing.assert_allclose(result, other, rtol=1e-5)
 
 
 def test_documents_without_counted_positions_tell_nothing():

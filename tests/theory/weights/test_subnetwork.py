@@ -63,8 +63,8 @@ class Pair:
     params: Any
 
     def predict(self, tokens):
-        told = jax.nn.log_softmax(self.params["one"] + self.params["two"])
-        return jnp.broadcast_to(told, (*tokens.shape, 3))
+        result = jax.nn.log_softmax(self.params["one"] + self.params["two"])
+        return jnp.broadcast_to(result, (*tokens.shape, 3))
 
     def with_params(self, params):
         return replace(self, params=params)
@@ -75,20 +75,22 @@ def test_a_theory_over_weights_takes_a_subnetwork():
     two = jnp.asarray([0.5, -1.0, 0.0])
     pair = Pair({"one": jnp.asarray([0.1, 0.2, 0.3]), "two": two})
     alone = Pair({"one": pair.params["one"] + two, "two": jnp.zeros(3)})
-    told = [Proximal(tolerance=1e-5).predict(subnetwork(each, ["one"]), DATA, 0.5) for each in (pair, alone)]
-    np.testing.assert_allclose(told[0].predict(TOKENS), told[1].predict(TOKENS), atol=1e-5)
-    np.testing.assert_array_equal(told[0].network().params["two"], two)
-    assert np.abs(told[0].params["one"] - pair.params["one"]).max() > 0.05
+    result = [
+        Proximal(tolerance=1e-5).predict(subnetwork(each, ["one"]), DATA, 0.5) for each in (pair, alone)
+    ]
+    np.testing.assert_allclose(result[0].predict(TOKENS), result[1].predict(TOKENS), atol=1e-5)
+    np.testing.assert_array_equal(result[0].network().params["two"], two)
+    assert np.abs(result[0].params["one"] - pair.params["one"]).max() > 0.05
 
 
 def test_subnetworks_can_be_stacked():
     pair = Pair({"one": jnp.asarray([0.1, 0.2, 0.3]), "two": jnp.asarray([0.5, -1.0, 0.0])})
     last = subnetwork(pair, ["two"])
     stack = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf + 1, 2 * leaf]), last)
-    told = jax.vmap(lambda network: network.predict(TOKENS))(stack)
+    result = jax.vmap(lambda network: network.predict(TOKENS))(stack)
     for row, change in enumerate((lambda x: x, lambda x: x + 1, lambda x: 2 * x)):
         wanted = jax.tree.map(change, pair).predict(TOKENS)
-        np.testing.assert_allclose(told[row], wanted, atol=1e-6)
+        np.testing.assert_allclose(result[row], wanted, atol=1e-6)
 
 
 @pytest.mark.parametrize("names", [[], ["unem"], ["unembed", "nothing"]])

@@ -93,8 +93,8 @@ def test_the_curvature_one_step_on_counts_where_it_is_larger(size, metric, growt
     stride = time / (1 + time * largest(start, scale))
     there = largest(start - stride * scale**2 * SLOPE(start), scale)
     assert there / largest(start, scale) == pytest.approx(growth, abs=0.01)
-    told = float(curvature(NETWORK.with_params(BACK(start)), DATA, metric, time, KEY, 150))
-    assert told == pytest.approx(max(largest(start, scale), there), rel=5e-3)
+    result = float(curvature(NETWORK.with_params(BACK(start)), DATA, metric, time, KEY, 150))
+    assert result == pytest.approx(max(largest(start, scale), there), rel=5e-3)
 
 
 @pytest.mark.parametrize("curved", [0.0, 3.0, 99.0])
@@ -183,11 +183,11 @@ def test_the_cost_of_one_pair_grows_as_the_square(metric):
 def test_the_prior_precision_inverts_the_curve(curves, metric):
     costs = curves["metric" if metric else "identity"]
     inside = np.flatnonzero((costs > 1e-4) & (costs < 0.5))
-    told = prior_precision_for(costs, costs[inside].tolist(), metric)
-    np.testing.assert_allclose(told, np.mean(units(metric) ** 2) / WIDTHS[inside] ** 2, rtol=1e-4)
+    result = prior_precision_for(costs, costs[inside].tolist(), metric)
+    np.testing.assert_allclose(result, np.mean(units(metric) ** 2) / WIDTHS[inside] ** 2, rtol=1e-4)
     assert len(inside) > 5
     middle = prior_precision_for(costs, [np.sqrt(costs[inside[0]] * costs[inside[1]])], metric)
-    assert middle[0] == pytest.approx(np.sqrt(told[0] * told[1]), rel=1e-4)
+    assert middle[0] == pytest.approx(np.sqrt(result[0] * result[1]), rel=1e-4)
 
 
 @METRICS

@@ -1,0 +1,34 @@
+"""docs/samplers.md: its blocks run in order, and their numbers are those that the page promises."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "samplers.md"
+CODE = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), flags=re.M | re.S)
+
+
+@pytest.fixture(scope="module")
+def page():
+    names = {}
+    for block in CODE:
+        exec(compile(block, PAGE.name, "exec"), names)
+    return names
+
+
+def test_the_model_is_sampled(page):
+    assert page["estimated_mean"] == pytest.approx(float(page["values"].sum()) / 65, abs=0.1)
+
+
+def test_the_chains_converge(page):
+    assert page["losses"].shape == (2, 200, 10)
+    assert page["problems"] == []
+
+
+def test_the_estimates_are_consistent(page):
+    """The influences of all documents add to β times the susceptibility."""
+    np.testing.assert_allclose(page["influences"].value.sum(axis=1), page["response"].value, rtol=1e-6)
+    assert 0 < page["coefficient"].error < 1
+    assert 0 < page["evidence"].error < page["evidence"].value
