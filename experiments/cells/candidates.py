@@ -80,7 +80,7 @@ def _candidate(name: str, form: Theory) -> Candidate:
 def _kind(form: Theory) -> CandidateKind:
     if form.sampled:
         return "sampled"
-    if hasattr(form, "replay"):
+    if hasattr(form, "follow"):
         return "replay"
     prior = required_prior(form)
     if prior is Parametric:
