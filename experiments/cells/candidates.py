@@ -78,7 +78,11 @@ def _forms(experiment: Experiment) -> dict[str, Theory]:
 def _given(theory: Theory) -> Candidate:
     """An instance under the name of its module, or of its class where it was written in a notebook."""
     kind = type(theory)
-    name = kebab_case(kind.__name__) if kind.__module__ == "__main__" else name_of(theory)
+    name = kebab_case(kind.__name__)
+    if isinstance(theory, type):
+        raise Misuse(f"{theory.__name__} is a class; give an instance of it, {theory.__name__}().")
+    if isinstance(theory, Theory) and kind.__module__ != "__main__":
+        name = name_of(theory)
     candidate = _candidate(name, theory)
     if candidate.kind == "sampled":
         raise Misuse(f"{name} is sampled by chains; choose its temperatures (sampling.temperatures) instead.")

@@ -174,7 +174,8 @@ def test_an_instance_of_a_class_of_one_s_own(monkeypatch):
     [
         (("tempered-posterio",), "no theory called 'tempered-posterio'; did you mean tempered-posterior"),
         (("exchangeable-product",), "no theory called 'exchangeable-product'"),  # no product here
-        ((3,), "3 is a int|is a int, which is no theory"),
+        ((3,), "int is a int, which is no theory"),
+        ((Proximal,), r"Proximal is a class; give an instance of it, Proximal\(\)"),
         ((Still(), replace(Still())), "told apart by their names, got test-candidates, test-candidates"),
         ((LangevinPosterior(),), "langevin-posterior is sampled by chains; choose its temperatures"),
     ],
