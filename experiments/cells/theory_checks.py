@@ -22,7 +22,7 @@ from models.finetuning.method import FinetuningRun
 from models.network import Network
 from theory.base import Dataset, Model, Predictor, check_ladder, ladder
 from theory.compute.descent import epochs
-from theory.contracts import Scale, Setting, Theory
+from theory.contracts import Setting, Theory
 from theory.errors import Misuse
 
 HOUSE = "theory.theories."
@@ -46,10 +46,13 @@ def _check(experiment: Experiment, template: Network, candidate: Candidate) -> N
     tokens = experiment.process.distribution().sample(key, max(experiment.n, CONTEXTS))
     mask = jnp.broadcast_to(jnp.asarray(experiment.process.answer_mask()), tokens.shape)
     data = Dataset(tokens[: experiment.n], mask[: experiment.n])
-    grid = np.asarray(form.grid(Scale(float(data.mask.sum()), experiment.scale(1.0).longest)))
-    check_ladder(grid)
+    grid = np.asarray(form.grid(experiment.scale(float(data.mask.sum()))), float)
+    try:
+        check_ladder(grid)
+    except Misuse as error:
+        raise Misuse(f"{_place(form)}: the theory {candidate.theory} has an unfit grid. {error}") from None
     program = _program(experiment, template, candidate, tokens[:CONTEXTS], key)
-    betas = jnp.asarray(grid[[0, len(grid) // 2]])
+    betas = jnp.asarray(grid[[0, len(grid) // 2]], jnp.float32)
     try:
         shapes = jax.eval_shape(program, data, betas)
     except Misuse:
@@ -83,6 +86,7 @@ def _program(
 ) -> Callable[[Dataset, Array], Model]:
     """Log-probabilities (b, n, t, v) of a theory at all tokens, as its cell computes those of the answers."""
     form, process = candidate.form, experiment.process.distribution()
+    order = jnp.asarray(epochs(key, experiment.n, experiment.batch, experiment.steps))
 
     def read(predictor: Model) -> Array:
         if not isinstance(predictor, Predictor):
@@ -99,7 +103,6 @@ def _program(
 
     def over_doses(data: Dataset, betas: Array) -> Array:
         name, method = next(iter(experiment.methods.items()))
-        order = epochs(key, experiment.n, experiment.batch, experiment.steps)
         extra = extra_data(experiment, method, data, jnp.asarray(0, jnp.int32))
         stacked, _ = form.replay(template, FinetuningRun(data, order, method, experiment.doses, extra))
         return jax.lax.map(read, stacked)

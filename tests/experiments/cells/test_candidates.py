@@ -1,4 +1,4 @@
-"""Candidates: the theories that an experiment scores, in every form, by discovery, by name or as instances."""
+"""Candidates: the theories that an experiment scores, in every form, found, named or given as instances."""
 
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
@@ -92,8 +92,9 @@ def test_the_kind_of_a_theory_says_where_it_starts():
     both = ["process", "implied"]
     assert kinds["hypotheses"] == dict.fromkeys((*hypotheses, "belief-dynamics"), both)
     predictors = "geometric-path", "linear-mixture", "in-context"
-    assert kinds["predictor"] == dict.fromkeys(predictors, ["network"])
-    assert kinds["replay"] == dict.fromkeys(("linearised", "quadratic", "relinearised"), ["network"])
+    replays = "linearised", "quadratic", "relinearised"
+    assert kinds["predictor"] == {name: ["network"] for name in predictors}
+    assert kinds["replay"] == {name: ["network"] for name in replays}
     assert kinds["weights"] == {
         "proximal": ["network"],
         "spectrum": ["identity", "adam"],
@@ -149,7 +150,7 @@ def test_an_instance_stands_for_the_theory_of_its_name():
         ("proximal", ("network",)),
     ]
     assert found[1].form.tolerance == 0.5
-    every = [each for each in candidates(experiment(example(), "all", Proximal(tolerance=0.5)))]
+    every = candidates(experiment(example(), "all", Proximal(tolerance=0.5)))
     assert [each.form.tolerance for each in every if each.theory == "proximal"] == [0.5]
     assert len(every) == len(EVERY)
 

@@ -1,4 +1,4 @@
-"""Limits of zero temperature in Adam's metric: at the base, in the metric that is named, and what diverged."""
+"""Limits of zero temperature in Adam's metric: at the base, in the named metric, and what diverged."""
 
 from dataclasses import replace
 

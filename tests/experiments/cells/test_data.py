@@ -121,9 +121,7 @@ def test_the_questions_of_an_arm_are_its_contexts_in_one_batch(tiny):
     tokens = np.concatenate([np.asarray(group.tokens) for group in groups.values()])
     np.testing.assert_array_equal(questions.tokens, tokens)
     names = np.asarray(experiment.process.token_names())
-    np.testing.assert_array_equal(
-        questions.questions, names[tokens[questions.rows, questions.positions - 1]]
-    )
+    np.testing.assert_array_equal(questions.questions, names[tokens[questions.rows, questions.positions - 1]])
     np.testing.assert_array_equal(questions.answers, names[experiment.process.answer_tokens])
     mask = questions.mask(len(tokens) + 3)
     assert mask.shape == (len(tokens) + 3, tokens.shape[1]) and mask.sum() == sum(counts.values())
