@@ -103,7 +103,7 @@ def _candidate(name: str, form: Theory) -> Candidate:
 def _kind(form: Theory) -> CandidateKind:
     if form.sampled:
         return "sampled"
-    if callable(getattr(form, "replay", None)):  # laplace has a field of that name, documents of pretraining
+    if hasattr(form, "follow"):
         return "replay"
     prior = required_prior(form)
     if prior is Parametric:

@@ -104,7 +104,7 @@ def _program(
     def over_doses(data: Dataset, betas: Array) -> Array:
         name, method = next(iter(experiment.methods.items()))
         extra = extra_data(experiment, method, data, jnp.asarray(0, jnp.int32))
-        stacked, _ = form.replay(template, FinetuningRun(data, order, method, experiment.doses, extra))
+        stacked, _ = form.follow(template, FinetuningRun(data, order, method, experiment.doses, extra))
         return jax.lax.map(read, stacked)
 
     return over_doses if candidate.kind == "replay" else over_strengths

@@ -151,7 +151,7 @@ def test_one_pass_over_all_strengths_is_checked(check):
 
 def test_a_replay_is_checked_at_its_doses(check):
     replay = (
-        "\n    def replay(self, network, run):"
+        "\n    def follow(self, network, run):"
         "\n        params = run.finetune(network)"
         "\n        return FORECASTS, params\n"
     )
