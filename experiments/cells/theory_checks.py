@@ -102,7 +102,7 @@ def _program(
         return ladder(whole, prior, data, betas * whole.unit, read, key=key)
 
     def over_doses(data: Dataset, betas: Array) -> Array:
-        name, method = next(iter(experiment.methods.items()))
+        method = next(iter(experiment.methods.values()))
         extra = extra_data(experiment, method, data, jnp.asarray(0, jnp.int32))
         stacked, _ = form.follow(template, FinetuningRun(data, order, method, experiment.doses, extra))
         return jax.lax.map(read, stacked)
