@@ -68,7 +68,7 @@ def test_every_default_theory_has_its_ladders(ladders, inputs):
         assert ladder.log_probs.shape == (2, len(ladder.betas), len(questions.rows), 4)
         assert ladder.log_probs.dtype == np.float32
         converged = ~np.isnan(ladder.log_probs).any(axis=(2, 3))
-        assert converged.all() or ladder.theory == "proximal" and converged[:, :2].all()
+        assert converged.all() or (ladder.theory == "proximal" and converged[:, :2].all())
         np.testing.assert_allclose(np.exp(ladder.log_probs[converged]).sum(axis=-1), 1, atol=1e-5)
     bounds = {name: ladder.bound for name, ladder in ladders.items()}
     assert {name for name, bound in bounds.items() if bound == "mixture"} == names
