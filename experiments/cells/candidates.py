@@ -4,6 +4,7 @@ A theory of hypotheses starts from the process and from the prior implied by the
 that it acts on); a theory of any predictor and one over weights start from the base network.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -52,8 +53,16 @@ def candidates(experiment: Experiment) -> list[Candidate]:
             for each in found
             if (each.theory in names if chosen else not each.form.optional or each.theory in extra)
         ]
-    given = [_candidate(name_of(theory), theory) for theory in instances]
-    return [each for each in found if each.theory not in {new.theory for new in given}] + given
+    given = [_given(theory) for theory in instances]
+    names = [each.theory for each in given]
+    if len(set(names)) < len(names):
+        raise Misuse(f"Theories are told apart by their names, got {', '.join(names)}; give one of each.")
+    return [each for each in found if each.theory not in names] + given
+
+
+def kebab_case(name: str) -> str:
+    """The name of a class in kebab-case: MyTheory is my-theory."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower().strip("_").replace("_", "-")
 
 
 def _forms(experiment: Experiment) -> dict[str, Theory]:
@@ -64,6 +73,20 @@ def _forms(experiment: Experiment) -> dict[str, Theory]:
             raise Misuse(f"{entry.path.name} needs a function example() that returns its theory.")
         forms |= variants(module, experiment.process)
     return forms
+
+
+def _given(theory: Theory) -> Candidate:
+    """An instance under the name of its module, or of its class where it was written in a notebook."""
+    kind = type(theory)
+    name = kebab_case(kind.__name__)
+    if isinstance(theory, type):
+        raise Misuse(f"{theory.__name__} is a class; give an instance of it, {theory.__name__}().")
+    if isinstance(theory, Theory) and kind.__module__ != "__main__":
+        name = name_of(theory)
+    candidate = _candidate(name, theory)
+    if candidate.kind == "sampled":
+        raise Misuse(f"{name} is sampled by chains; choose its temperatures (sampling.temperatures) instead.")
+    return candidate
 
 
 def _candidate(name: str, form: Theory) -> Candidate:
