@@ -57,13 +57,27 @@ def candidates(experiment: Experiment) -> list[Candidate]:
 
 
 def _forms(experiment: Experiment) -> dict[str, Theory]:
+    """Every form of every theory by name; an own file must not take a name of ours."""
     forms: dict[str, Theory] = {}
     for entry in experiment.catalogue.entries("theories"):
         module = entry.load()
         if not (hasattr(module, "variants") or hasattr(module, "example")):
             raise Misuse(f"{entry.path.name} needs a function example() that returns its theory.")
-        forms |= variants(module, experiment.process)
+        with entry.guard():
+            found = dict(variants(module, experiment.process))
+            if entry.own:
+                _check_forms(found, forms)
+        forms |= found
     return forms
+
+
+def _check_forms(found: dict[str, Theory], forms: dict[str, Theory]) -> None:
+    """Refuse forms of an own file that take the name of another theory, or that are none."""
+    known = {name.partition("/")[0] for name in forms}
+    for name, form in found.items():
+        if name.partition("/")[0] in known:
+            raise Misuse(f"there is a theory called {name.partition('/')[0]} already; rename the form.")
+        _candidate(name, form)
 
 
 def _candidate(name: str, form: Theory) -> Candidate:

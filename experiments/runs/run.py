@@ -63,7 +63,7 @@ def run(
         write(folder / "DONE", lambda file: None)
         progress.say("drawing")
         if made.rows():
-            (draw or study_run.study.module.draw)(made)
+            (draw or study_run.study.draw)(made)
         write_report(made)
     return made
 
@@ -138,8 +138,7 @@ def run_cells(
     only: Callable[[Cell], bool] = lambda cell: True,
 ) -> None:
     """Run every cell that is not finished; the first finetuning notes its time. `workers` are a run and a
-    number
-    of processes, where cells are to run side by side."""
+    number of processes, where cells are to run side by side."""
     wanted = [cell for cell in experiment.cells() if only(cell)]
     missing = [cell for cell in wanted if not made.finished(cell)]
     if not missing:
