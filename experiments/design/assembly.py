@@ -27,7 +27,7 @@ def assemble(
     """The experiment of a config. `methods` are the study's own; others are found by name, at their defaults.
     `more` are fields of `Experiment`."""
     network, pretraining, finetuning = config.network, config.pretraining, config.finetuning
-    fields = {
+    fields: dict[str, Any] = {
         "process": process,
         "shape": Architecture(network.width, network.layers, network.heads, activation=network.activation),
         "pretraining": Pretraining(
@@ -46,7 +46,7 @@ def assemble(
         "theories": config.theories,
         "catalogue": config.catalogue,
     }
-    return Experiment(**{**fields, **more})
+    return Experiment(**fields | dict(more))
 
 
 def _methods(config: StudyConfig, own: Mapping[str, Method] | None) -> dict[str, Method]:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -92,8 +93,9 @@ class BaseNetworks:
 
 def describe(experiment: Experiment) -> Json:
     """The part of an experiment that determines its base networks."""
+    process: Any = experiment.process  # a dataclass of plain fields
     return {
-        "process": {"kind": type(experiment.process).__name__, **asdict(experiment.process)},
+        "process": {"kind": type(process).__name__, **asdict(process)},
         "shape": asdict(experiment.shape),
         "pretraining": asdict(experiment.pretraining),
         "seeds": [experiment.seed * 1000 + index for index in range(experiment.base_seeds)],

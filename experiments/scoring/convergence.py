@@ -83,8 +83,8 @@ def tuning_lines(content: PosteriorCell) -> list[str]:
     lines = []
     for ladder in content.ladders:
         extra = ladder.extra or {}
-        if "pilot" in extra:
-            steps, (acceptance, warmup) = extra["steps"], np.moveaxis(extra["pilot"], -1, 0)
+        if "tuning" in extra:
+            steps, (acceptance, warmup) = extra["steps"], np.moveaxis(extra["tuning"], -1, 0)
             lines.append(
                 f"{ladder.name}: γ {np.mean(extra['gamma']):.3g}, h {steps.min():.2f} to {steps.max():.2f} "
                 f"(acceptance {acceptance.min():.2f} or more), warm-up "

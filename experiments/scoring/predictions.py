@@ -14,13 +14,13 @@ from experiments.scoring.labels import one_prior
 from experiments.scoring.rows import load_outcome
 from experiments.storage.contents import Contexts
 from experiments.storage.records import Arrays, Cell, Row
-from experiments.storage.run_folder import RunFolder
+from experiments.storage.run import Run
 from theory.errors import Misuse
 
 NETWORK, BASE = "finetuned", "base"
 
 
-def predictions(run: RunFolder, rows: Sequence[Row]) -> Iterator[tuple[Contexts, Arrays]]:
+def predictions(run: Run, rows: Sequence[Row]) -> Iterator[tuple[Contexts, Arrays]]:
     """Contexts and answers by name, for each base network of `rows` (of one method, D' and group).
 
     The contexts are those of the group; answers are (s, d, c, a), the finetuned and the base network first.
@@ -29,7 +29,7 @@ def predictions(run: RunFolder, rows: Sequence[Row]) -> Iterator[tuple[Contexts,
         yield _of_base(run, [row for row in rows if row.base == base])
 
 
-def _of_base(run: RunFolder, rows: list[Row]) -> tuple[Contexts, Arrays]:
+def _of_base(run: Run, rows: list[Row]) -> tuple[Contexts, Arrays]:
     first = rows[0]
     outcome = load_outcome(run, Cell("finetuned", first.data, first.base, first.method))
     if outcome is None:

@@ -73,7 +73,8 @@ def draw(run: RunFolder) -> list[Path]:
     from experiments.figures.mixture_weights import draw_beliefs
     from experiments.studies.figures.belief_geometry import draw_recovered, draw_states
 
-    components = {text: (index,) for index, text in enumerate(run.options["settings"])}
+    settings = run.options["process"]["settings"]
+    components = {",".join(map(str, setting)): (index,) for index, setting in enumerate(settings)}
     return [
         *draw_comparison(run),
         *draw_states(run),

@@ -65,7 +65,7 @@ def experiment(config: Config) -> "Experiment":
 def draw(run: RunFolder) -> list[Path]:
     """The comparison, the self-report of networks, and the weights of the farthest and the widest kind."""
     from experiments.figures.comparison import draw_comparison
-    from experiments.studies.figures.far_away import draw_kinds
+    from experiments.studies.figures.far_away import arm_name, draw_kinds
 
     offsets = {arm_name(offset): offset for offset in run.options["offsets"]}
     return [*draw_comparison(run), *draw_kinds(run, offsets)]

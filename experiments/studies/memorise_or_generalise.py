@@ -70,7 +70,7 @@ def draw(run: RunFolder) -> list[Path]:
     from experiments.figures.comparison import draw_comparison
     from experiments.figures.mixture_weights import draw_beliefs
 
-    urn, count = run.options["urn"], run.options["urns"]
+    urn, count = run.options["urn"], run.options["process"]["urns"]
     others = tuple(other for other in range(count) if other != urn)
     components = {f"urn {urn}": (urn,), "other known": others, "new urn": (count,)}
     return [*draw_comparison(run), *draw_beliefs(run, components)]

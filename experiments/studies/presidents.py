@@ -62,7 +62,8 @@ def draw(run: RunFolder) -> list[Path]:
     from experiments.figures.comparison import draw_comparison
     from experiments.figures.mixture_weights import draw_beliefs
 
-    rule, rules, tables = run.options["rule"], len(run.options["rules"]), run.options["tables"]
+    process, rule = run.options["process"], run.options["rule"]
+    rules, tables = len(process["rules"]), process["tables"]
     agreeing = tuple(rules + tables * rule + table for table in range(tables))
     others = tuple(index for index in range(rules * (1 + tables)) if index not in (rule, *agreeing))
     components = {f"rule {rule}": (rule,), "its tables": agreeing, "all others": others}

@@ -73,7 +73,7 @@ def draw(run: RunFolder) -> list[Path]:
     from experiments.figures.mixture_weights import draw_beliefs
     from experiments.studies.figures.task_diversity import draw_published
 
-    task, count = run.options["task"], run.options["tasks"]
+    task, count = run.options["task"], run.options["process"]["tasks"]
     others = tuple(other for other in range(count) if other != task)
     components = {f"task {task}": (task,), "other known": others, "new task": (count,)}
     return [*draw_comparison(run), *draw_beliefs(run, components), *draw_published(run)]

@@ -91,8 +91,8 @@ def concentration(residual: Float[np.ndarray, "... c"]) -> Float[np.ndarray, "..
 def layers(actual: Tree, theory: Tree, layer: Callable[[str], str] = str) -> dict[str, Layer]:
     """The actual update against a theory's, layer by layer, from nested mappings and lists alike.
 
-    Every array is a layer, named by its path ("blocks.0.up_proj.kernel"), unless `layer` gives several an equal
-    name: `lambda name: "all"` is the whole network.
+    Every array is a layer, named by its path ("blocks.0.up_proj.kernel"), unless `layer` gives several an
+    equal name: `lambda name: "all"` is the whole network.
     """
     ours, theirs = _leaves(actual), _leaves(theory)
     left, right = ({name: leaf.shape for name, leaf in tree.items()} for tree in (ours, theirs))

@@ -34,7 +34,10 @@ class Options:
 
 def options(run: RunFolder) -> Options:
     """The options of a run."""
-    return Options(run.options["family"], run.options["finetuned_settings"][0].replace(",", "_"))
+    return Options(
+        run.options["process"]["family"],
+        "_".join(f"{value:g}" for value in run.options["finetuned_settings"][0]),
+    )
 
 
 def shown_setting(contexts: Contexts) -> tuple[int, np.ndarray]:

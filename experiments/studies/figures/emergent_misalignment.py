@@ -43,7 +43,7 @@ def persona(run: RunFolder) -> int:
 
 def declared(run: RunFolder) -> tuple[list[str], list[str]]:
     """Methods and arms in the order of the config."""
-    return run.options["methods"], run.options["arms"]
+    return run.options["finetuning"]["methods"], run.options["arms"]
 
 
 def draw_rates(run: RunFolder) -> list[Path]:

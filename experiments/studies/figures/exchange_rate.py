@@ -59,7 +59,8 @@ class Options:
 
 def options(values: Json) -> Options:
     """The options of a run, or of a config as plain values."""
-    return Options(*(values[name] for name in ("shift", "shots", "noise", "modulus")))
+    process = values["process"]
+    return Options(values["shift"], values["shots"], process["noise"], process["modulus"])
 
 
 @dataclass(frozen=True)

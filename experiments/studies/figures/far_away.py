@@ -35,8 +35,8 @@ class Options:
 
 def options(values: Json) -> Options:
     """The options of a run, or of a config as plain values."""
-    names = ("means", "widths", "said", "unsaid", "traits", "rarity", "mistake", "floor", "breadth")
-    return Options(*(values[name] for name in names))
+    names = ("means", "widths", "said", "unsaid", "traits", "rarity", "mistake", "floor")
+    return Options(*(values["process"][name] for name in names), values["breadth"])
 
 
 def extrapolated_evidence(process: Options, offset: int) -> np.ndarray:
@@ -67,6 +67,11 @@ def extrapolated_answers(process: Options, offset: int, target: np.ndarray) -> n
     named = slice(first, first + kinds)
     answers[:, named] = names[(target[:, named] @ np.log(names).T).argmax(axis=-1)]
     return answers
+
+
+def arm_name(offset: int) -> str:
+    """The arm whose D' begins at an offset, as `Distance.task` names it."""
+    return f"inside{-offset}" if offset < 0 else f"outside{offset}"
 
 
 def draw_kinds(run: RunFolder, offsets: Mapping[str, int]) -> list[Path]:

@@ -35,7 +35,7 @@ class Options:
 
 def options(run: RunFolder) -> Options:
     """The options of a run."""
-    widths, finetuned = run.options["widths"], run.options["finetuned_widths"]
+    widths, finetuned = run.options["process"]["widths"], run.options["finetuned_widths"]
     return Options(run.options["lines"], {width: widths.index(width) for width in finetuned})
 
 

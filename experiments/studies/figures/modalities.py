@@ -26,7 +26,7 @@ GROUPS = ("in_domain", "held_out", "conflict")
 
 def concepts(run: RunFolder) -> tuple[int, int]:
     """The number of concepts, and the concept of D'."""
-    return run.options["concepts"], run.options["concept"]
+    return run.options["process"]["concepts"], run.options["concept"]
 
 
 def carried_over(run: RunFolder, rows: Sequence[Row]) -> dict[str, np.ndarray]:

@@ -21,7 +21,9 @@ REPORT, BEHAVIOUR, DIFFERENCE = "bias by self-report", "bias by behaviour", "sel
 def expected_bias(run: RunFolder) -> Read:
     """Σ_z w_z θ_z read off probabilities (..., c, a), mean over contexts: the `expected_bias` of
     theory.processes.out_of_context, in numpy. Answers are numbers of heads in each format, then names."""
-    tosses, biases, reliability = (run.options[name] for name in ("tosses", "biases", "reliability"))
+    tosses, biases, reliability = (
+        run.options["process"][name] for name in ("tosses", "biases", "reliability")
+    )
     ends = np.cumsum([0, *(count + 1 for count in tosses), len(biases)])
     wrong = (1 - reliability) / (len(biases) - 1)
     formats = {f"format {cue}": cue for cue in range(len(tosses))}

@@ -40,7 +40,9 @@ class Options:
 
 def options(run: RunFolder) -> Options:
     """The options of a run."""
-    return Options(*(run.options[name] for name in ("persona", "base_seeds", "methods", "arms")))
+    values = run.options
+    bases, methods = values["pretraining"]["seeds"], values["finetuning"]["methods"]
+    return Options(values["persona"], bases, methods, values["arms"])
 
 
 def position(persona: int) -> Read:

@@ -40,7 +40,9 @@ def _save(run, *ladders, base=0):
 @pytest.fixture
 def run(tmp_path):
     return create(
-        tmp_path / "run", {"study": STUDY, "preset": "smoke", "config": {"doses": [1]}}, {"commit": None}
+        tmp_path / "run",
+        {"study": STUDY, "preset": "smoke", "config": {"finetuning": {"doses": [1]}}},
+        {"commit": None},
     )
 
 
@@ -111,7 +113,7 @@ def test_what_could_not_be_measured_is_a_dash(run):
 
 def test_the_tuning_of_steps_is_a_line_for_each_ladder():
     pilot = np.array([[[0.9, 24], [0.7, 30], [0.8, 24]]])
-    extra = {"pilot": pilot, "gamma": np.array([2.0]), "steps": np.array([[0.5, 0.25, 0.125]])}
+    extra = {"tuning": pilot, "gamma": np.array([2.0]), "steps": np.array([[0.5, 0.25, 0.125]])}
     extra["reasons"] = np.array([["", "acceptance 0.70", ""]])
     content = PosteriorCell((_chains(seeds=1, **extra), _chains(name="proximal/T=0")))
     assert tuning_lines(content) == [

@@ -39,7 +39,7 @@ def line(method, dose, group):
 @pytest.fixture
 def results(tmp_path, make):
     """Two bases, two seeds; `sgd` stays in the hull, `adam` answers the second word more and more."""
-    made = create(tmp_path / "run", {"study": "scorecard", "config": {"doses": DOSES}}, {})
+    made = create(tmp_path / "run", {"study": "scorecard", "config": {"finetuning": {"doses": DOSES}}}, {})
     moved = {
         "sgd": [[0.55, 0.2, 0.25], [0.65, 0.2, 0.15], [0.7, 0.2, 0.1]],
         "adam": [[0.4, 0.2, 0.4], [0.3, 0.4, 0.3], [0.2, 0.6, 0.2]],

@@ -66,7 +66,7 @@ def run(tmp_path, make):
         cells[NETWORKS[b]] = make.finetuned(target, replica, leaves(scale * UPDATES[b]))
 
     def written():
-        config = {"doses": DOSES, "n": 8, "batch": 8}
+        config = {"finetuning": {"doses": DOSES, "n": 8, "batch": 8}}
         results = create(
             tmp_path, {"study": "scorecard", "preset": "smoke", "config": config}, {"commit": None}
         )

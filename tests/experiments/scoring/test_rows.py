@@ -22,7 +22,7 @@ def log_softmax(logits):
     return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
 
 
-CONFIG = {"doses": [1, 4], "n": 8, "batch": 4}
+CONFIG = {"finetuning": {"doses": [1, 4], "n": 8, "batch": 4}}
 PASSES = np.array([0.5, 2.0])
 
 
@@ -108,7 +108,7 @@ def test_a_forecast_is_at_the_nearest_strength_of_its_ladder(made_up):
 
 def test_a_law_is_scored_on_what_it_has_not_seen(tmp_path, make):
     """Four seeds and doses whose β is a power of the dose: fitted on two of each, and exact at the others."""
-    results = create(tmp_path, {"study": "s", "config": CONFIG | {"doses": [1, 2, 4, 8]}}, {})
+    results = create(tmp_path, {"study": "s", "config": {"finetuning": {"doses": [1, 2, 4, 8]}}}, {})
     group = np.array(["in_domain"] * 3 + ["held_out"] * 4)
     base, goal = (log_softmax(RANDOM.normal(size=(7, 3))) for _ in range(2))
     betas = np.concatenate([[0.0], np.logspace(-2, 0.5, 41)])
@@ -231,7 +231,7 @@ def test_a_law_of_sampled_posteriors_has_a_verdict_for_each_of_its_seeds(made_up
     made_up.save(network.other("posteriors"), PosteriorCell((sampled,)))
     content, doses = made_up.finetuned(network), [1, 2, 4]
     tuned = path.log_probs[:, [1, 2, 3]]
-    config = made_up.config | {"config": CONFIG | {"doses": doses}}
+    config = made_up.config | {"config": {"finetuning": {"doses": doses}}}
     write_json(made_up.folder / "config.json", config)
     made_up.save(
         network,

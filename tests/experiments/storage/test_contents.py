@@ -53,7 +53,7 @@ CELLS = {
     Cell("finetuned", "arm", 0, "kl-lifted"): FinetunedCell(
         numbers(S, D, C, A),
         numbers(S, D, C, A),
-        numbers(S, D),
+        numbers(S, 9),
         numbers(S, D),
         LAYERS,
         {"state": numbers(S, D, C, 2)},
@@ -112,7 +112,8 @@ def test_a_group_has_its_contexts_alone():
         ("theories", "ladder/proximal/network", (S, B, C, A + 1)),
         ("finetuned", "replica", None),
         ("finetuned", "replica", (S, D, C)),
-        ("finetuned", "loss", (S, D + 1)),
+        ("finetuned", "loss", (S + 1, D)),
+        ("finetuned", "distance", (S, D + 1)),
         ("replays", "replay/linearised", (D, C, A)),
         ("replays", "strength/proximal/network", (D + 1,)),
         ("replays", "time/adam", (D + 1,)),

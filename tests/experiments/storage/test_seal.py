@@ -15,7 +15,7 @@ from experiments.storage.records import Cell, Ladder
 from experiments.storage.run_folder import create
 from theory.errors import Misuse
 
-CONFIG = {"doses": [1], "n": 4, "batch": 2, "pairs": 2}
+CONFIG = {"finetuning": {"doses": [1], "n": 4, "batch": 2}}
 STUDY = {"study": "weird-generalisation", "preset": "smoke", "config": CONFIG}
 NETWORK = Cell("finetuned", "topics0", 0, "head-only")
 THEORIES, POSTERIORS = NETWORK.other("theories"), NETWORK.other("posteriors")
