@@ -87,12 +87,13 @@ def kind_of(tree: ast.Module) -> Kind | None:
 
 @functools.cache
 def load(path: Path, content: bytes) -> ModuleType:
-    """The module of a file; another content is another module."""
+    """The module of a file; another content is another module. Its `__digest__` is that of the content."""
     mark = hashlib.sha256(str(path).encode() + content).hexdigest()[:12]
     name = f"{PACKAGE}.{mark}.{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
+    module.__dict__["__digest__"] = hashlib.sha256(content).hexdigest()
     sys.modules[name] = module  # dataclasses look their module up
     try:
         with refusing(path):
@@ -118,3 +119,10 @@ def refusing(path: Path) -> Iterator[None]:
         kind = "" if isinstance(error, Misuse) else f"{type(error).__name__}{': ' * bool(text)}"
         end = "" if text.endswith((".", "!", "?")) else "."
         raise Misuse(f"{path.name}{where}: {kind}{text}{end}") from error
+
+
+def digest_of(kind: type) -> str:
+    """SHA-256 of the own file that defines a class; "" for a class of ours."""
+    if not kind.__module__.startswith(f"{PACKAGE}."):
+        return ""
+    return getattr(sys.modules.get(kind.__module__), "__digest__", "")

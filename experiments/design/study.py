@@ -77,11 +77,9 @@ class Study:
 
     def experiment(self, config: StudyConfig) -> "Experiment":
         """What is pretrained, finetuned and predicted."""
-        from experiments.design.experiment import Experiment
-
         with self.entry.guard():
             made = self.module.experiment(config)
-            if not isinstance(made, Experiment):
+            if not hasattr(made, "cells"):
                 raise Misuse(
                     f"experiment(config) returns a {type(made).__name__}; return config.experiment(...)."
                 )
