@@ -41,6 +41,10 @@ LARGEST = 1_000_000  # bytes
 PACKAGE = "finebayes_own_files"  # what own files are imported into
 
 
+class Refused(Misuse):
+    """A sentence that names its file and line already."""
+
+
 def read(file: str) -> tuple[Path, bytes, ast.Module]:
     """The absolute path, content and source tree of a Python file."""
     path = Path(file).absolute()
@@ -109,7 +113,7 @@ def refusing(path: Path) -> Iterator[None]:
     """Make one sentence with file and line of all that a user's code raises, also where it would exit."""
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Refused):
         raise
     except BaseException as error:
         frames = traceback.extract_tb(error.__traceback__)
@@ -118,7 +122,7 @@ def refusing(path: Path) -> Iterator[None]:
         text = " ".join(str(error).split())
         kind = "" if isinstance(error, Misuse) else f"{type(error).__name__}{': ' * bool(text)}"
         end = "" if text.endswith((".", "!", "?")) else "."
-        raise Misuse(f"{path.name}{where}: {kind}{text}{end}") from error
+        raise Refused(f"{path.name}{where}: {kind}{text}{end}") from error
 
 
 def digest_of(kind: type) -> str:

@@ -11,7 +11,7 @@ from experiments.design.experiment import EVERY, Experiment
 from experiments.discovery import choose
 from experiments.scoring.labels import UNCHANGED
 from theory.base import Parametric, Predictor
-from theory.contracts import Theory, name_of, required_prior, variants
+from theory.contracts import Theory, name_of, required_prior
 from theory.errors import Misuse
 
 CandidateKind: TypeAlias = Literal["hypotheses", "predictor", "weights", "replay", "sampled"]
@@ -61,10 +61,9 @@ def _forms(experiment: Experiment) -> dict[str, Theory]:
     forms: dict[str, Theory] = {}
     for entry in experiment.catalogue.entries("theories"):
         module = entry.load()
-        if not (hasattr(module, "variants") or hasattr(module, "example")):
-            raise Misuse(f"{entry.path.name} needs a function example() that returns its theory.")
         with entry.guard():
-            found = dict(variants(module, experiment.process))
+            variants = getattr(module, "variants", None)
+            found = dict(variants(experiment.process)) if variants else {entry.name: entry.example()}
             if entry.own:
                 _check_forms(found, forms)
         forms |= found

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from experiments.cells.candidates import candidates
 from experiments.cells.programs import Executor
 from experiments.design.experiment import Experiment
 from experiments.design.study import StudyRun
@@ -41,9 +42,7 @@ def run(
     """
     if jobs < 1:
         raise Misuse(f"jobs must be at least 1, got {jobs}.")
-    if not study_run.config.optimise:
-        compile_fast()
-    experiment = study_run.experiment()
+    experiment = prepare(study_run)
     folder, kept = places(study_run, out, networks)
     progress = progress or Progress()
     with locked(folder):
@@ -94,16 +93,12 @@ def summary(made: RunFolder) -> str:
 
 def dry_run(study_run: StudyRun) -> str:
     """What a run would do, without doing it."""
-    if not study_run.config.optimise:
-        compile_fast()
-    return plan(study_run.experiment(), study_run.record)
+    return plan(prepare(study_run), study_run.record)
 
 
 def forecast(study_run: StudyRun, out: str = "", networks: str = "") -> str:
     """Everything `finebayes forecast` does: the predictions of all theories, sealed before any finetuning."""
-    if not study_run.config.optimise:
-        compile_fast()
-    experiment = study_run.experiment()
+    experiment = prepare(study_run)
     folder, kept = places(study_run, out, networks)
     progress = Progress()
     with locked(folder):
@@ -121,6 +116,15 @@ def forecast(study_run: StudyRun, out: str = "", networks: str = "") -> str:
             "\nThe same options with `finebayes run` finetune and score exactly these forecasts.",
         ]
     )
+
+
+def prepare(study_run: StudyRun) -> Experiment:
+    """The experiment of a run; whatever is wrong with it is refused here, before anything is written."""
+    if not study_run.config.optimise:
+        compile_fast()
+    experiment = study_run.experiment()
+    candidates(experiment)
+    return experiment
 
 
 def places(study_run: StudyRun, out: str, networks: str) -> tuple[Path, Path]:

@@ -94,6 +94,7 @@ def test_list_names_what_there_is(capsys):
         ),
         (["run", "weird-generalisation", "--pretraining.optimizer", "sgdd"], "'muon' or 'adamw'"),
         (["run", "weird-generalisation", "--finetuning.methods", "sdg"], "did you mean sgd"),
+        (["run", "weird-generalisation", "--theories", "proximall"], "did you mean proximal"),
         (["run", "weird-generalisation", "--network.heads", "5"], "heads must divide width"),
         (["run", "weird-generalisation", "--process.rarity", "nan"], "rarity"),
         (["run", "weird-generalisation", "--seed", "-1"], "seed must be at least 0"),
