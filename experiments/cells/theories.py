@@ -52,9 +52,9 @@ class TheoryPrograms:
         self.exact = jax.jit(self._exact, compiler_options=compiler_options())
         self.modes = ShardedMap(self._modes, shared=1)
         self.weights = {
-            each: ShardedMap(functools.partial(self._over_weights, each.form), shared=2)
-            for each in self.candidates
-            if each.kind == "weights"
+            candidate: ShardedMap(functools.partial(self._over_weights, candidate.form), shared=2)
+            for candidate in self.candidates
+            if candidate.kind == "weights"
         }
         self._programs: dict[tuple[int, type], jax.stages.Wrapped] = {}
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar, get_args, get_o
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
+from experiments.design.checks import check_process
 from experiments.discovery import Catalogue, Entry, choose
 from experiments.storage.records import Json
 from theory.errors import Misuse
@@ -55,9 +56,13 @@ class ProcessOptions:
     class_name: ClassVar[str]
 
     def build(self) -> Any:
-        """The process, which checks its fields."""
-        kind = getattr(self.entry.load(), self.class_name)
-        return kind(**{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
+        """The process, which checks its fields; refuses one without what a comparison needs."""
+        module = self.entry.load()
+        with self.entry.guard():
+            kind = getattr(module, self.class_name)
+            process = kind(**{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
+            check_process(process)
+        return process
 
 
 def process_options(name: str, catalogue: Catalogue | None = None, **defaults: object) -> ProcessOptions:
@@ -71,7 +76,7 @@ def process_options(name: str, catalogue: Catalogue | None = None, **defaults: o
 
 @functools.cache
 def _options_class(entry: Entry) -> type[ProcessOptions]:
-    tree = ast.parse(entry.path.read_text(encoding="utf-8"))
+    tree = ast.parse(entry.source)
     for node in (node for node in tree.body if isinstance(node, ast.ClassDef)):
         if any(isinstance(part, ast.FunctionDef) and part.name == "distribution" for part in node.body):
             fields = list(_fields(entry, node))
