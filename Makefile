@@ -8,7 +8,7 @@ STUDY ?= weird-generalisation
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo smoke test test-slow lint format bench lock clean
+.PHONY: help setup demo smoke test test-slow lint format bench notebooks lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,16 @@ format: $(STAMP)  ## format and sort imports in place
 
 bench: $(STAMP)  ## speed, against roofline and against peers
 	@$(BIN)/python -m benchmarks
+
+notebooks: $(STAMP)  ## execute docs/notebooks/*.py into .ipynb (takes jupytext, from a throwaway environment)
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
+	$(PYTHON) -m venv "$$scratch" && \
+	"$$scratch/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.lock && \
+	"$$scratch/bin/python" -m pip install --quiet --disable-pip-version-check jupytext nbconvert ipykernel && \
+	"$$scratch/bin/python" -m ipykernel install --prefix "$$scratch" --name finebayes >/dev/null && \
+	cd docs/notebooks && for page in *.py; do \
+		PYTHONPATH=$(CURDIR) "$$scratch/bin/jupytext" --quiet --to ipynb --set-kernel finebayes --execute "$$page" || exit 1; \
+	done
 
 # One version of each package over all Pythons where one exists, so that what is tested is what runs.
 lock:  ## resolve requirements.lock anew (takes uv, from a throwaway environment)

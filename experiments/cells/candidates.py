@@ -11,7 +11,7 @@ from experiments.design.experiment import EVERY, Experiment
 from experiments.discovery import choose
 from experiments.scoring.labels import UNCHANGED
 from theory.base import Parametric, Predictor
-from theory.contracts import Theory, name_of, required_prior, variants
+from theory.contracts import Theory, required_prior, variants
 from theory.errors import Misuse
 
 CandidateKind: TypeAlias = Literal["hypotheses", "predictor", "weights", "replay", "sampled"]
@@ -36,24 +36,20 @@ class Candidate:
 
 def candidates(experiment: Experiment) -> list[Candidate]:
     """Every theory that an experiment scores; refuses a name that no theory has."""
-    chosen = experiment.theories
-    instances = [theory for theory in chosen if not isinstance(theory, str)]
-    names = [theory for theory in chosen if isinstance(theory, str)]
+    names, extra, more = experiment.theories, experiment.extra_theories, experiment.more_theories
     found = [_candidate(name, form) for name, form in _forms(experiment).items()]
-    for name in (*names, *experiment.extra_theories):
+    for name in (*names, *extra):
         if name != EVERY:
             choose("theory", name, [*dict.fromkeys(each.theory for each in found), EVERY])
     # every table has the reference without a cell: its answers are those of the base network
-    found = [each for each in found if each.theory != UNCHANGED]
+    found = [each for each in found if each.theory not in (UNCHANGED, *more)]
     if EVERY not in names:
-        extra = experiment.extra_theories
         found = [
             each
             for each in found
-            if (each.theory in names if chosen else not each.form.optional or each.theory in extra)
+            if (each.theory in names if names else not each.form.optional or each.theory in extra)
         ]
-    given = [_candidate(name_of(theory), theory) for theory in instances]
-    return [each for each in found if each.theory not in {new.theory for new in given}] + given
+    return found + [_candidate(name, theory) for name, theory in more.items() if name != UNCHANGED]
 
 
 def _forms(experiment: Experiment) -> dict[str, Theory]:

@@ -46,9 +46,10 @@ class ReplayPrograms:
         """What theories say of a method from one base network."""
         seeds = np.arange(self.experiment.seeds, dtype=np.int32)
         tokens = self.answers.padded(questions.tokens)
-        answers, updates = self.replay[method](
-            network.params, tokens, finetuning.data, finetuning.order, seeds
-        )
+        answers, updates = {}, {}
+        if self.replayed:
+            data, order = finetuning.data, finetuning.order
+            answers, updates = self.replay[method](network.params, tokens, data, order, seeds)
         training = self.experiment.training(method, arm)
         scale = self.experiment.scale(answers_per_document_set(finetuning.data))
         strengths = {

@@ -1,5 +1,6 @@
 """The environment of a run: versions, machine, devices, and the commit of the code."""
 
+import contextlib
 import os
 import platform
 import subprocess
@@ -26,6 +27,21 @@ def environment() -> Json:
         "commit": _git("rev-parse", "HEAD"),
         "dirty": bool(_git("status", "--porcelain")),
     }
+
+
+def prepare_devices() -> None:
+    """One CPU device for each core and a compilation cache of the user's own; nothing where jax already
+    computes."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        jax.config.update("jax_num_cpu_devices", cores)
+    except RuntimeError:  # the backend is initialised: its devices stay as they are
+        return
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "finebayes" / "jax"
+    with contextlib.suppress(OSError):  # an unwritable home costs compilations, nothing else
+        cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 def compile_fast() -> None:
