@@ -9,6 +9,7 @@ from experiments.api import Finetuned, Pretrained, compare, finetune, pretrain
 from experiments.discovery import Namespace
 from experiments.reports.scores import Scores, Table
 from experiments.runs.study_result import StudyResult, load, run
+from theory.base import Dataset, Distribution, Parametric, Predictor
 from theory.contracts import Process, Task, Theory, WeightTheory
 from theory.errors import Misuse
 
@@ -18,8 +19,12 @@ methods = Namespace("methods")
 samplers = Namespace("samplers")
 
 __all__ = [
+    "Dataset",
+    "Distribution",
     "Finetuned",
     "Misuse",
+    "Parametric",
+    "Predictor",
     "Pretrained",
     "Process",
     "Scores",

@@ -66,7 +66,7 @@ class Pretrained:
         return jax.tree.map(lambda leaf: leaf[index], self.networks)
 
     def predict(self, tokens: Tokens | Sequence[Sequence[int]], index: int = 0) -> LogProbs:
-        """Log-probabilities (nats) of every token at every position (n, t, vocabulary), by one base network."""
+        """Log-probabilities (nats) of all tokens at every position (n, t, vocabulary), by a base network."""
         documents = np.asarray(tokens)
         _check_documents(self.process, documents)
         return self.network(index).predict(jax.numpy.asarray(documents, np.int32))
@@ -115,19 +115,16 @@ class Finetuned:
         made, questions = self.experiment, self.executor.data.questions(arm)
         tokens = self.executor.answers.padded(questions.tokens)
         bases = range(made.base_seeds)
-        before = np.mean(
-            [np.exp(questions.at(self.executor.answers.base(self.base.network(b), tokens))) for b in bases],
-            axis=0,
-        )
+        started = [self.executor.answers.base(self.base.network(base), tokens) for base in bases]
+        before = np.mean([np.exp(questions.at(log_probs)) for log_probs in started], axis=0)
         pairs = list(zip(questions.group.tolist(), questions.questions.tolist(), strict=True))
         for method in made.methods:
             after = np.mean([np.exp(self.log_probs(method, arm.name, b)).mean(axis=0) for b in bases], axis=0)
             for dose, probabilities in zip((0, *made.doses), [before, *after], strict=True):
                 for group, question in dict.fromkeys(pairs):
                     inside = np.array([pair == (group, question) for pair in pairs])
-                    for answer, value in zip(
-                        questions.answers, probabilities[inside].mean(axis=0), strict=True
-                    ):
+                    values = probabilities[inside].mean(axis=0)
+                    for answer, value in zip(questions.answers, values, strict=True):
                         yield {
                             "method": method,
                             "task": arm.name,
@@ -142,8 +139,8 @@ class Finetuned:
         made = self.experiment
         count = made.base_seeds
         return (
-            f"Finetuned({', '.join(made.methods)} on {', '.join(arm.name for arm in made.arms)}, D' of {made.n} "
-            f"documents; {count} base network{'s' * (count > 1)} × {made.seeds} seeds; doses "
+            f"Finetuned({', '.join(made.methods)} on {', '.join(arm.name for arm in made.arms)}, D' of "
+            f"{made.n} documents; {count} base network{'s' * (count > 1)} × {made.seeds} seeds; doses "
             f"{', '.join(map(str, made.doses))})"
         )
 
@@ -237,7 +234,7 @@ def finetune(
     for arm in experiment.arms:
         for contexts in experiment.contexts(arm).values():
             _check_documents(
-                base.process, np.asarray(contexts.tokens), f"The task {arm.name} of another process: "
+                base.process, np.asarray(contexts.tokens), f"The contexts of the task {arm.name}"
             )
     executor, name = Executor(experiment, base.network()), kebab_case(type(base.process).__name__)
     cells = [cell for cell in experiment.cells() if cell.kind == "finetuned"]
@@ -291,11 +288,12 @@ def _run_cells(
     return run
 
 
-def _by_name(
-    kind: str, given: Kind | Iterable[Kind] | Mapping[str, Kind], wanted: type[Kind], example: str
-) -> dict[str, Kind]:
+def _by_name(kind: str, given: object, wanted: type[Kind], example: str) -> dict[str, Kind]:
     """Instances by name, by default that of their class in kebab-case."""
-    if not isinstance(given, Mapping):
+    named: Mapping[Any, Any]
+    if isinstance(given, Mapping):
+        named = given
+    else:
         entries: list[Any] = list(given) if isinstance(given, Iterable) else [given]
         names = [kebab_case((each if isinstance(each, type) else type(each)).__name__) for each in entries]
         twice = {name for name in names if names.count(name) > 1}
@@ -304,11 +302,11 @@ def _by_name(
                 f"Each {kind} needs a name of its own, got {' and '.join(sorted(twice))} twice; "
                 f"give a dict, {{name: {kind}}}."
             )
-        given = dict(zip(names, entries, strict=True))
-    for name, each in given.items():
+        named = dict(zip(names, entries, strict=True))
+    for name, each in named.items():
         check_name(f"The {kind}", str(name))
         _instance(kind, each, wanted, example)
-    return dict(given)
+    return dict(named)
 
 
 def _instance(kind: str, value: object, wanted: type, example: str) -> None:
@@ -325,14 +323,14 @@ def _at_least_one(**counts: int) -> None:
             raise Misuse(f"{name} must be an integer from 1 on, got {count!r}.")
 
 
-def _check_documents(process: Process, tokens: np.ndarray, prefix: str = "") -> None:
+def _check_documents(process: Process, tokens: np.ndarray, prefix: str = "tokens") -> None:
     """Refuse documents that networks of this process cannot read."""
     shape, whole = tokens.shape, np.issubdtype(tokens.dtype, np.integer)
-    if len(shape) == 2 and whole and shape[1] <= process.length:
-        if not tokens.size or (tokens.min() >= 0 and tokens.max() < process.vocabulary):
-            return
-    span = f"{tokens.min()} to {tokens.max()}" if tokens.size else "none"
-    raise Misuse(
-        f"{prefix}the network reads documents (n, t) of at most {process.length} tokens, integers from 0 to "
-        f"{process.vocabulary - 1}; got shape {shape} of {tokens.dtype}, {span}."
-    )
+    low, high = (int(tokens.min()), int(tokens.max())) if whole and tokens.size else (0, 0)
+    fits = whole and len(shape) == 2 and shape[1] <= process.length
+    if not (fits and 0 <= low <= high < process.vocabulary):
+        raise Misuse(
+            f"{prefix} must be documents (n, t) of at most {process.length} tokens, integers from 0 to "
+            f"{process.vocabulary - 1}, as the network reads; got {tokens.dtype} of shape {shape}, from {low} "
+            f"to {high}."
+        )

@@ -1,6 +1,6 @@
 """The watched samples of posteriors as ArviZ data (extra `export`). No jax.
 
-Every posterior (a theory's, of one temperature, at one time τ, for one D' and base network) is data of its own,
+Every posterior (of a theory and temperature, at a time τ, for one D' and base network) is data of its own,
 as posteriors have different numbers of chains: a group `posterior` with the site `log_prob` (chain, draw,
 observable). An observable is the log-probability (nats) of the first answer in one of the contexts.
 """

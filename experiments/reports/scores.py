@@ -94,7 +94,8 @@ class Scores:
     def __repr__(self) -> str:
         theories = ", ".join(dict.fromkeys(line.theory for line in self.lines))
         doses = ", ".join(str(dose) for dose in self.source.doses)
-        return f"{type(self).__name__}({self.source.study}; doses {doses}; {theories or 'nothing is scored yet'})"
+        kind, study = type(self).__name__, self.source.study
+        return f"{kind}({study}; doses {doses}; {theories or 'nothing is scored yet'})"
 
     def _repr_html_(self) -> str:
         return self.table()._repr_html_()
@@ -111,7 +112,7 @@ class Scores:
             return f"Standard errors are over {bases} base networks (of {seeds} finetuning seeds each)."
         if seeds > 1:
             return (
-                f"Standard errors are over the {seeds} finetuning seeds of one base network: they do not hold "
+                f"Standard errors are over the {seeds} finetuning seeds of one base network and do not hold "
                 "for others; pretrain with seeds=4 or more for that."
             )
         return "One network has no standard error; finetune with more seeds."
@@ -119,8 +120,8 @@ class Scores:
 
 ABOUT = (
     "Explained: 1 − KL(finetuned ‖ theory) / KL(finetuned ‖ base), ± one standard error; ≤: the best in the "
-    "theory's class; noise ceiling: the score of a replica that met the same D′ in another order; –: the shift "
-    "does not exceed its noise; empty: no prediction at this dose; *: chains have not converged."
+    "theory's class; noise ceiling: the score of a replica that met the same D′ in another order; –: the "
+    "shift does not exceed its noise; empty: no prediction at this dose; *: chains have not converged."
 )
 
 

@@ -1,7 +1,7 @@
 """The result of a study for a notebook: run as the command line runs it, then read from its folder.
 
-A study runs in a process of its own, so that its bytes are those of the command line whatever the notebook has
-done with jax. An interrupted call leaves a folder, from which the same call goes on.
+A study runs in a process of its own, so that its bytes are those of the command line whatever the notebook
+has done with jax. An interrupted call leaves a folder, from which the same call goes on.
 """
 
 import dataclasses

@@ -132,7 +132,7 @@ class Linearised(Theory[Parametric]):
         steps = np.asarray([round(float(beta) / self.learning_rate) for beta in betas])
         if steps[-1] and not len(self.batches):
             raise Misuse(
-                f"{type(self).__name__}() has no recipe to predict by: give it an optimizer, its learning_rate "
+                f"{type(self).__name__}() has no recipe to predict by: give it an optimizer, a learning_rate "
                 "and the batches of every step; a comparison replays the finetuning's own instead."
             )
         if steps[-1] > self.batches.shape[0]:
