@@ -331,6 +331,6 @@ def _check_documents(process: Process, tokens: np.ndarray, prefix: str = "tokens
     if not (fits and 0 <= low <= high < process.vocabulary):
         raise Misuse(
             f"{prefix} must be documents (n, t) of at most {process.length} tokens, integers from 0 to "
-            f"{process.vocabulary - 1}, as the network reads; got {tokens.dtype} of shape {shape}, from {low} "
-            f"to {high}."
+            f"{process.vocabulary - 1}, as the network reads; got {tokens.dtype} of shape {shape}, from "
+            f"{low} to {high}."
         )

@@ -167,7 +167,7 @@ class Theory(Protocol[PriorT]):
     and of its module: `variants(process)`, see the function `variants` here.
     """
 
-    breaks: dict[str, str]
+    breaks: dict[str, str] = {}  # noqa: RUF012 (a theory that breaks a law has a field of its own)
     sampled: ClassVar[bool] = False
     """Its posterior is sampled: the comparison runs and judges its chains, in cells of their own."""
 

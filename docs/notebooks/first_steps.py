@@ -12,9 +12,9 @@
 # %% [markdown]
 # # First steps: what does a finetuned network believe?
 #
-# Pretrain a transformer on a process whose exact Bayesian predictor is known, finetune it on narrow data, and
-# compare what theories say about its answers on *other* contexts. Everything here stays in memory, and takes
-# about a minute on two cores.
+# Pretrain a transformer on a process whose exact Bayesian predictor is known, finetune it on narrow data,
+# and compare what theories say about its answers on *other* contexts. Everything here stays in memory, and
+# takes about a minute on two cores.
 
 # %%
 import numpy as np
@@ -34,8 +34,8 @@ process
 # %% [markdown]
 # ## A base network
 #
-# `learnt` is the share of that inference which it has learnt: 1 for the exact predictor, 0 for one that never
-# infers the persona.
+# `learnt` is the share of that inference which it has learnt: 1 for the exact predictor, 0 for one that
+# never infers the persona.
 
 # %%
 network = fb.pretrain(process, width=32, seed=0)
@@ -47,9 +47,9 @@ network.learnt
 # %% [markdown]
 # ## Finetuning
 #
-# D′ is 32 documents of the rarest persona, on one topic. A *dose* is a number of finetuning steps. Each of four
-# seeds has a D′ and an order of its own, and a replica that meets the same D′ in another order: where these two
-# differ, no theory that sees D′ alone can tell more.
+# D′ is 32 documents of the rarest persona, on one topic. A *dose* is a number of finetuning steps. Each of
+# four seeds has a D′ and an order of its own, and a replica that meets the same D′ in another order: where
+# these two differ, no theory that sees D′ alone can tell more.
 
 # %%
 task = process.task(persona=4, topics=[0])
@@ -57,8 +57,8 @@ tuned = fb.finetune(network, task, fb.methods.Adam(3e-4), n=32, doses=[1, 4, 16,
 tuned
 
 # %% [markdown]
-# Did narrow data change the answers on topics that D′ does not have? The records are tidy: a line for each dose,
-# group of contexts, question and answer (`tuned.frame()` makes a pandas DataFrame of them).
+# Did narrow data change the answers on topics that D′ does not have? The records are tidy: a line for each
+# dose, group of contexts, question and answer (`tuned.frame()` makes a pandas DataFrame of them).
 
 # %%
 for record in tuned.records():
@@ -69,8 +69,9 @@ for record in tuned.records():
 # ## Theories
 #
 # Does the network update its belief about the persona (a tempered posterior), or does it move as its linear
-# expansion in its weights does? *Explained* is 1 for a theory that is right, 0 for one no better than "nothing
-# changed". A *forecast* has no fitted number; *fitted* has one for each network, chosen on contexts like D′.
+# expansion in its weights does? *Explained* is 1 for a theory that is right, 0 for one no better than
+# "nothing changed". A *forecast* has no fitted number; *fitted* has one for each network, chosen on
+# contexts like D′.
 
 # %%
 result = fb.compare(tuned, theories=[fb.theories.TemperedPosterior(), fb.theories.Linearised()])
@@ -90,8 +91,6 @@ result.plot()
 class OnePass(fb.Theory[fb.Distribution]):
     """Bayes on D′, which counts once at most."""
 
-    breaks = {}  # the laws of a posterior that it breaks: none
-
     def predict(self, prior: fb.Distribution, data: fb.Dataset, beta, *, key=None):
         """The process, conditioned on D′ with strength β."""
         return prior.condition(data, beta)
@@ -106,8 +105,9 @@ fb.compare(tuned, theories=[OnePass(), "tempered-posterior", "linearised"]).tabl
 # %% [markdown]
 # ## A study
 #
-# A study is all of this with its seeds, contexts and figures fixed, so that others can repeat it. `fb.run` gives
-# the same bytes as `finebayes run weird-generalisation --preset smoke`, in a folder that the same call finds again.
+# A study is all of this with its seeds, contexts and figures fixed, so that others can repeat it. `fb.run`
+# gives the same bytes as `finebayes run weird-generalisation --preset smoke`, in a folder that the same
+# call finds again.
 
 # %%
 run = fb.run("weird-generalisation", preset="smoke")

@@ -64,7 +64,8 @@ class Experiment:
     `theories` are the names of those to score, or "all"; by default all that are not optional, and
     `extra_theories` with them. `more_theories` are instances by name, each in place of one so called.
     `teacher_strength` is β of the tempered posterior that teaches where a method distils. `replayed` writes
-    the documents that methods replay (None: the process). `observe` is what else is looked at, of a network and an arm's contexts (tokens): {name: an array with a row each}.
+    the documents that methods replay (None: the process). `observe` is what else is looked at, of a network
+    and an arm's contexts (tokens): {name: an array with a row each}.
     """
 
     process: Process
