@@ -27,6 +27,7 @@ from theory.latent.documents import (
     check_shares,
     dataset,
     geometric_prior,
+    listed,
     prompts,
     writers,
 )
@@ -168,7 +169,7 @@ class PersonaTopics:
         With several, `in_domain` is a blend as well, and `conflict` is with the first of them; the name is
         their shares in percent.
         """
-        topics = tuple(topics)
+        topics = listed(topics=topics)
         persona = self.personas - 1 if persona is None else persona
         shares = dict(persona) if isinstance(persona, Mapping) else {persona: 1.0}
         check_shares(shares)
