@@ -158,6 +158,9 @@ def test_dotted_names_exist(page):
     text = page.read_text(encoding="utf-8")
     for span in spans(text):
         for name in re.findall(r"(?<![\w./-])(?:theory|models|experiments|finebayes)(?:\.\w+)+", span):
+            package, member, *_ = name.split(".")
+            if package == "theory" and member in sources()[1]["Theory"]:
+                continue  # a method of some theory
             resolve(name)
 
 
