@@ -4,7 +4,6 @@ A theory of hypotheses starts from the process and from the prior implied by the
 that it acts on); a theory of any predictor and one over weights start from the base network.
 """
 
-import re
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -39,7 +38,7 @@ def candidates(experiment: Experiment) -> list[Candidate]:
     """Every theory that an experiment scores; refuses a name that no theory has."""
     chosen, extra = experiment.theories, experiment.extra_theories
     names = [theory for theory in chosen if isinstance(theory, str)]
-    instances = [_candidate(name_of(theory), theory) for theory in chosen if not isinstance(theory, str)]
+    instances = [_given(theory) for theory in chosen if not isinstance(theory, str)]
     known = [_candidate(name, form) for name, form in _forms(experiment).items()]
     for name in (*names, *extra):
         if name != EVERY:
@@ -63,14 +62,13 @@ def _forms(experiment: Experiment) -> dict[str, Theory]:
         module = entry.load()
         with entry.guard():
             variants = getattr(module, "variants", None)
-            found = dict(variants(experiment.process)) if variants else {entry.name: entry.example()}
+            new = dict(variants(experiment.process)) if variants else {entry.name: entry.example()}
             if entry.own:
-                _check_forms(found, forms)
-        forms |= found
+                _check_forms(new, forms)
+        forms |= new
     return forms
 
 
-<<<<<<< HEAD
 def _given(theory: Theory) -> Candidate:
     """An instance under the name of its module, or of its class where it was written in a notebook."""
     kind = type(theory)
@@ -83,15 +81,15 @@ def _given(theory: Theory) -> Candidate:
     if candidate.kind == "sampled":
         raise Misuse(f"{name} is sampled by chains; choose its temperatures (sampling.temperatures) instead.")
     return candidate
-=======
-def _check_forms(found: dict[str, Theory], forms: dict[str, Theory]) -> None:
+
+
+def _check_forms(new: dict[str, Theory], forms: dict[str, Theory]) -> None:
     """Refuse forms of an own file that take the name of another theory, or that are none."""
     known = {name.partition("/")[0] for name in forms}
-    for name, form in found.items():
+    for name, form in new.items():
         if name.partition("/")[0] in known:
             raise Misuse(f"there is a theory called {name.partition('/')[0]} already; rename the form.")
         _candidate(name, form)
->>>>>>> wruns
 
 
 def _candidate(name: str, form: Theory) -> Candidate:

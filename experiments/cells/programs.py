@@ -61,11 +61,7 @@ class Executor:
         for name in experiment.methods:
             numbers = [shape((count,), np.int32) for count in (2 * seeds, seeds)]
             self.finetuned.finetune[name].compile(params, data(2 * seeds), order(2 * seeds), numbers[0])
-<<<<<<< HEAD
             if self.replays.replay:
-=======
-            if name in self.replays.replay:
->>>>>>> wruns
                 self.replays.replay[name].compile(params, tokens, data(seeds), order(seeds), numbers[1])
         if self.posteriors is not None:
             self.posteriors.compile()

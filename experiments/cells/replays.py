@@ -47,16 +47,8 @@ class ReplayPrograms:
         """What theories say of a method from one base network."""
         seeds = np.arange(self.experiment.seeds, dtype=np.int32)
         tokens = self.answers.padded(questions.tokens)
-<<<<<<< HEAD
         inputs = network.params, tokens, finetuning.data, finetuning.order, seeds
         answers, updates = self.replay[method](*inputs) if self.replay else ({}, {})
-=======
-        answers, updates = {}, {}
-        if self.replayed:
-            answers, updates = self.replay[method](
-                network.params, tokens, finetuning.data, finetuning.order, seeds
-            )
->>>>>>> wruns
         training = self.experiment.training(method, arm)
         scale = self.experiment.scale(answers_per_document_set(finetuning.data))
         strengths = {

@@ -1,11 +1,8 @@
 """What a user types: help at once, data on stdout, one sentence for a mistake."""
 
 import json
-<<<<<<< HEAD
 import platform
-=======
 import re
->>>>>>> wruns
 import subprocess
 import sys
 import threading

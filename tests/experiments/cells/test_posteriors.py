@@ -106,33 +106,9 @@ def metrics(executor, data):
     return {"langevin-posterior": [iso, iso], "adam-gibbs": moments}
 
 
-<<<<<<< HEAD
 def column(ladder, name):
     """A diagnostic of every posterior (s, b)."""
     return ladder.diagnostics[..., COLUMNS.index(name)]
-=======
-def test_every_set_keeps_its_ladders_and_their_health(bench, arrays, contexts):
-    kinds = (
-        "ladder",
-        "gamma",
-        "betas",
-        "times",
-        "steps",
-        "health",
-        "problems",
-        "chains",
-        "tuning",
-        "reasons",
-    )
-    assert set(arrays) == {f"{kind}/{name}" for kind in (*kinds, "clock") for name in SETS}
-    count = len(contexts[1][0])
-    for name in SETS:
-        rungs = len(TIMES[name.split("/")[0]])
-        shapes = [(2, rungs, count, 4), (2,), (rungs,), (rungs,), (2, rungs), (2, rungs, 8)]
-        shapes += [(2, rungs)] * 2 + [(2, rungs, 2), (2, rungs)]
-        assert [arrays[f"{kind}/{name}"].shape for kind in kinds] == shapes
-        np.testing.assert_allclose(np.exp(arrays[f"ladder/{name}"]).sum(axis=-1), 1, atol=1e-5)
->>>>>>> wruns
 
 
 def test_every_set_keeps_its_ladder_and_its_diagnostics(ladders, questions):
