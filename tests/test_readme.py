@@ -103,6 +103,21 @@ def test_the_exact_example_prints_what_the_page_shows(capsys):
     np.testing.assert_allclose(numbers, expected)
 
 
+def test_the_table_of_theories_is_that_of_the_catalogue():
+    """Their names, the laws that they break, and which of them are optional."""
+    page = (ROOT / "docs" / "theory.md").read_text(encoding="utf-8")
+    section = page[page.index("| name | prior it needs") :]
+    rows = [line.strip("| ").split(" | ") for line in section[: section.index("\n\n")].splitlines()[2:]]
+    breaks = {
+        name: set(re.findall(r"prior|exchangeable|additive", laws.split("(")[0]))
+        for name, _, _, laws, _ in rows
+    }
+    forms = {entry.name: entry.example() for entry in Catalogue().entries("theories")}
+    assert breaks == {name: set(form.breaks) for name, form in forms.items()}
+    optional = re.search(r"or for all: ([^.]*)\.", section).group(1)
+    assert set(re.findall(r"[a-z-]+", optional)) == {name for name, form in forms.items() if form.optional}
+
+
 def name_of_page(page):
     return page.relative_to(ROOT).as_posix()
 
@@ -116,6 +131,7 @@ def sources():
     folders = (*PACKAGES, "tests", "benchmarks")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     text = "\n".join(path.read_text(encoding="utf-8") for path in [*files, ROOT / "finebayes.py"])
+    text += "\n".join(path.stem for path in files)
     text += "".join((ROOT / name).read_text(encoding="utf-8") for name in ("pyproject.toml", "Makefile"))
     members = {}
     for path in files:
@@ -186,17 +202,17 @@ def test_paths_exist(page):
     tops = {path.name for path in ROOT.iterdir() if path.is_dir()} - {"results"}
     for span in spans(page.read_text(encoding="utf-8")):
         top, *parts = span.rstrip("/").split("/")
-        if top in tops and parts and re.fullmatch(r"[\w./-]+", span) and not re.search(r"\b[A-Z]{3,}", span):
+        if top in tops and parts and re.fullmatch(r"[\w./-]+", span) and not re.search(r"[A-Z]{3,}", span):
             assert (ROOT / span).exists() or (ROOT / f"{span}.py").exists(), f"{page.name}: {span}"
         elif re.fullmatch(r"test_\w+\.py", span):
-            assert list((ROOT / "tests").rglob(span)) or "python" in span, f"{page.name}: {span}"
+            assert list((ROOT / "tests").rglob(span)), f"{page.name}: {span}"
 
 
 @functools.cache
 def known_options(study):
     """The options of a study by the names of the command line, and the command line's own."""
     source = (ROOT / "experiments" / "cli.py").read_text(encoding="utf-8")
-    fields = set(re.findall(r"^        (\w+): [a-z]", source, flags=re.M))
+    fields = set(re.findall(r"^        (\w+): \w", source, flags=re.M))
     config = {name for name, _ in options(Study.find(study).preset("small"))} if study else set()
     return {name.replace("_", "-") for name in fields | config} | {
         "with",
@@ -221,7 +237,8 @@ def test_commands_and_studies_exist(page):
 def test_options_exist(page):
     """Those of a command, of the study it names; those that stand alone, of any study."""
     studies = Catalogue().names("studies")
-    every = set().union(*map(known_options, studies))
+    example = re.findall(r"^    (\w+): ", examples(page.read_text(encoding="utf-8")), flags=re.M)
+    every = set(example).union(*map(known_options, studies))
     for line in re.sub(r"\\\n *", " ", named(page.read_text(encoding="utf-8"))).splitlines():
         command = re.match(r"finebayes (?:run|forecast) ([a-z][\w-]*)", line)
         study = command.group(1) if command and command.group(1) in studies else None
