@@ -173,8 +173,10 @@ def spans(text):
 def test_dotted_names_exist(page):
     text = page.read_text(encoding="utf-8")
     for span in spans(text):
-        for name in re.findall(r"(?<![\w./-])(?:theory|models|experiments|finebayes)(?:\.\w+)+", span):
+        for name in re.findall(r"(?<![\w./-])(?:fb|theory|models|experiments)(?:\.\w+)+", span):
             package, member, *_ = name.split(".")
+            if package == "fb":
+                name = name.replace("fb", "finebayes", 1)
             if package == "theory" and member in sources()[1]["Theory"]:
                 continue  # a method of some theory
             resolve(name)
