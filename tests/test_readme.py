@@ -256,6 +256,12 @@ def test_options_exist(page):
 NOT_OF_RUNS = {"only"}  # of python -m benchmarks
 
 
+def test_benchmarks_exist():
+    page = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+    names = set(re.findall(r"--only ([a-z_]+)", page))
+    assert names and all((ROOT / "benchmarks" / f"{name}.py").exists() for name in names)
+
+
 def test_the_readme_names_every_command():
     assert set(re.findall(r"^\| `finebayes ([a-z]+)", README, flags=re.M)) == set(COMMANDS)
 
