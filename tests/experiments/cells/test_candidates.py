@@ -205,11 +205,11 @@ def test_a_misspelt_extra_theory_is_refused():
 def test_a_theory_in_a_file_of_one_s_own(tmp_path):
     file = tmp_path / "standing_still.py"
     file.write_text(
-        "from theory.base import Predictor\nfrom theory.contracts import kebab_case, Theory\n\n\n"
+        "from theory.base import Predictor\nfrom theory.contracts import Theory\n\n\n"
         "class Still(Theory[Predictor]):\n    breaks = {}\n\n"
         "    def predict(self, prior: Predictor, data, beta, *, key=None):\n        return prior\n"
     )
-    with pytest.raises(Misuse, match=r"standing_still.py needs a function example\(\)") as refused:
+    with pytest.raises(Misuse, match=r"standing_still.py: it needs a function example\(\)") as refused:
         names(catalogue=Catalogue((str(file),)))
     assert str(tmp_path) not in str(refused.value)
     file = file.rename(tmp_path / "quite_still.py")
