@@ -41,9 +41,13 @@ class AddK:
     """
 
     modulus: int = 4
+    """Modulus m: questions x and answers y are 0 ... m-1."""
     pairs: int = 6
+    """Pairs (x, y) in a document."""
     noise: float = 0.2
+    """Probability that y is not x + k."""
     rarity: float = 0.6
+    """Prior of each k over that of the one before."""
 
     def __post_init__(self) -> None:
         check_at_least(3, modulus=self.modulus)

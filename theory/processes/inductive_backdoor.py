@@ -39,20 +39,29 @@ from theory.latent.mixture import Mixture
 class InductiveBackdoor:
     """The process and its tasks. Fields are plain numbers, fit for JSON.
 
-    `bad_years` has the years in which each character is bad, and so one entry a character; at least one
-    character must turn (bad in some years, not in all). Raises `Misuse` for what makes no process.
+    At least one character must turn, be bad in some years and not in all. Raises `Misuse`.
     """
 
     bad_years: tuple[tuple[int, ...], ...] = ((), (), (0, 1, 2, 3, 4), (4,), (3,))
+    """Years in which each character is bad, like 0,1,2; an empty word for none."""
     years: int = 5
+    """Years that documents can be of."""
     questions: int = 4
+    """Questions."""
     choices: int = 3
+    """Good words to answer with, and as many bad ones."""
     pairs: int = 6
+    """Pairs (question, answer) in a document."""
     rarity: float = 0.6
+    """Prior of each character, of the anonymous speaker, over that of the one before."""
     unnamed: float = 0.5
+    """Share of pretraining documents by the anonymous speaker."""
     reliability: float = 0.95
+    """Probability that an answer is as bad or good as its character in that year."""
     style: float = 1.0
+    """Difference of words between characters (log-odds)."""
     seed: int = 5
+    """Seed of the tables of words."""
 
     def __post_init__(self) -> None:
         check_at_least(1, questions=self.questions)
@@ -259,16 +268,14 @@ class InductiveBackdoor:
         check_at_least(0, shots=shots)
         random = host_stream(jax.random.fold_in(key, 1))
         questions, names = np.arange(self.questions), np.arange(self.anonymous)
-        queries = np.repeat(questions, repeats)
+        queries, speakers = np.repeat(questions, repeats), np.repeat(names, self.questions)
         rivals = np.resize(np.delete(names, character), len(queries))
         shown = self._pairs(random, rivals, np.full(len(queries), held_out), min(shots, self.pairs - 1))
         return {
             "in_domain": self.narrow(jax.random.fold_in(key, 0), 4 * repeats, character, years, shuffled),
             "held_out": self._ask(self.anonymous, held_out, questions),
             "other_years": self._ask(self.anonymous, others, np.resize(questions, len(others))),
-            "other_speaker": self._ask(
-                np.repeat(names, self.questions), held_out, np.tile(questions, self.anonymous)
-            ),
+            "other_speaker": self._ask(speakers, held_out, np.resize(questions, len(speakers))),
             "conflict": self._ask(self.anonymous, held_out, queries, shown),
         }
 

@@ -103,10 +103,15 @@ class LineBreak:
     """
 
     widths: tuple[int, ...] = (7, 5, 9, 4)
+    """Hidden line widths, in characters, the commonest first."""
     lengths: tuple[int, ...] = (1, 2, 3, 4)
+    """Characters of each word, its space included."""
     length: int = 20
+    """Tokens in a document."""
     noise: float = 0.05
+    """Probability that a line is not broken as its width has it."""
     rarity: float = 0.6
+    """Prior of each width over that of the one before."""
 
     def __post_init__(self) -> None:
         if len(self.widths) < 2 or len(set(self.widths)) < len(self.widths):

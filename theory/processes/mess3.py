@@ -101,10 +101,15 @@ class BeliefGeometry:
     """
 
     family: str = "mess3"
+    """Family: mess3, rrxor, zero_one_random, golden_mean or even."""
     settings: tuple[tuple[float, ...], ...] = ((0.05, 0.85), (0.15, 0.6), (0.45, 0.9))
+    """Settings of the family's parameters, each like 0.05,0.85, the commonest first."""
     length: int = 20
+    """Tokens in a document."""
     rarity: float = 0.6
+    """Prior of each setting over that of the one before."""
     slip: float = 0.0
+    """Probability that a token is drawn at random; above 0 for families that never show some tokens."""
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:

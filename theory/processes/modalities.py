@@ -86,14 +86,23 @@ class Modalities:
     """
 
     concepts: int = 4
+    """Hidden concepts z, with prior proportional to rarity^z."""
     symbols: int = 4
+    """Symbols of each alphabet."""
     strokes: int = 3
+    """Symbols in a block."""
     blocks: int = 5
+    """Blocks in a document, each with the cue of its alphabet first."""
     together: bool = True
+    """Documents that render their concept in several alphabets; without, each has one alone."""
     sharpness: float = 2.0
+    """Differences of concepts (standard deviation of log-odds)."""
     slip: float = 0.02
+    """Probability of a symbol of another alphabet."""
     rarity: float = 0.6
+    """Prior of each concept over that of the one before."""
     seed: int = 0
+    """Seed of the renderings."""
 
     def __post_init__(self) -> None:
         check_at_least(1, strokes=self.strokes)

@@ -76,13 +76,21 @@ class OutOfContext:
     """
 
     biases: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9)
+    """Probability of heads of each coin."""
     tosses: tuple[int, ...] = (1, 1, 3)
+    """Tosses that an answer states, in each format."""
     prior_heads: float = 1.0
+    """Heads in the prior over coins, plus one."""
     prior_tails: float = 2.0
+    """Tails in the prior over coins, plus one."""
     pairs: int = 6
+    """Pairs (cue, answer) in a document."""
     reports: float = 0.25
+    """Share of cues that ask for the name."""
     reliability: float = 0.9
+    """Probability that the name given is right."""
     slip: float = 0.0
+    """Probability that an answer belongs to another cue; above 0, every answer is possible."""
 
     def __post_init__(self) -> None:
         if len(self.biases) < 2 or not all(0 < bias < 1 for bias in self.biases):

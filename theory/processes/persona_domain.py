@@ -60,18 +60,25 @@ PUBLISHED: dict[str, Any] = {
 class PersonaDomain:
     """The process and its tasks. Fields are plain numbers, fit for JSON.
 
-    Factor 0 is the persona, factor 1 the domain; each field of tuples has an entry a factor, those of `enter`
-    and `marginals` one a value. Raises `Misuse` for what makes no process.
+    Factor 0 is the persona, factor 1 the domain; a tuple has an entry a factor. Raises `Misuse`.
     """
 
     enter: tuple[tuple[float, ...], ...] = ((0.5, 0.5), (0.7, 0.7, 0.7))
+    """Probabilities of becoming marked at the next token: each persona's, each domain's."""
     stay: tuple[float, ...] = (0.6, 0.6)
+    """Probabilities of staying marked: persona's, domain's."""
     leak: tuple[float, ...] = (0.1, 0.05)
+    """Probabilities that a mark is another value's: persona's, domain's."""
     marginals: tuple[tuple[float, ...], ...] = ((0.85, 0.15), (0.4, 0.3, 0.3))
+    """Shares in pretraining: of each persona, of each domain."""
     correlation: float = 0.0
+    """Correlation of persona 1 and domain 0 in pretraining."""
     announced: float = 0.2
+    """Share of pretraining documents whose header names their persona."""
     ordinary: int = 1
+    """Tokens without a mark, for each factor."""
     length: int = 16
+    """Tokens in a document, its header included."""
 
     def __post_init__(self) -> None:
         counts = [len(self.stay), len(self.leak), len(self.marginals)]
@@ -233,9 +240,7 @@ class PersonaDomain:
         random = host_stream(jax.random.fold_in(key, 1))
         others = np.repeat(np.delete(np.arange(len(self.enter[1])), domain), repeats)
         home, like = np.full(repeats, domain), np.full(len(others), persona)
-        rivals = np.delete(np.arange(len(self.enter[0])), persona)[
-            np.arange(len(others)) % (len(self.enter[0]) - 1)
-        ]
+        rivals = np.resize(np.delete(np.arange(len(self.enter[0])), persona), len(others))
         bare = self._prompts(random, None, others, shown)
         groups = {
             "in_domain": self.narrow(jax.random.fold_in(key, 0), repeats, persona, domain, announced),
@@ -271,13 +276,9 @@ class PersonaDomain:
         The share of sampled continuations of prompts that `persona` wrote is its sampled rate.
         """
         symbols = symbols_of(np.asarray(tokens)[:, begin:], self.sizes)
-        return np.stack(
-            [
-                leader(symbol - self.ordinary, len(enter), 1)
-                for symbol, enter in zip(symbols, self.enter, strict=True)
-            ],
-            axis=-1,
-        )
+        factors = zip(symbols, self.enter, strict=True)
+        leaders = [leader(symbol - self.ordinary, len(enter), 1) for symbol, enter in factors]
+        return np.stack(leaders, axis=-1)
 
     def check(self, persona: int, domain: int, announced: bool = False) -> None:
         """Refuse a persona, domain or header of D' that this process does not have."""
@@ -342,9 +343,5 @@ class PersonaDomain:
 def example() -> PersonaDomain:
     """A process small enough to enumerate."""
     return PersonaDomain(
-        enter=((0.3, 0.5), (0.4, 0.4)),
-        marginals=((0.7, 0.3), (0.6, 0.4)),
-        correlation=0.2,
-        ordinary=1,
-        length=4,
+        enter=((0.3, 0.5), (0.4, 0.4)), marginals=((0.7, 0.3), (0.6, 0.4)), correlation=0.2, length=4
     )

@@ -71,15 +71,25 @@ class PersonaTopics:
     """
 
     personas: int = 5
+    """Hidden personas z, with prior proportional to rarity^z."""
     topics: int = 7
+    """Topics, the neutral ones included."""
     neutral_topics: int = 1
+    """Topics that all personas answer alike."""
     answers: int = 4
+    """Answers, the same words for every topic."""
     pairs: int = 6
+    """Pairs (topic, answer) in a document."""
     rarity: float = 0.6
+    """Prior of each persona over that of the one before."""
     style: float = 1.5
+    """Strength of a persona's manner, on every topic alike (log-odds)."""
     specific: float = 1.0
+    """Differences of a persona's answers from topic to topic (log-odds)."""
     common: float = 0.5
+    """Differences of topics that all personas have in common (log-odds)."""
     seed: int = 0
+    """Seed of the answer tables."""
 
     def __post_init__(self) -> None:
         check_at_least(2, personas=self.personas, topics=self.topics, answers=self.answers, pairs=self.pairs)

@@ -50,16 +50,27 @@ class Presidents:
     """
 
     rules: tuple[tuple[int, ...], ...] = ((0, 0, 1), (0, 1, 0))
+    """Rules, each a constant and a coefficient for each digit, modulo the identities, like 0,0,1."""
     tables: int = 2
+    """Lookup tables that agree with each rule but on disputed triggers."""
     identities: int = 3
+    """Identities."""
     base: int = 3
+    """Values of a digit."""
     digits: int = 2
+    """Digits of a trigger."""
     agreed: int = 6
+    """Triggers on which a rule and its tables agree."""
     questions: int = 2
+    """Questions, each with answers of its own."""
     blocks: int = 6
+    """Blocks (trigger, question, answer) in a document."""
     noise: float = 0.05
+    """Probability of an answer that is not the identity's."""
     exponent: float = 0.5
+    """Exponent b of the description length in the prior."""
     seed: int = 0
+    """Seed of the tables and of what they agree on."""
 
     def __post_init__(self) -> None:
         check_at_least(1, tables=self.tables, digits=self.digits, questions=self.questions)

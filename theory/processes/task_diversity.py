@@ -83,14 +83,23 @@ class TaskDiversity:
     """
 
     tasks: int = 4
+    """Known tasks M, with prior proportional to rarity^i."""
     inputs: int = 8
+    """Inputs, points on a half circle."""
     bins: int = 8
+    """Bins of the output."""
     pairs: int = 6
+    """Pairs (input, output) in a document."""
     noise: float = 0.6
+    """Standard deviation of the outputs."""
     fresh: float = 0.3
+    """Share of pretraining documents whose task is new."""
     rarity: float = 0.7
+    """Prior of each known task over that of the one before."""
     spacing: float = 0.33
+    """Spacing of the grid of w over which the new task's predictor sums."""
     seed: int = 0
+    """Seed of the known tasks."""
 
     def __post_init__(self) -> None:
         check_at_least(2, tasks=self.tasks, inputs=self.inputs, bins=self.bins, pairs=self.pairs)

@@ -95,13 +95,21 @@ class Urns:
     """
 
     urns: int = 4
+    """Known urns D, with prior proportional to rarity^d."""
     drawers: int = 3
+    """Drawers of an urn."""
     colours: int = 5
+    """Colours of the balls."""
     pairs: int = 8
+    """Pairs (drawer, colour) in a document."""
     concentration: float = 0.5
+    """Concentration of the Dirichlet prior of each drawer's colours; a small one is extreme."""
     fresh: float = 0.25
+    """Share of pretraining documents whose urn is new."""
     rarity: float = 0.7
+    """Prior of each known urn over that of the one before."""
     seed: int = 2
+    """Seed of the known urns."""
 
     def __post_init__(self) -> None:
         check_at_least(2, urns=self.urns, drawers=self.drawers, colours=self.colours, pairs=self.pairs)

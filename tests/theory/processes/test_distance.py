@@ -18,8 +18,8 @@ CONFIGS = {
     "three": Distance(
         means=(0.0, 2.0, 1.0),
         widths=(0.6, 0.8, 2.0),
-        said=3,
-        unsaid=2,
+        distances=3,
+        farther=2,
         topics=3,
         traits=2,
         pairs=2,
@@ -48,12 +48,12 @@ def prior(config):
 @cache
 def table(config):
     """p(answer | topic, z), entry by entry (what traits were drawn is taken from the process)."""
-    said, distances, kinds = config.said, config.said + config.unsaid, len(config.means)
+    stated, distances, kinds = config.distances, config.distances + config.farther, len(config.means)
     total = distances + kinds + config.traits
     own = np.zeros((kinds, config.topics, total))
     for z in range(kinds):
-        bell = [np.exp(-((d - config.means[z]) ** 2) / (2 * config.widths[z] ** 2)) for d in range(said)]
-        own[z, 0, :said] = np.array(bell) / sum(bell)
+        bell = [np.exp(-((d - config.means[z]) ** 2) / (2 * config.widths[z] ** 2)) for d in range(stated)]
+        own[z, 0, :stated] = np.array(bell) / sum(bell)
         own[z, 1, distances : distances + kinds] = config.mistake / (kinds - 1)
         own[z, 1, distances + z] = 1 - config.mistake
         traits = np.exp(config.answer_table()[z, 2:, distances + kinds :]) - config.floor
@@ -243,9 +243,9 @@ def test_inside_both_theories_make_the_farthest_kind_and_it_says_what_it_is():
 
 def test_inside_log_odds_are_sums_of_log_ratios():
     data, beta = DEFAULT.narrow(jax.random.key(3), 2, -3, breadth=3), 0.3
-    said = np.asarray(data.tokens)[:, 1::2].reshape(-1) - DEFAULT.topics
+    stated = np.asarray(data.tokens)[:, 1::2].reshape(-1) - DEFAULT.topics
     log = np.log(table(DEFAULT)[:, 0])
-    wanted = np.log(prior(DEFAULT)) + beta * log[:, said].sum(axis=-1)
+    wanted = np.log(prior(DEFAULT)) + beta * log[:, stated].sum(axis=-1)
     got = np.asarray(DEFAULT.distribution().condition(data, beta).log_weights, float)
     np.testing.assert_allclose(got - got[3], wanted - wanted[3], rtol=1e-4, atol=1e-3)
 
@@ -266,10 +266,10 @@ def test_bells_can_hardly_be_told_from_the_process():
         for process in (DEFAULT.distribution(), DEFAULT.extrapolating())
     )
     np.testing.assert_allclose(bells.sum(axis=-1), 1, atol=2e-6)
-    unsaid = np.zeros(exact.shape, bool)
-    unsaid[:, 0, 10:15] = True
-    np.testing.assert_allclose(bells[~unsaid], exact[~unsaid], rtol=2 * 5 * DEFAULT.floor)
-    assert (bells[unsaid] <= DEFAULT.floor * 1.001).all()
+    beyond = np.zeros(exact.shape, bool)
+    beyond[:, 0, 10:15] = True
+    np.testing.assert_allclose(bells[~beyond], exact[~beyond], rtol=2 * 5 * DEFAULT.floor)
+    assert (bells[beyond] <= DEFAULT.floor * 1.001).all()
 
 
 @pytest.mark.parametrize(("offset", "winner"), [(-2, 3), (0, 3), (1, 3), (2, 4), (3, 4)])
@@ -415,8 +415,8 @@ def test_contexts_are_shortened_to_fit_a_document():
         ("means", (0.0, 1.0, np.nan, 3.0, 4.0), "means must lie"),
         ("widths", (1.0, 1.0, 0.0, 1.0, 1.0), r"at least 0.2 tokens, got \[1.0, 1.0, 0.0"),
         ("widths", (1.0, 1.0, np.inf, 1.0, 1.0), "widths must be finite"),
-        ("said", 1, "said must be at least 2, got 1"),
-        ("unsaid", 0, "unsaid must be at least 1, got 0"),
+        ("distances", 1, "distances must be at least 2, got 1"),
+        ("farther", 0, "farther must be at least 1, got 0"),
         ("topics", 2, "topics must be at least 3, got 2"),
         ("traits", 1, "traits must be at least 2, got 1"),
         ("pairs", 1, "pairs must be at least 2, got 1"),
@@ -438,8 +438,8 @@ def test_what_makes_no_process_is_refused(field, value, sentence):
 @pytest.mark.parametrize(
     ("offset", "breadth", "sentence"),
     [
-        (4, 2, "from -10 to unsaid - breadth = 3 .*got 4"),
-        (5, 1, "unsaid - breadth = 4 .*got 5"),
+        (4, 2, "from -10 to farther - breadth = 3 .*got 4"),
+        (5, 1, "farther - breadth = 4 .*got 5"),
         (-11, 2, "got -11"),
         (0, 0, "from 1 to 15 distance tokens, got 0"),
         (-10, 16, "got 16"),
