@@ -210,6 +210,7 @@ class Theory(Protocol[PriorT]):
         return None
 
 
+FLOWS = ("identity", "adam")  # metrics in which some method is a flow
 NARROW, WIDE = (-8, 4), (-13, 8)  # octaves of τ: in the identity metric, and where its unit is not known
 
 
@@ -229,11 +230,10 @@ class WeightTheory(Theory[Parametric], Protocol):
 
     @property
     def metric_name(self) -> str:
-        """By its field `metric`: None is the identity, "adam" is to be made; no method flows in others."""
+        """By its field `metric`: None is the identity, and a name is that of a metric still to be made."""
         metric = getattr(self, "metric", None)
-        return (
-            "identity" if metric is None else "adam" if isinstance(metric, str) and metric == "adam" else ""
-        )
+        name = "identity" if metric is None else metric
+        return name if isinstance(name, str) and name in FLOWS else ""
 
     @property
     def octaves(self) -> tuple[int, int]:

@@ -60,7 +60,7 @@ class Proximal(WeightTheory):
     def predict(
         self, prior: Parametric, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None
     ) -> Model:
-        """The prior network at w_β."""
+        """The prior network at w_β; its weights are nan if it did not converge."""
         check_beta(beta)
         stacked = self.path(prior, data, jnp.asarray([beta], float))
         return prior.with_params(jax.tree.map(lambda leaf: leaf[0], stacked.params))

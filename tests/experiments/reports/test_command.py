@@ -1,8 +1,6 @@
 """The command line of a run makes the same run again."""
 
-from dataclasses import replace
-
-from experiments.design.options import with_options
+from experiments.design.options import options, with_options
 from experiments.design.study import Study, StudyRun
 from experiments.reports.command import command_line, command_words
 
@@ -22,8 +20,8 @@ def test_the_command_names_the_preset_and_what_differs_from_it():
 
 def test_a_flag_that_is_off_has_no_in_its_last_part():
     study = Study.find(STUDY)
-    config = with_options(study.preset("smoke"), {"finetuning.fresh": True})
-    run = StudyRun.make(study, "smoke", config)
-    assert command_words(run)[-1] == "--finetuning.fresh"
-    fresh = replace(study, name=study.name)
-    assert command_words(StudyRun.make(fresh, "smoke", study.preset("smoke")))[-1] == "smoke"
+    config = study.preset("small")
+    name = next(name for name, value in options(config) if value is True)
+    section, dot, field = name.replace("_", "-").rpartition(".")
+    words = command_words(StudyRun.make(study, "small", with_options(config, {name: False})))
+    assert words[-1] == f"--{section}{dot}no-{field}"

@@ -65,3 +65,13 @@ def test_an_error_is_never_rounded_to_nothing():
     assert plus_minus(0.98765, 1e-5) == "0.988 ± <0.0001"
     assert plus_minus(0.98765, 0.0) == "0.988 ± 0.000"
     assert plus_minus(0.98765, None) == "0.988"
+
+
+def test_a_notebook_has_theories_by_doses(column):
+    head, *rows = ladders.dose_table(column.lines)
+    assert head == ["theory", "grade", "dose 1", "dose 4"]
+    assert [row[0] for row in rows] == ["better", "worse", "fits"]
+    assert rows[0] == ["better", "forecast", "0.900 ± 0.010", "0.800 ± 0.010"] and rows[1][-1] == ""
+    several = [*column.lines, *(replace(line, method="adam") for line in column.lines)]
+    head, *rows = ladders.dose_table(several, "held_out")
+    assert head[0] == "method, D′" and [row[0] for row in rows[::3]] == ["SGD, D′ on all", "Adam, D′ on all"]
