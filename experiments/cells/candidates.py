@@ -80,7 +80,7 @@ def _candidate(name: str, form: Theory) -> Candidate:
 def _kind(form: Theory) -> CandidateKind:
     if form.sampled:
         return "sampled"
-    if hasattr(form, "replay"):
+    if callable(getattr(form, "replay", None)):  # theories over weights have documents by this name
         return "replay"
     prior = required_prior(form)
     if prior is Parametric:

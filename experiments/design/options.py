@@ -168,9 +168,14 @@ def _as_tuple(value: Any) -> Any:
 
 
 def _check_type(name: str, old: Any, new: Any) -> None:
-    number = isinstance(old, (int, float)) and not isinstance(old, bool)
-    fits = isinstance(new, (list, tuple)) if isinstance(old, tuple) else isinstance(new, type(old))
-    if number:
-        fits = isinstance(new, (int, float) if isinstance(old, float) else int) and not isinstance(new, bool)
-    if not fits:
+    if not _fits(old, new):
         raise Misuse(f"{name} must be like {old!r}, got {new!r}.")
+
+
+def _fits(old: Any, new: Any) -> bool:
+    """Whether a value is of the type of another, and all its parts of the type of the other's first."""
+    if isinstance(old, tuple):
+        return isinstance(new, (list, tuple)) and (not old or all(_fits(old[0], part) for part in new))
+    if isinstance(old, bool) or isinstance(new, bool):
+        return isinstance(old, bool) and isinstance(new, bool)
+    return isinstance(new, (int, float) if isinstance(old, float) else type(old))

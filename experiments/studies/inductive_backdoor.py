@@ -39,7 +39,7 @@ class Config(StudyConfig):
     """The turncoat of D'."""
     straight: int = 1
     """The character of the control without a turn."""
-    told_years: tuple[int, ...] = (0, 1, 2)
+    finetuned_years: tuple[int, ...] = (0, 1, 2)
     """The years of D'."""
     held_out_year: int = 4
     """The year that is asked for, in which the turncoat is bad."""
@@ -86,7 +86,7 @@ def experiment(config: Config) -> "Experiment":
     tasks = [
         process.task(
             **variants[choose("arm", name, variants)],
-            years=config.told_years,
+            years=config.finetuned_years,
             held_out=config.held_out_year,
             repeats=config.repeats,
             name=name,
