@@ -75,7 +75,7 @@ def experiment(config: Config) -> "Experiment":
         if (config.held_out_year in years) != turns:
             raise Misuse(
                 f"{name} must be {'bad' if turns else 'good'} in held_out_year {config.held_out_year}, got "
-                f"character {character}, whose bad years are {years}."
+                f"character {character}, whose bad years are {', '.join(map(str, years)) or 'none'}."
             )
     variants: dict[str, dict[str, Any]] = {
         "turncoat": {"character": config.character},

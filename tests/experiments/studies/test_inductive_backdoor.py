@@ -114,7 +114,7 @@ def test_the_exchangeable_mixture_never_passes_one_half(experiment, p_bad):
 )
 def test_impossible_configs_are_refused(wrong, sentence):
     with pytest.raises(Misuse, match=sentence):
-        with_options(CONFIG, wrong)
+        study.experiment(with_options(CONFIG, wrong))
 
 
 def test_arms_that_do_not_exist_are_refused():

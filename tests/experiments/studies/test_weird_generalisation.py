@@ -57,7 +57,7 @@ def test_fresh_data_has_every_document_once():
     ("fields", "word"),
     [
         ({"finetuning.n": 0}, "n must be"),
-        ({"pretraining.seeds": 0}, "base_seeds"),
+        ({"pretraining.seeds": 0}, "pretraining.seeds"),
         ({"finetuning.adam_rate": float("inf")}, "adam_rate"),
         ({"finetuned_topics": ()}, "finetuned_topics"),
         ({"finetuning.methods": ()}, "methods"),
