@@ -80,7 +80,7 @@ def _candidate(name: str, form: Theory) -> Candidate:
 def _kind(form: Theory) -> CandidateKind:
     if form.sampled:
         return "sampled"
-    if callable(getattr(form, "replay", None)):  # theories over weights have documents by this name
+    if hasattr(form, "follow"):
         return "replay"
     prior = required_prior(form)
     if prior is Parametric:

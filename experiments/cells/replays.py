@@ -70,7 +70,7 @@ class ReplayPrograms:
         """Answers of the theories that replay the method, and the update of the first of them."""
         network, extra = self.template.with_params(params), extra_data(self.experiment, method, data, seed)
         run = FinetuningRun(data, order, method, self.experiment.doses, extra)
-        ends = {theory: form.replay(network, run) for theory, form in self.replayed.items()}
+        ends = {theory: form.follow(network, run) for theory, form in self.replayed.items()}
         answers = {theory: self.answers.stacked(stacked, tokens) for theory, (stacked, _) in ends.items()}
         _, weights = next(iter(ends.values()))
         return answers, jax.tree.map(lambda after, leaf: after - leaf, weights, params)

@@ -99,7 +99,18 @@ def metrics(bench, data):
 
 
 def test_every_set_keeps_its_ladders_and_their_health(bench, arrays, contexts):
-    kinds = ("ladder", "gamma", "betas", "times", "steps", "health", "problems", "chains", "tuning", "reasons")
+    kinds = (
+        "ladder",
+        "gamma",
+        "betas",
+        "times",
+        "steps",
+        "health",
+        "problems",
+        "chains",
+        "tuning",
+        "reasons",
+    )
     assert set(arrays) == {f"{kind}/{name}" for kind in (*kinds, "clock") for name in SETS}
     count = len(contexts[1][0])
     for name in SETS:
