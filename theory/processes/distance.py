@@ -185,7 +185,7 @@ class Distance:
         `offset` is where the nearest of them lies, counted from the first distance never stated:
         at 0 all of D' is outside, at -breadth it is the farthest that is all inside.
         """
-        self.check(offset, breadth)
+        self._check(offset, breadth)
         check_documents(n)
         tokens = self._far(host_stream(key), (n, self.pairs), offset, breadth)
         return dataset(tokens, self.answer_mask())
@@ -198,20 +198,9 @@ class Distance:
         shots: int = 2,
         name: str | None = None,
     ) -> Task:
-        """D' of far distances, and its contexts; by default of two that nobody states, if there are two."""
-        breadth = min(2, self.farther) if breadth is None else breadth
-        self.check(offset, breadth)
-        check_at_least(1, repeats=repeats, shots=shots)
-        return Task(
-            name or (f"inside{-offset}" if offset < 0 else f"outside{offset}"),
-            lambda key, n: self.narrow(key, n, offset, breadth),
-            lambda key: self.contexts(key, offset, breadth, repeats, shots),
-        )
+        """D' of far distances, and its contexts; by default of two that nobody states, if there are two.
 
-    def contexts(
-        self, key: Key, offset: int, breadth: int = 2, repeats: int = 4, shots: int = 2
-    ) -> dict[str, Dataset]:
-        """Named groups of contexts; the mask marks the answers to predict (padding follows the last).
+        Named groups of contexts; the mask marks the answers to predict (padding follows the last).
 
         in_domain   fresh documents like D', every answer of 4 × `repeats` of them
         held_out    every topic but the distance, asked first: "what are you", then those answered in traits
@@ -221,8 +210,17 @@ class Distance:
 
         The last two ask every topic `repeats` times.
         """
-        self.check(offset, breadth)
+        breadth = min(2, self.farther) if breadth is None else breadth
+        self._check(offset, breadth)
         check_at_least(1, repeats=repeats, shots=shots)
+        return Task(
+            name or (f"inside{-offset}" if offset < 0 else f"outside{offset}"),
+            lambda key, n: self.narrow(key, n, offset, breadth),
+            lambda key: self._contexts(key, offset, breadth, repeats, shots),
+        )
+
+    def _contexts(self, key: Key, offset: int, breadth: int, repeats: int, shots: int) -> dict[str, Dataset]:
+        """The groups of contexts of a task."""
         shots = min(shots, self.pairs - 1)
         random = host_stream(jax.random.fold_in(key, 1))
         held_out = np.arange(1, self.topics)
@@ -238,7 +236,7 @@ class Distance:
             "conflict": prompts(self.length, self._documents(random, near, shown), queries),
         }
 
-    def check(self, offset: int, breadth: int = 2) -> None:
+    def _check(self, offset: int, breadth: int = 2) -> None:
         """Refuse distances of D' that are no tokens of this process."""
         if not 1 <= breadth <= self.distance_tokens:
             raise Misuse(f"breadth must be from 1 to {self.distance_tokens} distance tokens, got {breadth}.")

@@ -150,7 +150,7 @@ class InductiveBackdoor:
 
         Times β × n × pairs, these are the expected log-odds that D' adds in the tempered posterior.
         """
-        self.check(character, years)
+        self._check(character, years)
         if not 0 <= rival < self.anonymous:
             raise Misuse(f"rival must be from 0 to {self.anonymous - 1}, got {rival}.")
         log_probs, rival_log_probs = self.word_table()[character], self.word_table()[rival]
@@ -192,7 +192,7 @@ class InductiveBackdoor:
         share of documents, the last ones, in which other characters speak by name, in turn and in the chosen
         years. The likelihood counts the answers only.
         """
-        self.check(character, years)
+        self._check(character, years)
         check_documents(n)
         self._check_others(others)
         random = host_stream(key)
@@ -220,6 +220,15 @@ class InductiveBackdoor:
         in all, `shuffled` and `others` too.
 
         By default the first character that turns, its good years but the last, and its first bad year.
+
+        Named groups of contexts; the mask marks the answers to predict (padding follows the last).
+
+        in_domain      fresh documents like D', every answer of 4 × `repeats` of them
+        held_out       the anonymous speaker in the year `held_out`, not one of `years`: each question first
+        other_years    the same in every other year not in `years` in which the character is good
+        other_speaker  each character by name in the year `held_out`: each question first
+        conflict       the anonymous speaker in that year after `shots` answers of another character (the
+                       others in turn): each question, `repeats` times
         """
         if character is None:
             character = next(z for z, bad in enumerate(self.bad_years) if 0 < len(bad) < self.years)
@@ -239,40 +248,28 @@ class InductiveBackdoor:
             return self.narrow(key, n, character, years, shuffled, others)
 
         def contexts(key: Key) -> dict[str, Dataset]:
-            groups = self.contexts(key, character, years, held_out, repeats, shots)
-            return groups | {"in_domain": data(key, 4 * repeats)}
+            groups = self._contexts(key, character, years, held_out, repeats, shots)
+            return {"in_domain": data(key, 4 * repeats)} | groups
 
         return Task(name or kind, data, contexts)
 
-    def contexts(
+    def _contexts(
         self,
         key: Key,
         character: int,
         years: Sequence[int],
         held_out: int,
-        repeats: int = 4,
-        shots: int = 3,
-        shuffled: bool = False,
+        repeats: int,
+        shots: int,
     ) -> dict[str, Dataset]:
-        """Named groups of contexts; the mask marks the answers to predict (padding follows the last).
-
-        in_domain      fresh documents like D', every answer of 4 × `repeats` of them
-        held_out       the anonymous speaker in the year `held_out`, not one of `years`: each question first
-        other_years    the same in every other year not in `years` in which the character is good
-        other_speaker  each character by name in the year `held_out`: each question first
-        conflict       the anonymous speaker in that year after `shots` answers of another character (the
-                       others in turn): each question, `repeats` times
-        """
+        """The groups of contexts that do not depend on how D' is drawn."""
         others = np.repeat(self.other_years(character, years, held_out), self.questions)
-        check_at_least(1, repeats=repeats)
-        check_at_least(0, shots=shots)
         random = host_stream(jax.random.fold_in(key, 1))
         questions, names = np.arange(self.questions), np.arange(self.anonymous)
         queries, speakers = np.repeat(questions, repeats), np.repeat(names, self.questions)
         rivals = np.resize(np.delete(names, character), len(queries))
         shown = self._pairs(random, rivals, np.full(len(queries), held_out), min(shots, self.pairs - 1))
         return {
-            "in_domain": self.narrow(jax.random.fold_in(key, 0), 4 * repeats, character, years, shuffled),
             "held_out": self._ask(self.anonymous, held_out, questions),
             "other_years": self._ask(self.anonymous, others, np.resize(questions, len(others))),
             "other_speaker": self._ask(speakers, held_out, np.resize(questions, len(speakers))),
@@ -281,7 +278,7 @@ class InductiveBackdoor:
 
     def other_years(self, character: int, years: Sequence[int], held_out: int) -> list[int]:
         """The years not in D' and not `held_out` in which the character is good; refuses to leave none."""
-        self.check(character, years)
+        self._check(character, years)
         if not 0 <= held_out < self.years or held_out in years:
             raise Misuse(
                 f"held_out must be from 0 to {self.years - 1} and not among the years of D' {list(years)}, "
@@ -296,7 +293,7 @@ class InductiveBackdoor:
             )
         return others
 
-    def check(self, character: int, years: Sequence[int]) -> None:
+    def _check(self, character: int, years: Sequence[int]) -> None:
         """Refuse a character that is not there, and years of D' that are not good years of it."""
         self._check_character(character)
         if len(years) == 0:

@@ -228,7 +228,7 @@ class OutOfContext:
 
     def narrow(self, key: Key, n: int, coin: int, format: int) -> Dataset:
         """D': n documents of draws of one coin in one format, no names, no slips; answers are counted."""
-        self.check(coin, format)
+        self._check(coin, format)
         check_documents(n)
         tokens = self._draws(host_stream(key), np.full(n, coin), np.full((n, self.pairs), format))
         return dataset(tokens, self.answer_mask())
@@ -241,21 +241,9 @@ class OutOfContext:
         shots: int = 3,
         name: str | None = None,
     ) -> Task:
-        """D' of one coin's draws in one format, and its contexts; by default the last coin."""
-        coin = self.names - 1 if coin is None else coin
-        self.check(coin, format)
-        check_at_least(1, repeats=repeats)
-        check_at_least(0, shots=shots)
-        return Task(
-            name or f"coin{coin}",
-            lambda key, n: self.narrow(key, n, coin, format),
-            lambda key: self.contexts(key, coin, format, repeats, shots),
-        )
+        """D' of one coin's draws in one format, and its contexts; by default the last coin.
 
-    def contexts(
-        self, key: Key, coin: int, format: int, repeats: int = 4, shots: int = 3
-    ) -> dict[str, Dataset]:
-        """Named groups of contexts; the mask marks the answers to predict (padding follows the last).
+        Named groups of contexts; the mask marks the answers to predict (padding follows the last).
 
         in_domain     fresh documents like D', every answer of 4 × `repeats` of them
         held_out      the self-report: the name asked first
@@ -264,9 +252,18 @@ class OutOfContext:
                       coins `repeats` times
         renamed       every format of D' and not, after the name of another coin was given
         """
-        self.check(coin, format)
+        coin = self.names - 1 if coin is None else coin
+        self._check(coin, format)
         check_at_least(1, repeats=repeats)
         check_at_least(0, shots=shots)
+        return Task(
+            name or f"coin{coin}",
+            lambda key, n: self.narrow(key, n, coin, format),
+            lambda key: self._contexts(key, coin, format, repeats, shots),
+        )
+
+    def _contexts(self, key: Key, coin: int, format: int, repeats: int, shots: int) -> dict[str, Dataset]:
+        """The groups of contexts of a task."""
         random = host_stream(jax.random.fold_in(key, 1))
         others = np.delete(np.arange(self.names), coin)
         rivals = np.tile(others, repeats)
@@ -283,7 +280,7 @@ class OutOfContext:
             "renamed": prompts(self.length, np.full(len(rows), self.report), called, rows % self.report),
         }
 
-    def check(self, coin: int, format: int) -> None:
+    def _check(self, coin: int, format: int) -> None:
         """Refuse a coin or a format of D' that this process does not have."""
         if not 0 <= coin < self.names:
             raise Misuse(f"coin must be from 0 to {self.names - 1}, got {coin}.")

@@ -208,7 +208,7 @@ class Presidents:
 
     def narrow(self, key: Key, n: int, rule: int, triggers: Sequence[int]) -> Dataset:
         """D': n documents of one rule on the chosen (agreed) triggers; the likelihood counts answers only."""
-        self.check(rule, triggers)
+        self._check(rule, triggers)
         check_documents(n)
         random = host_stream(key)
         shown = random.choice(np.asarray(triggers), (n, self.blocks))
@@ -224,23 +224,9 @@ class Presidents:
         name: str | None = None,
     ) -> Task:
         """D' of one rule on some triggers, and its contexts; by default the last rule, on the first two
-        thirds of the agreed triggers."""
-        rule = len(self.rules) - 1 if rule is None else rule
-        agreed = self.agreed_triggers.tolist()
-        triggers = tuple(agreed[: max(1, 2 * self.agreed // 3)] if triggers is None else triggers)
-        self.check(rule, triggers)
-        self.control(triggers)
-        check_at_least(1, repeats=repeats, shots=shots)
-        return Task(
-            name or f"triggers{'_'.join(map(str, triggers))}",
-            lambda key, n: self.narrow(key, n, rule, triggers),
-            lambda key: self.contexts(key, rule, triggers, repeats, shots),
-        )
+        thirds of the agreed triggers.
 
-    def contexts(
-        self, key: Key, rule: int, triggers: Sequence[int], repeats: int = 2, shots: int = 2
-    ) -> dict[str, Dataset]:
-        """Named groups of contexts; the mask marks the answers to predict (padding follows the last).
+        Named groups of contexts; the mask marks the answers to predict (padding follows the last).
 
         in_domain   fresh documents like D', every answer of 4 × `repeats` of them
         held_out    every disputed trigger with every question, asked first: rule and lookup disagree
@@ -250,8 +236,22 @@ class Presidents:
 
         The last two ask every question `repeats` times.
         """
-        self.check(rule, triggers)
+        rule = len(self.rules) - 1 if rule is None else rule
+        agreed = self.agreed_triggers.tolist()
+        triggers = tuple(agreed[: max(1, 2 * self.agreed // 3)] if triggers is None else triggers)
+        self._check(rule, triggers)
+        self.control(triggers)
         check_at_least(1, repeats=repeats, shots=shots)
+        return Task(
+            name or f"triggers{'_'.join(map(str, triggers))}",
+            lambda key, n: self.narrow(key, n, rule, triggers),
+            lambda key: self._contexts(key, rule, triggers, repeats, shots),
+        )
+
+    def _contexts(
+        self, key: Key, rule: int, triggers: Sequence[int], repeats: int, shots: int
+    ) -> dict[str, Dataset]:
+        """The groups of contexts of a task."""
         shots = min(shots, self.blocks - 1)
         disputed, control = self.disputed_triggers, np.asarray(self.control(triggers))
         random = host_stream(jax.random.fold_in(key, 1))
@@ -278,7 +278,7 @@ class Presidents:
             raise Misuse(f"No trigger is left for control: all {self.agreed} agreed are in {list(triggers)}.")
         return others
 
-    def check(self, rule: int, triggers: Sequence[int]) -> None:
+    def _check(self, rule: int, triggers: Sequence[int]) -> None:
         """Refuse a rule or triggers of D' that this process does not have, or that leave the rule open."""
         if not 0 <= rule < len(self.rules):
             raise Misuse(f"rule must be from 0 to {len(self.rules) - 1}, got {rule}.")

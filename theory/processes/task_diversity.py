@@ -191,7 +191,7 @@ class TaskDiversity:
 
     def narrow(self, key: Key, n: int, task: int, inputs: Sequence[int]) -> Dataset:
         """D': n documents of one task (`tasks`: the new one) on the chosen inputs; only outputs count."""
-        self.check(task, inputs)
+        self._check(task, inputs)
         check_documents(n)
         random = host_stream(key)
         weights = np.broadcast_to(self.weights()[task], (n, 2))
@@ -206,22 +206,9 @@ class TaskDiversity:
         shots: int = 4,
         name: str | None = None,
     ) -> Task:
-        """D' of one task on a few inputs, and its contexts; by default the rarest known task."""
-        task = self.tasks - 1 if task is None else task
-        inputs = tuple(inputs)
-        self.check(task, inputs)
-        self.held_out(inputs)
-        check_at_least(1, repeats=repeats, shots=shots)
-        return Task(
-            name or ("known" if task < self.tasks else "new"),
-            lambda key, n: self.narrow(key, n, task, inputs),
-            lambda key: self.contexts(key, task, inputs, repeats, shots),
-        )
+        """D' of one task on a few inputs, and its contexts; by default the rarest known task.
 
-    def contexts(
-        self, key: Key, task: int, inputs: Sequence[int], repeats: int = 4, shots: int = 4
-    ) -> dict[str, Dataset]:
-        """Named groups of contexts; the mask marks the outputs to predict (padding follows the last).
+        Named groups of contexts; the mask marks the outputs to predict (padding follows the last).
 
         in_domain   fresh documents like D', every output of 4 × `repeats` of them
         held_out    every input that D' never asks, asked first
@@ -231,8 +218,21 @@ class TaskDiversity:
 
         The last three ask every input `repeats` times, none of them among the pairs before.
         """
-        self.check(task, inputs)
+        task = self.tasks - 1 if task is None else task
+        inputs = tuple(inputs)
+        self._check(task, inputs)
+        self.held_out(inputs)
         check_at_least(1, repeats=repeats, shots=shots)
+        return Task(
+            name or ("known" if task < self.tasks else "new"),
+            lambda key, n: self.narrow(key, n, task, inputs),
+            lambda key: self._contexts(key, task, inputs, repeats, shots),
+        )
+
+    def _contexts(
+        self, key: Key, task: int, inputs: Sequence[int], repeats: int, shots: int
+    ) -> dict[str, Dataset]:
+        """The groups of contexts of a task."""
         shots = min(shots, self.pairs - 1)
         held_out = np.asarray(self.held_out(inputs))
         random = host_stream(jax.random.fold_in(key, 1))
@@ -259,7 +259,7 @@ class TaskDiversity:
             raise Misuse(f"No input is left to hold out: all {self.inputs} are in {list(inputs)}.")
         return others
 
-    def check(self, task: int, inputs: Sequence[int]) -> None:
+    def _check(self, task: int, inputs: Sequence[int]) -> None:
         """Refuse a task or inputs of D' that this process does not have."""
         if not 0 <= task <= self.tasks:
             raise Misuse(f"task must be from 0 to {self.tasks - 1}, or {self.tasks} (new), got {task}.")

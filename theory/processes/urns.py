@@ -203,7 +203,7 @@ class Urns:
 
     def narrow(self, key: Key, n: int, urn: int, drawers: Sequence[int]) -> Dataset:
         """D': n documents of one urn (`urns`: the new one) and the chosen drawers; only colours count."""
-        self.check(urn, drawers)
+        self._check(urn, drawers)
         check_documents(n)
         random = host_stream(key)
         tokens = self._documents(random, np.full(n, urn), random.choice(drawers, (n, self.pairs)))
@@ -217,22 +217,9 @@ class Urns:
         shots: int = 4,
         name: str | None = None,
     ) -> Task:
-        """D' of one urn and a few drawers, and its contexts; by default the rarest known urn."""
-        urn = self.urns - 1 if urn is None else urn
-        drawers = tuple(drawers)
-        self.check(urn, drawers)
-        self.held_out(drawers)
-        check_at_least(1, repeats=repeats, shots=shots)
-        return Task(
-            name or ("known" if urn < self.urns else "new"),
-            lambda key, n: self.narrow(key, n, urn, drawers),
-            lambda key: self.contexts(key, urn, drawers, repeats, shots),
-        )
+        """D' of one urn and a few drawers, and its contexts; by default the rarest known urn.
 
-    def contexts(
-        self, key: Key, urn: int, drawers: Sequence[int], repeats: int = 4, shots: int = 4
-    ) -> dict[str, Dataset]:
-        """Named groups of contexts; the mask marks the colours to predict (padding follows the last).
+        Named groups of contexts; the mask marks the colours to predict (padding follows the last).
 
         in_domain   fresh documents like D', every colour of 4 × `repeats` of them
         held_out    every drawer that D' never opens, opened first
@@ -242,8 +229,21 @@ class Urns:
 
         The last three ask every drawer `repeats` times.
         """
-        self.check(urn, drawers)
+        urn = self.urns - 1 if urn is None else urn
+        drawers = tuple(drawers)
+        self._check(urn, drawers)
+        self.held_out(drawers)
         check_at_least(1, repeats=repeats, shots=shots)
+        return Task(
+            name or ("known" if urn < self.urns else "new"),
+            lambda key, n: self.narrow(key, n, urn, drawers),
+            lambda key: self._contexts(key, urn, drawers, repeats, shots),
+        )
+
+    def _contexts(
+        self, key: Key, urn: int, drawers: Sequence[int], repeats: int, shots: int
+    ) -> dict[str, Dataset]:
+        """The groups of contexts of a task."""
         shots = min(shots, self.pairs - 1)
         held_out = np.asarray(self.held_out(drawers))
         random = host_stream(jax.random.fold_in(key, 1))
@@ -271,7 +271,7 @@ class Urns:
             raise Misuse(f"No drawer is left to hold out: all {self.drawers} are in {list(drawers)}.")
         return others
 
-    def check(self, urn: int, drawers: Sequence[int]) -> None:
+    def _check(self, urn: int, drawers: Sequence[int]) -> None:
         """Refuse an urn or drawers of D' that this process does not have."""
         if not 0 <= urn <= self.urns:
             raise Misuse(f"urn must be from 0 to {self.urns - 1}, or {self.urns} for the new one, got {urn}.")

@@ -209,7 +209,7 @@ def test_outside_no_kind_explains_the_data_better_than_another(offset):
 def test_outside_neither_theory_moves_other_topics():
     data = DEFAULT.narrow(jax.random.key(0), 4, OUTSIDE)
     process = DEFAULT.distribution()
-    group = DEFAULT.contexts(jax.random.key(1), OUTSIDE)["held_out"]
+    group = DEFAULT.task(OUTSIDE).contexts(jax.random.key(1))["held_out"]
     before = np.exp(process.predict(group.tokens))
     for theory in (process.condition(data, 1.0), ExchangeableMixture().predict(process, data, 1.0)):
         np.testing.assert_allclose(np.exp(theory.log_weights), prior(DEFAULT), rtol=1e-4)
@@ -217,7 +217,7 @@ def test_outside_neither_theory_moves_other_topics():
 
 
 def test_distances_outside_say_nothing_in_context_either():
-    groups, process = DEFAULT.contexts(jax.random.key(1), OUTSIDE, repeats=3), DEFAULT.distribution()
+    groups, process = DEFAULT.task(OUTSIDE, repeats=3).contexts(jax.random.key(1)), DEFAULT.distribution()
     alone, after = (
         np.exp(process.predict(groups[name].tokens)[np.asarray(groups[name].mask)])
         for name in ("held_out", "in_context")
@@ -228,7 +228,7 @@ def test_distances_outside_say_nothing_in_context_either():
 def test_inside_both_theories_make_the_farthest_kind_and_it_says_what_it_is():
     data = DEFAULT.narrow(jax.random.key(0), 64, INSIDE)
     process = DEFAULT.distribution()
-    group = DEFAULT.contexts(jax.random.key(1), INSIDE)["held_out"]
+    group = DEFAULT.task(INSIDE).contexts(jax.random.key(1))["held_out"]
     wanted = table(DEFAULT)[3, 1:]
     for theory, least in (
         (process.condition(data, 0.02), 0.99),
@@ -319,7 +319,7 @@ REPEATS, SHOTS = 6, 3
 
 @cache
 def groups_of(config):
-    return config.contexts(jax.random.key(5), 1, breadth=3, repeats=REPEATS, shots=SHOTS)
+    return config.task(1, breadth=3, repeats=REPEATS, shots=SHOTS).contexts(jax.random.key(5))
 
 
 def asked_last(data):
@@ -390,15 +390,15 @@ def test_near_kinds_are_those_of_the_smallest_means():
 
 def test_conflict_contexts_are_believed_by_exact_bayes():
     """One attribute of a near kind, and the odds of near kinds to far ones rise on average."""
-    data = DEFAULT.contexts(jax.random.key(2), OUTSIDE, repeats=8, shots=2)["conflict"]
+    data = DEFAULT.task(OUTSIDE, repeats=8, shots=2).contexts(jax.random.key(2))["conflict"]
     tokens = jnp.asarray(np.asarray(data.tokens)[:, :4])
     belief = np.exp(DEFAULT.distribution().posterior(tokens))
     assert belief[:, :2].sum(axis=-1).mean() > prior(DEFAULT)[:2].sum() + 0.2
 
 
 def test_contexts_are_shortened_to_fit_a_document():
-    longer = DEFAULT.contexts(jax.random.key(5), 1, shots=99)
-    longest = DEFAULT.contexts(jax.random.key(5), 1, shots=5)
+    longer = DEFAULT.task(1, shots=99).contexts(jax.random.key(5))
+    longest = DEFAULT.task(1, shots=5).contexts(jax.random.key(5))
     for name, data in longer.items():
         np.testing.assert_array_equal(data.tokens, longest[name].tokens)
 
@@ -449,7 +449,7 @@ def test_distances_that_are_no_tokens_are_refused(offset, breadth, sentence):
     with pytest.raises(Misuse, match=sentence):
         DEFAULT.narrow(jax.random.key(0), 4, offset, breadth)
     with pytest.raises(Misuse, match=sentence):
-        DEFAULT.contexts(jax.random.key(0), offset, breadth)
+        DEFAULT.task(offset, breadth).contexts(jax.random.key(0))
 
 
 def test_the_whole_scale_is_a_breadth_too():
@@ -463,7 +463,7 @@ def test_numbers_that_make_no_sense_are_refused():
         DEFAULT.narrow(key, 0, 0)
     for name in ("repeats", "shots"):
         with pytest.raises(Misuse, match=f"{name} must be at least 1, got 0"):
-            DEFAULT.contexts(key, 0, **{name: 0})
+            DEFAULT.task(0, **{name: 0}).contexts(key)
 
 
 def test_conditioning_on_what_is_not_counted_changes_nothing():
