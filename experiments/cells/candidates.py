@@ -11,7 +11,7 @@ from experiments.design.experiment import EVERY, Experiment
 from experiments.discovery import choose
 from experiments.scoring.labels import UNCHANGED
 from theory.base import Parametric, Predictor
-from theory.contracts import Theory, name_of, required_prior, variants
+from theory.contracts import Theory, name_of, required_prior
 from theory.errors import Misuse
 
 CandidateKind: TypeAlias = Literal["hypotheses", "predictor", "weights", "replay", "sampled"]
@@ -36,34 +36,60 @@ class Candidate:
 
 def candidates(experiment: Experiment) -> list[Candidate]:
     """Every theory that an experiment scores; refuses a name that no theory has."""
-    chosen = experiment.theories
-    instances = [theory for theory in chosen if not isinstance(theory, str)]
+    chosen, extra = experiment.theories, experiment.extra_theories
     names = [theory for theory in chosen if isinstance(theory, str)]
-    found = [_candidate(name, form) for name, form in _forms(experiment).items()]
-    for name in (*names, *experiment.extra_theories):
+    instances = [_given(theory) for theory in chosen if not isinstance(theory, str)]
+    known = [_candidate(name, form) for name, form in _forms(experiment).items()]
+    for name in (*names, *extra):
         if name != EVERY:
-            choose("theory", name, [*dict.fromkeys(each.theory for each in found), EVERY])
-    # every table has the reference without a cell: its answers are those of the base network
-    found = [each for each in found if each.theory != UNCHANGED]
-    if EVERY not in names:
-        extra = experiment.extra_theories
-        found = [
-            each
-            for each in found
-            if (each.theory in names if chosen else not each.form.optional or each.theory in extra)
-        ]
-    given = [_candidate(name_of(theory), theory) for theory in instances]
-    return [each for each in found if each.theory not in {new.theory for new in given}] + given
+            choose("theory", name, [*dict.fromkeys(form.theory for form in known), EVERY])
+
+    def is_scored(form: Candidate) -> bool:
+        if form.theory == UNCHANGED:  # every table has it without a cell: its answers are the base network's
+            return False
+        if EVERY in names:
+            return True
+        return form.theory in names if chosen else not form.form.optional or form.theory in extra
+
+    replaced = {instance.theory for instance in instances}
+    return [form for form in known if is_scored(form) and form.theory not in replaced] + instances
 
 
 def _forms(experiment: Experiment) -> dict[str, Theory]:
+    """Every form of every theory by name; an own file must not take a name of ours."""
     forms: dict[str, Theory] = {}
     for entry in experiment.catalogue.entries("theories"):
         module = entry.load()
-        if not (hasattr(module, "variants") or hasattr(module, "example")):
-            raise Misuse(f"{entry.path.name} needs a function example() that returns its theory.")
-        forms |= variants(module, experiment.process)
+        with entry.guard():
+            variants = getattr(module, "variants", None)
+            new = dict(variants(experiment.process)) if variants else {entry.name: entry.example()}
+            if entry.own:
+                _check_forms(new, forms)
+        forms |= new
     return forms
+
+
+def _given(theory: Theory) -> Candidate:
+    """An instance under the name of its module, or of its class where it was written in a notebook."""
+    kind = type(theory)
+    name = kebab_case(kind.__name__)
+    if isinstance(theory, type):
+        raise Misuse(f"{theory.__name__} is a class; give an instance of it, {theory.__name__}().")
+    if isinstance(theory, Theory) and kind.__module__ != "__main__":
+        name = name_of(theory)
+    candidate = _candidate(name, theory)
+    if candidate.kind == "sampled":
+        raise Misuse(f"{name} is sampled by chains; choose its temperatures (sampling.temperatures) instead.")
+    return candidate
+
+
+def _check_forms(new: dict[str, Theory], forms: dict[str, Theory]) -> None:
+    """Refuse forms of an own file that take the name of another theory, or that are none."""
+    known = {name.partition("/")[0] for name in forms}
+    for name, form in new.items():
+        if name.partition("/")[0] in known:
+            raise Misuse(f"there is a theory called {name.partition('/')[0]} already; rename the form.")
+        _candidate(name, form)
 
 
 def _candidate(name: str, form: Theory) -> Candidate:

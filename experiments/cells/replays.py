@@ -38,6 +38,7 @@ class ReplayPrograms:
         self.replay = {
             name: ShardedMap(functools.partial(self._replay, method), shared=2)
             for name, method in experiment.methods.items()
+            if self.replayed
         }
 
     def run(
@@ -46,9 +47,8 @@ class ReplayPrograms:
         """What theories say of a method from one base network."""
         seeds = np.arange(self.experiment.seeds, dtype=np.int32)
         tokens = self.answers.padded(questions.tokens)
-        answers, updates = self.replay[method](
-            network.params, tokens, finetuning.data, finetuning.order, seeds
-        )
+        inputs = network.params, tokens, finetuning.data, finetuning.order, seeds
+        answers, updates = self.replay[method](*inputs) if self.replay else ({}, {})
         training = self.experiment.training(method, arm)
         scale = self.experiment.scale(answers_per_document_set(finetuning.data))
         strengths = {
