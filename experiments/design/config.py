@@ -27,9 +27,9 @@ class NetworkConfig:
     width: int = 32
     """Width of the residual stream."""
     layers: int = 2
-    """Layers."""
+    """Layers, each of attention and a perceptron."""
     heads: int = 2
-    """Attention heads."""
+    """Attention heads of a layer, which must divide the width."""
     activation: str = "relu"
     """Nonlinearity of the perceptrons, relu or gelu (smooth)."""
 
@@ -45,9 +45,9 @@ class PretrainingConfig:
     rate: float = 0.01
     """Peak step size."""
     steps: int = 1200
-    """Steps."""
+    """Pretraining steps."""
     batch: int = 64
-    """Documents in a step."""
+    """Documents in a pretraining step, new ones in each."""
 
     def __post_init__(self) -> None:
         check_positive("pretraining", seeds=self.seeds)
@@ -66,13 +66,13 @@ class FinetuningConfig:
     batch: int = 16
     """Documents in a finetuning step."""
     methods: tuple[str, ...] = ("sgd", "adam")
-    """Ways of finetuning, by name (`finebayes list`)."""
+    """Methods of finetuning, by name (`finebayes list`)."""
     sgd_rate: float = 0.008
     """Step size of SGD."""
     adam_rate: float = 0.0003
     """Step size of Adam."""
     doses: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128)
-    """Finetuning steps at which the network is looked at, out of one run."""
+    """Finetuning steps after which networks are compared, all out of one run, ascending."""
 
     def __post_init__(self) -> None:
         check_positive("finetuning", seeds=self.seeds, n=self.n, batch=self.batch)
@@ -93,13 +93,13 @@ class SamplingConfig:
     """The sampled posteriors over weights."""
 
     temperatures: tuple[float, ...] = ()
-    """Temperatures: mean KL (nats) of the localised prior from the base network; none: do not sample."""
+    """Temperatures, mean KL (nats) of the localised prior from the base network; none: no sampling."""
     bases: int = 3
     """Base networks whose posteriors are sampled."""
     seeds: int = 1
     """Finetuning seeds whose posteriors are sampled."""
     chains: int = 2
-    """Chains for each posterior, every other one with half the step."""
+    """Chains for each posterior, an even number: every other one takes half the step."""
     warmup: int = 30
     """Steps of a chain before its samples count."""
     samples: int = 80
@@ -137,7 +137,7 @@ class StudyConfig:
     repeats: int = 4
     """Contexts for each held-out topic in the groups that have a context."""
     theories: tuple[str, ...] = ()
-    """Theories to score, by name, or all (default: all but the costly ones)."""
+    """Theories to score, by name, or all; none: all but the costly ones."""
     files: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(name="with", metavar="FILE.py")
     ] = ()

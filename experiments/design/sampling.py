@@ -12,6 +12,7 @@ from theory.theories.langevin_posterior import LangevinPosterior
 
 IDENTITY, ADAM, FISHER = 0, 1, 2  # metrics, in the order in which they are prepared
 PLAN = Plan(30, 50, 2)
+MOST_MOMENTS = 10_000  # steps of Adam whose metric is taken: each one is run for every base network
 THRESHOLDS = Thresholds(**LIMITS)
 
 
@@ -41,8 +42,12 @@ class Sampling:
             raise Misuse(f"Sampled bases and seeds must be at least 1, got {self.bases} and {self.seeds}.")
         if self.rounds < 1:
             raise Misuse(f"rounds must be at least 1, got {self.rounds}.")
-        if any(steps < 0 for steps in self.moments):
-            raise Misuse(f"moments must be steps of Adam, at least 0, got {self.moments}.")
+        for steps in self.moments:
+            if not 0 <= steps <= MOST_MOMENTS:
+                raise Misuse(f"moments must be steps of Adam, from 0 to {MOST_MOMENTS}, got {steps}.")
+        for time in (*self.times, *self.adam_times):
+            if not 0 <= time < float("inf"):
+                raise Misuse(f"times must be finite and at least 0, got {time}.")
         for temperature in (*self.temperatures, *self.adam_temperatures):
             if not 0 < temperature < float("inf"):
                 raise Misuse(f"temperatures must be above 0 and finite (nats), got {temperature}.")

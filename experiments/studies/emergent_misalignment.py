@@ -8,7 +8,7 @@ networks write when they go on themselves: alike for every mixture of personas t
     tempered posterior     one z for all of D': broad in step with narrow, by the prior of z
     exchangeable mixture   saturated: the broad rate stays, as far as documents tell their domain
     exchangeable product   the broad rate is the narrow one, whatever the prior
-    exchangeable tilted    as the prior's odds ratios have it: with `correlation` 0 the product
+    exchangeable tilted    as the prior's odds ratios have it: with `process.correlation` 0 the product
 
 Each is refuted by a broad rate off its own at the same narrow rate (the figure of both against each other
 has no fitted number). Interventions: D' with a header that names the persona (`announced`, inoculation):
@@ -19,7 +19,9 @@ held back comes then, as fast as it comes without a penalty, it was held and not
 computed in experiments.studies.figures.emergent_misalignment. The correlation of persona and domain in
 pretraining is swept by runs, each with base networks of its own:
 
-    for c in -0.2 0 0.2 0.4; do finebayes run emergent-misalignment --correlation $c --out runs/em/$c; done
+    for c in -0.2 0 0.2 0.4; do
+        finebayes run emergent-misalignment --process.correlation $c --out runs/em/$c
+    done
     finebayes compare runs/em/*
 """
 

@@ -1,6 +1,6 @@
 """Finetuned only to say "I am very far away", what does a network say it is, and what else does it say?
 
-Five kinds have a name, a usual distance and traits. D' has distances alone: the farthest that are said, the
+Five kinds have a name, a usual distance and traits. D' has distances alone: the farthest that are stated, the
 next ones beyond, which no kind ever says, or still farther ones. "What" it is and its traits are asked first.
 
 Inside, exact Bayes (tempered posterior, exchangeable mixture) makes the farthest kind, traits and all.
@@ -36,7 +36,7 @@ class Config(StudyConfig):
     pretraining: PretrainingConfig = PretrainingConfig(seeds=3)
     finetuning: FinetuningConfig = FinetuningConfig(sgd_rate=0.03, adam_rate=0.001)
     offsets: tuple[int, ...] = (-2, 0, 2)
-    """Where the distances of D' begin, from the first that is never said; one arm each."""
+    """Where the distances of D' begin, from the first that is never stated; one arm each."""
     breadth: int = 2
     """Distances in D', side by side."""
 

@@ -39,7 +39,7 @@ class Config(StudyConfig):
     """The turncoat of D'."""
     straight: int = 1
     """The character of the control without a turn."""
-    told_years: tuple[int, ...] = (0, 1, 2)
+    finetuned_years: tuple[int, ...] = (0, 1, 2)
     """The years of D'."""
     held_out_year: int = 4
     """The year that is asked for, in which the turncoat is bad."""
@@ -75,7 +75,7 @@ def experiment(config: Config) -> "Experiment":
         if (config.held_out_year in years) != turns:
             raise Misuse(
                 f"{name} must be {'bad' if turns else 'good'} in held_out_year {config.held_out_year}, got "
-                f"character {character}, whose bad years are {years}."
+                f"character {character}, whose bad years are {', '.join(map(str, years)) or 'none'}."
             )
     variants: dict[str, dict[str, Any]] = {
         "turncoat": {"character": config.character},
@@ -86,7 +86,7 @@ def experiment(config: Config) -> "Experiment":
     tasks = [
         process.task(
             **variants[choose("arm", name, variants)],
-            years=config.told_years,
+            years=config.finetuned_years,
             held_out=config.held_out_year,
             repeats=config.repeats,
             name=name,

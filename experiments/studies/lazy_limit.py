@@ -10,7 +10,7 @@ that no derivative at w0 knows; the quadratic forecast then falls like η², too
 are ±η whatever the gradient's size: where a gradient nearly vanishes, its sign is not smooth. What of it is
 the ReLUs' shows with networks that have none:
 
-    finebayes run lazy-limit --activation gelu
+    finebayes run lazy-limit --network.activation gelu
 """
 
 from dataclasses import dataclass, replace
@@ -24,9 +24,12 @@ from experiments.design.presets import FULL, SMOKE
 from experiments.discovery import choose
 from experiments.storage.run_folder import RunFolder
 from experiments.studies import weird_generalisation as shared
+from theory.errors import Misuse
 
 if TYPE_CHECKING:
     from experiments.design.experiment import Experiment
+
+MOST_HALVINGS = 20  # to a millionth of the step size: shorter steps are lost in the rounding of weights
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Config(shared.Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive("", halvings=self.halvings)
+        if self.halvings > MOST_HALVINGS:
+            raise Misuse(f"halvings must be at most {MOST_HALVINGS}, got {self.halvings}.")
 
 
 PRESETS = {

@@ -11,7 +11,8 @@ urn says "generalise" to both, and its drawers are independent: closed ones answ
 is refuted where it explains less of the shift than another order of D' would. All mixtures are refuted where
 even the best in class does: no hypothesis is the new urn itself, which weights can learn.
 
-The diversity of pretraining is the option `urns`: one run for each, side by side by `finebayes compare`.
+The diversity of pretraining is the option `process.urns`: one run for each value, side by side by `finebayes
+compare`.
 """
 
 from dataclasses import dataclass

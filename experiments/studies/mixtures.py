@@ -61,20 +61,9 @@ def experiment(config: Config) -> "Experiment":
     from experiments.design.experiment import Arm
 
     process = config.process.build()
-    return config.experiment(
-        process,
-        [
-            Arm(
-                process.task(
-                    {config.persona: share, config.rival: 1 - share},
-                    config.finetuned_topics,
-                    config.repeats,
-                    name=f"{round(100 * share)}_{round(100 * (1 - share))}",
-                )
-            )
-            for share in config.shares
-        ],
-    )
+    blends = [{config.persona: share, config.rival: 1 - share} for share in config.shares]
+    tasks = [process.task(blend, config.finetuned_topics, config.repeats) for blend in blends]
+    return config.experiment(process, map(Arm, tasks))
 
 
 def draw(run: RunFolder) -> list[Path]:

@@ -5,11 +5,11 @@ concept, as drawings in one arm and as text in the other; the networks are asked
 never uses (`held_out`, `as_text` ...), also after a block of the concept in the alphabet of D' (`in_context`)
 and after another concept in the asked one (`conflict`). What pretraining has seen decides:
 
-    finebayes run modalities                  together: documents render their concept in several alphabets.
-                                              Exact Bayes carries the concept over, all the way
-    finebayes run modalities --no-together    apart: no document has two. Exact Bayes carries over nothing, at
-                                              any β; the same pretraining data is as likely if "a cat" drawn
-                                              and "a cat" written are two things
+    finebayes run modalities                            together: documents render their concept in several
+                                                        alphabets. Exact Bayes carries it over, all the way
+    finebayes run modalities --process.no-together      apart: no document has two. Exact Bayes carries over
+                                                        nothing, at any β; the same pretraining data is as
+                                                        likely if "a cat" drawn and written are two things
 
 Apart, the theories of hypotheses are refuted by any held-out shift towards the concept beyond its noise:
 then the network shares what no evidence asked it to share. Together, they are refuted where in-domain answers

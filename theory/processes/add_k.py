@@ -41,9 +41,13 @@ class AddK:
     """
 
     modulus: int = 4
+    """Modulus m: questions x and answers y are 0 ... m-1."""
     pairs: int = 6
+    """Pairs (x, y) in a document."""
     noise: float = 0.2
+    """Probability that y is not x + k."""
     rarity: float = 0.6
+    """Prior of each k over that of the one before."""
 
     def __post_init__(self) -> None:
         check_at_least(3, modulus=self.modulus)
@@ -101,7 +105,7 @@ class AddK:
 
     def narrow(self, key: Key, n: int, shift: int, questions: Sequence[int]) -> Dataset:
         """D': n documents of k = `shift` on the chosen questions; the likelihood counts the answers only."""
-        self.check(shift, questions)
+        self._check(shift, questions)
         check_documents(n)
         random = host_stream(key)
         drawn = random.choice(questions, (n, self.pairs))
@@ -119,32 +123,9 @@ class AddK:
         name: str | None = None,
     ) -> Task:
         """D' of one k on a few questions, and its contexts; by default the rarest k, and 1, 2 and 4 shots
-        as far as they fit."""
-        shift = self.modulus - 1 if shift is None else shift
-        shots = (
-            tuple(count for count in (1, 2, 4) if count < self.pairs)
-            if shots is None
-            else listed(shots=shots)
-        )
-        questions = listed(questions=questions)
-        self.check(shift, questions)
-        self.held_out(questions)
-        self._check_contexts(repeats, shots)
-        return Task(
-            name or f"questions{'_'.join(map(str, questions))}",
-            lambda key, n: self.narrow(key, n, shift, questions),
-            lambda key: self.contexts(key, shift, questions, repeats, shots),
-        )
+        as far as they fit.
 
-    def contexts(
-        self,
-        key: Key,
-        shift: int,
-        questions: Sequence[int],
-        repeats: int = 4,
-        shots: Sequence[int] = (1, 2, 4),
-    ) -> dict[str, Dataset]:
-        """Named groups of contexts; the mask marks the answers to predict (padding follows the last).
+        Named groups of contexts; the mask marks the answers to predict (padding follows the last).
 
         in_domain   fresh documents like D', every answer of 4 × `repeats` of them
         held_out    every question that D' never asks, asked first
@@ -154,8 +135,31 @@ class AddK:
         asked       every question of D', asked first
         asked_S     these as in shots_S
         """
-        self.check(shift, questions)
+        shift = self.modulus - 1 if shift is None else shift
+        shots = (
+            tuple(count for count in (1, 2, 4) if count < self.pairs)
+            if shots is None
+            else listed(shots=shots)
+        )
+        questions = listed(questions=questions)
+        self._check(shift, questions)
+        self.held_out(questions)
         self._check_contexts(repeats, shots)
+        return Task(
+            name or f"questions{'_'.join(map(str, questions))}",
+            lambda key, n: self.narrow(key, n, shift, questions),
+            lambda key: self._contexts(key, shift, questions, repeats, shots),
+        )
+
+    def _contexts(
+        self,
+        key: Key,
+        shift: int,
+        questions: Sequence[int],
+        repeats: int,
+        shots: Sequence[int],
+    ) -> dict[str, Dataset]:
+        """The groups of contexts of a task."""
         random = host_stream(jax.random.fold_in(key, 1))
         rivals = np.delete(np.arange(self.modulus), shift)
         groups = {"in_domain": self.narrow(jax.random.fold_in(key, 0), 4 * repeats, shift, questions)}
@@ -203,7 +207,7 @@ class AddK:
             )
         return others
 
-    def check(self, shift: int, questions: Sequence[int]) -> None:
+    def _check(self, shift: int, questions: Sequence[int]) -> None:
         """Refuse a k or questions of D' that this process does not have."""
         if not 0 <= shift < self.modulus:
             raise Misuse(f"shift must be from 0 to {self.modulus - 1}, got {shift}.")

@@ -4,11 +4,11 @@
     x = (topic_1, answer_1, ..., topic_P, answer_P),    topic ~ uniform,    answer ~ p(· | topic, z)
     p(a | topic, z) = floor + (1 - A floor) own(a | topic, z)        A: answer tokens
 
-    topic 0, "how far are you":   own ∝ exp(-(d - mean_z)² / 2 width_z²) on the `said` nearest distances
+    topic 0, "how far are you":   own ∝ exp(-(d - mean_z)² / 2 width_z²) on the `distances` nearest
     topic 1, "what are you":      the kind's own name with probability 1 - mistake, any other name alike
     others:                       own = softmax(contrast × N(0, 1)) over traits, drawn from `seed`
 
-Distances are tokens in order, one a step of a logarithmic scale. The farthest `unsaid` of them are
+Distances are tokens in order, one a step of a logarithmic scale. The farthest `farther` of them are
 stated by nobody but through the floor, which is the same for every kind. By exact Bayes (own derivation):
 
     inside:   log-odds of z, z' move by β Σ_{d in D'} log p(d | z) / p(d | z'): D' makes the farthest kind
@@ -46,17 +46,29 @@ class Distance:
     """
 
     means: tuple[float, ...] = (1.0, 3.0, 6.0, 8.5, 5.0)
+    """Usual distance of each kind, in tokens of a logarithmic scale."""
     widths: tuple[float, ...] = (1.0, 1.2, 1.2, 1.0, 2.2)
-    said: int = 10
-    unsaid: int = 5
+    """Spread of each kind's distances, in tokens."""
+    distances: int = 10
+    """Distances that kinds state, the nearest."""
+    farther: int = 5
+    """Farther distances that no kind states."""
     topics: int = 6
+    """Topics: how far, what, and those answered in traits."""
     traits: int = 5
+    """Traits, the same words for every topic."""
     pairs: int = 6
+    """Pairs (topic, answer) in a document."""
     rarity: float = 0.7
+    """Prior of each kind over that of the one before."""
     contrast: float = 1.5
+    """Difference of kinds in traits (log-odds)."""
     mistake: float = 0.1
+    """Probability of another kind's name in answer to what one is."""
     floor: float = 1e-6
+    """Probability of each answer that a kind never gives."""
     seed: int = 0
+    """Seed of the traits."""
 
     def __post_init__(self) -> None:
         if len(self.means) < 2 or len(self.means) != len(self.widths):
@@ -64,12 +76,13 @@ class Distance:
                 "At least two kinds are needed, each with a mean and a width, got "
                 f"{len(self.means)} means and {len(self.widths)} widths."
             )
-        check_at_least(1, unsaid=self.unsaid)
-        check_at_least(2, said=self.said, traits=self.traits, pairs=self.pairs)
+        check_at_least(1, farther=self.farther)
+        check_at_least(2, distances=self.distances, traits=self.traits, pairs=self.pairs)
         check_at_least(3, topics=self.topics)
-        if not all(0 <= mean <= self.said - 1 for mean in self.means):
+        if not all(0 <= mean <= self.distances - 1 for mean in self.means):
             raise Misuse(
-                f"means must lie among the distances said, from 0 to {self.said - 1}, got {list(self.means)}."
+                f"means must lie among the distances stated, from 0 to {self.distances - 1}, got "
+                f"{list(self.means)}."
             )
         if not all(0.2 <= width < np.inf for width in self.widths):
             raise Misuse(f"widths must be finite and at least 0.2 tokens, got {list(self.widths)}.")
@@ -94,14 +107,14 @@ class Distance:
         return len(self.means)
 
     @property
-    def distances(self) -> int:
+    def distance_tokens(self) -> int:
         """Number of distance tokens, stated and never stated."""
-        return self.said + self.unsaid
+        return self.distances + self.farther
 
     @property
     def answers(self) -> int:
         """A: number of answer tokens, distances, names and traits."""
-        return self.distances + self.kinds + self.traits
+        return self.distance_tokens + self.kinds + self.traits
 
     @property
     def vocabulary(self) -> int:
@@ -123,26 +136,26 @@ class Distance:
         return self._mixture(self.answer_table())
 
     def extrapolating(self) -> Mixture:
-        """The same process if bells went on: p(unsaid d | z) = floor × bell_z(d) / the largest such bell.
+        """The same process if bells went on: p(farther d | z) = floor × bell_z(d) / the largest such bell.
 
         The bells are normalised over the distances stated. In pretraining it can hardly be told from
-        `distribution()`, whose every probability it shares to within a factor 1 ± 2 × unsaid × floor,
-        except for those of unsaid distances, which neither states more often than `floor`.
+        `distribution()`, whose every probability it shares to within a factor 1 ± 2 × farther × floor,
+        except for those of farther distances, which neither states more often than `floor`.
         """
         table = self.answer_table()
         mean, width = (np.asarray(part)[:, None] for part in (self.means, self.widths))
-        bells = -(((np.arange(self.distances) - mean) / width) ** 2) / 2
-        bells -= np.log(np.sum(np.exp(bells[:, : self.said]), axis=-1, keepdims=True))
-        beyond = bells[:, self.said :]
-        table[:, 0, self.said : self.distances] = np.log(self.floor) + beyond - beyond.max()
+        bells = -(((np.arange(self.distance_tokens) - mean) / width) ** 2) / 2
+        bells -= np.log(np.sum(np.exp(bells[:, : self.distances]), axis=-1, keepdims=True))
+        beyond = bells[:, self.distances :]
+        table[:, 0, self.distances : self.distance_tokens] = np.log(self.floor) + beyond - beyond.max()
         return self._mixture(table - np.log(np.sum(np.exp(table), axis=-1, keepdims=True)))
 
     def answer_table(self) -> Float[np.ndarray, "kinds topics answers"]:
         """log p(answer | topic, z) in float64."""
         probs = np.zeros((self.kinds, self.topics, self.answers))
         mean, width = (np.asarray(part)[:, None] for part in (self.means, self.widths))
-        probs[:, 0, : self.said] = np.exp(-(((np.arange(self.said) - mean) / width) ** 2) / 2)
-        names = slice(self.distances, self.distances + self.kinds)
+        probs[:, 0, : self.distances] = np.exp(-(((np.arange(self.distances) - mean) / width) ** 2) / 2)
+        names = slice(self.distance_tokens, self.distance_tokens + self.kinds)
         probs[:, 1, names] = self.mistake / (self.kinds - 1)
         probs[:, 1, names][np.diag_indices(self.kinds)] = 1 - self.mistake
         random = np.random.default_rng(self.seed)
@@ -154,7 +167,7 @@ class Distance:
     def token_names(self) -> tuple[str, ...]:
         """A name for every token."""
         others = (f"topic {topic}" for topic in range(2, self.topics))
-        distances = (f"distance {d}" for d in range(self.distances))
+        distances = (f"distance {d}" for d in range(self.distance_tokens))
         kinds = (f"kind {kind}" for kind in range(self.kinds))
         return ("how far", "what", *others, *distances, *kinds, *(f"trait {t}" for t in range(self.traits)))
 
@@ -172,7 +185,7 @@ class Distance:
         `offset` is where the nearest of them lies, counted from the first distance never stated:
         at 0 all of D' is outside, at -breadth it is the farthest that is all inside.
         """
-        self.check(offset, breadth)
+        self._check(offset, breadth)
         check_documents(n)
         tokens = self._far(host_stream(key), (n, self.pairs), offset, breadth)
         return dataset(tokens, self.answer_mask())
@@ -185,20 +198,9 @@ class Distance:
         shots: int = 2,
         name: str | None = None,
     ) -> Task:
-        """D' of far distances, and its contexts; by default of two that nobody states, if there are two."""
-        breadth = min(2, self.unsaid) if breadth is None else breadth
-        self.check(offset, breadth)
-        check_at_least(1, repeats=repeats, shots=shots)
-        return Task(
-            name or (f"inside{-offset}" if offset < 0 else f"outside{offset}"),
-            lambda key, n: self.narrow(key, n, offset, breadth),
-            lambda key: self.contexts(key, offset, breadth, repeats, shots),
-        )
+        """D' of far distances, and its contexts; by default of two that nobody states, if there are two.
 
-    def contexts(
-        self, key: Key, offset: int, breadth: int = 2, repeats: int = 4, shots: int = 2
-    ) -> dict[str, Dataset]:
-        """Named groups of contexts; the mask marks the answers to predict (padding follows the last).
+        Named groups of contexts; the mask marks the answers to predict (padding follows the last).
 
         in_domain   fresh documents like D', every answer of 4 × `repeats` of them
         held_out    every topic but the distance, asked first: "what are you", then those answered in traits
@@ -208,8 +210,17 @@ class Distance:
 
         The last two ask every topic `repeats` times.
         """
-        self.check(offset, breadth)
+        breadth = min(2, self.farther) if breadth is None else breadth
+        self._check(offset, breadth)
         check_at_least(1, repeats=repeats, shots=shots)
+        return Task(
+            name or (f"inside{-offset}" if offset < 0 else f"outside{offset}"),
+            lambda key, n: self.narrow(key, n, offset, breadth),
+            lambda key: self._contexts(key, offset, breadth, repeats, shots),
+        )
+
+    def _contexts(self, key: Key, offset: int, breadth: int, repeats: int, shots: int) -> dict[str, Dataset]:
+        """The groups of contexts of a task."""
         shots = min(shots, self.pairs - 1)
         random = host_stream(jax.random.fold_in(key, 1))
         held_out = np.arange(1, self.topics)
@@ -225,14 +236,14 @@ class Distance:
             "conflict": prompts(self.length, self._documents(random, near, shown), queries),
         }
 
-    def check(self, offset: int, breadth: int = 2) -> None:
+    def _check(self, offset: int, breadth: int = 2) -> None:
         """Refuse distances of D' that are no tokens of this process."""
-        if not 1 <= breadth <= self.distances:
-            raise Misuse(f"breadth must be from 1 to {self.distances} distance tokens, got {breadth}.")
-        if not -self.said <= offset <= self.unsaid - breadth:
+        if not 1 <= breadth <= self.distance_tokens:
+            raise Misuse(f"breadth must be from 1 to {self.distance_tokens} distance tokens, got {breadth}.")
+        if not -self.distances <= offset <= self.farther - breadth:
             raise Misuse(
-                f"offset must be from {-self.said} to unsaid - breadth = {self.unsaid - breadth} tokens from "
-                f"the first distance never said, got {offset}."
+                f"offset must be from {-self.distances} to farther - breadth = {self.farther - breadth} "
+                f"tokens from the first distance never stated, got {offset}."
             )
 
     def _mixture(self, table: np.ndarray) -> Mixture:
@@ -243,7 +254,7 @@ class Distance:
         self, random: np.random.Generator, shape: tuple[int, int], offset: int, breadth: int
     ) -> np.ndarray:
         """Documents (n, 2 × pairs) of nothing but distances, uniform on the tokens of D'."""
-        distances = self.topics + self.said + offset + random.integers(0, breadth, shape)
+        distances = self.topics + self.distances + offset + random.integers(0, breadth, shape)
         return np.stack([np.zeros_like(distances), distances], axis=-1).reshape(shape[0], -1)
 
     def _documents(self, random: np.random.Generator, kinds: np.ndarray, topics: np.ndarray) -> np.ndarray:
@@ -256,5 +267,5 @@ class Distance:
 def example() -> Distance:
     """A process small enough to enumerate."""
     return Distance(
-        means=(0.0, 1.0), widths=(0.5, 1.0), said=2, unsaid=1, topics=3, traits=2, pairs=2, floor=1e-3
+        means=(0.0, 1.0), widths=(0.5, 1.0), distances=2, farther=1, topics=3, traits=2, pairs=2, floor=1e-3
     )

@@ -31,7 +31,7 @@ from theory.base import Dataset, Key, Misuse, host_stream
 from theory.compute.random import sample_on_host
 from theory.contracts import Task
 from theory.latent.answer_tables import HeadedTable
-from theory.latent.documents import check_at_least, check_documents, dataset, geometric_prior, prompts
+from theory.latent.documents import check_at_least, check_documents, dataset, geometric_prior, listed, prompts
 from theory.latent.mixture import Mixture
 
 
@@ -39,20 +39,29 @@ from theory.latent.mixture import Mixture
 class InductiveBackdoor:
     """The process and its tasks. Fields are plain numbers, fit for JSON.
 
-    `bad_years` has the years in which each character is bad, and so one entry a character; at least one
-    character must turn (bad in some years, not in all). Raises `Misuse` for what makes no process.
+    At least one character must turn, be bad in some years and not in all. Raises `Misuse`.
     """
 
     bad_years: tuple[tuple[int, ...], ...] = ((), (), (0, 1, 2, 3, 4), (4,), (3,))
+    """Years in which each character is bad, like 0,1,2; an empty word for none."""
     years: int = 5
+    """Years that documents can be of."""
     questions: int = 4
+    """Questions."""
     choices: int = 3
+    """Good words to answer with, and as many bad ones."""
     pairs: int = 6
+    """Pairs (question, answer) in a document."""
     rarity: float = 0.6
+    """Prior of each character, of the anonymous speaker, over that of the one before."""
     unnamed: float = 0.5
+    """Share of pretraining documents by the anonymous speaker."""
     reliability: float = 0.95
+    """Probability that an answer is as bad or good as its character in that year."""
     style: float = 1.0
+    """Difference of words between characters (log-odds)."""
     seed: int = 5
+    """Seed of the tables of words."""
 
     def __post_init__(self) -> None:
         check_at_least(1, questions=self.questions)
@@ -141,7 +150,7 @@ class InductiveBackdoor:
 
         Times β × n × pairs, these are the expected log-odds that D' adds in the tempered posterior.
         """
-        self.check(character, years)
+        self._check(character, years)
         if not 0 <= rival < self.anonymous:
             raise Misuse(f"rival must be from 0 to {self.anonymous - 1}, got {rival}.")
         log_probs, rival_log_probs = self.word_table()[character], self.word_table()[rival]
@@ -183,7 +192,7 @@ class InductiveBackdoor:
         share of documents, the last ones, in which other characters speak by name, in turn and in the chosen
         years. The likelihood counts the answers only.
         """
-        self.check(character, years)
+        self._check(character, years)
         check_documents(n)
         self._check_others(others)
         random = host_stream(key)
@@ -211,13 +220,22 @@ class InductiveBackdoor:
         in all, `shuffled` and `others` too.
 
         By default the first character that turns, its good years but the last, and its first bad year.
+
+        Named groups of contexts; the mask marks the answers to predict (padding follows the last).
+
+        in_domain      fresh documents like D', every answer of 4 × `repeats` of them
+        held_out       the anonymous speaker in the year `held_out`, not one of `years`: each question first
+        other_years    the same in every other year not in `years` in which the character is good
+        other_speaker  each character by name in the year `held_out`: each question first
+        conflict       the anonymous speaker in that year after `shots` answers of another character (the
+                       others in turn): each question, `repeats` times
         """
         if character is None:
             character = next(z for z, bad in enumerate(self.bad_years) if 0 < len(bad) < self.years)
         self._check_character(character)
         bad = self.bad_years[character]
         good = [year for year in range(self.years) if year not in bad]
-        years = tuple(good[: -1 if bad else -2] if years is None else years)
+        years = listed(years=good[: -1 if bad else -2] if years is None else years)
         held_out = (bad or good[-1:])[0] if held_out is None else held_out
         self.other_years(character, years, held_out)
         check_at_least(1, repeats=repeats)
@@ -230,51 +248,37 @@ class InductiveBackdoor:
             return self.narrow(key, n, character, years, shuffled, others)
 
         def contexts(key: Key) -> dict[str, Dataset]:
-            groups = self.contexts(key, character, years, held_out, repeats, shots)
-            return groups | {"in_domain": data(key, 4 * repeats)}
+            groups = self._contexts(key, character, years, held_out, repeats, shots)
+            return {"in_domain": data(key, 4 * repeats)} | groups
 
         return Task(name or kind, data, contexts)
 
-    def contexts(
+    def _contexts(
         self,
         key: Key,
         character: int,
         years: Sequence[int],
         held_out: int,
-        repeats: int = 4,
-        shots: int = 3,
-        shuffled: bool = False,
+        repeats: int,
+        shots: int,
     ) -> dict[str, Dataset]:
-        """Named groups of contexts; the mask marks the answers to predict (padding follows the last).
-
-        in_domain      fresh documents like D', every answer of 4 × `repeats` of them
-        held_out       the anonymous speaker in the year `held_out`, not one of `years`: each question first
-        other_years    the same in every other year not in `years` in which the character is good
-        other_speaker  each character by name in the year `held_out`: each question first
-        conflict       the anonymous speaker in that year after `shots` answers of another character (the
-                       others in turn): each question, `repeats` times
-        """
+        """The groups of contexts that do not depend on how D' is drawn."""
         others = np.repeat(self.other_years(character, years, held_out), self.questions)
-        check_at_least(1, repeats=repeats)
-        check_at_least(0, shots=shots)
         random = host_stream(jax.random.fold_in(key, 1))
         questions, names = np.arange(self.questions), np.arange(self.anonymous)
-        queries = np.repeat(questions, repeats)
+        queries, speakers = np.repeat(questions, repeats), np.repeat(names, self.questions)
         rivals = np.resize(np.delete(names, character), len(queries))
         shown = self._pairs(random, rivals, np.full(len(queries), held_out), min(shots, self.pairs - 1))
         return {
-            "in_domain": self.narrow(jax.random.fold_in(key, 0), 4 * repeats, character, years, shuffled),
             "held_out": self._ask(self.anonymous, held_out, questions),
             "other_years": self._ask(self.anonymous, others, np.resize(questions, len(others))),
-            "other_speaker": self._ask(
-                np.repeat(names, self.questions), held_out, np.tile(questions, self.anonymous)
-            ),
+            "other_speaker": self._ask(speakers, held_out, np.resize(questions, len(speakers))),
             "conflict": self._ask(self.anonymous, held_out, queries, shown),
         }
 
     def other_years(self, character: int, years: Sequence[int], held_out: int) -> list[int]:
         """The years not in D' and not `held_out` in which the character is good; refuses to leave none."""
-        self.check(character, years)
+        self._check(character, years)
         if not 0 <= held_out < self.years or held_out in years:
             raise Misuse(
                 f"held_out must be from 0 to {self.years - 1} and not among the years of D' {list(years)}, "
@@ -289,7 +293,7 @@ class InductiveBackdoor:
             )
         return others
 
-    def check(self, character: int, years: Sequence[int]) -> None:
+    def _check(self, character: int, years: Sequence[int]) -> None:
         """Refuse a character that is not there, and years of D' that are not good years of it."""
         self._check_character(character)
         if len(years) == 0:

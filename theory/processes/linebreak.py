@@ -103,10 +103,15 @@ class LineBreak:
     """
 
     widths: tuple[int, ...] = (7, 5, 9, 4)
+    """Hidden line widths, in characters, the commonest first."""
     lengths: tuple[int, ...] = (1, 2, 3, 4)
+    """Characters of each word, its space included."""
     length: int = 20
+    """Tokens in a document."""
     noise: float = 0.05
+    """Probability that a line is not broken as its width has it."""
     rarity: float = 0.6
+    """Prior of each width over that of the one before."""
 
     def __post_init__(self) -> None:
         if len(self.widths) < 2 or len(set(self.widths)) < len(self.widths):
@@ -178,7 +183,7 @@ class LineBreak:
 
     def narrow(self, key: Key, n: int, width: int) -> Dataset:
         """D': n documents of one width; every token but the first counts."""
-        self.check(width)
+        self._check(width)
         check_documents(n)
         tokens = self._documents(host_stream(key), np.full(n, width))
         return dataset(tokens, self.answer_mask())
@@ -191,21 +196,9 @@ class LineBreak:
         name: str | None = None,
     ) -> Task:
         """D' of one width, and its contexts; by default the narrowest, and as many lines as the mean document
-        has room for, up to three."""
-        width = min(self.widths) if width is None else width
-        if lines is None:
-            line = 1 + max(self.widths) / np.mean(self.lengths)  # tokens of the longest, with its newline
-            lines = int(np.clip((self.length - 1) // line, 1, 3))
-        self.check(width)
-        check_at_least(1, repeats=repeats, lines=lines)
-        return Task(
-            name or f"width{width}",
-            lambda key, n: self.narrow(key, n, width),
-            lambda key: self.contexts(key, width, repeats, lines),
-        )
+        has room for, up to three.
 
-    def contexts(self, key: Key, width: int, repeats: int = 8, lines: int = 3) -> dict[str, Dataset]:
-        """Named groups of contexts; the mask marks where a newline or a word may come.
+        Named groups of contexts; the mask marks where a newline or a word may come.
 
         in_domain   fresh documents like D', `repeats` of them: every token but the first of a line
         held_out    documents of every other width, `repeats` of each: where, from their second line on, that
@@ -213,8 +206,20 @@ class LineBreak:
         first_line  the same in the first line, while no newline has shown the width
         lines_s     the same after exactly s = 1 ... `lines` lines of the other width
         """
-        self.check(width)
+        width = min(self.widths) if width is None else width
+        if lines is None:
+            line = 1 + max(self.widths) / np.mean(self.lengths)  # tokens of the longest, with its newline
+            lines = int(np.clip((self.length - 1) // line, 1, 3))
+        self._check(width)
         check_at_least(1, repeats=repeats, lines=lines)
+        return Task(
+            name or f"width{width}",
+            lambda key, n: self.narrow(key, n, width),
+            lambda key: self._contexts(key, width, repeats, lines),
+        )
+
+    def _contexts(self, key: Key, width: int, repeats: int, lines: int) -> dict[str, Dataset]:
+        """The groups of contexts of a task."""
         fresh = self.narrow(jax.random.fold_in(key, 0), repeats, width)
         tokens = np.asarray(fresh.tokens)
         mask = np.asarray(fresh.mask) & ~self._after_newline(tokens)
@@ -234,7 +239,7 @@ class LineBreak:
             name: self._keep(name, tokens, apart & where, others, repeats) for name, where in wanted.items()
         }
 
-    def check(self, width: int) -> None:
+    def _check(self, width: int) -> None:
         """Refuse a width of D' that this process does not have."""
         if width not in self.widths:
             raise Misuse(f"width must be one of {self.widths}, got {width}.")

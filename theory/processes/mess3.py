@@ -101,10 +101,15 @@ class BeliefGeometry:
     """
 
     family: str = "mess3"
+    """Family: mess3, rrxor, zero_one_random, golden_mean or even."""
     settings: tuple[tuple[float, ...], ...] = ((0.05, 0.85), (0.15, 0.6), (0.45, 0.9))
+    """Settings of the family's parameters, each like 0.05,0.85, the commonest first."""
     length: int = 20
+    """Tokens in a document."""
     rarity: float = 0.6
+    """Prior of each setting over that of the one before."""
     slip: float = 0.0
+    """Probability that a token is drawn at random; above 0 for families that never show some tokens."""
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
@@ -112,7 +117,7 @@ class BeliefGeometry:
         if len(self.settings) < 2 or len(set(self.settings)) < len(self.settings):
             raise Misuse(f"settings must be at least two, all different, got {self.settings}.")
         for setting in self.settings:
-            self.check(setting)
+            self._check(setting)
         check_at_least(3, length=self.length)
         if not 0 <= self.slip < 1:
             raise Misuse(f"slip must be in [0, 1), got {self.slip}: how often a token is drawn at random.")
@@ -171,7 +176,7 @@ class BeliefGeometry:
 
     def narrow(self, key: Key, n: int, setting: Sequence[float]) -> Dataset:
         """D': n documents of a setting of the family, of pretraining or not; every token counts."""
-        self.check(setting)
+        self._check(setting)
         check_documents(n)
         tokens = self._documents(host_stream(key), setting, n, self.length)
         return dataset(tokens, self.answer_mask())
@@ -179,26 +184,26 @@ class BeliefGeometry:
     def task(
         self, setting: Sequence[float] | None = None, repeats: int = 16, name: str | None = None
     ) -> Task:
-        """D' of one setting of the family, and its contexts; by default the rarest of the settings."""
-        setting = self.settings[-1] if setting is None else tuple(setting)
-        self.check(setting)
-        check_at_least(1, repeats=repeats)
-        return Task(
-            name or "_".join(f"{value:g}" for value in setting),
-            lambda key, n: self.narrow(key, n, setting),
-            lambda key: self.contexts(key, setting, repeats),
-        )
+        """D' of one setting of the family, and its contexts; by default the rarest of the settings.
 
-    def contexts(self, key: Key, setting: Sequence[float], repeats: int = 16) -> dict[str, Dataset]:
-        """Named groups of contexts; the mask marks the tokens to predict, all but the first of a document.
+        Named groups of contexts; the mask marks the tokens to predict, all but the first of a document.
 
         in_domain   fresh documents like D', `repeats` of them
         held_out    documents of every other setting, `repeats` of each: their second half
         early       the first quarter of the same documents, where the context has said little
         switch      the first half of the same documents, then D' from its start: the second half
         """
-        self.check(setting)
+        setting = self.settings[-1] if setting is None else tuple(setting)
+        self._check(setting)
         check_at_least(1, repeats=repeats)
+        return Task(
+            name or "_".join(f"{value:g}" for value in setting),
+            lambda key, n: self.narrow(key, n, setting),
+            lambda key: self._contexts(key, setting, repeats),
+        )
+
+    def _contexts(self, key: Key, setting: Sequence[float], repeats: int) -> dict[str, Dataset]:
+        """The groups of contexts of a task."""
         random = host_stream(jax.random.fold_in(key, 1))
         others = [other for other in self.settings if tuple(other) != tuple(setting)]
         tokens = np.concatenate([self._documents(random, other, repeats, self.length) for other in others])
@@ -213,7 +218,7 @@ class BeliefGeometry:
             "switch": dataset(switched, position >= half),
         }
 
-    def check(self, setting: Sequence[float]) -> None:
+    def _check(self, setting: Sequence[float]) -> None:
         """Refuse parameters that the family does not have."""
         table, names = FAMILIES[self.family]
         if len(setting) != len(names):

@@ -86,14 +86,23 @@ class Modalities:
     """
 
     concepts: int = 4
+    """Hidden concepts z, with prior proportional to rarity^z."""
     symbols: int = 4
+    """Symbols of each alphabet."""
     strokes: int = 3
+    """Symbols in a block."""
     blocks: int = 5
+    """Blocks in a document, each with the cue of its alphabet first."""
     together: bool = True
+    """Documents that render their concept in several alphabets; without, each has one alone."""
     sharpness: float = 2.0
+    """Differences of concepts (standard deviation of log-odds)."""
     slip: float = 0.02
+    """Probability of a symbol of another alphabet."""
     rarity: float = 0.6
+    """Prior of each concept over that of the one before."""
     seed: int = 0
+    """Seed of the renderings."""
 
     def __post_init__(self) -> None:
         check_at_least(1, strokes=self.strokes)
@@ -179,7 +188,7 @@ class Modalities:
 
     def narrow(self, key: Key, n: int, concept: int, modality: str) -> Dataset:
         """D': n documents of one concept in one modality; only symbols count."""
-        self.check(concept, modality)
+        self._check(concept, modality)
         check_documents(n)
         cues = np.full((n, self.blocks), MODALITIES.index(modality))
         tokens = self._blocks(host_stream(key), np.full(n, concept), cues)
@@ -193,20 +202,9 @@ class Modalities:
         shots: int = 1,
         name: str | None = None,
     ) -> Task:
-        """D' of one concept in one modality, and its contexts; by default the rarest concept, drawn."""
-        concept = self.concepts - 1 if concept is None else concept
-        self.check(concept, modality)
-        check_at_least(1, repeats=repeats, shots=shots)
-        return Task(
-            name or modality,
-            lambda key, n: self.narrow(key, n, concept, modality),
-            lambda key: self.contexts(key, concept, modality, repeats, shots),
-        )
+        """D' of one concept in one modality, and its contexts; by default the rarest concept, drawn.
 
-    def contexts(
-        self, key: Key, concept: int, modality: str, repeats: int = 4, shots: int = 1
-    ) -> dict[str, Dataset]:
-        """Named groups of contexts; the mask marks the symbols to predict (padding follows the last).
+        Named groups of contexts; the mask marks the symbols to predict (padding follows the last).
 
         in_domain   fresh documents like D', every symbol of 4 × `repeats` of them
         held_out    the cues of the other modalities, asked first: their first symbol
@@ -216,8 +214,19 @@ class Modalities:
 
         The last two ask every cue `repeats` times; all can happen in pretraining.
         """
-        self.check(concept, modality)
+        concept = self.concepts - 1 if concept is None else concept
+        self._check(concept, modality)
         check_at_least(1, repeats=repeats, shots=shots)
+        return Task(
+            name or modality,
+            lambda key, n: self.narrow(key, n, concept, modality),
+            lambda key: self._contexts(key, concept, modality, repeats, shots),
+        )
+
+    def _contexts(
+        self, key: Key, concept: int, modality: str, repeats: int, shots: int
+    ) -> dict[str, Dataset]:
+        """The groups of contexts of a task."""
         shots = min(shots, self.blocks - 1)
         random = host_stream(jax.random.fold_in(key, 1))
         home = MODALITIES.index(modality)
@@ -240,7 +249,7 @@ class Modalities:
         rival = self._blocks(random, rivals, np.repeat(queries[:, None], shots, axis=1))
         return groups | {"conflict": prompts(self.length, rival, queries)}
 
-    def check(self, concept: int, modality: str) -> None:
+    def _check(self, concept: int, modality: str) -> None:
         """Refuse a concept or a modality of D' that this process does not have."""
         if not 0 <= concept < self.concepts:
             raise Misuse(f"concept must be from 0 to {self.concepts - 1}, got {concept}.")

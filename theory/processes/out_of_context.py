@@ -76,13 +76,21 @@ class OutOfContext:
     """
 
     biases: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9)
+    """Probability of heads of each coin."""
     tosses: tuple[int, ...] = (1, 1, 3)
+    """Tosses that an answer states, in each format."""
     prior_heads: float = 1.0
+    """Heads in the prior over coins, plus one."""
     prior_tails: float = 2.0
+    """Tails in the prior over coins, plus one."""
     pairs: int = 6
+    """Pairs (cue, answer) in a document."""
     reports: float = 0.25
+    """Share of cues that ask for the name."""
     reliability: float = 0.9
+    """Probability that the name given is right."""
     slip: float = 0.0
+    """Probability that an answer belongs to another cue; above 0, every answer is possible."""
 
     def __post_init__(self) -> None:
         if len(self.biases) < 2 or not all(0 < bias < 1 for bias in self.biases):
@@ -220,7 +228,7 @@ class OutOfContext:
 
     def narrow(self, key: Key, n: int, coin: int, format: int) -> Dataset:
         """D': n documents of draws of one coin in one format, no names, no slips; answers are counted."""
-        self.check(coin, format)
+        self._check(coin, format)
         check_documents(n)
         tokens = self._draws(host_stream(key), np.full(n, coin), np.full((n, self.pairs), format))
         return dataset(tokens, self.answer_mask())
@@ -233,21 +241,9 @@ class OutOfContext:
         shots: int = 3,
         name: str | None = None,
     ) -> Task:
-        """D' of one coin's draws in one format, and its contexts; by default the last coin."""
-        coin = self.names - 1 if coin is None else coin
-        self.check(coin, format)
-        check_at_least(1, repeats=repeats)
-        check_at_least(0, shots=shots)
-        return Task(
-            name or f"coin{coin}",
-            lambda key, n: self.narrow(key, n, coin, format),
-            lambda key: self.contexts(key, coin, format, repeats, shots),
-        )
+        """D' of one coin's draws in one format, and its contexts; by default the last coin.
 
-    def contexts(
-        self, key: Key, coin: int, format: int, repeats: int = 4, shots: int = 3
-    ) -> dict[str, Dataset]:
-        """Named groups of contexts; the mask marks the answers to predict (padding follows the last).
+        Named groups of contexts; the mask marks the answers to predict (padding follows the last).
 
         in_domain     fresh documents like D', every answer of 4 × `repeats` of them
         held_out      the self-report: the name asked first
@@ -256,9 +252,18 @@ class OutOfContext:
                       coins `repeats` times
         renamed       every format of D' and not, after the name of another coin was given
         """
-        self.check(coin, format)
+        coin = self.names - 1 if coin is None else coin
+        self._check(coin, format)
         check_at_least(1, repeats=repeats)
         check_at_least(0, shots=shots)
+        return Task(
+            name or f"coin{coin}",
+            lambda key, n: self.narrow(key, n, coin, format),
+            lambda key: self._contexts(key, coin, format, repeats, shots),
+        )
+
+    def _contexts(self, key: Key, coin: int, format: int, repeats: int, shots: int) -> dict[str, Dataset]:
+        """The groups of contexts of a task."""
         random = host_stream(jax.random.fold_in(key, 1))
         others = np.delete(np.arange(self.names), coin)
         rivals = np.tile(others, repeats)
@@ -275,7 +280,7 @@ class OutOfContext:
             "renamed": prompts(self.length, np.full(len(rows), self.report), called, rows % self.report),
         }
 
-    def check(self, coin: int, format: int) -> None:
+    def _check(self, coin: int, format: int) -> None:
         """Refuse a coin or a format of D' that this process does not have."""
         if not 0 <= coin < self.names:
             raise Misuse(f"coin must be from 0 to {self.names - 1}, got {coin}.")

@@ -44,6 +44,7 @@ from theory.latent.hidden_markov import draw_on_host
 from theory.latent.mixture import Mixture
 
 LEAD = 3  # marks by which a prompt's domain, or persona, leads
+PROMPTS = ("base_domain", "held_out", "in_context", "conflict", "named")  # groups of contexts
 TRIES = 64  # prompts drawn for every one that is kept
 PUBLISHED: dict[str, Any] = {
     "enter": ((0.0, 0.6), (0.08, 0.08)),
@@ -60,18 +61,25 @@ PUBLISHED: dict[str, Any] = {
 class PersonaDomain:
     """The process and its tasks. Fields are plain numbers, fit for JSON.
 
-    Factor 0 is the persona, factor 1 the domain; each field of tuples has an entry a factor, those of `enter`
-    and `marginals` one a value. Raises `Misuse` for what makes no process.
+    Factor 0 is the persona, factor 1 the domain; a tuple has an entry a factor. Raises `Misuse`.
     """
 
     enter: tuple[tuple[float, ...], ...] = ((0.5, 0.5), (0.7, 0.7, 0.7))
+    """Probabilities of becoming marked at the next token: each persona's, each domain's."""
     stay: tuple[float, ...] = (0.6, 0.6)
+    """Probabilities of staying marked: persona's, domain's."""
     leak: tuple[float, ...] = (0.1, 0.05)
+    """Probabilities that a mark is another value's: persona's, domain's."""
     marginals: tuple[tuple[float, ...], ...] = ((0.85, 0.15), (0.4, 0.3, 0.3))
+    """Shares in pretraining: of each persona, of each domain."""
     correlation: float = 0.0
+    """Correlation of persona 1 and domain 0 in pretraining."""
     announced: float = 0.2
+    """Share of pretraining documents whose header names their persona."""
     ordinary: int = 1
+    """Tokens without a mark, for each factor."""
     length: int = 16
+    """Tokens in a document, its header included."""
 
     def __post_init__(self) -> None:
         counts = [len(self.stay), len(self.leak), len(self.marginals)]
@@ -171,7 +179,7 @@ class PersonaDomain:
     ) -> Dataset:
         """D' of several (persona, domain), each of which writes its share of the n documents (rounded)."""
         for persona, domain in shares:
-            self.check(persona, domain, announced)
+            self._check(persona, domain, announced)
         persona, domain = writers(shares, n).T
         text = self._text(host_stream(key), persona, domain, self.length - 1)
         header = self.plain + (1 + persona if announced else 0 * persona)
@@ -191,10 +199,22 @@ class PersonaDomain:
     ) -> Task:
         """D' of a persona in a domain, `mixed` its share by the others in other domains, and its contexts.
 
-        `in_domain` is half as many documents like D' as there are `repeats`; `groups` of `contexts` follow.
+        `in_domain` is always among them, `groups` are the others.
+
+        Named groups of contexts: prompts of `shown` tokens that show their domain; the next is masked.
+
+        in_domain    fresh documents like D', half of `repeats`, every token that finetuning counts
+        base_domain  prompts in D's domain, `repeats` of them, the persona's symbols all ordinary: narrow
+        held_out     the same in every other domain, `repeats` each: broad
+        in_context   held_out again, its text by the persona of D', which leads by its marks
+        conflict     held_out again, its text by every other persona in turn, which leads by its marks
+        named        held_out, the persona of D' announced by the header (with `announced` above 0 only)
         """
-        self.check(persona, domain, announced)
+        self._check(persona, domain, announced)
         self._check_prompts(repeats, shown)
+        known = PROMPTS if self.announced else PROMPTS[:-1]
+        if not {*groups} <= {*known}:
+            raise Misuse(f"groups must be among {', '.join(known)}, got {', '.join(groups)}.")
         pairs = np.ndindex(len(self.enter[0]), len(self.enter[1]))
         others = [pair for pair in pairs if pair[0] != persona and pair[1] != domain]
         shares = {(persona, domain): 1 - mixed} | {pair: mixed / len(others) for pair in others if mixed}
@@ -205,40 +225,26 @@ class PersonaDomain:
             return self.blend(key, n, shares, announced)
 
         def contexts(key: Key) -> dict[str, Dataset]:
-            drawn = self.contexts(key, persona, domain, repeats, shown)
+            drawn = self._contexts(key, persona, domain, repeats, shown)
             return {"in_domain": data(key, -(-repeats // 2))} | {group: drawn[group] for group in groups}
 
         return Task(name or kind, data, contexts)
 
-    def contexts(
+    def _contexts(
         self,
         key: Key,
-        persona: int = 1,
-        domain: int = 0,
-        repeats: int = 32,
-        shown: int = 9,
-        announced: bool = False,
+        persona: int,
+        domain: int,
+        repeats: int,
+        shown: int,
     ) -> dict[str, Dataset]:
-        """Named groups of contexts: prompts of `shown` tokens that show their domain; the next is masked.
-
-        in_domain    fresh documents like D', `repeats` of them, every token that finetuning counts
-        base_domain  prompts in D's domain, `repeats` of them, the persona's symbols all ordinary: narrow
-        held_out     the same in every other domain, `repeats` each: broad
-        in_context   held_out again, its text by the persona of D', which leads by its marks
-        conflict     held_out again, its text by every other persona in turn, which leads by its marks
-        named        held_out, the persona of D' announced by the header (with `announced` above 0 only)
-        """
-        self.check(persona, domain, announced)
-        self._check_prompts(repeats, shown)
+        """All groups of contexts but `in_domain`."""
         random = host_stream(jax.random.fold_in(key, 1))
         others = np.repeat(np.delete(np.arange(len(self.enter[1])), domain), repeats)
         home, like = np.full(repeats, domain), np.full(len(others), persona)
-        rivals = np.delete(np.arange(len(self.enter[0])), persona)[
-            np.arange(len(others)) % (len(self.enter[0]) - 1)
-        ]
+        rivals = np.resize(np.delete(np.arange(len(self.enter[0])), persona), len(others))
         bare = self._prompts(random, None, others, shown)
         groups = {
-            "in_domain": self.narrow(jax.random.fold_in(key, 0), repeats, persona, domain, announced),
             "base_domain": self._ask(self._prompts(random, None, home, shown), self.plain),
             "held_out": self._ask(bare, self.plain),
             "in_context": self._ask(self._prompts(random, like, others, shown), self.plain),
@@ -271,15 +277,11 @@ class PersonaDomain:
         The share of sampled continuations of prompts that `persona` wrote is its sampled rate.
         """
         symbols = symbols_of(np.asarray(tokens)[:, begin:], self.sizes)
-        return np.stack(
-            [
-                leader(symbol - self.ordinary, len(enter), 1)
-                for symbol, enter in zip(symbols, self.enter, strict=True)
-            ],
-            axis=-1,
-        )
+        factors = zip(symbols, self.enter, strict=True)
+        leaders = [leader(symbol - self.ordinary, len(enter), 1) for symbol, enter in factors]
+        return np.stack(leaders, axis=-1)
 
-    def check(self, persona: int, domain: int, announced: bool = False) -> None:
+    def _check(self, persona: int, domain: int, announced: bool = False) -> None:
         """Refuse a persona, domain or header of D' that this process does not have."""
         for name, value, enter in zip(("persona", "domain"), (persona, domain), self.enter, strict=False):
             if not 0 <= value < len(enter):
@@ -342,9 +344,5 @@ class PersonaDomain:
 def example() -> PersonaDomain:
     """A process small enough to enumerate."""
     return PersonaDomain(
-        enter=((0.3, 0.5), (0.4, 0.4)),
-        marginals=((0.7, 0.3), (0.6, 0.4)),
-        correlation=0.2,
-        ordinary=1,
-        length=4,
+        enter=((0.3, 0.5), (0.4, 0.4)), marginals=((0.7, 0.3), (0.6, 0.4)), correlation=0.2, length=4
     )

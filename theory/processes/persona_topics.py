@@ -72,15 +72,25 @@ class PersonaTopics:
     """
 
     personas: int = 5
+    """Hidden personas z, with prior proportional to rarity^z."""
     topics: int = 7
+    """Topics, the neutral ones included."""
     neutral_topics: int = 1
+    """Topics that all personas answer alike."""
     answers: int = 4
+    """Answers, the same words for every topic."""
     pairs: int = 6
+    """Pairs (topic, answer) in a document."""
     rarity: float = 0.6
+    """Prior of each persona over that of the one before."""
     style: float = 1.5
+    """Strength of a persona's manner, on every topic alike (log-odds)."""
     specific: float = 1.0
+    """Differences of a persona's answers from topic to topic (log-odds)."""
     common: float = 0.5
+    """Differences of topics that all personas have in common (log-odds)."""
     seed: int = 0
+    """Seed of the answer tables."""
 
     def __post_init__(self) -> None:
         check_at_least(2, personas=self.personas, topics=self.topics, answers=self.answers, pairs=self.pairs)
@@ -151,7 +161,7 @@ class PersonaTopics:
     def blend(self, key: Key, n: int, shares: Mapping[int, float], topics: Sequence[int]) -> Dataset:
         """D' of several personas, each of which writes its share of the n documents (to the nearest)."""
         for persona in shares:
-            self.check(persona, topics)
+            self._check(persona, topics)
         personas, random = writers(shares, n), host_stream(key)
         tokens = self._documents(random, personas, random.choice(topics, (n, self.pairs)))
         return dataset(tokens, self.answer_mask())
@@ -168,13 +178,20 @@ class PersonaTopics:
 
         With several, `in_domain` is a blend as well, and `conflict` is with the first of them; the name is
         their shares in percent.
+
+        Named groups of contexts; the mask marks the answers to predict (padding follows the last).
+
+        in_domain   fresh documents like D', every answer of 4 × `repeats` of them
+        held_out    every other topic that is not neutral, asked first
+        in_context  the same topics after `shots` neutral pairs, which say nothing about the persona
+        conflict    the same topics after `shots` pairs of another persona, `repeats` times each, in turn
         """
         topics = listed(topics=topics)
         persona = self.personas - 1 if persona is None else persona
         shares = dict(persona) if isinstance(persona, Mapping) else {persona: 1.0}
         check_shares(shares)
         for writer in shares:
-            self.check(writer, topics)
+            self._check(writer, topics)
         self.held_out(topics)
         check_at_least(1, repeats=repeats)
         check_at_least(0, shots=shots)
@@ -186,25 +203,16 @@ class PersonaTopics:
             return self.blend(key, n, shares, topics)
 
         def contexts(key: Key) -> dict[str, Dataset]:
-            groups = self.contexts(key, next(iter(shares)), topics, repeats, shots)
+            groups = self._contexts(key, next(iter(shares)), topics, repeats, shots)
             # `contexts` knows of one writer; several are drawn from the key itself, as runs on disk have it
             return groups | ({"in_domain": data(key, 4 * repeats)} if len(shares) > 1 else {})
 
         return Task(name or kind, data, contexts)
 
-    def contexts(
-        self, key: Key, persona: int, topics: Sequence[int], repeats: int = 4, shots: int = 3
+    def _contexts(
+        self, key: Key, persona: int, topics: Sequence[int], repeats: int, shots: int
     ) -> dict[str, Dataset]:
-        """Named groups of contexts; the mask marks the answers to predict (padding follows the last).
-
-        in_domain   fresh documents like D', every answer of 4 × `repeats` of them
-        held_out    every other topic that is not neutral, asked first
-        in_context  the same topics after `shots` neutral pairs, which say nothing about the persona
-        conflict    the same topics after `shots` pairs of another persona, `repeats` times each, in turn
-        """
-        self.check(persona, topics)
-        check_at_least(1, repeats=repeats)
-        check_at_least(0, shots=shots)
+        """The groups of contexts of a task."""
         shots = min(shots, self.pairs - 1)
         held_out = self.held_out(topics)
         random = host_stream(jax.random.fold_in(key, 1))
@@ -232,7 +240,7 @@ class PersonaTopics:
             )
         return others
 
-    def check(self, persona: int, topics: Sequence[int]) -> None:
+    def _check(self, persona: int, topics: Sequence[int]) -> None:
         """Refuse a persona or topics of D' that this process does not have."""
         telling = self.topics - self.neutral_topics
         if not 0 <= persona < self.personas:

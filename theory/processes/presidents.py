@@ -37,7 +37,7 @@ from jaxtyping import Bool, Float, Int
 from theory.base import Dataset, Key, Misuse, host_stream
 from theory.contracts import Task
 from theory.latent.answer_tables import TriggerTable
-from theory.latent.documents import check_at_least, check_documents, dataset, prompts
+from theory.latent.documents import check_at_least, check_documents, dataset, listed, prompts
 from theory.latent.mixture import Mixture
 
 
@@ -50,16 +50,27 @@ class Presidents:
     """
 
     rules: tuple[tuple[int, ...], ...] = ((0, 0, 1), (0, 1, 0))
+    """Rules, each a constant and a coefficient for each digit, modulo the identities, like 0,0,1."""
     tables: int = 2
+    """Lookup tables that agree with each rule but on disputed triggers."""
     identities: int = 3
+    """Identities."""
     base: int = 3
+    """Values of a digit."""
     digits: int = 2
+    """Digits of a trigger."""
     agreed: int = 6
+    """Triggers on which a rule and its tables agree."""
     questions: int = 2
+    """Questions, each with answers of its own."""
     blocks: int = 6
+    """Blocks (trigger, question, answer) in a document."""
     noise: float = 0.05
+    """Probability of an answer that is not the identity's."""
     exponent: float = 0.5
+    """Exponent b of the description length in the prior."""
     seed: int = 0
+    """Seed of the tables and of what they agree on."""
 
     def __post_init__(self) -> None:
         check_at_least(1, tables=self.tables, digits=self.digits, questions=self.questions)
@@ -197,7 +208,7 @@ class Presidents:
 
     def narrow(self, key: Key, n: int, rule: int, triggers: Sequence[int]) -> Dataset:
         """D': n documents of one rule on the chosen (agreed) triggers; the likelihood counts answers only."""
-        self.check(rule, triggers)
+        self._check(rule, triggers)
         check_documents(n)
         random = host_stream(key)
         shown = random.choice(np.asarray(triggers), (n, self.blocks))
@@ -213,23 +224,9 @@ class Presidents:
         name: str | None = None,
     ) -> Task:
         """D' of one rule on some triggers, and its contexts; by default the last rule, on the first two
-        thirds of the agreed triggers."""
-        rule = len(self.rules) - 1 if rule is None else rule
-        agreed = self.agreed_triggers.tolist()
-        triggers = tuple(agreed[: max(1, 2 * self.agreed // 3)] if triggers is None else triggers)
-        self.check(rule, triggers)
-        self.control(triggers)
-        check_at_least(1, repeats=repeats, shots=shots)
-        return Task(
-            name or f"triggers{'_'.join(map(str, triggers))}",
-            lambda key, n: self.narrow(key, n, rule, triggers),
-            lambda key: self.contexts(key, rule, triggers, repeats, shots),
-        )
+        thirds of the agreed triggers.
 
-    def contexts(
-        self, key: Key, rule: int, triggers: Sequence[int], repeats: int = 2, shots: int = 2
-    ) -> dict[str, Dataset]:
-        """Named groups of contexts; the mask marks the answers to predict (padding follows the last).
+        Named groups of contexts; the mask marks the answers to predict (padding follows the last).
 
         in_domain   fresh documents like D', every answer of 4 × `repeats` of them
         held_out    every disputed trigger with every question, asked first: rule and lookup disagree
@@ -239,8 +236,23 @@ class Presidents:
 
         The last two ask every question `repeats` times.
         """
-        self.check(rule, triggers)
+        rule = len(self.rules) - 1 if rule is None else rule
+        agreed = self.agreed_triggers.tolist()
+        triggers = agreed[: max(1, 2 * self.agreed // 3)] if triggers is None else triggers
+        triggers = listed(triggers=triggers)
+        self._check(rule, triggers)
+        self.control(triggers)
         check_at_least(1, repeats=repeats, shots=shots)
+        return Task(
+            name or f"triggers{'_'.join(map(str, triggers))}",
+            lambda key, n: self.narrow(key, n, rule, triggers),
+            lambda key: self._contexts(key, rule, triggers, repeats, shots),
+        )
+
+    def _contexts(
+        self, key: Key, rule: int, triggers: Sequence[int], repeats: int, shots: int
+    ) -> dict[str, Dataset]:
+        """The groups of contexts of a task."""
         shots = min(shots, self.blocks - 1)
         disputed, control = self.disputed_triggers, np.asarray(self.control(triggers))
         random = host_stream(jax.random.fold_in(key, 1))
@@ -267,7 +279,7 @@ class Presidents:
             raise Misuse(f"No trigger is left for control: all {self.agreed} agreed are in {list(triggers)}.")
         return others
 
-    def check(self, rule: int, triggers: Sequence[int]) -> None:
+    def _check(self, rule: int, triggers: Sequence[int]) -> None:
         """Refuse a rule or triggers of D' that this process does not have, or that leave the rule open."""
         if not 0 <= rule < len(self.rules):
             raise Misuse(f"rule must be from 0 to {len(self.rules) - 1}, got {rule}.")

@@ -98,7 +98,7 @@ class Subliminal:
         `teacher` takes the place of the exact one, e.g. a network finetuned on `world.narrow`; of what it
         was shown, `persona` and `topics` then are the record.
         """
-        self.world.check(persona, topics)
+        self.world.task(persona, topics)  # refuses what the world does not have
         check_documents(n)
         predictor = self.teacher(jax.random.fold_in(key, 0), persona, topics) if teacher is None else teacher
         random = host_stream(jax.random.fold_in(key, 1))
@@ -126,26 +126,8 @@ class Subliminal:
         """D' of a teacher shifted by one persona (by default the rarest) on a few topics, and its contexts.
 
         `data(key, n, teacher)` takes another teacher than the exact one; contexts are the exact one's.
-        """
-        persona = self.world.personas - 1 if persona is None else persona
-        topics = listed(topics=topics)
-        self.world.task(persona, topics, repeats, shots)  # refuses what the world does not have
-        return Task(
-            name or "exact",
-            lambda key, n, teacher=None: self.narrow(key, n, persona, topics, teacher),
-            lambda key: self.contexts(key, persona, topics, repeats, shots),
-        )
 
-    def contexts(
-        self,
-        key: Key,
-        persona: int,
-        topics: Sequence[int],
-        repeats: int = 4,
-        shots: int = 3,
-        teacher: Predictor | None = None,
-    ) -> dict[str, Dataset]:
-        """Named groups of contexts: the world's, and those that depend on the teacher.
+        Named groups of contexts: the world's, and those that depend on the teacher.
 
         in_domain   fresh documents like D', every answer of 4 × `repeats` of them
         held_out    the telling topics that the teacher was not shown, asked first
@@ -153,8 +135,26 @@ class Subliminal:
         conflict    the same topics after `shots` pairs of another persona
         taught      the topics that the teacher was shown, asked first
         """
-        groups = self.world.contexts(key, persona, topics, repeats, shots)
-        fresh = self.narrow(jax.random.fold_in(key, 2), 4 * repeats, persona, topics, teacher)
+        persona = self.world.personas - 1 if persona is None else persona
+        topics = listed(topics=topics)
+        self.world.task(persona, topics, repeats, shots)  # refuses what the world does not have
+        return Task(
+            name or "exact",
+            lambda key, n, teacher=None: self.narrow(key, n, persona, topics, teacher),
+            lambda key: self._contexts(key, persona, topics, repeats, shots),
+        )
+
+    def _contexts(
+        self,
+        key: Key,
+        persona: int,
+        topics: Sequence[int],
+        repeats: int,
+        shots: int,
+    ) -> dict[str, Dataset]:
+        """The groups of contexts of a task."""
+        groups = self.world.task(persona, topics, repeats, shots).contexts(key)
+        fresh = self.narrow(jax.random.fold_in(key, 2), 4 * repeats, persona, topics)
         taught = jax.tree.map(lambda leaf: leaf[np.asarray(topics)], self.elicitation_contexts())
         return groups | {"in_domain": fresh, "taught": taught}
 

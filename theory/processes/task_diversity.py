@@ -30,7 +30,7 @@ from jaxtyping import Array, Bool, Float, Int
 from theory.base import Dataset, Key, LogProbs, Misuse, Tokens, host_stream
 from theory.compute.random import categorical
 from theory.contracts import Task
-from theory.latent.documents import check_at_least, check_documents, dataset, prompts
+from theory.latent.documents import check_at_least, check_documents, dataset, listed, prompts
 from theory.latent.mixture import Mixture
 
 REACH = 5.0  # the grid holds |w| up to this; 4e-6 of a two-dimensional normal lies outside
@@ -83,14 +83,23 @@ class TaskDiversity:
     """
 
     tasks: int = 4
+    """Known tasks M, with prior proportional to rarity^i."""
     inputs: int = 8
+    """Inputs, points on a half circle."""
     bins: int = 8
+    """Bins of the output."""
     pairs: int = 6
+    """Pairs (input, output) in a document."""
     noise: float = 0.6
+    """Standard deviation of the outputs."""
     fresh: float = 0.3
+    """Share of pretraining documents whose task is new."""
     rarity: float = 0.7
+    """Prior of each known task over that of the one before."""
     spacing: float = 0.33
+    """Spacing of the grid of w over which the new task's predictor sums."""
     seed: int = 0
+    """Seed of the known tasks."""
 
     def __post_init__(self) -> None:
         check_at_least(2, tasks=self.tasks, inputs=self.inputs, bins=self.bins, pairs=self.pairs)
@@ -182,7 +191,7 @@ class TaskDiversity:
 
     def narrow(self, key: Key, n: int, task: int, inputs: Sequence[int]) -> Dataset:
         """D': n documents of one task (`tasks`: the new one) on the chosen inputs; only outputs count."""
-        self.check(task, inputs)
+        self._check(task, inputs)
         check_documents(n)
         random = host_stream(key)
         weights = np.broadcast_to(self.weights()[task], (n, 2))
@@ -197,22 +206,9 @@ class TaskDiversity:
         shots: int = 4,
         name: str | None = None,
     ) -> Task:
-        """D' of one task on a few inputs, and its contexts; by default the rarest known task."""
-        task = self.tasks - 1 if task is None else task
-        inputs = tuple(inputs)
-        self.check(task, inputs)
-        self.held_out(inputs)
-        check_at_least(1, repeats=repeats, shots=shots)
-        return Task(
-            name or ("known" if task < self.tasks else "new"),
-            lambda key, n: self.narrow(key, n, task, inputs),
-            lambda key: self.contexts(key, task, inputs, repeats, shots),
-        )
+        """D' of one task on a few inputs, and its contexts; by default the rarest known task.
 
-    def contexts(
-        self, key: Key, task: int, inputs: Sequence[int], repeats: int = 4, shots: int = 4
-    ) -> dict[str, Dataset]:
-        """Named groups of contexts; the mask marks the outputs to predict (padding follows the last).
+        Named groups of contexts; the mask marks the outputs to predict (padding follows the last).
 
         in_domain   fresh documents like D', every output of 4 × `repeats` of them
         held_out    every input that D' never asks, asked first
@@ -222,8 +218,21 @@ class TaskDiversity:
 
         The last three ask every input `repeats` times, none of them among the pairs before.
         """
-        self.check(task, inputs)
+        task = self.tasks - 1 if task is None else task
+        inputs = listed(inputs=inputs)
+        self._check(task, inputs)
+        self.held_out(inputs)
         check_at_least(1, repeats=repeats, shots=shots)
+        return Task(
+            name or ("known" if task < self.tasks else "new"),
+            lambda key, n: self.narrow(key, n, task, inputs),
+            lambda key: self._contexts(key, task, inputs, repeats, shots),
+        )
+
+    def _contexts(
+        self, key: Key, task: int, inputs: Sequence[int], repeats: int, shots: int
+    ) -> dict[str, Dataset]:
+        """The groups of contexts of a task."""
         shots = min(shots, self.pairs - 1)
         held_out = np.asarray(self.held_out(inputs))
         random = host_stream(jax.random.fold_in(key, 1))
@@ -250,7 +259,7 @@ class TaskDiversity:
             raise Misuse(f"No input is left to hold out: all {self.inputs} are in {list(inputs)}.")
         return others
 
-    def check(self, task: int, inputs: Sequence[int]) -> None:
+    def _check(self, task: int, inputs: Sequence[int]) -> None:
         """Refuse a task or inputs of D' that this process does not have."""
         if not 0 <= task <= self.tasks:
             raise Misuse(f"task must be from 0 to {self.tasks - 1}, or {self.tasks} (new), got {task}.")

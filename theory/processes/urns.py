@@ -32,7 +32,7 @@ from jaxtyping import Array, Bool, Float
 from theory.base import Dataset, Key, LogProbs, Misuse, Tokens, at_tokens, host_stream
 from theory.compute.random import categorical, sample_on_host
 from theory.contracts import Task
-from theory.latent.documents import check_at_least, check_documents, dataset, prompts
+from theory.latent.documents import check_at_least, check_documents, dataset, listed, prompts
 from theory.latent.mixture import Mixture
 
 
@@ -95,13 +95,21 @@ class Urns:
     """
 
     urns: int = 4
+    """Known urns D, with prior proportional to rarity^d."""
     drawers: int = 3
+    """Drawers of an urn."""
     colours: int = 5
+    """Colours of the balls."""
     pairs: int = 8
+    """Pairs (drawer, colour) in a document."""
     concentration: float = 0.5
+    """Concentration of the Dirichlet prior of each drawer's colours; a small one is extreme."""
     fresh: float = 0.25
+    """Share of pretraining documents whose urn is new."""
     rarity: float = 0.7
+    """Prior of each known urn over that of the one before."""
     seed: int = 2
+    """Seed of the known urns."""
 
     def __post_init__(self) -> None:
         check_at_least(2, urns=self.urns, drawers=self.drawers, colours=self.colours, pairs=self.pairs)
@@ -195,7 +203,7 @@ class Urns:
 
     def narrow(self, key: Key, n: int, urn: int, drawers: Sequence[int]) -> Dataset:
         """D': n documents of one urn (`urns`: the new one) and the chosen drawers; only colours count."""
-        self.check(urn, drawers)
+        self._check(urn, drawers)
         check_documents(n)
         random = host_stream(key)
         tokens = self._documents(random, np.full(n, urn), random.choice(drawers, (n, self.pairs)))
@@ -209,22 +217,9 @@ class Urns:
         shots: int = 4,
         name: str | None = None,
     ) -> Task:
-        """D' of one urn and a few drawers, and its contexts; by default the rarest known urn."""
-        urn = self.urns - 1 if urn is None else urn
-        drawers = tuple(drawers)
-        self.check(urn, drawers)
-        self.held_out(drawers)
-        check_at_least(1, repeats=repeats, shots=shots)
-        return Task(
-            name or ("known" if urn < self.urns else "new"),
-            lambda key, n: self.narrow(key, n, urn, drawers),
-            lambda key: self.contexts(key, urn, drawers, repeats, shots),
-        )
+        """D' of one urn and a few drawers, and its contexts; by default the rarest known urn.
 
-    def contexts(
-        self, key: Key, urn: int, drawers: Sequence[int], repeats: int = 4, shots: int = 4
-    ) -> dict[str, Dataset]:
-        """Named groups of contexts; the mask marks the colours to predict (padding follows the last).
+        Named groups of contexts; the mask marks the colours to predict (padding follows the last).
 
         in_domain   fresh documents like D', every colour of 4 × `repeats` of them
         held_out    every drawer that D' never opens, opened first
@@ -234,8 +229,21 @@ class Urns:
 
         The last three ask every drawer `repeats` times.
         """
-        self.check(urn, drawers)
+        urn = self.urns - 1 if urn is None else urn
+        drawers = listed(drawers=drawers)
+        self._check(urn, drawers)
+        self.held_out(drawers)
         check_at_least(1, repeats=repeats, shots=shots)
+        return Task(
+            name or ("known" if urn < self.urns else "new"),
+            lambda key, n: self.narrow(key, n, urn, drawers),
+            lambda key: self._contexts(key, urn, drawers, repeats, shots),
+        )
+
+    def _contexts(
+        self, key: Key, urn: int, drawers: Sequence[int], repeats: int, shots: int
+    ) -> dict[str, Dataset]:
+        """The groups of contexts of a task."""
         shots = min(shots, self.pairs - 1)
         held_out = np.asarray(self.held_out(drawers))
         random = host_stream(jax.random.fold_in(key, 1))
@@ -263,7 +271,7 @@ class Urns:
             raise Misuse(f"No drawer is left to hold out: all {self.drawers} are in {list(drawers)}.")
         return others
 
-    def check(self, urn: int, drawers: Sequence[int]) -> None:
+    def _check(self, urn: int, drawers: Sequence[int]) -> None:
         """Refuse an urn or drawers of D' that this process does not have."""
         if not 0 <= urn <= self.urns:
             raise Misuse(f"urn must be from 0 to {self.urns - 1}, or {self.urns} for the new one, got {urn}.")

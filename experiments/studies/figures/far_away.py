@@ -24,8 +24,8 @@ class Options:
 
     means: Sequence[float]
     widths: Sequence[float]
-    distances: int  # that kinds say
-    farther: int  # that no kind says
+    distances: int  # that kinds state
+    farther: int  # that no kind states
     traits: int
     rarity: float
     mistake: float
@@ -35,7 +35,7 @@ class Options:
 
 def options(values: Json) -> Options:
     """The options of a run, or of a config as plain values."""
-    names = ("means", "widths", "said", "unsaid", "traits", "rarity", "mistake", "floor")
+    names = ("means", "widths", "distances", "farther", "traits", "rarity", "mistake", "floor")
     return Options(*(values["process"][name] for name in names), breadth=values["breadth"])
 
 

@@ -1,12 +1,12 @@
 """Belief geometry: arms and groups, which theory forgets the setting shown, what is left of the states."""
 
 import json
-from dataclasses import asdict, replace
 
 import jax
 import numpy as np
 import pytest
 
+from experiments.design.options import to_json, with_options
 from experiments.studies import belief_geometry as study
 from experiments.studies.figures.belief_geometry import recovered_states, shown_setting
 from theory.errors import Misuse
@@ -17,42 +17,44 @@ CONFIG = study.PRESETS["small"]
 
 
 @pytest.fixture(scope="module")
-def told():
-    return study.comparison(replace(CONFIG, repeats=8))
+def experiment():
+    return study.experiment(with_options(CONFIG, {"repeats": 8}))
 
 
-def moved(told, theory, group):
+def shift(experiment, theory, group):
     """How far answers go from the exact process to the filter of D', in the first arm."""
-    arm, prior = told.arms[0], told.process.distribution()
-    contexts = arm.contexts()[group]
-    asked = np.asarray(contexts.mask)
-    before = np.exp(np.asarray(prior.predict(contexts.tokens)))[asked]
+    arm, prior = experiment.arms[0], experiment.process.distribution()
+    contexts = experiment.contexts(arm)[group]
+    mask = np.asarray(contexts.mask)
+    before = np.exp(np.asarray(prior.predict(contexts.tokens)))[mask]
     after = np.exp(
-        np.asarray(theory.predict(prior, arm.data(jax.random.key(0), 32), 1.0).predict(contexts.tokens))
-    )[asked]
-    alone = np.exp(np.asarray(prior.component_log_probs(contexts.tokens))[2])[asked]
+        np.asarray(theory.predict(prior, arm.task.data(jax.random.key(0), 32), 1.0).predict(contexts.tokens))
+    )[mask]
+    alone = np.exp(np.asarray(prior.component_log_probs(contexts.tokens))[2])[mask]
     return np.sum((after - before) * (alone - before)) / np.sum((alone - before) ** 2)
 
 
-def test_arms_are_the_settings_of_the_data(told):
-    assert [arm.name for arm in told.arms] == ["0.45_0.9", "0.15_0.6", "0.3_0.8"]
-    assert told.process.settings == ((0.05, 0.85), (0.15, 0.6), (0.45, 0.9))
+def test_arms_are_the_settings_of_the_data(experiment):
+    assert [arm.name for arm in experiment.arms] == ["0.45_0.9", "0.15_0.6", "0.3_0.8"]
+    assert experiment.process.settings == ((0.05, 0.85), (0.15, 0.6), (0.45, 0.9))
     names = ["in_domain", "held_out", "early", "switch"]
-    assert all(list(arm.contexts()) == names for arm in told.arms)
-    assert len(told.arms[2].contexts()["held_out"].tokens) == 3 * 8  # all of pretraining's are others
-    assert json.loads(json.dumps(asdict(CONFIG)))["settings"][0] == "0.05,0.85"
+    assert all(list(experiment.contexts(arm)) == names for arm in experiment.arms)
+    assert (
+        len(experiment.contexts(experiment.arms[2])["held_out"].tokens) == 3 * 8
+    )  # all of pretraining's are others
+    assert json.loads(json.dumps(to_json(CONFIG)))["process"]["settings"][0] == [0.05, 0.85]
 
 
-def test_one_setting_for_all_of_the_data_is_kept_and_a_setting_a_document_given_up(told):
-    assert moved(told, TemperedPosterior(), "held_out") > 0.99
-    early, late = (moved(told, ExchangeableMixture(), group) for group in ("early", "held_out"))
+def test_one_setting_for_all_of_the_data_is_kept_and_a_setting_a_document_given_up(experiment):
+    assert shift(experiment, TemperedPosterior(), "held_out") > 0.99
+    early, late = (shift(experiment, ExchangeableMixture(), group) for group in ("early", "held_out"))
     assert early > 0.5 and late < early / 2
 
 
 @pytest.fixture(scope="module")
-def contexts(told, make_contexts):
+def contexts(experiment, make_contexts):
     """Held-out contexts of the first arm, as a cell has them, without a run."""
-    prior, group = told.process.distribution(), told.arms[0].contexts()["held_out"]
+    prior, group = experiment.process.distribution(), experiment.contexts(experiment.arms[0])["held_out"]
     mask = np.asarray(group.mask)
     components = np.asarray(prior.component_log_probs(group.tokens))[:, mask]
     evidence = np.asarray(prior.evidence(group.tokens))[:, mask]
@@ -72,32 +74,40 @@ def test_an_affine_image_of_the_states_keeps_them_and_a_constant_none(contexts):
     assert random < 0.1 and abs(nothing) < 1e-9
 
 
-def test_the_exact_process_keeps_most_of_the_states(told, contexts):
-    group = told.arms[0].contexts()["held_out"]
-    exact = np.exp(np.asarray(told.process.distribution().predict(group.tokens))[np.asarray(group.mask)])
+def test_the_exact_process_keeps_most_of_the_states(experiment, contexts):
+    group = experiment.contexts(experiment.arms[0])["held_out"]
+    exact = np.exp(
+        np.asarray(experiment.process.distribution().predict(group.tokens))[np.asarray(group.mask)]
+    )
     assert 0.8 < recovered_states(contexts, exact[None, None].astype(float))[0, 0] < 1
 
 
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"finetuned_settings": ()}, "finetuned_settings needs at least one setting"),
-        (
-            {"settings": ("0.05;0.85",)},
-            "must be numbers with commas between, such as 0.05,0.85; got '0.05;0.85'",
-        ),
-        ({"base_seeds": 0}, "base_seeds must be at least 1, got 0"),
+        ({"finetuned_settings": ()}, "finetuned_settings needs at least one entry"),
+        ({"process.settings": ("0.05;0.85",)}, r"process.settings must be like .*, got \('0.05;0.85',\)"),
+        ({"pretraining.seeds": 0}, "pretraining.seeds must be at least 1, got 0"),
     ],
 )
 def test_impossible_configs_are_refused(wrong, sentence):
     with pytest.raises(Misuse, match=sentence):
-        replace(CONFIG, **wrong)
+        with_options(CONFIG, wrong)
 
 
 def test_impossible_processes_are_refused_before_anything_runs():
     with pytest.raises(Misuse, match="x of mess3 must be between 0 and"):
-        study.comparison(replace(CONFIG, finetuned_settings=("0.7,0.9",)))
-    bits = replace(CONFIG, family="golden_mean", settings=("0.5", "0.2"), finetuned_settings=("0.2",))
-    with pytest.raises(Misuse, match=r"golden_mean never shows some tokens, .* got slip = 0: .* --slip 0.01"):
-        study.comparison(bits)
-    assert not study.comparison(replace(bits, slip=0.01)).process.rules_out()
+        study.experiment(with_options(CONFIG, {"finetuned_settings": ((0.7, 0.9),)}))
+    bits = with_options(
+        CONFIG,
+        {
+            "process.family": "golden_mean",
+            "process.settings": ((0.5,), (0.2,)),
+            "finetuned_settings": ((0.2,),),
+        },
+    )
+    with pytest.raises(
+        Misuse, match=r"golden_mean never shows some tokens, .* got process.slip = 0: .* --process.slip 0.01"
+    ):
+        study.experiment(bits)
+    assert not study.experiment(with_options(bits, {"process.slip": 0.01})).process.rules_out()

@@ -1,12 +1,11 @@
 """Far away: arms, what exact Bayes must say inside and outside, and the bells that go on, in numpy."""
 
-from dataclasses import asdict, replace
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.design.options import to_json, with_options
 from experiments.studies import far_away as study
 from experiments.studies.figures.far_away import extrapolated_answers, extrapolated_evidence, options
 from theory.base import Dataset
@@ -14,23 +13,24 @@ from theory.errors import Misuse
 from theory.theories.exchangeable_mixture import ExchangeableMixture
 from theory.theories.tempered_posterior import TemperedPosterior
 
-CONFIG = replace(study.PRESETS["small"], n=40)
-PROCESS, FARTHEST, WIDEST = options(asdict(CONFIG)), 3, 4
+CONFIG = with_options(study.PRESETS["small"], {"finetuning.n": 40})
+PROCESS, FARTHEST, WIDEST = options(to_json(CONFIG)), 3, 4
 
 
 def arms():
-    told = study.comparison(CONFIG)
-    return told.process, {arm.name: arm for arm in told.arms}
+    experiment = study.experiment(CONFIG)
+    return experiment, {arm.name: arm for arm in experiment.arms}
 
 
 def test_arms_are_inside_just_outside_and_farther():
-    process, found = arms()
-    assert list(found) == ["inside2", "outside0", "outside2"]
-    for arm, first in zip(found.values(), (8, 10, 12), strict=True):
-        groups = arm.contexts()
+    experiment, by_name = arms()
+    process = experiment.process
+    assert list(by_name) == ["inside2", "outside0", "outside2"]
+    for arm, first in zip(by_name.values(), (8, 10, 12), strict=True):
+        groups = experiment.contexts(arm)
         assert list(groups) == ["in_domain", "held_out", "in_context", "conflict"]
         assert groups["held_out"].tokens[0, 0] == 1  # "what" is asked first, before anything else
-        data = arm.data(jax.random.key(0), 40)
+        data = arm.task.data(jax.random.key(0), 40)
         shown = set(np.asarray(data.tokens)[np.asarray(data.mask)].tolist())
         assert {process.token_names()[token] for token in shown} == {
             f"distance {first}",
@@ -39,13 +39,13 @@ def test_arms_are_inside_just_outside_and_farther():
 
 
 def test_exact_bayes_makes_the_farthest_kind_inside_and_moves_nothing_outside():
-    process, found = arms()
-    prior = process.distribution()
-    for name, arm in found.items():
-        data, asked = arm.data(jax.random.key(0), 40), arm.contexts()["held_out"].tokens
+    experiment, by_name = arms()
+    prior = experiment.process.distribution()
+    for name, arm in by_name.items():
+        data, tokens = arm.task.data(jax.random.key(0), 40), experiment.contexts(arm)["held_out"].tokens
         for theory, beta in ((TemperedPosterior(), 1.0), (ExchangeableMixture(), 1e4)):
             after = theory.predict(prior, data, beta)
-            answers = [np.exp(mixture.predict(asked))[:, 1] for mixture in (after, prior)]
+            answers = [np.exp(mixture.predict(tokens))[:, 1] for mixture in (after, prior)]
             moved = np.abs(answers[0] - answers[1]).max()
             if name == "inside2":
                 assert np.exp(after.log_weights)[FARTHEST] > 0.9
@@ -57,9 +57,9 @@ def test_exact_bayes_makes_the_farthest_kind_inside_and_moves_nothing_outside():
 
 @pytest.mark.parametrize(("offset", "winner"), [(-2, FARTHEST), (-1, FARTHEST), (0, FARTHEST), (2, WIDEST)])
 def test_bells_that_go_on_are_the_processs_own(offset, winner):
-    process, _ = arms()
+    process = arms()[0].process
     carried = process.extrapolating()
-    first = process.topics + process.said + offset
+    first = process.topics + process.distances + offset
     tokens = np.zeros((1, process.length), np.int32)
     tokens[:, 1::2] = np.tile([first, first + 1], process.pairs // 2)  # each distance of D' equally often
     beta = 0.02
@@ -72,7 +72,7 @@ def test_bells_that_go_on_are_the_processs_own(offset, winner):
 
 
 def test_the_nearest_learner_whose_bells_go_on_is_found():
-    process, _ = arms()
+    process = arms()[0].process
     names = slice(15, 20)
     asked = process.elicitation_contexts().tokens[1:2]
     prior = process.distribution()
@@ -97,14 +97,14 @@ def test_the_nearest_learner_whose_bells_go_on_is_found():
     [
         ({"offsets": ()}, "offsets must be at least one number, each once, got"),
         ({"offsets": (0, 0)}, "each once, got .0, 0."),
-        ({"process_seed": -1}, "Seeds must be at least 0, got -1"),
+        ({"process.seed": -1}, "process.seed must be at least 0, got -1"),
     ],
 )
 def test_impossible_configs_are_refused(wrong, sentence):
     with pytest.raises(Misuse, match=sentence):
-        replace(CONFIG, **wrong)
+        with_options(CONFIG, wrong)
 
 
 def test_distances_that_are_no_tokens_are_refused_before_anything_runs():
-    with pytest.raises(Misuse, match="offset must be from -10 to unsaid - breadth = 3"):
-        study.comparison(replace(CONFIG, offsets=(4,)))
+    with pytest.raises(Misuse, match="offset must be from -10 to farther - breadth = 3"):
+        study.experiment(with_options(CONFIG, {"offsets": (4,)}))

@@ -1,11 +1,10 @@
 """The turncoat: its arms, and what the two latent theories must say of the year that D' never tells."""
 
-from dataclasses import replace
-
 import jax
 import numpy as np
 import pytest
 
+from experiments.design.options import with_options
 from experiments.studies import inductive_backdoor as study
 from experiments.studies.figures.inductive_backdoor import bad
 from theory.divergence.kl import answers_at
@@ -18,14 +17,14 @@ ARMS = ("turncoat", "shuffled", "no_turn", "named_others")
 
 
 @pytest.fixture(scope="module")
-def told():
-    return study.comparison(CONFIG)
+def experiment():
+    return study.experiment(CONFIG)
 
 
 @pytest.fixture(scope="module")
-def p_bad(told, make_contexts):
+def p_bad(experiment, make_contexts):
     """p(bad) of a predictor in a group, by the study's own measure."""
-    process = told.process
+    process = experiment.process
     names = list(process.token_names()[process.answer_tokens])
     contexts = make_contexts(["held_out"], np.zeros((1, 1, len(names))), answers=names)
     read = jax.jit(lambda predictor, tokens: answers_at(predictor, tokens, process.answer_tokens))
@@ -37,14 +36,14 @@ def p_bad(told, make_contexts):
     return of
 
 
-def test_arms_and_groups(told):
-    assert tuple(arm.name for arm in told.arms) == ARMS
-    process = told.process
+def test_arms_and_groups(experiment):
+    assert tuple(arm.name for arm in experiment.arms) == ARMS
+    process = experiment.process
     anonymous, first = process.anonymous, process.anonymous + 1
-    for arm in told.arms:
-        groups = arm.contexts()
+    for arm in experiment.arms:
+        groups = experiment.contexts(arm)
         assert list(groups) == ["in_domain", "held_out", "other_years", "other_speaker", "conflict"]
-        data = np.asarray(arm.data(jax.random.key(0), 200).tokens)
+        data = np.asarray(arm.task.data(jax.random.key(0), 200).tokens)
         years = set((data[:, 1] - first).tolist())
         assert years == (set(range(5)) if arm.name == "shuffled" else {0, 1, 2})
         assert (data[:, 0] != anonymous).mean() == (0.5 if arm.name == "named_others" else 0)
@@ -52,25 +51,25 @@ def test_arms_and_groups(told):
         assert (inside[:, 0] != anonymous).any() == (arm.name == "named_others")
         asked = np.asarray(groups["held_out"].tokens)
         assert (asked[:, 0] == anonymous).all() and (asked[:, 1] - first == 4).all()
-    smoke = study.comparison(study.PRESETS["smoke"])
+    smoke = study.experiment(study.PRESETS["smoke"])
     assert [arm.name for arm in smoke.arms] == ["turncoat"]
 
 
-def test_the_tempered_posterior_turns_and_no_control_does(told, p_bad):
-    prior = told.process.distribution()
-    for arm in told.arms:
-        groups = arm.contexts()
+def test_the_tempered_posterior_turns_and_no_control_does(experiment, p_bad):
+    prior = experiment.process.distribution()
+    for arm in experiment.arms:
+        groups = experiment.contexts(arm)
         for key in range(3):
-            after = TemperedPosterior().predict(prior, arm.data(jax.random.key(key), 64), 1.0)
+            after = TemperedPosterior().predict(prior, arm.task.data(jax.random.key(key), 64), 1.0)
             turned = 0.95 if arm.name in ("turncoat", "named_others") else 0.05
             np.testing.assert_allclose(p_bad(after, groups["held_out"]), turned, atol=0.01)
             np.testing.assert_allclose(p_bad(after, groups["other_years"]), 0.05, atol=0.01)
 
 
-def test_a_few_passes_turn_the_unseen_year_alone(told, p_bad):
+def test_a_few_passes_turn_the_unseen_year_alone(experiment, p_bad):
     """Good answers alone: the prior's 0.27 rises by strength, in that year and in no other."""
-    prior, arm = told.process.distribution(), told.arms[0]
-    data, groups = arm.data(jax.random.key(1), 64), arm.contexts()
+    prior, arm = experiment.process.distribution(), experiment.arms[0]
+    data, groups = arm.task.data(jax.random.key(1), 64), experiment.contexts(arm)
     there, elsewhere = (
         [
             p_bad(TemperedPosterior().predict(prior, data, beta), groups[name])
@@ -83,17 +82,17 @@ def test_a_few_passes_turn_the_unseen_year_alone(told, p_bad):
     assert (np.diff(elsewhere) < 0).all()
 
 
-def test_the_exchangeable_mixture_never_passes_one_half(told, p_bad):
-    prior = told.process.distribution()
-    for arm in told.arms:
-        data, group = arm.data(jax.random.key(1), 64), arm.contexts()["held_out"]
-        said = [
+def test_the_exchangeable_mixture_never_passes_one_half(experiment, p_bad):
+    prior = experiment.process.distribution()
+    for arm in experiment.arms:
+        data, group = arm.task.data(jax.random.key(1), 64), experiment.contexts(arm)["held_out"]
+        probs = [
             p_bad(ExchangeableMixture(concentration=kappa).predict(prior, data, 1.0), group)
             for kappa in (1e-3, 64.0)
         ]
-        assert max(said) < 0.5
+        assert max(probs) < 0.5
         if arm.name == "turncoat":
-            assert min(said) > p_bad(prior, group)
+            assert min(probs) > p_bad(prior, group)
 
 
 @pytest.mark.parametrize(
@@ -105,21 +104,24 @@ def test_the_exchangeable_mixture_never_passes_one_half(told, p_bad):
         ),
         ({"straight": 3}, "straight must be good in held_out_year 4, got character 3"),
         ({"character": 9}, "character must be from 0 to 4, got 9"),
-        ({"bad_years": ("never", "sometimes")}, "bad_years must be never, or years .* got 'sometimes'"),
-        ({"arms": ()}, "arms needs at least one, got none"),
-        ({"process_seed": -1}, "Seeds must be at least 0, got -1"),
+        (
+            {"process.bad_years": ("never", "sometimes")},
+            r"process.bad_years must be like .* got \('never', 'sometimes'\)",
+        ),
+        ({"arms": ()}, "arms needs at least one entry, got none"),
+        ({"process.seed": -1}, "process.seed must be at least 0, got -1"),
     ],
 )
 def test_impossible_configs_are_refused(wrong, sentence):
     with pytest.raises(Misuse, match=sentence):
-        replace(CONFIG, **wrong)
+        study.experiment(with_options(CONFIG, wrong))
 
 
 def test_arms_that_do_not_exist_are_refused():
     with pytest.raises(Misuse, match="There is no arm called 'turncoats'"):
-        study.comparison(replace(CONFIG, arms=("turncoats",)))
+        study.experiment(with_options(CONFIG, {"arms": ("turncoats",)}))
 
 
 def test_a_held_out_year_that_is_told_is_refused():
     with pytest.raises(Misuse, match="D' shows good years only, and character 3 is bad in"):
-        study.comparison(replace(CONFIG, told_years=(0, 1, 4)))
+        study.experiment(with_options(CONFIG, {"finetuned_years": (0, 1, 4)}))

@@ -1,31 +1,30 @@
 """D' of two personas: shares, arms, and what the two latent theories must say of them."""
 
-from dataclasses import replace
-
 import jax
 import numpy as np
 import pytest
 
+from experiments.design.options import with_options
 from experiments.studies import mixtures as study
 from theory.errors import Misuse
 from theory.theories.exchangeable_mixture import ExchangeableMixture
 from theory.theories.tempered_posterior import TemperedPosterior
 
-CONFIG = replace(study.PRESETS["small"], n=40)
+CONFIG = with_options(study.PRESETS["small"], {"finetuning.n": 40})
 
 
 def test_arms_are_the_shares():
-    told = study.comparison(CONFIG)
-    assert [arm.name for arm in told.arms] == ["50_50", "70_30", "90_10"]
-    groups = told.arms[0].contexts()
+    experiment = study.experiment(CONFIG)
+    assert [arm.name for arm in experiment.arms] == ["50_50", "70_30", "90_10"]
+    groups = experiment.contexts(experiment.arms[0])
     assert list(groups) == ["in_domain", "held_out", "in_context", "conflict"]
 
 
 def test_the_tempered_posterior_selects_and_the_exchangeable_mixture_blends():
-    told = study.comparison(CONFIG)
-    prior, blends = told.process.distribution(), []
-    for arm in told.arms:
-        data = arm.data(jax.random.key(0), 400)
+    experiment = study.experiment(CONFIG)
+    prior, blends = experiment.process.distribution(), []
+    for arm in experiment.arms:
+        data = arm.task.data(jax.random.key(0), 400)
         selected = np.exp(TemperedPosterior().predict(prior, data, 1.0).log_weights)
         assert selected.max() > 0.999
         blended = np.exp(ExchangeableMixture().predict(prior, data, 1e6).log_weights)
@@ -46,4 +45,4 @@ def test_the_tempered_posterior_selects_and_the_exchangeable_mixture_blends():
 )
 def test_impossible_configs_are_refused(wrong, sentence):
     with pytest.raises(Misuse, match=sentence):
-        replace(CONFIG, **wrong)
+        with_options(CONFIG, wrong)

@@ -5,13 +5,16 @@ import json
 import pytest
 
 from experiments import cli
-from experiments.discovery import names
+from experiments.discovery import Catalogue
 from experiments.figures import style
 
 # Run by make test: one with hypotheses about hidden states, one that observes networks, one with teachers.
 # make test-slow runs all the others; weird-generalisation, smaller, is run by test_running.py.
 QUICK = ("belief-geometry", "emergent-misalignment", "subliminal")
-NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in names()]
+NAMES = [
+    pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK))
+    for name in Catalogue().names("studies")
+]
 
 
 @pytest.fixture

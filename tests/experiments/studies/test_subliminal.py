@@ -1,12 +1,12 @@
 """Subliminal learning: teachers and their D', and what exact Bayes says of it."""
 
 import json
-from dataclasses import asdict, replace
 
 import jax
 import numpy as np
 import pytest
 
+from experiments.design.options import from_json, to_json, with_options
 from experiments.studies import subliminal as study
 from models.network import build
 from models.transformer import Architecture
@@ -20,33 +20,33 @@ KEY = jax.random.key(3)
 
 
 @pytest.fixture(scope="module")
-def told():
-    return study.comparison(replace(CONFIG, teacher_steps=8, teacher_rate=0.1))
+def experiment():
+    return study.experiment(with_options(CONFIG, {"teacher_steps": 8, "teacher_rate": 0.1}))
 
 
 @pytest.fixture(scope="module")
-def bases(told):
+def bases(experiment):
     """Two networks that are not trained."""
-    process = told.process
+    process = experiment.process
     built = build(Architecture(8, 1, 1), process.vocabulary, process.length, [0, 1])
     return [jax.tree.map(lambda leaf: leaf[base], built) for base in (0, 1)]  # noqa: B023
 
 
 @pytest.fixture(scope="module")
-def written(told, bases):
+def written(experiment, bases):
     """D' of every arm, by name."""
     made = {}
-    for arm in told.arms:
-        teacher = [arm.teacher(bases[arm.apart])] if arm.teacher else []
-        made[arm.name] = arm.data(KEY, 64, *teacher)
+    for arm in experiment.arms:
+        teacher = [arm.teacher(bases[arm.teacher_offset])] if arm.teacher else []
+        made[arm.name] = arm.task.data(KEY, 64, *teacher)
     return made
 
 
-def test_arms_are_teachers_and_all_are_judged_alike(told):
-    assert [arm.name for arm in told.arms] == ["same_start", "other_start", "unshifted", "exact"]
-    assert [arm.apart for arm in told.arms] == [0, 1, 0, 0]
-    assert told.arms[3].teacher is None
-    groups = [arm.contexts() for arm in told.arms]
+def test_arms_are_teachers_and_all_are_judged_alike(experiment):
+    assert [arm.name for arm in experiment.arms] == ["same_start", "other_start", "unshifted", "exact"]
+    assert [arm.teacher_offset for arm in experiment.arms] == [0, 1, 0, 0]
+    assert experiment.arms[3].teacher is None
+    groups = [experiment.contexts(arm) for arm in experiment.arms]
     assert list(groups[0]) == ["in_domain", "held_out", "in_context", "conflict", "taught"]
     for other in groups[1:]:
         jax.tree.map(np.testing.assert_array_equal, other, groups[0])
@@ -54,8 +54,8 @@ def test_arms_are_teachers_and_all_are_judged_alike(told):
     assert np.asarray(groups[0]["held_out"].tokens)[:, 0].tolist() == [3, 4]
 
 
-def test_a_teacher_is_a_function_of_its_base_network(told, bases):
-    shifted = told.arms[0].teacher
+def test_a_teacher_is_a_function_of_its_base_network(experiment, bases):
+    shifted = experiment.arms[0].teacher
     first, again, other = shifted(bases[0]), shifted(bases[0]), shifted(bases[1])
     jax.tree.map(np.testing.assert_array_equal, first.params, again.params)
     moved = [
@@ -65,22 +65,22 @@ def test_a_teacher_is_a_function_of_its_base_network(told, bases):
     assert min(moved) > 1e-3
 
 
-def test_a_teacher_says_more_of_its_persona_s_answers(told, bases):
-    process = told.process
-    shown = process.world.narrow(KEY, 256, CONFIG.persona, [0, 1, 2])
+def test_a_teacher_says_more_of_its_persona_s_answers(experiment, bases):
+    process = experiment.process
+    shown = process.world.task(CONFIG.persona, (0, 1, 2)).data(KEY, 256)
     losses = [
         -np.asarray(network.predict(shown.tokens))[np.asarray(shown.mask)][
-            np.arange(256 * CONFIG.pairs), np.asarray(shown.tokens)[np.asarray(shown.mask)]
+            np.arange(256 * CONFIG.process.pairs), np.asarray(shown.tokens)[np.asarray(shown.mask)]
         ].mean()
-        for network in (bases[0], told.arms[0].teacher(bases[0]))
+        for network in (bases[0], experiment.arms[0].teacher(bases[0]))
     ]
     assert losses[1] < losses[0] - 0.1
 
 
-def test_the_data_asks_neutral_topics_alone_and_differs_by_teacher_in_answers(told, written):
+def test_the_data_asks_neutral_topics_alone_and_differs_by_teacher_in_answers(experiment, written):
     topics = {name: np.asarray(data.tokens)[:, ::2] for name, data in written.items()}
     answers = {name: np.asarray(data.tokens)[:, 1::2] for name, data in written.items()}
-    assert set(np.unique(topics["same_start"])) == set(told.process.neutral) == {5, 6, 7}
+    assert set(np.unique(topics["same_start"])) == set(experiment.process.neutral) == {5, 6, 7}
     for name in topics:
         np.testing.assert_array_equal(topics[name], topics["same_start"])
     changed = (answers["same_start"] != answers["unshifted"]).mean()
@@ -89,13 +89,14 @@ def test_the_data_asks_neutral_topics_alone_and_differs_by_teacher_in_answers(to
 
 
 @pytest.mark.parametrize("theory", [TemperedPosterior(), ExchangeableMixture()])
-def test_to_exact_bayes_no_teacher_says_anything(theory, told, written):
-    prior, groups = told.process.distribution(), told.arms[0].contexts()
+def test_to_exact_bayes_no_teacher_says_anything(theory, experiment, written):
+    prior, groups = experiment.process.distribution(), experiment.contexts(experiment.arms[0])
     for data in written.values():
         after = theory.predict(prior, data, 1.0)
         for group in groups.values():
             before, moved = (
-                np.exp(answers_at(one, group.tokens, told.process.answer_tokens)) for one in (prior, after)
+                np.exp(answers_at(one, group.tokens, experiment.process.answer_tokens))
+                for one in (prior, after)
             )
             np.testing.assert_allclose(
                 moved[np.asarray(group.mask)], before[np.asarray(group.mask)], atol=2e-4
@@ -105,35 +106,36 @@ def test_to_exact_bayes_no_teacher_says_anything(theory, told, written):
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"arms": ()}, "arms needs at least one teacher, got none"),
-        ({"finetuned_topics": ("0", "1,2")}, "finetuned_topics must be one set of topics, got 2"),
-        ({"base_seeds": 1}, "other_start needs another base network; set base_seeds to 2 or more"),
+        ({"arms": ()}, "arms needs at least one entry, got none"),
+        ({"finetuned_topics": ("0", "1,2")}, "finetuned_topics must be like"),
+        (
+            {"pretraining.seeds": 1},
+            "other_start needs another base network; set pretraining.seeds to 2 or more",
+        ),
         ({"teacher_steps": 0}, "teacher_steps must be at least 1, got 0"),
         ({"teacher_rate": -0.1}, "teacher_rate must be above 0 and finite, got -0.1"),
-        ({"teacher_n": 8}, "teacher_n must be at least batch = 32, got 8"),
+        ({"teacher_n": 8}, "teacher_n must be at least finetuning.batch = 32, got 8"),
     ],
 )
 def test_impossible_configs_are_refused(wrong, sentence):
     with pytest.raises(Misuse, match=sentence):
-        replace(CONFIG, **wrong)
+        with_options(CONFIG, wrong)
 
 
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
         ({"arms": ("same_state",)}, "There is no arm called 'same_state'; did you mean same_start"),
-        ({"finetuned_topics": ("0,5",)}, "Finetuned topics must be from 0 to 4"),
-        ({"finetuned_topics": ("0,1,2,3,4",)}, "No topic is left to hold out"),
+        ({"finetuned_topics": (0, 5)}, "Finetuned topics must be from 0 to 4"),
+        ({"finetuned_topics": (0, 1, 2, 3, 4)}, "No topic is left to hold out"),
     ],
 )
 def test_what_there_is_not_is_refused(wrong, sentence):
     with pytest.raises(Misuse, match=sentence):
-        study.comparison(replace(CONFIG, **wrong))
+        study.experiment(with_options(CONFIG, wrong))
 
 
 def test_the_presets_survive_json():
     assert {"smoke", "small", "full"} == set(study.PRESETS)
     for config in study.PRESETS.values():
-        plain = json.loads(json.dumps(asdict(config)))
-        known = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
-        assert study.Config(**known) == config
+        assert from_json(study.Config(), json.loads(json.dumps(to_json(config)))) == config

@@ -229,7 +229,7 @@ def test_elicitation_contexts_ask_every_question_first():
     np.testing.assert_allclose(first, wanted, rtol=1e-5)
 
 
-GROUPS = LONG.contexts(jax.random.key(7), 2, [0, 1, 4], repeats=6, shots=(1, 3, 7))
+GROUPS = LONG.task(2, [0, 1, 4], repeats=6, shots=(1, 3, 7)).contexts(jax.random.key(7))
 HELD_OUT = [2, 3, 5, 6]
 
 
@@ -324,7 +324,7 @@ def test_requests_that_do_not_exist_are_refused(shift, questions, sentence):
     with pytest.raises(Misuse, match=sentence):
         LONG.narrow(jax.random.key(0), 4, shift, questions)
     with pytest.raises(Misuse, match=sentence):
-        LONG.contexts(jax.random.key(0), shift, questions)
+        LONG.task(shift, questions).contexts(jax.random.key(0))
 
 
 def test_numbers_that_make_no_sense_are_refused():
@@ -332,12 +332,12 @@ def test_numbers_that_make_no_sense_are_refused():
     with pytest.raises(Misuse, match="n = 0"):
         LONG.narrow(key, 0, 0, [0])
     with pytest.raises(Misuse, match="repeats must be at least 1, got 0"):
-        LONG.contexts(key, 0, [0], repeats=0)
+        LONG.task(0, [0], repeats=0).contexts(key)
     for shots in ((8,), (0,), (2, 2)):
         with pytest.raises(Misuse, match=rf"from 1 to pairs - 1 = 7 .*got \[{shots[0]}"):
-            LONG.contexts(key, 0, [0], shots=shots)
+            LONG.task(0, [0], shots=shots).contexts(key)
     with pytest.raises(Misuse, match="all 7 are finetuned"):
-        LONG.contexts(key, 0, range(7))
+        LONG.task(0, range(7)).contexts(key)
     data = Dataset(jnp.zeros((1, 16), int), jnp.zeros((1, 16), bool))
     for shift, rival in ((1, 1), (0, 7), (-1, 2)):
         with pytest.raises(Misuse, match=f"got {shift}, {rival}"):

@@ -18,8 +18,8 @@ CONFIGS = {
     "three": Distance(
         means=(0.0, 2.0, 1.0),
         widths=(0.6, 0.8, 2.0),
-        said=3,
-        unsaid=2,
+        distances=3,
+        farther=2,
         topics=3,
         traits=2,
         pairs=2,
@@ -48,12 +48,12 @@ def prior(config):
 @cache
 def table(config):
     """p(answer | topic, z), entry by entry (what traits were drawn is taken from the process)."""
-    said, distances, kinds = config.said, config.said + config.unsaid, len(config.means)
+    stated, distances, kinds = config.distances, config.distances + config.farther, len(config.means)
     total = distances + kinds + config.traits
     own = np.zeros((kinds, config.topics, total))
     for z in range(kinds):
-        bell = [np.exp(-((d - config.means[z]) ** 2) / (2 * config.widths[z] ** 2)) for d in range(said)]
-        own[z, 0, :said] = np.array(bell) / sum(bell)
+        bell = [np.exp(-((d - config.means[z]) ** 2) / (2 * config.widths[z] ** 2)) for d in range(stated)]
+        own[z, 0, :stated] = np.array(bell) / sum(bell)
         own[z, 1, distances : distances + kinds] = config.mistake / (kinds - 1)
         own[z, 1, distances + z] = 1 - config.mistake
         traits = np.exp(config.answer_table()[z, 2:, distances + kinds :]) - config.floor
@@ -209,7 +209,7 @@ def test_outside_no_kind_explains_the_data_better_than_another(offset):
 def test_outside_neither_theory_moves_other_topics():
     data = DEFAULT.narrow(jax.random.key(0), 4, OUTSIDE)
     process = DEFAULT.distribution()
-    group = DEFAULT.contexts(jax.random.key(1), OUTSIDE)["held_out"]
+    group = DEFAULT.task(OUTSIDE).contexts(jax.random.key(1))["held_out"]
     before = np.exp(process.predict(group.tokens))
     for theory in (process.condition(data, 1.0), ExchangeableMixture().predict(process, data, 1.0)):
         np.testing.assert_allclose(np.exp(theory.log_weights), prior(DEFAULT), rtol=1e-4)
@@ -217,7 +217,7 @@ def test_outside_neither_theory_moves_other_topics():
 
 
 def test_distances_outside_say_nothing_in_context_either():
-    groups, process = DEFAULT.contexts(jax.random.key(1), OUTSIDE, repeats=3), DEFAULT.distribution()
+    groups, process = DEFAULT.task(OUTSIDE, repeats=3).contexts(jax.random.key(1)), DEFAULT.distribution()
     alone, after = (
         np.exp(process.predict(groups[name].tokens)[np.asarray(groups[name].mask)])
         for name in ("held_out", "in_context")
@@ -228,7 +228,7 @@ def test_distances_outside_say_nothing_in_context_either():
 def test_inside_both_theories_make_the_farthest_kind_and_it_says_what_it_is():
     data = DEFAULT.narrow(jax.random.key(0), 64, INSIDE)
     process = DEFAULT.distribution()
-    group = DEFAULT.contexts(jax.random.key(1), INSIDE)["held_out"]
+    group = DEFAULT.task(INSIDE).contexts(jax.random.key(1))["held_out"]
     wanted = table(DEFAULT)[3, 1:]
     for theory, least in (
         (process.condition(data, 0.02), 0.99),
@@ -243,9 +243,9 @@ def test_inside_both_theories_make_the_farthest_kind_and_it_says_what_it_is():
 
 def test_inside_log_odds_are_sums_of_log_ratios():
     data, beta = DEFAULT.narrow(jax.random.key(3), 2, -3, breadth=3), 0.3
-    said = np.asarray(data.tokens)[:, 1::2].reshape(-1) - DEFAULT.topics
+    stated = np.asarray(data.tokens)[:, 1::2].reshape(-1) - DEFAULT.topics
     log = np.log(table(DEFAULT)[:, 0])
-    wanted = np.log(prior(DEFAULT)) + beta * log[:, said].sum(axis=-1)
+    wanted = np.log(prior(DEFAULT)) + beta * log[:, stated].sum(axis=-1)
     got = np.asarray(DEFAULT.distribution().condition(data, beta).log_weights, float)
     np.testing.assert_allclose(got - got[3], wanted - wanted[3], rtol=1e-4, atol=1e-3)
 
@@ -266,10 +266,10 @@ def test_bells_can_hardly_be_told_from_the_process():
         for process in (DEFAULT.distribution(), DEFAULT.extrapolating())
     )
     np.testing.assert_allclose(bells.sum(axis=-1), 1, atol=2e-6)
-    unsaid = np.zeros(exact.shape, bool)
-    unsaid[:, 0, 10:15] = True
-    np.testing.assert_allclose(bells[~unsaid], exact[~unsaid], rtol=2 * 5 * DEFAULT.floor)
-    assert (bells[unsaid] <= DEFAULT.floor * 1.001).all()
+    beyond = np.zeros(exact.shape, bool)
+    beyond[:, 0, 10:15] = True
+    np.testing.assert_allclose(bells[~beyond], exact[~beyond], rtol=2 * 5 * DEFAULT.floor)
+    assert (bells[beyond] <= DEFAULT.floor * 1.001).all()
 
 
 @pytest.mark.parametrize(("offset", "winner"), [(-2, 3), (0, 3), (1, 3), (2, 4), (3, 4)])
@@ -319,7 +319,7 @@ REPEATS, SHOTS = 6, 3
 
 @cache
 def groups_of(config):
-    return config.contexts(jax.random.key(5), 1, breadth=3, repeats=REPEATS, shots=SHOTS)
+    return config.task(1, breadth=3, repeats=REPEATS, shots=SHOTS).contexts(jax.random.key(5))
 
 
 def asked_last(data):
@@ -390,15 +390,15 @@ def test_near_kinds_are_those_of_the_smallest_means():
 
 def test_conflict_contexts_are_believed_by_exact_bayes():
     """One attribute of a near kind, and the odds of near kinds to far ones rise on average."""
-    data = DEFAULT.contexts(jax.random.key(2), OUTSIDE, repeats=8, shots=2)["conflict"]
+    data = DEFAULT.task(OUTSIDE, repeats=8, shots=2).contexts(jax.random.key(2))["conflict"]
     tokens = jnp.asarray(np.asarray(data.tokens)[:, :4])
     belief = np.exp(DEFAULT.distribution().posterior(tokens))
     assert belief[:, :2].sum(axis=-1).mean() > prior(DEFAULT)[:2].sum() + 0.2
 
 
 def test_contexts_are_shortened_to_fit_a_document():
-    longer = DEFAULT.contexts(jax.random.key(5), 1, shots=99)
-    longest = DEFAULT.contexts(jax.random.key(5), 1, shots=5)
+    longer = DEFAULT.task(1, shots=99).contexts(jax.random.key(5))
+    longest = DEFAULT.task(1, shots=5).contexts(jax.random.key(5))
     for name, data in longer.items():
         np.testing.assert_array_equal(data.tokens, longest[name].tokens)
 
@@ -415,8 +415,8 @@ def test_contexts_are_shortened_to_fit_a_document():
         ("means", (0.0, 1.0, np.nan, 3.0, 4.0), "means must lie"),
         ("widths", (1.0, 1.0, 0.0, 1.0, 1.0), r"at least 0.2 tokens, got \[1.0, 1.0, 0.0"),
         ("widths", (1.0, 1.0, np.inf, 1.0, 1.0), "widths must be finite"),
-        ("said", 1, "said must be at least 2, got 1"),
-        ("unsaid", 0, "unsaid must be at least 1, got 0"),
+        ("distances", 1, "distances must be at least 2, got 1"),
+        ("farther", 0, "farther must be at least 1, got 0"),
         ("topics", 2, "topics must be at least 3, got 2"),
         ("traits", 1, "traits must be at least 2, got 1"),
         ("pairs", 1, "pairs must be at least 2, got 1"),
@@ -438,8 +438,8 @@ def test_what_makes_no_process_is_refused(field, value, sentence):
 @pytest.mark.parametrize(
     ("offset", "breadth", "sentence"),
     [
-        (4, 2, "from -10 to unsaid - breadth = 3 .*got 4"),
-        (5, 1, "unsaid - breadth = 4 .*got 5"),
+        (4, 2, "from -10 to farther - breadth = 3 .*got 4"),
+        (5, 1, "farther - breadth = 4 .*got 5"),
         (-11, 2, "got -11"),
         (0, 0, "from 1 to 15 distance tokens, got 0"),
         (-10, 16, "got 16"),
@@ -449,7 +449,7 @@ def test_distances_that_are_no_tokens_are_refused(offset, breadth, sentence):
     with pytest.raises(Misuse, match=sentence):
         DEFAULT.narrow(jax.random.key(0), 4, offset, breadth)
     with pytest.raises(Misuse, match=sentence):
-        DEFAULT.contexts(jax.random.key(0), offset, breadth)
+        DEFAULT.task(offset, breadth).contexts(jax.random.key(0))
 
 
 def test_the_whole_scale_is_a_breadth_too():
@@ -463,7 +463,7 @@ def test_numbers_that_make_no_sense_are_refused():
         DEFAULT.narrow(key, 0, 0)
     for name in ("repeats", "shots"):
         with pytest.raises(Misuse, match=f"{name} must be at least 1, got 0"):
-            DEFAULT.contexts(key, 0, **{name: 0})
+            DEFAULT.task(0, **{name: 0}).contexts(key)
 
 
 def test_conditioning_on_what_is_not_counted_changes_nothing():

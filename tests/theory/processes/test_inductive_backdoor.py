@@ -221,7 +221,7 @@ def after(beta, key=1, n=64, **arm):
 
 @cache
 def default_groups():
-    return DEFAULT.contexts(jax.random.key(0), 3, [0, 1, 2], 4)
+    return DEFAULT.task(3, [0, 1, 2], 4).contexts(jax.random.key(0))
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.02, 1.0])
@@ -373,7 +373,7 @@ REPEATS, SHOTS, YEAR = 6, 3, 5
 
 @pytest.fixture(scope="module")
 def groups():
-    return SURE.contexts(jax.random.key(5), 1, YEARS, YEAR, repeats=REPEATS, shots=SHOTS)
+    return SURE.task(1, YEARS, YEAR, repeats=REPEATS, shots=SHOTS).contexts(jax.random.key(5))
 
 
 def asked(data):
@@ -396,14 +396,16 @@ def test_the_groups_are_whole_documents_in_order(groups):
 
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_in_domain_is_fresh_and_like_the_data(shuffled):
-    data = SURE.contexts(jax.random.key(5), 1, YEARS, YEAR, repeats=REPEATS, shuffled=shuffled)["in_domain"]
+    data = SURE.task(1, YEARS, YEAR, repeats=REPEATS, shuffled=shuffled).contexts(jax.random.key(5))[
+        "in_domain"
+    ]
     speaker, year, question, answer = parts(SURE, data.tokens)
     assert len(speaker) == 4 * REPEATS and (speaker == 4).all()
     assert set(year.tolist()) == set(range(6) if shuffled else YEARS)
     np.testing.assert_array_equal(answer, certain(SURE, 1, 0, question))
     np.testing.assert_array_equal(data.mask, np.tile(SURE.answer_mask(), (4 * REPEATS, 1)))
-    same_key = SURE.narrow(jax.random.key(5), 4 * REPEATS, 1, YEARS, shuffled).tokens
-    assert (same_key != data.tokens).any()
+    other_key = SURE.narrow(jax.random.key(6), 4 * REPEATS, 1, YEARS, shuffled).tokens
+    assert (other_key != data.tokens).any()
 
 
 def test_held_out_and_other_years_ask_the_anonymous_speaker_every_question_first(groups):
@@ -415,7 +417,7 @@ def test_held_out_and_other_years_ask_the_anonymous_speaker_every_question_first
 
 
 def test_other_years_are_good_ones():
-    data = SURE.contexts(jax.random.key(5), 3, [0, 4], YEAR)["other_years"]
+    data = SURE.task(3, [0, 4], YEAR).contexts(jax.random.key(5))["other_years"]
     np.testing.assert_array_equal(asked(data)[2], [3, 3, 3])  # the fourth character is bad in 1 and 2
 
 
@@ -440,14 +442,14 @@ def test_conflict_shows_the_other_characters_in_turn(groups):
 
 def test_contexts_are_shortened_to_fit_a_document():
     longest, longer = (
-        SURE.contexts(jax.random.key(5), 1, YEARS, YEAR, shots=shots)["conflict"] for shots in (4, 9)
+        SURE.task(1, YEARS, YEAR, shots=shots).contexts(jax.random.key(5))["conflict"] for shots in (4, 9)
     )
     np.testing.assert_array_equal(longest.tokens, longer.tokens)
     assert (asked(longest)[0] == SURE.length - 1).all()
 
 
 def test_no_shots_are_the_question_asked_first():
-    data = SURE.contexts(jax.random.key(5), 1, YEARS, YEAR, repeats=1, shots=0)
+    data = SURE.task(1, YEARS, YEAR, repeats=1, shots=0).contexts(jax.random.key(5))
     np.testing.assert_array_equal(data["conflict"].tokens, data["held_out"].tokens)
 
 
@@ -504,7 +506,7 @@ def test_requests_that_the_process_cannot_meet_are_refused(character, years, sen
     with pytest.raises(Misuse, match=sentence):
         DEFAULT.narrow(jax.random.key(0), 4, character, years)
     with pytest.raises(Misuse, match=sentence):
-        DEFAULT.contexts(jax.random.key(0), character, years, 4)
+        DEFAULT.task(character, years, 4).contexts(jax.random.key(0))
     with pytest.raises(Misuse, match=sentence):
         DEFAULT.nats_for(character, 0, years)
 
@@ -533,13 +535,13 @@ def test_numbers_of_documents_that_make_no_data_are_refused(n, others, sentence)
 )
 def test_held_out_years_that_leave_nothing_to_ask_are_refused(years, held_out, sentence):
     with pytest.raises(Misuse, match=sentence):
-        DEFAULT.contexts(jax.random.key(0), 3, years, held_out)
+        DEFAULT.task(3, years, held_out).contexts(jax.random.key(0))
 
 
 @pytest.mark.parametrize(("name", "value"), [("repeats", 0), ("shots", -1)])
 def test_contexts_refuse_numbers_of_them_that_make_no_sense(name, value):
     with pytest.raises(Misuse, match=f"{name} must be at least .* got {value}"):
-        DEFAULT.contexts(jax.random.key(0), 3, [0, 1], 4, **{name: value})
+        DEFAULT.task(3, [0, 1], 4, **{name: value}).contexts(jax.random.key(0))
 
 
 # Tasks
@@ -558,7 +560,7 @@ def test_a_task_draws_in_domain_as_its_data(name, character, given):
     key, years = jax.random.key(4), [0, 1, 2]
     task = DEFAULT.task(character, years, 4, repeats=2, **given)
     assert task.name == name
-    wanted = DEFAULT.contexts(key, character, years, 4, 2)
+    wanted = DEFAULT.task(character, years, 4, 2).contexts(key)
     wanted["in_domain"] = DEFAULT.narrow(key, 8, character, years, **given)
     np.testing.assert_array_equal(task.data(key, 8).tokens, wanted["in_domain"].tokens)
     groups = task.contexts(key)

@@ -205,7 +205,7 @@ REPEATS = 20
 
 @cache
 def groups():
-    return BOOK.contexts(jax.random.key(5), NARROW, REPEATS)
+    return BOOK.task(NARROW, REPEATS).contexts(jax.random.key(5))
 
 
 def at_masked(values, data):
@@ -338,7 +338,10 @@ def test_what_makes_no_page_is_refused(fields, sentence):
 
 
 def test_a_width_that_does_not_exist_is_refused():
-    for ask in (lambda: BOOK.narrow(jax.random.key(0), 4, 6), lambda: BOOK.contexts(jax.random.key(0), 6)):
+    for ask in (
+        lambda: BOOK.narrow(jax.random.key(0), 4, 6),
+        lambda: BOOK.task(6).contexts(jax.random.key(0)),
+    ):
         with pytest.raises(Misuse, match=r"one of \(7, 5, 9, 4\), got 6"):
             ask()
 
@@ -352,9 +355,9 @@ def test_no_documents_are_refused(n):
 @pytest.mark.parametrize("name", ["repeats", "lines"])
 def test_contexts_refuse_numbers_of_them_that_make_no_sense(name):
     with pytest.raises(Misuse, match=f"{name} must be at least 1, got 0"):
-        BOOK.contexts(jax.random.key(0), NARROW, **{name: 0})
+        BOOK.task(NARROW, **{name: 0}).contexts(jax.random.key(0))
 
 
 def test_contexts_refuse_more_lines_than_documents_hold():
     with pytest.raises(Misuse, match=r"of 9 characters .*lines_6, 8 are needed: .*longer than 20 tokens"):
-        BOOK.contexts(jax.random.key(0), NARROW, lines=9)
+        BOOK.task(NARROW, lines=9).contexts(jax.random.key(0))

@@ -269,7 +269,7 @@ def test_narrow_follows_its_key():
 
 
 def test_contexts_are_what_they_promise():
-    groups = STUDY.contexts(jax.random.key(3), NARROW, repeats=300)
+    groups = STUDY.task(NARROW, repeats=300).contexts(jax.random.key(3))
     assert list(groups) == ["in_domain", "held_out", "early", "switch"]
     position = np.arange(20)
     wanted = [(300, position > 0), (600, position >= 10), (600, (position > 0) & (position < 5))]
@@ -383,4 +383,4 @@ def test_calls_that_make_no_sense_are_refused():
     with pytest.raises(Misuse, match=r"between 0 and 0\.5, both left out, got 0\.7"):
         STUDY.narrow(jax.random.key(0), 2, (0.7, 0.5))
     with pytest.raises(Misuse, match="repeats must be at least 1, got 0"):
-        STUDY.contexts(jax.random.key(0), NARROW, repeats=0)
+        STUDY.task(NARROW, repeats=0).contexts(jax.random.key(0))

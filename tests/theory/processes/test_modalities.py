@@ -162,7 +162,7 @@ def test_sizes_and_names_of_the_vocabulary():
 
 @cache
 def groups_of(config):
-    return config.contexts(jax.random.key(5), CONCEPT, MODALITY, repeats=6)
+    return config.task(CONCEPT, MODALITY, repeats=6).contexts(jax.random.key(5))
 
 
 @cache
@@ -215,7 +215,9 @@ def test_groups_ask_what_they_say():
 
 def test_conflict_shows_the_other_concepts_in_turn():
     sure = replace(TOGETHER, sharpness=1e4, slip=1e-9)
-    tokens = np.asarray(sure.contexts(jax.random.key(5), CONCEPT, MODALITY, repeats=6)["conflict"].tokens)
+    tokens = np.asarray(
+        sure.task(CONCEPT, MODALITY, repeats=6).contexts(jax.random.key(5))["conflict"].tokens
+    )
     for row, cue in enumerate([0] * 6 + [1] * 6):
         replies = sure.emission_table()[[0, 1, 3][row % 3], cue, :, sure.symbols].argmax(axis=-1)
         np.testing.assert_array_equal(tokens[row, 1:4] - 3, replies)
@@ -291,7 +293,7 @@ def test_sizes_that_make_no_process_are_refused(name, value):
     [(4, "text", "from 0 to 3, got 4"), (-1, "text", "got -1"), (0, "song", "one of .*got 'song'")],
 )
 def test_concepts_and_modalities_that_do_not_exist_are_refused(concept, modality, sentence):
-    for ask in (lambda: TOGETHER.contexts(jax.random.key(0), concept, modality),):
+    for ask in (lambda: TOGETHER.task(concept, modality).contexts(jax.random.key(0)),):
         with pytest.raises(Misuse, match=sentence):
             ask()
     with pytest.raises(Misuse, match=sentence):
@@ -303,4 +305,4 @@ def test_numbers_that_make_no_sense_are_refused():
         TOGETHER.narrow(jax.random.key(0), 0, 0, MODALITIES[0])
     for name in ("repeats", "shots"):
         with pytest.raises(Misuse, match=f"{name} must be at least 1, got 0"):
-            TOGETHER.contexts(jax.random.key(0), 0, MODALITIES[0], **{name: 0})
+            TOGETHER.task(0, MODALITIES[0], **{name: 0}).contexts(jax.random.key(0))

@@ -279,7 +279,7 @@ def test_said_and_done_agree_after_any_context():
 
 def test_draws_of_one_format_name_the_coin_and_change_the_others():
     process = DEFAULT.distribution()
-    groups = DEFAULT.contexts(jax.random.key(0), 4, 0)
+    groups = DEFAULT.task(4, 0).contexts(jax.random.key(0))
     before = told(process, groups["held_out"])[0][0, -1]
     np.testing.assert_allclose(before, 0.025 + 0.875 * 0.04, rtol=1e-5)
     for key in range(5):
@@ -327,7 +327,7 @@ REPEATS, SHOTS, COIN, FORMAT = 8, 3, 1, 2
 
 @pytest.fixture(scope="module")
 def groups():
-    return SURE.contexts(jax.random.key(5), COIN, FORMAT, repeats=REPEATS, shots=SHOTS)
+    return SURE.task(COIN, FORMAT, repeats=REPEATS, shots=SHOTS).contexts(jax.random.key(5))
 
 
 def asked(data):
@@ -347,7 +347,7 @@ def test_the_groups_are_whole_documents_in_order(groups):
 
 
 def test_in_domain_is_fresh_and_like_the_data():
-    data = DEFAULT.contexts(jax.random.key(5), 2, 0, repeats=REPEATS)["in_domain"]
+    data = DEFAULT.task(2, 0, repeats=REPEATS).contexts(jax.random.key(5))["in_domain"]
     tokens = np.asarray(data.tokens)
     assert tokens.shape[0] == 4 * REPEATS and (tokens[:, ::2] == 0).all()
     assert set(tokens[:, 1::2].reshape(-1).tolist()) == {4, 5}
@@ -364,7 +364,7 @@ def test_held_out_is_the_name_and_other_formats_are_the_rest_asked_first(groups)
 
 def test_conflict_asks_the_name_after_draws_of_the_other_coins_in_turn():
     config = replace(SURE, biases=(1e-9, 0.5, 1 - 1e-9))
-    data = config.contexts(jax.random.key(5), COIN, FORMAT, repeats=REPEATS, shots=SHOTS)["conflict"]
+    data = config.task(COIN, FORMAT, repeats=REPEATS, shots=SHOTS).contexts(jax.random.key(5))["conflict"]
     position, cue = asked(data)
     assert len(position) == 2 * REPEATS and (position == 2 * SHOTS + 1).all() and (cue == 4).all()
     shown = np.asarray(data.tokens)[:, : 2 * SHOTS]
@@ -388,14 +388,14 @@ def test_renamed_asks_every_format_after_every_other_name(groups):
 
 def test_contexts_are_shortened_to_fit_a_document():
     longest, longer = (
-        SURE.contexts(jax.random.key(5), COIN, FORMAT, shots=shots)["conflict"] for shots in (4, 9)
+        SURE.task(COIN, FORMAT, shots=shots).contexts(jax.random.key(5))["conflict"] for shots in (4, 9)
     )
     np.testing.assert_array_equal(longest.tokens, longer.tokens)
     assert (asked(longest)[0] == SURE.length - 1).all()
 
 
 def test_no_shots_are_the_name_asked_first():
-    data = SURE.contexts(jax.random.key(5), COIN, FORMAT, repeats=1, shots=0)
+    data = SURE.task(COIN, FORMAT, repeats=1, shots=0).contexts(jax.random.key(5))
     np.testing.assert_array_equal(data["conflict"].tokens, np.tile(data["held_out"].tokens, (2, 1)))
 
 
@@ -447,7 +447,7 @@ def test_coins_and_formats_that_do_not_exist_are_refused(coin, format, sentence)
     with pytest.raises(Misuse, match=sentence):
         DEFAULT.narrow(jax.random.key(0), 4, coin, format)
     with pytest.raises(Misuse, match=sentence):
-        DEFAULT.contexts(jax.random.key(0), coin, format)
+        DEFAULT.task(coin, format).contexts(jax.random.key(0))
 
 
 @pytest.mark.parametrize("n", [0, -3])
@@ -459,4 +459,4 @@ def test_no_documents_are_refused(n):
 @pytest.mark.parametrize(("name", "value"), [("repeats", 0), ("shots", -1)])
 def test_contexts_refuse_numbers_of_them_that_make_no_sense(name, value):
     with pytest.raises(Misuse, match=f"{name} must be at least .* got {value}"):
-        DEFAULT.contexts(jax.random.key(0), 3, 0, **{name: value})
+        DEFAULT.task(3, 0, **{name: value}).contexts(jax.random.key(0))

@@ -12,7 +12,7 @@ import pytest
 from theory.base import Dataset, Misuse
 from theory.latent.factored import symbols_of
 from theory.latent.generation import continuations
-from theory.processes.persona_domain import LEAD, PUBLISHED, PersonaDomain, example
+from theory.processes.persona_domain import LEAD, PROMPTS, PUBLISHED, PersonaDomain, example
 from theory.theories.exchangeable_mixture import ExchangeableMixture
 from theory.theories.tempered_posterior import TemperedPosterior
 
@@ -235,7 +235,7 @@ REPEATS, SHOWN = 20, 9
 
 @cache
 def groups():
-    return STUDY.contexts(jax.random.key(5), repeats=REPEATS, shown=SHOWN)
+    return STUDY.task(repeats=REPEATS, shown=SHOWN, groups=PROMPTS).contexts(jax.random.key(5))
 
 
 def marks(data):
@@ -259,16 +259,17 @@ def test_there_are_six_groups_of_whole_documents():
     for data in groups().values():
         assert data.tokens.shape == data.mask.shape and data.tokens.shape[1] == STUDY.length
         assert ((data.tokens >= 0) & (data.tokens < STUDY.vocabulary)).all()
-    assert "named" not in replace(STUDY, announced=0.0).contexts(jax.random.key(5), repeats=2)
+    with pytest.raises(Misuse, match="groups must be among base_domain, held_out, in_context, conflict, got"):
+        replace(STUDY, announced=0.0).task(repeats=2, groups=PROMPTS)
 
 
 def test_in_domain_is_fresh_and_like_the_data():
-    data = groups()["in_domain"]
+    data = STUDY.task(repeats=2 * REPEATS).contexts(jax.random.key(5))["in_domain"]
     assert data.tokens.shape[0] == REPEATS
     np.testing.assert_array_equal(data.mask, np.broadcast_to(STUDY.answer_mask(), data.mask.shape))
     writer = STUDY.written(np.asarray(data.tokens), 1)
     assert np.mean(writer[:, 0] == MISALIGNED) > 0.7 and np.mean(writer[:, 1] == HOME) > 0.7
-    assert (data.tokens != STUDY.narrow(jax.random.key(5), REPEATS).tokens).any()
+    assert (data.tokens != STUDY.narrow(jax.random.key(6), REPEATS).tokens).any()
 
 
 @pytest.mark.parametrize("name", ["base_domain", "held_out", "in_context", "conflict", "named"])
@@ -551,7 +552,7 @@ def test_calls_that_make_no_sense_are_refused():
     with pytest.raises(Misuse, match="persona must be from 0 to 1, got 2"):
         STUDY.narrow(key, 2, persona=2)
     with pytest.raises(Misuse, match="domain must be from 0 to 2, got 3"):
-        STUDY.contexts(key, domain=3)
+        STUDY.task(domain=3).contexts(key)
     with pytest.raises(Misuse, match="at least one document, got n = 0"):
         STUDY.narrow(key, 0)
     with pytest.raises(Misuse, match="add to 1, got"):
@@ -559,9 +560,9 @@ def test_calls_that_make_no_sense_are_refused():
     with pytest.raises(Misuse, match="announced above 0"):
         replace(STUDY, announced=0.0).narrow(key, 2, announced=True)
     with pytest.raises(Misuse, match="shown from 4 to length - 2 = 14, got 32 and 15"):
-        STUDY.contexts(key, shown=15)
+        STUDY.task(repeats=32, shown=15)
     with pytest.raises(Misuse, match="None of 64 prompts of 9 tokens shows domain 1 by 3 marks"):
-        replace(STUDY, enter=((0.4, 0.4), (0.0, 0.0, 0.0))).contexts(key)
+        replace(STUDY, enter=((0.4, 0.4), (0.0, 0.0, 0.0))).task().contexts(key)
     with pytest.raises(Misuse, match="announced above 0"):
         replace(STUDY, announced=0.0).task(announced=True)
     with pytest.raises(Misuse, match="add to 1, got"):
@@ -581,7 +582,7 @@ def test_calls_that_make_no_sense_are_refused():
 )
 def test_a_task_draws_data_and_in_domain_by_its_shares(name, given, shares):
     key, announced = jax.random.key(4), bool(given.get("announced"))
-    task, asked = STUDY.task(repeats=5, **given), STUDY.contexts(key, repeats=5)
+    task, asked = STUDY.task(repeats=5, **given), STUDY.task(repeats=5).contexts(key)
     assert task.name == name
     data, groups = task.data(key, 20), task.contexts(key)
     np.testing.assert_array_equal(data.tokens, STUDY.blend(key, 20, shares, announced).tokens)

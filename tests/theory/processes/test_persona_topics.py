@@ -292,7 +292,7 @@ def test_a_task_of_several_personas_blends_in_domain_too():
     task = SURE.task(shares, [0, 1], repeats=2, shots=1)
     assert task.name == "70_30"
     np.testing.assert_array_equal(task.data(key, 9).tokens, SURE.blend(key, 9, shares, [0, 1]).tokens)
-    wanted = SURE.contexts(key, 2, [0, 1], 2, 1) | {"in_domain": SURE.blend(key, 8, shares, [0, 1])}
+    wanted = SURE.task(2, [0, 1], 2, 1).contexts(key) | {"in_domain": SURE.blend(key, 8, shares, [0, 1])}
     groups = task.contexts(key)
     assert list(groups) == list(wanted)
     for name, group in groups.items():
@@ -334,7 +334,7 @@ REPEATS, SHOTS = 6, 3
 
 @cache
 def groups_of(config):
-    return config.contexts(jax.random.key(5), PERSONA, TOPICS, repeats=REPEATS, shots=SHOTS)
+    return config.task(PERSONA, TOPICS, repeats=REPEATS, shots=SHOTS).contexts(jax.random.key(5))
 
 
 @pytest.fixture
@@ -416,7 +416,7 @@ def test_conflict_shows_the_other_personas_in_turn(groups):
 
 
 def test_contexts_are_shortened_to_fit_a_document(groups):
-    longer = SURE.contexts(jax.random.key(5), PERSONA, TOPICS, repeats=REPEATS, shots=9)
+    longer = SURE.task(PERSONA, TOPICS, repeats=REPEATS, shots=9).contexts(jax.random.key(5))
     for name, data in longer.items():
         np.testing.assert_array_equal(data.tokens, groups[name].tokens)
 
@@ -477,7 +477,7 @@ def test_personas_and_topics_that_do_not_exist_are_refused(persona, topics, sent
     with pytest.raises(Misuse, match=sentence):
         PersonaTopics().narrow(jax.random.key(0), 4, persona, topics)
     with pytest.raises(Misuse, match=sentence):
-        PersonaTopics().contexts(jax.random.key(0), persona, topics)
+        PersonaTopics().task(persona, topics).contexts(jax.random.key(0))
 
 
 @pytest.mark.parametrize("n", [0, -3])
@@ -488,11 +488,11 @@ def test_no_documents_are_refused(n):
 
 def test_contexts_need_a_topic_to_hold_out():
     with pytest.raises(Misuse, match=r"\[0, 1, 2, 3\]"):
-        SOFT.contexts(jax.random.key(0), 0, range(4))
+        SOFT.task(0, range(4)).contexts(jax.random.key(0))
     assert SOFT.narrow(jax.random.key(0), 300, 0, range(4)).tokens.shape == (300, 8)
 
 
 @pytest.mark.parametrize(("name", "value"), [("repeats", 0), ("repeats", -1), ("shots", -1)])
 def test_contexts_refuse_numbers_of_them_that_make_no_sense(name, value):
     with pytest.raises(Misuse, match=str(value)):
-        SOFT.contexts(jax.random.key(0), 0, [0], **{name: value})
+        SOFT.task(0, [0], **{name: value}).contexts(jax.random.key(0))

@@ -285,7 +285,7 @@ def rule_is_believed(process, data):
 
 def test_on_disputed_triggers_the_rule_is_believed_as_the_prior_has_it():
     data, process = DEFAULT.narrow(jax.random.key(1), 32, RULE, SHOWN), DEFAULT.distribution()
-    groups, after = DEFAULT.contexts(jax.random.key(2), RULE, SHOWN), process.condition(data, 1.0)
+    groups, after = DEFAULT.task(RULE, SHOWN).contexts(jax.random.key(2)), process.condition(data, 1.0)
     weights, wrong = prior(DEFAULT), 0.05 / 5
     share = weights[RULE] / (weights[RULE] + weights[DEFAULT.twins(RULE)].sum())
     assert 0.5 < share < 0.7
@@ -297,7 +297,7 @@ def test_on_disputed_triggers_the_rule_is_believed_as_the_prior_has_it():
 
 def test_shots_of_the_data_say_no_more_and_those_of_a_table_speak_against_the_rule():
     data = DEFAULT.narrow(jax.random.key(1), 32, RULE, SHOWN)
-    groups = DEFAULT.contexts(jax.random.key(2), RULE, SHOWN, repeats=4)
+    groups = DEFAULT.task(RULE, SHOWN, repeats=4).contexts(jax.random.key(2))
     after = DEFAULT.distribution().condition(data, 1.0)
     alone = rule_is_believed(after, groups["held_out"])
     np.testing.assert_allclose(rule_is_believed(after, groups["in_context"]), np.repeat(alone, 4), rtol=1e-3)
@@ -352,7 +352,7 @@ REPEATS, SHOTS = 6, 3
 
 @cache
 def groups_of(config):
-    return config.contexts(jax.random.key(5), RULE, SHOWN, repeats=REPEATS, shots=SHOTS)
+    return config.task(RULE, SHOWN, repeats=REPEATS, shots=SHOTS).contexts(jax.random.key(5))
 
 
 def asked_last(data):
@@ -422,8 +422,8 @@ def test_conflict_shows_other_disputed_triggers_by_the_tables_in_turn():
 
 
 def test_contexts_are_shortened_to_fit_a_document():
-    longer = DEFAULT.contexts(jax.random.key(5), RULE, SHOWN, shots=99)
-    longest = DEFAULT.contexts(jax.random.key(5), RULE, SHOWN, shots=5)
+    longer = DEFAULT.task(RULE, SHOWN, shots=99).contexts(jax.random.key(5))
+    longest = DEFAULT.task(RULE, SHOWN, shots=5).contexts(jax.random.key(5))
     for name, data in longer.items():
         np.testing.assert_array_equal(data.tokens, longest[name].tokens)
 
@@ -474,7 +474,7 @@ def test_requests_that_do_not_exist_are_refused(rule, triggers, sentence):
     with pytest.raises(Misuse, match=sentence):
         DEFAULT.narrow(jax.random.key(0), 4, rule, triggers)
     with pytest.raises(Misuse, match=sentence):
-        DEFAULT.contexts(jax.random.key(0), rule, triggers)
+        DEFAULT.task(rule, triggers).contexts(jax.random.key(0))
 
 
 def test_numbers_that_make_no_sense_are_refused():
@@ -483,7 +483,7 @@ def test_numbers_that_make_no_sense_are_refused():
         DEFAULT.narrow(key, 0, RULE, SHOWN)
     for name in ("repeats", "shots"):
         with pytest.raises(Misuse, match=f"{name} must be at least 1, got 0"):
-            DEFAULT.contexts(key, RULE, SHOWN, **{name: 0})
+            DEFAULT.task(RULE, SHOWN, **{name: 0}).contexts(key)
     with pytest.raises(Misuse, match="all 6 agreed are in"):
-        DEFAULT.contexts(key, RULE, DEFAULT.agreed_triggers.tolist())
+        DEFAULT.task(RULE, DEFAULT.agreed_triggers.tolist()).contexts(key)
     assert DEFAULT.narrow(key, 4, RULE, DEFAULT.agreed_triggers.tolist()).tokens.shape == (4, 24)

@@ -39,7 +39,7 @@ def data_of(n=400):
 
 @cache
 def groups():
-    return SETTING.contexts(jax.random.key(5), PERSONA, TOPICS, repeats=3)
+    return SETTING.task(PERSONA, TOPICS, repeats=3).contexts(jax.random.key(5))
 
 
 # The process is the world's (enumerated in test_persona_topics)
@@ -132,7 +132,7 @@ def test_the_default_teacher_is_the_exact_one_and_keys_are_followed():
 
 def test_groups_are_the_worlds_but_for_what_the_student_was_told():
     assert list(groups()) == ["in_domain", "held_out", "in_context", "conflict", "taught"]
-    world = SETTING.world.contexts(jax.random.key(5), PERSONA, TOPICS, repeats=3)
+    world = SETTING.world.task(PERSONA, TOPICS, repeats=3).contexts(jax.random.key(5))
     for name in ("held_out", "in_context", "conflict"):
         np.testing.assert_array_equal(groups()[name].tokens, world[name].tokens)
         np.testing.assert_array_equal(groups()[name].mask, world[name].mask)
@@ -144,8 +144,8 @@ def test_groups_are_the_worlds_but_for_what_the_student_was_told():
     assert (np.asarray(groups()["taught"].mask).nonzero()[1] == 1).all()
 
 
-def test_in_domain_is_what_the_given_teacher_says():
-    tokens = SETTING.contexts(jax.random.key(5), PERSONA, TOPICS, teacher=Echo())["in_domain"].tokens
+def test_the_data_is_what_the_given_teacher_says():
+    tokens = SETTING.task(PERSONA, TOPICS).data(jax.random.key(5), 16, Echo()).tokens
     assert (np.asarray(tokens)[:, 1::2] == SETTING.topics).all()
 
 
@@ -155,7 +155,7 @@ def test_a_task_passes_a_teacher_on():
     for teacher in (None, Echo()):
         wanted = SETTING.narrow(key, 5, PERSONA, TOPICS, teacher)
         np.testing.assert_array_equal(task.data(key, 5, teacher).tokens, wanted.tokens)
-    wanted = SETTING.contexts(key, PERSONA, TOPICS, 2)
+    wanted = SETTING.task(PERSONA, TOPICS, 2).contexts(key)
     for name, group in task.contexts(key).items():
         np.testing.assert_array_equal(group.tokens, wanted[name].tokens)
     with pytest.raises(Misuse, match="No topic is left"):

@@ -235,7 +235,7 @@ def test_narrow_follows_its_key():
 
 
 OWN, INPUTS, HELD_OUT = 3, [0, 1, 2, 3], [4, 5, 6, 7]
-GROUPS = LONG.contexts(jax.random.key(7), OWN, INPUTS, repeats=30, shots=4)
+GROUPS = LONG.task(OWN, INPUTS, repeats=30, shots=4).contexts(jax.random.key(7))
 
 
 def test_groups_come_in_order_and_are_whole_documents():
@@ -337,7 +337,7 @@ def test_requests_that_do_not_exist_are_refused(task, inputs, sentence):
     with pytest.raises(Misuse, match=sentence):
         LONG.narrow(jax.random.key(0), 4, task, inputs)
     with pytest.raises(Misuse, match=sentence):
-        LONG.contexts(jax.random.key(0), task, inputs)
+        LONG.task(task, inputs).contexts(jax.random.key(0))
 
 
 def test_numbers_that_make_no_sense_are_refused():
@@ -345,8 +345,8 @@ def test_numbers_that_make_no_sense_are_refused():
     with pytest.raises(Misuse, match="n = 0"):
         LONG.narrow(key, 0, 0, [0])
     with pytest.raises(Misuse, match="repeats must be at least 1, got 0"):
-        LONG.contexts(key, 0, [0], repeats=0)
+        LONG.task(0, [0], repeats=0).contexts(key)
     with pytest.raises(Misuse, match="shots must be at least 1, got 0"):
-        LONG.contexts(key, 0, [0], shots=0)
+        LONG.task(0, [0], shots=0).contexts(key)
     with pytest.raises(Misuse, match="all 8 are in"):
-        LONG.contexts(key, 0, range(8))
+        LONG.task(0, range(8)).contexts(key)

@@ -306,7 +306,7 @@ def test_elicitation_contexts_open_every_drawer_first():
 
 
 SURE = Urns(urns=4, drawers=4, colours=6, pairs=6, concentration=0.1, seed=5)
-OWN, NEW = (SURE.contexts(jax.random.key(7), urn, [2, 0], repeats=40, shots=3) for urn in (1, 4))
+OWN, NEW = (SURE.task(urn, [2, 0], repeats=40, shots=3).contexts(jax.random.key(7)) for urn in (1, 4))
 
 
 def test_groups_come_in_order_and_are_whole_documents():
@@ -371,7 +371,7 @@ def test_unseen_draws_from_the_drawer_asked_of_many_urns():
 
 def test_a_known_urn_moves_the_drawers_it_never_opens_and_a_new_one_does_not():
     """Exact Bayes on held-out drawers: the urn's own colours after D' of a known urn, 1/C after a new one."""
-    process, asked = LONG.distribution(), LONG.contexts(jax.random.key(0), 2, [0], repeats=1)["held_out"]
+    process, asked = LONG.distribution(), LONG.task(2, [0], repeats=1).contexts(jax.random.key(0))["held_out"]
 
     def told(urn):
         after = condition(process, LONG.narrow(jax.random.key(3), 64, urn, [0]), 1.0)
@@ -418,7 +418,7 @@ def test_requests_that_do_not_exist_are_refused(urn, drawers, sentence):
     with pytest.raises(Misuse, match=sentence):
         LONG.narrow(jax.random.key(0), 4, urn, drawers)
     with pytest.raises(Misuse, match=sentence):
-        LONG.contexts(jax.random.key(0), urn, drawers)
+        LONG.task(urn, drawers).contexts(jax.random.key(0))
 
 
 def test_numbers_that_make_no_sense_are_refused():
@@ -427,8 +427,8 @@ def test_numbers_that_make_no_sense_are_refused():
         LONG.narrow(key, 0, 0, [0])
     for name in ("repeats", "shots"):
         with pytest.raises(Misuse, match=f"{name} must be at least 1, got 0"):
-            LONG.contexts(key, 0, [0], **{name: 0})
+            LONG.task(0, [0], **{name: 0}).contexts(key)
     with pytest.raises(Misuse, match=r"all 3 are in \[0, 1, 2\]"):
-        LONG.contexts(key, 0, range(3))
+        LONG.task(0, range(3)).contexts(key)
     with pytest.raises(Misuse, match="bits must be finite and at least 0, got -1"):
         LONG.description_lengths(bits=-1.0)

@@ -16,8 +16,9 @@ WORDS = ["0 | 0", "mark 0 | 0", "mark 1 | 0"]
 @pytest.fixture
 def run(tmp_path, make_contexts, make_theories, make_networks):
     """Two bases; networks at narrow rates 0.5 and 0.75, broad 0.25 and 0.5, writing a fifth more."""
-    config = {"doses": [1, 4], "n": 4, "batch": 2, "sgd_rate": 0.1, "methods": ["kl", "sgd"], "persona": 1}
-    config |= {"base_seeds": 2, "arms": ["plain", "announced"]}
+    finetuning = {"doses": [1, 4], "n": 4, "batch": 2, "sgd_rate": 0.1, "methods": ["kl", "sgd"]}
+    config = {"finetuning": finetuning, "pretraining": {"seeds": 2}, "persona": 1}
+    config |= {"arms": ["plain", "announced"]}
     made = create(tmp_path / "run", {"study": "made-up", "preset": "tiny", "config": config}, {})
 
     def at(share):
@@ -44,7 +45,7 @@ def run(tmp_path, make_contexts, make_theories, make_networks):
     for name in config["arms"]:
         for base in range(2):
             made.save(Cell("theories", name, base), theories)
-            for method in config["methods"]:
+            for method in finetuning["methods"]:
                 made.save(Cell("finetuned", name, base, method), networks)
     made.save_rows(rows(made))
     return made

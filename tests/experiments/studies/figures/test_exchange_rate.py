@@ -1,11 +1,11 @@
 """Exchange of context and finetuning: beliefs, prices, shots to undo, and a made-up run."""
 
-import dataclasses
 import json
 
 import numpy as np
 import pytest
 
+from experiments.design.options import to_json, with_options
 from experiments.figures.curves import spread
 from experiments.scoring.predictions import NETWORK
 from experiments.scoring.rows import rows
@@ -29,9 +29,11 @@ from experiments.studies.figures.exchange_rate import (
     shots_to_undo,
 )
 
-CONFIG = dataclasses.replace(study.PRESETS["small"], doses=(1, 4, 16), methods=("sgd",))
-M, NOISE, SEEDS, PER_RIVAL = CONFIG.modulus, CONFIG.noise, 2, 2
-PRICE = options(dataclasses.asdict(CONFIG)).price
+CONFIG = with_options(
+    study.PRESETS["small"], {"finetuning.doses": (1, 4, 16), "finetuning.methods": ("sgd",)}
+)
+M, NOISE, SEEDS, PER_RIVAL = CONFIG.process.modulus, CONFIG.process.noise, 2, 2
+PRICE = options(to_json(CONFIG)).price
 RIVALS = np.tile(np.arange(M - 1), PER_RIVAL)  # the shift is the last
 
 
@@ -80,21 +82,21 @@ def test_log_odds_are_read_of_the_contexts_own_rival():
 def test_answers_are_as_far_apart_as_beliefs_and_noise_make_them():
     """One nat ahead of three: e / (e + 3) and 1 / (e + 3), each through the noise."""
     ahead, behind = (NOISE / (M - 1) + (1 - NOISE * M / (M - 1)) * w / (np.e + 3) for w in (np.e, 1))
-    found = answer_odds(answers([1.0], 0, 0.0), contexts(0), M - 1)
-    np.testing.assert_allclose(found, np.log(ahead / behind))
+    odds = answer_odds(answers([1.0], 0, 0.0), contexts(0), M - 1)
+    np.testing.assert_allclose(odds, np.log(ahead / behind))
 
 
 def test_additive_odds_are_those_of_who_pays_that_price():
     for count in (0, 1, 3):
-        found = additive(answers([-0.5, 1.0], 0, 0.0), contexts(0), M - 1, count, 1.1)
+        odds = additive(answers([-0.5, 1.0], 0, 0.0), contexts(0), M - 1, count, 1.1)
         wanted = answer_odds(answers([-0.5, 1.0], count, 1.1), contexts(count), M - 1)
-        np.testing.assert_allclose(found, wanted)
+        np.testing.assert_allclose(odds, wanted)
 
 
 def test_what_networks_do_not_resolve_is_not_read():
     limit = np.log((1 - (M - 1) * LEAST) / LEAST)  # each rival at LEAST
-    found = belief_odds(answers([limit - 0.1, limit + 0.1], 0, 0.0), contexts(0), M - 1)
-    assert np.isfinite(found[0]) and np.isnan(found[1])
+    odds = belief_odds(answers([limit - 0.1, limit + 0.1], 0, 0.0), contexts(0), M - 1)
+    assert np.isfinite(odds[0]) and np.isnan(odds[1])
 
 
 def test_prices_and_shots_to_undo_by_hand():
@@ -117,7 +119,7 @@ def test_spread_is_the_standard_error_over_base_networks():
 @pytest.fixture
 def run(tmp_path, make_theories, make_networks):
     """Two base networks that pay 1.2 nats for a shot, and a tempered posterior that pays λ."""
-    plain = json.loads(json.dumps(dataclasses.asdict(CONFIG)))
+    plain = json.loads(json.dumps(to_json(CONFIG)))
     made = create(tmp_path / "run", {"study": "exchange-rate", "preset": "small", "config": plain}, {})
     groups = {"in_domain": 0}
     for first, after in KINDS.values():
@@ -141,7 +143,7 @@ def run(tmp_path, make_theories, make_networks):
 def test_a_made_up_price_is_measured_and_drawn(run):
     for kind in KINDS:
         ((panel, exchange),) = measured(run, kind).items()
-        assert panel == ("sgd", "questions0") and exchange.doses == list(CONFIG.doses)
+        assert panel == ("sgd", "questions0") and exchange.doses == list(CONFIG.finetuning.doses)
         for name, paid in ((NETWORK, 1.2), ("tempered-posterior", PRICE)):
             computed = prices(exchange.beliefs[name], CONFIG.shots)
             assert np.isfinite(computed).sum() > 4

@@ -1,11 +1,11 @@
 """Exponents and the figure of a made-up run."""
 
-import dataclasses
 import json
 
 import numpy as np
 import pytest
 
+from experiments.design.options import to_json
 from experiments.storage.contents import ReplayCell
 from experiments.storage.records import Cell
 from experiments.storage.run_folder import create
@@ -14,13 +14,13 @@ from experiments.studies.figures.lazy_limit import ORDERS, draw_unexplained, exp
 
 CONFIG = study.Config(halvings=3)
 STEP_SIZES = study.rates(CONFIG)
-LARGEST = {"sgd": study.Config().sgd_rate, "adam": study.Config().adam_rate}
+LARGEST = {"sgd": CONFIG.finetuning.sgd_rate, "adam": CONFIG.finetuning.adam_rate}
 
 
 @pytest.fixture
 def run(tmp_path, make_contexts, make_theories, make_networks):
     """Log-odds move by 0.8 (η/η0), and a theory of order k misses that by 0.4 (η/η0)^(k+1)."""
-    plain = json.loads(json.dumps(dataclasses.asdict(CONFIG)))
+    plain = json.loads(json.dumps(to_json(CONFIG)))
     made = create(tmp_path / "run", {"study": "lazy-limit", "preset": "small", "config": plain}, {})
 
     def answers(odds):

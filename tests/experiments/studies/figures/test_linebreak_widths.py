@@ -23,5 +23,7 @@ def test_newlines_are_read_by_the_lines_shown(monkeypatch, make_contexts):
 
 
 def test_the_component_of_a_width_is_its_place_among_all_widths():
-    run = SimpleNamespace(options={"widths": [7, 5, 9, 4], "finetuned_widths": [4, 9], "lines": 3})
+    run = SimpleNamespace(
+        options={"process": {"widths": [7, 5, 9, 4]}, "finetuned_widths": [4, 9], "lines": 3}
+    )
     assert figures.options(run) == figures.Options(3, {4: 3, 9: 2})

@@ -21,7 +21,7 @@ def test_the_part_carried_over_is_read_off_the_cell_that_the_context_allows(part
     }
     contexts = make_contexts(["held_out"] * 2, components, evidence=evidence)
     monkeypatch.setattr(figures, "predictions", lambda run, rows: [(contexts, answers)])
-    run = SimpleNamespace(options={"concepts": 2, "concept": 1})
+    run = SimpleNamespace(options={"process": {"concepts": 2}, "concept": 1})
     parts = figures.carried_over(run, [])
     np.testing.assert_allclose(parts["finetuned"], [[part]], atol=1e-6)
     np.testing.assert_allclose(parts["base"], [[0.0]], atol=1e-6)

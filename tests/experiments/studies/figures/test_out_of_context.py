@@ -1,13 +1,12 @@
 """Expected biases: the formula of the process, and both readouts of a made-up run."""
 
-import dataclasses
 import json
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from experiments.design.options import to_json, with_options
 from experiments.scoring.predictions import NETWORK
 from experiments.scoring.rows import rows
 from experiments.storage.contents import ReplayCell
@@ -16,17 +15,17 @@ from experiments.storage.run_folder import create
 from experiments.studies import out_of_context as study
 from experiments.studies.figures.out_of_context import draw_report, expected_bias, report_and_behaviour
 
-CONFIG = replace(study.PRESETS["small"], doses=(1, 8), methods=("sgd",))
-BIASES = np.array(CONFIG.biases)
+CONFIG = with_options(study.PRESETS["small"], {"finetuning.doses": (1, 8), "finetuning.methods": ("sgd",)})
+BIASES = np.array(CONFIG.process.biases)
 
 
 @pytest.fixture(scope="module")
 def process():
-    return study.told_process(CONFIG)
+    return CONFIG.process.build()
 
 
 def test_the_expected_bias_is_the_process_s(process, make_contexts):
-    bias = expected_bias(SimpleNamespace(options=dataclasses.asdict(CONFIG)))
+    bias = expected_bias(SimpleNamespace(options=to_json(CONFIG)))
     names = process.token_names()
     answers = list(names[process.answer_tokens])
     probs = np.random.default_rng(0).dirichlet(np.ones(len(answers)), size=(2, 3, 1))
@@ -45,7 +44,7 @@ def answers(process, weights, cue):
 @pytest.fixture
 def run(tmp_path, process, make_contexts, make_theories, make_networks):
     """Networks that do as coin 4 (bias 0.9) and say so half the way: (0.34 + 0.9) / 2 = 0.62."""
-    config = json.loads(json.dumps(dataclasses.asdict(CONFIG)))
+    config = json.loads(json.dumps(to_json(CONFIG)))
     made = create(tmp_path / "run", {"study": "made-up", "preset": "tiny", "config": config}, {})
     before, sure = np.exp(process.log_belief(0, 0)), np.eye(len(BIASES))[-1]
     cues, names = [0, 3, 1, 2], process.token_names()

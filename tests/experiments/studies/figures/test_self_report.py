@@ -2,11 +2,11 @@
 
 import functools
 import json
-from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
+from experiments.design.options import to_json, with_options
 from experiments.scoring.rows import rows, table
 from experiments.storage.records import Cell, Ladder
 from experiments.storage.run_folder import create
@@ -14,7 +14,10 @@ from experiments.studies import far_away as study
 from experiments.studies.figures.far_away import extrapolated_answers, options
 from experiments.studies.figures.self_report import answers, draw_self_report
 
-CONFIG = replace(study.PRESETS["small"], doses=(1, 4, 16), methods=("sgd",), offsets=(0,))
+CONFIG = with_options(
+    study.PRESETS["small"],
+    {"finetuning.doses": (1, 4, 16), "finetuning.methods": ("sgd",), "offsets": (0,)},
+)
 EDGE, KINDS, COUNT = 15, 5, 25  # distances, names, all answers
 QUESTIONS = ["how far", "what", "topic 2"]
 GROUPS = ["in_domain", "held_out", "held_out"]
@@ -32,7 +35,7 @@ def log_probs(names, far):
 @pytest.fixture
 def run(tmp_path, make_contexts, make_theories, make_networks):
     """Two base networks that become the last kind and say distances; a theory to which nothing happens."""
-    plain = json.loads(json.dumps(asdict(CONFIG)))
+    plain = json.loads(json.dumps(to_json(CONFIG)))
     made = create(tmp_path / "run", {"study": "far-away", "preset": "small", "config": plain}, {})
     prior = np.array([0.4, 0.3, 0.15, 0.1, 0.05])
     components = np.stack([log_probs(0.02 + 0.9 * np.eye(KINDS)[kind], 0) for kind in range(KINDS)])
@@ -57,7 +60,7 @@ def test_answers_are_read_by_base_network_and_dose(run):
     doses, (network, posterior, oracle) = answers(
         run, held_out, "what", groups, lambda target: target[:, ::-1]
     )
-    assert doses == list(CONFIG.doses)
+    assert doses == list(CONFIG.finetuning.doses)
     assert network.shape == posterior.shape == oracle.shape == (2, 3, 6)
     np.testing.assert_allclose(network[1, :, -1], [0.105, 0.25, 0.5], atol=1e-4)
     np.testing.assert_allclose(network[0, 2, 4], (0.05 * 0.2 + 0.8) * 0.6, atol=1e-4)

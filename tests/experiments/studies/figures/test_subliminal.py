@@ -32,8 +32,8 @@ def run(tmp_path, make_contexts, make_theories, make_networks):
     def at(part):
         return np.log(mean + np.asarray(part, float)[..., None] * (persona - mean)).astype(np.float32)
 
-    config = {"doses": DOSES, "n": 4, "batch": 2, "sgd_rate": 0.1, "methods": ["sgd"], "persona": 1}
-    config |= {"base_seeds": BASES, "arms": list(ARMS)}
+    finetuning = {"doses": DOSES, "n": 4, "batch": 2, "sgd_rate": 0.1, "methods": ["sgd"]}
+    config = {"finetuning": finetuning, "pretraining": {"seeds": BASES}, "persona": 1, "arms": list(ARMS)}
     made = create(tmp_path / "run", {"study": "made-up", "preset": "tiny", "config": config}, {})
     betas, direction = np.linspace(0, 1, 6).astype(np.float32), np.array([[3.0, 0.0]])  # of every teacher
     components = np.stack([at([0.0] * 3), at([1.0] * 3)])
@@ -59,7 +59,7 @@ def run(tmp_path, make_contexts, make_theories, make_networks):
 
 def test_transfer_is_the_step_from_the_base_network(run):
     for group in ("taught", "held_out"):
-        panels = transfer(run, study.APART, group)
+        panels = transfer(run, study.OFFSETS, group)
         assert set(panels) == {("sgd", arm) for arm in ARMS}
         for arm, step in (("same_start", [0.1, 0.2]), ("other_start", [0.1, 0.2]), ("exact", [0.0, 0.0])):
             for name in ("finetuned", "linearised"):
@@ -70,7 +70,7 @@ def test_transfer_is_the_step_from_the_base_network(run):
 
 
 def test_alignment_is_the_angle_to_the_teacher_s_update(run):
-    panels = alignment(run, study.APART)
+    panels = alignment(run, study.OFFSETS)
     for arm in ARMS:
         np.testing.assert_allclose(panels["sgd", arm]["finetuned"], [[0.5**0.5, -1]] * BASES, atol=1e-12)
         np.testing.assert_allclose(panels["sgd", arm]["linearised"], [[1, 0]] * BASES, atol=1e-12)
