@@ -92,8 +92,7 @@ class Proximal(WeightTheory):
         *,
         key: PRNGKeyArray | None = None,
     ) -> "Solution":
-        """Networks stacked over an ascending ladder of strengths; the answers of one that did not converge are
-        nan."""
+        """Networks stacked over ascending strengths; answers are nan where one did not converge."""
         check_ladder(betas)
         solutions, residuals = self.solve(prior, data, betas)
         return Solution(prior.with_params(solutions), residuals)
