@@ -75,7 +75,7 @@ def measure(
         run = _running(kernel, loss, start, positions, evaluations // cost // thin, thin)
         step, samples = _largest(run, limit, centre, tolerance * spread)
         groups = np.split(samples, min(GROUPS, chains))
-        rates = 1e3 * np.array([float(bulk_ess(each)) / (each.size * thin * cost) for each in groups])
+        rates = 1e3 * np.array([float(bulk_ess(group)) / (group.size * thin * cost) for group in groups])
         plain = rates if plain is None else plain
         against = (None, None, None) if name == PLAIN else (PLAIN, rates / plain, "≥ 3")
         bias, error = abs(samples.mean() - centre) / spread, float(bulk_ess(samples)) ** -0.5

@@ -40,24 +40,28 @@ def candidates(experiment: Experiment) -> list[Candidate]:
     chosen = experiment.theories
     instances = [theory for theory in chosen if not isinstance(theory, str)]
     names = [theory for theory in chosen if isinstance(theory, str)]
-    found = [_candidate(name, form) for name, form in _forms(experiment).items()]
+    known = [_candidate(name, form) for name, form in _forms(experiment).items()]
     for name in (*names, *experiment.extra_theories):
         if name != EVERY:
-            choose("theory", name, [*dict.fromkeys(each.theory for each in found), EVERY])
+            choose("theory", name, [*dict.fromkeys(candidate.theory for candidate in known), EVERY])
     # every table has the reference without a cell: its answers are those of the base network
-    found = [each for each in found if each.theory != UNCHANGED]
+    known = [candidate for candidate in known if candidate.theory != UNCHANGED]
     if EVERY not in names:
         extra = experiment.extra_theories
-        found = [
-            each
-            for each in found
-            if (each.theory in names if chosen else not each.form.optional or each.theory in extra)
+        known = [
+            candidate
+            for candidate in known
+            if (
+                candidate.theory in names
+                if chosen
+                else not candidate.form.optional or candidate.theory in extra
+            )
         ]
     given = [_given(theory) for theory in instances]
-    names = [each.theory for each in given]
+    names = [candidate.theory for candidate in given]
     if len(set(names)) < len(names):
         raise Misuse(f"Theories are told apart by their names, got {', '.join(names)}; give one of each.")
-    return [each for each in found if each.theory not in names] + given
+    return [candidate for candidate in known if candidate.theory not in names] + given
 
 
 def kebab_case(name: str) -> str:

@@ -84,8 +84,8 @@ class StudyRun:
     def of(cls, run: RunFolder) -> Self:
         """The run that a folder holds, with the user's own files as they were."""
         study, record = Study.of(run), run.config
-        own = [str(run.folder / FILES / entry["file"]) for entry in record.get("files", [])]
-        return cls(study, record["preset"], run.options, tuple(file for file in own if file != study.file))
+        copies = [str(run.folder / FILES / entry["file"]) for entry in record.get("files", [])]
+        return cls(study, record["preset"], run.options, tuple(file for file in copies if file != study.file))
 
     @property
     def config(self) -> StudyConfig:
@@ -96,9 +96,9 @@ class StudyRun:
     @property
     def record(self) -> Json:
         """What config.json holds: own files count by their content."""
-        own = Catalogue((*self.files, *([self.study.file] if self.study.file else [])))
+        catalogue = Catalogue((*self.files, *([self.study.file] if self.study.file else [])))
         record = {"study": self.study.name, "preset": self.preset, "config": self.options}
-        return record | ({"files": own.digests()} if own.files else {})
+        return record | ({"files": catalogue.digests()} if catalogue.files else {})
 
     def experiment(self) -> "Experiment":
         """What is pretrained, finetuned and predicted."""
