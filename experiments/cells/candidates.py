@@ -51,17 +51,14 @@ def candidates(experiment: Experiment) -> list[Candidate]:
         known = [
             candidate
             for candidate in known
-            if (
-                candidate.theory in names
-                if chosen
-                else not candidate.form.optional or candidate.theory in extra
-            )
+            if candidate.theory in (names if chosen else extra) or not (chosen or candidate.form.optional)
         ]
     given = [_given(theory) for theory in instances]
     names = [candidate.theory for candidate in given]
     if len(set(names)) < len(names):
         raise Misuse(f"Theories are told apart by their names, got {', '.join(names)}; give one of each.")
-    return [candidate for candidate in known if candidate.theory not in names] + given
+    known = [candidate for candidate in known if candidate.theory not in names]
+    return known + [candidate for candidate in given if candidate.theory != UNCHANGED]
 
 
 def kebab_case(name: str) -> str:
