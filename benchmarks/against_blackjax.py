@@ -3,7 +3,7 @@
 The posterior is that of a transformer of 100k weights, 16 documents of 24 tokens a minibatch. Ours runs as
 `theory.mcmc.chains.run_chains` runs it, blackjax as its documentation has it: `sgld.step` or `mala.step` in a
 `lax.scan`, vmapped over chains. Several chains lie on all devices here (each core of a CPU is one), on
-one there; ours on one device is told too. Before any timing the chains of SGLD must agree, key by key.
+one there; ours on one device is measured too. Before any timing the chains of SGLD must agree, key by key.
 blackjax is a test extra: where it is not installed this says so and measures nothing.
 """
 
@@ -58,15 +58,15 @@ def measure(
     for count in ("one chain", many):
         jax.tree.map(_agree, runs[f"SGLD, {count}"](), runs[f"blackjax sgld, {count}"]())
     goals = {"SGLD, one chain": "≥ 1.0", f"SGLD, {many}": "≥ 1.3", "MALA, one chain": "≥ 1.0"}
-    taken = interleaved(runs, seconds)
+    timings = interleaved(runs, seconds)
     rows = []
-    for name, each in taken.items():
-        rate = (1 if "one chain" in name else chains) * steps / each
+    for name, duration in timings.items():
+        rate = (1 if "one chain" in name else chains) * steps / duration
         peer = "blackjax " + ", ".join(name.split(", ")[:2]).replace("SGLD", "sgld").replace("MALA", "mala")
         if name.startswith("blackjax"):
             rows.append(row(f"{name}, {blackjax.__version__}", rate, "steps/s"))
         else:
-            rows.append(row(name, rate, "steps/s", peer, taken[peer] / each, goals.get(name)))
+            rows.append(row(name, rate, "steps/s", peer, timings[peer] / duration, goals.get(name)))
     return rows
 
 
@@ -80,9 +80,9 @@ def _potentials(model: Posterior, batch: int) -> tuple[Callable[..., Any], Calla
 
     def potential(z: Any, rows: Any) -> Any:
         data = jax.tree.map(lambda leaf: leaf[rows], model.data)
-        told = jnp.sum(log_likelihood(model.network.with_params(model.params(z)), data))
+        likelihood = jnp.sum(log_likelihood(model.network.with_params(model.params(z)), data))
         away = sum(jnp.sum((z[name] - leaf) ** 2) for name, leaf in model.weights().items())
-        return model.gamma / 2 * away - model.beta * DOCUMENTS / batch * told
+        return model.gamma / 2 * away - model.beta * DOCUMENTS / batch * likelihood
 
     def estimate(z: Any, key: Any) -> Any:
         return potential(z, jax.random.randint(key, (batch,), 0, DOCUMENTS))

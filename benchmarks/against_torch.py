@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from benchmarks import _torch_twin
+from benchmarks import _torch_reference
 from benchmarks._timing import interleaved, row
 from experiments.studies import weird_generalisation as study
 from models.network import Network, build
@@ -35,23 +35,23 @@ def measure(seconds: float) -> list[dict[str, Any]]:
     torch.set_num_threads(
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     )
-    comparison = study.comparison(study.PRESETS["small"])
+    experiment = study.experiment(study.PRESETS["small"])
     runs = {}
     for networks, name in CASES.items():
-        process = comparison.process
-        stacked = build(comparison.shape, process.vocabulary, process.length, range(networks))
+        process = experiment.process
+        stacked = build(experiment.shape, process.vocabulary, process.length, range(networks))
         keys = jax.random.split(jax.random.key(0), (networks, STEPS))
         sample = jax.vmap(
-            jax.vmap(lambda key: comparison.process.distribution().sample(key, comparison.pretraining.batch))
+            jax.vmap(lambda key: experiment.process.distribution().sample(key, experiment.pretraining.batch))
         )
         tokens = np.asarray(sample(keys))
-        ours, theirs = _ours(stacked, tokens), _theirs(torch, stacked, comparison.shape, tokens)
+        ours, theirs = _ours(stacked, tokens), _theirs(torch, stacked, experiment.shape, tokens)
         _agree(ours(), theirs())
         runs |= {f"AdamW step, {name}": ours, f"PyTorch, {name}": theirs}
-    taken = interleaved(runs, seconds)
+    timings = interleaved(runs, seconds)
     rows = []
     for name in CASES.values():
-        ours, theirs = taken[f"AdamW step, {name}"], taken[f"PyTorch, {name}"]
+        ours, theirs = timings[f"AdamW step, {name}"], timings[f"PyTorch, {name}"]
         rows.append(row(f"PyTorch {torch.__version__}, {name}", 1e3 * theirs / STEPS, "ms"))
         rows.append(
             row(f"AdamW step, {name}", 1e3 * ours / STEPS, "ms", f"PyTorch, {name}", theirs / ours, "≥ 1.5")
@@ -95,20 +95,20 @@ def _theirs(torch: Any, stacked: Network, shape: Any, tokens: np.ndarray) -> Cal
     """The same call in PyTorch, one network after the other."""
     networks = []
     for index in range(tokens.shape[0]):
-        own = stacked.with_params(jax.tree.map(lambda leaf, index=index: leaf[index], stacked.params))
-        weights = _torch_twin.weights(torch, own)
+        network = stacked.with_params(jax.tree.map(lambda leaf, index=index: leaf[index], stacked.params))
+        weights = _torch_reference.weights(torch, network)
         optimizer = torch.optim.AdamW(weights.values(), lr=RATE, weight_decay=DECAY, fused=True)
         networks.append((weights, optimizer, torch.tensor(tokens[index], dtype=torch.int64)))
 
     def step(weights: Any, optimizer: Any, batch: Any) -> Any:
-        loss = _torch_twin.mean_loss(torch, weights, batch, shape.layers, shape.heads)
+        loss = _torch_reference.mean_loss(torch, weights, batch, shape.layers, shape.heads)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         return loss.detach()
 
     def run() -> np.ndarray:
-        losses = [[step(*own, batch) for batch in batches] for *own, batches in networks]
-        return np.asarray([[float(loss) for loss in each] for each in losses])
+        losses = [[step(*trained, batch) for batch in batches] for *trained, batches in networks]
+        return np.asarray([[float(loss) for loss in row] for row in losses])
 
     return run

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import _torch_twin
+from benchmarks import _torch_reference
 from benchmarks._posterior import PAIRS
 from benchmarks._timing import interleaved, row
 from models.network import Network, build, first
@@ -66,11 +66,11 @@ def measure(
         for name, begin in peers.items():
             runs[f"{name}, {many}"] = _theirs(torch, begin, network, tokens, batch, chains, length, shape)
     _agree(torch, network, tokens[:batch], shape, {name: run for name, run in runs.items() if "one" in name})
-    taken = interleaved(runs, seconds)
+    timings = interleaved(runs, seconds)
     rows = []
     for chains, many in CASES.items():
         for name in peers:
-            ours, theirs = taken[f"SGLD, {many}"], taken[f"{name}, {many}"]
+            ours, theirs = timings[f"SGLD, {many}"], timings[f"{name}, {many}"]
             done = chains * lengths[chains]
             rows.append(row(f"{name}, {many}", done / theirs, "steps/s"))
             rate = done / ours
@@ -83,8 +83,8 @@ def _agree(torch: Any, network: Network, tokens: Any, shape: Architecture, runs:
     ours = mean_loss(network, Dataset(tokens, jnp.ones(tokens.shape, bool)))
     documents = torch.tensor(np.asarray(tokens), dtype=torch.int64)
     with torch.no_grad():
-        replica = _torch_twin.weights(torch, network)
-        theirs = _torch_twin.mean_loss(torch, replica, documents, shape.layers, shape.heads)
+        replica = _torch_reference.weights(torch, network)
+        theirs = _torch_reference.mean_loss(torch, replica, documents, shape.layers, shape.heads)
     np.testing.assert_allclose(float(ours), float(theirs), atol=1e-4)
     distances = [float(np.asarray(run()).ravel()[0]) for run in runs.values()]
     np.testing.assert_allclose(distances, distances[0], rtol=0.03)
@@ -96,8 +96,8 @@ def _ours(network: Network, tokens: Any, batch: int, chains: int, steps: int) ->
 
     def estimate(params: Any, key: Any) -> Any:
         rows = jax.random.randint(key, (batch,), 0, DOCUMENTS)
-        told = mean_loss(network.with_params(params), Dataset(tokens[rows], mask))
-        return tokens.size * told + GAMMA / 2 * _squared(params, network.params)
+        loss = mean_loss(network.with_params(params), Dataset(tokens[rows], mask))
+        return tokens.size * loss + GAMMA / 2 * _squared(params, network.params)
 
     kernel = SGLD(potential_fn=estimate, step_size=STEP)
 
@@ -125,10 +125,10 @@ def _theirs(
     """The same call in PyTorch, one chain after the other."""
     rows = np.random.default_rng(0).integers(0, DOCUMENTS, (chains, steps, batch))
     documents = torch.tensor(np.asarray(tokens)[rows], dtype=torch.int64)
-    start = _torch_twin.weights(torch, network)
+    start = _torch_reference.weights(torch, network)
 
     def loss(weights: Any, batch: Any) -> Any:
-        return _torch_twin.mean_loss(torch, weights, batch, shape.layers, shape.heads)
+        return _torch_reference.mean_loss(torch, weights, batch, shape.layers, shape.heads)
 
     def run() -> np.ndarray:
         distances = []
@@ -168,8 +168,8 @@ def _posteriors(torch: Any, loss: Callable[..., Any], weights: Any, batches: Any
 
     def log_posterior(weights: Any, batch: Any) -> Any:
         away = sum(((weights[name] - centre[name]) ** 2).sum() for name in centre)
-        told = loss(weights, batch)
-        return -size * told - GAMMA / 2 * away, told.detach()
+        value = loss(weights, batch)
+        return -size * value - GAMMA / 2 * away, value.detach()
 
     transform = sgld.build(log_posterior, lr=STEP)
     state = transform.init(weights)

@@ -1,4 +1,4 @@
-"""Compilations by XLA over a tiny comparison (2 bases × 2 arms × 2 methods): one for each program.
+"""Compilations by XLA over a tiny experiment (2 bases × 2 arms × 2 methods): one for each program.
 
 What is compiled ahead and by the first base's first arm is everything: whatever comes after (another arm,
 another base, and with them every dose, seed and strength) must compile nothing. Counted by jax's own
@@ -15,12 +15,19 @@ import jax
 
 from benchmarks._timing import row
 from experiments.cells.programs import Executor
-from experiments.design.experiment import Comparison
+from experiments.design.experiment import Experiment
+from experiments.design.options import with_options
+from experiments.storage.records import Cell
 from experiments.studies import weird_generalisation as study
 from models.network import build, first
 from models.pretraining import Pretraining, pretrain
 from theory.compute.devices import ShardedMap
 
+TINY = {
+    **{"pretraining.seeds": 2, "finetuning.seeds": 2, "finetuning.n": 4, "finetuning.batch": 2},
+    **{"finetuning.doses": (1, 2), "network.width": 8, "network.layers": 1, "process.pairs": 3},
+    **{"repeats": 1, "sampling.temperatures": ()},
+}
 EVENT = "/jax/core/compile/backend_compile_duration"
 
 
@@ -48,44 +55,46 @@ def measure(seconds: float) -> list[dict[str, Any]]:
     ]
 
 
-def tiny() -> Comparison:
-    """A comparison whose cells take no time, so that only compilation is left."""
-    return study.comparison(
-        study.Config(
-            base_seeds=2, seeds=2, n=4, batch=2, doses=(1, 2), repeats=1, width=8, layers=1, heads=2, pairs=3
-        )
-    )
+def tiny() -> Experiment:
+    """An experiment whose cells take no time, so that only compilation is left."""
+    return study.experiment(with_options(study.Config(), TINY))
 
 
-def count(*names: str, ahead: bool = False) -> Counts:
-    """Run the cells of the given names (default: all) for every base and arm, on untrained networks."""
-    comparison = tiny()
-    process = comparison.process
-    bases = build(comparison.shape, process.vocabulary, process.length, range(comparison.base_seeds))
-    executor = Executor(comparison, first(bases))
+def count(*methods: str, ahead: bool = False) -> Counts:
+    """Finetune by the given methods for every base and arm, on untrained networks; by default by all, and run
+    the cells of theories, too."""
+    experiment = tiny()
+    process = experiment.process
+    bases = build(experiment.shape, process.vocabulary, process.length, range(experiment.base_seeds))
+    executor = Executor(experiment, first(bases))
     with compilations() as before:
         if ahead:
             executor.compile()
     programs = _programs(executor)
     seen = {}
-    for base in range(comparison.base_seeds):
+    for base in range(experiment.base_seeds):
         network = jax.tree.map(lambda leaf: leaf[base], bases)  # noqa: B023
-        for arm in comparison.arms:
+        for arm in experiment.arms:
             with compilations() as seen[base, arm.name]:
-                for name in names or ("theories", *comparison.methods):
-                    _, failure = executor.run(name, arm, network)
+                for cell in _cells(arm.name, base, methods, experiment):
+                    _, failure = executor.run(cell, network)
                     assert not failure, failure
     now, *later = seen.values()
     missed = _programs(executor) - programs if ahead else 0
     return Counts(before, now, list(itertools.chain(*later)), missed)
 
 
+def _cells(arm: str, base: int, methods: tuple[str, ...], experiment: Experiment) -> list[Cell]:
+    theories = [] if methods else [Cell("theories", arm, base)]
+    return [*theories, *(Cell("finetuned", arm, base, name) for name in methods or experiment.methods)]
+
+
 def count_pretraining() -> list[tuple[str, float]]:
     """Compilations of pretraining after its first chunk."""
-    comparison = tiny()
-    process, recipe = comparison.process, Pretraining(steps=3, batch=2, chunk=1)
+    experiment = tiny()
+    process, recipe = experiment.process, Pretraining(steps=3, batch=2, chunk=1)
     sizes = process.vocabulary, process.length
-    chunks = pretrain(process.distribution(), comparison.shape, recipe, (0, 1), *sizes)
+    chunks = pretrain(process.distribution(), experiment.shape, recipe, (0, 1), *sizes)
     next(chunks)
     with compilations() as seen:
         list(chunks)
@@ -110,6 +119,7 @@ def compilations() -> Iterator[list[tuple[str, float]]]:
 
 def _programs(executor: Executor) -> int:
     """The number of parallel programs that the executor holds."""
-    attributes = vars(executor).values()
+    parts = executor.answers, executor.theories, executor.replays, executor.finetuned
+    attributes = [value for part in parts for value in vars(part).values()]
     functions = [f for value in attributes for f in (value.values() if isinstance(value, dict) else [value])]
     return sum(len(function.programs) for function in functions if isinstance(function, ShardedMap))

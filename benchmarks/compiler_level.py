@@ -23,11 +23,11 @@ def measure(
     seconds: float = 15.0, *, width: int = 24, layers: int = 2, documents: int = 32, steps: int = 100
 ) -> list[dict[str, Any]]:
     """Seconds to compile, milliseconds a step, and both over those of XLA's own level."""
-    comparison = study.comparison(study.PRESETS["small"])
-    process = comparison.process
-    shape = replace(comparison.shape, width=width, layers=layers)
+    experiment = study.experiment(study.PRESETS["small"])
+    process = experiment.process
+    shape = replace(experiment.shape, width=width, layers=layers)
     network = first(build(shape, process.vocabulary, process.length, [0]))
-    data = comparison.arms[0].data(jax.random.key(0), documents)
+    data = experiment.arms[0].task.data(jax.random.key(0), documents)
 
     def step(params: Any, _: Any) -> tuple[Any, None]:
         slope = jax.grad(lambda params: mean_loss(network.with_params(params), data))(params)

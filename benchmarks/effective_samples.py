@@ -6,7 +6,7 @@ minibatch gradient of 8 documents counts one evaluation, a control variate two, 
 
 Each sampler takes the largest step, on a grid of half octaves down from its limit of stability, whose mean
 loss of D' is off by less than `tolerance` times the posterior's spread (standard deviation) of that loss. The
-truth is a long run of `HarmonicLangevin` on whole gradients; its error and acceptance are told. All chains
+truth is a long run of `HarmonicLangevin` on whole gradients; its error and acceptance are printed. All chains
 start at draws of it, anchors and centres at the trained weights, and leave out their first fifth. Every try
 takes the same number of evaluations. Ranges are over four groups of chains; of a bias, ± a standard error.
 """
@@ -60,9 +60,9 @@ def measure(
     exact = HarmonicLangevin(replace(model, batch=None), scale=model.scale())
     origin = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (chains, *leaf.shape)), start)
     run = _running(exact, loss, start, origin, reference, 1)
-    told, accepted, positions = run(0.5 / np.sqrt(1 + bend))
-    told = told[:, reference // 5 :]
-    centre, spread, error = told.mean(), told.std(), float(bulk_ess(told)) ** -0.5
+    losses, accepted, positions = run(0.5 / np.sqrt(1 + bend))
+    losses = losses[:, reference // 5 :]
+    centre, spread, error = losses.mean(), losses.std(), float(bulk_ess(losses)) ** -0.5
     rows = [
         row("curvature λ of the likelihood, in units of the prior's", bend, ""),
         row("spread of the finetuning loss", spread, "nats"),
@@ -75,7 +75,7 @@ def measure(
         run = _running(kernel, loss, start, positions, evaluations // cost // thin, thin)
         step, samples = _largest(run, limit, centre, tolerance * spread)
         groups = np.split(samples, min(GROUPS, chains))
-        rates = 1e3 * np.array([float(bulk_ess(each)) / (each.size * thin * cost) for each in groups])
+        rates = 1e3 * np.array([float(bulk_ess(group)) / (group.size * thin * cost) for group in groups])
         plain = rates if plain is None else plain
         against = (None, None, None) if name == PLAIN else (PLAIN, rates / plain, "≥ 3")
         bias, error = abs(samples.mean() - centre) / spread, float(bulk_ess(samples)) ** -0.5

@@ -16,27 +16,34 @@ import numpy as np
 
 from benchmarks._timing import row
 from experiments.cells.programs import Executor
+from experiments.design.options import with_options
+from experiments.storage.records import Cell
 from experiments.studies import weird_generalisation as study
 from models.network import Network, build, first
 from models.pretraining import pretrain
 
 METHOD, LEAST_ROUNDS = "sgd", 3
+SIZES = {
+    **{"pretraining.seeds": 1, "pretraining.steps": 300, "finetuning.methods": (METHOD,)},
+    **{"sampling.temperatures": ()},
+}
 
 
 def measure(seconds: float) -> list[dict[str, Any]]:
     """One row a theory, after the finetuning that they are measured against."""
-    config = replace(study.PRESETS["small"], base_seeds=1, methods=(METHOD,), pretraining_steps=300)
-    executor, network = _executor(study.comparison(config))
+    config = with_options(study.PRESETS["small"], SIZES)
+    executor, network = _executor(study.experiment(config))
     timings: dict[str, list[float]] = defaultdict(list)
-    executor.finetune[METHOD] = _timed(executor.finetune[METHOD], lambda *_: "finetuning", timings)
-    executor.dynamics[METHOD] = _timed(executor.dynamics[METHOD], lambda *_: "linearised", timings)
-    executor.proximal = _timed(executor.proximal, lambda *_: "proximal", timings)
-    executor._ladder = _timed(executor._ladder, _name, timings)  # type: ignore[method-assign]
-    arm = executor.comparison.arms[-1]
+    finetune, replay, theories = executor.finetuned.finetune, executor.replays.replay, executor.theories
+    finetune[METHOD] = _timed(finetune[METHOD], lambda *_: "finetuning", timings)
+    replay[METHOD] = _timed(replay[METHOD], lambda *_: "linearised", timings)
+    theories._ladder = _timed(theories._ladder, lambda candidate, *_: candidate.theory, timings)
+    arm = executor.experiment.arms[-1].name
 
     def cells() -> None:
-        for cell in ("theories", f"dynamics-{METHOD}", METHOD):
-            _, failure = executor.run(cell, arm, network)
+        cells = Cell("theories", arm, 0), Cell("replays", arm, 0, METHOD), Cell("finetuned", arm, 0, METHOD)
+        for cell in cells:
+            _, failure = executor.run(cell, network)
             assert not failure, failure
 
     cells()  # compiles
@@ -45,23 +52,23 @@ def measure(seconds: float) -> list[dict[str, Any]]:
     while time.perf_counter() < end or len(timings["finetuning"]) < LEAST_ROUNDS:
         cells()
     finetuning = np.asarray(timings.pop("finetuning"))
-    seeds = config.seeds
+    seeds = config.finetuning.seeds
     run = finetuning / (2 * seeds)
-    rows = [row(f"{2 * seeds} finetuning runs by SGD, {config.doses[-1]} steps", finetuning, "s")]
+    rows = [row(f"{2 * seeds} finetuning runs by SGD, {config.finetuning.doses[-1]} steps", finetuning, "s")]
     for name, ladder in timings.items():
         cost = np.reshape(ladder, (len(finetuning), -1)).mean(axis=1)  # of both priors, where there are two
         rows.append(row(f"{name}, {seeds} seeds", cost, "s", "finetuning, per seed", cost / seeds / run))
     return rows
 
 
-def _executor(comparison: Any) -> tuple[Executor, Network]:
-    """The executor of a comparison, and its base network, pretrained here."""
-    process, shape = comparison.process, comparison.shape
+def _executor(experiment: Any) -> tuple[Executor, Network]:
+    """The executor of an experiment, and its base network, pretrained here."""
+    process, shape = experiment.process, experiment.shape
     sizes = process.vocabulary, process.length
-    recipe = replace(comparison.pretraining, chunk=50)
+    recipe = replace(experiment.pretraining, chunk=50)
     *_, last = pretrain(process.distribution(), shape, recipe, (0,), *sizes)
     network = first(build(shape, *sizes, [0])).with_params(first(jax.tree.map(np.asarray, last.state[0])))
-    return Executor(comparison, network), network
+    return Executor(experiment, network), network
 
 
 def _timed(run: Callable[..., Any], name: Callable[..., str], timings: dict[str, list[float]]) -> Any:
@@ -74,9 +81,3 @@ def _timed(run: Callable[..., Any], name: Callable[..., str], timings: dict[str,
         return result
 
     return timed
-
-
-def _name(theory: Any, betas: Any, prior: Any, *_: Any) -> str:
-    """A closed-form theory and its number of strengths."""
-    words = "".join(f"-{c.lower()}" if c.isupper() else c for c in type(theory).__name__).strip("-")
-    return f"{words} × {len(betas)} strengths"

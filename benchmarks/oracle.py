@@ -9,7 +9,8 @@ from typing import Any
 import jax
 
 from benchmarks._timing import interleaved, row
-from experiments.discovery import DEFAULT_PRESET, catalogue, load
+from experiments.design.study import DEFAULT_PRESET, Study
+from experiments.discovery import Catalogue
 
 CONTEXTS = 10_000
 
@@ -30,8 +31,8 @@ def measure(seconds: float, *, contexts: int = CONTEXTS) -> list[dict[str, Any]]
 def processes() -> dict[str, Any]:
     """The processes of all studies, by the first study that has it."""
     by_study = {}
-    for entry in catalogue()["studies"]:
-        study = load(entry["name"])
-        by_study[entry["name"]] = study.comparison(study.PRESETS[DEFAULT_PRESET]).process
+    for name in Catalogue().names("studies"):
+        study = Study(name)
+        by_study[name] = study.module.experiment(study.preset(DEFAULT_PRESET)).process
     first = {process: name for name, process in reversed(by_study.items())}
     return {name: process for process, name in reversed(first.items())}

@@ -28,7 +28,7 @@ import numpy as np
 from flax import nnx
 
 from benchmarks._timing import interleaved, row
-from benchmarks._torch_twin import PARTS
+from benchmarks._torch_reference import PARTS
 from experiments.studies import weird_generalisation as study
 from models.network import build
 from models.pretraining import pretrain
@@ -41,34 +41,34 @@ ALL, ONE = "matrix product, all threads", "matrix product, one thread"
 
 def measure(seconds: float) -> list[dict[str, Any]]:
     """Shares of the matrix-product rate for one network and for four, whole step and bare gradient."""
-    comparison = study.comparison(study.PRESETS["small"])
+    experiment = study.experiment(study.PRESETS["small"])
     runs: dict[str, Callable[[], Any]] = {}
     for networks, where in {1: "one network, one device", 4: "four networks, all devices"}.items():
         for optimizer in ("muon", "adamw"):
             name = f"pretraining step, {optimizer}, {where}"
-            runs[name] = _pretraining(comparison, networks, optimizer)
-        runs[f"bare gradient step, {where}"] = _gradients(comparison, networks)
-        runs[f"its products alone, {where}"] = _kernels(comparison, networks)
+            runs[name] = _pretraining(experiment, networks, optimizer)
+        runs[f"bare gradient step, {where}"] = _gradients(experiment, networks)
+        runs[f"its products alone, {where}"] = _kernels(experiment, networks)
     with _products() as products:
-        taken = interleaved(products | runs, seconds)
-    best = {name: 2e-9 * PRODUCTS * SIZE**3 / taken[name] for name in products}
+        timings = interleaved(products | runs, seconds)
+    best = {name: 2e-9 * PRODUCTS * SIZE**3 / timings[name] for name in products}
     rows = [row(name, rates, "GFLOP/s") for name, rates in best.items()]
     for name in runs:
         networks = 4 if "four" in name else 1
         against = ONE if networks == 1 and ONE in best else ALL
-        rate = 1e-9 * networks * STEPS * operations(comparison, "step" in name) / taken[name]
+        rate = 1e-9 * networks * STEPS * operations(experiment, "step" in name) / timings[name]
         goal = "≥ 0.5" if name.startswith("pretraining") else None
         rows.append(row(name, rate, "GFLOP/s", against, rate / best[against], goal))
-        rows.append(row(f"{name}, time", 1e3 * taken[name] / STEPS, "ms"))
+        rows.append(row(f"{name}, time", 1e3 * timings[name] / STEPS, "ms"))
     return rows
 
 
-def operations(comparison: Any, attention: bool = True) -> float:
+def operations(experiment: Any, attention: bool = True) -> float:
     """Floating-point operations of one gradient step of one network (formula above; or its first term)."""
-    process, shape = comparison.process, comparison.shape
+    process, shape = experiment.process, experiment.shape
     tables = (process.vocabulary + 1 + process.length) * shape.width
     weights = build(shape, process.vocabulary, process.length, [0]).size - tables
-    tokens = comparison.pretraining.batch * process.length
+    tokens = experiment.pretraining.batch * process.length
     scores = 12 * shape.layers * shape.width * process.length * tokens
     return 6 * tokens * weights + attention * scores
 
@@ -96,13 +96,13 @@ def _products() -> Iterator[dict[str, Callable[[], Any]]]:
         yield {ALL: _multiply, ONE: lambda: pool.submit(_multiply).result()}
 
 
-def _pretraining(comparison: Any, networks: int, optimizer: str) -> Callable[[], Any]:
+def _pretraining(experiment: Any, networks: int, optimizer: str) -> Callable[[], Any]:
     """One chunk of `models.pretraining.pretrain`, as it really runs: sampling, optimiser and all."""
-    process = comparison.process
+    process = experiment.process
     chunks = pretrain(
         process.distribution(),
-        comparison.shape,
-        replace(comparison.pretraining, optimizer=optimizer, steps=10**6, chunk=STEPS),
+        experiment.shape,
+        replace(experiment.pretraining, optimizer=optimizer, steps=10**6, chunk=STEPS),
         tuple(range(networks)),
         process.vocabulary,
         process.length,
@@ -110,16 +110,16 @@ def _pretraining(comparison: Any, networks: int, optimizer: str) -> Callable[[],
     return lambda: next(chunks).loss
 
 
-def _kernels(comparison: Any, networks: int) -> Callable[[], Any]:
+def _kernels(experiment: Any, networks: int) -> Callable[[], Any]:
     """As many steps of the kernels one behind the other: their products, forwards and backwards, no more."""
-    process = comparison.process
-    stacked = build(comparison.shape, process.vocabulary, process.length, range(networks))
-    tokens = comparison.pretraining.batch * process.length
-    columns = np.random.default_rng(0).normal(size=(networks, comparison.shape.width, tokens))
+    process = experiment.process
+    stacked = build(experiment.shape, process.vocabulary, process.length, range(networks))
+    tokens = experiment.pretraining.batch * process.length
+    columns = np.random.default_rng(0).normal(size=(networks, experiment.shape.width, tokens))
 
     def square(params: Any, columns: Any) -> Any:
         model = nnx.merge(stacked.definition, params)
-        for layer in (*(getattr(block, name) for block in model.blocks for name in PARTS), model.read):
+        for layer in (*(getattr(block, name) for block in model.blocks for name in PARTS), model.unembed):
             columns = layer(columns[: layer.inputs])
         return jnp.sum(jnp.square(columns))
 
@@ -132,11 +132,11 @@ def _kernels(comparison: Any, networks: int) -> Callable[[], Any]:
     return lambda: program(*now)
 
 
-def _gradients(comparison: Any, networks: int) -> Callable[[], Any]:
+def _gradients(experiment: Any, networks: int) -> Callable[[], Any]:
     """As many steps of the gradient alone (and a subtraction), on documents drawn beforehand."""
-    process = comparison.process
-    stacked = build(comparison.shape, process.vocabulary, process.length, range(networks))
-    shape = (networks, STEPS, comparison.pretraining.batch, process.length)
+    process = experiment.process
+    stacked = build(experiment.shape, process.vocabulary, process.length, range(networks))
+    shape = (networks, STEPS, experiment.pretraining.batch, process.length)
     keys = jax.random.split(jax.random.key(0), shape[:2])
     tokens = jax.vmap(jax.vmap(lambda key: process.distribution().sample(key, shape[2])))(keys)
 

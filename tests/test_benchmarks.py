@@ -23,6 +23,7 @@ from benchmarks._posterior import posterior
 from benchmarks._timing import interleaved, row
 from benchmarks.compilations import count
 from benchmarks.training_step import operations
+from experiments.design.options import with_options
 from experiments.studies import weird_generalisation as study
 from models.transformer import Architecture
 
@@ -41,11 +42,12 @@ def test_rows():
 
 
 def test_operations():
-    comparison = study.comparison(study.Config(layers=1, width=8, pairs=3, pretraining_batch=5))
+    sizes = {"network.layers": 1, "network.width": 8, "process.pairs": 3, "pretraining.batch": 5}
+    experiment = study.experiment(with_options(study.Config(), sizes))
     tokens, vocabulary = 5 * 6, 11
     products = 6 * tokens * (12 * 8**2 + 8 * vocabulary)
-    assert operations(comparison, attention=False) == products
-    assert operations(comparison) == products + 12 * 8 * 6 * tokens
+    assert operations(experiment, attention=False) == products
+    assert operations(experiment) == products + 12 * 8 * 6 * tokens
 
 
 def test_interleaved():
@@ -110,7 +112,7 @@ def test_against_blackjax():
 def test_effective_samples(monkeypatch):
     plain, whole = effective_samples.PLAIN, effective_samples.WHOLE
     cases = effective_samples._cases
-    chosen = lambda *told: {name: case for name, case in cases(*told).items() if name in (plain, whole)}  # noqa: E731
+    chosen = lambda *sizes: {name: case for name, case in cases(*sizes).items() if name in (plain, whole)}  # noqa: E731
     model = posterior(8, 1, effective_samples.DOCUMENTS, effective_samples.BATCH)
     monkeypatch.setattr(effective_samples, "_problem", lambda training: (model.network, model, 0.1))
     monkeypatch.setattr(effective_samples, "TRIES", 2)
@@ -146,13 +148,13 @@ def test_chain_scaling():
 def test_against_torch_samplers():
     rows = rows_of(against_torch_samplers, shape=Architecture(width=16, layers=1), batch=2, steps=3)
     for name in ("devinterp", "posteriors"):
-        told = [each for each in rows if name in each]
+        lines = [line for line in rows if name in line]
         installed = importlib.util.find_spec(name) is not None
         assert (
-            len(told) == (len(against_torch_samplers.CASES) if installed else 1)
-            and told[0].startswith("skipped") != installed
+            len(lines) == (len(against_torch_samplers.CASES) if installed else 1)
+            and lines[0].startswith("skipped") != installed
         )
-        assert all(math.isfinite(rows[each]["value"]) for each in told if installed)
+        assert all(math.isfinite(rows[line]["value"]) for line in lines if installed)
 
 
 @pytest.mark.slow

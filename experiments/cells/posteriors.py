@@ -87,7 +87,7 @@ class PosteriorPrograms:
         self.experiment, self.sampling, self.rows = experiment, experiment.sampling, rows
         self.sets = self.sampling.sets()
         self.rungs = [
-            (index, rung) for index, each in enumerate(self.sets) for rung in range(len(each.times))
+            (index, rung) for index, ladder in enumerate(self.sets) for rung in range(len(ladder.times))
         ]
         longest = [self.sampling.times[-1], self.sampling.adam_times[-1], *([0.0] * self.sampling.fisher)]
         plan, posteriors = self.sampling.plan, len(self.rungs)
@@ -114,14 +114,14 @@ class PosteriorPrograms:
     def _localise(self, network: Network, data: Dataset, tokens: np.ndarray, questions: Questions) -> Target:
         prepared = self.programs.prepare(network.params, data)
         gammas, metrics, curvatures = [], [], []
-        for each in self.sets:
-            metric, costs, curvature = jax.tree.map(lambda leaf: leaf[each.metric], prepared)  # noqa: B023
-            if each.metric == FISHER:  # as curved as in the identity metric: the same τ then go as far
+        for ladder in self.sets:
+            metric, costs, curvature = jax.tree.map(lambda leaf: leaf[ladder.metric], prepared)  # noqa: B023
+            if ladder.metric == FISHER:  # as curved as in the identity metric: the same τ then go as far
                 ratio = curvature / prepared[2][0]
                 metric, curvature = jax.tree.map(lambda leaf: leaf * ratio, metric), curvature / ratio  # noqa: B023
-            gammas.append(prior_precision_for(costs, [each.temperature], metric)[0])
+            gammas.append(prior_precision_for(costs, [ladder.temperature], metric)[0])
             metrics.append(metric)
-            curvatures.append(np.asarray(each.times) * curvature)
+            curvatures.append(np.asarray(ladder.times) * curvature)
         mask = questions.mask(self.rows)
         return Target(data, gammas, metrics, curvatures, network.params, tokens, mask, questions)
 
@@ -130,11 +130,12 @@ class PosteriorPrograms:
         of its
         limit as there are strengths (one more run of the same program); the others take the share it gets."""
         rows, groups = [], []
-        for index, (each, curvatures) in enumerate(zip(self.sets, target.curvatures, strict=True)):
-            for top in range(len(each.times), 0, -len(SHARES)):
+        for index, (ladder, curvatures) in enumerate(zip(self.sets, target.curvatures, strict=True)):
+            for top in range(len(ladder.times), 0, -len(SHARES)):
                 rungs = range(max(top - len(SHARES), 0), top)
                 steps = [
-                    ChainRow(index, each.times[top - 1], h) for h in stable_step(curvatures[top - 1], SHARES)
+                    ChainRow(index, ladder.times[top - 1], h)
+                    for h in stable_step(curvatures[top - 1], SHARES)
                 ]
                 groups.append((index, rungs))
                 rows += steps[: len(rungs)]

@@ -34,7 +34,9 @@ class ReplayPrograms:
     ):
         self.experiment, self.template, self.answers = experiment, template, answers
         self.candidates = candidates
-        self.replayed = {each.theory: each.form for each in candidates if each.kind == "replay"}
+        self.replayed = {
+            candidate.theory: candidate.form for candidate in candidates if candidate.kind == "replay"
+        }
         self.replay = {
             name: ShardedMap(functools.partial(self._replay, method), shared=2)
             for name, method in experiment.methods.items()
@@ -52,10 +54,10 @@ class ReplayPrograms:
         training = self.experiment.training(method, arm)
         scale = self.experiment.scale(answers_per_document_set(finetuning.data))
         strengths = {
-            f"{each.theory}/{prior}": strength
-            for each in self.candidates
-            for prior in each.priors
-            if (strength := each.form.strength(training, scale)) is not None
+            f"{candidate.theory}/{prior}": strength
+            for candidate in self.candidates
+            for prior in candidate.priors
+            if (strength := candidate.form.strength(training, scale)) is not None
         }
         return ReplayCell(
             predictions={theory: questions.at(log_probs) for theory, log_probs in answers.items()},

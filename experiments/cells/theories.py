@@ -48,7 +48,9 @@ class TheoryPrograms:
         self.experiment, self.template, self.answers, self.data = experiment, template, answers, data
         self.process = experiment.process.distribution()
         self.elicitation = jax.tree.map(np.asarray, experiment.process.elicitation_contexts())
-        self.candidates = [each for each in candidates if each.kind in ("hypotheses", "predictor", "weights")]
+        self.candidates = [
+            candidate for candidate in candidates if candidate.kind in ("hypotheses", "predictor", "weights")
+        ]
         self.exact = jax.jit(self._exact, compiler_options=compiler_options())
         self.modes = ShardedMap(self._modes, shared=1)
         self.weights = {
@@ -61,10 +63,10 @@ class TheoryPrograms:
     def compile(self, tokens: jax.ShapeDtypeStruct, params: Params, data: Dataset) -> None:
         """Compile the programs that every experiment has ahead of their first call."""
         scale = self.experiment.scale(1.0)
-        for each, program in self.weights.items():
-            if not each.form.optional:
+        for candidate, program in self.weights.items():
+            if not candidate.form.optional:
                 program.compile(
-                    jax.ShapeDtypeStruct(each.form.grid(scale).shape, np.float32), tokens, params, data
+                    jax.ShapeDtypeStruct(candidate.form.grid(scale).shape, np.float32), tokens, params, data
                 )
 
     def run(
@@ -92,9 +94,9 @@ class TheoryPrograms:
         return TheoryCell(
             contexts=contexts,
             ladders=tuple(
-                self._ladder(each, label, priors, scale, finetuning.data, tokens, questions)
-                for each in self.candidates
-                for label in each.priors
+                self._ladder(candidate, label, priors, scale, finetuning.data, tokens, questions)
+                for candidate in self.candidates
+                for label in candidate.priors
             ),
             implied_weights=np.exp(np.asarray(implied.log_weights)),
             curvatures=curvatures[0],

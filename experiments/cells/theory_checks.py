@@ -33,11 +33,11 @@ TOLERANCE = 1e-3  # of log Σ p, in nats: far above rounding, far below what a s
 def check_theories(experiment: Experiment, template: Network, candidates: list[Candidate]) -> None:
     """Refuse a theory whose predictions have another shape than tokens × vocabulary or are not normalised."""
     checked: set[int] = set()
-    for each in candidates:
-        is_ours = type(each.form).__module__.startswith(HOUSE)
-        if not (is_ours or each.kind == "sampled" or id(each.form) in checked):
-            checked.add(id(each.form))
-            _check(experiment, template, each)
+    for candidate in candidates:
+        is_ours = type(candidate.form).__module__.startswith(HOUSE)
+        if not (is_ours or candidate.kind == "sampled" or id(candidate.form) in checked):
+            checked.add(id(candidate.form))
+            _check(experiment, template, candidate)
 
 
 def _check(experiment: Experiment, template: Network, candidate: Candidate) -> None:

@@ -49,10 +49,10 @@ def assemble(
     return Experiment(**fields | dict(more))
 
 
-def _methods(config: StudyConfig, own: Mapping[str, Method] | None) -> dict[str, Method]:
+def _methods(config: StudyConfig, made_here: Mapping[str, Method] | None) -> dict[str, Method]:
     """The chosen ways of finetuning: the study's, and others at their defaults."""
     tuned, catalogue = config.finetuning, config.catalogue
-    made = dict(own or {"sgd": Sgd(tuned.sgd_rate), "adam": Adam(tuned.adam_rate)})
+    made = dict(made_here or {"sgd": Sgd(tuned.sgd_rate), "adam": Adam(tuned.adam_rate)})
     known = dict.fromkeys([*made, *catalogue.names("methods")])
     return {
         choose("method", name, known): made.get(name) or _example(catalogue.find("methods", name))

@@ -162,9 +162,9 @@ def _replaced(config: Any, changes: Mapping[str, Any]) -> Any:
     direct = {name: value for name, value in changes.items() if "." not in name}
     nested: dict[str, dict[str, Any]] = {}
     for name, value in changes.items():
-        section, dot, rest = name.partition(".")
+        section, dot, inner = name.partition(".")
         if dot:
-            nested.setdefault(section, {})[rest] = value
+            nested.setdefault(section, {})[inner] = value
     parts = {section: _replaced(getattr(config, section), values) for section, values in nested.items()}
     return dataclasses.replace(config, **direct, **parts)
 

@@ -111,8 +111,8 @@ class StudyRun:
     def of(cls, run: RunFolder) -> Self:
         """The run that a folder holds, with the user's own files as they were."""
         study, preset = Study.of(run), _stored(run, "preset")
-        own = [str(run.folder / FILES / entry["file"]) for entry in run.config.get("files", [])]
-        return cls(study, preset, run.options, tuple(file for file in own if file != study.file))
+        copies = [str(run.folder / FILES / entry["file"]) for entry in run.config.get("files", [])]
+        return cls(study, preset, run.options, tuple(file for file in copies if file != study.file))
 
     @property
     def config(self) -> StudyConfig:
