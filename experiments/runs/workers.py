@@ -24,6 +24,7 @@ import jax
 
 from experiments.cells.programs import Executor
 from experiments.design.study import StudyRun
+from experiments.own_files import blaming
 from experiments.runs.base_networks import BaseNetworks
 from experiments.runs.pretraining import template
 from experiments.runs.progress import Progress
@@ -58,7 +59,8 @@ def one_by_one(
     networks = functools.cache(lambda base: jax.tree.map(lambda leaf: leaf[base], bases))
     for cell in cells:
         source = networks((cell.base + experiment.arm(cell.arm).teacher_offset) % experiment.base_seeds)
-        content, failure = executor.run(cell, networks(cell.base), source)
+        with blaming():
+            content, failure = executor.run(cell, networks(cell.base), source)
         if failure:
             run.fail(cell, failure)
         else:
