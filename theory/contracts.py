@@ -159,7 +159,7 @@ class Theory(Protocol[PriorT]):
     comparison knows of it stands in its file. Optional members of the class:
 
         path(prior, data, betas, key=...)    predictors stacked over ascending strengths, out of one pass
-        replay(network, run: TrainingRun)    predictors after each dose (stacked) and their full weights
+        follow(network, run: TrainingRun)    predictors after each dose (stacked) and their full weights
                                              (d, ...): it follows the steps of a finetuning, has no grid and
                                              is a forecast
 

@@ -36,24 +36,23 @@ class Candidate:
 
 def candidates(experiment: Experiment) -> list[Candidate]:
     """Every theory that an experiment scores; refuses a name that no theory has."""
-    chosen = experiment.theories
-    instances = [theory for theory in chosen if not isinstance(theory, str)]
+    chosen, extra = experiment.theories, experiment.extra_theories
     names = [theory for theory in chosen if isinstance(theory, str)]
-    found = [_candidate(name, form) for name, form in _forms(experiment).items()]
-    for name in (*names, *experiment.extra_theories):
+    instances = [_given(theory) for theory in chosen if not isinstance(theory, str)]
+    known = [_candidate(name, form) for name, form in _forms(experiment).items()]
+    for name in (*names, *extra):
         if name != EVERY:
-            choose("theory", name, [*dict.fromkeys(each.theory for each in found), EVERY])
-    # every table has the reference without a cell: its answers are those of the base network
-    found = [each for each in found if each.theory != UNCHANGED]
-    if EVERY not in names:
-        extra = experiment.extra_theories
-        found = [
-            each
-            for each in found
-            if (each.theory in names if chosen else not each.form.optional or each.theory in extra)
-        ]
-    given = [_candidate(name_of(theory), theory) for theory in instances]
-    return [each for each in found if each.theory not in {new.theory for new in given}] + given
+            choose("theory", name, [*dict.fromkeys(form.theory for form in known), EVERY])
+
+    def is_scored(form: Candidate) -> bool:
+        if form.theory == UNCHANGED:  # every table has it without a cell: its answers are the base network's
+            return False
+        if EVERY in names:
+            return True
+        return form.theory in names if chosen else not form.form.optional or form.theory in extra
+
+    replaced = {instance.theory for instance in instances}
+    return [form for form in known if is_scored(form) and form.theory not in replaced] + instances
 
 
 def _forms(experiment: Experiment) -> dict[str, Theory]:
@@ -63,17 +62,31 @@ def _forms(experiment: Experiment) -> dict[str, Theory]:
         module = entry.load()
         with entry.guard():
             variants = getattr(module, "variants", None)
-            found = dict(variants(experiment.process)) if variants else {entry.name: entry.example()}
+            new = dict(variants(experiment.process)) if variants else {entry.name: entry.example()}
             if entry.own:
-                _check_forms(found, forms)
-        forms |= found
+                _check_forms(new, forms)
+        forms |= new
     return forms
 
 
-def _check_forms(found: dict[str, Theory], forms: dict[str, Theory]) -> None:
+def _given(theory: Theory) -> Candidate:
+    """An instance under the name of its module, or of its class where it was written in a notebook."""
+    kind = type(theory)
+    name = kebab_case(kind.__name__)
+    if isinstance(theory, type):
+        raise Misuse(f"{theory.__name__} is a class; give an instance of it, {theory.__name__}().")
+    if isinstance(theory, Theory) and kind.__module__ != "__main__":
+        name = name_of(theory)
+    candidate = _candidate(name, theory)
+    if candidate.kind == "sampled":
+        raise Misuse(f"{name} is sampled by chains; choose its temperatures (sampling.temperatures) instead.")
+    return candidate
+
+
+def _check_forms(new: dict[str, Theory], forms: dict[str, Theory]) -> None:
     """Refuse forms of an own file that take the name of another theory, or that are none."""
     known = {name.partition("/")[0] for name in forms}
-    for name, form in found.items():
+    for name, form in new.items():
         if name.partition("/")[0] in known:
             raise Misuse(f"there is a theory called {name.partition('/')[0]} already; rename the form.")
         _candidate(name, form)
@@ -93,7 +106,7 @@ def _candidate(name: str, form: Theory) -> Candidate:
 def _kind(form: Theory) -> CandidateKind:
     if form.sampled:
         return "sampled"
-    if hasattr(form, "replay"):
+    if hasattr(form, "follow"):
         return "replay"
     prior = required_prior(form)
     if prior is Parametric:

@@ -1,10 +1,12 @@
 """What a user types: help at once, data on stdout, one sentence for a mistake."""
 
 import json
+import platform
 import re
 import subprocess
 import sys
 import threading
+from importlib.metadata import version
 
 import pytest
 
@@ -228,6 +230,13 @@ def test_doctor_says_it_is_sound():
     assert "devices" in done.stdout
     assert "FAILED" not in done.stdout
     assert done.stdout.count(" ok ") == 5
+
+
+def test_doctor_names_the_versions():
+    printed = dict(line.split()[:2] for line in finebayes("doctor").stdout.splitlines())
+    assert printed["python"] == platform.python_version()
+    for package in ["jax", "jaxlib", "flax", "optax", "numpyro", "numpy"]:
+        assert printed[package] == version(package)
 
 
 ENDINGS = [
