@@ -59,8 +59,7 @@ def one_by_one(
     networks = functools.cache(lambda base: jax.tree.map(lambda leaf: leaf[base], bases))
     for cell in cells:
         source = networks((cell.base + experiment.arm(cell.arm).teacher_offset) % experiment.base_seeds)
-        with blaming():
-            content, failure = executor.run(cell, networks(cell.base), source)
+        content, failure = executor.run(cell, networks(cell.base), source)
         if failure:
             run.fail(cell, failure)
         else:
@@ -118,6 +117,7 @@ def _settle(shares: Any, settings: dict[str, Any]) -> None:
     threading.Thread(target=run_plan, daemon=True).start()
 
 
+@blaming()
 def _task(study_run: "_Frozen", networks: Path, run: RunFolder, cells: list[Cell]) -> list[Finished]:
     return list(one_by_one(*_prepared(study_run, networks), run, cells))
 
