@@ -208,6 +208,20 @@ def test_a_run_is_named_by_the_content_of_its_files_and_not_by_their_place(own, 
         record(theory, other)
 
 
+def test_base_networks_are_named_by_the_content_of_their_process(own, tmp_path):
+    from experiments.runs.base_networks import BaseNetworks
+
+    def name(folder):
+        study = Study.find(str(folder / "my_study.py"))
+        experiment = StudyRun.make(study, "smoke", study.preset("smoke")).experiment()
+        return BaseNetworks(tmp_path).path(experiment).name
+
+    moved, changed = (Path(shutil.copytree(own, tmp_path / name)) for name in ("moved", "changed"))
+    process = changed / "my_process.py"
+    process.write_text(process.read_text().replace("1 - heads, heads", "heads, 1 - heads"))
+    assert name(own) == name(moved) != name(changed)
+
+
 def test_two_catalogues_in_one_process_are_apart(own, tmp_path):
     """Files of one name, and a file that changes, are each what they say."""
     other = tmp_path / "other"
