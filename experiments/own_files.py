@@ -118,11 +118,32 @@ def refusing(path: Path) -> Iterator[None]:
     except BaseException as error:
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == str(path)]
-        where = f", line {lines[-1]}" if lines else ""
-        text = " ".join(str(error).split())
-        kind = "" if isinstance(error, Misuse) else f"{type(error).__name__}{': ' * bool(text)}"
-        end = "" if text.endswith((".", "!", "?")) else "."
-        raise Refused(f"{path.name}{where}: {kind}{text}{end}") from error
+        raise Refused(f"{path.name}{f', line {lines[-1]}' if lines else ''}: {_sentence(error)}") from error
+
+
+@contextlib.contextmanager
+def blaming() -> Iterator[None]:
+    """Around code of ours that calls the user's: what comes out of an own file becomes one sentence."""
+    try:
+        yield
+    except (KeyboardInterrupt, Misuse):
+        raise
+    except BaseException as error:
+        frames = [
+            f"{Path(frame.f_code.co_filename).name}, line {line}"
+            for frame, line in traceback.walk_tb(error.__traceback__)
+            if str(frame.f_globals.get("__name__")).startswith(f"{PACKAGE}.")
+        ]
+        if not frames:
+            raise
+        raise Refused(f"{frames[-1]}: {_sentence(error)}") from error
+
+
+def _sentence(error: BaseException) -> str:
+    """An error as one line, with its type if it is no sentence of ours."""
+    text = " ".join(str(error).split())
+    kind = "" if isinstance(error, Misuse) else f"{type(error).__name__}{': ' * bool(text)}"
+    return f"{kind}{text}{'' if text.endswith(('.', '!', '?')) else '.'}"
 
 
 def digest_of(kind: type) -> str:

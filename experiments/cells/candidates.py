@@ -4,6 +4,7 @@ A theory of hypotheses starts from the process and from the prior implied by the
 that it acts on); a theory of any predictor and one over weights start from the base network.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -51,6 +52,11 @@ def candidates(experiment: Experiment) -> list[Candidate]:
 
     instances = [_given(name, theory) for name, theory in more.items() if name != UNCHANGED]
     return [form for form in known if is_scored(form)] + instances
+
+
+def kebab_case(name: str) -> str:
+    """The name of a class in kebab-case: MyTheory is my-theory."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower().strip("_").replace("_", "-")
 
 
 def _forms(experiment: Experiment) -> dict[str, Theory]:

@@ -7,6 +7,7 @@ from experiments.cells.candidates import candidates
 from experiments.cells.programs import Executor
 from experiments.design.experiment import Experiment
 from experiments.design.study import StudyRun
+from experiments.own_files import blaming
 from experiments.reports.html import write_report
 from experiments.reports.sentences import scorecard_text
 from experiments.runs.base_networks import BaseNetworks
@@ -133,6 +134,7 @@ def places(study_run: StudyRun, out: str, networks: str) -> tuple[Path, Path]:
     return folder, Path(networks) if networks else (folder if out else RESULTS) / "networks"
 
 
+@blaming()
 def run_cells(
     experiment: Experiment,
     made: RunFolder,

@@ -24,6 +24,7 @@ import jax
 
 from experiments.cells.programs import Executor
 from experiments.design.study import StudyRun
+from experiments.own_files import blaming
 from experiments.runs.base_networks import BaseNetworks
 from experiments.runs.pretraining import template
 from experiments.runs.progress import Progress
@@ -116,6 +117,7 @@ def _settle(shares: Any, settings: dict[str, Any]) -> None:
     threading.Thread(target=run_plan, daemon=True).start()
 
 
+@blaming()
 def _task(study_run: "_Frozen", networks: Path, run: RunFolder, cells: list[Cell]) -> list[Finished]:
     return list(one_by_one(*_prepared(study_run, networks), run, cells))
 

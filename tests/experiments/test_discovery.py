@@ -155,7 +155,7 @@ def test_a_sampler_enters_by_one_file(own):
     from theory.mcmc.chains import Plan, mean, results, run_chains
 
     kernel = Catalogue((str(own / "my_sampler.py"),)).find("samplers", "my-sampler").example()
-    plan, streams = Plan(100, 400, 2), {"square": mean(lambda z: z**2)}
+    plan, streams = Plan(100, 400, 2), {"square": mean(lambda state: state.z**2)}
     *_, last = run_chains(kernel, jax.random.key(0), 64, plan, streams, np.zeros(()))
     square = np.asarray(results(plan, streams, last)["square"])
     assert square.shape[0] == 64 and 0.8 < square.mean() < 1.3
@@ -206,6 +206,20 @@ def test_a_run_is_named_by_the_content_of_its_files_and_not_by_their_place(own, 
     assert record(theory) != before
     with pytest.raises(Misuse, match="have one name but differ"):
         record(theory, other)
+
+
+def test_base_networks_are_named_by_the_content_of_their_process(own, tmp_path):
+    from experiments.runs.base_networks import BaseNetworks
+
+    def name(folder):
+        study = Study.find(str(folder / "my_study.py"))
+        experiment = StudyRun.make(study, "smoke", study.preset("smoke")).experiment()
+        return BaseNetworks(tmp_path).path(experiment).name
+
+    moved, changed = (Path(shutil.copytree(own, tmp_path / name)) for name in ("moved", "changed"))
+    process = changed / "my_process.py"
+    process.write_text(process.read_text().replace("1 - heads, heads", "heads, 1 - heads"))
+    assert name(own) == name(moved) != name(changed)
 
 
 def test_two_catalogues_in_one_process_are_apart(own, tmp_path):
@@ -313,6 +327,25 @@ def test_a_file_that_cannot_run_is_one_sentence_with_its_line(
     write(tmp_path / name, content)
     assert sentence in refused(capsys, "run", "mixtures", *TINY, "--with", name)
     assert list(tmp_path.iterdir()) == [tmp_path / name]
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"), [("1 / 0", "ZeroDivisionError: division by zero"), ("exit(0)", "SystemExit: 0")]
+)
+def test_a_theory_that_cannot_predict_is_one_sentence_and_no_success(
+    capsys, tmp_path, monkeypatch, line, sentence
+):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "my_theory.py", THEORY.replace("check_beta(beta)\n", f"{line}\n"))
+    write(tmp_path / "my_study.py", STUDY)
+    write(tmp_path / "my_process.py", PROCESS)
+    with pytest.raises(SystemExit) as stopped:
+        words = ("--finetuning.methods", "sgd", "--theories", "my-theory", "--with", "my_theory.py")
+        cli.main(["run", "my_study.py", *TINY, *words])
+    number = THEORY.splitlines().index("        check_beta(beta)") + 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert stopped.value.code == 1
+    assert last.removesuffix(".") == f"finebayes: my_theory.py, line {number}: {sentence}"
 
 
 def test_ctrl_c_in_a_file_is_no_success(capsys, tmp_path, monkeypatch):

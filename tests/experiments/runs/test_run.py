@@ -190,7 +190,7 @@ def test_the_report_says_where_the_best_forecast_errs(finished):
     assert (
         "Where the best forecast errs" in text and "<summary>SGD, D′ on topic 0: linearised</summary>" in text
     )
-    assert "layer by layer" in text and "Leading directions, of " in text
+    assert "layer by layer" in text and "in leading directions, of " in text
 
 
 def test_replicas_met_the_same_data_in_another_order(finished):

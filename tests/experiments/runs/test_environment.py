@@ -1,0 +1,46 @@
+"""Devices and the compilation cache are set before jax computes, and never after."""
+
+import os
+import subprocess
+import sys
+
+CORES = "len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()"
+
+
+def devices(tmp_path, before):
+    """The number of devices, the cache, and the number of cores, in a process that does `before` first."""
+    code = (
+        f"import os\n{before}\nfrom experiments.runs.environment import prepare_devices\n"
+        "prepare_devices(); prepare_devices()\nimport jax\n"
+        f"print(jax.device_count(), jax.config.jax_compilation_cache_dir, {CORES})"
+    )
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "JAX_PLATFORMS": "cpu"}
+    for name in ("JAX_NUM_CPU_DEVICES", "JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS"):
+        environment.pop(name, None)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    count, cache, cores = done.stdout.split()
+    return int(count), cache, int(cores)
+
+
+def test_there_is_a_device_a_core_and_a_cache(tmp_path):
+    count, cache, cores = devices(tmp_path, "")
+    assert count == cores and cache == str(tmp_path / "finebayes" / "jax")
+
+
+def test_a_process_that_has_used_jax_stays_as_it_is(tmp_path):
+    count, cache, _ = devices(tmp_path, "import jax; jax.numpy.ones(3).sum()")
+    assert (count, cache) == (1, "None") and not list(tmp_path.iterdir())
+
+
+def test_devices_that_were_set_stay(tmp_path):
+    count, cache, _ = devices(tmp_path, "import jax; jax.config.update('jax_num_cpu_devices', 3)")
+    assert (count, cache) == (3, "None")
+
+
+def test_an_unwritable_home_costs_nothing_but_compilations(tmp_path):
+    (tmp_path / "finebayes").write_text("")
+    count, cache, cores = devices(tmp_path, "")
+    assert (count, cache) == (cores, "None")
