@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,11 @@ from theory.errors import Misuse
 PATIENCE = 10.0  # seconds that an interrupted run has to end by itself
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class StudyResult(Scores):
     """A study's folder: its scores, its figures and report on disk, and its chains."""
 
-    source: RunFolder = field(repr=False)
+    source: RunFolder
 
     @property
     def folder(self) -> Path:
