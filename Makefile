@@ -56,7 +56,7 @@ notebooks: $(STAMP)  ## docs/notebooks/*.ipynb, executed (takes jupytext, from a
 	"$$scratch/bin/python" -m pip install --quiet --disable-pip-version-check jupytext nbconvert ipykernel && \
 	packages=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
 	cd docs/notebooks && \
-	PYTHONPATH="$(CURDIR):$$packages" "$$scratch/bin/jupytext" --quiet --to ipynb --execute *.py
+	PYTHONPATH="$(CURDIR):$$packages" "$$scratch/bin/jupytext" --quiet --to ipynb --execute --run-path "$(CURDIR)" *.py
 
 # One version of each package over all Pythons where one exists, so that what is tested is what runs.
 lock:  ## resolve requirements.lock anew (takes uv, from a throwaway environment)
