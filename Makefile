@@ -58,12 +58,13 @@ notebooks: $(STAMP)  ## docs/notebooks/*.ipynb, executed (takes jupytext, from a
 	cd docs/notebooks && \
 	PYTHONPATH="$(CURDIR):$$packages" "$$scratch/bin/jupytext" --quiet --to ipynb --execute --run-path "$(CURDIR)" *.py
 
-# One version of each package over all Pythons where one exists, so that what is tested is what runs.
-lock:  ## resolve requirements.lock anew (takes uv, from a throwaway environment)
+# A fork by Python version, as jax 0.10.1 is the last sound one for 3.11; what is locked stays, but for UPGRADE.
+lock:  ## resolve requirements.lock (takes uv); UPGRADE="jax flax" are the packages that may change
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
 	$(PYTHON) -m venv "$$scratch" && \
 	"$$scratch/bin/python" -m pip install --quiet --disable-pip-version-check uv && \
-	"$$scratch/bin/uv" pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest \
+	"$$scratch/bin/uv" pip compile --quiet --universal --python-version 3.11 --fork-strategy requires-python \
+		$(addprefix --upgrade-package ,$(UPGRADE)) \
 		--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 		--extra dev pyproject.toml --output-file requirements.lock >/dev/null && \
 	! grep -n '://' requirements.lock

@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 import tyro
 
 from experiments.design.config import StudyConfig
-from experiments.design.options import options
+from experiments.design.old_names import refuse_old_names
 from experiments.design.study import DEFAULT_PRESET, Study, StudyRun
 from experiments.discovery import FOLDERS, Catalogue
 from experiments.figures import drawing_process
@@ -91,7 +91,7 @@ def _dispatch(arguments: list[str]) -> None:
 def _parse(
     kind: type[OptionsT], command: str, arguments: list[str], default: OptionsT | None = None
 ) -> OptionsT:
-    extra = {} if default is None else {"default": default}
+    extra: dict[str, Any] = {} if default is None else {"default": default}
     return tyro.cli(
         kind,
         prog=f"finebayes {command}",
@@ -126,12 +126,12 @@ def _list(arguments: list[str]) -> None:
         }
         print(json.dumps(names, indent=1, ensure_ascii=False))
         return
-    for kind, entries in listed.items():
-        print(kind)
-        for entry in entries:
-            print(f"  {entry.name:24s}{entry.summary}")
-        if not entries:
-            print("  (none yet)")
+    width = 2 + max(len(entry.name) for entries in listed.values() for entry in entries)
+    parts = [
+        "\n".join([kind, *(f"  {entry.name:{width}s}{entry.summary}" for entry in entries)])
+        for kind, entries in listed.items()
+    ]
+    print("\n\n".join(parts))
 
 
 def _run(arguments: list[str], command: str = "run") -> None:
@@ -143,6 +143,8 @@ def _run(arguments: list[str], command: str = "run") -> None:
         print(f"\nfinebayes {command} STUDY --help shows every option of a study.")
         return
     folder, arguments = _take(arguments, "config")
+    if folder is not None and (_take(arguments, "preset")[0] or "all" in arguments[:1]):
+        raise Misuse("--config is a run's study, preset and options; change options beside it, nothing else.")
     if arguments and arguments[0] == "all":
         _all(command, arguments[1:])
         return
@@ -175,12 +177,14 @@ def _run(arguments: list[str], command: str = "run") -> None:
 
     parser = {"run": Run, "forecast": Forecast}[command]
     parser.__doc__ = COMMANDS[command]
-    _refuse_old_names(arguments, config)
+    refuse_old_names(arguments, config)
     parsed = _parse(parser, f"{command} {study.name}", arguments, parser(config))
     study_run = StudyRun.make(study, parsed.preset, parsed.config)
     draws = isinstance(parsed, Run) and not parsed.dry_run and "jax" not in sys.modules
     with drawing_process.apart() if draws else contextlib.nullcontext(None) as draw:
-        _prepare_devices()
+        from experiments.runs.environment import prepare_devices
+
+        prepare_devices()
         from experiments.runs import run as runs
 
         if not isinstance(parsed, Run):
@@ -223,34 +227,6 @@ def _take(arguments: list[str], name: str) -> tuple[str | None, list[str]]:
     return value, others
 
 
-def _refuse_old_names(arguments: list[str], config: StudyConfig) -> None:
-    """Answer a flat name of earlier versions with the nested one."""
-    names = [name.replace("_", "-") for name, _ in options(config)]
-    known = {*names, *(field.name.replace("_", "-") for field in dataclasses.fields(config))}
-    nested = {name.rpartition(".")[2]: name for name in reversed(names) if "." in name}
-    for word in arguments:
-        name = word.removeprefix("--").partition("=")[0].replace("_", "-").removeprefix("no-")
-        if word.startswith("--") and name not in known:
-            new = RENAMED.get(name, nested.get(name))
-            if new in names:
-                raise Misuse(f"There is no option --{name}; it is --{new} now.")
-
-
-RENAMED = {
-    "base-seeds": "pretraining.seeds",
-    "seeds": "finetuning.seeds",
-    "pretraining-rate": "pretraining.rate",
-    "pretraining-steps": "pretraining.steps",
-    "pretraining-batch": "pretraining.batch",
-    "batch": "finetuning.batch",
-    "process-seed": "process.seed",
-    "sampled-bases": "sampling.bases",
-    "sampled-seeds": "sampling.seeds",
-    "draws": "sampling.samples",
-    "new": "process.fresh",
-}
-
-
 def _all(command: str, arguments: list[str]) -> None:
     """Every study in a process of its own: what one leaves behind in jax is nothing to the next."""
     names, failed = Catalogue().names("studies"), []
@@ -287,7 +263,7 @@ def _plot(arguments: list[str]) -> None:
     folder = _parse(_Folder, "plot", arguments).folder
     # -: a run, which names its folder when it is done
     run = find(drawing_process.asked() if folder == "-" else folder)
-    for path in Study.of(run).module.draw(run):
+    for path in Study.of(run).draw(run):
         print(path)
 
 
@@ -295,7 +271,7 @@ def _report(arguments: list[str]) -> None:
     from experiments.reports.html import write_report
 
     run = find(_parse(_Folder, "report", arguments).folder)
-    Study.of(run).module.draw(run)
+    Study.of(run).draw(run)
     print(write_report(run))
 
 
@@ -351,28 +327,13 @@ def _doctor(arguments: list[str]) -> None:
         pass
 
     _parse(Doctor, "doctor", arguments)
-    _prepare_devices()
+    from experiments.runs.environment import prepare_devices
+
+    prepare_devices()
     from experiments.runs.doctor import examine
 
     if not examine():
         _stop("The self-test failed: results of this installation cannot be trusted.")
-
-
-def _prepare_devices() -> None:
-    """One CPU device for each core, and a compilation cache of the user's own."""
-    # On some CPUs every program out of the cache is announced as an error (jax-ml/jax issue 38445).
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import jax
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    jax.config.update("jax_num_cpu_devices", cores)
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "finebayes" / "jax"
-    try:
-        cache.mkdir(parents=True, exist_ok=True, mode=0o700)
-        jax.config.update("jax_compilation_cache_dir", str(cache))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-    except OSError:  # an unwritable home costs compilations, nothing else
-        pass
 
 
 def _stop(sentence: str) -> None:

@@ -1,30 +1,26 @@
 """Discovery: finds studies, processes, theories, methods and samplers, ours and those in a user's own files.
 
-A kind is a folder; a module of it defines `example()` (a study: `experiment(config)`). An own file is of
-the kind
-that its classes say: it defines `experiment`, or a class that inherits from Theory or WeightTheory, from
-Method or
-Wrapper, from Langevin, or one that has the members of a process. Names and summaries are read from the
-source, so listing imports nothing.
+A kind is a folder; a module of it defines `example()` (a study: `experiment(config)`). Names and summaries
+are read from the source, so listing imports nothing. `experiments.own_files` reads the user's own files.
 """
 
 import ast
+import contextlib
 import difflib
 import functools
 import hashlib
 import importlib
-import importlib.util
-import sys
-import traceback
 from collections.abc import Iterable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
+from experiments import own_files
+from experiments.own_files import Kind
 from theory.errors import Misuse
-
-Kind: TypeAlias = Literal["studies", "processes", "theories", "methods", "samplers"]
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS: dict[Kind, str] = {
@@ -41,33 +37,48 @@ SINGULAR: dict[Kind, str] = {
     "methods": "method",
     "samplers": "sampler",
 }
-BASES: dict[str, Kind] = {
-    "Theory": "theories",
-    "WeightTheory": "theories",
-    "Method": "methods",
-    "Wrapper": "methods",
-    "Langevin": "samplers",
-}
-PROCESS_MEMBERS = {"distribution", "answer_tokens"}
-OWN = "finebayes_own_files"  # the package that own files are imported into
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Something that can be named: its `name` in kebab-case, the first line of its docstring, and its
-    file."""
+    """Something that can be named: its `name` in kebab-case, the first line of its docstring, and its file.
+
+    `content` is that of a user's own file, b"" for ours.
+    """
 
     kind: Kind
     name: str
     summary: str
     path: Path
-    own: bool = False
+    content: bytes = field(default=b"", repr=False)
+
+    @property
+    def own(self) -> bool:
+        """Whether it stands in a user's own file."""
+        return bool(self.content)
+
+    @property
+    def source(self) -> bytes:
+        """The source of its module."""
+        return self.content or self.path.read_bytes()
 
     def load(self) -> ModuleType:
         """The module; an own file that cannot be imported is refused with its name and line."""
         if self.own:
-            return _import_file(self.path)
+            return own_files.load(self.path, self.content)
         return importlib.import_module(f"{FOLDERS[self.kind].replace('/', '.')}.{self.path.stem}")
+
+    def example(self) -> Any:
+        """What `example()` of the module returns."""
+        module = self.load()
+        with self.guard():
+            if not hasattr(module, "example"):
+                raise Misuse(f"it needs a function example() that returns its {SINGULAR[self.kind]}.")
+            return module.example()
+
+    def guard(self) -> AbstractContextManager[None]:
+        """Around calls of an own file: all that it raises becomes one sentence with file and line."""
+        return own_files.refusing(self.path) if self.own else contextlib.nullcontext()
 
 
 @dataclass(frozen=True)
@@ -76,18 +87,26 @@ class Catalogue:
 
     files: tuple[str, ...] = ()
 
+    @cached_property
+    def own(self) -> tuple[Entry, ...]:
+        """The user's own files by name, each once, whatever its folder; refuses two that differ."""
+        found: dict[str, Entry] = {}
+        for entry in map(read_file, self.files):
+            other = found.setdefault(entry.path.name, entry)
+            if other.content != entry.content:
+                raise Misuse(f"{other.path} and {entry.path} have one name but differ; rename one of them.")
+        return tuple(found[name] for name in sorted(found))
+
     def entries(self, kind: Kind) -> list[Entry]:
         """Everything of a kind, ours first."""
-        found = list(_shipped(kind))
-        for file in self.files:
-            entry = read_file(file)
-            if entry.kind == kind:
-                if entry.name in {other.name for other in found}:
-                    raise Misuse(
-                        f"{file}: there is a {SINGULAR[kind]} called {entry.name} already; rename the file."
-                    )
-                found.append(entry)
-        return found
+        shipped, own = _shipped(kind), [entry for entry in self.own if entry.kind == kind]
+        for entry in own:
+            if entry.name in {other.name for other in shipped}:
+                raise Misuse(
+                    f"{entry.path.name}: there is a {SINGULAR[kind]} called {entry.name} already; rename "
+                    "the file."
+                )
+        return [*shipped, *own]
 
     def names(self, kind: Kind) -> list[str]:
         """The names of a kind."""
@@ -105,14 +124,13 @@ class Catalogue:
     def digests(self) -> list[dict[str, str]]:
         """Name and SHA-256 of every own file: its content is part of a run's config."""
         return [
-            {"file": Path(file).name, "sha256": hashlib.sha256(_bytes(Path(file))).hexdigest()}
-            for file in self.files
+            {"file": entry.path.name, "sha256": hashlib.sha256(entry.content).hexdigest()}
+            for entry in self.own
         ]
 
 
 class Namespace:
-    """Everything of a kind by the name of its class: `Namespace("processes").PersonaTopics`, imported when
-    asked."""
+    """Everything of a kind by the name of its class: `Namespace("processes").PersonaTopics`."""
 
     def __init__(self, kind: Kind):
         self._kind: Kind = kind
@@ -157,19 +175,15 @@ def choose(kind: str, given: str, allowed: Iterable[str]) -> str:
 
 def read_file(file: str) -> Entry:
     """An own file as an entry, by its source alone."""
-    path = Path(file).absolute()
-    tree = _parse(path)
-    kind = _kind(tree)
+    path, content, tree = own_files.read(file)
+    kind = own_files.kind_of(tree)
     if kind is None:
         raise Misuse(
             f"{file} defines nothing that finebayes knows: a theory inherits from theory.contracts.Theory, a "
             "method from models.finetuning.method.Method, a sampler from theory.mcmc.langevin.Langevin; a "
             "process has distribution() and answer_tokens, a study experiment(config); see docs/extending."
         )
-    name = path.stem.replace("_", "-")
-    if not path.stem.isidentifier():
-        raise Misuse(f"{file} cannot be a module: name it with letters, digits and underscores.")
-    return Entry(kind, name, _summary(tree), path, own=True)
+    return Entry(kind, path.stem.replace("_", "-"), _summary(tree), path, content)
 
 
 @functools.cache
@@ -184,57 +198,5 @@ def _shipped(kind: Kind) -> tuple[Entry, ...]:
     )
 
 
-def _kind(tree: ast.Module) -> Kind | None:
-    if any(isinstance(node, ast.FunctionDef) and node.name == "experiment" for node in tree.body):
-        return "studies"
-    for node in (node for node in tree.body if isinstance(node, ast.ClassDef)):
-        for base in node.bases:
-            while isinstance(base, ast.Subscript):  # Theory[Predictor]
-                base = base.value
-            name = base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", "")
-            if name in BASES:
-                return BASES[name]
-        if {part.name for part in node.body if isinstance(part, ast.FunctionDef)} >= PROCESS_MEMBERS:
-            return "processes"
-    return None
-
-
-def _parse(path: Path) -> ast.Module:
-    try:
-        return ast.parse(_bytes(path), filename=str(path))
-    except SyntaxError as error:
-        raise Misuse(f"{path.name}, line {error.lineno}: {error.msg}.") from None
-    except (ValueError, RecursionError, MemoryError) as error:  # null bytes, nesting without end
-        raise Misuse(f"{path.name} is no Python source: {error}.") from None
-
-
-def _bytes(path: Path) -> bytes:
-    if not path.is_file():
-        raise Misuse(f"There is no file {path}; give a Python file.")
-    return path.read_bytes()
-
-
 def _summary(tree: ast.Module) -> str:
     return (ast.get_docstring(tree) or "").strip().split("\n")[0]
-
-
-@functools.cache
-def _import_file(path: Path) -> ModuleType:
-    name = f"{OWN}.{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise Misuse(f"{path.name} is no Python file; name it {path.stem}.py.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    try:
-        spec.loader.exec_module(module)
-    except Misuse:
-        raise
-    except Exception as error:
-        del sys.modules[name]
-        lines = [
-            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
-        ]
-        where = f", line {lines[-1]}" if lines else ""
-        raise Misuse(f"{path.name}{where}: {type(error).__name__}: {error}.") from error
-    return module

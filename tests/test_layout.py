@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.discovery import FOLDERS, catalogue
+from experiments.discovery import FOLDERS, Catalogue
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -18,10 +18,10 @@ def test_packages_are_imported_from_this_checkout(package):
 
 @pytest.mark.parametrize("kind", FOLDERS)
 def test_every_extension_has_a_test_file_and_a_docstring(kind):
-    for entry in catalogue()[kind]:
-        stem = entry["name"].replace("-", "_")
+    for entry in Catalogue().entries(kind):
+        stem = entry.name.replace("-", "_")
         assert (ROOT / "tests" / FOLDERS[kind] / f"test_{stem}.py").exists(), stem
-        assert entry["summary"], stem
+        assert entry.summary, stem
 
 
 def test_no_file_is_longer_than_one_can_read():

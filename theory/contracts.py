@@ -160,7 +160,7 @@ class Theory(Protocol[PriorT]):
     comparison knows of it stands in its file. Optional members of the class:
 
         path(prior, data, betas, key=...)    predictors stacked over ascending strengths, out of one pass
-        replay(network, run: TrainingRun)    predictors after each dose (stacked) and their full weights
+        follow(network, run: TrainingRun)    predictors after each dose (stacked) and their full weights
                                              (d, ...): it follows the steps of a finetuning, has no grid and
                                              is a forecast
 
@@ -211,6 +211,7 @@ class Theory(Protocol[PriorT]):
         return None
 
 
+FLOWS = ("identity", "adam")  # metrics in which some method is a flow
 NARROW, WIDE = (-8, 4), (-13, 8)  # octaves of τ: in the identity metric, and where its unit is not known
 
 
@@ -230,11 +231,10 @@ class WeightTheory(Theory[Parametric], Protocol):
 
     @property
     def metric_name(self) -> str:
-        """By its field `metric`: None is the identity, "adam" is to be made; no method flows in others."""
+        """By its field `metric`: None is the identity, and a name is that of a metric still to be made."""
         metric = getattr(self, "metric", None)
-        return (
-            "identity" if metric is None else "adam" if isinstance(metric, str) and metric == "adam" else ""
-        )
+        name = "identity" if metric is None else metric
+        return name if isinstance(name, str) and name in FLOWS else ""
 
     @property
     def octaves(self) -> tuple[int, int]:

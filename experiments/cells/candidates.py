@@ -11,7 +11,7 @@ from experiments.design.experiment import EVERY, Experiment
 from experiments.discovery import choose
 from experiments.scoring.labels import UNCHANGED
 from theory.base import Parametric, Predictor
-from theory.contracts import Theory, required_prior, variants
+from theory.contracts import Theory, required_prior
 from theory.errors import Misuse
 
 CandidateKind: TypeAlias = Literal["hypotheses", "predictor", "weights", "replay", "sampled"]
@@ -37,29 +37,51 @@ class Candidate:
 def candidates(experiment: Experiment) -> list[Candidate]:
     """Every theory that an experiment scores; refuses a name that no theory has."""
     names, extra, more = experiment.theories, experiment.extra_theories, experiment.more_theories
-    found = [_candidate(name, form) for name, form in _forms(experiment).items()]
+    known = [_candidate(name, form) for name, form in _forms(experiment).items()]
     for name in (*names, *extra):
         if name != EVERY:
-            choose("theory", name, [*dict.fromkeys(each.theory for each in found), EVERY])
-    # every table has the reference without a cell: its answers are those of the base network
-    found = [each for each in found if each.theory not in (UNCHANGED, *more)]
-    if EVERY not in names:
-        found = [
-            each
-            for each in found
-            if (each.theory in names if names else not each.form.optional or each.theory in extra)
-        ]
-    return found + [_candidate(name, theory) for name, theory in more.items() if name != UNCHANGED]
+            choose("theory", name, [*dict.fromkeys(form.theory for form in known), EVERY])
+
+    def is_scored(form: Candidate) -> bool:
+        if form.theory in (UNCHANGED, *more):  # every table has the reference without a cell
+            return False
+        if EVERY in names:
+            return True
+        return form.theory in names if names else not form.form.optional or form.theory in extra
+
+    instances = [_given(name, theory) for name, theory in more.items() if name != UNCHANGED]
+    return [form for form in known if is_scored(form)] + instances
 
 
 def _forms(experiment: Experiment) -> dict[str, Theory]:
+    """Every form of every theory by name; an own file must not take a name of ours."""
     forms: dict[str, Theory] = {}
     for entry in experiment.catalogue.entries("theories"):
         module = entry.load()
-        if not (hasattr(module, "variants") or hasattr(module, "example")):
-            raise Misuse(f"{entry.path.name} needs a function example() that returns its theory.")
-        forms |= variants(module, experiment.process)
+        with entry.guard():
+            variants = getattr(module, "variants", None)
+            new = dict(variants(experiment.process)) if variants else {entry.name: entry.example()}
+            if entry.own:
+                _check_forms(new, forms)
+        forms |= new
     return forms
+
+
+def _given(name: str, theory: Theory) -> Candidate:
+    """An instance under its name."""
+    candidate = _candidate(name, theory)
+    if candidate.kind == "sampled":
+        raise Misuse(f"{name} is sampled by chains; choose its temperatures (sampling.temperatures) instead.")
+    return candidate
+
+
+def _check_forms(new: dict[str, Theory], forms: dict[str, Theory]) -> None:
+    """Refuse forms of an own file that take the name of another theory, or that are none."""
+    known = {name.partition("/")[0] for name in forms}
+    for name, form in new.items():
+        if name.partition("/")[0] in known:
+            raise Misuse(f"there is a theory called {name.partition('/')[0]} already; rename the form.")
+        _candidate(name, form)
 
 
 def _candidate(name: str, form: Theory) -> Candidate:
@@ -76,7 +98,7 @@ def _candidate(name: str, form: Theory) -> Candidate:
 def _kind(form: Theory) -> CandidateKind:
     if form.sampled:
         return "sampled"
-    if hasattr(form, "replay"):
+    if hasattr(form, "follow"):
         return "replay"
     prior = required_prior(form)
     if prior is Parametric:

@@ -73,11 +73,11 @@ class ChainPrograms:
             metric,
             shape((chains, 2), np.uint32),
         )
-        one = Dataset(*(shape(documents[1:], kind) for kind in (np.int32, np.bool_)))
-        self._metrics.compile(params, jax.tree.map(lambda leaf: shape((1, *leaf.shape), leaf.dtype), one))
+        single = Dataset(*(shape(documents[1:], kind) for kind in (np.int32, np.bool_)))
+        self._metrics.compile(params, jax.tree.map(lambda leaf: shape((1, *leaf.shape), leaf.dtype), single))
         count = len(self.longest)
         rows = jax.tree.map(lambda leaf: shape((count, *leaf.shape), np.float32), params)
-        self._costs.compile(params, one, rows, shape((count,), np.float32))
+        self._costs.compile(params, single, rows, shape((count,), np.float32))
 
     def prepare(self, params: Any, data: Dataset) -> tuple[Any, Any, Any]:
         """Stacked over metrics: Λ, the cost of the prior by its width, the curvature of D'."""

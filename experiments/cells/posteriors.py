@@ -239,7 +239,7 @@ class PosteriorPrograms:
         """A set over finetuning seeds (s) and strengths (b). Posteriors may have different numbers of
         chains: the
         missing samples (s, b, chains, samples, observables) are nan."""
-        each = self.sets[index]
+        ladder = self.sets[index]
         numbers = [number for number, (owner, _) in enumerate(self.rungs) if owner == index]
         answers = float(np.asarray(targets[0].data.mask).sum())
         gammas = np.array([target.gammas[index] for target in targets])
@@ -251,16 +251,16 @@ class PosteriorPrograms:
             return np.pad(samples, ((0, most - len(samples)), (0, 0), (0, 0)), constant_values=np.nan)
 
         return Ladder(
-            each.theory,
-            each.prior,
-            np.asarray(each.times) * np.mean(gammas) / answers,
+            ladder.theory,
+            ladder.prior,
+            np.asarray(ladder.times) * np.mean(gammas) / answers,
             np.array([[posterior.average for posterior in row] for row in sampled], np.float32),
             problems=np.array([[posterior.problems for posterior in row] for row in sampled], np.str_),
             diagnostics=np.array(
                 [[posterior.diagnostics for posterior in row] for row in sampled], np.float32
             ),
-            times=np.asarray(each.times),
-            metric=each.metric_name,
+            times=np.asarray(ladder.times),
+            metric=ladder.metric_name,
             extra={
                 "gamma": gammas,
                 "steps": np.array([[choice.step_size for choice in row] for row in steps]),

@@ -15,6 +15,7 @@ from experiments.cells.finetuned import FinetunedPrograms, failure
 from experiments.cells.posteriors import PosteriorPrograms
 from experiments.cells.replays import ReplayPrograms
 from experiments.cells.theories import TheoryPrograms
+from experiments.cells.theory_checks import check_theories
 from experiments.design.experiment import Experiment
 from experiments.storage.contents import CellContent
 from experiments.storage.records import Cell
@@ -32,6 +33,7 @@ class Executor:
         contexts = [len(elicitation), *(len(self.data.questions(arm).tokens) for arm in experiment.arms)]
         rows = -(-max(contexts) // 8) * 8
         scored = candidates(experiment)
+        check_theories(experiment, template, scored)
         self.answers = AnswerPrograms(experiment, template, rows)
         self.theories = TheoryPrograms(experiment, template, self.answers, self.data, scored)
         self.replays = ReplayPrograms(experiment, template, self.answers, scored)
@@ -59,7 +61,7 @@ class Executor:
         for name in experiment.methods:
             numbers = [shape((count,), np.int32) for count in (2 * seeds, seeds)]
             self.finetuned.finetune[name].compile(params, data(2 * seeds), order(2 * seeds), numbers[0])
-            if self.replays.replayed:
+            if self.replays.replay:
                 self.replays.replay[name].compile(params, tokens, data(seeds), order(seeds), numbers[1])
         if self.posteriors is not None:
             self.posteriors.compile()

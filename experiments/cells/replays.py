@@ -38,6 +38,7 @@ class ReplayPrograms:
         self.replay = {
             name: ShardedMap(functools.partial(self._replay, method), shared=2)
             for name, method in experiment.methods.items()
+            if self.replayed
         }
 
     def run(
@@ -46,10 +47,8 @@ class ReplayPrograms:
         """What theories say of a method from one base network."""
         seeds = np.arange(self.experiment.seeds, dtype=np.int32)
         tokens = self.answers.padded(questions.tokens)
-        answers, updates = {}, {}
-        if self.replayed:
-            data, order = finetuning.data, finetuning.order
-            answers, updates = self.replay[method](network.params, tokens, data, order, seeds)
+        inputs = network.params, tokens, finetuning.data, finetuning.order, seeds
+        answers, updates = self.replay[method](*inputs) if self.replay else ({}, {})
         training = self.experiment.training(method, arm)
         scale = self.experiment.scale(answers_per_document_set(finetuning.data))
         strengths = {
@@ -71,7 +70,7 @@ class ReplayPrograms:
         """Answers of the theories that replay the method, and the update of the first of them."""
         network, extra = self.template.with_params(params), extra_data(self.experiment, method, data, seed)
         run = FinetuningRun(data, order, method, self.experiment.doses, extra)
-        ends = {theory: form.replay(network, run) for theory, form in self.replayed.items()}
+        ends = {theory: form.follow(network, run) for theory, form in self.replayed.items()}
         answers = {theory: self.answers.stacked(stacked, tokens) for theory, (stacked, _) in ends.items()}
         _, weights = next(iter(ends.values()))
         return answers, jax.tree.map(lambda after, leaf: after - leaf, weights, params)

@@ -52,9 +52,9 @@ class TheoryPrograms:
         self.exact = jax.jit(self._exact, compiler_options=compiler_options())
         self.modes = ShardedMap(self._modes, shared=1)
         self.weights = {
-            each: ShardedMap(functools.partial(self._over_weights, each.form), shared=2)
-            for each in self.candidates
-            if each.kind == "weights"
+            candidate: ShardedMap(functools.partial(self._over_weights, candidate.form), shared=2)
+            for candidate in self.candidates
+            if candidate.kind == "weights"
         }
         self._programs: dict[tuple[int, type], jax.stages.Wrapped] = {}
 
@@ -130,7 +130,7 @@ class TheoryPrograms:
             )
         prior = priors[label]
         program = self._program(form, type(prior))
-        log_probs = program(prior, data, jnp.asarray(betas), tokens)
+        log_probs = program(prior, data, jnp.asarray(betas), tokens, priors["network"])
         return Ladder(candidate.theory, label, betas, questions.at(log_probs), form.bound)
 
     def _program(self, form: Theory, prior: type) -> jax.stages.Wrapped:
@@ -139,10 +139,17 @@ class TheoryPrograms:
         key = id(form), prior  # theories live as long as their programs
         if key not in self._programs:
 
-            def all_seeds(prior: Model, data: Dataset, betas: Array, tokens: Array) -> Array:
+            def all_seeds(
+                prior: Model, data: Dataset, betas: Array, tokens: Array, network: Network
+            ) -> Array:
                 def one_seed(data: Dataset) -> Array:
+                    whole = form.complete(self._setting(network, data))
                     return ladder(
-                        form, prior, data, betas, lambda predictor: answers_at(predictor, tokens, part)
+                        whole,
+                        prior,
+                        data,
+                        betas * whole.unit,
+                        lambda predictor: answers_at(predictor, tokens, part),
                     )
 
                 return jax.lax.map(one_seed, data)
@@ -155,19 +162,23 @@ class TheoryPrograms:
     ) -> Array:
         """The ladder of a theory over weights for one D', (b, n, t, a)."""
         network = self.template.with_params(params)
-        key = jax.random.fold_in(jax.random.key(self.experiment.seed), random_streams.THEORY)
-        tokens_of_pretraining = self.process.sample(key, DOCUMENTS)
-        documents = Dataset(tokens_of_pretraining, jnp.ones(tokens_of_pretraining.shape, bool))
-        whole = form.complete(Setting(self.process, network, data, documents, key))
+        setting = self._setting(network, data)
+        whole = form.complete(setting)
         return ladder(
             whole,
             network,
             data,
-            betas * form.unit,
+            betas * whole.unit,
             lambda predictor: answers_at(predictor, tokens, self.answers.part),
-            key=key,
+            key=setting.key,
             together=len(betas),
         )
+
+    def _setting(self, network: Network, data: Dataset) -> Setting:
+        """What completes a theory; documents of pretraining among it."""
+        key = jax.random.fold_in(jax.random.key(self.experiment.seed), random_streams.THEORY)
+        tokens = self.process.sample(key, DOCUMENTS)
+        return Setting(self.process, network, data, Dataset(tokens, jnp.ones(tokens.shape, bool)), key)
 
     def _teacher(
         self, arm: Arm, source: Network, tokens: np.ndarray, questions: Questions

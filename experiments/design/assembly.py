@@ -6,13 +6,14 @@ from typing import Any
 from experiments.design.config import StudyConfig
 from experiments.design.experiment import Arm, Experiment
 from experiments.design.sampling import Sampling
-from experiments.discovery import choose
+from experiments.discovery import Entry, choose
 from models.finetuning.adam import Adam
 from models.finetuning.method import Method
 from models.finetuning.sgd import Sgd
 from models.pretraining import Pretraining
 from models.transformer import Architecture
 from theory.contracts import Process
+from theory.errors import Misuse
 from theory.mcmc.chains import Plan
 
 
@@ -54,9 +55,20 @@ def _methods(config: StudyConfig, own: Mapping[str, Method] | None) -> dict[str,
     made = dict(own or {"sgd": Sgd(tuned.sgd_rate), "adam": Adam(tuned.adam_rate)})
     known = dict.fromkeys([*made, *catalogue.names("methods")])
     return {
-        choose("method", name, known): made.get(name) or catalogue.load("methods", name).example()
+        choose("method", name, known): made.get(name) or _example(catalogue.find("methods", name))
         for name in tuned.methods
     }
+
+
+def _example(entry: Entry) -> Method:
+    """A method at its defaults; refuses what is none."""
+    method = entry.example()
+    if not isinstance(method, Method):
+        raise Misuse(
+            f"{entry.path.name}: example() returns a {type(method).__name__}, which is no method; inherit "
+            "from models.finetuning.method.Method."
+        )
+    return method
 
 
 def _sampling(config: StudyConfig) -> Sampling | None:

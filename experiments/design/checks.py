@@ -20,6 +20,16 @@ def check_rates(section: str, **values: float) -> None:
             raise Misuse(f"{section}{'.' * bool(section)}{name} must be above 0 and finite, got {value}.")
 
 
+def check_process(process: object) -> None:
+    """Refuse a process without the members that a comparison uses."""
+    missing = [name for name in PROCESS_MEMBERS if not hasattr(process, name)]
+    if missing:
+        raise Misuse(
+            f"The process {type(process).__name__} lacks {', '.join(missing)}, which a comparison needs; see "
+            "docs/extending/process.md."
+        )
+
+
 def check_some(name: str, values: tuple[Any, ...]) -> None:
     """Refuse a list that is empty."""
     if not values:
@@ -42,3 +52,9 @@ def known(count: int, **hypothesis: int) -> int:
             "other arm."
         )
     return index
+
+
+PROCESS_MEMBERS = (
+    *("vocabulary", "length", "answer_tokens", "distribution"),
+    *("answer_mask", "elicitation_contexts", "token_names", "task"),
+)

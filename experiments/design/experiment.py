@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array
 
 from experiments.design import random_streams
+from experiments.design.checks import check_process
 from experiments.design.sampling import Sampling
 from experiments.discovery import Catalogue
 from experiments.storage.records import Cell, check_name
@@ -90,12 +91,7 @@ class Experiment:
     catalogue: Catalogue = field(default_factory=Catalogue)
 
     def __post_init__(self) -> None:
-        missing = [name for name in PROCESS_MEMBERS if not hasattr(self.process, name)]
-        if missing:
-            raise Misuse(
-                f"The process {type(self.process).__name__} lacks {', '.join(missing)}, which a "
-                "comparison needs; see docs/extending/process.md."
-            )
+        check_process(self.process)
         check_doses(self.doses)
         if not 1 <= self.batch <= self.n:
             raise Misuse(f"batch must be from 1 to n = {self.n}, got {self.batch}.")
@@ -154,9 +150,3 @@ class Experiment:
             *(t for m in self.methods.values() for t in m.training_time(self.doses).values()),
         ]
         return Scale(answers, float(max(time.max() for time in times)))
-
-
-PROCESS_MEMBERS = (
-    *("vocabulary", "length", "answer_tokens", "distribution"),
-    *("answer_mask", "elicitation_contexts", "token_names", "task"),
-)

@@ -9,11 +9,12 @@ import dataclasses
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar
+from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
+from experiments.design.checks import check_process
 from experiments.discovery import Catalogue, Entry, choose
 from experiments.storage.records import Json
 from theory.errors import Misuse
@@ -55,9 +56,13 @@ class ProcessOptions:
     class_name: ClassVar[str]
 
     def build(self) -> Any:
-        """The process, which checks its fields."""
-        kind = getattr(self.entry.load(), self.class_name)
-        return kind(**{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
+        """The process, which checks its fields; refuses one without what a comparison needs."""
+        module = self.entry.load()
+        with self.entry.guard():
+            kind = getattr(module, self.class_name)
+            process = kind(**{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
+            check_process(process)
+        return process
 
 
 def process_options(name: str, catalogue: Catalogue | None = None, **defaults: object) -> ProcessOptions:
@@ -71,7 +76,7 @@ def process_options(name: str, catalogue: Catalogue | None = None, **defaults: o
 
 @functools.cache
 def _options_class(entry: Entry) -> type[ProcessOptions]:
-    tree = ast.parse(entry.path.read_text(encoding="utf-8"))
+    tree = ast.parse(entry.source)
     for node in (node for node in tree.body if isinstance(node, ast.ClassDef)):
         if any(isinstance(part, ast.FunctionDef) and part.name == "distribution" for part in node.body):
             fields = list(_fields(entry, node))
@@ -116,13 +121,14 @@ def options(config: object, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def with_options(config: ConfigT, changes: Mapping[str, Any]) -> ConfigT:
     """A config with other values, by dotted names: {"pretraining.steps": 150}. All are set at once, so that
-    what
-    they say together is checked, not what each says beside the old values."""
-    known = dict(options(config))
+    what they say together is checked, not what each says beside the old values."""
+    known, kinds = dict(options(config)), dict(_kinds(config))
     for name, value in changes.items():
         choose("option", name, known)
-        _check_type(name, known[name], value)
-    return _replaced(config, {name: _as_tuple(value) for name, value in changes.items()})
+        if not _fits(kinds[name], value):
+            example = kinds[name] if known[name] == () else repr(known[name])
+            raise Misuse(f"{name} must be like {example}, got {value!r}.")
+    return _replaced(config, {name: _plain(kinds[name], value) for name, value in changes.items()})
 
 
 def from_json(config: ConfigT, values: Json) -> ConfigT:
@@ -163,14 +169,35 @@ def _replaced(config: Any, changes: Mapping[str, Any]) -> Any:
     return dataclasses.replace(config, **direct, **parts)
 
 
-def _as_tuple(value: Any) -> Any:
-    return tuple(map(_as_tuple, value)) if isinstance(value, (list, tuple)) else value
+def _kinds(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The type of every option by its dotted name."""
+    hints = get_type_hints(type(config), include_extras=True)
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from _kinds(value, f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}", _bare(hints[field.name])
 
 
-def _check_type(name: str, old: Any, new: Any) -> None:
-    number = isinstance(old, (int, float)) and not isinstance(old, bool)
-    fits = isinstance(new, (list, tuple)) if isinstance(old, tuple) else isinstance(new, type(old))
-    if number:
-        fits = isinstance(new, (int, float) if isinstance(old, float) else int) and not isinstance(new, bool)
-    if not fits:
-        raise Misuse(f"{name} must be like {old!r}, got {new!r}.")
+def _bare(kind: Any) -> Any:
+    """A type without what tyro is told of it."""
+    if get_origin(kind) is Annotated:
+        return _bare(get_args(kind)[0])
+    return tuple[_bare(get_args(kind)[0]), ...] if get_origin(kind) is tuple else kind
+
+
+def _fits(kind: Any, value: Any) -> bool:
+    """Whether a value has the type of an option; an int is a float, but a bool is no number."""
+    if get_origin(kind) is tuple:
+        return isinstance(value, (list, tuple)) and all(_fits(get_args(kind)[0], part) for part in value)
+    if kind in (int, float):
+        return isinstance(value, (int, kind)) and not isinstance(value, bool)
+    return isinstance(value, kind) if isinstance(kind, type) else True
+
+
+def _plain(kind: Any, value: Any) -> Any:
+    """The value as its config holds it, so that 1 and 1.0, or a list and a tuple, make the same run."""
+    if get_origin(kind) is tuple:
+        return tuple(_plain(get_args(kind)[0], part) for part in value)
+    return float(value) if kind is float else value

@@ -1,10 +1,8 @@
-"""Study: a question with its config and its experiment, as a module of `experiments.studies` or a file of
-one's own.
+"""Study: a question with its config and its experiment, a module of experiments.studies or a user's own file.
 
-A study module has a docstring (its first line is the question), a frozen dataclass `Config`, `PRESETS` of
-it by name,
-`experiment(config)` which says what is pretrained, finetuned and predicted, and `draw(run)` which makes the
-figures from what is on disk. It imports no jax at the top, so that `--help` answers at once.
+A study module has a docstring (its first line is the question), a frozen dataclass `Config`, `PRESETS` of it
+by name, `experiment(config)`, which declares what is pretrained, finetuned and predicted, and `draw(run)`,
+which makes the figures from what is on disk. It imports no jax at the top, so that `--help` answers at once.
 """
 
 import dataclasses
@@ -14,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from experiments.design.config import StudyConfig
 from experiments.design.options import from_json, to_json
-from experiments.discovery import Catalogue, choose, read_file
+from experiments.discovery import Catalogue, Entry, choose, read_file
+from experiments.storage.files import write
 from experiments.storage.records import Json
 from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse
@@ -46,15 +45,20 @@ class Study:
     @classmethod
     def of(cls, run: RunFolder) -> Self:
         """The study of a run; one of the user's own is read from the run's copy of it."""
-        copy = run.folder / FILES / f"{run.study.replace('-', '_')}.py"
-        return (
-            cls(run.study, str(copy)) if copy.exists() else cls(Catalogue().find("studies", run.study).name)
-        )
+        copy = run.folder / FILES / f"{_stored(run, 'study').replace('-', '_')}.py"
+        if copy.exists() and read_file(str(copy)).kind == "studies":
+            return cls(run.study, str(copy))
+        return cls(Catalogue().find("studies", run.study).name)
+
+    @property
+    def entry(self) -> Entry:
+        """Where it stands."""
+        return Catalogue((self.file,) if self.file else ()).find("studies", self.name)
 
     @property
     def module(self) -> Any:
         """The study's module: Config, PRESETS, experiment and draw."""
-        module = Catalogue((self.file,) if self.file else ()).load("studies", self.name)
+        module = self.entry.load()
         missing = [name for name in ("Config", "PRESETS", "experiment", "draw") if not hasattr(module, name)]
         if missing:
             raise Misuse(f"The study {self.name} lacks {', '.join(missing)}; see docs/extending/study.md.")
@@ -63,7 +67,28 @@ class Study:
     def preset(self, name: str) -> StudyConfig:
         """The config of a preset."""
         presets = self.module.PRESETS
-        return presets[choose("preset", name, presets)]
+        config = presets[choose("preset", name, presets)]
+        if not isinstance(config, StudyConfig):
+            raise Misuse(
+                f"The preset {name} of {self.name} is a {type(config).__name__}; Config must inherit from "
+                "experiments.design.config.StudyConfig."
+            )
+        return config
+
+    def experiment(self, config: StudyConfig) -> "Experiment":
+        """What is pretrained, finetuned and predicted."""
+        with self.entry.guard():
+            made = self.module.experiment(config)
+            if not hasattr(made, "cells"):
+                raise Misuse(
+                    f"experiment(config) returns a {type(made).__name__}; return config.experiment(...)."
+                )
+        return made
+
+    def draw(self, run: RunFolder) -> list[Path]:
+        """The files of its figures, drawn from what is on disk."""
+        with self.entry.guard():
+            return list(self.module.draw(run))
 
 
 @dataclass(frozen=True)
@@ -77,15 +102,17 @@ class StudyRun:
 
     @classmethod
     def make(cls, study: Study, preset: str, config: StudyConfig) -> Self:
-        """A run of a config."""
-        return cls(study, preset, to_json(dataclasses.replace(config, files=())), config.files)
+        """A run of a config; the file of a process of the user's own is among its files."""
+        own = [str(config.process.entry.path)] * config.process.entry.own
+        files = {Path(file).absolute(): file for file in (*own, *config.files)}
+        return cls(study, preset, to_json(dataclasses.replace(config, files=())), tuple(files.values()))
 
     @classmethod
     def of(cls, run: RunFolder) -> Self:
         """The run that a folder holds, with the user's own files as they were."""
-        study, record = Study.of(run), run.config
-        own = [str(run.folder / FILES / entry["file"]) for entry in record.get("files", [])]
-        return cls(study, record["preset"], run.options, tuple(file for file in own if file != study.file))
+        study, preset = Study.of(run), _stored(run, "preset")
+        own = [str(run.folder / FILES / entry["file"]) for entry in run.config.get("files", [])]
+        return cls(study, preset, run.options, tuple(file for file in own if file != study.file))
 
     @property
     def config(self) -> StudyConfig:
@@ -94,20 +121,33 @@ class StudyRun:
         return dataclasses.replace(config, files=self.files)
 
     @property
+    def catalogue(self) -> Catalogue:
+        """Ours and the user's own files, that of the study included."""
+        return Catalogue((*self.files, *([self.study.file] if self.study.file else [])))
+
+    @property
     def record(self) -> Json:
         """What config.json holds: own files count by their content."""
-        own = Catalogue((*self.files, *([self.study.file] if self.study.file else [])))
         record = {"study": self.study.name, "preset": self.preset, "config": self.options}
-        return record | ({"files": own.digests()} if own.files else {})
+        digests = self.catalogue.digests()
+        return record | ({"files": digests} if digests else {})
 
     def experiment(self) -> "Experiment":
         """What is pretrained, finetuned and predicted."""
-        return self.study.module.experiment(self.config)
+        return self.study.experiment(self.config)
 
     def keep_files(self, folder: Path) -> None:
         """Copy the user's own files into the run's folder, from which it is drawn, reported and run again."""
-        for file in (*self.files, *([self.study.file] if self.study.file else [])):
-            copy = folder / FILES / Path(file).name
+        for entry in self.catalogue.own:
+            copy = folder / FILES / entry.path.name
             if not copy.exists():
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                copy.write_bytes(Path(file).read_bytes())
+                content = entry.content
+                write(copy, lambda file, content=content: file.write(content))
+
+
+def _stored(run: RunFolder, key: str) -> str:
+    """A text of config.json; refuses a config that no run has written."""
+    config = run.config
+    if not isinstance(config, dict) or not {"study", "preset", "config"} <= config.keys():
+        raise Misuse(f"{run.folder / 'config.json'} is no config of a run; run again in another folder.")
+    return str(config[key])

@@ -23,6 +23,11 @@ KNOWN: dict[str, tuple[str, Marker]] = {
     "exchangeable-product": ("#a0522d", "<"),
     "exchangeable-tilted": ("#6a3d9a", ">"),
 }
+OVERVIEW = {  # the columns of the overview of many studies: theory, prior, grade
+    "linearised (forecast)": ("linearised", "network", "forecast"),
+    "tempered posterior (fitted)": ("tempered-posterior", "implied", "fitted"),
+    "exchangeable mixture (fitted)": ("exchangeable-mixture", "implied", "fitted"),
+}
 OTHER_COLOURS = ("#b3001b", "#00a6a6", "#4d4d4d", "#e6007e", "#1b5e20", "#8c6d31", "#5c7cfa", "#7fb800")
 STARS: dict[Marker, str] = {(4, 1, 0): "✦", (6, 1, 0): "✶"}  # matplotlib's markers by number of points
 SUITS: dict[Marker, str] = {r"$\spadesuit$": "♠", r"$\clubsuit$": "♣", r"$\heartsuit$": "♥"}

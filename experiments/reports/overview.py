@@ -10,17 +10,13 @@ infers which one a document is of: what there is to learn from context.
 from collections.abc import Sequence
 from pathlib import Path
 
+from experiments.figures.looks import OVERVIEW
 from experiments.scoring.labels import plus_minus
 from experiments.scoring.leaderboard import UNCHANGED, Column, TheoryKey, markdown_table
 from experiments.storage.files import read_json, write_text
 from experiments.storage.records import Json, ScoreLine
 from experiments.storage.run_folder import RunFolder
 
-SHOWN = {
-    "linearised (forecast)": TheoryKey("linearised", "network", "forecast"),
-    "tempered posterior (fitted)": TheoryKey("tempered-posterior", "implied", "fitted"),
-    "exchangeable mixture (fitted)": TheoryKey("exchangeable-mixture", "implied", "fitted"),
-}
 LEAST = -1.0  # scores below say no more than that they are worse than nothing
 ABOUT = (
     "Last dose, held-out contexts: the part of the shift that is explained ± one standard error over base "
@@ -44,7 +40,7 @@ def table(columns: Sequence[Column], runs: Sequence[RunFolder]) -> list[list[str
     """Header and rows; a run is named in its first row."""
     names = list(dict.fromkeys(column.run for column in columns))
     quality = dict(zip(names, map(_quality, runs), strict=True))
-    linearised, *posteriors = SHOWN
+    linearised, *posteriors = OVERVIEW
     head = ["study", "excess; uninformed (nats)", "method, D′", "shift (nats)"]
     rows = [[*head, linearised, "another seed", *posteriors, "best mixture"]]
     for index, column in enumerate(columns):
@@ -52,7 +48,7 @@ def table(columns: Sequence[Column], runs: Sequence[RunFolder]) -> list[list[str
         rows.append([column.run, quality[column.run]] if first else ["", ""])
         dose = max(line.dose for line in column.lines)
         base = column.at(UNCHANGED, dose)
-        lines = {title: column.at(theory, dose) for title, theory in SHOWN.items()}
+        lines = {title: column.at(TheoryKey(*theory), dose) for title, theory in OVERVIEW.items()}
         bounds = [line.best_in_class for title in posteriors if (line := lines[title]) is not None]
         rows[-1] += [
             column.name,

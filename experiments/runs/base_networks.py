@@ -19,6 +19,7 @@ import safetensors
 import safetensors.numpy
 
 from experiments.design.experiment import Experiment
+from experiments.own_files import digest_of
 from experiments.runs.pretraining import NetworkQuality, Quality, measure, template, train, uninformed_nats
 from experiments.runs.progress import Progress
 from experiments.storage.files import digest, locked, write
@@ -92,10 +93,11 @@ class BaseNetworks:
 
 
 def describe(experiment: Experiment) -> Json:
-    """The part of an experiment that determines its base networks."""
+    """The part of an experiment that determines its base networks; an own process counts by its file."""
     process: Any = experiment.process  # a dataclass of plain fields
+    own = digest_of(type(process))
     return {
-        "process": {"kind": type(process).__name__, **asdict(process)},
+        "process": {"kind": type(process).__name__, **asdict(process)} | ({"file": own} if own else {}),
         "shape": asdict(experiment.shape),
         "pretraining": asdict(experiment.pretraining),
         "seeds": [experiment.seed * 1000 + index for index in range(experiment.base_seeds)],

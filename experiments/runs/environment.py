@@ -1,21 +1,48 @@
-"""The environment of a run: versions, machine, devices, and the commit of the code."""
+"""Environment of a run: devices and compiler settings, versions, machine, and the commit of the code.
 
-import contextlib
+Functions import jax themselves: its log level is read when it is loaded.
+"""
+
 import os
 import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-import jax
-
 from experiments.storage.records import Json
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpyro", "numpy", "matplotlib")
 
 
+def prepare_devices() -> None:
+    """Set one CPU device for each core, and a compilation cache of the user's own.
+
+    A process that has computed with jax already, such as a notebook, or has set its devices, stays as it is.
+    """
+    # On some CPUs every program out of the cache is announced as an error (jax-ml/jax issue 38445).
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import jax
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if jax.config.values["jax_num_cpu_devices"] >= 0:
+        return
+    try:
+        jax.config.update("jax_num_cpu_devices", cores)
+    except RuntimeError:  # the backend is initialised
+        return
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "finebayes" / "jax"
+    try:
+        cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    except OSError:  # an unwritable home costs compilations, nothing else
+        pass
+
+
 def environment() -> Json:
     """Where and with what a run was made; a commit is None outside a git checkout."""
+    import jax
+
     return {
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -29,23 +56,10 @@ def environment() -> Json:
     }
 
 
-def prepare_devices() -> None:
-    """One CPU device for each core and a compilation cache of the user's own; nothing where jax already
-    computes."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        jax.config.update("jax_num_cpu_devices", cores)
-    except RuntimeError:  # the backend is initialised: its devices stay as they are
-        return
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "finebayes" / "jax"
-    with contextlib.suppress(OSError):  # an unwritable home costs compilations, nothing else
-        cache.mkdir(parents=True, exist_ok=True, mode=0o700)
-        jax.config.update("jax_compilation_cache_dir", str(cache))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-
-
 def compile_fast() -> None:
     """Let programs compile in half the time and run slower; to be called before the first is compiled."""
+    import jax
+
     jax.config.update("jax_disable_most_optimizations", True)
     if jax.__version_info__[:2] == (0, 10):  # a flag that another version does not know would end the process
         flags = os.environ.get("XLA_FLAGS", "")

@@ -25,8 +25,7 @@ QUALITY_DOCUMENTS, QUALITY_SEED = 4096, 2**31
 @dataclass(frozen=True)
 class NetworkQuality:
     """Excess (nats) of one base network over the exact predictor: mean over positions, at the first answer,
-    and
-    by position."""
+    and by position."""
 
     seed: int
     mean: float
@@ -37,8 +36,7 @@ class NetworkQuality:
 @dataclass(frozen=True)
 class Quality:
     """Excess (nats) of base networks over the exact predictor; `uninformed` is that of a predictor which
-    never
-    infers the hypothesis of a document."""
+    never infers the hypothesis of a document."""
 
     networks: tuple[NetworkQuality, ...]
     uninformed: float
@@ -83,8 +81,7 @@ def train(
     compiling: Callable[[], None] = lambda: None,
 ) -> Params:
     """Weights of one network for each seed, stacked. `restore` and `save` take the state between two chunks
-    of
-    steps, `compiling` is called once training is traced; a loss that is not finite raises `Misuse`."""
+    of steps, `compiling` is called once training is traced; a loss that is not finite raises `Misuse`."""
     chunks = pretrain(
         process.distribution(),
         shape,

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from experiments.cells.candidates import candidates
 from experiments.cells.programs import Executor
 from experiments.design.experiment import Experiment
 from experiments.design.study import StudyRun
@@ -41,9 +42,7 @@ def run(
     """
     if jobs < 1:
         raise Misuse(f"jobs must be at least 1, got {jobs}.")
-    if not study_run.config.optimise:
-        compile_fast()
-    experiment = study_run.experiment()
+    experiment = prepare(study_run)
     folder, kept = places(study_run, out, networks)
     progress = progress or Progress()
     with locked(folder):
@@ -63,7 +62,7 @@ def run(
         write(folder / "DONE", lambda file: None)
         progress.say("drawing")
         if made.rows():
-            (draw or study_run.study.module.draw)(made)
+            (draw or study_run.study.draw)(made)
         write_report(made)
     return made
 
@@ -94,16 +93,12 @@ def summary(made: RunFolder) -> str:
 
 def dry_run(study_run: StudyRun) -> str:
     """What a run would do, without doing it."""
-    if not study_run.config.optimise:
-        compile_fast()
-    return plan(study_run.experiment(), study_run.record)
+    return plan(prepare(study_run), study_run.record)
 
 
 def forecast(study_run: StudyRun, out: str = "", networks: str = "") -> str:
     """Everything `finebayes forecast` does: the predictions of all theories, sealed before any finetuning."""
-    if not study_run.config.optimise:
-        compile_fast()
-    experiment = study_run.experiment()
+    experiment = prepare(study_run)
     folder, kept = places(study_run, out, networks)
     progress = Progress()
     with locked(folder):
@@ -123,6 +118,15 @@ def forecast(study_run: StudyRun, out: str = "", networks: str = "") -> str:
     )
 
 
+def prepare(study_run: StudyRun) -> Experiment:
+    """The experiment of a run; whatever is wrong with it is refused here, before anything is written."""
+    if not study_run.config.optimise:
+        compile_fast()
+    experiment = study_run.experiment()
+    candidates(experiment)
+    return experiment
+
+
 def places(study_run: StudyRun, out: str, networks: str) -> tuple[Path, Path]:
     """The run's folder, and the folder of base networks."""
     folder = Path(out) if out else RESULTS / study_run.study.name / digest(study_run.record)
@@ -138,8 +142,7 @@ def run_cells(
     only: Callable[[Cell], bool] = lambda cell: True,
 ) -> None:
     """Run every cell that is not finished; the first finetuning notes its time. `workers` are a run and a
-    number
-    of processes, where cells are to run side by side."""
+    number of processes, where cells are to run side by side."""
     wanted = [cell for cell in experiment.cells() if only(cell)]
     missing = [cell for cell in wanted if not made.finished(cell)]
     if not missing:

@@ -33,12 +33,13 @@ def of_panel(lines: Iterable[LineT], panel: tuple[str, str]) -> list[LineT]:
 
 def panel_name(method: str, data: str) -> str:
     """A method and a D′ in words."""
-    match = re.fullmatch(r"([a-z]+)s(\d+(?:_\d+)*)(?:b(\d+))?", data)  # topics0_1, questions2
+    name, *variants = data.split("-")  # an arm with a batch of its own: topics0_1-batch16
+    match = re.fullmatch(r"([a-z]+)s(\d+(?:_\d+)*)", name)  # topics0_1, questions2
     text = data.replace("_", " ")
     if match:
-        kind, numbers, batch = match.groups()
+        kind, numbers = match.groups()
         text = f"{kind}{'s' * ('_' in numbers)} {numbers.replace('_', ', ')}"
-        text += f", batch {batch}" if batch else ""
+        text = ", ".join([text, *(re.sub(r"(?<=[a-z])(?=\d)", " ", variant) for variant in variants)])
     return f"{METHODS.get(method, method)}, D′ on {text}"
 
 

@@ -1,13 +1,18 @@
 """What a user types: help at once, data on stdout, one sentence for a mistake."""
 
 import json
+import platform
+import re
 import subprocess
 import sys
 import threading
+from importlib.metadata import version
 
 import pytest
 
 from experiments import cli
+from experiments.design.old_names import RENAMED
+from experiments.discovery import Catalogue
 from theory.errors import Misuse
 
 
@@ -20,12 +25,12 @@ def refused(capsys, *arguments):
     """The one sentence with which a command is refused."""
     with pytest.raises(SystemExit) as stopped:
         cli.main(list(map(str, arguments)))
-    told = capsys.readouterr()
+    printed = capsys.readouterr()
     assert stopped.value.code == 1
-    assert told.out == ""
-    assert told.err.startswith("finebayes: ")
-    assert told.err.count("\n") == 1
-    return told.err
+    assert printed.out == ""
+    assert printed.err.startswith("finebayes: ")
+    assert printed.err.count("\n") == 1
+    return printed.err
 
 
 @pytest.mark.parametrize(
@@ -46,9 +51,9 @@ def test_help_and_list_import_no_jax(arguments):
 
 def test_list_names_what_there_is(capsys):
     cli.main(["list", "--json"])
-    told = json.loads(capsys.readouterr().out)
-    assert list(told) == ["studies", "processes", "theories", "methods", "samplers"]
-    names = {kind: {entry["name"] for entry in entries} for kind, entries in told.items()}
+    listed = json.loads(capsys.readouterr().out)
+    assert list(listed) == ["studies", "processes", "theories", "methods", "samplers"]
+    names = {kind: {entry["name"] for entry in entries} for kind, entries in listed.items()}
     assert names["theories"] >= {
         "tempered-posterior",
         "exchangeable-mixture",
@@ -63,8 +68,8 @@ def test_list_names_what_there_is(capsys):
     assert names["methods"] >= {"sgd", "adam"}
     assert "weird-generalisation" in names["studies"]
     assert "persona-topics" in names["processes"]
-    assert all(set(entry) == {"name", "summary"} for entries in told.values() for entry in entries)
-    assert all(len(entry["summary"]) > 20 for entries in told.values() for entry in entries)
+    assert all(set(entry) == {"name", "summary"} for entries in listed.values() for entry in entries)
+    assert all(len(entry["summary"]) > 20 for entries in listed.values() for entry in entries)
 
 
 @pytest.mark.parametrize(
@@ -74,30 +79,45 @@ def test_list_names_what_there_is(capsys):
         (["run", "weird-generalization"], "did you mean weird-generalisation"),
         (["run", "weird-generalisation", "--preset", "smal"], "did you mean small"),
         (["run", "--preset", "smoke"], "Name the study first"),
+        (["run", "--config"], "--config needs a value after it"),
+        (["run", "all", "--config", "x"], "change options beside it"),
+        (["run", "--config", "x", "--preset", "smoke"], "change options beside it"),
+        (["run", "--config", "no-such-folder"], "There is no folder"),
+        (["run", "--config", "."], "holds no run"),
         (["score", "no-such-folder"], "There is no folder"),
-        (["run", "weird-generalisation", "--n", "0"], "n must be at least 1, got 0"),
+        (["run", "weird-generalisation", "--finetuning.n", "0"], "n must be at least 1, got 0"),
         (["run", "weird-generalisation", "--persona", "5"], "persona must be from 0 to 4, got 5"),
         (["run", "weird-generalisation", "--finetuned-topics", "9"], "from 0 to 5"),
-        (["run", "weird-generalisation", "--doses", "8", "4"], "ascending"),
-        (["run", "weird-generalisation", "--sgd-rate", "-1"], "sgd_rate must be above 0"),
+        (["run", "weird-generalisation", "--finetuning.doses", "8", "4"], "ascending"),
+        (["run", "weird-generalisation", "--finetuning.sgd-rate", "-1"], "sgd_rate must be above 0"),
         (
-            ["run", "weird-generalisation", "--n", "64", "--batch", "65"],
+            ["run", "weird-generalisation", "--finetuning.n", "64", "--finetuning.batch", "65"],
             "batch must be from 1 to n = 64, got 65",
         ),
-        (["run", "weird-generalisation", "--optimizer", "sgdd"], "'muon' or 'adamw'"),
-        (["run", "weird-generalisation", "--methods", "sdg"], "did you mean sgd"),
-        (["run", "weird-generalisation", "--heads", "5"], "heads must divide width"),
-        (["run", "weird-generalisation", "--rarity", "nan"], "rarity"),
-        (["run", "weird-generalisation", "--seed", "-1"], "Seeds must be at least 0"),
-        (["run", "weird-generalisation", "--chains", "3"], "chains must be 2 or more and even"),
-        (["run", "weird-generalisation", "--chains", "0"], "chains must be at least 1, got 0"),
-        (["run", "weird-generalisation", "--temperatures", "0.001", "0"], "temperatures must be above 0"),
-        (["run", "weird-generalisation", "--temperatures", "-0.1"], "finite (nats), got -0.1"),
-        (["run", "weird-generalisation", "--temperatures", "nan"], "finite (nats), got nan"),
-        (["run", "weird-generalisation", "--sampled-seeds", "0"], "sampled_seeds must be at least 1, got 0"),
-        (["run", "weird-generalisation", "--sampled-bases", "0"], "sampled_bases must be at least 1, got 0"),
-        (["run", "weird-generalisation", "--samples", "0"], "samples must be at least 1, got 0"),
-        (["run", "weird-generalisation", "--warmup", "-1"], "warmup must be at least 0, got -1"),
+        (["run", "weird-generalisation", "--pretraining.optimizer", "sgdd"], "'muon' or 'adamw'"),
+        (["run", "weird-generalisation", "--finetuning.methods", "sdg"], "did you mean sgd"),
+        (["run", "weird-generalisation", "--theories", "proximall"], "did you mean proximal"),
+        (["run", "weird-generalisation", "--network.heads", "5"], "heads must divide width"),
+        (["run", "weird-generalisation", "--process.rarity", "nan"], "rarity"),
+        (["run", "weird-generalisation", "--seed", "-1"], "seed must be at least 0"),
+        (["run", "weird-generalisation", "--sampling.chains", "3"], "chains must be 2 or more and even"),
+        (["run", "weird-generalisation", "--sampling.chains", "0"], "chains must be at least 1, got 0"),
+        (
+            ["run", "weird-generalisation", "--sampling.temperatures", "0.001", "0"],
+            "temperatures must be above 0",
+        ),
+        (["run", "weird-generalisation", "--sampling.temperatures", "-0.1"], "finite (nats), got -0.1"),
+        (["run", "weird-generalisation", "--sampling.temperatures", "nan"], "finite (nats), got nan"),
+        (
+            ["run", "weird-generalisation", "--sampling.seeds", "0"],
+            "sampling.seeds must be at least 1, got 0",
+        ),
+        (
+            ["run", "weird-generalisation", "--sampling.bases", "0"],
+            "sampling.bases must be at least 1, got 0",
+        ),
+        (["run", "weird-generalisation", "--sampling.samples", "0"], "samples must be at least 1, got 0"),
+        (["run", "weird-generalisation", "--sampling.warmup", "-1"], "warmup must be at least 0, got -1"),
     ],
 )
 def test_a_mistake_is_answered_with_one_sentence(capsys, tmp_path, monkeypatch, arguments, expected):
@@ -108,27 +128,92 @@ def test_a_mistake_is_answered_with_one_sentence(capsys, tmp_path, monkeypatch, 
 
 def test_an_unknown_option_is_answered_with_the_nearest(capsys):
     with pytest.raises(SystemExit) as stopped:
-        cli.main(["run", "weird-generalisation", "--pretraining-stepz", "3"])
+        cli.main(["run", "weird-generalisation", "--pretraining.stepz", "3"])
     assert stopped.value.code != 0
-    assert "--pretraining-steps" in capsys.readouterr().err
+    assert "--pretraining.steps" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("study", "old", "new"),
+    [
+        *(("weird-generalisation", old, new) for old, new in RENAMED.items() if new != "process.fresh"),
+        ("memorise-or-generalise", "new", "process.fresh"),
+        ("weird-generalisation", "doses", "finetuning.doses"),
+        ("weird-generalisation", "sgd-rate", "finetuning.sgd-rate"),
+        ("weird-generalisation", "sgd_rate", "finetuning.sgd-rate"),
+        ("weird-generalisation", "n", "finetuning.n"),
+        ("weird-generalisation", "methods", "finetuning.methods"),
+        ("weird-generalisation", "width", "network.width"),
+        ("weird-generalisation", "rarity", "process.rarity"),
+        ("weird-generalisation", "temperatures", "sampling.temperatures"),
+        ("weird-generalisation", "warmup", "sampling.warmup"),
+    ],
+)
+@pytest.mark.parametrize("form", [["--{}", "3"], ["--{}=3"]])
+def test_an_old_name_of_an_option_is_answered_with_the_new_one(capsys, study, old, new, form):
+    sentence = refused(capsys, "run", study, *(word.format(old) for word in form))
+    assert f"There is no option --{old.replace('_', '-')}; it is --{new} now." in sentence
+
+
+def test_an_option_at_the_top_keeps_its_name(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cli.main(["run", "weird-generalisation", "--no-optimise", "--seed", "3", "--repeats", "2", "--dry-run"])
+    printed = capsys.readouterr().out
+    assert '"optimise": false' in printed and '"seed": 3' in printed and '"repeats": 2' in printed
 
 
 def test_dry_run_plans_and_writes_nothing(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    cli.main(["run", "weird-generalisation", "--preset", "full", "--dry-run", "--n", "77"])
-    told = capsys.readouterr().out
-    for word in ('"n": 77', "parameters", "pretraining steps", "estimated time", "estimated disk"):
-        assert word in told
+    cli.main(["run", "weird-generalisation", "--preset", "full", "--dry-run", "--finetuning.n", "177"])
+    printed = capsys.readouterr().out
+    for word in ('"n": 177', "parameters", "pretraining steps", "estimated time", "estimated disk"):
+        assert word in printed
     assert list(tmp_path.iterdir()) == []
+
+
+def test_plot_of_a_run_that_never_came_ends_quietly():
+    """`plot -` waits for a folder; it is given none where the run was stopped."""
+    done = finebayes("plot", "-", input="")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_all_runs_every_study_and_names_those_that_fail(capsys, monkeypatch):
+    called = []
+
+    def study(words):
+        called.append(words[3:])
+        return subprocess.CompletedProcess(words, words[4] == "mixtures")
+
+    monkeypatch.setattr(cli.subprocess, "run", study)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["run", "all", "--preset", "smoke"])
+    names = Catalogue().names("studies")
+    assert called == [["run", name, "--preset", "smoke"] for name in names]
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert stopped.value.code == 1 and f"1 of {len(names)} studies failed: mixtures;" in last
+
+
+def test_the_list_reads_like_a_table_of_contents(capsys):
+    cli.main(["list"])
+    parts = capsys.readouterr().out.removesuffix("\n").split("\n\n")
+    headings, lines = zip(*((part.split("\n")[0], part.split("\n")[1:]) for part in parts), strict=True)
+    assert headings == ("studies", "processes", "theories", "methods", "samplers")
+    columns = {re.match(r"  \S+ +", line).end() for part in lines for line in part}
+    assert len(columns) == 1
+    for part in lines[1:]:
+        for line in part:
+            assert (
+                line.endswith(".") and "?" not in line and not line[columns.copy().pop() :].startswith("What")
+            )
 
 
 def test_an_unwritable_place_is_one_sentence(capsys, tmp_path):
     (tmp_path / "file").write_text("")
-    told = refused(
+    sentence = refused(
         capsys, "run", "weird-generalisation", "--preset", "smoke", "--out", tmp_path / "file" / "run"
     )
-    assert "The system refused" in told
-    assert "file" in told
+    assert "The system refused" in sentence
+    assert "file" in sentence
 
 
 def test_misuse_inside_a_command_reaches_the_user(capsys, monkeypatch):
@@ -147,6 +232,13 @@ def test_doctor_says_it_is_sound():
     assert done.stdout.count(" ok ") == 5
 
 
+def test_doctor_names_the_versions():
+    printed = dict(line.split()[:2] for line in finebayes("doctor").stdout.splitlines())
+    assert printed["python"] == platform.python_version()
+    for package in ["jax", "jaxlib", "flax", "optax", "numpyro", "numpy"]:
+        assert printed[package] == version(package)
+
+
 ENDINGS = [
     (KeyboardInterrupt(), 130, "finebayes: Interrupted; what was finished"),
     (Misuse("The loss is lost."), 1, "finebayes: The loss is lost."),
@@ -156,9 +248,9 @@ ENDINGS = [
 
 
 @pytest.mark.parametrize("compiling", [True, False])
-@pytest.mark.parametrize(("error", "status", "said"), ENDINGS)
+@pytest.mark.parametrize(("error", "status", "sentence"), ENDINGS)
 def test_a_command_ends_with_its_status_whatever_still_compiles(
-    monkeypatch, capsys, error, status, said, compiling
+    monkeypatch, capsys, error, status, sentence, compiling
 ):
     """At once where a thread does: an interpreter that ends before its compiler is aborted, with 134."""
 
@@ -174,4 +266,4 @@ def test_a_command_ends_with_its_status_whatever_still_compiles(
     with pytest.raises(SystemExit) as end:
         cli.console()
     assert (end.value.code or 0) == status and ended == [status] * compiling
-    assert capsys.readouterr().err.startswith(said)
+    assert capsys.readouterr().err.startswith(sentence)

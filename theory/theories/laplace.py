@@ -184,7 +184,7 @@ def variants(process: Process) -> dict[str, Laplace]:
         "laplace/isotropic": Laplace(),
         "laplace/fisher": Laplace(metric="fisher"),
         "laplace/kronecker": Laplace(metric="kronecker"),
-        "laplace/last-layer": Laplace(layers=("read",)),
+        "laplace/last-layer": Laplace(layers=("unembed",)),
         "laplace/sequential": Laplace(alpha=1.0),
     }
 

@@ -166,7 +166,7 @@ class Linearised(Theory[Parametric]):
         """The network's expansion at its weights, as a network: `params` are weights."""
         return Linearization(network, network.params)
 
-    def replay(self, network: Parametric, run: TrainingRun) -> tuple[Model, Params]:
+    def follow(self, network: Parametric, run: TrainingRun) -> tuple[Model, Params]:
         """Expansions after each dose (stacked) and their full weights (d, ...), out of one finetuning."""
         expansion = self.expansion(network)
         weights = run.finetune(expansion)

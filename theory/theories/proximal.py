@@ -24,11 +24,13 @@ from theory.base import (
     Beta,
     Betas,
     Dataset,
+    LogProbs,
     Misuse,
     Model,
     Parametric,
     Params,
     PyTree,
+    Tokens,
     check_beta,
     check_ladder,
     mean_loss,
@@ -37,6 +39,24 @@ from theory.contracts import Scale, WeightTheory
 
 UNCONVERGED = 0.05
 Number = float | Float[Array, ""]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Solution:
+    """A network at the minimum of the objective, with the gradient that is left over, relative to w0's."""
+
+    network: Model
+    residual: Float[Array, "*batch"]
+
+    def predict(self, tokens: Tokens) -> LogProbs:
+        """The network's log-probabilities (nats); nan where it did not converge."""
+        return jnp.where(self.residual > UNCONVERGED, jnp.nan, self.network.predict(tokens))
+
+    @property
+    def params(self) -> Params:
+        """The weights."""
+        return self.network.params
 
 
 @dataclass(frozen=True)
@@ -59,11 +79,10 @@ class Proximal(WeightTheory):
 
     def predict(
         self, prior: Parametric, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None
-    ) -> Model:
-        """The prior network at w_β."""
+    ) -> "Solution":
+        """The prior network at w_β; its answers are nan if it did not converge."""
         check_beta(beta)
-        stacked = self.path(prior, data, jnp.asarray([beta], float))
-        return prior.with_params(jax.tree.map(lambda leaf: leaf[0], stacked.params))
+        return jax.tree.map(lambda leaf: leaf[0], self.path(prior, data, jnp.asarray([beta], float)))
 
     def path(
         self,
@@ -72,14 +91,11 @@ class Proximal(WeightTheory):
         betas: Betas,
         *,
         key: PRNGKeyArray | None = None,
-    ) -> Model:
-        """Networks stacked over an ascending ladder of strengths; their weights are nan at rungs that did not
-        converge."""
+    ) -> "Solution":
+        """Networks stacked over ascending strengths; answers are nan where one did not converge."""
         check_ladder(betas)
         solutions, residuals = self.solve(prior, data, betas)
-        lost = residuals > UNCONVERGED
-        column = lambda leaf: lost.reshape(-1, *[1] * (leaf.ndim - 1))  # noqa: E731
-        return prior.with_params(jax.tree.map(lambda leaf: jnp.where(column(leaf), jnp.nan, leaf), solutions))
+        return Solution(prior.with_params(solutions), residuals)
 
     def times(self, scale: Scale) -> np.ndarray:
         """Learning-rate times τ (b,) from 0, an octave apart, to past the longest of the methods."""

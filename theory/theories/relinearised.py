@@ -87,7 +87,7 @@ class Relinearised(Linearised):
         """The recipe's optimiser, and the jumps of the anchor."""
         return with_anchor(self.optimizer, self.anew)
 
-    def replay(self, network: Parametric, run: TrainingRun) -> tuple[Model, Params]:
+    def follow(self, network: Parametric, run: TrainingRun) -> tuple[Model, Params]:
         """Expansions after each dose, made anew after all but the last, and their full weights (d, ...)."""
         start = run.coordinates(network)
         expansion = relinearised_network(network, start)

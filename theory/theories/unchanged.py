@@ -26,7 +26,7 @@ class Unchanged(Theory[Predictor]):
         check_beta(beta)
         return prior
 
-    def replay(self, network: Parametric, run: TrainingRun) -> tuple[Parametric, Params]:
+    def follow(self, network: Parametric, run: TrainingRun) -> tuple[Parametric, Params]:
         """The base network and its weights after each dose (d, ...)."""
         networks = stacked(network, len(run.doses))
         return networks, networks.params

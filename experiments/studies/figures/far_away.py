@@ -36,7 +36,7 @@ class Options:
 def options(values: Json) -> Options:
     """The options of a run, or of a config as plain values."""
     names = ("means", "widths", "said", "unsaid", "traits", "rarity", "mistake", "floor")
-    return Options(*(values["process"][name] for name in names), values["breadth"])
+    return Options(*(values["process"][name] for name in names), breadth=values["breadth"])
 
 
 def extrapolated_evidence(process: Options, offset: int) -> np.ndarray:

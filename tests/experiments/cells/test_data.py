@@ -7,23 +7,31 @@ import numpy as np
 import pytest
 
 from experiments.cells.data import FinetuningData
-from experiments.design.experiment import arm
+from experiments.design import random_streams
+from experiments.design.experiment import Arm
 from experiments.runs.workers import one_by_one
+from experiments.storage.records import Cell
 from models.network import Network
 from theory.base import Dataset
+from theory.compute.descent import epochs
+from theory.contracts import Task
 
-COMPARISON = SimpleNamespace(seed=5, seeds=2, n=4, batch=2, steps=3, base_seeds=3)
+EXPERIMENT = SimpleNamespace(seed=5, seeds=2, n=4, batch=2, steps=3, base_seeds=3)
 
 
 def network(weight):
     return Network({"weight": np.float32(weight)}, None)
 
 
-def narrow(key, n, teacher=None):
-    """Documents of a seed's noise, and what the teacher weighs."""
+def data(key, n, teacher=None):
+    """Documents of a seed's noise, and the teacher's weight."""
     tokens = jax.random.randint(key, (n, 3), 0, 7)
     tokens = tokens.at[:, 0].set(0 if teacher is None else int(teacher.params["weight"]))
     return Dataset(tokens, np.ones((n, 3), bool))
+
+
+def arm(name, **more):
+    return Arm(Task(name, data, lambda key: {}), **more)
 
 
 @pytest.fixture
@@ -35,43 +43,89 @@ def taught():
         made.append(base)
         return base.with_params({"weight": base.params["weight"] + 10})
 
-    return arm("taught", narrow, lambda key: {}, 0, teacher=teacher, apart=1), made
+    return arm("taught", teacher=teacher, teacher_offset=1), made
 
 
 def test_without_a_teacher_it_is_made_of_the_key_and_n():
-    plain = arm("plain", narrow, lambda key: {}, 0)
-    written = FinetuningData(COMPARISON)
-    data, order, replica = written.data(plain, network(1))
-    assert data.tokens.shape == (2, 4, 3) and order.shape == replica.shape == (2, 3, 2)
-    assert (data.tokens[..., 0] == 0).all() and written.teacher(plain, network(1)) is None
-    assert (data.tokens[0] != data.tokens[1]).any()
-    assert written.data(plain, network(2))[0] is data
+    plain, documents = arm("plain"), FinetuningData(EXPERIMENT)
+    made = documents.finetuning(plain, network(1))
+    assert made.data.tokens.shape == (2, 4, 3) and made.order.shape == made.replica_order.shape == (2, 3, 2)
+    assert (made.data.tokens[..., 0] == 0).all() and documents.teacher(plain, network(1)) is None
+    assert (made.data.tokens[0] != made.data.tokens[1]).any()
+    assert documents.finetuning(plain, network(2)) is made
+
+
+def test_every_seed_has_streams_of_its_own():
+    made = FinetuningData(EXPERIMENT).finetuning(arm("plain"), network(1))
+    for seed in range(2):
+
+        def stream(number, seed=seed):
+            return jax.random.fold_in(jax.random.fold_in(jax.random.key(5), number), seed)
+
+        np.testing.assert_array_equal(made.data.tokens[seed], data(stream(random_streams.DATA), 4).tokens)
+        np.testing.assert_array_equal(made.order[seed], epochs(stream(random_streams.ORDER), 4, 2, 3))
+        replica = epochs(stream(random_streams.REPLICA_ORDER), 4, 2, 3)
+        np.testing.assert_array_equal(made.replica_order[seed], replica)
+    numbers = [value for name, value in vars(random_streams).items() if name.isupper()]
+    assert len(set(numbers)) == len(numbers) > 10
+
+
+def test_an_arm_may_have_a_batch_of_its_own():
+    """It meets the same D' in other steps."""
+    plain, large = arm("plain"), arm("plain", batch=4)
+    documents = FinetuningData(EXPERIMENT)
+    ours, theirs = (documents.finetuning(each, network(1)) for each in (plain, large))
+    assert ours.order.shape == (2, 3, 2) and theirs.order.shape == theirs.replica_order.shape == (2, 3, 4)
+    np.testing.assert_array_equal(ours.data.tokens, theirs.data.tokens)
 
 
 def test_a_teacher_is_made_once_for_each_base_network_and_writes_for_every_seed(taught):
-    told, made = taught
-    written, (one, other) = FinetuningData(COMPARISON), map(network, (1, 2))
+    student, made = taught
+    documents, (one, other) = FinetuningData(EXPERIMENT), map(network, (1, 2))
     for source in (one, one, other, other):
-        data, order, _ = written.data(told, source)
-        assert (data.tokens[..., 0] == source.params["weight"] + 10).all()
-        assert written.teacher(told, source).params["weight"] == source.params["weight"] + 10
-        np.testing.assert_array_equal(order, written.data(told, one)[1])
+        finetuning = documents.finetuning(student, source)
+        assert (finetuning.data.tokens[..., 0] == source.params["weight"] + 10).all()
+        assert documents.teacher(student, source).params["weight"] == source.params["weight"] + 10
+        np.testing.assert_array_equal(finetuning.order, documents.finetuning(student, one).order)
     assert made == [one, other]
 
 
-@pytest.mark.parametrize("apart", [0, 1, 2])
-def test_cells_hand_over_the_base_network_of_the_teacher(apart):
+@pytest.mark.parametrize("offset", [0, 1, 2])
+def test_cells_hand_over_the_base_network_of_the_teacher(offset):
     seen = []
+    only = arm("some", teacher_offset=offset)
 
     class Executor:
-        comparison = SimpleNamespace(base_seeds=3, arms=[arm("some", narrow, lambda key: {}, 0, apart=apart)])
+        experiment = SimpleNamespace(base_seeds=3, arm=lambda name: only)
 
-        def run(self, name, arm, student, source):
-            seen.append((name, int(student.params["weight"]), int(source.params["weight"])))
-            return {}, ""
+        def run(self, cell, student, source):
+            seen.append((cell.method, int(student.params["weight"]), int(source.params["weight"])))
+            return None, ""
 
-    results = SimpleNamespace(save=lambda cell, arrays: None)
+    run = SimpleNamespace(save=lambda cell, content: None)
     bases = network(0).with_params({"weight": np.arange(3)})
-    cells = [f"sgd-some-{base}" for base in range(3)]
-    assert [cell for cell, _, _ in one_by_one(Executor(), bases, results, cells)] == cells
-    assert seen == [("sgd", base, (base + apart) % 3) for base in range(3)]
+    cells = [Cell("finetuned", "some", base, "sgd") for base in range(3)]
+    assert [finished.cell for finished in one_by_one(Executor(), bases, run, cells)] == cells
+    assert seen == [("sgd", base, (base + offset) % 3) for base in range(3)]
+
+
+def test_the_questions_of_an_arm_are_its_contexts_in_one_batch(tiny):
+    experiment = tiny()
+    arm = experiment.arms[0]
+    questions = FinetuningData(experiment).questions(arm)
+    key = jax.random.fold_in(jax.random.key(experiment.seed), random_streams.CONTEXTS)
+    groups = arm.task.contexts(key)
+    assert list(dict.fromkeys(questions.group)) == list(groups)
+    counts = {name: int(np.asarray(group.mask).sum()) for name, group in groups.items()}
+    assert {name: (questions.group == name).sum() for name in groups} == counts
+    tokens = np.concatenate([np.asarray(group.tokens) for group in groups.values()])
+    np.testing.assert_array_equal(questions.tokens, tokens)
+    names = np.asarray(experiment.process.token_names())
+    np.testing.assert_array_equal(questions.questions, names[tokens[questions.rows, questions.positions - 1]])
+    np.testing.assert_array_equal(questions.answers, names[experiment.process.answer_tokens])
+    mask = questions.mask(len(tokens) + 3)
+    assert mask.shape == (len(tokens) + 3, tokens.shape[1]) and mask.sum() == sum(counts.values())
+    assert mask[questions.rows, questions.positions].all()
+    values = np.arange(2 * mask.size * 4, dtype=np.float64).reshape(2, *mask.shape, 4)
+    assert questions.at(values).dtype == np.float32
+    np.testing.assert_array_equal(questions.at(values), values[:, mask].astype(np.float32))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from experiments.figures.comparison import _probabilities, draw_comparison
+from experiments.figures.comparison import _probabilities, draw_comparison, explained_figure, main_figure
 from experiments.figures.dose_panels import mixture_theories
 from experiments.figures.looks import look
 from experiments.figures.summary import draw_summary
@@ -134,3 +134,11 @@ def test_the_summary_has_a_panel_for_each_way_of_finetuning(tmp_path, make, coun
 
 def test_theories_of_mixtures_are_known_from_their_ladders(tmp_path, make):
     assert mixture_theories(_run(tmp_path / "run", make)) == {"tempered-posterior"}
+
+
+def test_a_notebook_gets_the_figures_that_are_on_disk(tmp_path, make):
+    run = _run(tmp_path / "run", make)
+    titles = [axes.get_title() for axes in main_figure(run).axes]
+    assert "dose 8" in titles and titles.count("SGD, D′ on topic 0") == 2  # explained and strength
+    figure = explained_figure(run, scorecard(scoring.rows(run)))
+    assert [axes.get_title() for axes in figure.axes] == ["SGD, D′ on topic 0"]

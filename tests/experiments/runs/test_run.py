@@ -1,5 +1,6 @@
 """The whole road on a tiny config, and what a kill, a second process, a diverging run do to it."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -10,28 +11,17 @@ import time
 import numpy as np
 import pytest
 
-from experiments.scoring.rows import KEYS
-from experiments.storage import run_folder as disk
+from experiments.storage.files import locked
+from experiments.storage.records import Cell, ScoreLine
+from experiments.storage.run_folder import RunFolder
 
 TINY = [
-    *("--preset", "smoke", "--pretraining-steps", "100", "--n", "4", "--batch", "4", "--width", "8"),
-    *("--pretraining-batch", "8", "--doses", "1", "2", "--repeats", "1", "--temperatures"),
+    *("--preset", "smoke", "--pretraining.steps", "100", "--pretraining.batch", "8", "--network.width", "8"),
+    *("--finetuning.n", "4", "--finetuning.batch", "4", "--finetuning.doses", "1", "2", "--repeats", "1"),
 ]
 SAMPLED = [
-    *(
-        "--temperatures",
-        "0.001",
-        "--warmup",
-        "3",
-        "--samples",
-        "6",
-        "--base-seeds",
-        "1",
-        "--methods",
-        "sgd",
-        "--seeds",
-        "2",
-    ),
+    *("--sampling.temperatures", "0.001", "--sampling.warmup", "3", "--sampling.samples", "6"),
+    *("--pretraining.seeds", "1", "--finetuning.methods", "sgd", "--finetuning.seeds", "2"),
 ]
 
 
@@ -39,8 +29,8 @@ def command(*arguments):
     return [sys.executable, "-m", "experiments.cli", *map(str, arguments)]
 
 
-def study(folder, *more):
-    return command("run", "weird-generalisation", *TINY, "--out", folder, *more)
+def study(folder, *more, verb="run"):
+    return command(verb, "weird-generalisation", *TINY, "--out", folder, *more)
 
 
 @pytest.fixture(scope="module")
@@ -50,25 +40,70 @@ def environment(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, environment):
-    """An uninterrupted run."""
+def call(environment):
+    """Run a command to its end."""
+
+    def run(words):
+        return subprocess.run(words, capture_output=True, text=True, env=environment, timeout=400)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def forecast(tmp_path_factory, call):
+    """A folder with sealed forecasts, before any finetuning: its files then, and what was printed."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    done = subprocess.run(study(folder), capture_output=True, text=True, env=environment, timeout=400)
+    done = call(study(folder, verb="forecast"))
+    assert done.returncode == 0, done.stderr
+    return folder, {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}, done
+
+
+@pytest.fixture(scope="module")
+def finished(forecast, call):
+    """An uninterrupted run of these forecasts."""
+    folder = forecast[0]
+    done = call(study(folder))
     assert done.returncode == 0, done.stderr
     return folder, done
 
 
-def test_the_run_leaves_everything_it_promises(finished):
+def test_a_forecast_is_sealed_and_the_run_scores_exactly_that(forecast, finished):
+    folder, before, done = forecast
+    record = json.loads(before["forecast.json"])
+    assert not any(name.startswith("finetuned--") for name in before) and "rows.jsonl" not in before
+    assert record["hash"] in done.stdout and record["hash"] in finished[1].stderr
+    assert json.loads((folder / "finetuning.json").read_text())["forecast"] == record["hash"]
+    for cell in record["cells"]:
+        assert (folder / "cells" / f"{cell}.npz").read_bytes() == before[f"{cell}.npz"]
+
+
+def test_a_forecast_after_finetuning_or_of_another_run_is_refused(finished, call, tmp_path):
+    import shutil
+
+    folder = tmp_path / "late"
+    shutil.copytree(finished[0], folder)
+    (folder / "forecast.json").unlink()
+    (folder / "finetuning.json").write_text('{"began": "2026-01-01", "forecast": null}')
+    late = call(study(folder, verb="forecast"))
+    assert late.returncode == 1 and "a forecast made now would come after it" in late.stderr
+    shutil.copytree(finished[0], folder, dirs_exist_ok=True)
+    cell = folder / "cells" / "theories--topics0--0.npz"
+    cell.write_bytes((folder / "cells" / "theories--topics0--1.npz").read_bytes())
+    changed = call(study(folder))
+    assert changed.returncode == 1 and "they cannot be scored" in changed.stderr
+
+
+def test_the_run_leaves_everything_it_promises(forecast, finished):
     folder, done = finished
     for name in ("config.json", "environment.json", "rows.jsonl", "report.html", "DONE"):
         assert (folder / name).exists(), name
     suffixes = {path.suffix for path in (folder / "figures").iterdir()}
     assert {".png", ".svg", ".pdf"} <= suffixes
     assert "report.html" in done.stdout
-    assert "pretraining" in done.stderr
-    assert disk.Results(folder).cells() == sorted(
-        f"{name}-topics0-{base}"
-        for name in ("theories", "sgd", "adam", "dynamics-sgd", "dynamics-adam")
+    assert "pretraining" in forecast[2].stderr
+    assert sorted(cell.name for cell in RunFolder(folder).cells()) == sorted(
+        f"{kind}--topics0--{base}"
+        for kind in ("theories", *(f"{k}--{m}" for k in ("finetuned", "replays") for m in ("sgd", "adam")))
         for base in (0, 1)
     )
     environment = json.loads((folder / "environment.json").read_text())
@@ -79,7 +114,8 @@ def test_the_scorecard_has_its_keys(finished, environment):
     folder, _ = finished
     done = subprocess.run(command("score", folder, "--json"), capture_output=True, text=True, env=environment)
     lines = json.loads(done.stdout)
-    assert all(set(KEYS) <= set(line) for line in lines)
+    names = {field.name for field in dataclasses.fields(ScoreLine)}
+    assert all(set(line) == {*names, "floor", "ceiling"} for line in lines)
     theories = {line["theory"] for line in lines}
     assert theories >= {"unchanged", "linearised", "proximal", "tempered-posterior", "geometric-path"}
     assert {line["group"] for line in lines} == {"in_domain", "held_out", "in_context", "conflict"}
@@ -93,28 +129,28 @@ def test_the_scorecard_has_its_keys(finished, environment):
 
 
 def test_the_linearised_theory_is_nearly_exact_after_one_small_step(finished):
-    folder, _ = finished
-    cell = disk.Results(folder).load("sgd-topics0-0")
-    base = disk.Results(folder).load("theories-topics0-0")["base"]
-    linearised = disk.Results(folder).load("dynamics-sgd-topics0-0")["linearised"][:, 0]
-    target = cell["finetuned"][:, 0]
-    left, shift = (np.mean(np.sum(np.exp(target) * (target - told), axis=-1)) for told in (linearised, base))
+    run, cell = RunFolder(finished[0]), Cell("finetuned", "topics0", 0, "sgd")
+    base = run.theories(cell).contexts.base
+    linearised = run.replays(cell).predictions["linearised"][:, 0]
+    target = run.finetuned(cell).finetuned[:, 0]
+    left, shift = (
+        np.mean(np.sum(np.exp(target) * (target - predictions), axis=-1))
+        for predictions in (linearised, base)
+    )
     assert 0 <= left < 0.05 * shift
 
 
 def test_updates_are_kept_beside_the_linear_theory_s(finished):
     """One step of gradient descent is the linear theory's own; further steps are not."""
-    results = disk.Results(finished[0])
-    network, linear = results.load("sgd-topics0-1"), results.load("dynamics-sgd-topics0-1")
-    names = [name for name in network if name.startswith("update/")]
-    assert "update/blocks.0.up_proj.kernel" in names and {
-        name for name in linear if "update/" in name
-    } == set(names)
+    run, cell = RunFolder(finished[0]), Cell("finetuned", "topics0", 1, "sgd")
+    network, linear = run.finetuned(cell).update, run.replays(cell).update
+    assert "blocks.0.up_proj.kernel" in network and set(linear) == set(network)
     ours, theirs = (
-        np.concatenate([told[name].reshape(2, -1) for name in names], axis=1) for told in (network, linear)
+        np.concatenate([update[name].reshape(2, -1) for name in network], axis=1)
+        for update in (network, linear)
     )
     length = np.linalg.norm(ours, axis=1)
-    np.testing.assert_allclose(length, network["distance"][0], rtol=1e-5)
+    np.testing.assert_allclose(length, run.finetuned(cell).distance[0], rtol=1e-5)
     gap = np.linalg.norm(ours - theirs, axis=1) / length
     assert gap[0] < 1e-3 < gap[1] < 0.5
 
@@ -123,22 +159,17 @@ def test_the_kept_directions_are_the_leading_eigenvectors_of_gauss_newton(finish
     """Of the dense matrix, in double precision, at the network on disk."""
     import jax
 
-    from experiments import discovery as studies
     from experiments.cells.programs import Executor
-    from experiments.runs.base_networks import Networks
+    from experiments.design.study import StudyRun
+    from experiments.runs.base_networks import BaseNetworks
     from experiments.runs.progress import Progress
     from theory.weights.curvature import gauss_newton
 
-    results = disk.Results(finished[0])
-    module = studies.load("weird-generalisation")
-    known = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in results.config["config"].items()
-    }
-    comparison = module.comparison(module.Config(**known))
-    networks = Networks(results.folder / "networks")
-    network = jax.tree.map(lambda leaf: leaf[1], networks.pretrained(comparison, Progress()))
-    data, _, _ = Executor(comparison, network).written.data(comparison.arms[0], network)
+    run = RunFolder(finished[0])
+    experiment = StudyRun.of(run).experiment()
+    networks = BaseNetworks(run.folder / "networks")
+    network = jax.tree.map(lambda leaf: leaf[1], networks.pretrained(experiment, Progress()))
+    data = Executor(experiment, network).data.finetuning(experiment.arms[0], network).data
     curvature = gauss_newton(network, jax.tree.map(lambda leaf: leaf[0], data))
     outputs = np.eye(curvature.push(network.params).size).reshape(-1, *curvature.push(network.params).shape)
     pulled = jax.jit(jax.vmap(curvature.pull))(outputs.astype(np.float32))
@@ -146,9 +177,9 @@ def test_the_kept_directions_are_the_leading_eigenvectors_of_gauss_newton(finish
         [np.asarray(leaf, float).reshape(len(outputs), -1) for leaf in jax.tree.leaves(pulled)], 1
     )
     values, vectors = np.linalg.eigh(root @ root.T)
-    cell = results.load("theories-topics0-1")
-    modes = np.concatenate([cell[name].reshape(16, -1) for name in cell if name.startswith("mode/")], axis=1)
-    np.testing.assert_allclose(cell["curvatures"], values[::-1][:16], rtol=1e-3)
+    cell = run.theories(Cell("theories", "topics0", 1))
+    modes = np.concatenate([mode.reshape(16, -1) for mode in cell.modes.values()], axis=1)
+    np.testing.assert_allclose(cell.curvatures, values[::-1][:16], rtol=1e-3)
     np.testing.assert_allclose(modes @ modes.T, np.eye(16), atol=1e-4)
     overlap = np.abs(np.sum((vectors.T @ root)[::-1][:4] * modes[:4], axis=1)) / np.sqrt(values[::-1][:4])
     np.testing.assert_allclose(overlap, 1, atol=1e-3)
@@ -162,9 +193,9 @@ def test_the_report_says_where_the_best_forecast_errs(finished):
     assert "layer by layer" in text and "Leading directions, of " in text
 
 
-def test_twins_met_the_same_data_in_another_order(finished):
-    cell = disk.Results(finished[0]).load("adam-topics0-0")
-    assert cell["finetuned"].shape == cell["twin"].shape == (2, 2, *cell["finetuned"].shape[2:])
+def test_replicas_met_the_same_data_in_another_order(finished):
+    cell = RunFolder(finished[0]).load(Cell("finetuned", "topics0", 0, "adam"))
+    assert cell.finetuned.shape == cell.replica.shape == (2, 2, *cell.finetuned.shape[2:])
 
 
 def test_killed_at_any_moment_it_ends_with_the_same_bytes(finished, environment, tmp_path):
@@ -187,7 +218,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(finished, environment,
     assert kept
     subprocess.run(study(folder), check=True, capture_output=True, env=environment, timeout=400)
     assert {name: (folder / "cells" / name).stat().st_mtime_ns for name in kept} == kept
-    for path in ("rows.jsonl", *(f"cells/{cell}.npz" for cell in disk.Results(whole).cells())):
+    for path in ("rows.jsonl", *(f"cells/{cell.name}.npz" for cell in RunFolder(whole).cells())):
         assert (folder / path).read_bytes() == (whole / path).read_bytes(), path
     for network in (whole / "networks").glob("*.safetensors"):
         assert (folder / "networks" / network.name).read_bytes() == network.read_bytes()
@@ -212,33 +243,36 @@ def test_killed_while_it_samples_it_ends_with_the_same_bytes(sampled, environmen
         study(folder, *SAMPLED), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment
     )
     deadline = time.monotonic() + 300
-    while not list(folder.glob("cells/theories-*.npz")):
+    while not list(folder.glob("cells/theories--*.npz")):
         assert running.poll() is None, "it ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.01)
     running.send_signal(signal.SIGKILL)
     running.wait()
-    assert disk.Results(folder).cells() == ["theories-topics0-0"]  # it was at the chains
+    assert [cell.name for cell in RunFolder(folder).cells()] == [
+        "theories--topics0--0"
+    ]  # it was at the chains
     subprocess.run(study(folder, *SAMPLED), check=True, capture_output=True, env=environment, timeout=400)
-    cells = disk.Results(whole).cells()
-    assert cells == ["dynamics-sgd-topics0-0", "langevin-topics0-0", "sgd-topics0-0", "theories-topics0-0"]
-    for path in ("rows.jsonl", *(f"cells/{cell}.npz" for cell in cells)):
+    cells = RunFolder(whole).cells()
+    kinds = ("finetuned--sgd", "posteriors", "replays--sgd", "theories")
+    assert [cell.name for cell in cells] == [f"{kind}--topics0--0" for kind in kinds]
+    for path in ("rows.jsonl", *(f"cells/{cell.name}.npz" for cell in cells)):
         assert (folder / path).read_bytes() == (whole / path).read_bytes(), path
 
 
 def test_sampled_posteriors_are_scored_drawn_and_judged(sampled):
     folder, done = sampled
-    rows = disk.Results(folder).rows()
-    fitted = {(row["theory"], row["prior"]): len(row["nats"]) for row in rows if row["grade"] == "fitted"}
+    rows = RunFolder(folder).rows()
+    fitted = {(row.theory, row.prior): len(row.nats) for row in rows if row.grade == "fitted"}
     assert fitted["langevin-posterior", "T=0.001"] == fitted["adam-gibbs", "T=0.001"] == 1
     assert fitted["proximal", "network"] == 2
-    assert {row["theory"] for row in rows if row["trusted"] is not None} == {
+    assert {row.theory for row in rows if row.converged is not None} == {
         "langevin-posterior",
         "adam-gibbs",
     }
     figures = {path.name for path in (folder / "figures").iterdir()}
     assert {f"weird-generalisation-posteriors.{kind}" for kind in ("png", "svg", "pdf")} <= figures
-    assert "GATE: " in done.stdout and "are untrustworthy" in done.stdout
+    assert "CONVERGENCE: " in done.stdout and "have not converged" in done.stdout
     assert "class=banner" in (folder / "report.html").read_text().replace('"', "")
 
 
@@ -252,8 +286,8 @@ def test_a_strict_run_fails_on_bad_chains_after_everything_is_written(sampled, e
     )
     assert again.returncode == 1
     assert again.stdout == done.stdout
-    told = again.stderr.splitlines()[-1]
-    assert told.startswith("finebayes: Strict: ") and "langevin-topics0-0, D' 0" in told
+    sentence = again.stderr.splitlines()[-1]
+    assert sentence.startswith("finebayes: Strict: ") and "posteriors--topics0--0, D' 0" in sentence
     assert "Traceback" not in again.stderr
     assert all((folder / name).exists() for name in ("report.html", "DONE", "rows.jsonl"))
     assert {path: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()} == kept
@@ -277,6 +311,29 @@ def test_another_config_in_the_same_folder_is_refused(finished, environment):
     assert (folder / "rows.jsonl").read_bytes() == before
 
 
+def test_a_folder_that_another_process_writes_is_refused(finished, call):
+    with locked(finished[0]):
+        done = call(study(finished[0]))
+    assert done.returncode == 1 and "Another process is writing to" in done.stderr
+
+
+def test_ctrl_c_ends_with_130_and_keeps_what_is_finished(finished, environment, tmp_path):
+    folder = tmp_path / "interrupted"
+    words = study(folder, "--networks", finished[0] / "networks")
+    running = subprocess.Popen(
+        words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    )
+    deadline = time.monotonic() + 300
+    while not list(folder.glob("cells/*.npz")):
+        assert running.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=100)
+    assert running.returncode == 130 and out == ""
+    assert "Interrupted; what was finished is kept" in err and "Traceback" not in err
+    assert list(folder.glob("cells/*.npz")) and not (folder / "DONE").exists()
+
+
 def test_plot_report_and_score_need_no_jax(finished):
     folder, _ = finished
     code = (
@@ -294,12 +351,12 @@ def test_a_damaged_cell_is_named_and_only_it_is_redone(finished, environment, tm
     whole, _ = finished
     folder = tmp_path / "damaged"
     shutil.copytree(whole, folder)
-    victim = folder / "cells" / "adam-topics0-1.npz"
+    victim = folder / "cells" / "finetuned--adam--topics0--1.npz"
     victim.write_bytes(victim.read_bytes()[:100])
     (folder / "rows.jsonl").unlink()
     done = subprocess.run(command("score", folder), capture_output=True, text=True, env=environment)
     assert done.returncode == 1
-    assert "adam-topics0-1.npz is damaged" in done.stderr
+    assert "finetuned--adam--topics0--1.npz is damaged" in done.stderr
     victim.unlink()
     subprocess.run(study(folder), check=True, capture_output=True, env=environment, timeout=400)
     assert (folder / "rows.jsonl").read_bytes() == (whole / "rows.jsonl").read_bytes()
@@ -309,16 +366,17 @@ def test_a_diverging_method_fails_alone(environment, finished, tmp_path):
     whole, _ = finished
     folder = tmp_path / "diverging"
     done = subprocess.run(
-        study(folder, "--sgd-rate", "1e30", "--networks", whole / "networks"),
+        study(folder, "--finetuning.sgd-rate", "1e30", "--networks", whole / "networks"),
         capture_output=True,
         text=True,
         env=environment,
         timeout=400,
     )
     assert done.returncode == 0, done.stderr
-    results = disk.Results(folder)
-    assert set(results.failures()) == {"sgd-topics0-0", "sgd-topics0-1"}
-    assert all("Non-finite" in reason for reason in results.failures().values())
-    assert {row["method"] for row in results.rows()} == {"adam"}
-    assert "sgd-topics0-0" in done.stdout
-    assert "sgd-topics0-0" in (folder / "report.html").read_text()
+    run = RunFolder(folder)
+    failed = {cell.name: reason for cell, reason in run.failures().items()}
+    assert set(failed) == {"finetuned--sgd--topics0--0", "finetuned--sgd--topics0--1"}
+    assert all("Non-finite" in reason for reason in failed.values())
+    assert {row.method for row in run.rows()} == {"adam"}
+    assert "finetuned--sgd--topics0--0" in done.stdout
+    assert "finetuned--sgd--topics0--0" in (folder / "report.html").read_text()

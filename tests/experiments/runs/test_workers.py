@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from experiments.runs.workers import divided
-from experiments.storage import run_folder as disk
+from experiments.storage.run_folder import RunFolder
 
 TINY = [
-    *("--preset", "smoke", "--pretraining-steps", "50", "--n", "4", "--batch", "4", "--width", "8"),
-    *("--pretraining-batch", "8", "--doses", "1", "2", "--repeats", "1", "--methods", "sgd"),
+    *("--preset", "smoke", "--pretraining.steps", "50", "--pretraining.batch", "8", "--network.width", "8"),
+    *("--finetuning.n", "4", "--finetuning.batch", "4", "--finetuning.doses", "1", "2", "--repeats", "1"),
+    *("--finetuning.methods", "sgd"),
 ]
 
 
@@ -65,21 +66,21 @@ def cells(folder):
 
 def workers(parent):
     """Processes below a process that still live (Linux)."""
-    found = []
+    below = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             words = path.read_text().rpartition(")")[2].split()
         except OSError:
             continue
         if int(words[1]) == parent and words[0] != "Z":
-            found.append(int(path.parent.name))
-    return found
+            below.append(int(path.parent.name))
+    return below
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 @pytest.mark.slow
 def test_killed_with_jobs_it_leaves_no_process_and_ends_with_the_same_bytes(alone, environment, tmp_path):
-    whole, said = alone
+    whole, printed = alone
     folder, networks = tmp_path / "jobs", whole.parent / "networks"
     running = subprocess.Popen(
         command(folder, 2, networks), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
@@ -105,17 +106,18 @@ def test_killed_with_jobs_it_leaves_no_process_and_ends_with_the_same_bytes(alon
     assert kept and f"{len(kept)} of 6 cells are finished already" in done.stderr
     assert cells(folder) == cells(whole)
     assert (folder / "rows.jsonl").read_bytes() == (whole / "rows.jsonl").read_bytes()
-    assert done.stdout.replace(str(folder), "") == said.replace(str(whole), "")
+    assert done.stdout.replace(str(folder), "") == printed.replace(str(whole), "")
 
 
 @pytest.mark.slow
 def test_a_failure_in_another_process_is_a_result(alone, environment, tmp_path):
     whole, _ = alone
     folder = tmp_path / "diverging"
-    words = [*command(folder, 2, whole.parent / "networks"), "--sgd-rate", "1e30"]
+    words = [*command(folder, 2, whole.parent / "networks"), "--finetuning.sgd-rate", "1e30"]
     done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=600)
     assert done.returncode == 0, done.stderr
-    assert set(disk.Results(folder).failures()) == {"sgd-topics0-0", "sgd-topics0-1"}
+    failed = {cell.name for cell in RunFolder(folder).failures()}
+    assert failed == {"finetuned--sgd--topics0--0", "finetuned--sgd--topics0--1"}
     shutil.rmtree(folder)
 
 

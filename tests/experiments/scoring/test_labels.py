@@ -19,7 +19,7 @@ def lines(*values):
     [
         ("sgd", "topics0", "SGD, D′ on topic 0"),
         ("adam", "topics0_1_2", "Adam, D′ on topics 0, 1, 2"),
-        ("kl-lifted", "questions2b16", "kl-lifted, D′ on question 2, batch 16"),
+        ("kl-lifted", "questions2-batch16", "kl-lifted, D′ on question 2, batch 16"),
         ("sgd", "blob2", "SGD, D′ on blob2"),
         ("sgd", "same-start", "SGD, D′ on same-start"),
         ("sgd", "far_away", "SGD, D′ on far away"),

@@ -159,13 +159,15 @@ def crossing(powers, beta_n):
 
 
 def test_a_normal_crossing():
-    """K = w₁² w₂⁴ has λ = 1/4 (multiplicity 1), and 0.236 at βn = 10⁴; 64 chains of 40 000 steps.
+    """K = w₁² w₂⁴ has λ = 1/4 (multiplicity 1), and 0.236 at βn = 10⁴; 128 chains of 40 000 steps.
 
-    Where w₂ is about 1 the loss is steep, and a chain with a step ten times longer never goes there.
+    Where w₂ is about 1 the loss is steep, and a chain with a step ten times longer never goes there. One
+    chain that sticks, as happens for some seeds, makes the error of 64 chains 1.5 times as large.
     """
     exact, limit = crossing((1, 2), 1e4), 1 / 4
     assert [round(crossing((1, 2), beta_n) / limit, 2) for beta_n in (1e4, 1e6, 1e8)] == [0.94, 0.98, 0.99]
-    estimate = singular(MALA, 2e-4, lambda z: z[0] ** 2 * z[1] ** 4, np.zeros(2), 1e4, Plan(10_000, 500, 60))
+    plan = Plan(10_000, 500, 60)
+    estimate = singular(MALA, 2e-4, lambda z: z[0] ** 2 * z[1] ** 4, np.zeros(2), 1e4, plan, chains=128)
     within(estimate, exact)
     assert estimate.error < 0.015 * limit
     assert abs(estimate.value / limit - 1) < 0.1

@@ -137,8 +137,8 @@ def test_lengths_must_be_as_many_as_predictors():
         ComplexityPrior((1.0, 2.0)).predict(COINS, DATA, 0.1)
 
 
-def test_members_must_be_as_many_as_their_predictors_are_told_for():
-    with pytest.raises(Misuse, match="Each of the 3 members needs its predictor, got 2"):
+def test_every_component_needs_its_predictor():
+    with pytest.raises(Misuse, match="Each of the 3 components needs its predictor, got 2"):
         ComplexityPrior(predictors=(0, 1)).predict(COINS, DATA, 0.1)
 
 

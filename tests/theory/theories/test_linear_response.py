@@ -247,7 +247,7 @@ def test_bad_draws_are_refused(bigram, data):
     for samples in (0, 1, 7):
         with pytest.raises(Misuse, match=f"even, from 2 on, got {samples}"):
             LinearResponse(samples=samples)
-    with pytest.raises(Misuse, match="not Gaussian, got draws = 64; use None"):
+    with pytest.raises(Misuse, match="not Gaussian, got samples = 64; use None"):
         LinearResponse(LangevinPosterior(replay=REPLAY, alpha=1.0))
     with pytest.raises(Misuse, match="needs a key, got None"):
         LinearResponse().predict(bigram, data, 0.1)

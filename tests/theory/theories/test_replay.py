@@ -83,7 +83,7 @@ def probabilities(stacked, documents):
 def test_a_replay_is_the_recipe_at_every_dose(name, curved, data, documents):
     """The instance's own recipe is not used: the run has its own."""
     assert isinstance(Run(data), TrainingRun)
-    models, weights = type(RECIPES[name])().replay(curved, Run(data))
+    models, weights = type(RECIPES[name])().follow(curved, Run(data))
     path = RECIPES[name].path(curved, data, RATE * np.asarray(DOSES))
     np.testing.assert_allclose(probabilities(models, documents), probabilities(path, documents), atol=1e-5)
     moved = jax.tree.map(
@@ -95,7 +95,7 @@ def test_a_replay_is_the_recipe_at_every_dose(name, curved, data, documents):
 
 def test_full_weights_are_made_of_other_coordinates(curved, data, documents):
     (models, weights), (turned, weights_there) = (
-        Relinearised().replay(curved, run) for run in (Run(data), TurnedRun(data))
+        Relinearised().follow(curved, run) for run in (Run(data), TurnedRun(data))
     )
     np.testing.assert_allclose(probabilities(turned, documents), probabilities(models, documents), atol=1e-5)
     jax.tree.map(
@@ -104,7 +104,7 @@ def test_full_weights_are_made_of_other_coordinates(curved, data, documents):
 
 
 def test_nothing_moves_where_nothing_changes(curved, data, documents):
-    models, weights = Unchanged().replay(curved, Run(data))
+    models, weights = Unchanged().follow(curved, Run(data))
     np.testing.assert_array_equal(
         probabilities(models, documents), np.stack([np.exp(curved.predict(documents))] * 3)
     )

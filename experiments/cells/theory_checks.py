@@ -1,0 +1,128 @@
+"""Checks of the theories in a user's own files and of instances of own classes, before anything is compiled.
+
+The shape of what they predict is found by tracing alone; that it is normalised, on the numbers of a few
+contexts, at no strength and at one in the middle of the grid. A theory of the house is checked by its tests.
+"""
+
+import inspect
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from experiments.cells.candidates import Candidate
+from experiments.cells.replays import extra_data
+from experiments.design import random_streams
+from experiments.design.experiment import Experiment
+from models.finetuning.method import FinetuningRun
+from models.network import Network
+from theory.base import Dataset, Model, Predictor, check_ladder, ladder
+from theory.compute.descent import epochs
+from theory.contracts import Setting, Theory
+from theory.errors import Misuse
+
+HOUSE = "theory.theories."
+CONTEXTS = 8
+TOLERANCE = 1e-3  # of log Σ p, in nats: far above rounding, far below what a score can show
+
+
+def check_theories(experiment: Experiment, template: Network, candidates: list[Candidate]) -> None:
+    """Refuse a theory whose predictions have another shape than tokens × vocabulary or are not normalised."""
+    checked: set[int] = set()
+    for each in candidates:
+        is_ours = type(each.form).__module__.startswith(HOUSE)
+        if not (is_ours or each.kind == "sampled" or id(each.form) in checked):
+            checked.add(id(each.form))
+            _check(experiment, template, each)
+
+
+def _check(experiment: Experiment, template: Network, candidate: Candidate) -> None:
+    form = candidate.form
+    key = jax.random.fold_in(jax.random.key(experiment.seed), random_streams.THEORY)
+    tokens = experiment.process.distribution().sample(key, max(experiment.n, CONTEXTS))
+    mask = jnp.broadcast_to(jnp.asarray(experiment.process.answer_mask()), tokens.shape)
+    data = Dataset(tokens[: experiment.n], mask[: experiment.n])
+    grid = np.asarray(form.grid(experiment.scale(float(data.mask.sum()))), float)
+    try:
+        check_ladder(grid)
+    except Misuse as error:
+        raise Misuse(f"{_place(form)}: the theory {candidate.theory} has an unfit grid. {error}") from None
+    program = _program(experiment, template, candidate, tokens[:CONTEXTS], key)
+    betas = jnp.asarray(grid[[0, len(grid) // 2]], jnp.float32)
+    try:
+        shapes = jax.eval_shape(program, data, betas)
+    except Misuse:
+        raise
+    except Exception as error:
+        raise Misuse(f"{_failed_at(form, error)}: {type(error).__name__}: {_first_line(error)}") from error
+    rungs = len(experiment.doses) if candidate.kind == "replay" else len(betas)
+    wanted = (rungs, CONTEXTS, experiment.process.length, experiment.process.vocabulary)
+    if getattr(shapes, "shape", None) != wanted:
+        got = getattr(shapes, "shape", (0, type(shapes).__name__))[1:]
+        raise Misuse(
+            f"{_place(form)}: the theory {candidate.theory} predicts log-probabilities of shape {got}, but "
+            f"(contexts, tokens, vocabulary) is {wanted[1:]}; return one for every token at every position."
+        )
+    if "normalised" in form.breaks:
+        return
+    totals = np.exp(np.asarray(jax.nn.logsumexp(jax.jit(program)(data, betas), axis=-1), float))
+    off = ~(np.abs(np.log(totals)) <= TOLERANCE)
+    off[int(candidate.kind != "replay") :] &= ~np.isnan(totals[int(candidate.kind != "replay") :])
+    if off.any():
+        rung, context, position = np.argwhere(off)[0]
+        raise Misuse(
+            f"{_place(form)}: the theory {candidate.theory} predicts probabilities that sum to "
+            f"{totals[rung, context, position]:.3g}, not to 1, at position {position} of a document; "
+            "normalise them, as jax.nn.log_softmax does."
+        )
+
+
+def _program(
+    experiment: Experiment, template: Network, candidate: Candidate, tokens: Array, key: Array
+) -> Callable[[Dataset, Array], Model]:
+    """Log-probabilities (b, n, t, v) of a theory at all tokens, as its cell computes those of the answers."""
+    form, process = candidate.form, experiment.process.distribution()
+    order = jnp.asarray(epochs(key, experiment.n, experiment.batch, experiment.steps))
+
+    def read(predictor: Model) -> Array:
+        if not isinstance(predictor, Predictor):
+            raise Misuse(
+                f"{_place(form)}: the theory {candidate.theory} returns a {type(predictor).__name__}, which "
+                "is no predictor; give it a method predict(tokens)."
+            )
+        return predictor.predict(tokens)
+
+    def over_strengths(data: Dataset, betas: Array) -> Array:
+        whole = form.complete(Setting(process, template, data, data, key))
+        prior = process if candidate.kind == "hypotheses" else template
+        return ladder(whole, prior, data, betas * whole.unit, read, key=key)
+
+    def over_doses(data: Dataset, betas: Array) -> Array:
+        method = next(iter(experiment.methods.values()))
+        extra = extra_data(experiment, method, data, jnp.asarray(0, jnp.int32))
+        stacked, _ = form.follow(template, FinetuningRun(data, order, method, experiment.doses, extra))
+        return jax.lax.map(read, stacked)
+
+    return over_doses if candidate.kind == "replay" else over_strengths
+
+
+def _place(form: Theory) -> str:
+    """File and line of `predict`; a machine's path is nobody else's business."""
+    code = getattr(inspect.unwrap(type(form).predict), "__code__", None)
+    return f"{Path(code.co_filename).name}, line {code.co_firstlineno}" if code else type(form).__name__
+
+
+def _failed_at(form: Theory, error: Exception) -> str:
+    """File and line where a theory's own file was left, or else those of `predict`."""
+    code = getattr(inspect.unwrap(type(form).predict), "__code__", None)
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if code and frame.filename == code.co_filename]
+    return f"{Path(code.co_filename).name}, line {lines[-1]}" if code and lines else _place(form)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or "no message").split("\n")[0]

@@ -1,0 +1,143 @@
+"""Executor: every kind of cell of an experiment, and what its compiled programs share."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.cells.finetuned import failure
+from experiments.cells.programs import Executor
+from experiments.cells.replays import answers_per_document_set
+from experiments.design.experiment import Arm
+from experiments.storage.contents import FinetunedCell, ReplayCell
+from experiments.storage.records import Cell
+from models.finetuning.method import finetune
+from theory.theories.tempered_posterior import TemperedPosterior
+
+
+@pytest.fixture(scope="module")
+def executor(tiny, untrained):
+    experiment = tiny({"finetuning.doses": (1, 4)})
+    return Executor(experiment, untrained(experiment))
+
+
+@pytest.fixture(scope="module")
+def finetuning(executor):
+    return executor.data.finetuning(executor.experiment.arms[0], executor.template)
+
+
+@pytest.fixture(scope="module")
+def questions(executor):
+    return executor.data.questions(executor.experiment.arms[0])
+
+
+@pytest.fixture(scope="module")
+def replays(executor):
+    cells = {method: Cell("replays", "topics0", 0, method) for method in ("sgd", "adam")}
+    contents = {method: executor.run(cell, executor.template) for method, cell in cells.items()}
+    assert all(isinstance(content, ReplayCell) and not problem for content, problem in contents.values())
+    return {method: content for method, (content, _) in contents.items()}
+
+
+@pytest.fixture(scope="module")
+def finetuned(executor):
+    content, problem = executor.run(Cell("finetuned", "topics0", 0, "sgd"), executor.template)
+    assert isinstance(content, FinetunedCell) and not problem
+    return content
+
+
+def test_the_finetuned_networks_are_those_of_the_method(executor, finetuning, questions, finetuned):
+    experiment, network = executor.experiment, executor.template
+    shape = (2, 2, len(questions.rows), 4)
+    assert finetuned.finetuned.shape == finetuned.replica.shape == shape
+    assert finetuned.loss.shape == (2, 4) and finetuned.distance.shape == (2, 2)
+    for orders, answers in (
+        (finetuning.order, finetuned.finetuned),
+        (finetuning.replica_order, finetuned.replica),
+    ):
+        data = jax.tree.map(lambda leaf: leaf[1], finetuning.data)
+        run = jax.jit(lambda data, order: finetune(network, data, order, experiment.methods["sgd"], (1, 4)))
+        params, _ = run(data, orders[1])
+        last = network.with_params(jax.tree.map(lambda leaf: leaf[1], params))
+        tokens = executor.answers.padded(questions.tokens)
+        np.testing.assert_allclose(
+            answers[1, 1], questions.at(executor.answers.base(last, tokens)), atol=1e-5
+        )
+    size = sum(np.sum(np.square(leaf), axis=tuple(range(1, leaf.ndim))) for leaf in finetuned.update.values())
+    np.testing.assert_allclose(np.sqrt(size), finetuned.distance[0], rtol=1e-5)
+    assert finetuned.observed == {}
+
+
+def test_a_network_that_is_not_finite_is_a_failure_in_a_sentence(finetuned):
+    assert failure(finetuned, (1, 4)) == ""
+    broken = finetuned.replica.copy()
+    broken[1, 0, 2] = np.nan
+    sentence = failure(replace(finetuned, replica=broken), (1, 4))
+    assert sentence == "Non-finite answers of the replica network of seed 1 at dose 1."
+
+
+def test_replays_hold_predictions_strengths_and_learning_rate_times(executor, replays, questions, finetuned):
+    sgd, adam = replays["sgd"], replays["adam"]
+    for cell in (sgd, adam):
+        assert list(cell.predictions) == ["linearised"]
+        assert cell.predictions["linearised"].shape == (2, 2, len(questions.rows), 4)
+        assert set(cell.update) == set(finetuned.update)
+    methods = executor.experiment.methods
+    assert set(sgd.times) == {"identity"} and set(adam.times) == {"adam"}
+    np.testing.assert_array_equal(sgd.times["identity"], methods["sgd"].training_time((1, 4))["identity"])
+    np.testing.assert_array_equal(adam.times["adam"], methods["adam"].training_time((1, 4))["adam"])
+
+
+def test_every_strength_without_a_fitted_number(executor, finetuning, replays):
+    experiment = executor.experiment
+    answers = answers_per_document_set(finetuning.data)
+    assert answers == finetuning.data.mask.sum() / 2
+    passes = np.array([1, 4]) * experiment.batch / experiment.n
+    sgd, adam = replays["sgd"].strengths, replays["adam"].strengths
+    for prior in ("process", "implied"):
+        np.testing.assert_allclose(sgd[f"tempered-posterior/{prior}"], passes)
+        np.testing.assert_allclose(adam[f"tempered-posterior/{prior}"], passes)
+    time = replays["sgd"].times["identity"]
+    np.testing.assert_allclose(sgd["proximal/network"], time / answers, rtol=1e-5)
+    assert "proximal/network" not in adam  # Adam is no flow in the identity metric
+    assert set(sgd) == {*adam, "proximal/network"}
+
+
+def test_a_replay_starts_where_the_network_does(replays, finetuned):
+    """After one step of SGD the linearised network has the network's own update."""
+    ours, theirs = (
+        np.concatenate([update[name][0].ravel() for name in sorted(update)])
+        for update in (finetuned.update, replays["sgd"].update)
+    )
+    np.testing.assert_allclose(ours, theirs, atol=1e-3 * np.linalg.norm(ours))
+
+
+def test_without_a_theory_that_replays_there_are_strengths_alone(executor):
+    experiment = replace(executor.experiment, theories=(TemperedPosterior(),))
+    other = Executor(experiment, executor.template)
+    content, problem = other.run(Cell("replays", "topics0", 0, "sgd"), executor.template)
+    assert not problem and content.predictions == {} and content.update == {}
+    assert set(content.strengths) == {"tempered-posterior/process", "tempered-posterior/implied"}
+    assert set(content.times) == {"identity"}
+
+
+def test_an_arm_s_own_batch_is_in_its_name_and_its_cells(executor):
+    task = executor.experiment.arms[0].task
+    experiment = replace(executor.experiment, arms=(Arm(task), Arm(task, batch=2)))
+    assert [arm.name for arm in experiment.arms] == ["topics0", "topics0-batch2"]
+    names = [cell.name for cell in experiment.cells() if cell.base == 0]
+    assert "finetuned--sgd--topics0-batch2--0" in names and len(names) == len(set(names)) == 10
+    assert all(Cell.parse(name).name == name for name in names)
+    assert experiment.arm("topics0-batch2").batch == 2
+    other = Executor(experiment, executor.template)
+    whole, small = (other.data.finetuning(arm, executor.template) for arm in experiment.arms)
+    assert whole.order.shape == (2, 4, 4) and small.order.shape == (2, 4, 2)
+    assert experiment.training("sgd", experiment.arms[1]).batch == 2
+    passes = [experiment.training("sgd", arm).passes.tolist() for arm in experiment.arms]
+    np.testing.assert_allclose(passes, np.array([[4, 16], [2, 8]]) / experiment.n)
+
+
+def test_an_experiment_without_sampling_has_no_posteriors(executor):
+    assert executor.posteriors is None
+    assert {cell.kind for cell in executor.experiment.cells()} == {"theories", "replays", "finetuned"}
