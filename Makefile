@@ -53,7 +53,7 @@ bench: $(STAMP)  ## speed, against roofline and against peers
 notebooks: $(STAMP)  ## docs/notebooks/*.ipynb, executed (takes jupytext, from a throwaway environment)
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
 	$(BIN)/python -m venv "$$scratch" && \
-	"$$scratch/bin/python" -m pip install --quiet --disable-pip-version-check jupytext nbconvert ipykernel && \
+	"$$scratch/bin/python" -m pip install --quiet --disable-pip-version-check jupytext nbconvert ipykernel ipywidgets && \
 	packages=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
 	cd docs/notebooks && \
 	PYTHONPATH="$(CURDIR):$$packages" "$$scratch/bin/jupytext" --quiet --to ipynb --execute --run-path "$(CURDIR)" *.py

@@ -118,7 +118,7 @@ def test_scores_are_a_table_records_and_figures(result):
     assert len(records) == len(result.lines) and json.dumps(records)
     assert {"dose", "theory", "explained", "standard_error", "noise_ceiling"} <= set(records[0])
     for figure in (result.plot(), result.figure()):
-        figure.savefig(io.BytesIO(), format="png")
+        assert figure._repr_png_().startswith(b"\x89PNG")
 
 
 def test_a_frame_is_of_pandas_where_it_is_installed(monkeypatch):

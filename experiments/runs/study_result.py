@@ -27,6 +27,7 @@ from experiments.runs.run import places
 from experiments.storage.run_folder import RunFolder, find
 from theory.errors import Misuse
 
+COLOURS = ("FORCE_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE")  # a notebook asks for them: no plain lines then
 PATIENCE = 10.0  # seconds that an interrupted run has to end by itself
 
 
@@ -107,13 +108,15 @@ def load(folder: str | Path) -> StudyResult:
 def _relay_command(words: Sequence[str], progress: bool) -> None:
     """Run the command line in a process of its own and show its progress; a failure raises its sentence."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    plain = {"PYTHONPATH": path, "PYTHONIOENCODING": "utf-8", "COLUMNS": "1000"}
+    kept = {name: value for name, value in os.environ.items() if name not in COLOURS}
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "experiments.cli", *words],  # -P: nothing in this folder is imported
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        env={**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"},
+        env=kept | plain,
     )
     assert process.stderr is not None
     try:
