@@ -50,15 +50,13 @@ format: $(STAMP)  ## format and sort imports in place
 bench: $(STAMP)  ## speed, against roofline and against peers
 	@$(BIN)/python -m benchmarks
 
-notebooks: $(STAMP)  ## execute docs/notebooks/*.py into .ipynb (takes jupytext, from a throwaway environment)
+notebooks: $(STAMP)  ## docs/notebooks/*.ipynb, executed (takes jupytext, from a throwaway environment)
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
-	$(PYTHON) -m venv "$$scratch" && \
-	"$$scratch/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.lock && \
-	"$$scratch/bin/python" -m pip install --quiet --disable-pip-version-check jupytext nbconvert ipykernel && \
-	"$$scratch/bin/python" -m ipykernel install --prefix "$$scratch" --name finebayes >/dev/null && \
-	cd docs/notebooks && for page in *.py; do \
-		PYTHONPATH=$(CURDIR) "$$scratch/bin/jupytext" --quiet --to ipynb --set-kernel finebayes --execute "$$page" || exit 1; \
-	done
+	$(BIN)/python -m venv "$$scratch" && \
+	"$$scratch/bin/python" -m pip install --quiet --disable-pip-version-check jupytext nbconvert ipykernel ipywidgets && \
+	packages=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+	cd docs/notebooks && \
+	PYTHONPATH="$(CURDIR):$$packages" "$$scratch/bin/jupytext" --quiet --to ipynb --execute --run-path "$(CURDIR)" *.py
 
 # A fork by Python version, as jax 0.10.1 is the last sound one for 3.11; what is locked stays, but for UPGRADE.
 lock:  ## resolve requirements.lock (takes uv); UPGRADE="jax flax" are the packages that may change

@@ -294,7 +294,9 @@ def _by_name(kind: str, given: object, wanted: type[Kind], example: str) -> dict
     if isinstance(given, Mapping):
         named = given
     else:
-        entries: list[Any] = list(given) if isinstance(given, Iterable) else [given]
+        entries: list[Any] = [given]
+        if isinstance(given, Iterable) and not isinstance(given, str):
+            entries = list(given)
         names = [kebab_case((each if isinstance(each, type) else type(each)).__name__) for each in entries]
         twice = {name for name in names if names.count(name) > 1}
         if twice:

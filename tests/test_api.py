@@ -25,6 +25,7 @@ TINY = {
     "pretraining": {"steps": 20, "batch": 8, "seeds": 1},
     "finetuning": {"doses": (1, 4), "n": 8, "batch": 4, "seeds": 2, "methods": ("sgd",)},
     "theories": ("tempered-posterior", "linearised"),
+    "persona": 2,
 }
 QUIET = {"progress": False}
 
@@ -47,7 +48,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def tuned(network):
-    task = PROCESS.task(persona=2, topics=[0])
+    task = PROCESS.task(persona=2, topics=[0], repeats=2)
     return fb.finetune(network, task, fb.methods.Sgd(0.008), n=8, batch=4, doses=[1, 4], seeds=2, **QUIET)
 
 
@@ -117,7 +118,7 @@ def test_scores_are_a_table_records_and_figures(result):
     assert len(records) == len(result.lines) and json.dumps(records)
     assert {"dose", "theory", "explained", "standard_error", "noise_ceiling"} <= set(records[0])
     for figure in (result.plot(), result.figure()):
-        figure.savefig(io.BytesIO(), format="png")
+        assert figure._repr_png_().startswith(b"\x89PNG")
 
 
 def test_a_frame_is_of_pandas_where_it_is_installed(monkeypatch):
@@ -161,6 +162,7 @@ def test_a_study_has_the_bytes_of_the_command_line(study, tmp_path):
 def test_a_study_is_read_from_its_folder(study):
     again = fb.load(study.folder)
     assert again.rows == study.rows and not again.failures
+    assert repr(again).startswith("StudyResult(weird-generalisation; doses 1, 4; ")
     assert again.report.exists() and again.figures
     assert "<img" in again._repr_html_()
     again.figure().savefig(io.BytesIO(), format="png")

@@ -12,22 +12,28 @@ import finebayes as fb
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.py"))
-BRIEF = {
+BRIEF = {  # the notebook and the page run one study: the second call finds it finished
     "network": {"width": 8},
     "pretraining": {"steps": 20},
     "finetuning": {"doses": (1, 4), "methods": ("sgd",), "seeds": 2},
+    "theories": ("tempered-posterior", "linearised"),
 }
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("notebooks")
+
+
 @pytest.fixture
-def smaller(monkeypatch, tmp_path):
+def smaller(monkeypatch, folder):
     """Small networks, few steps; results go to a folder that is thrown away."""
     pretrain, finetune, run = fb.pretrain, fb.finetune, fb.run
 
     def finetuned(*arguments, **options):
         return finetune(*arguments, **options | {"n": 8, "batch": 4, "seeds": 2, "progress": False})
 
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(folder)
     brief = {"width": 8, "layers": 1, "steps": 20, "batch": 16, "progress": False}
     monkeypatch.setattr(fb, "pretrain", lambda *arguments, **options: pretrain(*arguments, **options | brief))
     monkeypatch.setattr(fb, "finetune", finetuned)

@@ -32,6 +32,7 @@ from experiments.figures.looks import rank
 from experiments.figures.style import (
     ABREAST,
     WIDTH,
+    Drawing,
     Look,
     dose_axis,
     heading,
@@ -102,7 +103,7 @@ def _main(run: Run, rows: list[Row], lines: list[ScoreLine], mixtures: frozenset
     down = -(-len(every) // ABREAST)
     tall, taller, low = 0.85 * QUESTIONS, 2.35 * len(arms) - 0.4, 1.65 * down - 0.4
     starts = np.cumsum([LEGEND + 0.5, tall + 0.78 + _depth(answers[2]), taller + 0.9])
-    figure = Figure(figsize=(WIDTH, starts[-1] + low + 0.4))
+    figure = Drawing(figsize=(WIDTH, starts[-1] + low + 0.4))
     _legend(figure, lines)
     heading(figure, starts[0], "a", f"Answers in {group.replace('_', '-')} contexts: {panel_name(*shown)}")
     _answers(figure, starts[0], tall, answers, sorted({row.dose for row in chosen}))

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,6 +19,16 @@ from experiments.storage.files import as_csv, write
 from experiments.storage.run_folder import RunFolder
 
 Look: TypeAlias = dict[str, Any]  # keywords of a matplotlib line
+
+
+class Drawing(Figure):
+    """A matplotlib figure that a notebook shows by itself, whether or not pyplot is loaded there."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png", dpi=110)
+        return file.getvalue()
+
 
 WIDTH = 7.2  # inches, two columns; all other lengths are inches too
 LEFT, RIGHT = 0.7, 0.1

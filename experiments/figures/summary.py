@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from experiments.figures.dose_panels import DASHES, GRADES, draw_explained, select, series
 from experiments.figures.looks import rank
-from experiments.figures.style import Look, legend, marker_line, panels_grid
+from experiments.figures.style import Drawing, Look, legend, marker_line, panels_grid
 from experiments.scoring.labels import judged_groups, panel_name, panels
 from experiments.storage.records import ScoreLine
 
@@ -21,7 +21,7 @@ def draw_summary(lines: list[ScoreLine], mixtures: frozenset[str]) -> Figure:
     down = -(-len(every) // across)
     looks = _looks(lines)
     start = 0.3 + LINE * -(-len(looks) // COLUMNS)
-    figure = Figure(figsize=(NARROW, start + BODY + 0.35))
+    figure = Drawing(figsize=(NARROW, start + BODY + 0.35))
     legend(figure, looks, COLUMNS)
     grid = panels_grid(figure, start, BODY, down, across, wspace=0.08, hspace=0.14 + 0.07 * down)
     grid = grid.subplots(squeeze=False, sharex=False, sharey=True)

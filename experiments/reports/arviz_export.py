@@ -19,12 +19,6 @@ from theory.errors import Misuse
 
 def to_arviz(run: Run, theory: str = "") -> dict[str, Any]:
     """ArviZ data by the name of the posterior: of all, or of one theory's."""
-    try:
-        arviz: Any = importlib.import_module("arviz")  # optional
-    except ImportError:
-        raise Misuse(
-            "to_arviz needs ArviZ, which is not installed; pip install 'finebayes[export]'."
-        ) from None
     ladders = [
         (cell, ladder)
         for cell in run.cells("posteriors")
@@ -39,6 +33,12 @@ def to_arviz(run: Run, theory: str = "") -> dict[str, Any]:
         )
     if theory:
         choose("sampled theory", theory, dict.fromkeys(ladder.theory for _, ladder in ladders))
+    try:
+        arviz: Any = importlib.import_module("arviz")  # optional
+    except ImportError:
+        raise Misuse(
+            "to_arviz needs ArviZ, which is not installed; pip install 'finebayes[export]'."
+        ) from None
     return {
         name: _data(arviz, samples, names, attributes)
         for cell, ladder in ladders

@@ -5,7 +5,7 @@ A run is a folder or in memory (`experiments.storage.run`); both are read alike.
 
 import dataclasses
 import importlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ class Table:
         return html_table(self.rows, "tight") + soft(self.note)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Scores:
     """The scores of theories on finetuned networks.
 
@@ -48,7 +48,7 @@ class Scores:
     one for each method, D', dose, theory, prior, grade and group of contexts.
     """
 
-    source: Run = field(repr=False)
+    source: Run
 
     @cached_property
     def rows(self) -> list[Row]:

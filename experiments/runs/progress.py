@@ -127,5 +127,6 @@ def relay(lines: IO[str], shown: bool) -> str:
         text = re.sub(r"^ *[0-9.]+ s  ", "", line.rstrip())
         if text and not last.startswith(CLOSING):
             last = text
-        progress.say(escape(text))
+        if not text.startswith(CLOSING):  # that one is raised
+            progress.say(escape(text))
     return last.removeprefix(CLOSING)

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,15 @@ from experiments.runs.run import places
 from experiments.storage.run_folder import RunFolder, find
 from theory.errors import Misuse
 
+COLOURS = ("FORCE_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE")  # a notebook asks for them: no plain lines then
 PATIENCE = 10.0  # seconds that an interrupted run has to end by itself
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class StudyResult(Scores):
     """A study's folder: its scores, its figures and report on disk, and its chains."""
 
-    source: RunFolder = field(repr=False)
+    source: RunFolder
 
     @property
     def folder(self) -> Path:
@@ -107,13 +108,15 @@ def load(folder: str | Path) -> StudyResult:
 def _relay_command(words: Sequence[str], progress: bool) -> None:
     """Run the command line in a process of its own and show its progress; a failure raises its sentence."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    plain = {"PYTHONPATH": path, "PYTHONIOENCODING": "utf-8", "COLUMNS": "1000"}
+    kept = {name: value for name, value in os.environ.items() if name not in COLOURS}
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "experiments.cli", *words],  # -P: nothing in this folder is imported
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        env={**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"},
+        env=kept | plain,
     )
     assert process.stderr is not None
     try:
