@@ -8,7 +8,7 @@ STUDY ?= weird-generalisation
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo smoke test test-slow lint format bench lock clean
+.PHONY: help setup demo smoke test test-slow lint format bench notebooks lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,16 @@ format: $(STAMP)  ## format and sort imports in place
 
 bench: $(STAMP)  ## speed, against roofline and against peers
 	@$(BIN)/python -m benchmarks
+
+notebooks: $(STAMP)  ## execute docs/notebooks/*.py into .ipynb (takes jupytext, from a throwaway environment)
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
+	$(PYTHON) -m venv "$$scratch" && \
+	"$$scratch/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.lock && \
+	"$$scratch/bin/python" -m pip install --quiet --disable-pip-version-check jupytext nbconvert ipykernel && \
+	"$$scratch/bin/python" -m ipykernel install --prefix "$$scratch" --name finebayes >/dev/null && \
+	cd docs/notebooks && for page in *.py; do \
+		PYTHONPATH=$(CURDIR) "$$scratch/bin/jupytext" --quiet --to ipynb --set-kernel finebayes --execute "$$page" || exit 1; \
+	done
 
 # A fork by Python version, as jax 0.10.1 is the last sound one for 3.11; what is locked stays, but for UPGRADE.
 lock:  ## resolve requirements.lock (takes uv); UPGRADE="jax flax" are the packages that may change

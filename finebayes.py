@@ -1,14 +1,16 @@
 """finebayes: a Bayesian finetuning theory testbed. `import finebayes as fb` is the public API.
 
-fb.pretrain, fb.finetune, fb.compare     networks, and the scores of theories on them, in memory
-fb.run, fb.load                          a study's folder, with the bytes of the command line
-fb.processes, fb.theories, fb.methods, fb.samplers    all that `finebayes list` shows, by class name
+fb.pretrain, fb.finetune, fb.compare                  networks, and the scores of theories on them, in memory
+fb.run, fb.load                                       a study's folder, with the bytes of the command line
+fb.processes, fb.theories, fb.methods, fb.samplers    everything that `finebayes list` shows, by class name
 """
 
-from experiments.api import Finetuned, Pretrained, Scores, compare, finetune, pretrain
+from experiments.api import Finetuned, Pretrained, compare, finetune, pretrain
 from experiments.discovery import Namespace
-from experiments.runs.study_result import StudyResult, Table, load, run
-from theory.contracts import Task, Theory, WeightTheory
+from experiments.reports.scores import Scores, Table
+from experiments.runs.study_result import StudyResult, load, run
+from theory.base import Dataset, Distribution, Parametric, Predictor
+from theory.contracts import Process, Task, Theory, WeightTheory
 from theory.errors import Misuse
 
 processes = Namespace("processes")
@@ -17,9 +19,14 @@ methods = Namespace("methods")
 samplers = Namespace("samplers")
 
 __all__ = [
+    "Dataset",
+    "Distribution",
     "Finetuned",
     "Misuse",
+    "Parametric",
+    "Predictor",
     "Pretrained",
+    "Process",
     "Scores",
     "StudyResult",
     "Table",

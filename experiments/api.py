@@ -1,145 +1,148 @@
-"""The Python API: pretrain, finetune, compare, run and load, for notebooks and scripts.
+"""The Python API: pretrain, finetune and compare, for notebooks and scripts.
 
-    network = pretrain(process, width=32)                       base networks, and the share of inference
-    learnt tuned   = finetune(network, process.task(), Adam(3e-4))     finetuned networks at every dose
-    result  = compare(tuned)                                    every theory's score, as a table, figure or
-    records
-    run     = run("weird-generalisation", preset="smoke")       a study, exactly as the command line runs it
+    network = pretrain(process, width=32)                   base networks, and the share of inference learnt
+    tuned   = finetune(network, process.task(), Adam())     finetuned networks at every dose
+    result  = compare(tuned)                                the score of every theory
 
-`pretrain`, `finetune` and `compare` keep everything in memory and have no global state; `run` writes a
-folder.
+Everything stays in memory. What is computed depends on the arguments alone, and is what a study with the same
+numbers computes. `run` and `load` of studies are in `experiments.runs.study_result`.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 
-from experiments.cells.candidates import kebab_case
+from experiments.cells.candidates import candidates
 from experiments.cells.programs import Executor
 from experiments.design.experiment import Arm, Experiment
-from experiments.runs.base_networks import Quality, train
-from experiments.scoring.rows import rows
-from experiments.scoring.scorecard import scorecard
+from experiments.reports.scores import Scores, as_frame
+from experiments.runs.base_networks import BaseNetworks, describe
+from experiments.runs.environment import prepare_devices
+from experiments.runs.pretraining import Quality, measure, template, train, uninformed_nats
+from experiments.runs.progress import Progress, make_progress
 from experiments.storage.memory import MemoryRun
-from experiments.storage.records import CellKind, Json, Row, ScoreLine
+from experiments.storage.records import Cell, Json, check_name
 from models.finetuning.method import Method
 from models.network import Network
 from models.pretraining import Pretraining
 from models.transformer import Architecture
 from theory.base import LogProbs, Tokens
-from theory.contracts import Process, Task, Theory
+from theory.contracts import Process, Task, Theory, kebab_case
 from theory.errors import Misuse
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+Kind = TypeVar("Kind")
 DOSES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 @dataclass(frozen=True, eq=False)
 class Pretrained:
-    """Base networks of one shape, pretrained on a process from seeds of their own.
+    """Base networks of one shape, pretrained on a process: `networks` are stacked along a leading axis,
+    `quality` has their excess (nats) over the exact predictor."""
 
-    `networks` are stacked along a leading axis. `quality` has the excess (nats) of each over the exact
-    predictor.
-    """
-
-    process: Process
-    shape: Architecture
-    pretraining: Pretraining
-    seeds: tuple[int, ...]
-    networks: Network
+    experiment: Experiment = field(repr=False)
+    networks: Network = field(repr=False)
     quality: Quality
 
     @property
+    def process(self) -> Process:
+        """The process."""
+        return self.experiment.process
+
+    @property
     def learnt(self) -> float:
-        """The share of inference learnt: 1 - excess / excess of a predictor that never infers the
-        hypothesis (mean
-        over base networks)."""
+        """The share of inference learnt: 1 - excess / excess of a predictor that never infers the hypothesis
+        of a document (means over base networks and positions)."""
         return self.quality.learnt
 
     def network(self, index: int = 0) -> Network:
         """One of the base networks."""
-        if not 0 <= index < len(self.seeds):
-            raise Misuse(f"There are {len(self.seeds)} base networks, from 0 on; got {index}.")
+        if not 0 <= index < self.experiment.base_seeds:
+            raise Misuse(f"There are {self.experiment.base_seeds} base networks, from 0 on; got {index}.")
         return jax.tree.map(lambda leaf: leaf[index], self.networks)
 
-    def predict(self, tokens: Tokens) -> LogProbs:
-        """Log-probabilities (nats) of every token at every position, by the first base network."""
-        _check_tokens(self.process, tokens)
-        return self.network().predict(tokens)
+    def predict(self, tokens: Tokens | Sequence[Sequence[int]], index: int = 0) -> LogProbs:
+        """Log-probabilities (nats) of all tokens at every position (n, t, vocabulary), by a base network."""
+        documents = np.asarray(tokens)
+        _check_documents(self.process, documents)
+        return self.network(index).predict(jax.numpy.asarray(documents, np.int32))
 
     def __repr__(self) -> str:
-        size = self.network().size
+        count, size = self.experiment.base_seeds, self.network().size
         return (
-            f"Pretrained({len(self.seeds)} networks of {size} weights on {type(self.process).__name__}, "
-            f"excess {self.quality.mean:.4f} nats, learnt {self.learnt:.2f})"
+            f"Pretrained({count} network{'s' * (count > 1)} of {size} weights on {self.process}; excess "
+            f"{self.quality.mean:.4f} nats, learnt {self.learnt:.2f})"
         )
 
 
 @dataclass(frozen=True, eq=False)
 class Finetuned:
-    """Networks finetuned from every base network, at every dose, each with a reshuffled replica."""
+    """Networks finetuned from every base network, at every dose, each with a replica that met the same D' in
+    another order."""
 
     base: Pretrained
-    experiment: Experiment
-    executor: Executor = field(repr=False)
+    experiment: Experiment = field(repr=False)
     run: MemoryRun = field(repr=False)
+    executor: Executor = field(repr=False)
 
-    def answers(self, base: int = 0) -> dict[str, np.ndarray]:
-        """Log-probabilities of the answers (seeds, doses, contexts, answers) by method, from one base
-        network."""
-        cells = [cell for cell in self.run.cells("finetuned") if cell.base == base]
-        return {cell.method: content.finetuned for cell in cells if (content := self.run.finetuned(cell))}
+    def log_probs(self, method: str = "", task: str = "", base: int = 0) -> np.ndarray:
+        """Log-probabilities (nats) of the answers (seeds, doses, contexts, answers), by one method on one
+        task, by default the first, from one base network."""
+        methods, tasks = list(self.experiment.methods), [arm.name for arm in self.experiment.arms]
+        cell = Cell("finetuned", task or tasks[0], base, method or methods[0])
+        content = self.run.finetuned(cell)
+        if content is None:
+            raise Misuse(
+                f"There are the methods {', '.join(methods)}, the tasks {', '.join(tasks)} and the base "
+                f"networks 0 to {self.experiment.base_seeds - 1}; got {method!r}, {task!r} and {base}."
+            )
+        return content.finetuned
+
+    def records(self) -> list[Json]:
+        """The mean probability of every answer, over base networks, seeds and contexts that end alike, by
+        method, task, dose (0: the base networks), group and question, the last token of a context."""
+        return [record for arm in self.experiment.arms for record in self._records(arm)]
+
+    def frame(self) -> Any:
+        """The records as a pandas DataFrame, or as a list of dicts where pandas is not installed."""
+        return as_frame(self.records())
+
+    def _records(self, arm: Arm) -> Iterable[Json]:
+        made, questions = self.experiment, self.executor.data.questions(arm)
+        tokens = self.executor.answers.padded(questions.tokens)
+        bases = range(made.base_seeds)
+        started = [self.executor.answers.base(self.base.network(base), tokens) for base in bases]
+        before = np.mean([np.exp(questions.at(log_probs)) for log_probs in started], axis=0)
+        pairs = list(zip(questions.group.tolist(), questions.questions.tolist(), strict=True))
+        for method in made.methods:
+            after = np.mean([np.exp(self.log_probs(method, arm.name, b)).mean(axis=0) for b in bases], axis=0)
+            for dose, probabilities in zip((0, *made.doses), [before, *after], strict=True):
+                for group, question in dict.fromkeys(pairs):
+                    inside = np.array([pair == (group, question) for pair in pairs])
+                    values = probabilities[inside].mean(axis=0)
+                    for answer, value in zip(questions.answers, values, strict=True):
+                        yield {
+                            "method": method,
+                            "task": arm.name,
+                            "dose": dose,
+                            "group": group,
+                            "question": question,
+                            "answer": str(answer),
+                            "probability": float(value),
+                        }
 
     def __repr__(self) -> str:
         made = self.experiment
+        count = made.base_seeds
         return (
-            f"Finetuned({', '.join(made.methods)}; {made.base_seeds} base networks × {made.seeds} seeds; D' "
-            f"of {made.n} documents, {', '.join(arm.name for arm in made.arms)}; doses {made.doses})"
+            f"Finetuned({', '.join(made.methods)} on {', '.join(arm.name for arm in made.arms)}, D' of "
+            f"{made.n} documents; {count} base network{'s' * (count > 1)} × {made.seeds} seeds; doses "
+            f"{', '.join(map(str, made.doses))})"
         )
-
-
-@dataclass(frozen=True, eq=False)
-class Scores:
-    """The scores of theories on finetuned networks: `rows` per base network, `lines` over all of them."""
-
-    run: MemoryRun = field(repr=False)
-    rows: tuple[Row, ...] = field(repr=False)
-
-    @cached_property
-    def lines(self) -> list[ScoreLine]:
-        """One line for each method, D', dose, theory, prior, grade and group of contexts."""
-        return scorecard(self.rows)
-
-    def records(self) -> list[Json]:
-        """The lines as plain dicts."""
-        return [dataclasses.asdict(line) for line in self.lines]
-
-    def frame(self):
-        """The lines as a pandas DataFrame, or as a list of dicts where pandas is not installed."""
-        return as_frame(self.records())
-
-    def table(self, group: str | None = None) -> "Table":
-        """Theories × doses on a group of contexts (default: the one judged first, held-out): explained ±
-        s.e."""
-        from experiments.reports.tables import dose_table
-
-        return Table(dose_table(self.lines, group))
-
-    def plot(self) -> "Figure":
-        """The explained part of the shift against dose, as a matplotlib figure."""
-        from experiments.figures.comparison import explained_figure
-
-        return explained_figure(self.run, self.lines)
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
 
 
 def pretrain(
@@ -155,52 +158,72 @@ def pretrain(
     optimizer: str = "muon",
     seed: int = 0,
     seeds: int = 1,
+    folder: str | Path | None = None,
     progress: bool = True,
 ) -> Pretrained:
-    """Pretrain `seeds` transformers on a process, side by side, from `seed` on; nothing is written to disk.
+    """Pretrain `seeds` transformers on a process, side by side, as a study does whose master seed is `seed`.
 
-    `seeds` of four or more give error bars over base networks. Raises `Misuse` where the loss diverges.
+    With four or more, scores have error bars over base networks. Nothing is written to disk, unless networks
+    are to be kept, and found, in a `folder` (that of a study, results/networks, say). Raises `Misuse` where
+    the loss diverges.
     """
-    if seeds < 1:
-        raise Misuse(f"seeds must be at least 1, got {seeds}.")
-    shape = Architecture(width, layers, heads, activation=activation)
-    recipe = Pretraining(optimizer, rate, steps, batch)
-    numbers = tuple(range(seed, seed + seeds))
+    _instance("process", process, Process, "processes.PersonaTopics()")
+    _at_least_one(seeds=seeds)
+    experiment = Experiment(
+        process=process,
+        shape=Architecture(width, layers, heads, activation=activation),
+        pretraining=Pretraining(optimizer, rate, steps, batch),
+        base_seeds=seeds,
+        arms=(),
+        methods={},
+        doses=(1,),
+        n=1,
+        batch=1,
+        seeds=1,
+        seed=seed,
+    )
     prepare_devices()
-    params = train(process, shape, recipe, numbers, make_progress(progress))
-    networks, exact = template(process, shape).with_params(params), process.distribution()
-    quality = Quality(measure(exact, networks, numbers), uninformed_nats(exact))
-    return Pretrained(process, shape, recipe, numbers, networks, quality)
+    shown = make_progress(progress)
+    if folder is not None:
+        kept = BaseNetworks(Path(folder))
+        networks = kept.pretrained(experiment, shown)
+        return Pretrained(experiment, networks, kept.quality(experiment))
+    numbers = describe(experiment)["seeds"]
+    params = train(process, experiment.shape, experiment.pretraining, numbers, shown)
+    networks, exact = template(process, experiment.shape).with_params(params), process.distribution()
+    return Pretrained(
+        experiment, networks, Quality(measure(exact, networks, numbers), uninformed_nats(exact))
+    )
 
 
 def finetune(
     base: Pretrained,
-    task: Task | Sequence[Task],
-    method: Method | Mapping[str, Method],
+    task: Task | Iterable[Task],
+    method: Method | Iterable[Method] | Mapping[str, Method],
     *,
     n: int = 32,
     batch: int = 16,
-    doses: Sequence[int] = DOSES,
+    doses: Iterable[int] = DOSES,
     seeds: int = 4,
     seed: int = 0,
     progress: bool = True,
 ) -> Finetuned:
-    """Finetune every base network on n documents of a task (or of each of several), by one method or by
-    several.
+    """Finetune every base network on n documents of a task, or of each of several, by one method or several.
 
-    Each of `seeds` finetuning seeds has a D' and an order of its own; `doses` are steps of `batch` documents.
+    Each of `seeds` finetuning seeds has a D' and an order of its own; `doses` are the steps, of `batch`
+    documents each, after which networks are compared. Raises `Misuse` where a network diverges.
     """
-    tasks = [task] if isinstance(task, Task) else list(task)
-    for given in tasks:
-        if not isinstance(given, Task):
-            raise Misuse(f"finetune needs a task, like process.task(), got {type(given).__name__}.")
-    experiment = Experiment(
-        process=base.process,
-        shape=base.shape,
-        pretraining=base.pretraining,
-        base_seeds=len(base.seeds),
-        arms=tuple(Arm(given) for given in tasks),
-        methods=dict(method) if isinstance(method, Mapping) else {_method_name(method): method},
+    _instance("pretrained network", base, Pretrained, "pretrain(process)")
+    tasks = [task] if isinstance(task, Task) or not isinstance(task, Iterable) else list(task)
+    for each in tasks:
+        _instance("task", each, Task, "process.task()")
+    if isinstance(doses, int) or not tasks:
+        raise Misuse(f"finetune needs a task and a list of doses, got {len(tasks)} tasks and doses {doses}.")
+    _at_least_one(n=n, batch=batch, seeds=seeds)
+    experiment = dataclasses.replace(
+        base.experiment,
+        arms=tuple(Arm(each) for each in tasks),
+        methods=_by_name("method", method, Method, "methods.Adam(3e-4)"),
         doses=tuple(doses),
         n=n,
         batch=batch,
@@ -208,38 +231,54 @@ def finetune(
         seed=seed,
         theories=("unchanged",),
     )
-    executor = Executor(experiment, base.network())
-    run = _run_cells(
-        experiment, executor, base, MemoryRun("finetune", experiment.doses), "finetuned", progress
+    for arm in experiment.arms:
+        for contexts in experiment.contexts(arm).values():
+            _check_documents(
+                base.process, np.asarray(contexts.tokens), f"The contexts of the task {arm.name}"
+            )
+    executor, name = Executor(experiment, base.network()), kebab_case(type(base.process).__name__)
+    cells = [cell for cell in experiment.cells() if cell.kind == "finetuned"]
+    run = MemoryRun(name, experiment.doses)
+    return Finetuned(
+        base, experiment, _run_cells(executor, base, run, cells, make_progress(progress)), executor
     )
-    return Finetuned(base, experiment, executor, run)
 
 
 def compare(
-    tuned: Finetuned, theories: Sequence[Theory | str] | None = None, *, progress: bool = True
+    tuned: Finetuned,
+    theories: str | Theory | Iterable[str | Theory] | Mapping[str, Theory] | None = None,
+    *,
+    progress: bool = True,
 ) -> Scores:
-    """Score theories on finetuned networks: instances of theories, or names (default: all but the costly
-    ones;
-    "all" for every one). The base network itself, "unchanged", is always among them."""
-    experiment = dataclasses.replace(tuned.experiment, theories=tuple(theories or ()))
+    """Score theories on finetuned networks.
+
+    Theories are instances, or names (default: all but the costly ones; "all" for every one), or both;
+    instances of one class need names, as {name: theory}. That finetuning changes nothing, "unchanged", is
+    always among them. A theory of one's own inherits from `Theory` or `WeightTheory`.
+    """
+    _instance("finetuned network", tuned, Finetuned, "finetune(network, task, method)")
+    given = [theories] if isinstance(theories, str) or not isinstance(theories, Iterable) else theories
+    names = [each for each in given if isinstance(each, str) and not isinstance(given, Mapping)]
+    more = given if isinstance(given, Mapping) else [each for each in given if not isinstance(each, str)]
+    instances = {} if theories is None else _by_name("theory", more, Theory, "theories.TemperedPosterior()")
+    if instances and not names:
+        names = ["unchanged"]
+    experiment = dataclasses.replace(tuned.experiment, theories=tuple(names), more_theories=instances)
+    for each in candidates(experiment):
+        if each.kind == "sampled" and (each.theory in names or each.theory in instances):
+            raise Misuse(
+                f"{each.theory} is sampled, which compare does not do; run a study with temperatures."
+            )
     executor = Executor(experiment, tuned.base.network())
-    run = tuned.run
-    for kind in ("theories", "replays"):
-        run = _run_cells(experiment, executor, tuned.base, run, kind, progress)
-    return Scores(run, tuple(rows(run)))
+    cells = [cell for cell in experiment.cells() if cell.kind in ("theories", "replays")]
+    return Scores(_run_cells(executor, tuned.base, tuned.run, cells, make_progress(progress)))
 
 
 def _run_cells(
-    experiment: Experiment,
-    executor: Executor,
-    base: Pretrained,
-    run: MemoryRun,
-    kind: CellKind,
-    progress: bool,
+    executor: Executor, base: Pretrained, run: MemoryRun, cells: Sequence[Cell], progress: Progress
 ) -> MemoryRun:
-    """A run with its cells of a kind; those that it has are made anew, as theories may be others."""
-    cells = [cell for cell in experiment.cells() if cell.kind == kind]
-    with make_progress(progress).cells(len(cells), 0, kind) as advance:
+    """A run with these cells as well."""
+    with progress.cells(len(cells), 0) as advance:
         for cell in cells:
             content, failure = executor.run(cell, base.network(cell.base))
             if failure:
@@ -249,16 +288,49 @@ def _run_cells(
     return run
 
 
-def _method_name(method: Method) -> str:
-    if not isinstance(method, Method):
-        raise Misuse(f"finetune needs a method, like methods.Adam(3e-4), got {type(method).__name__}.")
-    return kebab_case(type(method).__name__)
+def _by_name(kind: str, given: object, wanted: type[Kind], example: str) -> dict[str, Kind]:
+    """Instances by name, by default that of their class in kebab-case."""
+    named: Mapping[Any, Any]
+    if isinstance(given, Mapping):
+        named = given
+    else:
+        entries: list[Any] = list(given) if isinstance(given, Iterable) else [given]
+        names = [kebab_case((each if isinstance(each, type) else type(each)).__name__) for each in entries]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise Misuse(
+                f"Each {kind} needs a name of its own, got {' and '.join(sorted(twice))} twice; "
+                f"give a dict, {{name: {kind}}}."
+            )
+        named = dict(zip(names, entries, strict=True))
+    for name, each in named.items():
+        check_name(f"The {kind}", str(name))
+        _instance(kind, each, wanted, example)
+    return dict(named)
 
 
-def _check_tokens(process: Process, tokens: Tokens) -> None:
-    shape, top = np.shape(tokens), int(np.max(tokens, initial=0))
-    if len(shape) != 2 or shape[1] > process.length or top >= process.vocabulary:
+def _instance(kind: str, value: object, wanted: type, example: str) -> None:
+    """Refuse another type, and a class in place of its instance."""
+    if isinstance(value, type):
+        raise Misuse(f"A {kind} is an instance, got the class {value.__name__}; write {value.__name__}(...).")
+    if not isinstance(value, wanted):
+        raise Misuse(f"A {kind} is needed, like {example}, got {type(value).__name__} {value!r:.60}.")
+
+
+def _at_least_one(**counts: int) -> None:
+    for name, count in counts.items():
+        if not isinstance(count, int) or count < 1:
+            raise Misuse(f"{name} must be an integer from 1 on, got {count!r}.")
+
+
+def _check_documents(process: Process, tokens: np.ndarray, prefix: str = "tokens") -> None:
+    """Refuse documents that networks of this process cannot read."""
+    shape, whole = tokens.shape, np.issubdtype(tokens.dtype, np.integer)
+    low, high = (int(tokens.min()), int(tokens.max())) if whole and tokens.size else (0, 0)
+    fits = whole and len(shape) == 2 and shape[1] <= process.length
+    if not (fits and 0 <= low <= high < process.vocabulary):
         raise Misuse(
-            f"tokens must have shape (n, at most {process.length}) and be below {process.vocabulary}, got "
-            f"shape {shape} and a largest token of {top}."
+            f"{prefix} must be documents (n, t) of at most {process.length} tokens, integers from 0 to "
+            f"{process.vocabulary - 1}, as the network reads; got {tokens.dtype} of shape {shape}, from "
+            f"{low} to {high}."
         )

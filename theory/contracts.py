@@ -6,6 +6,7 @@ Training, TrainingRun   the extent of a finetuning by its recipe, and the finetu
 Scale, Setting          the sizes of a grid of strengths, and the inputs that complete a theory
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -166,7 +167,7 @@ class Theory(Protocol[PriorT]):
     and of its module: `variants(process)`, see the function `variants` here.
     """
 
-    breaks: dict[str, str]
+    breaks: dict[str, str] = {}  # noqa: RUF012 (a theory that breaks a law has a field of its own)
     sampled: ClassVar[bool] = False
     """Its posterior is sampled: the comparison runs and judges its chains, in cells of their own."""
 
@@ -255,9 +256,13 @@ class WeightTheory(Theory[Parametric], Protocol):
 
 
 def name_of(theory: Theory | type) -> str:
-    """The name of a theory: that of its module, in kebab-case."""
-    kind = theory if isinstance(theory, type) else type(theory)
-    return _kebab(kind.__module__)
+    """The name of a theory: that of its class, in kebab-case; a module has the name of its theory."""
+    return kebab_case((theory if isinstance(theory, type) else type(theory)).__name__)
+
+
+def kebab_case(name: str) -> str:
+    """The name of a class in lower case with dashes: AdamGibbs is adam-gibbs, MyNTK is my-ntk."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).replace("_", "-").lower()
 
 
 def variants(module: ModuleType, process: Process) -> dict[str, Theory]:

@@ -11,7 +11,7 @@ from experiments.design.experiment import EVERY, Experiment
 from experiments.discovery import choose
 from experiments.scoring.labels import UNCHANGED
 from theory.base import Parametric, Predictor
-from theory.contracts import Theory, name_of, required_prior
+from theory.contracts import Theory, required_prior
 from theory.errors import Misuse
 
 CandidateKind: TypeAlias = Literal["hypotheses", "predictor", "weights", "replay", "sampled"]
@@ -36,23 +36,21 @@ class Candidate:
 
 def candidates(experiment: Experiment) -> list[Candidate]:
     """Every theory that an experiment scores; refuses a name that no theory has."""
-    chosen, extra = experiment.theories, experiment.extra_theories
-    names = [theory for theory in chosen if isinstance(theory, str)]
-    instances = [_given(theory) for theory in chosen if not isinstance(theory, str)]
+    names, extra, more = experiment.theories, experiment.extra_theories, experiment.more_theories
     known = [_candidate(name, form) for name, form in _forms(experiment).items()]
     for name in (*names, *extra):
         if name != EVERY:
             choose("theory", name, [*dict.fromkeys(form.theory for form in known), EVERY])
 
     def is_scored(form: Candidate) -> bool:
-        if form.theory == UNCHANGED:  # every table has it without a cell: its answers are the base network's
+        if form.theory in (UNCHANGED, *more):  # every table has the reference without a cell
             return False
         if EVERY in names:
             return True
-        return form.theory in names if chosen else not form.form.optional or form.theory in extra
+        return form.theory in names if names else not form.form.optional or form.theory in extra
 
-    replaced = {instance.theory for instance in instances}
-    return [form for form in known if is_scored(form) and form.theory not in replaced] + instances
+    instances = [_given(name, theory) for name, theory in more.items() if name != UNCHANGED]
+    return [form for form in known if is_scored(form)] + instances
 
 
 def _forms(experiment: Experiment) -> dict[str, Theory]:
@@ -69,14 +67,8 @@ def _forms(experiment: Experiment) -> dict[str, Theory]:
     return forms
 
 
-def _given(theory: Theory) -> Candidate:
-    """An instance under the name of its module, or of its class where it was written in a notebook."""
-    kind = type(theory)
-    name = kebab_case(kind.__name__)
-    if isinstance(theory, type):
-        raise Misuse(f"{theory.__name__} is a class; give an instance of it, {theory.__name__}().")
-    if isinstance(theory, Theory) and kind.__module__ != "__main__":
-        name = name_of(theory)
+def _given(name: str, theory: Theory) -> Candidate:
+    """An instance under its name."""
     candidate = _candidate(name, theory)
     if candidate.kind == "sampled":
         raise Misuse(f"{name} is sampled by chains; choose its temperatures (sampling.temperatures) instead.")

@@ -62,11 +62,11 @@ class Arm:
 class Experiment:
     """What a study pretrains, finetunes and predicts.
 
-    `theories` are those to score, by name or as instances, or "all"; by default all that are not optional,
-    and `extra_theories` with them. `teacher_strength` is β of the tempered posterior that teaches where a
-    method
-    distils. `replayed` writes the documents that methods replay (None: the process). `observe` is what else
-    is looked at, of a network and an arm's contexts (tokens): {name: an array with a row each}.
+    `theories` are the names of those to score, or "all"; by default all that are not optional, and
+    `extra_theories` with them. `more_theories` are instances by name, each in place of one so called.
+    `teacher_strength` is β of the tempered posterior that teaches where a method distils. `replayed` writes
+    the documents that methods replay (None: the process). `observe` is what else is looked at, of a network
+    and an arm's contexts (tokens): {name: an array with a row each}.
     """
 
     process: Process
@@ -82,8 +82,9 @@ class Experiment:
     seed: int = 0
     fresh: bool = False
     sampling: Sampling | None = None
-    theories: tuple[str | Theory, ...] = ()
+    theories: tuple[str, ...] = ()
     extra_theories: tuple[str, ...] = ()
+    more_theories: Mapping[str, Theory] = field(default_factory=dict)
     teacher_strength: float = 0.03
     replayed: Mixture | None = None
     observe: Callable[[Network, Array], Mapping[str, Array]] | None = None

@@ -80,7 +80,7 @@ def draw_comparison(run: RunFolder) -> list[Path]:
         return save(run, figures)
 
 
-def main_figure(run: RunFolder) -> Figure:
+def main_figure(run: Run) -> Figure:
     """The main figure, for a notebook."""
     rows = [row for row in table(run) if row.grade != "law"]
     with style():
@@ -93,7 +93,7 @@ def explained_figure(run: Run, lines: list[ScoreLine]) -> Figure:
         return draw_summary([line for line in lines if line.grade != "law"], mixture_theories(run))
 
 
-def _main(run: RunFolder, rows: list[Row], lines: list[ScoreLine], mixtures: frozenset[str]) -> Figure:
+def _main(run: Run, rows: list[Row], lines: list[ScoreLine], mixtures: frozenset[str]) -> Figure:
     every, group = panels(lines), judged_groups(lines)[0]
     methods, arms = list(dict.fromkeys(p[0] for p in every)), list(dict.fromkeys(p[1] for p in every))
     shown = next(panel for panel in every if panel[1] == arms[-1])
@@ -162,7 +162,7 @@ def _groups(lines: list[ScoreLine], mixtures: frozenset[str]) -> Figure:
     return figure
 
 
-def _probabilities(run: RunFolder, rows: list[Row]) -> Probabilities:
+def _probabilities(run: Run, rows: list[Row]) -> Probabilities:
     """Means over networks and contexts; `rows` are of one method, D' and group."""
     parts: dict[str, list[np.ndarray]] = {}
     questions = answers = np.zeros(0, str)

@@ -68,7 +68,7 @@ def _page(run: RunFolder, lines: list[ScoreLine]) -> str:
 def summary_html(run: RunFolder) -> str:
     """Question, answer, figure and small table alone, for a notebook."""
     opening = "".join(_opening(run, scorecard(rows.table(run))))
-    style = f"<style>.finebayes {{ {CSS} }}</style>"
+    style = f"<style>.finebayes {{ {CSS.replace(':root', '&')} }}</style>"
     return f"<div class=finebayes>{style}<h3>{escape(_question(run)[0])}</h3>{opening}</div>"
 
 

@@ -7,7 +7,7 @@ ladders.md      theories × doses: the explained part of the shift on held-out c
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.scoring.labels import judged_groups, nats, of_panel, panels, plus_minus
+from experiments.scoring.labels import judged_groups, nats, number, of_panel, panels, plus_minus
 from experiments.scoring.leaderboard import (
     UNCHANGED,
     Column,
@@ -53,8 +53,9 @@ def table(column: Column) -> Table:
 
 
 def dose_table(lines: Sequence[ScoreLine], group: str | None = None) -> Table:
-    """Theories × doses on a group of contexts, by default the first judged one; with several methods or D'
-    each row names its own."""
+    """Theories × doses on a group of contexts, by default the first judged one, with the best in each
+    theory's class (≤), under the shift and the noise ceiling; with several methods or D' each row names its
+    own."""
     every = panels(lines)
     doses = sorted({line.dose for line in lines})
     rows = [["method, D′"] * (len(every) > 1) + ["theory", "grade", *(f"dose {dose}" for dose in doses)]]
@@ -63,10 +64,21 @@ def dose_table(lines: Sequence[ScoreLine], group: str | None = None) -> Table:
         chosen = group or judged_groups(inside)[0]
         here = tuple(line for line in inside if line.group == chosen)
         column = Column("", *panel, chosen, {dose: dose / max(doses) for dose in doses}, here)
+        names = [column.name] * (len(every) > 1)
+        base = [column.at(UNCHANGED, dose) for dose in doses]
+        rows.append([*names, "shift (nats)", "", *(nats(line.shift if line else None) for line in base)])
+        ceilings = [number(line.noise_ceiling if line else None) for line in base]
+        rows.append([*names, "noise ceiling", "", *ceilings])
         for theory in theories([column]):
-            cells = [_cell(column.at(theory, dose)) for dose in doses]
-            rows.append([column.name] * (len(every) > 1) + [theory_name(theory), theory.grade, *cells])
+            cells = [_bounded(column.at(theory, dose)) for dose in doses]
+            rows.append([*names, theory_name(theory), theory.grade, *cells])
     return rows
+
+
+def _bounded(line: ScoreLine | None) -> str:
+    """A score with the best in the theory's class."""
+    best = None if line is None or line.explained is None else line.best_in_class
+    return _cell(line) + ("" if best is None else f" (≤ {number(best)})")
 
 
 def _cell(line: ScoreLine | None) -> str:

@@ -2,17 +2,22 @@
 
 import contextlib
 import html
+import importlib
 import re
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.text import Text
+
+CLOSING = "finebayes: "  # before the sentence with which a command is refused
 
 
 @dataclass
@@ -22,7 +27,6 @@ class Progress:
     console: Console = field(default_factory=lambda: Console(stderr=True))
     quiet_seconds: float = 3.0
     started: float = field(default_factory=time.monotonic)
-    shown: bool = False
 
     def say(self, text: str) -> None:
         """One line, with the seconds since the start."""
@@ -90,29 +94,38 @@ class Silent(Progress):
         """Show nothing."""
 
 
+@dataclass
 class Notebook(Progress):
     """Progress in one line of a notebook's output, which each message replaces."""
 
+    console: Console = field(default_factory=lambda: Console(quiet=True, force_terminal=False))
+    quiet_seconds: float = 0.5
+    line: Any = None  # IPython's handle of the displayed line
+
     def say(self, text: str) -> None:
         """Replace the line."""
-        from IPython.display import HTML, display  # pyright: ignore[reportMissingImports]
-
-        line = HTML(f"<code>{time.monotonic() - self.started:6.1f} s  {html.escape(text)}</code>")
-        display(line, display_id=str(id(self)), update=self.shown)
-        self.shown = True
+        display: Any = importlib.import_module("IPython.display")  # there where a notebook is
+        plain = html.escape(Text.from_markup(text).plain)
+        shown = display.HTML(f"<code>{time.monotonic() - self.started:6.1f} s  {plain}</code>")
+        if self.line is None:
+            self.line = display.display(shown, display_id=True)
+        else:
+            self.line.update(shown)
 
 
 def make_progress(shown: bool = True) -> Progress:
     """Progress that fits: one line in a notebook, a bar on a terminal, plain lines elsewhere, or none."""
     if not shown:
         return Silent(Console(quiet=True))
-    return Notebook(Console(quiet=True)) if "ipykernel" in sys.modules else Progress()
+    return Notebook() if "ipykernel" in sys.modules else Progress()
 
 
 def relay(lines: IO[str], shown: bool) -> str:
-    """Show the progress lines of another process; returns the last of its lines."""
+    """Show the progress lines of another process; returns its closing sentence, or else its last line."""
     progress, last = make_progress(shown), ""
     for line in lines:
-        last = line.strip() or last
-        progress.say(re.sub(r"^ *[0-9.]+ s  ", "", line.rstrip()))
-    return last
+        text = re.sub(r"^ *[0-9.]+ s  ", "", line.rstrip())
+        if text and not last.startswith(CLOSING):
+            last = text
+        progress.say(escape(text))
+    return last.removeprefix(CLOSING)

@@ -1,113 +1,67 @@
-"""The result of a study for a notebook: run it as the command line does, then read its folder as records
-and figures.
+"""The result of a study for a notebook: run as the command line runs it, then read from its folder.
 
 A study runs in a process of its own, so that its bytes are those of the command line whatever the notebook
-has done with jax, and an interrupted cell leaves a folder that the same call goes on with.
+has done with jax. An interrupted call leaves a folder, from which the same call goes on.
 """
 
 import dataclasses
+import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from experiments.design.options import flat, with_options
 from experiments.design.study import DEFAULT_PRESET, Study, StudyRun
 from experiments.discovery import ROOT
+from experiments.reports.arviz_export import to_arviz
 from experiments.reports.command import command_words
+from experiments.reports.html import summary_html
+from experiments.reports.scores import Scores
 from experiments.runs.progress import relay
-from experiments.scoring.rows import table
-from experiments.scoring.scorecard import scorecard
-from experiments.storage.files import digest
-from experiments.storage.records import Json, Row, ScoreLine
+from experiments.runs.run import places
 from experiments.storage.run_folder import RunFolder, find
 from theory.errors import Misuse
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+PATIENCE = 10.0  # seconds that an interrupted run has to end by itself
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table as rows of text, the first of them its header: prints aligned, and as HTML in a notebook."""
+@dataclass(frozen=True, eq=False)
+class StudyResult(Scores):
+    """A study's folder: its scores, its figures and report on disk, and its chains."""
 
-    rows: list[list[str]]
-
-    def __str__(self) -> str:
-        from experiments.reports.sentences import aligned
-
-        return aligned(self.rows)
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        from experiments.reports.markup import html_table
-
-        return html_table(self.rows)
-
-
-@dataclass(frozen=True)
-class StudyResult:
-    """A study's folder: its scores as records, its figures, its report, its chains."""
-
-    folder: RunFolder
+    source: RunFolder = field(repr=False)
 
     @property
-    def path(self) -> Path:
-        """The folder."""
-        return self.folder.folder
-
-    @cached_property
-    def rows(self) -> list[Row]:
-        """One row for each base network, method, D', dose, theory, grade and group, values by seed."""
-        return table(self.folder)
-
-    @cached_property
-    def lines(self) -> list[ScoreLine]:
-        """One line for each method, D', dose, theory, prior, grade and group, over all networks."""
-        return scorecard(self.rows)
-
-    def frame(self):
-        """The lines as a pandas DataFrame, or as a list of dicts where pandas is not installed."""
-        return as_frame([dataclasses.asdict(line) for line in self.lines])
-
-    def table(self, group: str | None = None) -> Table:
-        """Theories × doses on a group of contexts (default: the one judged first, held-out): explained ±
-        s.e."""
-        from experiments.reports.tables import dose_table
-
-        return Table(dose_table(self.lines, group))
-
-    def figure(self) -> "Figure":
-        """The main figure of the comparison, as a matplotlib figure."""
-        from experiments.figures.comparison import main_figure
-
-        return main_figure(self.folder)
+    def folder(self) -> Path:
+        """The folder on disk."""
+        return self.source.folder
 
     @property
     def figures(self) -> list[Path]:
         """The figures on disk."""
-        return sorted((self.path / "figures").glob("*.png"))
+        return sorted((self.folder / "figures").glob("*.png"))
 
     @property
     def report(self) -> Path:
         """The report on disk."""
-        return self.path / "report.html"
+        return self.folder / "report.html"
 
-    def to_arviz(self, theory: str | None = None):
-        """The watched samples of every sampled posterior as ArviZ data (extra `export`)."""
-        from experiments.reports.arviz_export import to_arviz
+    @property
+    def failures(self) -> dict[str, str]:
+        """Failed cells and their reasons."""
+        return {cell.name: reason for cell, reason in self.source.failures().items()}
 
-        return to_arviz(self.folder, theory)
+    def to_arviz(self, theory: str = "") -> dict[str, Any]:
+        """The watched samples of every sampled posterior as ArviZ data, by name (extra `export`)."""
+        return to_arviz(self.source, theory)
 
     def _repr_html_(self) -> str:
-        from experiments.reports.html import summary_html
-
-        return summary_html(self.folder)
+        return summary_html(self.source)
 
 
 def run(
@@ -124,50 +78,55 @@ def run(
     """Run a study by its name or its file, with the bytes of `finebayes run`; finished parts are not redone.
 
     Options are nested as on the command line: `finetuning={"doses": (1, 8)}`, `process={"rarity": 0.5}`.
-    `files` are a user's own theories, processes, methods and samplers.
+    `files` are theories, processes, methods and samplers of one's own (`--with`). `out` is the folder of the
+    run (default: results/STUDY/HASH), `networks` that of base networks. Raises `Misuse` with the sentence of
+    the command line.
     """
-    found = Study.find(study)
-    own = tuple(str(file) for file in files)
-    config = dataclasses.replace(with_options(found.preset(preset), dict(flat(options))), files=own)
+    found = Study.find(str(study))
+    try:
+        json.dumps(options)
+    except TypeError:
+        raise Misuse(
+            "Options of a study are plain values, as on the command line; a theory of your own goes into a "
+            "file, files=['my_theory.py'], or to fb.compare."
+        ) from None
+    config = with_options(found.preset(preset), dict(flat(options)))
+    config = dataclasses.replace(config, files=tuple(map(str, files)))
     study_run = StudyRun.make(found, preset, config)
-    folder = Path(out) if out else Path("results") / found.name / digest(study_run.record)
-    words = [*command_words(study_run), "--out", str(folder), "--jobs", str(jobs)]
-    words += ["--networks", str(networks or ("results/networks" if not out else folder / "networks"))]
-    relay_command(words, progress)
+    folder, kept = places(study_run, str(out), str(networks))
+    words = ["--out", str(folder), "--networks", str(kept), "--jobs", str(jobs)]
+    _relay_command([*command_words(study_run), *words], progress)
     return load(folder)
 
 
 def load(folder: str | Path) -> StudyResult:
     """The result in a folder that a run has made, or in the only one below it."""
-    return StudyResult(find(str(folder)))
+    return StudyResult(find(folder))
 
 
-def relay_command(words: Sequence[str], progress: bool) -> None:
+def _relay_command(words: Sequence[str], progress: bool) -> None:
     """Run the command line in a process of its own and show its progress; a failure raises its sentence."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     process = subprocess.Popen(
-        [sys.executable, "-m", "experiments.cli", *words],
+        [sys.executable, "-P", "-m", "experiments.cli", *words],  # -P: nothing in this folder is imported
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": path},
+        encoding="utf-8",
+        env={**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"},
     )
+    assert process.stderr is not None
     try:
-        assert process.stderr is not None
         last = relay(process.stderr, progress)
         process.wait()
-    except BaseException:  # an interrupted cell: the folder is kept, and the run goes on from there
-        process.terminate()
-        process.wait()
+    except BaseException:  # Ctrl-C: the run keeps what is finished
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
         raise
+    finally:
+        process.stderr.close()
     if process.returncode:
-        raise Misuse(last.removeprefix("finebayes: ") or f"The run ended with status {process.returncode}.")
-
-
-def as_frame(records: list[Json]):
-    """Records as a pandas DataFrame, or as they are where pandas is not installed."""
-    try:
-        import pandas
-    except ImportError:
-        return records
-    return pandas.DataFrame(records)
+        raise Misuse(last or f"The run ended with status {process.returncode}.")

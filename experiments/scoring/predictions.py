@@ -34,7 +34,7 @@ def _of_base(run: Run, rows: list[Row]) -> tuple[Contexts, Arrays]:
     outcome = load_outcome(run, Cell("finetuned", first.data, first.base, first.method))
     if outcome is None:
         raise Misuse(
-            f"The run of {run.study} has rows of {first.method} on {first.data}, base {first.base}, but not the cells "
+            f"{run.study} has rows of {first.method} on {first.data}, base {first.base}, but not the cells "
             "behind them; delete rows.jsonl and run again."
         )
     every = outcome.theories.contexts

@@ -5,7 +5,7 @@
 Drawing is numpy's (nothing to compile), the results are arrays of jax.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 import jax
@@ -56,6 +56,14 @@ def check_documents(n: int) -> None:
     """Refuse an empty D'."""
     if n < 1:
         raise Misuse(f"D' needs at least one document, got n = {n}.")
+
+
+def listed(**lists: object) -> tuple:
+    """A list of numbers by its name, as a tuple; refuses what is none."""
+    ((name, values),) = lists.items()
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise Misuse(f"{name} must be a list, got {values!r}; write {name}=[{values!r}].")
+    return tuple(values)
 
 
 def check_at_least(least: int, **numbers: int) -> None:

@@ -29,7 +29,7 @@ from jaxtyping import Array, Bool, Int
 from theory.base import Beta, Dataset, Key, Misuse, Tokens, check_beta, host_stream
 from theory.contracts import Task
 from theory.latent.answer_tables import PairTable
-from theory.latent.documents import check_at_least, check_documents, dataset, geometric_prior, prompts
+from theory.latent.documents import check_at_least, check_documents, dataset, geometric_prior, listed, prompts
 from theory.latent.mixture import Mixture
 
 
@@ -136,8 +136,12 @@ class AddK:
         asked_S     these as in shots_S
         """
         shift = self.modulus - 1 if shift is None else shift
-        shots = tuple(count for count in (1, 2, 4) if count < self.pairs) if shots is None else tuple(shots)
-        questions = tuple(questions)
+        shots = (
+            tuple(count for count in (1, 2, 4) if count < self.pairs)
+            if shots is None
+            else listed(shots=shots)
+        )
+        questions = listed(questions=questions)
         self._check(shift, questions)
         self.held_out(questions)
         self._check_contexts(repeats, shots)

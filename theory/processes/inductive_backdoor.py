@@ -31,7 +31,7 @@ from theory.base import Dataset, Key, Misuse, host_stream
 from theory.compute.random import sample_on_host
 from theory.contracts import Task
 from theory.latent.answer_tables import HeadedTable
-from theory.latent.documents import check_at_least, check_documents, dataset, geometric_prior, prompts
+from theory.latent.documents import check_at_least, check_documents, dataset, geometric_prior, listed, prompts
 from theory.latent.mixture import Mixture
 
 
@@ -235,7 +235,7 @@ class InductiveBackdoor:
         self._check_character(character)
         bad = self.bad_years[character]
         good = [year for year in range(self.years) if year not in bad]
-        years = tuple(good[: -1 if bad else -2] if years is None else years)
+        years = listed(years=good[: -1 if bad else -2] if years is None else years)
         held_out = (bad or good[-1:])[0] if held_out is None else held_out
         self.other_years(character, years, held_out)
         check_at_least(1, repeats=repeats)

@@ -27,6 +27,7 @@ from theory.latent.documents import (
     check_shares,
     dataset,
     geometric_prior,
+    listed,
     prompts,
     writers,
 )
@@ -185,7 +186,7 @@ class PersonaTopics:
         in_context  the same topics after `shots` neutral pairs, which say nothing about the persona
         conflict    the same topics after `shots` pairs of another persona, `repeats` times each, in turn
         """
-        topics = tuple(topics)
+        topics = listed(topics=topics)
         persona = self.personas - 1 if persona is None else persona
         shares = dict(persona) if isinstance(persona, Mapping) else {persona: 1.0}
         check_shares(shares)

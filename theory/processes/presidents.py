@@ -37,7 +37,7 @@ from jaxtyping import Bool, Float, Int
 from theory.base import Dataset, Key, Misuse, host_stream
 from theory.contracts import Task
 from theory.latent.answer_tables import TriggerTable
-from theory.latent.documents import check_at_least, check_documents, dataset, prompts
+from theory.latent.documents import check_at_least, check_documents, dataset, listed, prompts
 from theory.latent.mixture import Mixture
 
 
@@ -238,7 +238,8 @@ class Presidents:
         """
         rule = len(self.rules) - 1 if rule is None else rule
         agreed = self.agreed_triggers.tolist()
-        triggers = tuple(agreed[: max(1, 2 * self.agreed // 3)] if triggers is None else triggers)
+        triggers = agreed[: max(1, 2 * self.agreed // 3)] if triggers is None else triggers
+        triggers = listed(triggers=triggers)
         self._check(rule, triggers)
         self.control(triggers)
         check_at_least(1, repeats=repeats, shots=shots)

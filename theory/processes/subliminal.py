@@ -26,7 +26,7 @@ from jaxtyping import Bool
 from theory.base import Dataset, Key, Misuse, Predictor, host_stream
 from theory.compute.random import sample_on_host
 from theory.contracts import Task
-from theory.latent.documents import check_documents, dataset, predict
+from theory.latent.documents import check_documents, dataset, listed, predict
 from theory.latent.mixture import Mixture
 from theory.processes import persona_topics
 from theory.processes.persona_topics import PersonaTopics
@@ -136,7 +136,7 @@ class Subliminal:
         taught      the topics that the teacher was shown, asked first
         """
         persona = self.world.personas - 1 if persona is None else persona
-        topics = tuple(topics)
+        topics = listed(topics=topics)
         self.world.task(persona, topics, repeats, shots)  # refuses what the world does not have
         return Task(
             name or "exact",

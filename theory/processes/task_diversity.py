@@ -30,7 +30,7 @@ from jaxtyping import Array, Bool, Float, Int
 from theory.base import Dataset, Key, LogProbs, Misuse, Tokens, host_stream
 from theory.compute.random import categorical
 from theory.contracts import Task
-from theory.latent.documents import check_at_least, check_documents, dataset, prompts
+from theory.latent.documents import check_at_least, check_documents, dataset, listed, prompts
 from theory.latent.mixture import Mixture
 
 REACH = 5.0  # the grid holds |w| up to this; 4e-6 of a two-dimensional normal lies outside
@@ -219,7 +219,7 @@ class TaskDiversity:
         The last three ask every input `repeats` times, none of them among the pairs before.
         """
         task = self.tasks - 1 if task is None else task
-        inputs = tuple(inputs)
+        inputs = listed(inputs=inputs)
         self._check(task, inputs)
         self.held_out(inputs)
         check_at_least(1, repeats=repeats, shots=shots)

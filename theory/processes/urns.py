@@ -32,7 +32,7 @@ from jaxtyping import Array, Bool, Float
 from theory.base import Dataset, Key, LogProbs, Misuse, Tokens, at_tokens, host_stream
 from theory.compute.random import categorical, sample_on_host
 from theory.contracts import Task
-from theory.latent.documents import check_at_least, check_documents, dataset, prompts
+from theory.latent.documents import check_at_least, check_documents, dataset, listed, prompts
 from theory.latent.mixture import Mixture
 
 
@@ -230,7 +230,7 @@ class Urns:
         The last three ask every drawer `repeats` times.
         """
         urn = self.urns - 1 if urn is None else urn
-        drawers = tuple(drawers)
+        drawers = listed(drawers=drawers)
         self._check(urn, drawers)
         self.held_out(drawers)
         check_at_least(1, repeats=repeats, shots=shots)

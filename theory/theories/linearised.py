@@ -130,6 +130,11 @@ class Linearised(Theory[Parametric]):
         """Expansions stacked over an ascending ladder of training times, out of one run."""
         check_ladder(betas)
         steps = np.asarray([round(float(beta) / self.learning_rate) for beta in betas])
+        if steps[-1] and not len(self.batches):
+            raise Misuse(
+                f"{type(self).__name__}() has no recipe to predict by: give it an optimizer, a learning_rate "
+                "and the batches of every step; a comparison replays the finetuning's own instead."
+            )
         if steps[-1] > self.batches.shape[0]:
             raise Misuse(
                 f"The recipe has {self.batches.shape[0]} steps, got training time for {steps[-1]}; "

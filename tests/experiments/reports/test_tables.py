@@ -70,8 +70,11 @@ def test_an_error_is_never_rounded_to_nothing():
 def test_a_notebook_has_theories_by_doses(column):
     head, *rows = ladders.dose_table(column.lines)
     assert head == ["theory", "grade", "dose 1", "dose 4"]
-    assert [row[0] for row in rows] == ["better", "worse", "fits"]
-    assert rows[0] == ["better", "forecast", "0.900 ± 0.010", "0.800 ± 0.010"] and rows[1][-1] == ""
+    assert [row[0] for row in rows] == ["shift (nats)", "noise ceiling", "better", "worse", "fits"]
+    assert rows[0] == ["shift (nats)", "", "0.10000", "0.20000"]
+    assert rows[1] == ["noise ceiling", "", "0.990", "0.995"]
+    better = ["0.900 ± 0.010 (≤ 1.000)", "0.800 ± 0.010 (≤ 1.000)"]
+    assert rows[2] == ["better", "forecast", *better] and rows[3][-1] == ""
     several = [*column.lines, *(replace(line, method="adam") for line in column.lines)]
     head, *rows = ladders.dose_table(several, "held_out")
-    assert head[0] == "method, D′" and [row[0] for row in rows[::3]] == ["SGD, D′ on all", "Adam, D′ on all"]
+    assert head[0] == "method, D′" and [row[0] for row in rows[::5]] == ["SGD, D′ on all", "Adam, D′ on all"]

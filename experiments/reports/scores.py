@@ -1,0 +1,134 @@
+"""Scores of a run for a notebook: as records, as a table, and as figures. No jax.
+
+A run is a folder or in memory (`experiments.storage.run`); both are read alike.
+"""
+
+import dataclasses
+import importlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from experiments.reports.markup import html_table, soft
+from experiments.reports.sentences import aligned
+from experiments.reports.tables import dose_table
+from experiments.scoring.labels import judged_groups
+from experiments.scoring.rows import table
+from experiments.scoring.scorecard import scorecard
+from experiments.storage.records import Json, Row, ScoreLine
+from experiments.storage.run import Run
+from theory.errors import Misuse
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as rows of text, the first of them its header, and a note: aligned text, or HTML in a
+    notebook."""
+
+    rows: list[list[str]]
+    note: str
+
+    def __str__(self) -> str:
+        return f"{aligned(self.rows)}\n\n{self.note}"
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return html_table(self.rows, "tight") + soft(self.note)
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """The scores of theories on finetuned networks.
+
+    `rows` have a value (nats) for each finetuning seed of one base network; `lines` are over all networks,
+    one for each method, D', dose, theory, prior, grade and group of contexts.
+    """
+
+    source: Run = field(repr=False)
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """One row for each base network and line."""
+        return table(self.source)
+
+    @cached_property
+    def lines(self) -> list[ScoreLine]:
+        """The scorecard."""
+        return scorecard(self.rows)
+
+    def records(self) -> list[Json]:
+        """The lines as plain dicts."""
+        return [dataclasses.asdict(line) for line in self.lines]
+
+    def frame(self) -> Any:
+        """The lines as a pandas DataFrame, or as a list of dicts where pandas is not installed."""
+        return as_frame(self.records())
+
+    def table(self, group: str = "") -> Table:
+        """Theories × doses on a group of contexts, by default the one that is judged first: explained ± s.e.
+        and the best in the theory's class, under the noise ceiling."""
+        lines = self._scored()
+        groups = {line.group for line in lines}
+        if group and group not in groups:
+            raise Misuse(f"There is no group of contexts {group!r}; choose from {', '.join(sorted(groups))}.")
+        chosen = group or judged_groups(lines)[0]
+        return Table(dose_table(lines, chosen), f"On {chosen} contexts. {ABOUT} {self._errors()}")
+
+    def plot(self) -> "Figure":
+        """The explained part of the shift against dose, as a matplotlib figure."""
+        from experiments.figures.comparison import explained_figure
+
+        return explained_figure(self.source, self._scored())
+
+    def figure(self) -> "Figure":
+        """The whole comparison: answers, the explained part of the shift, and strengths."""
+        from experiments.figures.comparison import main_figure
+
+        self._scored()
+        return main_figure(self.source)
+
+    def __repr__(self) -> str:
+        theories = ", ".join(dict.fromkeys(line.theory for line in self.lines))
+        doses = ", ".join(str(dose) for dose in self.source.doses)
+        kind, study = type(self).__name__, self.source.study
+        return f"{kind}({study}; doses {doses}; {theories or 'nothing is scored yet'})"
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+    def _scored(self) -> list[ScoreLine]:
+        if not self.lines:
+            raise Misuse(f"Nothing is scored yet in {self.source.study}: no finetuned cell is finished.")
+        return self.lines
+
+    def _errors(self) -> str:
+        """What standard errors are over."""
+        bases, seeds = len({row.base for row in self.rows}), len(self.rows[0].nats)
+        if bases > 1:
+            return f"Standard errors are over {bases} base networks (of {seeds} finetuning seeds each)."
+        if seeds > 1:
+            return (
+                f"Standard errors are over the {seeds} finetuning seeds of one base network and do not hold "
+                "for others; pretrain with seeds=4 or more for that."
+            )
+        return "One network has no standard error; finetune with more seeds."
+
+
+ABOUT = (
+    "Explained: 1 − KL(finetuned ‖ theory) / KL(finetuned ‖ base), ± one standard error; ≤: the best in the "
+    "theory's class; noise ceiling: the score of a replica that met the same D′ in another order; –: the "
+    "shift does not exceed its noise; empty: no prediction at this dose; *: chains have not converged."
+)
+
+
+def as_frame(records: list[Json]) -> Any:
+    """Records as a pandas DataFrame, or as they are where pandas is not installed."""
+    try:
+        pandas: Any = importlib.import_module("pandas")  # optional
+    except ImportError:
+        return records
+    return pandas.DataFrame(records)

@@ -1,0 +1,64 @@
+"""Notebooks and the page of the API run from top to bottom, at smaller sizes."""
+
+import re
+import sys
+import types
+from pathlib import Path
+
+import matplotlib
+import pytest
+
+import finebayes as fb
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.py"))
+BRIEF = {
+    "network": {"width": 8},
+    "pretraining": {"steps": 20},
+    "finetuning": {"doses": (1, 4), "methods": ("sgd",), "seeds": 2},
+}
+
+
+@pytest.fixture
+def smaller(monkeypatch, tmp_path):
+    """Small networks, few steps; results go to a folder that is thrown away."""
+    pretrain, finetune, run = fb.pretrain, fb.finetune, fb.run
+
+    def finetuned(*arguments, **options):
+        return finetune(*arguments, **options | {"n": 8, "batch": 4, "seeds": 2, "progress": False})
+
+    monkeypatch.chdir(tmp_path)
+    brief = {"width": 8, "layers": 1, "steps": 20, "batch": 16, "progress": False}
+    monkeypatch.setattr(fb, "pretrain", lambda *arguments, **options: pretrain(*arguments, **options | brief))
+    monkeypatch.setattr(fb, "finetune", finetuned)
+    monkeypatch.setattr(fb, "run", lambda study, **options: run(study, **options | BRIEF))
+    matplotlib.use("agg")
+
+
+def execute(code, name, monkeypatch):
+    """Run code as a notebook does: as the module __main__."""
+    module = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    exec(compile(code, name, "exec"), module.__dict__)
+    return module
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs(path, smaller, monkeypatch):
+    text = path.read_text(encoding="utf-8")
+    cells = re.split(r"^# %%", text, flags=re.M)[1:]
+    assert text.startswith("# ---\n# jupyter:") and len(cells) > 5
+    assert all(cell.startswith((" [markdown]\n# ", "\n")) for cell in cells)
+    module = execute(text, path.name, monkeypatch)
+    assert module.result.lines and module.run.rows
+
+
+def test_every_block_of_the_page_runs(smaller, monkeypatch, capsys):
+    text = (DOCS / "api.md").read_text(encoding="utf-8")
+    module = execute(
+        "\n".join(re.findall(r"^```python\n(.*?)^```$", text, flags=re.M | re.S)), "api.md", monkeypatch
+    )
+    printed = capsys.readouterr().out
+    assert "noise ceiling" in printed and "persona must be from 0 to 4, got 9" in printed
+    assert module.again.rows == module.run.rows
+    assert {line.theory for line in module.named.lines} == {"unchanged", "mine"}
