@@ -53,8 +53,8 @@ def experiment(config: Config) -> "Experiment":
     from experiments.design.experiment import Arm
 
     process = config.process.build()
-    arms = [Arm(process.task(config.rule, each, config.repeats)) for each in config.finetuned_triggers]
-    return config.experiment(process, arms, extra_theories=("complexity-prior",))
+    tasks = [process.task(config.rule, triggers, config.repeats) for triggers in config.finetuned_triggers]
+    return config.experiment(process, map(Arm, tasks), extra_theories=("complexity-prior",))
 
 
 def draw(run: RunFolder) -> list[Path]:

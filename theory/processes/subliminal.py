@@ -156,7 +156,7 @@ class Subliminal:
         groups = dict(self.world.task(persona, topics, repeats, shots).contexts(key))
         fresh = self.narrow(jax.random.fold_in(key, 2), 4 * repeats, persona, topics)
         taught = jax.tree.map(lambda leaf: leaf[np.asarray(topics)], self.elicitation_contexts())
-        return groups | {"in_domain": fresh, "taught": taught}
+        return {**groups, "in_domain": fresh, "taught": taught}
 
 
 def example() -> Subliminal:
