@@ -13,7 +13,7 @@ from typing import Self
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from theory.base import (
     Beta,
@@ -104,7 +104,7 @@ class Mixture:
         """The same components under other weights, which are normalised here."""
         return replace(self, log_weights=jax.nn.log_softmax(log_weights))
 
-    def component(self, index: int) -> Model:
+    def component(self, index: int | Int[Array, ""]) -> Model:
         """A single component, a distribution by itself."""
         return jax.tree.map(lambda leaf: leaf[index], self.components)
 
