@@ -9,11 +9,11 @@ w_z ∝ w_z exp(β Σ log p(data | z)): every sequence of the data is taken to s
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Self, SupportsIndex
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from theory.base import (
     Beta,
@@ -104,7 +104,7 @@ class Mixture:
         """The same components under other weights, which are normalised here."""
         return replace(self, log_weights=jax.nn.log_softmax(log_weights))
 
-    def component(self, index: int | Int[Array, ""]) -> Model:
+    def component(self, index: SupportsIndex) -> Model:
         """A single component, a distribution by itself."""
         return jax.tree.map(lambda leaf: leaf[index], self.components)
 
