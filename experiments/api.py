@@ -211,18 +211,18 @@ def finetune(
     """Finetune every base network on n documents of a task, or of each of several, by one method or several.
 
     Each of `seeds` finetuning seeds has a D' and an order of its own; `doses` are the steps, of `batch`
-    documents each, after which networks are compared. Raises `Misuse` where a network diverges.
+    documents value, after which networks are compared. Raises `Misuse` where a network diverges.
     """
     _instance("pretrained network", base, Pretrained, "pretrain(process)")
     tasks = [task] if isinstance(task, Task) or not isinstance(task, Iterable) else list(task)
-    for each in tasks:
-        _instance("task", each, Task, "process.task()")
+    for value in tasks:
+        _instance("task", value, Task, "process.task()")
     if isinstance(doses, int) or not tasks:
         raise Misuse(f"finetune needs a task and a list of doses, got {len(tasks)} tasks and doses {doses}.")
     _at_least_one(n=n, batch=batch, seeds=seeds)
     experiment = dataclasses.replace(
         base.experiment,
-        arms=tuple(Arm(each) for each in tasks),
+        arms=tuple(Arm(entry) for entry in tasks),
         methods=_by_name("method", method, Method, "methods.Adam(3e-4)"),
         doses=tuple(doses),
         n=n,
@@ -258,16 +258,16 @@ def compare(
     """
     _instance("finetuned network", tuned, Finetuned, "finetune(network, task, method)")
     given = [theories] if isinstance(theories, str) or not isinstance(theories, Iterable) else theories
-    names = [each for each in given if isinstance(each, str) and not isinstance(given, Mapping)]
-    more = given if isinstance(given, Mapping) else [each for each in given if not isinstance(each, str)]
+    names = [entry for entry in given if isinstance(entry, str) and not isinstance(given, Mapping)]
+    more = given if isinstance(given, Mapping) else [entry for entry in given if not isinstance(entry, str)]
     instances = {} if theories is None else _by_name("theory", more, Theory, "theories.TemperedPosterior()")
     if instances and not names:
         names = ["unchanged"]
     experiment = dataclasses.replace(tuned.experiment, theories=tuple(names), more_theories=instances)
-    for each in candidates(experiment):
-        if each.kind == "sampled" and (each.theory in names or each.theory in instances):
+    for candidate in candidates(experiment):
+        if candidate.kind == "sampled" and (candidate.theory in names or candidate.theory in instances):
             raise Misuse(
-                f"{each.theory} is sampled, which compare does not do; run a study with temperatures."
+                f"{candidate.theory} is sampled, which compare does not do; run a study with temperatures."
             )
     executor = Executor(experiment, tuned.base.network())
     cells = [cell for cell in experiment.cells() if cell.kind in ("theories", "replays")]
@@ -297,7 +297,9 @@ def _by_name(kind: str, given: object, wanted: type[Kind], example: str) -> dict
         entries: list[Any] = [given]
         if isinstance(given, Iterable) and not isinstance(given, str):
             entries = list(given)
-        names = [kebab_case((each if isinstance(each, type) else type(each)).__name__) for each in entries]
+        names = [
+            kebab_case((entry if isinstance(entry, type) else type(entry)).__name__) for entry in entries
+        ]
         twice = {name for name in names if names.count(name) > 1}
         if twice:
             raise Misuse(
@@ -305,9 +307,9 @@ def _by_name(kind: str, given: object, wanted: type[Kind], example: str) -> dict
                 f"give a dict, {{name: {kind}}}."
             )
         named = dict(zip(names, entries, strict=True))
-    for name, each in named.items():
+    for name, value in named.items():
         check_name(f"The {kind}", str(name))
-        _instance(kind, each, wanted, example)
+        _instance(kind, value, wanted, example)
     return dict(named)
 
 

@@ -80,12 +80,12 @@ def _dispatch(arguments: list[str]) -> None:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(HELP)
         return
-    command, rest = arguments[0], arguments[1:]
+    command, *others = arguments
     if command not in COMMANDS:
         near = difflib.get_close_matches(command, COMMANDS, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(COMMANDS)}."
         raise Misuse(f"There is no command {command!r}; {hint}")
-    globals()[f"_{command}"](rest)
+    globals()[f"_{command}"](others)
 
 
 def _parse(
@@ -262,7 +262,7 @@ class _Scored:
 def _plot(arguments: list[str]) -> None:
     folder = _parse(_Folder, "plot", arguments).folder
     # -: a run, which names its folder when it is done
-    run = find(drawing_process.asked() if folder == "-" else folder)
+    run = find(drawing_process.awaited_folder() if folder == "-" else folder)
     for path in Study.of(run).draw(run):
         print(path)
 
@@ -316,8 +316,8 @@ def _compare(arguments: list[str]) -> None:
     out = Path(options.out or (runs[0].folder / "figures" if len(runs) == 1 else "comparison"))
     tables = compare.write_tables(lines, columns, out)
     more = overview.write(columns, runs, out), ladders.write(columns, out)
-    for told in (*heat_map.draw(columns, out), *tables, *more):
-        print(told)
+    for path in (*heat_map.draw(columns, out), *tables, *more):
+        print(path)
     print(*compare.summary(columns), sep="\n")
 
 

@@ -53,7 +53,7 @@ class Entry:
     content: bytes = field(default=b"", repr=False)
 
     @property
-    def own(self) -> bool:
+    def is_own(self) -> bool:
         """Whether it stands in a user's own file."""
         return bool(self.content)
 
@@ -64,12 +64,12 @@ class Entry:
 
     def load(self) -> ModuleType:
         """The module; an own file that cannot be imported is refused with its name and line."""
-        if self.own:
+        if self.is_own:
             return own_files.load(self.path, self.content)
         return importlib.import_module(f"{FOLDERS[self.kind].replace('/', '.')}.{self.path.stem}")
 
     def example(self) -> Any:
-        """What `example()` of the module returns."""
+        """The result of `example()` of the module."""
         module = self.load()
         with self.guard():
             if not hasattr(module, "example"):
@@ -78,7 +78,7 @@ class Entry:
 
     def guard(self) -> AbstractContextManager[None]:
         """Around calls of an own file: all that it raises becomes one sentence with file and line."""
-        return own_files.refusing(self.path) if self.own else contextlib.nullcontext()
+        return own_files.refusing(self.path) if self.is_own else contextlib.nullcontext()
 
 
 @dataclass(frozen=True)
@@ -88,25 +88,25 @@ class Catalogue:
     files: tuple[str, ...] = ()
 
     @cached_property
-    def own(self) -> tuple[Entry, ...]:
+    def own_entries(self) -> tuple[Entry, ...]:
         """The user's own files by name, each once, whatever its folder; refuses two that differ."""
-        found: dict[str, Entry] = {}
+        by_name: dict[str, Entry] = {}
         for entry in map(read_file, self.files):
-            other = found.setdefault(entry.path.name, entry)
+            other = by_name.setdefault(entry.path.name, entry)
             if other.content != entry.content:
                 raise Misuse(f"{other.path} and {entry.path} have one name but differ; rename one of them.")
-        return tuple(found[name] for name in sorted(found))
+        return tuple(by_name[name] for name in sorted(by_name))
 
     def entries(self, kind: Kind) -> list[Entry]:
         """Everything of a kind, ours first."""
-        shipped, own = _shipped(kind), [entry for entry in self.own if entry.kind == kind]
-        for entry in own:
+        shipped, added = _shipped(kind), [entry for entry in self.own_entries if entry.kind == kind]
+        for entry in added:
             if entry.name in {other.name for other in shipped}:
                 raise Misuse(
                     f"{entry.path.name}: there is a {SINGULAR[kind]} called {entry.name} already; rename "
                     "the file."
                 )
-        return [*shipped, *own]
+        return [*shipped, *added]
 
     def names(self, kind: Kind) -> list[str]:
         """The names of a kind."""
@@ -125,7 +125,7 @@ class Catalogue:
         """Name and SHA-256 of every own file: its content is part of a run's config."""
         return [
             {"file": entry.path.name, "sha256": hashlib.sha256(entry.content).hexdigest()}
-            for entry in self.own
+            for entry in self.own_entries
         ]
 
 

@@ -67,7 +67,7 @@ def _forms(experiment: Experiment) -> dict[str, Theory]:
         with entry.guard():
             variants = getattr(module, "variants", None)
             new = dict(variants(experiment.process)) if variants else {entry.name: entry.example()}
-            if entry.own:
+            if entry.is_own:
                 _check_forms(new, forms)
         forms |= new
     return forms

@@ -155,6 +155,6 @@ class ChainPrograms:
 
 
 def together(size: int, posteriors: int) -> int:
-    """How many chains of networks of `size` weights to run in one call, so that few of its rows are idle."""
+    """The number of chains of networks of `size` weights in one call, so that few of its rows are idle."""
     most = len(jax.devices()) * (batch_per_device(size) or posteriors)
     return -(-posteriors // -(-posteriors // most))

@@ -46,7 +46,7 @@ class ReplayPrograms:
     def run(
         self, method: str, arm: Arm, network: Network, finetuning: Finetuning, questions: Questions
     ) -> ReplayCell:
-        """What theories say of a method from one base network."""
+        """Predictions and forecasts of strengths for a method, from one base network."""
         seeds = np.arange(self.experiment.seeds, dtype=np.int32)
         tokens = self.answers.padded(questions.tokens)
         inputs = network.params, tokens, finetuning.data, finetuning.order, seeds

@@ -177,7 +177,7 @@ class TheoryPrograms:
         )
 
     def _setting(self, network: Network, data: Dataset) -> Setting:
-        """What completes a theory; documents of pretraining among it."""
+        """The setting that completes a theory, documents of pretraining included."""
         key = jax.random.fold_in(jax.random.key(self.experiment.seed), random_streams.THEORY)
         tokens = self.process.sample(key, DOCUMENTS)
         return Setting(self.process, network, data, Dataset(tokens, jnp.ones(tokens.shape, bool)), key)

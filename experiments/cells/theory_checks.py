@@ -50,7 +50,7 @@ def _check(experiment: Experiment, template: Network, candidate: Candidate) -> N
     try:
         check_ladder(grid)
     except Misuse as error:
-        raise Misuse(f"{_place(form)}: the theory {candidate.theory} has an unfit grid. {error}") from None
+        raise Misuse(f"{_location(form)}: the theory {candidate.theory} has an unfit grid. {error}") from None
     program = _program(experiment, template, candidate, tokens[:CONTEXTS], key)
     betas = jnp.asarray(grid[[0, len(grid) // 2]], jnp.float32)
     try:
@@ -64,8 +64,8 @@ def _check(experiment: Experiment, template: Network, candidate: Candidate) -> N
     if getattr(shapes, "shape", None) != wanted:
         got = getattr(shapes, "shape", (0, type(shapes).__name__))[1:]
         raise Misuse(
-            f"{_place(form)}: the theory {candidate.theory} predicts log-probabilities of shape {got}, but "
-            f"(contexts, tokens, vocabulary) is {wanted[1:]}; return one for every token at every position."
+            f"{_location(form)}: the theory {candidate.theory} predicts log-probabilities of shape {got}, "
+            f"but (contexts, tokens, vocabulary) is {wanted[1:]}; return one for every token at every position."
         )
     if "normalised" in form.breaks:
         return
@@ -75,7 +75,7 @@ def _check(experiment: Experiment, template: Network, candidate: Candidate) -> N
     if off.any():
         rung, context, position = np.argwhere(off)[0]
         raise Misuse(
-            f"{_place(form)}: the theory {candidate.theory} predicts probabilities that sum to "
+            f"{_location(form)}: the theory {candidate.theory} predicts probabilities that sum to "
             f"{totals[rung, context, position]:.3g}, not to 1, at position {position} of a document; "
             "normalise them, as jax.nn.log_softmax does."
         )
@@ -91,8 +91,8 @@ def _program(
     def read(predictor: Model) -> Array:
         if not isinstance(predictor, Predictor):
             raise Misuse(
-                f"{_place(form)}: the theory {candidate.theory} returns a {type(predictor).__name__}, which "
-                "is no predictor; give it a method predict(tokens)."
+                f"{_location(form)}: the theory {candidate.theory} returns a {type(predictor).__name__}, "
+                "which is no predictor; give it a method predict(tokens)."
             )
         return predictor.predict(tokens)
 
@@ -110,7 +110,7 @@ def _program(
     return over_doses if candidate.kind == "replay" else over_strengths
 
 
-def _place(form: Theory) -> str:
+def _location(form: Theory) -> str:
     """File and line of `predict`; a machine's path is nobody else's business."""
     code = getattr(inspect.unwrap(type(form).predict), "__code__", None)
     return f"{Path(code.co_filename).name}, line {code.co_firstlineno}" if code else type(form).__name__
@@ -121,7 +121,7 @@ def _failed_at(form: Theory, error: Exception) -> str:
     code = getattr(inspect.unwrap(type(form).predict), "__code__", None)
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if code and frame.filename == code.co_filename]
-    return f"{Path(code.co_filename).name}, line {lines[-1]}" if code and lines else _place(form)
+    return f"{Path(code.co_filename).name}, line {lines[-1]}" if code and lines else _location(form)
 
 
 def _first_line(error: Exception) -> str:

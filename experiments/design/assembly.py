@@ -72,7 +72,7 @@ def _example(entry: Entry) -> Method:
 
 
 def _sampling(config: StudyConfig) -> Sampling | None:
-    """How posteriors are sampled; None without a temperature."""
+    """The plan of sampled posteriors; None without a temperature."""
     sampled = config.sampling
     if not sampled.temperatures:
         return None

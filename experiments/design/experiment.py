@@ -60,7 +60,7 @@ class Arm:
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
-    """What a study pretrains, finetunes and predicts.
+    """Everything that a study pretrains, finetunes and predicts.
 
     `theories` are the names of those to score, or "all"; by default all that are not optional, and
     `extra_theories` with them. `more_theories` are instances by name, each in place of one so called.
@@ -137,14 +137,14 @@ class Experiment:
         return {}
 
     def training(self, method: str, arm: Arm) -> Training:
-        """What a way of finetuning does on an arm, by its recipe alone."""
+        """The extent of a way of finetuning on an arm, by its recipe alone."""
         rule = self.methods[method]
         teacher = self.teacher_strength if "teacher" in rule.needs else None
         times = rule.training_time(self.doses)
         return Training(self.doses, arm.batch or self.batch, self.n, self.fresh, times, teacher)
 
     def scale(self, answers: float) -> Scale:
-        """What sizes the grids of strengths, for a D' that counts so many answers."""
+        """The scale of the grids of strengths, for a D' that counts so many answers."""
         times = [
             np.zeros(1),
             *(t for m in self.methods.values() for t in m.training_time(self.doses).values()),

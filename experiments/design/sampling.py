@@ -1,4 +1,4 @@
-"""How posteriors over weights are sampled: temperatures, strengths, chains and their thresholds."""
+"""Sampling of posteriors over weights: temperatures, strengths, chains and their thresholds."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ THRESHOLDS = Thresholds(**LIMITS)
 
 @dataclass(frozen=True)
 class Sampling:
-    """How posteriors are sampled: `times` are strengths τ in the identity metric, `adam_times` in Adam's;
+    """The plan of sampled posteriors: `times` are strengths τ in the identity metric, `adam_times` in Adam's;
     with `fisher` also in the Fisher metric of pretraining documents, scaled to the same curvature. `moments`
     are the steps of Adam after which its metric is taken, for the limits T → 0 in that metric."""
 

@@ -52,7 +52,7 @@ class Study:
 
     @property
     def entry(self) -> Entry:
-        """Where it stands."""
+        """Its entry in the catalogue."""
         return Catalogue((self.file,) if self.file else ()).find("studies", self.name)
 
     @property
@@ -76,7 +76,7 @@ class Study:
         return config
 
     def experiment(self, config: StudyConfig) -> "Experiment":
-        """What is pretrained, finetuned and predicted."""
+        """The experiment of a config."""
         with self.entry.guard():
             made = self.module.experiment(config)
             if not hasattr(made, "cells"):
@@ -103,8 +103,8 @@ class StudyRun:
     @classmethod
     def make(cls, study: Study, preset: str, config: StudyConfig) -> Self:
         """A run of a config; the file of a process of the user's own is among its files."""
-        own = [str(config.process.entry.path)] * config.process.entry.own
-        files = {Path(file).absolute(): file for file in (*own, *config.files)}
+        process = [str(config.process.entry.path)] * config.process.entry.is_own
+        files = {Path(file).absolute(): file for file in (*process, *config.files)}
         return cls(study, preset, to_json(dataclasses.replace(config, files=())), tuple(files.values()))
 
     @classmethod
@@ -127,18 +127,18 @@ class StudyRun:
 
     @property
     def record(self) -> Json:
-        """What config.json holds: own files count by their content."""
+        """The content of config.json: own files count by their content."""
         record = {"study": self.study.name, "preset": self.preset, "config": self.options}
         digests = self.catalogue.digests()
         return record | ({"files": digests} if digests else {})
 
     def experiment(self) -> "Experiment":
-        """What is pretrained, finetuned and predicted."""
+        """The experiment of a config."""
         return self.study.experiment(self.config)
 
     def keep_files(self, folder: Path) -> None:
         """Copy the user's own files into the run's folder, from which it is drawn, reported and run again."""
-        for entry in self.catalogue.own:
+        for entry in self.catalogue.own_entries:
             copy = folder / FILES / entry.path.name
             if not copy.exists():
                 content = entry.content

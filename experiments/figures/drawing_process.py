@@ -34,7 +34,7 @@ def apart() -> Iterator[Callable[[RunFolder], list[Path]]]:
         yield draw
 
 
-def asked() -> str:
+def awaited_folder() -> str:
     """The folder that such a process is given, once matplotlib is loaded; exits if the run was stopped."""
     import matplotlib.backends.backend_pdf
     import matplotlib.backends.backend_svg  # noqa: F401

@@ -135,7 +135,7 @@ def _hull(run: RunFolder, lines: list[ScoreLine]) -> list[str]:
 
 
 def _residuals(run: RunFolder, lines: list[ScoreLine]) -> list[str]:
-    """Where the best forecast errs, for every method and D'; empty without one."""
+    """Errors of the best forecast, for every method and D'; empty without one."""
     parts = []
     errors = residuals.where(run, lines)
     for panel in errors:

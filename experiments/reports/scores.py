@@ -106,7 +106,7 @@ class Scores:
         return self.lines
 
     def _errors(self) -> str:
-        """What standard errors are over."""
+        """The clusters of the standard errors."""
         bases, seeds = len({row.base for row in self.rows}), len(self.rows[0].nats)
         if bases > 1:
             return f"Standard errors are over {bases} base networks (of {seeds} finetuning seeds each)."

@@ -86,7 +86,10 @@ class BaseNetworks:
         )
         networks = template(experiment.process, experiment.shape).with_params(params)
         measured = measure(experiment.process.distribution(), networks, description["seeds"])
-        record = {"description": description, "quality": [dataclasses.asdict(each) for each in measured]}
+        record = {
+            "description": description,
+            "quality": [dataclasses.asdict(quality) for quality in measured],
+        }
         # one entry: the format does not keep the order of several
         _save(path, params, {"json": json.dumps(record)})
         checkpoint.unlink(missing_ok=True)
@@ -95,9 +98,9 @@ class BaseNetworks:
 def describe(experiment: Experiment) -> Json:
     """The part of an experiment that determines its base networks; an own process counts by its file."""
     process: Any = experiment.process  # a dataclass of plain fields
-    own = digest_of(type(process))
+    file = digest_of(type(process))
     return {
-        "process": {"kind": type(process).__name__, **asdict(process)} | ({"file": own} if own else {}),
+        "process": {"kind": type(process).__name__, **asdict(process)} | ({"file": file} if file else {}),
         "shape": asdict(experiment.shape),
         "pretraining": asdict(experiment.pretraining),
         "seeds": [experiment.seed * 1000 + index for index in range(experiment.base_seeds)],

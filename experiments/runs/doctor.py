@@ -111,8 +111,8 @@ def _gradient() -> float:
         size = jnp.square(optax.tree.norm(slope))
         step = 1e-2 / jnp.sqrt(size)
 
-        def along(way: jax.Array) -> jax.Array:
-            return loss(jax.tree.map(lambda w, g: w + way * g, network.params, slope))
+        def along(stride: jax.Array) -> jax.Array:
+            return loss(jax.tree.map(lambda w, g: w + stride * g, network.params, slope))
 
         return (along(step) - along(-step)) / (2 * step), size
 

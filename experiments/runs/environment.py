@@ -40,7 +40,7 @@ def prepare_devices() -> None:
 
 
 def environment() -> Json:
-    """Where and with what a run was made; a commit is None outside a git checkout."""
+    """The machine and the versions of a run; a commit is None outside a git checkout."""
     import jax
 
     return {

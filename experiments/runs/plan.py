@@ -12,7 +12,7 @@ RATE = 25e9  # floating-point operations a second of a small network on one core
 
 
 def plan(experiment: Experiment, record: Json) -> str:
-    """What a run would do: config, sizes, steps, and estimates of time and disk."""
+    """The plan of a run: config, sizes, steps, and estimates of time and disk."""
     process, sampling = experiment.process, experiment.sampling
     network = build(experiment.shape, process.vocabulary, process.length, [0])
     arms, bases = len(experiment.arms), experiment.base_seeds
@@ -23,7 +23,9 @@ def plan(experiment: Experiment, record: Json) -> str:
     theories = finetuning + arms * bases * experiment.seeds * 700 * experiment.n
     chains, posteriors = 0, 0
     if sampling:
-        posteriors = sum(len(each.times) for each in sampling.sets()) * arms * sampling.bases * sampling.seeds
+        posteriors = (
+            sum(len(ladder.times) for ladder in sampling.sets()) * arms * sampling.bases * sampling.seeds
+        )
         rounds = (1 + sampling.rounds) / 2  # about half of them need all
         chains = int(posteriors * sampling.chains * rounds)
         # a sample costs about as much as a step; step-size tuning a third of a chain for each posterior

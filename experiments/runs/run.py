@@ -93,7 +93,7 @@ def summary(made: RunFolder) -> str:
 
 
 def dry_run(study_run: StudyRun) -> str:
-    """What a run would do, without doing it."""
+    """The plan of a run, without running it."""
     return plan(prepare(study_run), study_run.record)
 
 

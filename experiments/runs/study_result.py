@@ -83,7 +83,7 @@ def run(
     run (default: results/STUDY/HASH), `networks` that of base networks. Raises `Misuse` with the sentence of
     the command line.
     """
-    found = Study.find(str(study))
+    declared = Study.find(str(study))
     try:
         json.dumps(options)
     except TypeError:
@@ -91,9 +91,9 @@ def run(
             "Options of a study are plain values, as on the command line; a theory of your own goes into a "
             "file, files=['my_theory.py'], or to fb.compare."
         ) from None
-    config = with_options(found.preset(preset), dict(flat(options)))
+    config = with_options(declared.preset(preset), dict(flat(options)))
     config = dataclasses.replace(config, files=tuple(map(str, files)))
-    study_run = StudyRun.make(found, preset, config)
+    study_run = StudyRun.make(declared, preset, config)
     folder, kept = places(study_run, str(out), str(networks))
     words = ["--out", str(folder), "--networks", str(kept), "--jobs", str(jobs)]
     _relay_command([*command_words(study_run), *words], progress)

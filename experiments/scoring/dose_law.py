@@ -15,7 +15,7 @@ SPLIT = "log β = a + b log dose, fitted on every other dose of half of the seed
 
 
 def held_out_seeds(seeds: int) -> int:
-    """How many seeds, the first ones, a law is applied to; 0 where there is nothing left to fit on."""
+    """The number of seeds, the first ones, that a law is applied to; 0 where nothing is left to fit on."""
     return seeds // 2
 
 

@@ -142,7 +142,7 @@ class Outcome:
 
 
 def load_outcome(run: Run, cell: Cell) -> Outcome | None:
-    """What is finished at a cell's method, arm and base network; None without networks or theories."""
+    """Everything finished at a cell's method, arm and base network; None without networks or theories."""
     finetuned, theories = run.finetuned(cell), run.theories(cell)
     if finetuned is None or theories is None:
         return None

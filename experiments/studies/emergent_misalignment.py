@@ -100,7 +100,7 @@ PRESETS = {
 
 
 def experiment(config: Config) -> "Experiment":
-    """What is pretrained, finetuned and predicted."""
+    """The experiment of a config: what is pretrained, finetuned and predicted."""
     from experiments.design.experiment import Arm
     from models.finetuning.adam import Adam
     from models.finetuning.kl_lifted import KlLifted

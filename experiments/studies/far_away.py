@@ -54,7 +54,7 @@ PRESETS = {
 
 
 def experiment(config: Config) -> "Experiment":
-    """What is pretrained, finetuned and predicted."""
+    """The experiment of a config: what is pretrained, finetuned and predicted."""
     from experiments.design.experiment import Arm
 
     process = config.process.build()

@@ -57,7 +57,7 @@ PRESETS = {
 
 
 def experiment(config: Config) -> "Experiment":
-    """What is pretrained, finetuned and predicted."""
+    """The experiment of a config: what is pretrained, finetuned and predicted."""
     process = config.process.build()
     made = config.experiment(process, shared.arms(config, process))
     assert made.sampling is not None  # temperatures are given

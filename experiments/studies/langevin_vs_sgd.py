@@ -61,7 +61,7 @@ PRESETS = {
 
 
 def experiment(config: Config) -> "Experiment":
-    """What is pretrained, finetuned and predicted."""
+    """The experiment of a config: what is pretrained, finetuned and predicted."""
     process = config.process.build()
     largest = with_options(config, {"finetuning.batch": max(config.batches)})
     made = largest.experiment(process, shared.arms(config, process, config.batches))

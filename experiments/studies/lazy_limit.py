@@ -75,7 +75,7 @@ def rates(config: Config) -> dict[str, tuple[str, float]]:
 
 
 def experiment(config: Config) -> "Experiment":
-    """What is pretrained, finetuned and predicted."""
+    """The experiment of a config: what is pretrained, finetuned and predicted."""
     from models.finetuning.adam import Adam
     from models.finetuning.sgd import Sgd
 

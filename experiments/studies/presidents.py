@@ -49,7 +49,7 @@ PRESETS = {"smoke": with_options(Config(), BRIEF), "small": Config(), "full": wi
 
 
 def experiment(config: Config) -> "Experiment":
-    """What is pretrained, finetuned and predicted."""
+    """The experiment of a config: what is pretrained, finetuned and predicted."""
     from experiments.design.experiment import Arm
 
     process = config.process.build()

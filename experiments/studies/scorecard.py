@@ -88,7 +88,7 @@ PRESETS = {
 
 
 def experiment(config: Config) -> "Experiment":
-    """What is pretrained, finetuned and predicted."""
+    """The experiment of a config: what is pretrained, finetuned and predicted."""
     from models.finetuning.adam import Adam
     from models.finetuning.distillation import Distillation
     from models.finetuning.early_stopping import EarlyStopping

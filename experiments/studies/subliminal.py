@@ -80,7 +80,7 @@ PRESETS = {
 
 
 def experiment(config: Config) -> "Experiment":
-    """What is pretrained, finetuned and predicted."""
+    """The experiment of a config: what is pretrained, finetuned and predicted."""
     from experiments.design.experiment import Arm
     from theory.processes.subliminal import Subliminal
 

@@ -48,7 +48,7 @@ PRESETS = {
 
 
 def experiment(config: Config) -> "Experiment":
-    """What is pretrained, finetuned and predicted."""
+    """The experiment of a config: what is pretrained, finetuned and predicted."""
     process = config.process.build()
     return config.experiment(process, arms(config, process))
 
