@@ -211,7 +211,7 @@ def finetune(
     """Finetune every base network on n documents of a task, or of each of several, by one method or several.
 
     Each of `seeds` finetuning seeds has a D' and an order of its own; `doses` are the steps, of `batch`
-    documents value, after which networks are compared. Raises `Misuse` where a network diverges.
+    documents each, after which networks are compared. Raises `Misuse` where a network diverges.
     """
     _instance("pretrained network", base, Pretrained, "pretrain(process)")
     tasks = [task] if isinstance(task, Task) or not isinstance(task, Iterable) else list(task)

@@ -14,27 +14,6 @@ BANNED = {
     *("told", "said", "heard", "speaks", "who", "asked", "one", "each", "found", "own", "some", "same"),
     *("place", "way", "beside", "bent", "taken", "rest"),
 }
-    [
-        "told",
-        "said",
-        "heard",
-        "speaks",
-        "who",
-        "asked",
-        "one",
-        "each",
-        "found",
-        "own",
-        "some",
-        "same",
-        "place",
-        "way",
-        "beside",
-        "bent",
-        "taken",
-        "rest",
-    ]
-)
 
 
 def identifiers(tree):

@@ -65,7 +65,7 @@ def _check(experiment: Experiment, template: Network, candidate: Candidate) -> N
         got = getattr(shapes, "shape", (0, type(shapes).__name__))[1:]
         raise Misuse(
             f"{_location(form)}: the theory {candidate.theory} predicts log-probabilities of shape {got}, "
-            f"but (contexts, tokens, vocabulary) is {wanted[1:]}; return one for every token at every position."
+            f"but (contexts, tokens, vocabulary) is {wanted[1:]}; return one for every token and position."
         )
     if "normalised" in form.breaks:
         return
