@@ -7,6 +7,7 @@ import numpy as np
 import optax
 
 from models.finetuning.method import Method
+from theory.base import Misuse
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,10 @@ class Sgd(Method):
     """All weights, no momentum."""
 
     learning_rate: float = 0.008
+
+    def __post_init__(self) -> None:
+        if not self.learning_rate > 0:
+            raise Misuse(f"learning_rate must be above 0, got {self.learning_rate}.")
 
     def optimizer(self) -> optax.GradientTransformation:
         """The update rule."""

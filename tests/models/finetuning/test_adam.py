@@ -1,8 +1,10 @@
 """Adam's first step has the size of its rate in every coordinate, whatever the gradient's size."""
 
 import numpy as np
+import pytest
 
 from models.finetuning.adam import Adam
+from theory.base import Misuse
 
 
 def test_the_first_step_is_the_rate_against_the_sign():
@@ -18,3 +20,9 @@ def test_its_time_is_how_far_a_constant_gradient_moves_a_weight_in_its_metric(tr
     time = method.training_time(doses)
     assert set(time) == {"adam"}
     np.testing.assert_allclose(time["adam"], travelled(method, doses), rtol=1e-4)
+
+
+@pytest.mark.parametrize("rate", [0.0, -0.1, np.nan])
+def test_a_learning_rate_that_is_not_above_0_is_refused(rate):
+    with pytest.raises(Misuse, match=f"learning_rate must be above 0, got {rate}"):
+        Adam(rate)

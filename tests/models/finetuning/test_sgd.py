@@ -1,8 +1,10 @@
 """SGD's first step is -η times the gradient of its batch."""
 
 import numpy as np
+import pytest
 
 from models.finetuning.sgd import Sgd
+from theory.base import Misuse
 
 
 def test_one_step_is_minus_rate_times_gradient():
@@ -17,3 +19,9 @@ def test_its_time_is_how_far_a_constant_gradient_moves_a_weight(travelled):
     time = method.training_time(doses)
     assert set(time) == {"identity"}
     np.testing.assert_allclose(time["identity"], travelled(method, doses), rtol=1e-5)
+
+
+@pytest.mark.parametrize("rate", [0.0, -0.1, np.nan])
+def test_a_learning_rate_that_is_not_above_0_is_refused(rate):
+    with pytest.raises(Misuse, match=f"learning_rate must be above 0, got {rate}"):
+        Sgd(rate)
