@@ -286,8 +286,9 @@ def required_prior(theory: Theory) -> type:
     hint = hint.__bound__ if isinstance(hint, TypeVar) else hint
     if not isinstance(hint, type):
         raise Misuse(
-            f"The prior of {type(theory).__name__}.predict must be annotated by its type, got {hint}; write "
-            "Predictor, Distribution, Mixture or Parametric."
+            f"The prior of {type(theory).__name__}.predict must be annotated by its type, got "
+            f"{'no annotation' if hint is None else hint}; write `prior: Predictor` (or Distribution, "
+            "Mixture or Parametric)."
         )
     return hint
 
