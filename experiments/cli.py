@@ -243,15 +243,18 @@ def _forecast(arguments: list[str]) -> None:
     _run(arguments, "forecast")
 
 
+Folder: TypeAlias = tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="FOLDER")]]
+
+
 @dataclasses.dataclass(frozen=True)
 class _Folder:
-    folder: tyro.conf.Positional[str]
+    folder: Folder
     """The folder that `finebayes run` printed."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Scored:
-    folder: tyro.conf.Positional[str]
+    folder: Folder
     """The folder that `finebayes run` printed."""
     json: bool = False
     """Print JSON."""
