@@ -10,6 +10,7 @@ import difflib
 import functools
 import hashlib
 import importlib
+import re
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -168,9 +169,22 @@ def choose(kind: str, given: str, allowed: Iterable[str]) -> str:
     names = list(allowed)
     if given in names:
         return given
-    near = difflib.get_close_matches(given, names, n=3, cutoff=0.4)
+    near = _nearest(given, names)
     hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(names)}."
     raise Misuse(f"There is no {kind} called {given!r}; {hint}")
+
+
+def _nearest(given: str, names: list[str]) -> list[str]:
+    """The names that differ in case, hyphens and underscores alone, else up to three that are similar: those
+    not much further off than the most similar one."""
+    plain = {name: re.sub("[-_]", "", name).lower() for name in names}
+    wanted = re.sub("[-_]", "", given).lower()
+    same = [name for name in names if plain[name] == wanted]
+    if same:
+        return same
+    near = difflib.get_close_matches(given, names, n=3, cutoff=0.4)
+    likeness = [difflib.SequenceMatcher(None, name, given).ratio() for name in near]
+    return [name for name, value in zip(near, likeness, strict=True) if value > likeness[0] - 0.15]
 
 
 def read_file(file: str) -> Entry:

@@ -36,6 +36,8 @@ class Study:
     def find(cls, given: str) -> Self:
         """A study by its name or by a path that ends in .py; a misspelt name is answered with the nearest."""
         if not given.endswith(".py"):
+            if given not in Catalogue().names("studies") and Path(f"{given}.py").is_file():
+                raise Misuse(f"There is no study called {given!r}; did you mean the file {given}.py?")
             return cls(Catalogue().find("studies", given).name)
         entry = read_file(given)
         if entry.kind != "studies":

@@ -76,7 +76,8 @@ def test_list_names_what_there_is(capsys):
     ("arguments", "expected"),
     [
         (["rnu"], "did you mean run"),
-        (["run", "weird-generalization"], "did you mean weird-generalisation"),
+        (["run", "weird-generalization"], "did you mean weird-generalisation?"),
+        (["run", "weird_generalisation"], "did you mean weird-generalisation?"),
         (["run", "weird-generalisation", "--preset", "smal"], "did you mean small"),
         (["run", "--preset", "smoke"], "Name the study first"),
         (["run", "--config"], "--config needs a value after it"),
@@ -96,6 +97,7 @@ def test_list_names_what_there_is(capsys):
         ),
         (["run", "weird-generalisation", "--pretraining.optimizer", "sgdd"], "'muon' or 'adamw'"),
         (["run", "weird-generalisation", "--finetuning.methods", "sdg"], "did you mean sgd"),
+        (["run", "weird-generalisation", "--finetuning.methods", "SGD"], "did you mean sgd?"),
         (["run", "weird-generalisation", "--theories", "proximall"], "did you mean proximal"),
         (["run", "weird-generalisation", "--network.heads", "5"], "heads must divide width"),
         (["run", "weird-generalisation", "--process.rarity", "nan"], "rarity"),

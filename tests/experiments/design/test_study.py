@@ -45,6 +45,13 @@ def test_what_is_no_study_is_refused(name, sentence):
         Study.find(name)
 
 
+def test_a_file_named_without_its_ending_is_suggested(tmp_path, monkeypatch):
+    (tmp_path / "my_study.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Misuse, match=r"no study called 'my_study'; did you mean the file my_study\.py\?"):
+        Study.find("my_study")
+
+
 def test_a_file_that_is_something_else_is_refused(tmp_path):
     file = tmp_path / "a_theory.py"
     file.write_text("from theory.contracts import Theory\n\nclass A(Theory): ...\n")
