@@ -101,7 +101,8 @@ def number(value: float | None) -> str:
     if value is None or not np.isfinite(value):
         return "-"
     fine = 0 < abs(1 - value) < 5e-4 or 0 < abs(value) < 5e-4
-    return f"{value:.{4 if fine else 3 if abs(value) < 100 else 0}f}"
+    text = f"{value:.{4 if fine else 3 if abs(value) < 100 else 0}f}"
+    return text.removeprefix("-") if float(text) == 0 else text
 
 
 def nats(value: float | None) -> str:

@@ -71,6 +71,7 @@ def test_three_doses_are_shown_from_the_first_with_a_score():
 
 def test_numbers_close_to_one_are_not_rounded_to_it():
     assert labels.number(0.9998) == "0.9998" and labels.number(1.0) == "1.000"
+    assert labels.number(-3e-7) == "0.0000" and labels.number(-2e-4) == "-0.0002"
     assert labels.number(np.nan) == "-" and labels.number(-4308.2) == "-4308" and labels.number(None) == "-"
     assert labels.plus_minus(0.5, 1e-5) == "0.500 ± <0.0001" and labels.plus_minus(0.5, None) == "0.500"
     assert labels.nats(None) == "-" and labels.nats(2e-5) == "2.00e-05" and labels.nats(0.25) == "0.25000"
