@@ -114,7 +114,11 @@ def score(line: ScoreLine | None) -> tuple[str, str]:
     value, error = _explained(line), line.standard_error
     digits = 1 if 1 < abs(value) < 100 and number(value) != "1.000" else 0 if abs(value) >= 100 else None
     text = number(value) if digits is None else f"{value:.{digits}f}"
-    spread = error_number(error or 0.0) if digits is None else f"{error or 0.0:.{digits}f}"
+    least = 10.0 ** -(digits or 0)
+    if digits is None or not error:
+        spread = error_number(error or 0.0)
+    else:
+        spread = f"<{least:g}" if error < least / 2 else f"{error:.{digits}f}"
     return text.replace("-", "−") + "*" * doubted(line), "" if error is None else f"± {spread}"
 
 

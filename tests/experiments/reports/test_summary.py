@@ -42,7 +42,7 @@ def test_the_answer_names_the_best_the_forecasts_and_the_failures_at_the_last_do
     )
     assert failures == (
         "Worse than “nothing changed” by more than two s.e.: tempered posterior (fitted: in 1 of 2 ways, "
-        "lowest −3.0 ± 0.0)."
+        "lowest −3.0 ± <0.1)."
     )
 
 
@@ -106,5 +106,7 @@ def test_scores_are_short_and_doubted_ones_are_marked(make_line):
     assert score(None) == ("", "") and score(make_line("a", None)) == ("–", "")
     assert score(make_line("a", -13.23, standard_error=2.04)) == ("−13.2", "± 2.0")
     assert score(make_line("a", -4308.2, standard_error=210.4)) == ("−4308", "± 210")
+    assert score(make_line("a", -2.72, standard_error=0.045)) == ("−2.7", "± <0.1")
+    assert score(make_line("a", -432.1, standard_error=0.2)) == ("−432", "± <1")
     assert score(make_line("a", 0.99961, standard_error=0.00002)) == ("0.9996", "± <0.0001")
     assert score(make_line("a", 0.5, standard_error=None, converged=0.5)) == ("0.500*", "")
