@@ -37,6 +37,10 @@ COMMANDS = {
 USAGE = f"usage: finebayes {{{','.join(COMMANDS)}}} ...\n\n" + "\n".join(
     f"  {name:9s}{text}" for name, text in COMMANDS.items()
 )
+SELECTED = (
+    "Held-out contexts (where there are none, the first group that theories are judged on) at up to three "
+    "doses; --everything has all."
+)
 HELP = f"""{USAGE}
 
 Try:  finebayes run weird-generalisation --preset smoke
@@ -292,6 +296,8 @@ def _score(arguments: list[str]) -> None:
         from experiments.scoring import convex_hull
 
         print(scorecard_text(lines, everything=options.everything))
+        if lines and not options.everything:
+            print(f"\n{SELECTED}")
         outside = convex_hull.hull(run, lines)
         if outside:
             print(f"\n{convex_hull.ABOUT}\n\n{aligned(convex_hull.table(outside))}")
