@@ -90,8 +90,9 @@ def _program(
 
     def read(predictor: Model) -> Array:
         if not isinstance(predictor, Predictor):
+            kind = "an array" if isinstance(predictor, Array) else f"a {type(predictor).__name__}"
             raise Misuse(
-                f"{_location(form)}: the theory {candidate.theory} returns a {type(predictor).__name__}, "
+                f"{_location(form)}: the theory {candidate.theory} returns {kind}, "
                 "which is no predictor; give it a method predict(tokens)."
             )
         return predictor.predict(tokens)
