@@ -37,10 +37,6 @@ COMMANDS = {
 USAGE = f"usage: finebayes {{{','.join(COMMANDS)}}} ...\n\n" + "\n".join(
     f"  {name:9s}{text}" for name, text in COMMANDS.items()
 )
-SELECTED = (
-    "Held-out contexts (where there are none, the first group that theories are judged on) at up to three "
-    "doses; --everything has all."
-)
 HELP = f"""{USAGE}
 
 Try:  finebayes run weird-generalisation --preset smoke
@@ -247,19 +243,14 @@ def _forecast(arguments: list[str]) -> None:
     _run(arguments, "forecast")
 
 
-Folder: TypeAlias = tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="FOLDER")]]
-
-
 @dataclasses.dataclass(frozen=True)
 class _Folder:
-    folder: Folder
+    folder: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="FOLDER")]]
     """The folder that `finebayes run` printed."""
 
 
 @dataclasses.dataclass(frozen=True)
-class _Scored:
-    folder: Folder
-    """The folder that `finebayes run` printed."""
+class _Scored(_Folder):
     json: bool = False
     """Print JSON."""
     everything: bool = False
@@ -292,7 +283,7 @@ def _score(arguments: list[str]) -> None:
     if options.json:
         print(json.dumps([line.to_json() for line in lines], indent=1))
     else:
-        from experiments.reports.sentences import aligned, scorecard_text
+        from experiments.reports.sentences import SELECTED, aligned, scorecard_text
         from experiments.scoring import convex_hull
 
         print(scorecard_text(lines, everything=options.everything))

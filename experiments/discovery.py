@@ -179,9 +179,9 @@ def _nearest(given: str, names: list[str]) -> list[str]:
     not much further off than the most similar one."""
     plain = {name: re.sub("[-_]", "", name).lower() for name in names}
     wanted = re.sub("[-_]", "", given).lower()
-    same = [name for name in names if plain[name] == wanted]
-    if same:
-        return same
+    equal = [name for name in names if plain[name] == wanted]
+    if equal:
+        return equal
     near = difflib.get_close_matches(given, names, n=3, cutoff=0.4)
     likeness = [difflib.SequenceMatcher(None, name, given).ratio() for name in near]
     return [name for name, value in zip(near, likeness, strict=True) if value > likeness[0] - 0.15]
