@@ -51,7 +51,7 @@ GOOD = 0.95  # a forecast explains the shift while it stays above this
 PART = 0.5  # ... and most of it while it stays above this
 SELECTED = (
     "Held-out contexts (where there are none, the first group that theories are judged on) at up to three "
-    "doses; --everything has all."
+    "doses; `finebayes score FOLDER --everything` has all."
 )
 REACH = 0.9  # a class is refuted where even its best member stays below this (and below the noise ceiling)
 

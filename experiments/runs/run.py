@@ -9,7 +9,7 @@ from experiments.design.experiment import Experiment
 from experiments.design.study import StudyRun
 from experiments.own_files import blaming
 from experiments.reports.html import write_report
-from experiments.reports.sentences import scorecard_text
+from experiments.reports.sentences import SELECTED, scorecard_text
 from experiments.runs.base_networks import BaseNetworks
 from experiments.runs.environment import compile_fast, environment
 from experiments.runs.plan import plan
@@ -85,6 +85,7 @@ def summary(made: RunFolder) -> str:
     return "\n".join(
         [
             scorecard_text(scorecard(made.rows())),
+            f"\n{SELECTED}",
             *(f"failed: {cell.name}: {reason}" for cell, reason in made.failures().items()),
             *([f"\nCONVERGENCE: {report.sentence}"] if report.sentence else []),
             f"\nfigure  {first}\nreport  {made.folder / 'report.html'}\nfolder  {made.folder}",
