@@ -134,14 +134,29 @@ def blaming() -> Iterator[None]:
             for frame, line in traceback.walk_tb(error.__traceback__)
             if str(frame.f_globals.get("__name__")).startswith(f"{PACKAGE}.")
         ]
+        frames = frames or _places_in(str(error))
         if not frames:
             raise
         raise Refused(f"{frames[-1]}: {_sentence(error)}") from error
 
 
+def _places_in(text: str) -> list[str]:
+    """Lines of own files that an error names in its text, as jax does of a value kept from tracing."""
+    files = {getattr(module, "__file__", None) for name, module in [*sys.modules.items()] if _is_own(name)}
+    return [
+        f"{Path(file).name}, line {line}"
+        for file, line in re.findall(r"(\S+\.py):(\d+)", text)
+        if file in files
+    ]
+
+
+def _is_own(module: str) -> bool:
+    return module.startswith(f"{PACKAGE}.")
+
+
 def _sentence(error: BaseException) -> str:
-    """An error as one line, with its type if it is no sentence of ours."""
-    text = " ".join(str(error).split())
+    """An error as one line, its first, with its type if it is no sentence of ours."""
+    text = " ".join((str(error).strip().splitlines() or [""])[0].split())
     kind = "" if isinstance(error, Misuse) else f"{type(error).__name__}{': ' * bool(text)}"
     return f"{kind}{text}{'' if text.endswith(('.', '!', '?')) else '.'}"
 

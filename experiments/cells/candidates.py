@@ -92,6 +92,8 @@ def _check_forms(new: dict[str, Theory], forms: dict[str, Theory]) -> None:
 
 def _candidate(name: str, form: Theory) -> Candidate:
     """A form under "NAME" or "NAME/PRIOR"."""
+    if isinstance(form, type):
+        raise Misuse(f"{name} is the class {form.__name__}, not an instance of it; write {form.__name__}().")
     if not isinstance(form, Theory):
         raise Misuse(
             f"{name} is a {type(form).__name__}, which is no theory; inherit from theory.contracts.Theory."

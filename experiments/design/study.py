@@ -112,7 +112,13 @@ class StudyRun:
         """The run that a folder holds, with the user's own files as they were."""
         study, preset = Study.of(run), _stored(run, "preset")
         copies = [str(run.folder / FILES / entry["file"]) for entry in run.config.get("files", [])]
-        return cls(study, preset, run.options, tuple(file for file in copies if file != study.file))
+        made = cls(study, preset, run.options, tuple(file for file in copies if file != study.file))
+        try:
+            made.config  # noqa: B018
+        except Misuse:
+            run.refuse_other_version(run.folder / "config.json")
+            raise
+        return made
 
     @property
     def config(self) -> StudyConfig:

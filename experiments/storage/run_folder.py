@@ -58,6 +58,16 @@ class RunFolder(Run):
         options = self.options
         return tuple(options.get("finetuning", options)["doses"])
 
+    def refuse_other_version(self, path: Path) -> None:
+        """Refuse a file that cannot be read where the run is not of this version, or its config was
+        changed."""
+        config = dict(self.config)
+        if config.pop("hash", None) != digest(config):
+            raise Misuse(
+                f"{self.folder} was made by another version of finebayes, or its config.json was changed: "
+                f"{path.name} cannot be read; read it with that version, or run again in another folder."
+            )
+
     def finished_cells(self) -> list[Cell]:
         """Every finished cell, sorted."""
         cells = (Cell.parse(path.stem) for path in self._cells.glob("*.npz"))
@@ -98,6 +108,7 @@ class RunFolder(Run):
         except FileNotFoundError:
             raise Misuse(f"{path} is missing: the cell is not finished; run again.") from None
         except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, Misuse) as error:
+            self.refuse_other_version(path)
             raise Misuse(
                 f"{path} is damaged ({error}); delete it and run again: only it is redone."
             ) from error
@@ -114,6 +125,7 @@ class RunFolder(Run):
         try:
             return [Row.from_json(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
         except (json.JSONDecodeError, UnicodeDecodeError, Misuse) as error:
+            self.refuse_other_version(path)
             raise Misuse(
                 f"{path} is damaged ({error}); delete it and run again: no cell is redone."
             ) from error
