@@ -178,7 +178,15 @@ def _run(arguments: list[str], command: str = "run") -> None:
     parser = {"run": Run, "forecast": Forecast}[command]
     parser.__doc__ = COMMANDS[command]
     refuse_old_names(arguments, config)
-    parsed = _parse(parser, f"{command} {study.name}", arguments, parser(config))
+    try:
+        parsed = _parse(parser, f"{command} {study.name}", arguments, parser(config))
+    except Exception as error:
+        if isinstance(error, Misuse) or not study.entry.is_own:
+            raise
+        raise Misuse(
+            f"{study.entry.path.name}: a field of Config cannot be an option ({type(error).__name__}: {error}); "
+            "give each a plain type and a default of that type."
+        ) from error
     study_run = StudyRun.make(study, parsed.preset, parsed.config)
     draws = isinstance(parsed, Run) and not parsed.dry_run and "jax" not in sys.modules
     with drawing_process.apart() if draws else contextlib.nullcontext(None) as draw:

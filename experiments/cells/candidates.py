@@ -69,6 +69,12 @@ def _forms(experiment: Experiment) -> dict[str, Theory]:
             new = dict(variants(experiment.process)) if variants else {entry.name: entry.example()}
             if entry.is_own:
                 _check_forms(new, forms)
+                for name, form in new.items():
+                    if form.sampled:
+                        raise Misuse(
+                            f"{name} is sampled, which a theory of one's own cannot be; compute it in predict, "
+                            "or omit `sampled`."
+                        )
         forms |= new
     return forms
 

@@ -6,6 +6,7 @@ which makes the figures from what is on disk. It imports no jax at the top, so t
 """
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -67,6 +68,8 @@ class Study:
     def preset(self, name: str) -> StudyConfig:
         """The config of a preset."""
         presets = self.module.PRESETS
+        if not isinstance(presets, Mapping) or not presets or not all(isinstance(key, str) for key in presets):
+            raise Misuse(f"PRESETS of {self.name} must be a dict, {{name: Config(...)}}, got {presets!r:.60}.")
         config = presets[choose("preset", name, presets)]
         if not isinstance(config, StudyConfig):
             raise Misuse(
@@ -103,6 +106,9 @@ class StudyRun:
     @classmethod
     def make(cls, study: Study, preset: str, config: StudyConfig) -> Self:
         """A run of a config; the file of a process of the user's own is among its files."""
+        for file in config.files:
+            if read_file(file).kind == "studies":
+                raise Misuse(f"{file} is a study, which is run by itself: finebayes run {file}.")
         process = [str(config.process.entry.path)] * config.process.entry.is_own
         files = {Path(file).absolute(): file for file in (*process, *config.files)}
         return cls(study, preset, to_json(dataclasses.replace(config, files=())), tuple(files.values()))
