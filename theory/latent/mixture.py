@@ -13,6 +13,7 @@ from typing import Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from theory.base import (
@@ -104,7 +105,7 @@ class Mixture:
         """The same components under other weights, which are normalised here."""
         return replace(self, log_weights=jax.nn.log_softmax(log_weights))
 
-    def component(self, index: int | Int[Array, ""]) -> Model:
+    def component(self, index: int | np.integer | Int[Array, ""]) -> Model:
         """A single component, a distribution by itself."""
         return jax.tree.map(lambda leaf: leaf[index], self.components)
 

@@ -10,8 +10,8 @@ from the last, by L-BFGS with a backtracking stride; a rung that keeps more than
 at w0 is not a number.
 """
 
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -58,6 +58,10 @@ class Solution:
         """The weights."""
         return self.network.params
 
+    def with_params(self, params: Params) -> Self:
+        """The same with other weights."""
+        return replace(self, network=self.network.with_params(params))
+
 
 @dataclass(frozen=True)
 class Proximal(WeightTheory):
@@ -82,7 +86,8 @@ class Proximal(WeightTheory):
     ) -> "Solution":
         """The prior network at w_β; its answers are nan if it did not converge."""
         check_beta(beta)
-        return jax.tree.map(lambda leaf: leaf[0], self.path(prior, data, jnp.asarray([beta], float)))
+        solutions, residuals = self.solve(prior, data, jnp.asarray([beta], float))
+        return Solution(prior.with_params(jax.tree.map(lambda leaf: leaf[0], solutions)), residuals[0])
 
     def path(
         self,

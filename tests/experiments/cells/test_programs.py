@@ -114,7 +114,11 @@ def test_a_replay_starts_where_the_network_does(replays, finetuned):
 
 
 def test_without_a_theory_that_replays_there_are_strengths_alone(executor):
-    experiment = replace(executor.experiment, theories=(TemperedPosterior(),))
+    experiment = replace(
+        executor.experiment,
+        theories=("unchanged",),
+        more_theories={"tempered-posterior": TemperedPosterior()},
+    )
     other = Executor(experiment, executor.template)
     content, problem = other.run(Cell("replays", "topics0", 0, "sgd"), executor.template)
     assert not problem and content.predictions == {} and content.update == {}

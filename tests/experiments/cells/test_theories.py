@@ -148,8 +148,9 @@ def test_without_a_teacher_there_is_none_and_nothing_else_is_observed(cell):
 
 def test_instances_are_completed_and_stand_for_their_names(executor, untrained, ladders):
     """A path without hypotheses gets those of the process; a tempered posterior needs nothing."""
-    theories = (GeometricPath(), TemperedPosterior())
-    other = Executor(replace(executor.experiment, theories=theories), executor.template)
+    more = {"geometric-path": GeometricPath(), "tempered-posterior": TemperedPosterior()}
+    experiment = replace(executor.experiment, theories=("unchanged",), more_theories=more)
+    other = Executor(experiment, executor.template)
     content, _ = other.run(CELL, executor.template)
     found = {ladder.name: ladder for ladder in content.ladders}
     assert list(found) == [

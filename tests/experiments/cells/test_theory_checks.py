@@ -202,7 +202,7 @@ def test_a_replay_is_checked_at_its_doses(check):
 
 def test_theories_of_the_house_are_left_to_their_tests(tiny, untrained, monkeypatch):
     monkeypatch.setattr(theory_checks, "_check", lambda *given: pytest.fail("checked"))
-    experiment = replace(tiny(), theories=("all", Proximal(tolerance=0.5)))
+    experiment = replace(tiny(), theories=("all",), more_theories={"proximal": Proximal(tolerance=0.5)})
     check_theories(experiment, untrained(experiment), candidates(experiment))
 
 

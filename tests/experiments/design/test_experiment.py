@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from experiments.design.experiment import PROCESS_MEMBERS, Arm
+from experiments.design.checks import PROCESS_MEMBERS
+from experiments.design.experiment import Arm
 from experiments.design.options import with_options
 from experiments.storage.records import Cell
 from experiments.studies import weird_generalisation as study

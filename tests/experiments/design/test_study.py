@@ -37,7 +37,7 @@ def test_a_study_is_found_by_its_name_or_its_file(own):
     ("name", "sentence"),
     [
         ("mixture", "no study called 'mixture'; did you mean mixtures"),
-        ("no_such_file.py", "There is no file"),
+        ("no_such_file.py", "is not there; give a Python file"),
     ],
 )
 def test_what_is_no_study_is_refused(name, sentence):
@@ -77,11 +77,11 @@ def test_own_files_are_part_of_a_record_by_their_content(own, tmp_path):
     run = StudyRun.make(Study.find(own), "smoke", config)
     assert run.config == config and run.options["files"] == []
     files = run.record["files"]
-    assert [entry["file"] for entry in files] == ["my_theory.py", "my_study.py"]
+    assert [entry["file"] for entry in files] == ["my_study.py", "my_theory.py"]
     assert str(tmp_path) not in repr(run.record)
     theory.write_text(theory.read_text() + "\n# another\n")
     changed = run.record["files"]
-    assert changed[0]["sha256"] != files[0]["sha256"] and changed[1] == files[1]
+    assert changed[1]["sha256"] != files[1]["sha256"] and changed[0] == files[0]
     folder = tmp_path / "run"
     run.keep_files(folder)
     assert (folder / "files" / "my_study.py").read_text() == OWN

@@ -144,7 +144,13 @@ def test_every_family_is_scored_as_itself():
     for name, each in families.items():
         family = name.removeprefix("exchangeable-").replace("mixture", "saturated")
         ladder = executor.theories._ladder(
-            each, "process", {"process": prior}, experiment.scale(8.0), data, questions.tokens, questions
+            each,
+            "process",
+            {"process": prior, "network": executor.template},
+            experiment.scale(8.0),
+            data,
+            questions.tokens,
+            questions,
         )
         index = int(np.abs(ladder.betas - 0.5).argmin())
         beta = float(ladder.betas[index])

@@ -7,6 +7,7 @@ import pytest
 from experiments import cli
 from experiments.discovery import Catalogue
 from experiments.figures import style
+from experiments.runs import environment
 
 # Run by make test: one with hypotheses about hidden states, one that observes networks, one with teachers.
 # make test-slow runs all the others; weird-generalisation, smaller, is run by test_running.py.
@@ -20,7 +21,7 @@ NAMES = [
 @pytest.fixture
 def finebayes(monkeypatch, tmp_path, capsys):
     """The command line, in this process; figures in one format."""
-    monkeypatch.setattr(cli, "_prepare_devices", lambda: None)  # there are two: tests/conftest.py
+    monkeypatch.setattr(environment, "prepare_devices", lambda: None)  # there are two: tests/conftest.py
     monkeypatch.setattr(style, "FORMATS", {"png": {}})
     monkeypatch.setenv("XLA_FLAGS", "")  # which a run without optimisations adds to: to be put back
 

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from experiments.discovery import catalogue
+from experiments.discovery import Catalogue
 from models.finetuning.method import ExtraData, Method, Wrapper, finetune
 from models.network import build, first
 from models.transformer import Architecture
@@ -18,7 +18,7 @@ from theory.base import mean_loss
 from theory.compute.descent import epochs
 from theory.processes.persona_topics import example as process
 
-METHODS = [entry["name"].replace("-", "_") for entry in catalogue()["methods"]]
+METHODS = [name.replace("-", "_") for name in Catalogue().names("methods")]
 STILL = {"self_distillation"}  # the negative control
 PROCESS = process()
 METRICS = {"identity", "adam"}

@@ -38,8 +38,8 @@ class Curved:
     params: Any
 
     def predict(self, tokens):
-        before = previous(tokens, self.params["read"].shape[-1])
-        return jax.nn.log_softmax(jnp.tanh(self.params["embed"][before]) @ self.params["read"])
+        before = previous(tokens, self.params["unembed"].shape[-1])
+        return jax.nn.log_softmax(jnp.tanh(self.params["embed"][before]) @ self.params["unembed"])
 
     def with_params(self, params):
         return replace(self, params=params)
@@ -56,7 +56,7 @@ def curved():
     return Curved(
         {
             "embed": 0.8 * jax.random.normal(embed, (6, 4)),
-            "read": 0.8 * jax.random.normal(read, (4, 5)),
+            "unembed": 0.8 * jax.random.normal(read, (4, 5)),
         }
     )
 

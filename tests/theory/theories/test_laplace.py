@@ -155,13 +155,13 @@ def test_the_exact_posterior_of_a_coin_is_met_as_evidence_grows():
 
 def test_the_last_layer_alone(curved, data):
     """Laplace of a part: the block of the inverse's precision, other weights where they were."""
-    last = subnetwork(curved, ["read"])
+    last = subnetwork(curved, ["unembed"])
     pull, matrix = dense(curved, data)
     block = slice(24, 44)  # embed comes first
     check(Laplace(), last, data, np.eye(20), pull[block], matrix[block, block])
     network = quick(Laplace(linear=False).predict)(last, data, 0.7).network()
     np.testing.assert_array_equal(network.params["embed"], curved.params["embed"])
-    assert np.abs(network.params["read"] - curved.params["read"]).max() > 0.05
+    assert np.abs(network.params["unembed"] - curved.params["unembed"]).max() > 0.05
 
 
 def test_draws_are_averaged_about_the_mean(curved, data, documents):

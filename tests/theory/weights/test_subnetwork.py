@@ -79,7 +79,7 @@ def test_a_theory_over_weights_takes_a_subnetwork():
         Proximal(tolerance=1e-5).predict(subnetwork(each, ["one"]), DATA, 0.5) for each in (pair, alone)
     ]
     np.testing.assert_allclose(result[0].predict(TOKENS), result[1].predict(TOKENS), atol=1e-5)
-    np.testing.assert_array_equal(result[0].network().params["two"], two)
+    np.testing.assert_array_equal(result[0].network.network().params["two"], two)
     assert np.abs(result[0].params["one"] - pair.params["one"]).max() > 0.05
 
 
