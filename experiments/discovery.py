@@ -168,7 +168,7 @@ def choose(kind: str, given: str, allowed: Iterable[str]) -> str:
     names = list(allowed)
     if given in names:
         return given
-    near = difflib.get_close_matches(given, names, n=3, cutoff=0.4)
+    near = difflib.get_close_matches(str(given), names, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(names)}."
     raise Misuse(f"There is no {kind} called {given!r}; {hint}")
 

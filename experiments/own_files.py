@@ -38,6 +38,7 @@ BASES: dict[str, Kind] = {
 PROCESS_MEMBERS = {"distribution", "answer_tokens"}
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*\.py")
 LARGEST = 1_000_000  # bytes
+LONGEST = 500  # characters of an error that is told whole
 PACKAGE = "finebayes_own_files"  # what own files are imported into
 
 
@@ -142,7 +143,7 @@ def blaming() -> Iterator[None]:
 
 def _places_in(text: str) -> list[str]:
     """Lines of own files that an error names in its text, as jax does of a value kept from tracing."""
-    files = {getattr(module, "__file__", None) for name, module in [*sys.modules.items()] if _is_own(name)}
+    files = {str(module.__file__) for name, module in [*sys.modules.items()] if _is_own(name)}
     return [
         f"{Path(file).name}, line {line}"
         for file, line in re.findall(r"(\S+\.py):(\d+)", text)
@@ -155,8 +156,10 @@ def _is_own(module: str) -> bool:
 
 
 def _sentence(error: BaseException) -> str:
-    """An error as one line, its first, with its type if it is no sentence of ours."""
-    text = " ".join((str(error).strip().splitlines() or [""])[0].split())
+    """An error as one line, with its type if it is no sentence of ours; of a long one its first line."""
+    text = " ".join(str(error).split())
+    if len(text) > LONGEST:
+        text = str(error).strip().splitlines()[0]
     kind = "" if isinstance(error, Misuse) else f"{type(error).__name__}{': ' * bool(text)}"
     return f"{kind}{text}{'' if text.endswith(('.', '!', '?')) else '.'}"
 

@@ -72,7 +72,7 @@ def _forms(experiment: Experiment) -> dict[str, Theory]:
                 for name, form in new.items():
                     if form.sampled:
                         raise Misuse(
-                            f"{name} is sampled, which a theory of one's own cannot be; compute it in predict, "
+                            f"{name} is sampled, which an own theory cannot be; compute it in predict, "
                             "or omit `sampled`."
                         )
         forms |= new

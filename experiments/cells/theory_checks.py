@@ -100,18 +100,18 @@ def _grid(experiment: Experiment, candidate: Candidate, scale: Scale) -> np.ndar
         got = "no array of numbers" if grid is None else f"shape {grid.shape}: {np.ravel(grid)[:3].tolist()}"
         raise Misuse(f"{name} has an unfit grid. It must be (b,) numbers, 0 and more, got {got}.")
     try:
-        check_ladder(grid if grid is not None else ())
+        check_ladder(np.zeros(1) if grid is None else grid)
     except Misuse as error:
         raise Misuse(f"{name} has an unfit grid. {error}") from None
     for arm in experiment.arms:
         for method in experiment.methods:
             strength = form.strength(experiment.training(method, arm), scale)
             beta = None if strength is None else _numbers(strength)
-            fits = beta is not None and beta.shape == (len(experiment.doses),) and np.isfinite(beta).all()
-            if strength is not None and not (fits and (beta >= 0).all()):
+            fits = beta is not None and beta.shape == (len(experiment.doses),)
+            if strength is not None and not (fits and np.isfinite(beta).all() and np.all(beta >= 0)):
                 raise Misuse(
-                    f"{name} forecasts an unfit strength. It must be finite and at least 0, one number a dose "
-                    f"({len(experiment.doses)}), got {strength!r:.60}."
+                    f"{name} forecasts an unfit strength: it must be finite and at least 0, one number a dose"
+                    f" ({len(experiment.doses)}), got {strength!r:.60}."
                 )
     return grid if grid is not None else np.zeros(1)
 

@@ -5,6 +5,8 @@ from typing import Any
 
 from theory.errors import Misuse
 
+LARGEST_SEED = 2_000_000  # of a run: a thousand seeds of networks follow each, and they have 31 bits
+
 
 def check_positive(section: str, **values: int) -> None:
     """Refuse a count below 1."""

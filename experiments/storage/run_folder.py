@@ -40,7 +40,16 @@ class RunFolder(Run):
     @property
     def config(self) -> Json:
         """The whole of config.json: study, preset, hash, and the study's options."""
-        return read_json(self.folder / "config.json")
+        path = self.folder / "config.json"
+        config = read_json(path)
+        known = isinstance(config, dict) and {"study", "preset", "config"} <= config.keys()
+        if (
+            not known
+            or not isinstance(config["config"], dict)
+            or not isinstance(config.get("files", []), list)
+        ):
+            raise Misuse(f"{path} is no config of a run; run again in another folder.")
+        return config
 
     @property
     def study(self) -> str:
@@ -56,7 +65,12 @@ class RunFolder(Run):
     def doses(self) -> tuple[int, ...]:
         """Finetuning steps after which networks are compared."""
         options = self.options
-        return tuple(options.get("finetuning", options)["doses"])
+        try:
+            return tuple(options.get("finetuning", options)["doses"])
+        except (AttributeError, KeyError, TypeError):
+            path = self.folder / "config.json"
+            self.refuse_other_version(path)
+            raise Misuse(f"{path} has no list of doses; run again in another folder.") from None
 
     def refuse_other_version(self, path: Path) -> None:
         """Refuse a file that cannot be read where the run is not of this version, or its config was
@@ -181,6 +195,8 @@ def create(folder: Path, config: Json, environment: Json) -> RunFolder:
 
 def find(folder: str | Path) -> RunFolder:
     """The run in a folder, or the only one below it."""
+    if not isinstance(folder, str | Path):
+        raise Misuse(f"A folder is needed, like results/STUDY/HASH, got {folder!r:.60}.")
     root = Path(folder)
     if not root.is_dir():
         raise Misuse(f"There is no folder {folder}; give the folder that `finebayes run` printed.")

@@ -174,7 +174,9 @@ def test_a_bound_and_breaks_of_another_kind_are_refused(check):
 
 def test_a_class_is_no_theory(check):
     with pytest.raises(Misuse, match=r"is the class Mine, not an instance of it; write Mine\(\)"):
-        check(name="uninstantiated", more="\n\ndef variants(process):\n    return {'uninstantiated': Mine}\n\n")
+        check(
+            name="uninstantiated", more="\n\ndef variants(process):\n    return {'uninstantiated': Mine}\n\n"
+        )
 
 
 def test_one_pass_over_all_strengths_is_checked(check):
