@@ -325,11 +325,7 @@ def _compare(arguments: list[str]) -> None:
 
 
 def _doctor(arguments: list[str]) -> None:
-    @dataclasses.dataclass(frozen=True)
-    class Doctor:
-        pass
-
-    _parse(Doctor, "doctor", arguments)
+    _parse(dataclasses.make_dataclass("Doctor", [], frozen=True), "doctor", arguments)
     from experiments.runs.environment import prepare_devices
 
     prepare_devices()

@@ -108,11 +108,12 @@ def _grid(experiment: Experiment, candidate: Candidate, scale: Scale) -> np.ndar
             strength = form.strength(experiment.training(method, arm), scale)
             beta = None if strength is None else _numbers(strength)
             fits = beta is not None and beta.shape == (len(experiment.doses),)
-            if strength is not None and not (fits and np.isfinite(beta).all() and np.all(beta >= 0)):
-                raise Misuse(
-                    f"{name} forecasts an unfit strength: it must be finite and at least 0, one number a dose"
-                    f" ({len(experiment.doses)}), got {strength!r:.60}."
-                )
+            if strength is None or (beta is not None and fits and np.all((beta >= 0) & (beta < np.inf))):
+                continue
+            raise Misuse(
+                f"{name} forecasts an unfit strength: it must be finite and at least 0, one number a dose"
+                f" ({len(experiment.doses)}), got {strength!r:.60}."
+            )
     return grid if grid is not None else np.zeros(1)
 
 
