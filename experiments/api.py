@@ -19,7 +19,7 @@ import numpy as np
 
 from experiments.cells.candidates import candidates
 from experiments.cells.programs import Executor
-from experiments.design.checks import LARGEST_SEED
+from experiments.design.checks import check_counts, check_seed, check_step_size
 from experiments.design.experiment import Arm, Experiment
 from experiments.reports.scores import Scores, as_frame
 from experiments.runs.base_networks import BaseNetworks, describe
@@ -172,9 +172,9 @@ def pretrain(
     the loss diverges.
     """
     _instance("process", process, Process, "processes.PersonaTopics()")
-    _at_least_one(width=width, layers=layers, heads=heads, steps=steps, batch=batch, seeds=seeds)
-    _step_size(rate)
-    _master_seed(seed)
+    check_counts(width=width, layers=layers, heads=heads, steps=steps, batch=batch, seeds=seeds)
+    check_step_size(rate)
+    check_seed(seed)
     experiment = Experiment(
         process=process,
         shape=Architecture(width, layers, heads, activation=activation),
@@ -227,8 +227,8 @@ def finetune(
         _instance("task", value, Task, "process.task()")
     if not isinstance(doses, Iterable) or not tasks:
         raise Misuse(f"finetune needs a task and a list of doses, got {len(tasks)} tasks and doses {doses}.")
-    _at_least_one(n=n, batch=batch, seeds=seeds)
-    _master_seed(seed)
+    check_counts(n=n, batch=batch, seeds=seeds)
+    check_seed(seed)
     experiment = dataclasses.replace(
         base.experiment,
         arms=tuple(Arm(entry) for entry in tasks),
@@ -334,22 +334,6 @@ def _instance(kind: str, value: object, wanted: type, example: str) -> None:
         raise Misuse(f"A {kind} is an instance, got the class {value.__name__}; write {value.__name__}(...).")
     if not isinstance(value, wanted):
         raise Misuse(f"A {kind} is needed, like {example}, got {type(value).__name__} {value!r:.60}.")
-
-
-def _at_least_one(**counts: int) -> None:
-    for name, count in counts.items():
-        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            raise Misuse(f"{name} must be an integer from 1 on, got {count!r}.")
-
-
-def _step_size(rate: object) -> None:
-    if not isinstance(rate, (int, float)) or not 0 < rate < float("inf"):
-        raise Misuse(f"rate must be a number above 0 and finite, got {rate!r}.")
-
-
-def _master_seed(seed: object) -> None:
-    if not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
-        raise Misuse(f"seed must be an integer from 0 to {LARGEST_SEED}, got {seed!r}.")
 
 
 def _check_documents(process: Process, tokens: np.ndarray, prefix: str = "tokens") -> None:
