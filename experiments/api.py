@@ -19,6 +19,7 @@ import numpy as np
 
 from experiments.cells.candidates import candidates
 from experiments.cells.programs import Executor
+from experiments.design.checks import check_counts, check_seed, check_step_size
 from experiments.design.experiment import Arm, Experiment
 from experiments.reports.scores import Scores, as_frame
 from experiments.runs.base_networks import BaseNetworks, describe
@@ -61,13 +62,16 @@ class Pretrained:
 
     def network(self, index: int = 0) -> Network:
         """One of the base networks."""
-        if not 0 <= index < self.experiment.base_seeds:
-            raise Misuse(f"There are {self.experiment.base_seeds} base networks, from 0 on; got {index}.")
+        if not isinstance(index, (int, np.integer)) or not 0 <= index < self.experiment.base_seeds:
+            raise Misuse(f"There are {self.experiment.base_seeds} base networks, from 0 on; got {index!r}.")
         return jax.tree.map(lambda leaf: leaf[index], self.networks)
 
     def predict(self, tokens: Tokens | Sequence[Sequence[int]], index: int = 0) -> LogProbs:
         """Log-probabilities (nats) of all tokens at every position (n, t, vocabulary), by a base network."""
-        documents = np.asarray(tokens)
+        try:
+            documents = np.asarray(tokens)
+        except ValueError:
+            raise Misuse("tokens must be documents (n, t) of one length, got rows of several.") from None
         _check_documents(self.process, documents)
         return self.network(index).predict(jax.numpy.asarray(documents, np.int32))
 
@@ -168,7 +172,9 @@ def pretrain(
     the loss diverges.
     """
     _instance("process", process, Process, "processes.PersonaTopics()")
-    _at_least_one(seeds=seeds)
+    check_counts(width=width, layers=layers, heads=heads, steps=steps, batch=batch, seeds=seeds)
+    check_step_size(rate)
+    check_seed(seed)
     experiment = Experiment(
         process=process,
         shape=Architecture(width, layers, heads, activation=activation),
@@ -182,6 +188,8 @@ def pretrain(
         seeds=1,
         seed=seed,
     )
+    if not isinstance(folder, str | Path | None):
+        raise Misuse(f"folder must be the path of a folder, got {folder!r:.60}.")
     prepare_devices()
     shown = make_progress(progress)
     if folder is not None:
@@ -217,9 +225,10 @@ def finetune(
     tasks = [task] if isinstance(task, Task) or not isinstance(task, Iterable) else list(task)
     for value in tasks:
         _instance("task", value, Task, "process.task()")
-    if isinstance(doses, int) or not tasks:
+    if not isinstance(doses, Iterable) or not tasks:
         raise Misuse(f"finetune needs a task and a list of doses, got {len(tasks)} tasks and doses {doses}.")
-    _at_least_one(n=n, batch=batch, seeds=seeds)
+    check_counts(n=n, batch=batch, seeds=seeds)
+    check_seed(seed)
     experiment = dataclasses.replace(
         base.experiment,
         arms=tuple(Arm(entry) for entry in tasks),
@@ -260,7 +269,11 @@ def compare(
     given = [theories] if isinstance(theories, str) or not isinstance(theories, Iterable) else theories
     names = [entry for entry in given if isinstance(entry, str) and not isinstance(given, Mapping)]
     more = given if isinstance(given, Mapping) else [entry for entry in given if not isinstance(entry, str)]
-    instances = {} if theories is None else _by_name("theory", more, Theory, "theories.TemperedPosterior()")
+    instances = (
+        {}
+        if theories is None or (not more and names)
+        else _by_name("theory", more, Theory, "theories.TemperedPosterior()")
+    )
     if instances and not names:
         names = ["unchanged"]
     experiment = dataclasses.replace(tuned.experiment, theories=tuple(names), more_theories=instances)
@@ -307,10 +320,12 @@ def _by_name(kind: str, given: object, wanted: type[Kind], example: str) -> dict
                 f"give a dict, {{name: {kind}}}."
             )
         named = dict(zip(names, entries, strict=True))
+    if not named:
+        raise Misuse(f"At least one {kind} is needed, like {example}, got none.")
     for name, value in named.items():
         check_name(f"The {kind}", str(name))
         _instance(kind, value, wanted, example)
-    return dict(named)
+    return {str(name): value for name, value in named.items()}
 
 
 def _instance(kind: str, value: object, wanted: type, example: str) -> None:
@@ -319,12 +334,6 @@ def _instance(kind: str, value: object, wanted: type, example: str) -> None:
         raise Misuse(f"A {kind} is an instance, got the class {value.__name__}; write {value.__name__}(...).")
     if not isinstance(value, wanted):
         raise Misuse(f"A {kind} is needed, like {example}, got {type(value).__name__} {value!r:.60}.")
-
-
-def _at_least_one(**counts: int) -> None:
-    for name, count in counts.items():
-        if not isinstance(count, int) or count < 1:
-            raise Misuse(f"{name} must be an integer from 1 on, got {count!r}.")
 
 
 def _check_documents(process: Process, tokens: np.ndarray, prefix: str = "tokens") -> None:

@@ -71,6 +71,8 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         _stop(f"The system refused: {error.strerror or error}{where}; what was finished is kept.")
+    except MemoryError:
+        _stop("The machine has not enough memory for this; make it smaller. What was finished is kept.")
     except KeyboardInterrupt:
         _say("Interrupted; what was finished is kept, the same command goes on from there.")
         raise SystemExit(130) from None
@@ -178,7 +180,8 @@ def _run(arguments: list[str], command: str = "run") -> None:
     parser = {"run": Run, "forecast": Forecast}[command]
     parser.__doc__ = COMMANDS[command]
     refuse_old_names(arguments, config)
-    parsed = _parse(parser, f"{command} {study.name}", arguments, parser(config))
+    with study.reading_options():
+        parsed = _parse(parser, f"{command} {study.name}", arguments, parser(config))
     study_run = StudyRun.make(study, parsed.preset, parsed.config)
     draws = isinstance(parsed, Run) and not parsed.dry_run and "jax" not in sys.modules
     with drawing_process.apart() if draws else contextlib.nullcontext(None) as draw:
@@ -322,11 +325,7 @@ def _compare(arguments: list[str]) -> None:
 
 
 def _doctor(arguments: list[str]) -> None:
-    @dataclasses.dataclass(frozen=True)
-    class Doctor:
-        pass
-
-    _parse(Doctor, "doctor", arguments)
+    _parse(dataclasses.make_dataclass("Doctor", [], frozen=True), "doctor", arguments)
     from experiments.runs.environment import prepare_devices
 
     prepare_devices()

@@ -169,7 +169,7 @@ def choose(kind: str, given: str, allowed: Iterable[str]) -> str:
     names = list(allowed)
     if given in names:
         return given
-    near = _nearest(given, names)
+    near = _nearest(str(given), names)
     hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(names)}."
     raise Misuse(f"There is no {kind} called {given!r}; {hint}")
 

@@ -38,6 +38,7 @@ BASES: dict[str, Kind] = {
 PROCESS_MEMBERS = {"distribution", "answer_tokens"}
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*\.py")
 LARGEST = 1_000_000  # bytes
+LONGEST = 500  # characters of an error that is told whole
 PACKAGE = "finebayes_own_files"  # what own files are imported into
 
 
@@ -134,14 +135,31 @@ def blaming() -> Iterator[None]:
             for frame, line in traceback.walk_tb(error.__traceback__)
             if str(frame.f_globals.get("__name__")).startswith(f"{PACKAGE}.")
         ]
+        frames = frames or _places_in(str(error))
         if not frames:
             raise
         raise Refused(f"{frames[-1]}: {_sentence(error)}") from error
 
 
+def _places_in(text: str) -> list[str]:
+    """Lines of own files that an error names in its text, as jax does of a value kept from tracing."""
+    files = {str(module.__file__) for name, module in [*sys.modules.items()] if _is_own(name)}
+    return [
+        f"{Path(file).name}, line {line}"
+        for file, line in re.findall(r"(\S+\.py):(\d+)", text)
+        if file in files
+    ]
+
+
+def _is_own(module: str) -> bool:
+    return module.startswith(f"{PACKAGE}.")
+
+
 def _sentence(error: BaseException) -> str:
-    """An error as one line, with its type if it is no sentence of ours."""
+    """An error as one line, with its type if it is no sentence of ours; of a long one its first line."""
     text = " ".join(str(error).split())
+    if len(text) > LONGEST:
+        text = str(error).strip().splitlines()[0]
     kind = "" if isinstance(error, Misuse) else f"{type(error).__name__}{': ' * bool(text)}"
     return f"{kind}{text}{'' if text.endswith(('.', '!', '?')) else '.'}"
 

@@ -179,11 +179,19 @@ def test_a_study_is_read_from_its_folder(study):
             r"got the class PersonaTopics; write PersonaTopics",
         ),
         (lambda: fb.pretrain(PROCESS, seeds=0), "seeds must be an integer from 1 on, got 0"),
+        (lambda: fb.pretrain(PROCESS, seeds=True), "seeds must be an integer from 1 on, got True"),
+        (lambda: fb.pretrain(PROCESS, steps=1.5), "steps must be an integer from 1 on, got 1.5"),
+        (lambda: fb.pretrain(PROCESS, rate="fast"), "rate must be a number above 0 and finite, got 'fast'"),
+        (lambda: fb.pretrain(PROCESS, seed=-1), "seed must be an integer from 0 to 2000000, got -1"),
+        (lambda: fb.pretrain(PROCESS, folder=3), "folder must be the path of a folder, got 3"),
         (lambda: fb.pretrain(PROCESS, width=9), "heads must divide width"),
         (lambda: fb.run("weird-generalization"), "did you mean weird-generalisation"),
         (lambda: fb.run("weird-generalisation", "smal"), "did you mean small"),
         (lambda: fb.run("weird-generalisation", pretrainin={"steps": 1}), "did you mean pretraining.steps"),
         (lambda: fb.run("weird-generalisation", theories=(DoubleCounting(),)), "to fb.compare"),
+        (lambda: fb.run("weird-generalisation", 3), "There is no preset called 3"),
+        (lambda: fb.run("weird-generalisation", files="my.py"), r"files must be a list, got 'my.py'"),
+        (lambda: fb.load(None), "A folder is needed"),
         (lambda: fb.load("no-such-folder"), "There is no folder"),
         (lambda: listed(topics=0), r"topics must be a list, got 0; write topics=\[0\]"),
         (lambda: PROCESS.task(persona=7), "persona must be from 0 to 2, got 7"),
@@ -209,7 +217,12 @@ def test_a_wrong_name_is_answered_with_the_nearest():
         ({"method": fb.methods.Adam}, "got the class Adam"),
         ({"method": "adam"}, "A method is needed, like methods.Adam"),
         ({"method": [fb.methods.Adam(), fb.methods.Adam(0.1)]}, "adam twice; give a dict"),
+        ({"method": []}, "At least one method is needed, like methods.Adam"),
+        ({"method": {1.5: fb.methods.Adam(), "a--b": fb.methods.Adam()}}, "'a--b' cannot name a file"),
         ({"doses": 4}, "a list of doses"),
+        ({"doses": None}, "a list of doses"),
+        ({"doses": [1.5, 2]}, r"numbers of steps from 1, got \[1.5, 2\]"),
+        ({"seed": "a"}, "seed must be an integer from 0"),
         ({"batch": 9}, "batch must be from 1 to n = 8, got 9"),
         ({"seeds": 0}, "seeds must be an integer from 1 on"),
     ],
@@ -238,7 +251,7 @@ def test_a_mistake_in_comparing_is_one_sentence(tuned, theories, sentence):
         fb.compare(tuned, theories, **QUIET)
 
 
-@pytest.mark.parametrize("tokens", [[[0] * 7], [[9]], [[0.5]], [0, 1], [[-1]]])
+@pytest.mark.parametrize("tokens", [[[0] * 7], [[9]], [[0.5]], [0, 1], [[-1]], [[0], [0, 1]]])
 def test_documents_that_a_network_cannot_read_are_refused(network, tokens):
     with pytest.raises(fb.Misuse, match="tokens must be documents"):
         network.predict(tokens)

@@ -13,6 +13,7 @@ from models.network import Network
 from theory.base import Model, Params
 from theory.compute.devices import ShardedMap
 from theory.divergence.kl import answers_at
+from theory.errors import Misuse
 
 
 class AnswerPrograms:
@@ -37,6 +38,8 @@ class AnswerPrograms:
         if self.experiment.observe is None:
             return {}
         seen = self.observe(self.padded(questions.tokens), params)
+        if not isinstance(seen, Mapping):
+            raise Misuse(f"observe must return arrays by name, a dict, got {type(seen).__name__}.")
         return {name: values[:, :, questions.rows] for name, values in seen.items()}
 
     def stacked(self, predictors: Model, tokens: Array) -> Array:

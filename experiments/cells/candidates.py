@@ -69,6 +69,12 @@ def _forms(experiment: Experiment) -> dict[str, Theory]:
             new = dict(variants(experiment.process)) if variants else {entry.name: entry.example()}
             if entry.is_own:
                 _check_forms(new, forms)
+                for name, form in new.items():
+                    if form.sampled:
+                        raise Misuse(
+                            f"{name} is sampled, which an own theory cannot be; compute it in predict, "
+                            "or omit `sampled`."
+                        )
         forms |= new
     return forms
 
@@ -92,6 +98,8 @@ def _check_forms(new: dict[str, Theory], forms: dict[str, Theory]) -> None:
 
 def _candidate(name: str, form: Theory) -> Candidate:
     """A form under "NAME" or "NAME/PRIOR"."""
+    if isinstance(form, type):
+        raise Misuse(f"{name} is the class {form.__name__}, not an instance of it; write {form.__name__}().")
     if not isinstance(form, Theory):
         raise Misuse(
             f"{name} is a {type(form).__name__}, which is no theory; inherit from theory.contracts.Theory."

@@ -12,6 +12,7 @@ from experiments.cells.answers import AnswerPrograms
 from experiments.cells.candidates import candidates
 from experiments.cells.data import FinetuningData
 from experiments.cells.finetuned import FinetunedPrograms, failure
+from experiments.cells.method_checks import check_methods
 from experiments.cells.posteriors import PosteriorPrograms
 from experiments.cells.replays import ReplayPrograms
 from experiments.cells.theories import TheoryPrograms
@@ -33,6 +34,7 @@ class Executor:
         contexts = [len(elicitation), *(len(self.data.questions(arm).tokens) for arm in experiment.arms)]
         rows = -(-max(contexts) // 8) * 8
         scored = candidates(experiment)
+        check_methods(experiment, template)
         check_theories(experiment, template, scored)
         self.answers = AnswerPrograms(experiment, template, rows)
         self.theories = TheoryPrograms(experiment, template, self.answers, self.data, scored)

@@ -4,9 +4,10 @@ The shape of what they predict is found by tracing alone; that it is normalised,
 contexts, at no strength and at one in the middle of the grid. A theory of the house is checked by its tests.
 """
 
+import contextlib
 import inspect
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import jax
@@ -18,11 +19,12 @@ from experiments.cells.candidates import Candidate
 from experiments.cells.replays import extra_data
 from experiments.design import random_streams
 from experiments.design.experiment import Experiment
+from experiments.storage.records import BOUNDS
 from models.finetuning.method import FinetuningRun
 from models.network import Network
 from theory.base import Dataset, Model, Predictor, check_ladder, ladder
 from theory.compute.descent import epochs
-from theory.contracts import Setting, Theory
+from theory.contracts import Scale, Setting, Theory
 from theory.errors import Misuse
 
 HOUSE = "theory.theories."
@@ -46,19 +48,12 @@ def _check(experiment: Experiment, template: Network, candidate: Candidate) -> N
     tokens = experiment.process.distribution().sample(key, max(experiment.n, CONTEXTS))
     mask = jnp.broadcast_to(jnp.asarray(experiment.process.answer_mask()), tokens.shape)
     data = Dataset(tokens[: experiment.n], mask[: experiment.n])
-    grid = np.asarray(form.grid(experiment.scale(float(data.mask.sum()))), float)
-    try:
-        check_ladder(grid)
-    except Misuse as error:
-        raise Misuse(f"{_location(form)}: the theory {candidate.theory} has an unfit grid. {error}") from None
+    with _told(form):
+        grid = _grid(experiment, candidate, experiment.scale(float(data.mask.sum())))
     program = _program(experiment, template, candidate, tokens[:CONTEXTS], key)
     betas = jnp.asarray(grid[[0, len(grid) // 2]], jnp.float32)
-    try:
+    with _told(form):
         shapes = jax.eval_shape(program, data, betas)
-    except Misuse:
-        raise
-    except Exception as error:
-        raise Misuse(f"{_failed_at(form, error)}: {type(error).__name__}: {_first_line(error)}") from error
     rungs = len(experiment.doses) if candidate.kind == "replay" else len(betas)
     wanted = (rungs, CONTEXTS, experiment.process.length, experiment.process.vocabulary)
     if getattr(shapes, "shape", None) != wanted:
@@ -69,7 +64,8 @@ def _check(experiment: Experiment, template: Network, candidate: Candidate) -> N
         )
     if "normalised" in form.breaks:
         return
-    totals = np.exp(np.asarray(jax.nn.logsumexp(jax.jit(program)(data, betas), axis=-1), float))
+    with _told(form):
+        totals = np.exp(np.asarray(jax.nn.logsumexp(jax.jit(program)(data, betas), axis=-1), float))
     off = ~(np.abs(np.log(totals)) <= TOLERANCE)
     off[int(candidate.kind != "replay") :] &= ~np.isnan(totals[int(candidate.kind != "replay") :])
     if off.any():
@@ -79,6 +75,55 @@ def _check(experiment: Experiment, template: Network, candidate: Candidate) -> N
             f"{totals[rung, context, position]:.3g}, not to 1, at position {position} of a document; "
             "normalise them, as jax.nn.log_softmax does."
         )
+
+
+@contextlib.contextmanager
+def _told(form: Theory) -> Iterator[None]:
+    """Around what a theory computes: all that it raises becomes one sentence with file and line."""
+    try:
+        yield
+    except Misuse:
+        raise
+    except Exception as error:
+        raise Misuse(f"{_failed_at(form, error)}: {type(error).__name__}: {_first_line(error)}") from error
+
+
+def _grid(experiment: Experiment, candidate: Candidate, scale: Scale) -> np.ndarray:
+    """The strengths (b,) of a theory, its other declarations checked with them."""
+    form, name = candidate.form, f"{_location(candidate.form)}: the theory {candidate.theory}"
+    if not isinstance(form.breaks, Mapping):
+        raise Misuse(f"{name} has breaks of type {type(form.breaks).__name__}; give a dict, {{law: reason}}.")
+    if form.bound not in BOUNDS:
+        raise Misuse(f"{name} has the bound {form.bound!r}; it must be {' or '.join(map(repr, BOUNDS))}.")
+    grid = _numbers(form.grid(scale))
+    if candidate.kind != "replay" and (grid is None or grid.ndim != 1 or len(grid) < 2 or grid[0] != 0):
+        got = "no array of numbers" if grid is None else f"shape {grid.shape}: {np.ravel(grid)[:3].tolist()}"
+        raise Misuse(f"{name} has an unfit grid. It must be (b,) numbers, 0 and more, got {got}.")
+    try:
+        check_ladder(np.zeros(1) if grid is None else grid)
+    except Misuse as error:
+        raise Misuse(f"{name} has an unfit grid. {error}") from None
+    for arm in experiment.arms:
+        for method in experiment.methods:
+            strength = form.strength(experiment.training(method, arm), scale)
+            beta = None if strength is None else _numbers(strength)
+            fits = beta is not None and beta.shape == (len(experiment.doses),)
+            if strength is None or (beta is not None and fits and np.all((beta >= 0) & (beta < np.inf))):
+                continue
+            raise Misuse(
+                f"{name} forecasts an unfit strength: it must be finite and at least 0, one number a dose"
+                f" ({len(experiment.doses)}), got {strength!r:.60}."
+            )
+    return grid if grid is not None else np.zeros(1)
+
+
+def _numbers(value: object) -> np.ndarray | None:
+    """An array of numbers; None if it is none."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # rows of several lengths
+        return None
+    return array.astype(float) if array.dtype.kind in "iuf" else None
 
 
 def _program(

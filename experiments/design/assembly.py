@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from experiments.design.checks import check_some
 from experiments.design.config import StudyConfig
 from experiments.design.experiment import Arm, Experiment
 from experiments.design.sampling import Sampling
@@ -46,6 +47,7 @@ def assemble(
         "theories": config.theories,
         "catalogue": config.catalogue,
     }
+    check_some("experiment(config): the list of arms", fields["arms"])
     return Experiment(**fields | dict(more))
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 from theory.errors import Misuse
 
+LARGEST_SEED = 2_000_000  # of a run: a thousand seeds of networks follow each, and they have 31 bits
+
 
 def check_positive(section: str, **values: int) -> None:
     """Refuse a count below 1."""
@@ -18,6 +20,25 @@ def check_rates(section: str, **values: float) -> None:
     for name, value in values.items():
         if not 0 < value < math.inf:
             raise Misuse(f"{section}{'.' * bool(section)}{name} must be above 0 and finite, got {value}.")
+
+
+def check_counts(**counts: object) -> None:
+    """Refuse what is no integer from 1 on."""
+    for name, count in counts.items():
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise Misuse(f"{name} must be an integer from 1 on, got {count!r}.")
+
+
+def check_step_size(rate: object) -> None:
+    """Refuse what is no number above 0 and finite."""
+    if not isinstance(rate, (int, float)) or not 0 < rate < float("inf"):
+        raise Misuse(f"rate must be a number above 0 and finite, got {rate!r}.")
+
+
+def check_seed(seed: object) -> None:
+    """Refuse what is no master seed of a run."""
+    if not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
+        raise Misuse(f"seed must be an integer from 0 to {LARGEST_SEED}, got {seed!r}.")
 
 
 def check_process(process: object) -> None:

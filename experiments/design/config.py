@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from experiments.design.checks import check_positive, check_rates
+from experiments.design.checks import LARGEST_SEED, check_positive, check_rates
 from experiments.design.options import ProcessOptions, process_options
 from experiments.discovery import Catalogue
 from theory.errors import Misuse
@@ -150,6 +150,8 @@ class StudyConfig:
         for name, seed in (("seed", self.seed), ("process.seed", getattr(self.process, "seed", 0))):
             if seed < 0:
                 raise Misuse(f"{name} must be at least 0, got {seed}.")
+            if seed > LARGEST_SEED:
+                raise Misuse(f"{name} must be at most {LARGEST_SEED}, got {seed}.")
 
     @property
     def catalogue(self) -> Catalogue:

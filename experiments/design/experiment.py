@@ -95,11 +95,19 @@ class Experiment:
         check_doses(self.doses)
         if not 1 <= self.batch <= self.n:
             raise Misuse(f"batch must be from 1 to n = {self.n}, got {self.batch}.")
+        for arm in self.arms:
+            if not isinstance(arm, Arm):
+                raise Misuse(f"An arm is needed, like Arm(process.task()), got {arm!r:.60}.")
         names = [arm.name for arm in self.arms]
         if len(set(names)) < len(names):
             raise Misuse(f"Arms must have different names, got {names}.")
-        for name in self.methods:
+        for name, method in self.methods.items():
             check_name("The method", name)
+            if isinstance(method, type) or not isinstance(method, Method):
+                raise Misuse(
+                    f"The method {name} must be an instance of models.finetuning.method.Method, like Sgd(), "
+                    f"got {method!r:.60}."
+                )
 
     @property
     def steps(self) -> int:

@@ -51,6 +51,10 @@ class Sampling:
         for temperature in (*self.temperatures, *self.adam_temperatures):
             if not 0 < temperature < float("inf"):
                 raise Misuse(f"temperatures must be above 0 and finite (nats), got {temperature}.")
+        for temperatures in (self.temperatures, self.adam_temperatures):
+            labels = [f"{temperature:g}" for temperature in temperatures]  # they name the ladders
+            if len(set(labels)) < len(labels):
+                raise Misuse(f"temperatures must differ in six digits, got {', '.join(labels)}.")
 
     def sets(self) -> list["PosteriorSet"]:
         """The ladders of posteriors: isotropic at every temperature, in Adam's metric at the coldest (or at

@@ -5,7 +5,9 @@ by name, `experiment(config)`, which declares what is pretrained, finetuned and 
 which makes the figures from what is on disk. It imports no jax at the top, so that `--help` answers at once.
 """
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -47,7 +49,7 @@ class Study:
     @classmethod
     def of(cls, run: RunFolder) -> Self:
         """The study of a run; one of the user's own is read from the run's copy of it."""
-        copy = run.folder / FILES / f"{_stored(run, 'study').replace('-', '_')}.py"
+        copy = run.folder / FILES / f"{run.study.replace('-', '_')}.py"
         if copy.exists() and read_file(str(copy)).kind == "studies":
             return cls(run.study, str(copy))
         return cls(Catalogue().find("studies", run.study).name)
@@ -69,6 +71,14 @@ class Study:
     def preset(self, name: str) -> StudyConfig:
         """The config of a preset."""
         presets = self.module.PRESETS
+        if (
+            not isinstance(presets, Mapping)
+            or not presets
+            or not all(isinstance(key, str) for key in presets)
+        ):
+            raise Misuse(
+                f"PRESETS of {self.name} must be a dict, {{name: Config(...)}}, got {presets!r:.60}."
+            )
         config = presets[choose("preset", name, presets)]
         if not isinstance(config, StudyConfig):
             raise Misuse(
@@ -76,6 +86,19 @@ class Study:
                 "experiments.design.config.StudyConfig."
             )
         return config
+
+    @contextlib.contextmanager
+    def reading_options(self) -> Iterator[None]:
+        """Around the parser: an own Config whose fields cannot be options is told so."""
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, Misuse) or not self.entry.is_own:
+                raise
+            raise Misuse(
+                f"{self.entry.path.name}: a field of Config is no option ({type(error).__name__}: {error}); "
+                "give each a plain type and a default of that type."
+            ) from error
 
     def experiment(self, config: StudyConfig) -> "Experiment":
         """The experiment of a config."""
@@ -105,6 +128,9 @@ class StudyRun:
     @classmethod
     def make(cls, study: Study, preset: str, config: StudyConfig) -> Self:
         """A run of a config; the file of a process of the user's own is among its files."""
+        for file in config.files:
+            if read_file(file).kind == "studies":
+                raise Misuse(f"{file} is a study, which is run by itself: finebayes run {file}.")
         process = [str(config.process.entry.path)] * config.process.entry.is_own
         files = {Path(file).absolute(): file for file in (*process, *config.files)}
         return cls(study, preset, to_json(dataclasses.replace(config, files=())), tuple(files.values()))
@@ -112,9 +138,15 @@ class StudyRun:
     @classmethod
     def of(cls, run: RunFolder) -> Self:
         """The run that a folder holds, with the user's own files as they were."""
-        study, preset = Study.of(run), _stored(run, "preset")
+        study, preset = Study.of(run), str(run.config["preset"])
         copies = [str(run.folder / FILES / entry["file"]) for entry in run.config.get("files", [])]
-        return cls(study, preset, run.options, tuple(file for file in copies if file != study.file))
+        made = cls(study, preset, run.options, tuple(file for file in copies if file != study.file))
+        try:
+            made.config  # noqa: B018
+        except Misuse:
+            run.refuse_other_version(run.folder / "config.json")
+            raise
+        return made
 
     @property
     def config(self) -> StudyConfig:
@@ -145,11 +177,3 @@ class StudyRun:
             if not copy.exists():
                 content = entry.content
                 write(copy, lambda file, content=content: file.write(content))
-
-
-def _stored(run: RunFolder, key: str) -> str:
-    """A text of config.json; refuses a config that no run has written."""
-    config = run.config
-    if not isinstance(config, dict) or not {"study", "preset", "config"} <= config.keys():
-        raise Misuse(f"{run.folder / 'config.json'} is no config of a run; run again in another folder.")
-    return str(config[key])

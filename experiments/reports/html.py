@@ -24,6 +24,7 @@ from experiments.storage.files import read_json, write_text
 from experiments.storage.records import Json, ScoreLine
 from experiments.storage.run_folder import RunFolder
 from experiments.storage.seal import check
+from theory.errors import Misuse
 
 WARNED = (
     "Forecasts: no fitted number, nothing but the base network, D′, the optimiser and its steps. Scores are "
@@ -196,7 +197,10 @@ def _ends(run: RunFolder) -> dict[str, float]:
 
 def _json(run: RunFolder, name: str) -> Json:
     path = run.folder / name
-    return read_json(path) if path.exists() else {}
+    values = read_json(path) if path.exists() else {}
+    if not isinstance(values, dict):
+        raise Misuse(f"{path} is damaged (it holds no fields by name); delete it and run again.")
+    return values
 
 
 def _fields(values: Json) -> str:

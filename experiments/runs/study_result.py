@@ -83,6 +83,8 @@ def run(
     run (default: results/STUDY/HASH), `networks` that of base networks. Raises `Misuse` with the sentence of
     the command line.
     """
+    if isinstance(files, str | Path):
+        raise Misuse(f"files must be a list, got {files!r:.60}; write files=[...].")
     declared = Study.find(str(study))
     try:
         json.dumps(options)

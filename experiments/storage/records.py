@@ -238,4 +238,7 @@ def _fitting(record: type[Row], values: Json) -> Json:
     if not isinstance(values, Mapping) or set(values) != names:
         got = sorted(values) if isinstance(values, Mapping) else type(values).__name__
         raise Misuse(f"A {record.__name__.lower()} has the fields {sorted(names)}, got {got}.")
+    for key, value in values.items():
+        if isinstance(value, list) and not all(isinstance(entry, (int, float)) for entry in value):
+            raise Misuse(f"{key} must be a list of numbers, got {value!r:.60}.")
     return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}

@@ -40,7 +40,16 @@ class RunFolder(Run):
     @property
     def config(self) -> Json:
         """The whole of config.json: study, preset, hash, and the study's options."""
-        return read_json(self.folder / "config.json")
+        path = self.folder / "config.json"
+        config = read_json(path)
+        known = isinstance(config, dict) and {"study", "preset", "config"} <= config.keys()
+        if (
+            not known
+            or not isinstance(config["config"], dict)
+            or not isinstance(config.get("files", []), list)
+        ):
+            raise Misuse(f"{path} is no config of a run; run again in another folder.")
+        return config
 
     @property
     def study(self) -> str:
@@ -56,7 +65,22 @@ class RunFolder(Run):
     def doses(self) -> tuple[int, ...]:
         """Finetuning steps after which networks are compared."""
         options = self.options
-        return tuple(options.get("finetuning", options)["doses"])
+        try:
+            return tuple(options.get("finetuning", options)["doses"])
+        except (AttributeError, KeyError, TypeError):
+            path = self.folder / "config.json"
+            self.refuse_other_version(path)
+            raise Misuse(f"{path} has no list of doses; run again in another folder.") from None
+
+    def refuse_other_version(self, path: Path) -> None:
+        """Refuse a file that cannot be read where the run is not of this version, or its config was
+        changed."""
+        config = dict(self.config)
+        if config.pop("hash", None) != digest(config):
+            raise Misuse(
+                f"{self.folder} was made by another version of finebayes, or its config.json was changed: "
+                f"{path.name} cannot be read; read it with that version, or run again in another folder."
+            )
 
     def finished_cells(self) -> list[Cell]:
         """Every finished cell, sorted."""
@@ -98,6 +122,7 @@ class RunFolder(Run):
         except FileNotFoundError:
             raise Misuse(f"{path} is missing: the cell is not finished; run again.") from None
         except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, Misuse) as error:
+            self.refuse_other_version(path)
             raise Misuse(
                 f"{path} is damaged ({error}); delete it and run again: only it is redone."
             ) from error
@@ -114,6 +139,7 @@ class RunFolder(Run):
         try:
             return [Row.from_json(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
         except (json.JSONDecodeError, UnicodeDecodeError, Misuse) as error:
+            self.refuse_other_version(path)
             raise Misuse(
                 f"{path} is damaged ({error}); delete it and run again: no cell is redone."
             ) from error
@@ -169,6 +195,8 @@ def create(folder: Path, config: Json, environment: Json) -> RunFolder:
 
 def find(folder: str | Path) -> RunFolder:
     """The run in a folder, or the only one below it."""
+    if not isinstance(folder, str | Path):
+        raise Misuse(f"A folder is needed, like results/STUDY/HASH, got {folder!r:.60}.")
     root = Path(folder)
     if not root.is_dir():
         raise Misuse(f"There is no folder {folder}; give the folder that `finebayes run` printed.")

@@ -6,7 +6,7 @@ network (theory.theories.linearised), so that the two differ in the model alone.
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -69,8 +69,9 @@ def descend(
     return kept, losses
 
 
-def check_doses(doses: Sequence[int]) -> int:
+def check_doses(doses: Sequence[Any]) -> int:
     """The number of steps a ladder of doses takes; refuses one that is not ascending from 1."""
-    if not doses or doses[0] < 1 or any(b <= a for a, b in itertools.pairwise(doses)):
+    whole = all(isinstance(dose, (int, np.integer)) and not isinstance(dose, bool) for dose in doses)
+    if not whole or not len(doses) or doses[0] < 1 or any(b <= a for a, b in itertools.pairwise(doses)):
         raise Misuse(f"Doses must be ascending numbers of steps from 1, got {list(doses)}.")
     return int(doses[-1])

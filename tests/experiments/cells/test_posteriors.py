@@ -358,6 +358,7 @@ def test_diagnostics_have_the_columns_that_are_stored():
         ({"chains": -2}, "got -2"),
         ({"seeds": 0}, "seeds must be at least 1"),
         ({"bases": 0}, "bases and seeds must be at least 1, got 0"),
+        ({"temperatures": (0.1, 0.1)}, "temperatures must differ in six digits, got 0.1, 0.1"),
         ({"temperatures": (1e-3, 0.0)}, r"temperatures must be above 0 and finite \(nats\), got 0.0"),
         ({"temperatures": (-1.0,)}, "got -1.0"),
         ({"temperatures": (np.nan,)}, "got nan"),

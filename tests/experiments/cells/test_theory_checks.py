@@ -139,6 +139,46 @@ def test_a_grid_that_does_not_ascend_is_refused(check):
         check(name="odd_grid", more=more)
 
 
+@pytest.mark.parametrize(
+    ("member", "sentence"),
+    [
+        ("grid(self, scale): return None", "unfit grid.* got no array of numbers"),
+        ("grid(self, scale): return ['a']", "unfit grid.* got no array of numbers"),
+        ("grid(self, scale): return np.zeros((2, 3))", r"unfit grid.* got shape \(2, 3\)"),
+        ("grid(self, scale): return np.zeros(0)", r"unfit grid.* got shape \(0,\)"),
+        ("grid(self, scale): return np.zeros(1)", r"unfit grid.* got shape \(1,\)"),
+        ("grid(self, scale): return np.array([1.0, 2.0])", r"unfit grid.* got shape \(2,\): \[1.0, 2.0\]"),
+        ("grid(self, scale): return np.array([0.0, np.nan])", "unfit grid.* got nan"),
+        ("grid(self, scale): raise KeyError(3)", "KeyError: 3"),
+        ("strength(self, training, scale): return np.ones(99)", "unfit strength.* one number a dose"),
+        ("strength(self, training, scale): return np.nan * training.passes", "unfit strength.*nan"),
+        ("strength(self, training, scale): return -training.passes", "unfit strength"),
+        ("strength(self, training, scale): return 'much'", "unfit strength.* got 'much'"),
+        ("strength(self, training, scale): return 1 / 0", "ZeroDivisionError"),
+    ],
+)
+def test_what_a_theory_declares_is_checked(check, member, sentence):
+    name = "declares"
+    with pytest.raises(Misuse, match=sentence) as refused:
+        check(name=name, more=f"\n    def {member}\n")
+    assert str(refused.value).startswith(f"{name}.py, line ")
+
+
+def test_a_bound_and_breaks_of_another_kind_are_refused(check):
+    with pytest.raises(Misuse, match="has the bound 'sky'; it must be 'path' or 'mixture'"):
+        check(name="bound_by_sky", more="\n    bound = 'sky'\n")
+    with pytest.raises(Misuse, match="has breaks of type NoneType"):
+        more = "\n    def __post_init__(self):\n        self.__dict__['breaks'] = None\n"
+        check(name="breaks_none", more=more)
+
+
+def test_a_class_is_no_theory(check):
+    with pytest.raises(Misuse, match=r"is the class Mine, not an instance of it; write Mine\(\)"):
+        check(
+            name="uninstantiated", more="\n\ndef variants(process):\n    return {'uninstantiated': Mine}\n\n"
+        )
+
+
 def test_one_pass_over_all_strengths_is_checked(check):
     more = (
         "\n    def path(self, prior, data, betas, *, key=None):"

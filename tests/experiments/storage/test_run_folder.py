@@ -137,6 +137,24 @@ def test_a_run_of_other_code_is_not_gone_on_with(run, monkeypatch):
         run_folder.create(run.folder, CONFIG, {})
 
 
+def test_what_another_version_wrote_is_not_called_damaged(run, monkeypatch):
+    run.save(CELL, replays(np.arange(3)))
+    run.path(CELL).write_bytes(b"an older format")
+    (run.folder / "rows.jsonl").write_text('{"ceiling": 1}\n')
+    monkeypatch.setattr(files, "GENERATION", files.GENERATION + 1)
+    for read in (run.rows, lambda: run.load(CELL)):
+        with pytest.raises(Misuse, match=r"made by another version of finebayes.* in another folder"):
+            read()
+
+
+@pytest.mark.parametrize("text", ["null", "[]", "{}", '{"study": "a", "preset": "b", "config": null}'])
+def test_what_is_no_config_is_refused(run, text):
+    (run.folder / "config.json").write_text(text)
+    for read in (lambda: run.study, lambda: run.options, lambda: run.doses):
+        with pytest.raises(Misuse, match="is no config of a run; run again in another folder"):
+            read()
+
+
 def test_a_folder_of_something_else_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
     with pytest.raises(Misuse, match="not empty"):

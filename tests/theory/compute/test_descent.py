@@ -111,6 +111,12 @@ def test_doses_that_do_not_ascend_from_one_are_refused(doses):
         check_doses(doses)
 
 
+@pytest.mark.parametrize("doses", [[1.5, 2], ["a"], "12", [True, 2], [float("nan")], [[1, 2]]])
+def test_doses_that_are_no_whole_numbers_are_refused(doses):
+    with pytest.raises(Misuse, match="ascending numbers of steps from 1"):
+        check_doses(doses)
+
+
 @pytest.mark.parametrize("doses", [[1], [5], [1, 2, 10]])
 def test_the_last_dose_is_the_number_of_steps(doses):
     assert check_doses(doses) == doses[-1]
