@@ -31,10 +31,10 @@ def check_methods(experiment: Experiment, template: Network) -> None:
         try:
             _check(experiment, template, name, method)
         except Misuse as error:
-            raise Misuse(f"{_place(method)}: {error}") from error
+            raise Misuse(f"{_location(method)}: {error}") from error
         except Exception as error:
             text = (str(error).strip().splitlines() or ["no message"])[0]
-            raise Misuse(f"{_place(method, error)}: {type(error).__name__}: {text}") from error
+            raise Misuse(f"{_location(method, error)}: {type(error).__name__}: {text}") from error
 
 
 def _check(experiment: Experiment, template: Network, name: str, method: Method) -> None:
@@ -65,7 +65,7 @@ def _check(experiment: Experiment, template: Network, name: str, method: Method)
     jax.eval_shape(trace, template)
 
 
-def _place(method: Method, error: Exception | None = None) -> str:
+def _location(method: Method, error: Exception | None = None) -> str:
     """The method's file, and the line where an error left it; a machine's path is nobody else's business."""
     kind = type(method)
     file = getattr(sys.modules.get(kind.__module__), "__file__", None)

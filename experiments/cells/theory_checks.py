@@ -48,11 +48,11 @@ def _check(experiment: Experiment, template: Network, candidate: Candidate) -> N
     tokens = experiment.process.distribution().sample(key, max(experiment.n, CONTEXTS))
     mask = jnp.broadcast_to(jnp.asarray(experiment.process.answer_mask()), tokens.shape)
     data = Dataset(tokens[: experiment.n], mask[: experiment.n])
-    with _told(form):
+    with _declared(form):
         grid = _grid(experiment, candidate, experiment.scale(float(data.mask.sum())))
     program = _program(experiment, template, candidate, tokens[:CONTEXTS], key)
     betas = jnp.asarray(grid[[0, len(grid) // 2]], jnp.float32)
-    with _told(form):
+    with _declared(form):
         shapes = jax.eval_shape(program, data, betas)
     rungs = len(experiment.doses) if candidate.kind == "replay" else len(betas)
     wanted = (rungs, CONTEXTS, experiment.process.length, experiment.process.vocabulary)
@@ -64,7 +64,7 @@ def _check(experiment: Experiment, template: Network, candidate: Candidate) -> N
         )
     if "normalised" in form.breaks:
         return
-    with _told(form):
+    with _declared(form):
         totals = np.exp(np.asarray(jax.nn.logsumexp(jax.jit(program)(data, betas), axis=-1), float))
     off = ~(np.abs(np.log(totals)) <= TOLERANCE)
     off[int(candidate.kind != "replay") :] &= ~np.isnan(totals[int(candidate.kind != "replay") :])
@@ -78,7 +78,7 @@ def _check(experiment: Experiment, template: Network, candidate: Candidate) -> N
 
 
 @contextlib.contextmanager
-def _told(form: Theory) -> Iterator[None]:
+def _declared(form: Theory) -> Iterator[None]:
     """Around what a theory computes: all that it raises becomes one sentence with file and line."""
     try:
         yield
