@@ -36,4 +36,4 @@ def test_without_hypotheses_those_of_the_process_are_taken(kind, process, data):
 
 def test_the_grid_goes_from_the_prior_to_nothing_of_it():
     grid = GeometricPath().grid(Scale(answers=1.0, longest=1.0))
-    assert grid[0] == 0 and (np.diff(grid) > 0).all() and 1 - share(grid[-1]) < 2e-7
+    assert grid[0] == 0 and (np.diff(grid) > 0).all() and 1 - share(float(grid[-1])) < 2e-7
