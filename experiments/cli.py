@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 
 import tyro
 
+from experiments import interrupts
 from experiments.design.config import StudyConfig
 from experiments.design.old_names import refuse_old_names
 from experiments.design.study import DEFAULT_PRESET, Study, StudyRun
@@ -48,6 +49,7 @@ def console() -> None:
     """The console's entry: `main`, and the end at once where a thread still compiles, which nothing can stop
     and which aborts an interpreter that ends before it."""
     status: Any = 0
+    interrupts.raise_again()
     try:
         main()
     except SystemExit as end:

@@ -39,7 +39,11 @@ def line(method, dose, group):
 @pytest.fixture
 def results(tmp_path, make):
     """Two bases, two seeds; `sgd` stays in the hull, `adam` answers the second word more and more."""
-    made = create(tmp_path / "run", {"study": "scorecard", "config": {"finetuning": {"doses": DOSES}}}, {})
+    made = create(
+        tmp_path / "run",
+        {"study": "scorecard", "preset": "none", "config": {"finetuning": {"doses": DOSES}}},
+        {},
+    )
     moved = {
         "sgd": [[0.55, 0.2, 0.25], [0.65, 0.2, 0.15], [0.7, 0.2, 0.1]],
         "adam": [[0.4, 0.2, 0.4], [0.3, 0.4, 0.3], [0.2, 0.6, 0.2]],
@@ -92,4 +96,9 @@ def test_the_table_is_words(results, lines):
 
 
 def test_without_cells_there_is_nothing(tmp_path, lines):
-    assert convex_hull.hull(create(tmp_path / "empty", {"study": "scorecard", "config": {}}, {}), lines) == []
+    assert (
+        convex_hull.hull(
+            create(tmp_path / "empty", {"study": "scorecard", "preset": "none", "config": {}}, {}), lines
+        )
+        == []
+    )

@@ -108,7 +108,9 @@ def test_a_forecast_is_at_the_nearest_strength_of_its_ladder(made_up):
 
 def test_a_law_is_scored_on_what_it_has_not_seen(tmp_path, make):
     """Four seeds and doses whose β is a power of the dose: fitted on two of each, and exact at the others."""
-    results = create(tmp_path, {"study": "s", "config": {"finetuning": {"doses": [1, 2, 4, 8]}}}, {})
+    results = create(
+        tmp_path, {"study": "s", "preset": "none", "config": {"finetuning": {"doses": [1, 2, 4, 8]}}}, {}
+    )
     group = np.array(["in_domain"] * 3 + ["held_out"] * 4)
     base, goal = (log_softmax(RANDOM.normal(size=(7, 3))) for _ in range(2))
     betas = np.concatenate([[0.0], np.logspace(-2, 0.5, 41)])

@@ -27,10 +27,17 @@ def test_held_out_documents_are_never_drawn_and_the_order_of_the_others_is_kept(
     np.testing.assert_array_equal(np.sort(got.reshape(-1)[:9]), np.arange(9))  # an epoch of what is left
 
 
+class Ascent(Sgd):
+    """Gradient ascent."""
+
+    def optimizer(self):
+        return optax.sgd(-self.learning_rate)
+
+
 def test_the_first_step_is_plain_descent_on_what_is_left(network, data, batches, run, descent):
-    """Not taken where it makes what is held out worse."""
-    for rate, accepted in ((0.1, 1), (-0.1, 0)):
-        method = EarlyStopping(0.25, Sgd(rate))
+    """Not taken where it makes what is held out worse, as a step uphill does."""
+    for rate, accepted, rule in ((0.1, 1, Sgd(0.1)), (-0.1, 0, Ascent(0.1))):
+        method = EarlyStopping(0.25, rule)
         got, losses = run(network, data, batches, method, [1])
         rows, _ = method.split(data, batches)
         value, slope = descent(network.params, rows[0])

@@ -28,9 +28,9 @@ class Bilinear:
     params: Any
 
     def predict(self, tokens):
-        vocabulary = self.params["read"].shape[-1]
+        vocabulary = self.params["unembed"].shape[-1]
         before = jnp.pad(tokens[:, :-1], ((0, 0), (1, 0)), constant_values=vocabulary)
-        return jax.nn.log_softmax(self.params["embed"][before] @ self.params["read"])
+        return jax.nn.log_softmax(self.params["embed"][before] @ self.params["unembed"])
 
     def with_params(self, params):
         return replace(self, params=params)
