@@ -32,10 +32,10 @@ smoke: $(STAMP)  ## the same study, made tiny
 	@$(BIN)/finebayes run $(STUDY) --preset smoke
 
 test: lint  ## lint, type check and test
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup
+	@$(BIN)/python -m pytest -q -n $(JOBS)
 
 test-slow: $(STAMP)  ## the heavier checks: more statistics, more studies in smoke
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup -m slow
+	@$(BIN)/python -m pytest -q -n $(JOBS) -m slow
 
 lint: $(STAMP)  ## style, import rules and types
 	@$(BIN)/ruff check --quiet .

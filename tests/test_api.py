@@ -18,8 +18,6 @@ from experiments.storage.memory import MemoryRun
 from experiments.storage.records import Cell, Ladder
 from theory.latent.documents import listed
 
-pytestmark = pytest.mark.xdist_group("api")  # its fixtures are costly: one worker makes them
-
 PROCESS = fb.processes.PersonaTopics(personas=3, topics=4, pairs=3)
 TINY = {
     "process": {"personas": 3, "topics": 4, "pairs": 3},

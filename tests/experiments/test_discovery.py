@@ -18,8 +18,6 @@ from experiments.own_files import LARGEST
 from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse
 
-pytestmark = pytest.mark.xdist_group("discovery")  # its fixtures are costly: one worker makes them
-
 OWN = Path(__file__).parent / "own"
 KINDS = {"studies": "study", "processes": "process", "theories": "theory", "methods": "method"} | {
     "samplers": "sampler"

@@ -25,8 +25,6 @@ from theory.mcmc.diagnostics import Diagnostics, Thresholds, bulk_ess, rank_norm
 from theory.theories.adam_gibbs import AdamGibbs
 from theory.theories.proximal import Proximal
 
-pytestmark = pytest.mark.xdist_group("posteriors")  # its fixtures are costly: one worker makes them
-
 LOW, HIGH = 1e-4, 1e-3  # temperatures
 TIMES = {"langevin-posterior": (0.0, 0.01, 0.02), "adam-gibbs": (0.0, 0.001, 0.002)}
 SETS = ("langevin-posterior/T=0.0001", "langevin-posterior/T=0.001", "adam-gibbs/T=0.0001")

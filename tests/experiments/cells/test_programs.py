@@ -15,8 +15,6 @@ from experiments.storage.records import Cell
 from models.finetuning.method import finetune
 from theory.theories.tempered_posterior import TemperedPosterior
 
-pytestmark = pytest.mark.xdist_group("cells")  # its fixtures are costly: one worker makes them
-
 
 @pytest.fixture(scope="module")
 def executor(tiny, untrained):

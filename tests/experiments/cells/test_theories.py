@@ -17,8 +17,6 @@ from theory.theories.proximal import Proximal
 from theory.theories.tempered_posterior import TemperedPosterior
 from theory.weights.curvature import gauss_newton
 
-pytestmark = pytest.mark.xdist_group("cells")  # its fixtures are costly: one worker makes them
-
 CELL = Cell("theories", "topics0", 0)
 
 

@@ -15,8 +15,6 @@ from experiments.storage.files import locked
 from experiments.storage.records import Cell, ScoreLine
 from experiments.storage.run_folder import RunFolder
 
-pytestmark = pytest.mark.xdist_group("run")  # its fixtures are costly: one worker makes them
-
 TINY = [
     *("--preset", "smoke", "--pretraining.steps", "100", "--pretraining.batch", "8", "--network.width", "8"),
     *("--finetuning.n", "4", "--finetuning.batch", "4", "--finetuning.doses", "1", "2", "--repeats", "1"),

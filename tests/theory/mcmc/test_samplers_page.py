@@ -6,8 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.xdist_group("samplers-page")  # its fixtures are costly: one worker makes them
-
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "samplers.md"
 CODE = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), flags=re.M | re.S)
 
