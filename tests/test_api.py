@@ -135,6 +135,7 @@ def test_instances_of_one_class_need_names(tuned):
     assert {line.theory for line in scores.lines} == {"unchanged", "twice", "thrice"}
 
 
+@pytest.mark.slow
 def test_the_numbers_are_those_of_a_study(tuned, result, study):
     """One path: a study of the same numbers, on the command line, finds the same scores."""
     theirs = {(row.theory, row.dose, row.prior, row.grade, row.group): row for row in study.rows}

@@ -101,6 +101,7 @@ def test_a_study_and_a_process_enter_by_one_file_each(studied):
     assert "my-study.png" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_run_is_drawn_reported_and_run_again_when_its_files_are_gone(studied, call):
     folder, words, done = studied
     (run,) = (folder / "results" / "my-study").iterdir()

@@ -1,6 +1,7 @@
 """The whole road on a tiny config, and what a kill, a second process, a diverging run do to it."""
 
 import dataclasses
+import functools
 import json
 import os
 import signal
@@ -276,6 +277,7 @@ def test_sampled_posteriors_are_scored_drawn_and_judged(sampled):
     assert "class=banner" in (folder / "report.html").read_text().replace('"', "")
 
 
+@pytest.mark.slow
 def test_a_strict_run_fails_on_bad_chains_after_everything_is_written(sampled, environment):
     folder, done = sampled
     kept = {path: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()}
@@ -321,7 +323,13 @@ def test_ctrl_c_ends_with_130_and_keeps_what_is_finished(finished, environment, 
     folder = tmp_path / "interrupted"
     words = study(folder, "--networks", finished[0] / "networks")
     running = subprocess.Popen(
-        words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        words,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        # where tests run in the background, a shell has SIGINT ignored
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 300
     while not list(folder.glob("cells/*.npz")):

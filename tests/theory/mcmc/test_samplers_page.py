@@ -18,17 +18,11 @@ def page():
     return names
 
 
-def test_the_model_is_sampled(page):
+def test_the_page_keeps_its_promises(page):
+    """The influences of all documents add to β times the susceptibility."""
     assert page["estimated_mean"] == pytest.approx(float(page["values"].sum()) / 65, abs=0.1)
-
-
-def test_the_chains_converge(page):
     assert page["losses"].shape == (2, 200, 10)
     assert page["problems"] == []
-
-
-def test_the_estimates_are_consistent(page):
-    """The influences of all documents add to β times the susceptibility."""
     np.testing.assert_allclose(page["influences"].value.sum(axis=1), page["response"].value, rtol=1e-6)
     assert 0 < page["coefficient"].error < 1
     assert 0 < page["evidence"].error < page["evidence"].value
