@@ -6,6 +6,7 @@ import subprocess
 import sys
 from types import ModuleType, SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 
@@ -16,6 +17,7 @@ from experiments.runs.progress import Notebook, relay
 from experiments.storage.contents import PosteriorCell
 from experiments.storage.memory import MemoryRun
 from experiments.storage.records import Cell, Ladder
+from theory.contracts import kebab_case, name_of
 from theory.latent.documents import listed
 
 PROCESS = fb.processes.PersonaTopics(personas=3, topics=4, pairs=3)
@@ -126,6 +128,13 @@ def test_a_frame_is_of_pandas_where_it_is_installed(monkeypatch):
     assert as_frame([{"a": 1}]) == [{"a": 1}]
     monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=tuple))
     assert as_frame([{"a": 1}]) == ({"a": 1},)
+
+
+def test_a_theory_is_named_by_its_class():
+    assert name_of(DoubleCounting()) == name_of(DoubleCounting) == "double-counting"
+    assert [kebab_case(name) for name in ("AdamGibbs", "MyNTK", "SGD", "Half_life")] == [
+        *("adam-gibbs", "my-ntk", "sgd", "half-life")
+    ]
 
 
 def test_instances_of_one_class_need_names(tuned):
@@ -259,7 +268,7 @@ def test_documents_that_a_network_cannot_read_are_refused(network, tokens):
 
 
 def test_a_theory_without_a_recipe_says_so(network):
-    data = PROCESS.task().data(__import__("jax").random.key(0), 4)
+    data = PROCESS.task().data(jax.random.key(0), 4)
     with pytest.raises(fb.Misuse, match=r"Linearised\(\) has no recipe to predict by"):
         fb.theories.Linearised().predict(network.network(), data, 0.1)
 
