@@ -5,8 +5,8 @@ A study's config is a `StudyConfig` with its process and the fields of its own a
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import tyro
 
@@ -134,6 +134,9 @@ class StudyConfig:
     """The sampled posteriors over weights."""
     seed: int = 0
     """Master seed: contexts, D' and orders of data follow from it."""
+    process_seeds: int = 1
+    """Draws of the process (of its tables), by seeds from `process.seed` on, each with base networks of its
+    own."""
     repeats: int = 4
     """Contexts for each held-out topic in the groups that have a context."""
     theories: tuple[str, ...] = ()
@@ -146,12 +149,28 @@ class StudyConfig:
     """Let the compiler optimise; without, programs compile in half the time and run slower (smoke runs)."""
 
     def __post_init__(self) -> None:
-        check_positive("", repeats=self.repeats)
+        check_positive("", repeats=self.repeats, process_seeds=self.process_seeds)
+        if self.process_seeds > 1 and not hasattr(self.process, "seed"):
+            kind = type(self.process).__name__.removesuffix("Options")
+            raise Misuse(
+                f"process_seeds must be 1 for {kind}, which has no seed: nothing of it is drawn; got "
+                f"{self.process_seeds}."
+            )
         for name, seed in (("seed", self.seed), ("process.seed", getattr(self.process, "seed", 0))):
             if seed < 0:
                 raise Misuse(f"{name} must be at least 0, got {seed}.")
-            if seed > LARGEST_SEED:
+            if seed + self.process_seeds - 1 > LARGEST_SEED:
                 raise Misuse(f"{name} must be at most {LARGEST_SEED}, got {seed}.")
+
+    def draws(self) -> "list[Self]":
+        """The config of every draw of the process, each of one process."""
+        if self.process_seeds == 1:
+            return [self]
+        first = self.process.seed  # pyright: ignore[reportAttributeAccessIssue] (checked above)
+        return [
+            replace(self, process_seeds=1, process=replace(self.process, seed=first + draw))
+            for draw in range(self.process_seeds)
+        ]
 
     @property
     def catalogue(self) -> Catalogue:

@@ -63,7 +63,8 @@ class Experiment:
     """Everything that a study pretrains, finetunes and predicts.
 
     `theories` are the names of those to score, or "all"; by default all that are not optional, and
-    `extra_theories` with them. `more_theories` are instances by name, each in place of one so called.
+    `extra_theories` with them. `draw` counts the draws of the process: base networks are numbered on from
+    those of the draws before. `more_theories` are instances by name, each in place of one so called.
     `teacher_strength` is β of the tempered posterior that teaches where a method distils. `replayed` writes
     the documents that methods replay (None: the process). `observe` is what else is looked at, of a network
     and an arm's contexts (tokens): {name: an array with a row each}.
@@ -85,6 +86,7 @@ class Experiment:
     theories: tuple[str, ...] = ()
     extra_theories: tuple[str, ...] = ()
     more_theories: Mapping[str, Theory] = field(default_factory=dict)
+    draw: int = 0
     teacher_strength: float = 0.03
     replayed: Mixture | None = None
     observe: Callable[[Network, Array], Mapping[str, Array]] | None = None
@@ -114,16 +116,21 @@ class Experiment:
         """Finetuning steps."""
         return int(self.doses[-1])
 
+    @property
+    def first_base(self) -> int:
+        """The number of the first base network among those of all draws."""
+        return self.draw * self.base_seeds
+
     def cells(self) -> list[Cell]:
         """Every cell, in the order it is run."""
         sampled = self.sampling.bases if self.sampling else 0
         return [
             cell
-            for base in range(self.base_seeds)
+            for base in range(self.first_base, self.first_base + self.base_seeds)
             for arm in self.arms
             for cell in (
                 Cell("theories", arm.name, base),
-                *[Cell("posteriors", arm.name, base)] * (base < sampled),
+                *[Cell("posteriors", arm.name, base)] * (base < self.first_base + sampled),
                 *(Cell("replays", arm.name, base, method) for method in self.methods),
                 *(Cell("finetuned", arm.name, base, method) for method in self.methods),
             )

@@ -166,9 +166,11 @@ class StudyRun:
         digests = self.catalogue.digests()
         return record | ({"files": digests} if digests else {})
 
-    def experiment(self) -> "Experiment":
-        """The experiment of a config."""
-        return self.study.experiment(self.config)
+    def experiments(self) -> "list[Experiment]":
+        """The experiment of every draw of the process."""
+        configs = self.config.draws()
+        made = [self.study.experiment(config) for config in configs]
+        return [dataclasses.replace(each, draw=draw) for draw, each in enumerate(made)]
 
     def keep_files(self, folder: Path) -> None:
         """Copy the user's own files into the run's folder, from which it is drawn, reported and run again."""

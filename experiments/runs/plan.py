@@ -11,11 +11,12 @@ from models.network import build
 RATE = 25e9  # floating-point operations a second of a small network on one core
 
 
-def plan(experiment: Experiment, record: Json) -> str:
-    """The plan of a run: config, sizes, steps, and estimates of time and disk."""
+def plan(experiment: Experiment, draws: int, record: Json) -> str:
+    """The plan of a run: config, sizes, steps, and estimates of time and disk. Each draw of the process takes
+    as much as `experiment`, the first."""
     process, sampling = experiment.process, experiment.sampling
     network = build(experiment.shape, process.vocabulary, process.length, [0])
-    arms, bases = len(experiment.arms), experiment.base_seeds
+    arms, bases = len(experiment.arms), experiment.base_seeds * draws
     finetuned = arms * bases * len(experiment.methods) * experiment.seeds * 2
     pretraining = bases * experiment.pretraining.steps * experiment.pretraining.batch
     finetuning = finetuned * experiment.steps * experiment.batch
@@ -23,8 +24,8 @@ def plan(experiment: Experiment, record: Json) -> str:
     theories = finetuning + arms * bases * experiment.seeds * 700 * experiment.n
     chains, posteriors = 0, 0
     if sampling:
-        posteriors = (
-            sum(len(ladder.times) for ladder in sampling.sets()) * arms * sampling.bases * sampling.seeds
+        posteriors = sum(len(ladder.times) for ladder in sampling.sets()) * (
+            arms * draws * sampling.bases * sampling.seeds
         )
         rounds = (1 + sampling.rounds) / 2  # about half of them need all
         chains = int(posteriors * sampling.chains * rounds)
@@ -44,7 +45,7 @@ def plan(experiment: Experiment, record: Json) -> str:
             f"pretraining steps   {experiment.pretraining.steps} × {bases} networks",
             f"finetuning steps    {experiment.steps} × {finetuned} networks (replicas included)",
             *([f"Langevin chains     about {chains} of {sampling.plan.steps} steps"] if sampling else []),
-            f"cells               {len(experiment.cells())}",
+            f"cells               {len(experiment.cells()) * draws}",
             f"estimated time      {seconds:.0f} s on {len(jax.devices())} device(s)",
             f"estimated disk      {size / 1e6:.0f} MB",
         ]

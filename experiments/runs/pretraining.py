@@ -4,6 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import jax
 import numpy as np
@@ -40,6 +41,12 @@ class Quality:
 
     networks: tuple[NetworkQuality, ...]
     uninformed: float
+
+    @classmethod
+    def together(cls, qualities: Sequence[Self]) -> Self:
+        """The networks of all draws of the process; `uninformed` is the mean over draws."""
+        networks = tuple(network for quality in qualities for network in quality.networks)
+        return cls(networks, float(np.mean([quality.uninformed for quality in qualities])))
 
     @property
     def mean(self) -> float:

@@ -13,7 +13,7 @@ from experiments.reports.sentences import SELECTED, scorecard_text
 from experiments.runs.base_networks import BaseNetworks
 from experiments.runs.environment import compile_fast, environment
 from experiments.runs.plan import plan
-from experiments.runs.pretraining import template
+from experiments.runs.pretraining import Quality, template
 from experiments.runs.progress import Progress
 from experiments.runs.workers import Finished, one_by_one, side_by_side
 from experiments.scoring.convergence import convergence_report
@@ -43,7 +43,7 @@ def run(
     """
     if jobs < 1:
         raise Misuse(f"jobs must be at least 1, got {jobs}.")
-    experiment = prepare(study_run)
+    experiments = prepare(study_run)
     folder, kept = places(study_run, out, networks)
     progress = progress or Progress()
     with locked(folder):
@@ -52,13 +52,14 @@ def run(
         (folder / "DONE").unlink(missing_ok=True)
         progress.say(f"{study_run.study.name} ({study_run.preset}) in {folder}")
         sealed = seal.check(made)
-        run_cells(experiment, made, BaseNetworks(kept), progress, (study_run, jobs) if jobs > 1 else None)
+        run_cells(experiments, made, BaseNetworks(kept), progress, (study_run, jobs) if jobs > 1 else None)
         if sealed:
             progress.say(f"the forecasts are those sealed on {sealed.made} ({sealed.hash})")
         progress.say("scoring")
         made.save_rows(rows(made))
         if not (path := folder / "networks.json").exists():
-            write_json(path, BaseNetworks(kept).quality(experiment).to_json())
+            qualities = [BaseNetworks(kept).quality(experiment) for experiment in experiments]
+            write_json(path, Quality.together(qualities).to_json())
         # every cell is finished and scored; pictures can be redrawn
         write(folder / "DONE", lambda file: None)
         progress.say("drawing")
@@ -95,12 +96,13 @@ def summary(made: RunFolder) -> str:
 
 def dry_run(study_run: StudyRun) -> str:
     """The plan of a run, without running it."""
-    return plan(prepare(study_run), study_run.record)
+    experiments = prepare(study_run)
+    return plan(experiments[0], len(experiments), study_run.record)
 
 
 def forecast(study_run: StudyRun, out: str = "", networks: str = "") -> str:
     """Everything `finebayes forecast` does: the predictions of all theories, sealed before any finetuning."""
-    experiment = prepare(study_run)
+    experiments = prepare(study_run)
     folder, kept = places(study_run, out, networks)
     progress = Progress()
     with locked(folder):
@@ -108,7 +110,7 @@ def forecast(study_run: StudyRun, out: str = "", networks: str = "") -> str:
         study_run.keep_files(folder)
         progress.say(f"forecasts of {study_run.study.name} ({study_run.preset}) in {folder}")
         seal.refuse_late(made)
-        run_cells(experiment, made, BaseNetworks(kept), progress, only=lambda cell: cell.is_forecast)
+        run_cells(experiments, made, BaseNetworks(kept), progress, only=lambda cell: cell.is_forecast)
         sealed = seal.seal(made)
     failed = [f"failed: {cell.name}: {reason}" for cell, reason in made.failures().items()]
     return "\n".join(
@@ -120,13 +122,14 @@ def forecast(study_run: StudyRun, out: str = "", networks: str = "") -> str:
     )
 
 
-def prepare(study_run: StudyRun) -> Experiment:
-    """The experiment of a run; whatever is wrong with it is refused here, before anything is written."""
+def prepare(study_run: StudyRun) -> list[Experiment]:
+    """The experiments of a run, one for each draw of the process; whatever is wrong with them is refused
+    here, before anything is written."""
     if not study_run.config.optimise:
         compile_fast()
-    experiment = study_run.experiment()
-    candidates(experiment)
-    return experiment
+    experiments = study_run.experiments()
+    candidates(experiments[0])
+    return experiments
 
 
 def places(study_run: StudyRun, out: str, networks: str) -> tuple[Path, Path]:
@@ -137,36 +140,51 @@ def places(study_run: StudyRun, out: str, networks: str) -> tuple[Path, Path]:
 
 @blaming()
 def run_cells(
-    experiment: Experiment,
+    experiments: list[Experiment],
     made: RunFolder,
     networks: BaseNetworks,
     progress: Progress,
     workers: tuple[StudyRun, int] | None = None,
     only: Callable[[Cell], bool] = lambda cell: True,
 ) -> None:
-    """Run every cell that is not finished; the first finetuning notes its time. `workers` are a run and a
-    number of processes, where cells are to run side by side."""
-    wanted = [cell for cell in experiment.cells() if only(cell)]
-    missing = [cell for cell in wanted if not made.finished(cell)]
-    if not missing:
-        return
+    """Run every cell that is not finished, draw by draw; the first finetuning notes its time. `workers` are a
+    run and a number of processes, where the cells of all draws are to run side by side."""
+
+    def wanted(experiment: Experiment) -> list[Cell]:
+        return [cell for cell in experiment.cells() if only(cell)]
+
+    def missing(cells: list[Cell]) -> list[Cell]:
+        return [cell for cell in cells if not made.finished(cell)]
 
     def noted(cells: list[Cell]) -> Iterator[Cell]:
-        for cell in cells:
+        for cell in missing(cells):
             if not cell.is_forecast:
                 seal.begin(made)
             yield cell
 
-    finished: Iterator[Finished]
-    if workers:
-        networks.pretrained(experiment, progress)
+    unfinished = [experiment for experiment in experiments if missing(wanted(experiment))]
+    if workers and unfinished:
+        for experiment in unfinished:
+            networks.pretrained(experiment, progress)
         study_run, jobs = workers
-        finished = side_by_side(study_run, networks.folder, made, list(noted(missing)), jobs)
-    else:
+        cells = [cell for experiment in experiments for cell in wanted(experiment)]
+        count = len(missing(cells))
+        finished = side_by_side(study_run, networks.folder, made, list(noted(cells)), jobs)
+        _follow(finished, progress, len(cells), count)
+        return
+    for experiment in unfinished:
+        if len(experiments) > 1:
+            progress.say(f"draw {experiment.draw + 1} of {len(experiments)} of the process")
         executor = Executor(experiment, template(experiment.process, experiment.shape))
         bases = networks.pretrained(experiment, progress, meanwhile=executor.compile)
-        finished = one_by_one(executor, bases, made, noted(missing))
-    with progress.cells(len(wanted), len(wanted) - len(missing)) as advance:
+        cells = wanted(experiment)
+        count = len(missing(cells))
+        _follow(one_by_one(executor, bases, made, noted(cells)), progress, len(cells), count)
+
+
+def _follow(finished: Iterator[Finished], progress: Progress, count: int, missing: int) -> None:
+    """Show cells as they finish, `missing` of them out of `count`."""
+    with progress.cells(count, count - missing) as advance:
         for done in finished:
             advance(done.cell.name, done.failure)
             for line in done.tuning:

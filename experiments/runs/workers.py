@@ -56,10 +56,11 @@ def one_by_one(
 ) -> Iterator[Finished]:
     """Run cells and save each; yields what has finished. `bases` are the base networks, stacked."""
     experiment = executor.experiment
-    networks = functools.cache(lambda base: jax.tree.map(lambda leaf: leaf[base], bases))
+    networks = functools.cache(lambda row: jax.tree.map(lambda leaf: leaf[row], bases))
     for cell in cells:
-        source = networks((cell.base + experiment.arm(cell.arm).teacher_offset) % experiment.base_seeds)
-        content, failure = executor.run(cell, networks(cell.base), source)
+        row = cell.base - experiment.first_base
+        source = networks((row + experiment.arm(cell.arm).teacher_offset) % experiment.base_seeds)
+        content, failure = executor.run(cell, networks(row), source)
         if failure:
             run.fail(cell, failure)
         else:
@@ -70,10 +71,10 @@ def one_by_one(
 def side_by_side(
     study_run: StudyRun, networks: Path, run: RunFolder, cells: list[Cell], jobs: int
 ) -> Iterator[Finished]:
-    """The same in `jobs` processes; the base networks exist."""
-    programs: dict[tuple[str, str], list[Cell]] = {}
+    """The same in `jobs` processes, over all draws of the process; the base networks exist."""
+    programs: dict[tuple[int, str, str], list[Cell]] = {}
     for cell in cells:
-        programs.setdefault((cell.kind, cell.method), []).append(cell)
+        programs.setdefault((run.draw(cell.base), cell.kind, cell.method), []).append(cell)
     context = multiprocessing.get_context("spawn")
     shares = context.SimpleQueue()
     for share in divided(_cores(), jobs):
@@ -81,7 +82,10 @@ def side_by_side(
     settings = {name: jax.config.values[name] for name in SETTINGS}
     pool = ProcessPoolExecutor(jobs, context, _settle, (shares, settings))
     try:
-        tasks = [pool.submit(_task, _Frozen(study_run), networks, run, group) for group in programs.values()]
+        frozen = _Frozen(study_run)
+        tasks = [
+            pool.submit(_task, frozen, draw, networks, run, group) for (draw, *_), group in programs.items()
+        ]
         for task in as_completed(tasks):
             yield from task.result()
     finally:
@@ -118,8 +122,10 @@ def _settle(shares: Any, settings: dict[str, Any]) -> None:
 
 
 @blaming()
-def _task(study_run: "_Frozen", networks: Path, run: RunFolder, cells: list[Cell]) -> list[Finished]:
-    return list(one_by_one(*_prepared(study_run, networks), run, cells))
+def _task(
+    study_run: "_Frozen", draw: int, networks: Path, run: RunFolder, cells: list[Cell]
+) -> list[Finished]:
+    return list(one_by_one(*_prepared(study_run, draw, networks), run, cells))
 
 
 class _Frozen:
@@ -136,9 +142,9 @@ class _Frozen:
 
 
 @functools.cache
-def _prepared(study_run: _Frozen, networks: Path) -> tuple[Executor, Network]:
-    """The executor and the base networks of a study, once for each process."""
-    experiment, kept = study_run.study_run.experiment(), BaseNetworks(networks)
+def _prepared(study_run: _Frozen, draw: int, networks: Path) -> tuple[Executor, Network]:
+    """The executor and the base networks of one draw of a study, once for each process."""
+    experiment, kept = study_run.study_run.experiments()[draw], BaseNetworks(networks)
     return Executor(experiment, template(experiment.process, experiment.shape)), kept.pretrained(
         experiment, Progress()
     )

@@ -60,7 +60,7 @@ def rows(run: Run) -> list[Row]:
             outcome = load_outcome(run, cell)
             if outcome is not None:
                 fine = fine or refined(outcome.ladders.values())
-                scored[cell] = list(_rows(run.study, cell, outcome, fine, _other_base(run, cell)))
+                scored[cell] = list(_rows(run, cell, outcome, fine, _other_base(run, cell)))
     order = sorted(scored, key=lambda cell: (cell.method, cell.arm, cell.base))
     return [row for cell in order for row in scored[cell]]
 
@@ -153,7 +153,7 @@ def load_outcome(run: Run, cell: Cell) -> Outcome | None:
 
 
 def _rows(
-    study: str, cell: Cell, outcome: Outcome, fine: Refined, other_base: np.ndarray | None
+    run: Run, cell: Cell, outcome: Outcome, fine: Refined, other_base: np.ndarray | None
 ) -> Iterator[Row]:
     """Rows of one cell; `other_base` are the answers (s, d, c, a) of another pretraining seed."""
     target, contexts = outcome.finetuned.finetuned, outcome.theories.contexts
@@ -181,9 +181,10 @@ def _rows(
             # past the end of a ladder, and at a dose that the law has seen, there is no prediction
             for index in np.flatnonzero(np.isfinite(gap[..., inside]).all(axis=(0, 2))):
                 yield Row(
-                    study=study,
+                    study=run.study,
                     method=cell.method,
                     data=cell.arm,
+                    draw=run.draw(cell.base),
                     base=cell.base,
                     dose=outcome.doses[index],
                     theory=prediction.theory,
@@ -204,8 +205,10 @@ def _rows(
 
 
 def _other_base(run: Run, cell: Cell) -> np.ndarray | None:
-    """Answers from the next base network, cyclically: the same D', another pretraining seed."""
-    cells = run.cells("finetuned", cell.arm, cell.method)
+    """Answers from the next base network of the same draw, cyclically: the same D', another pretraining
+    seed."""
+    draw, cells = run.draw(cell.base), run.cells("finetuned", cell.arm, cell.method)
+    cells = [other for other in cells if run.draw(other.base) == draw]
     if len(cells) < 2:
         return None
     other = run.finetuned(cells[(cells.index(cell) + 1) % len(cells)])

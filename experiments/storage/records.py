@@ -167,12 +167,13 @@ class Row:
     that of the replica which met the same D' in another order, `other_base` that of a network pretrained from
     another seed and finetuned on the same D' (None where there is none), `best_in_class` that of the best
     member of the theory's class, fitted to these contexts. `converged` says whether the chains behind β
-    converged.
+    converged. `draw` is the draw of the process; base networks are numbered through all draws.
     """
 
     study: str
     method: str
     data: str
+    draw: int
     base: int
     dose: int
     theory: str

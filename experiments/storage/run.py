@@ -22,6 +22,10 @@ class Run(ABC):
     def doses(self) -> tuple[int, ...]:
         """Finetuning steps after which networks are compared."""
 
+    def draw(self, base: int) -> int:
+        """The draw of the process that a base network has learnt; 0 where there is one draw."""
+        return 0
+
     @abstractmethod
     def finished_cells(self) -> list[Cell]:
         """Every finished cell, sorted."""

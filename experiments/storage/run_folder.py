@@ -72,6 +72,11 @@ class RunFolder(Run):
             self.refuse_other_version(path)
             raise Misuse(f"{path} has no list of doses; run again in another folder.") from None
 
+    def draw(self, base: int) -> int:
+        """The draw of the process that a base network has learnt: each has as many networks."""
+        options = self.options
+        return base // options["pretraining"]["seeds"] if options.get("process_seeds", 1) > 1 else 0
+
     def refuse_other_version(self, path: Path) -> None:
         """Refuse a file that cannot be read where the run is not of this version, or its config was
         changed."""

@@ -214,7 +214,7 @@ def test_base_networks_are_named_by_the_content_of_their_process(own, tmp_path):
 
     def name(folder):
         study = Study.find(str(folder / "my_study.py"))
-        experiment = StudyRun.make(study, "smoke", study.preset("smoke")).experiment()
+        experiment = StudyRun.make(study, "smoke", study.preset("smoke")).experiments()[0]
         return BaseNetworks(tmp_path).path(experiment).name
 
     moved, changed = (Path(shutil.copytree(own, tmp_path / name)) for name in ("moved", "changed"))

@@ -149,7 +149,7 @@ def make_run(name, folder):
     """A finished folder of a study in its preset `smoke`, with every cell of it."""
     study = Study.find(name)
     run = StudyRun.make(study, "smoke", study.preset("smoke"))
-    made = MadeUp(run.experiment(), np.random.default_rng(0))
+    made = MadeUp(run.experiments()[0], np.random.default_rng(0))
     written = create(folder, run.record, {"python": "3"})
     shapes = {arm.name: made.contexts(arm).base.shape for arm in made.experiment.arms}
     for cell in made.experiment.cells():

@@ -81,7 +81,9 @@ def _teacher_step(
     """The step that the teacher of a student takes; None where it takes none, or its base is not finished."""
     if cell.arm not in apart:
         return None
-    origin = run.theories(replace(cell, base=(cell.base + apart[cell.arm]) % options(run).base_seeds))
+    count = options(run).base_seeds
+    row = (cell.base + apart[cell.arm]) % count  # among the networks of its draw of the process
+    origin = run.theories(replace(cell, base=run.draw(cell.base) * count + row))
     student = run.theories(cell)
     if origin is None or student is None or student.teacher_answers is None:
         return None

@@ -74,7 +74,7 @@ def test_a_run_holds_its_config_and_can_be_sent():
     assert pickle.loads(pickle.dumps(run)) == run
     assert run.config == config
     assert run.record == {"study": "mixtures", "preset": "smoke", "config": to_json(config)}
-    assert [arm.name for arm in run.experiment().arms]
+    assert [arm.name for arm in run.experiments()[0].arms]
 
 
 def test_own_files_are_part_of_a_record_by_their_content(own, tmp_path):

@@ -167,7 +167,7 @@ def test_the_kept_directions_are_the_leading_eigenvectors_of_gauss_newton(finish
     from theory.weights.curvature import gauss_newton
 
     run = RunFolder(finished[0])
-    experiment = StudyRun.of(run).experiment()
+    experiment = StudyRun.of(run).experiments()[0]
     networks = BaseNetworks(run.folder / "networks")
     network = jax.tree.map(lambda leaf: leaf[1], networks.pretrained(experiment, Progress()))
     data = Executor(experiment, network).data.finetuning(experiment.arms[0], network).data
@@ -388,3 +388,26 @@ def test_a_diverging_method_fails_alone(environment, finished, tmp_path):
     assert {row.method for row in run.rows()} == {"adam"}
     assert "finetuned--sgd--topics0--0" in done.stdout
     assert "finetuned--sgd--topics0--0" in (folder / "report.html").read_text()
+
+
+def test_every_draw_of_the_process_is_a_run_of_its_own(finished, call, tmp_path):
+    """The first draw has the cells of a run of one; the second has other tables and its own networks."""
+    one, folder = RunFolder(finished[0]), tmp_path / "draws"
+    done = call(study(folder, "--process-seeds", "2", "--networks", one.folder / "networks"))
+    assert done.returncode == 0, done.stderr
+    run = RunFolder(folder)
+    assert [cell.base for cell in run.cells("theories")] == [0, 1, 2, 3]
+    for cell in one.cells():
+        assert run.path(cell).read_bytes() == one.path(cell).read_bytes()
+    first, second = (run.theories(Cell("theories", "topics0", base)).contexts for base in (0, 2))
+    assert np.abs(first.exact - second.exact).max() > 0.1
+    assert {(row.draw, row.base) for row in run.rows()} == {(0, 0), (0, 1), (1, 2), (1, 3)}
+    assert [row for row in run.rows() if not row.draw] == one.rows()
+    assert len(json.loads((folder / "networks.json").read_text())["networks"]) == 4
+    # another pretraining seed of the same draw: of two networks each is the other's
+    cells = [run.finetuned(Cell("finetuned", "topics0", base, "sgd")).finetuned for base in (2, 3)]
+    row = next(row for row in run.rows() if (row.base, row.method, row.group) == (2, "sgd", "held_out"))
+    inside = run.theories(Cell("theories", "topics0", 2)).contexts.inside("held_out")
+    ours, other = (answers[:, run.doses.index(row.dose), inside].astype(float) for answers in cells)
+    gap = np.sum(np.exp(ours) * (ours - other), axis=-1).mean(axis=-1)
+    np.testing.assert_allclose(row.other_base, gap, rtol=1e-3, atol=1e-7)
