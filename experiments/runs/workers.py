@@ -113,12 +113,12 @@ def _settle(shares: Any, settings: dict[str, Any]) -> None:
         with contextlib.suppress(ProcessLookupError):  # it has ended
             os.sched_setaffinity(int(thread.name), share)
 
-    def run_plan() -> None:
+    def end_with_parent() -> None:
         if parent is not None:
             parent.join()
             os._exit(1)
 
-    threading.Thread(target=run_plan, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 @blaming()

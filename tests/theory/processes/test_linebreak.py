@@ -54,21 +54,21 @@ def likelihoods(config):
     table = np.zeros((len(config.widths), config.vocabulary**config.length))
     newline = config.vocabulary - 1
 
-    def run_plan(w, written, column, chance):
+    def extend(w, written, column, chance):
         if len(written) >= config.length:  # a word pending behind a last newline is summed over
             table[w, index(config, written[: config.length])] += chance
             return
         for word, long in enumerate(config.lengths):
             one = chance / len(config.lengths)
             if column == 0 and not written:
-                run_plan(w, [word], long, one)
+                extend(w, [word], long, one)
                 continue
             breaks = 1 - config.noise if column + long > config.widths[w] else config.noise
-            run_plan(w, [*written, newline, word], long, one * breaks)
-            run_plan(w, [*written, word], column + long, one * (1 - breaks))
+            extend(w, [*written, newline, word], long, one * breaks)
+            extend(w, [*written, word], column + long, one * (1 - breaks))
 
     for w in range(len(config.widths)):
-        run_plan(w, [], 0, 1.0)
+        extend(w, [], 0, 1.0)
     return table
 
 

@@ -104,16 +104,16 @@ def joint(config, setting):
     start /= start.sum()
     table = np.zeros((len(sequences(config)), states))
 
-    def run_plan(written, place, state, chance):
+    def extend(written, place, state, chance):
         """After so many tokens, which lead to this place in the list of sequences."""
         if written == config.length:
             table[place, state] += chance
             return
         for (token, after), share in told(config, setting, state).items():
-            run_plan(written + 1, place * config.vocabulary + token, after, chance * share)
+            extend(written + 1, place * config.vocabulary + token, after, chance * share)
 
     for state in range(states):
-        run_plan(0, 0, state, start[state])
+        extend(0, 0, state, start[state])
     return table
 
 

@@ -44,20 +44,20 @@ def story(config, place, value, length):
     values = len(config.enter[place])
     told = np.zeros((config.ordinary + values,) * length)
 
-    def run_plan(symbols, marked, chance):
+    def extend(symbols, marked, chance):
         if len(symbols) == length:
             told[symbols] += chance
         elif marked:
             for mark in range(values):
                 says = 1 - leak if mark == value else leak / (values - 1)
-                run_plan((*symbols, config.ordinary + mark), True, chance * says * stay)
-                run_plan((*symbols, config.ordinary + mark), False, chance * says * (1 - stay))
+                extend((*symbols, config.ordinary + mark), True, chance * says * stay)
+                extend((*symbols, config.ordinary + mark), False, chance * says * (1 - stay))
         else:
             for symbol in range(config.ordinary):
-                run_plan((*symbols, symbol), True, chance / config.ordinary * enter)
-                run_plan((*symbols, symbol), False, chance / config.ordinary * (1 - enter))
+                extend((*symbols, symbol), True, chance / config.ordinary * enter)
+                extend((*symbols, symbol), False, chance / config.ordinary * (1 - enter))
 
-    run_plan((), False, 1.0)
+    extend((), False, 1.0)
     return told
 
 
