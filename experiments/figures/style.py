@@ -94,8 +94,9 @@ def without_formulas(figure: FigureT) -> FigureT:
         for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks())
         for text in tick.findobj(Text)
     }
-    for text in figure.findobj(lambda artist: isinstance(artist, Text) and artist not in powers):
-        text.set_parse_math(False)
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and text not in powers:
+            text.set_parse_math(False)
     return figure
 
 

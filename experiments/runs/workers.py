@@ -11,11 +11,8 @@ jobs, and so are the bytes of its cells; cells made on another number of cores m
 
 import contextlib
 import functools
-import multiprocessing
 import os
-import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +20,7 @@ from typing import Any
 import jax
 
 from experiments.cells.programs import Executor
+from experiments.children import in_processes
 from experiments.design.study import StudyRun
 from experiments.own_files import blaming
 from experiments.runs.base_networks import BaseNetworks
@@ -74,18 +72,11 @@ def side_by_side(
     programs: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
         programs.setdefault((cell.kind, cell.method), []).append(cell)
-    context = multiprocessing.get_context("spawn")
-    shares = context.SimpleQueue()
-    for share in divided(_cores(), jobs):
-        shares.put(share)
     settings = {name: jax.config.values[name] for name in SETTINGS}
-    pool = ProcessPoolExecutor(jobs, context, _settle, (shares, settings))
-    try:
-        tasks = [pool.submit(_task, _Frozen(study_run), networks, run, group) for group in programs.values()]
-        for task in as_completed(tasks):
-            yield from task.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    prepare = [functools.partial(_settle, share, settings) for share in divided(_cores(), jobs)]
+    task = functools.partial(_task, _Frozen(study_run), networks, run)
+    for finished in in_processes(task, programs.values(), prepare):
+        yield from finished
 
 
 def divided(cores: list[int], jobs: int) -> list[list[int]]:
@@ -99,22 +90,14 @@ def _cores() -> list[int]:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
-def _settle(shares: Any, settings: dict[str, Any]) -> None:
-    """A process takes its cores and the run's settings, and ends when the run does, however that happens."""
-    share, parent = shares.get(), multiprocessing.parent_process()
+def _settle(share: list[int], settings: dict[str, Any]) -> None:
+    """A process takes the run's settings and its share of the cores."""
     for name, value in settings.items():
         jax.config.update(name, value)
     jax.devices()  # first, as the parts of a matrix product follow the number of cores that are seen here
     for thread in Path("/proc/self/task").glob("[0-9]*") if share else ():
         with contextlib.suppress(ProcessLookupError):  # it has ended
             os.sched_setaffinity(int(thread.name), share)
-
-    def run_plan() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=run_plan, daemon=True).start()
 
 
 @blaming()
