@@ -237,7 +237,7 @@ def _all(command: str, arguments: list[str]) -> None:
     names, failed = Catalogue().names("studies"), []
     for name in names:
         print(f"finebayes {command} {' '.join([name, *arguments])}", file=sys.stderr, flush=True)
-        words = [sys.executable, "-m", "experiments.cli", command, name, *arguments]
+        words = [sys.executable, "-P", "-m", "experiments.cli", command, name, *arguments]
         if subprocess.run(words).returncode:
             failed.append(name)
     if failed:

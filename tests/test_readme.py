@@ -18,6 +18,7 @@ from experiments.cli import COMMANDS
 from experiments.design.options import from_json, options, to_json
 from experiments.design.study import Study
 from experiments.discovery import Catalogue
+from experiments.runs.base_networks import describe
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -309,10 +310,16 @@ def test_the_example_study_is_one(tmp_path):
     assert len(experiment.arms) > 1 and experiment.cells()
 
 
+def test_the_example_study_shares_the_base_networks_that_the_page_names(tmp_path):
+    mine, ours = Study.find(str(example_study(tmp_path))), Study.find("weird-generalisation")
+    small = [describe(study.module.experiment(study.preset("small"))) for study in (mine, ours)]
+    assert small[0] == small[1]
+
+
 @pytest.mark.slow
 def test_the_example_study_runs(tmp_path):
     words = ["run", str(example_study(tmp_path)), "--preset", "smoke", "--out", str(tmp_path / "run")]
-    subprocess.run([sys.executable, "-m", "experiments.cli", *words], check=True, cwd=ROOT, timeout=600)
+    subprocess.run([sys.executable, "-m", "experiments.cli", *words], check=True, cwd=ROOT, timeout=180)
     assert (tmp_path / "run" / "DONE").exists() and (tmp_path / "run" / "figures" / "my-study.png").exists()
 
 

@@ -219,7 +219,9 @@ NARROW, WIDE = (-8, 4), (-13, 8)  # octaves of τ: in the identity metric, and w
 class WeightTheory(Theory[Parametric], Protocol):
     """A theory over weights: its strength is learning-rate time τ = βN/γ, N the answers that D' counts.
 
-    Its grid has τ = 0 and octaves of τ, its unit is γ. It forecasts τ where a method is a flow in its metric.
+    Its unit is γ: grid and forecasts, and so every β on disk, in scores and figures, are β/γ = τ/N, and
+    `predict` gets γ times that. Its grid has τ = 0 and octaves of τ. It forecasts τ where a method is a flow
+    in its metric.
     """
 
     prior_precision: Beta

@@ -42,6 +42,7 @@ from experiments.figures.style import (
     save,
     style,
     titles,
+    without_formulas,
 )
 from experiments.figures.summary import draw_summary
 from experiments.scoring.labels import judged_groups, panel_name, panels
@@ -85,13 +86,14 @@ def main_figure(run: Run) -> Figure:
     """The main figure, for a notebook."""
     rows = [row for row in table(run) if row.grade != "law"]
     with style():
-        return _main(run, rows, scorecard(rows), mixture_theories(run))
+        return without_formulas(_main(run, rows, scorecard(rows), mixture_theories(run)))
 
 
 def explained_figure(run: Run, lines: list[ScoreLine]) -> Figure:
     """The explained shift against dose in the judged group, for a notebook."""
     with style():
-        return draw_summary([line for line in lines if line.grade != "law"], mixture_theories(run))
+        lines = [line for line in lines if line.grade != "law"]
+        return without_formulas(draw_summary(lines, mixture_theories(run)))
 
 
 def _main(run: Run, rows: list[Row], lines: list[ScoreLine], mixtures: frozenset[str]) -> Figure:

@@ -7,35 +7,56 @@ import contextlib
 import json
 import multiprocessing
 import os
+import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from experiments import children
 from experiments.storage.run_folder import RunFolder
+from theory.errors import Misuse
 
 
 @contextlib.contextmanager
 def apart() -> Iterator[Callable[[RunFolder], list[Path]]]:
     """Start a process that loads matplotlib now, and draws the figures of a run when it is given one.
 
-    It ends with this one, however that ends, and writes its own complaints.
+    It ends with this one, however that ends, and writes its own complaints. Drawing raises `Misuse` if the
+    process fails, dies or does not end.
     """
-    words = [sys.executable, "-m", "experiments.cli", "plot", "-"]
+    words = [sys.executable, "-P", "-m", "experiments.cli", "plot", "-"]  # -P: as study_result.run
     pipe = subprocess.PIPE
-    with subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as process:
+    process = subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True, start_new_session=True)
 
-        def draw(run: RunFolder) -> list[Path]:
-            paths, _ = process.communicate(json.dumps(str(run.folder)))
-            if process.returncode:
-                raise SystemExit(process.returncode)
-            return [Path(line) for line in paths.splitlines()]
+    def draw(run: RunFolder) -> list[Path]:
+        late, folder = False, json.dumps(str(run.folder))
+        try:
+            paths, _ = process.communicate(folder, children.PATIENCE)
+        except subprocess.TimeoutExpired:  # also where it is stopped
+            late = True
+            os.killpg(process.pid, signal.SIGKILL)
+            paths, _ = process.communicate()
+        if process.returncode:
+            ended = f"was killed by signal {-process.returncode}" if process.returncode < 0 else "failed"
+            raise Misuse(
+                f"The process that draws {f'did not end within {children.PATIENCE:g} s' if late else ended}; "
+                f"all else is finished. Draw with: finebayes plot {shlex.quote(str(run.folder))}"
+            )
+        return [Path(line) for line in paths.splitlines()]
 
-        yield draw
+    with process:
+        try:
+            yield draw
+        finally:
+            if process.poll() is None:  # it may be stopped, and not see that its input ends
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def awaited_folder() -> str:
     """The folder that such a process is given, once matplotlib is loaded; exits if the run was stopped."""
+    children.end_with(os.getppid())
     import matplotlib.backends.backend_pdf
     import matplotlib.backends.backend_svg  # noqa: F401
 
@@ -52,7 +73,10 @@ def side_by_side(tasks: Sequence[Callable[[], None]]) -> None:
             task()
         return
 
+    parent = os.getpid()
+
     def silent(task: Callable[[], None]) -> None:
+        children.end_with(parent)
         with contextlib.suppress(BaseException):
             task()
             os._exit(0)
@@ -63,6 +87,9 @@ def side_by_side(tasks: Sequence[Callable[[], None]]) -> None:
     for _, process in started:
         process.start()
     for task, process in started:
-        process.join()
+        process.join(children.PATIENCE)
+        if process.is_alive():  # it was stopped
+            process.kill()
+            process.join()
         if process.exitcode:  # here, where its error is heard
             task()

@@ -5,7 +5,6 @@ Colour is the explained part of the shift: blue explains, orange is worse than "
 figure. Lengths are inches from the top left corner.
 """
 
-import functools
 import textwrap
 from itertools import groupby
 from pathlib import Path
@@ -17,10 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from experiments.figures.looks import INKS
-from experiments.figures.style import FORMATS, WIDTH, style
+from experiments.figures.style import FORMATS, WIDTH, save_figure, style
 from experiments.scoring.labels import error_number, number
 from experiments.scoring.leaderboard import RULE, Column, doubted, theories, theory_name
-from experiments.storage.files import write
 from experiments.storage.records import ScoreLine
 
 SHADES = [(0, INKS[1]), (0.5, "#fdf0d2"), (0.5, "#f2f9fe"), (1, INKS[2])]  # a step at 0: the sign is seen
@@ -46,9 +44,9 @@ def draw(columns: list[Column], out: Path) -> list[Path]:
         for start in range(0, len(columns), most):
             drawn = figure(columns[start : start + most])
             name = f"heat-map-{1 + start // most}" if start else "heat-map"
-            for kind, metadata in FORMATS.items():
+            for kind in FORMATS:
                 paths.append(out / f"{name}.{kind}")
-                write(paths[-1], functools.partial(drawn.savefig, format=kind, metadata=metadata))
+                save_figure(paths[-1], drawn)
     return paths
 
 

@@ -5,19 +5,22 @@ import functools
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
+from matplotlib.ticker import LogFormatter
 
 from experiments.figures.drawing_process import side_by_side
 from experiments.figures.looks import look as look
 from experiments.storage.files import as_csv, write
 from experiments.storage.run_folder import RunFolder
 
+FigureT = TypeVar("FigureT", bound=Figure)
 Look: TypeAlias = dict[str, Any]  # keywords of a matplotlib line
 
 
@@ -61,7 +64,7 @@ def save(
 
     def draw(kind: str) -> None:
         for path, figure in zip(drawn[kind], figures.values(), strict=True):
-            write(path, functools.partial(figure.savefig, format=kind, metadata=FORMATS[kind]))
+            save_figure(path, figure)
 
     side_by_side([functools.partial(draw, kind) for kind in FORMATS])
     paths = [path for figure in zip(*drawn.values(), strict=True) for path in figure]
@@ -70,6 +73,31 @@ def save(
         text = as_csv([dict(line) for line in table])
         write(paths[-1], lambda file, text=text: file.write(text.encode()))
     return paths
+
+
+def save_figure(path: Path, figure: Figure) -> None:
+    """Write one figure in the format that its path names."""
+    kind, literal = path.suffix[1:], without_formulas(figure)
+    write(path, functools.partial(literal.savefig, format=kind, metadata=FORMATS[kind]))
+
+
+def without_formulas(figure: FigureT) -> FigureT:
+    """The figure with every name as it stands: an answer "$5" or "$\\frac$" is no formula.
+
+    All words but powers at the ticks of a logarithmic axis are names or plain words.
+    """
+    powers = {
+        text
+        for axes in figure.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        if isinstance(axis.get_major_formatter(), LogFormatter)
+        for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks())
+        for text in tick.findobj(Text)
+    }
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and text not in powers:
+            text.set_parse_math(False)
+    return figure
 
 
 def legend(figure: Figure, looks: Mapping[str, Look], columns: int) -> None:

@@ -14,13 +14,16 @@ from experiments.storage.records import Json
 from models.network import Network, build, first
 from models.pretraining import Pretraining, excess_nats, pretrain
 from models.transformer import Architecture
-from theory.base import Params, PyTree, Tokens
+from theory.base import LogProbs, Params, PyTree, Tokens
 from theory.compute.devices import compiler_options
 from theory.contracts import Process
+from theory.divergence.calibration import DOCUMENTS, calibration
 from theory.errors import Misuse
 from theory.latent.mixture import Mixture, Uninformed
 
 QUALITY_DOCUMENTS, QUALITY_SEED = 4096, 2**31
+HOUSE = "theory.processes."
+LARGEST = 20_000_000  # probabilities that are compared with samples at once
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,9 @@ def train(
     compiling: Callable[[], None] = lambda: None,
 ) -> Params:
     """Weights of one network for each seed, stacked. `restore` and `save` take the state between two chunks
-    of steps, `compiling` is called once training is traced; a loss that is not finite raises `Misuse`."""
+    of steps, `compiling` is called once training is traced. A loss that is not finite raises `Misuse`, as
+    does a process of the user's own whose samples do not follow its predictions."""
+    check_samples(process)
     chunks = pretrain(
         process.distribution(),
         shape,
@@ -113,6 +118,25 @@ def train(
             if chunk.step < recipe.steps:
                 save(chunk.step, state)
     return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(seeds)], state[0])
+
+
+def check_samples(process: Process) -> None:
+    """Refuse a process whose `sample` and `predict` are of two processes; one of the house is tested."""
+    if type(process).__module__.startswith(HOUSE):
+        return
+    count = max(1, min(DOCUMENTS, LARGEST // (process.length * process.vocabulary)))
+
+    def draw(exact: Mixture) -> tuple[Tokens, LogProbs]:
+        tokens = exact.sample(jax.random.key(QUALITY_SEED), count)
+        return tokens, exact.predict(tokens)
+
+    tokens, log_probs = jax.jit(draw)(process.distribution())
+    found = calibration(np.asarray(tokens), np.asarray(log_probs))
+    if found.excess > 1:
+        raise Misuse(
+            f"`sample` of {type(process).__name__} does not draw what `predict` says. In {count} documents, "
+            f"{found.sentence()}; correct the one that is wrong."
+        )
 
 
 def measure(process: Mixture, networks: Network, seeds: Sequence[int]) -> tuple[NetworkQuality, ...]:

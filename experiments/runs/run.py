@@ -63,9 +63,11 @@ def run(
         # every cell is finished and scored; pictures can be redrawn
         write(folder / "DONE", lambda file: None)
         progress.say("drawing")
-        if made.rows():
-            (draw or study_run.study.draw)(made)
-        write_report(made)
+        try:
+            if made.rows():
+                (draw or study_run.study.draw)(made)
+        finally:
+            write_report(made)
     return made
 
 

@@ -11,11 +11,8 @@ jobs, and so are the bytes of its cells; cells made on another number of cores m
 
 import contextlib
 import functools
-import multiprocessing
 import os
-import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +20,7 @@ from typing import Any
 import jax
 
 from experiments.cells.programs import Executor
+from experiments.children import in_processes
 from experiments.design.study import StudyRun
 from experiments.own_files import blaming
 from experiments.runs.base_networks import BaseNetworks
@@ -75,21 +73,11 @@ def side_by_side(
     programs: dict[tuple[int, str, str], list[Cell]] = {}
     for cell in cells:
         programs.setdefault((run.draw(cell.base), cell.kind, cell.method), []).append(cell)
-    context = multiprocessing.get_context("spawn")
-    shares = context.SimpleQueue()
-    for share in divided(_cores(), jobs):
-        shares.put(share)
     settings = {name: jax.config.values[name] for name in SETTINGS}
-    pool = ProcessPoolExecutor(jobs, context, _settle, (shares, settings))
-    try:
-        frozen = _Frozen(study_run)
-        tasks = [
-            pool.submit(_task, frozen, draw, networks, run, group) for (draw, *_), group in programs.items()
-        ]
-        for task in as_completed(tasks):
-            yield from task.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    prepare = [functools.partial(_settle, share, settings) for share in divided(_cores(), jobs)]
+    task = functools.partial(_task, _Frozen(study_run), networks, run)
+    for finished in in_processes(task, programs.values(), prepare):
+        yield from finished
 
 
 def divided(cores: list[int], jobs: int) -> list[list[int]]:
@@ -103,9 +91,8 @@ def _cores() -> list[int]:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
-def _settle(shares: Any, settings: dict[str, Any]) -> None:
-    """A process takes its cores and the run's settings, and ends when the run does, however that happens."""
-    share, parent = shares.get(), multiprocessing.parent_process()
+def _settle(share: list[int], settings: dict[str, Any]) -> None:
+    """A process takes the run's settings and its share of the cores."""
     for name, value in settings.items():
         jax.config.update(name, value)
     jax.devices()  # first, as the parts of a matrix product follow the number of cores that are seen here
@@ -113,19 +100,11 @@ def _settle(shares: Any, settings: dict[str, Any]) -> None:
         with contextlib.suppress(ProcessLookupError):  # it has ended
             os.sched_setaffinity(int(thread.name), share)
 
-    def end_with_parent() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
-
 
 @blaming()
-def _task(
-    study_run: "_Frozen", draw: int, networks: Path, run: RunFolder, cells: list[Cell]
-) -> list[Finished]:
-    return list(one_by_one(*_prepared(study_run, draw, networks), run, cells))
+def _task(study_run: "_Frozen", networks: Path, run: RunFolder, cells: list[Cell]) -> list[Finished]:
+    executor, bases = _prepared(study_run, run.draw(cells[0].base), networks)  # all are of one program
+    return list(one_by_one(executor, bases, run, cells))
 
 
 class _Frozen:

@@ -1,10 +1,12 @@
 """Figures are drawn from whatever is on disk, and the same folder gives the same bytes."""
 
 from dataclasses import replace
+from html import escape
 
 import numpy as np
 import pytest
 
+from experiments.figures import style
 from experiments.figures.comparison import _probabilities, draw_comparison, explained_figure, main_figure
 from experiments.figures.dose_panels import mixture_theories
 from experiments.figures.looks import look
@@ -23,7 +25,16 @@ def _log(weights):
     return np.log(weights / weights.sum(axis=-1, keepdims=True)).astype(np.float32)
 
 
-def _run(folder, make, bases=2, cells=("theories", "replays", "finetuned"), noise=0.01):
+def _run(
+    folder,
+    make,
+    bases=2,
+    cells=("theories", "replays", "finetuned"),
+    noise=0.01,
+    questions=tuple(f"topic {topic}" for topic in range(TOPICS)),
+    answers=tuple(f"answer {answer}" for answer in range(ANSWERS)),
+    fixed=("proximal/network",),
+):
     """A made-up run: the finetuned network walks from the base towards a target answer."""
     config = {"doses": list(DOSES), "n": 4, "batch": 2, "pairs": 2, "sgd_rate": 0.1, "methods": ["sgd"]}
     run = create(folder, {"study": "made-up", "preset": "tiny", "config": config}, {})
@@ -38,12 +49,12 @@ def _run(folder, make, bases=2, cells=("theories", "replays", "finetuned"), nois
 
         betas = np.linspace(0, 1, 6).astype(np.float32)
         ladder = np.stack([_log(walk(betas))] * SEEDS)
-        names = ("tempered-posterior/implied", "tempered-posterior/process", "proximal/network")
+        names = ("tempered-posterior/implied", "tempered-posterior/process", *fixed)
         theories = make.theories(
             _log(start),
             group,
-            np.tile([f"topic {topic}" for topic in range(TOPICS)], 3),
-            [f"answer {answer}" for answer in range(ANSWERS)],
+            np.tile(questions, 3),
+            answers,
             _log(rng.random((2, count, ANSWERS)) + 0.2),
             [make.ladder(name, betas, ladder) for name in names],
         )
@@ -100,6 +111,30 @@ def test_sampled_answers_are_those_of_the_networks_that_were_sampled(tmp_path, m
     np.testing.assert_allclose(shares["langevin-posterior"], shares["proximal"], atol=2e-3)
     assert np.abs(shares["langevin-posterior"] - shares["base"]).max() > 0.02
     assert {path.suffix for path in draw_comparison(run)} == {".png", ".svg", ".pdf"}
+
+
+HOSTILE = (r"$\frac$", "a$b$c", r"_^{\\", "<b>&")
+
+
+def test_names_are_drawn_as_they_stand(tmp_path, make, monkeypatch):
+    """A name with dollar signs is no formula, whoever chose it; powers at the ticks of an axis still are."""
+    monkeypatch.setattr(style, "FORMATS", {"svg": {"Date": None}})
+    run = _run(tmp_path / "run", make, questions=HOSTILE[:3], answers=HOSTILE[1:], fixed=[r"$\frac$/network"])
+    lines = [replace(line, data=HOSTILE[0]) for line in scorecard(scoring.rows(run))]
+    style.save_figure(tmp_path / "summary.svg", draw_summary(lines, frozenset()))
+    drawn = [path.read_text() for path in (*draw_comparison(run), tmp_path / "summary.svg")]
+    assert len(drawn) == 4 and all(r"<!-- $\frac$ -->" in text for text in drawn)
+    assert all(f"<!-- {escape(name, quote=False)} -->" in drawn[0] for name in HOSTILE)
+    assert "Oblique" not in "".join(drawn)  # the letters of a formula
+    assert r"<!-- $\mathdefault{10^{0}}$ -->" in drawn[0] and 'id="DejaVuSans-5e"' not in drawn[2]
+
+
+def test_powers_at_the_ticks_of_an_axis_are_formulas(tmp_path, make):
+    axes = next(
+        axes for axes in main_figure(_run(tmp_path / "run", make)).axes if axes.get_ylabel()[:3] == "rel"
+    )
+    assert axes.get_yscale() == "log" and not axes.yaxis.label.get_parse_math()
+    assert all(tick.label1.get_parse_math() for tick in axes.yaxis.get_major_ticks())
 
 
 @pytest.mark.parametrize("cells", [(), ("theories",)])

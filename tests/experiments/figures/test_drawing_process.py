@@ -1,15 +1,19 @@
 """Drawing beside a run: tasks in processes of their own, and the process that waits for a folder."""
 
-import json
 import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from experiments import children
 from experiments.figures import drawing_process as drawing
+from theory.errors import Misuse
 
-WAITING = [sys.executable, "-m", "experiments.cli", "plot", "-"]
+WAITING = [sys.executable, "-P", "-m", "experiments.cli", "plot", "-"]
 FORKED = """
 import os, pathlib, sys
 from experiments.figures.drawing_process import side_by_side
@@ -48,6 +52,49 @@ def test_a_run_that_ends_early_leaves_no_process_that_waits():
     assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
 
 
-def test_what_cannot_be_drawn_is_said_in_a_sentence(tmp_path):
-    told = subprocess.run(WAITING, input=json.dumps(str(tmp_path / "none")), capture_output=True, text=True)
-    assert told.returncode == 1 and told.stderr.startswith("finebayes: ") and not told.stdout
+@pytest.mark.parametrize(
+    ("sent", "sentence"),
+    [
+        (signal.SIGKILL, "was killed by signal 9; all else is finished. Draw with: finebayes plot 'a run'"),
+        (signal.SIGSTOP, r"did not end within 0\.1 s; all else is finished"),
+    ],
+)
+def test_a_process_that_dies_or_is_stopped_is_not_waited_for(monkeypatch, started, sent, sentence):
+    monkeypatch.setattr(children, "PATIENCE", 0.1)
+    run = SimpleNamespace(folder=Path("a run"))
+    with drawing.apart() as draw:
+        started[0].send_signal(sent)
+        with pytest.raises(Misuse, match=sentence):
+            draw(run)
+    assert started[0].returncode == -signal.SIGKILL
+
+
+def test_a_stopped_process_is_not_waited_for_where_the_run_fails(started):
+    with pytest.raises(ValueError, match="early"), drawing.apart():
+        started[0].send_signal(signal.SIGSTOP)
+        raise ValueError("early")
+    assert started[0].returncode == -signal.SIGKILL
+
+
+def test_what_cannot_be_drawn_is_said_and_nothing_here_is_imported(tmp_path, capfd, monkeypatch):
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "__init__.py").write_text("raise RuntimeError('foreign')")
+    monkeypatch.chdir(tmp_path)
+    with drawing.apart() as draw, pytest.raises(Misuse, match="The process that draws failed;"):
+        draw(SimpleNamespace(folder=tmp_path / "none"))
+    complaint = capfd.readouterr().err
+    assert complaint.startswith("finebayes: ") and "none" in complaint and "foreign" not in complaint
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The processes that are started."""
+    processes, Popen = [], subprocess.Popen
+
+    class Noted(Popen):
+        def __init__(self, *words, **options):
+            super().__init__(*words, **options)
+            processes.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Noted)
+    return processes

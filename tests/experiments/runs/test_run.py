@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,9 +13,12 @@ import time
 import numpy as np
 import pytest
 
+from experiments.design.study import StudyRun
+from experiments.runs.run import run
 from experiments.storage.files import locked
 from experiments.storage.records import Cell, ScoreLine
 from experiments.storage.run_folder import RunFolder
+from theory.errors import Misuse
 
 TINY = [
     *("--preset", "smoke", "--pretraining.steps", "100", "--pretraining.batch", "8", "--network.width", "8"),
@@ -79,8 +83,6 @@ def test_a_forecast_is_sealed_and_the_run_scores_exactly_that(forecast, finished
 
 
 def test_a_forecast_after_finetuning_or_of_another_run_is_refused(finished, call, tmp_path):
-    import shutil
-
     folder = tmp_path / "late"
     shutil.copytree(finished[0], folder)
     (folder / "forecast.json").unlink()
@@ -353,9 +355,21 @@ def test_plot_report_and_score_need_no_jax(finished):
     assert "report.html" in done.stdout
 
 
-def test_a_damaged_cell_is_named_and_only_it_is_redone(finished, environment, tmp_path):
-    import shutil
+def test_where_drawing_fails_everything_else_is_written(finished, tmp_path):
+    folder = tmp_path / "undrawn"
+    shutil.copytree(finished[0], folder)
+    page = (folder / "report.html").read_text()
+    (folder / "report.html").unlink()
 
+    def draw(run):
+        raise Misuse("The process that draws was killed.")
+
+    with pytest.raises(Misuse, match="draws was killed"):
+        run(StudyRun.of(RunFolder(folder)), str(folder), draw=draw)
+    assert (folder / "report.html").read_text() == page and (folder / "DONE").exists()
+
+
+def test_a_damaged_cell_is_named_and_only_it_is_redone(finished, environment, tmp_path):
     whole, _ = finished
     folder = tmp_path / "damaged"
     shutil.copytree(whole, folder)

@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ import theory.processes
 from experiments.storage.records import check_name
 from theory.base import Dataset, Distribution, Misuse
 from theory.contracts import Process, Task
+from theory.divergence.calibration import DOCUMENTS, calibration
 
 NAMES = [module.name for module in pkgutil.iter_modules(theory.processes.__path__)]
 BETAS = (0.3, 0.9)
@@ -53,6 +55,33 @@ def test_samples_are_whole_possible_sequences(process):
     assert np.isfinite(process.log_prob(tokens)).all()
     assert (np.asarray(tokens) != np.asarray(process.sample(jax.random.key(1), 20))).any()
     np.testing.assert_array_equal(tokens, process.sample(jax.random.key(0), 20))
+
+
+def excess_of(process, draw):
+    """How far samples are beyond what chance can do: samples drawn by `draw` of the process."""
+    both = jax.jit(lambda process: (tokens := draw(process), process.predict(tokens)))
+    return calibration(*(np.asarray(part) for part in both(process))).excess
+
+
+def drawn(process):
+    return process.sample(jax.random.key(7), DOCUMENTS)
+
+
+def test_samples_follow_the_predictions(process):
+    assert excess_of(process, drawn) < 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_wrong_samples_do_not_follow_the_predictions(name):
+    """With default fields: those of the first hypothesis alone, and those of the same frequencies at each
+    position that depend on nothing else."""
+    process = default(name).distribution()
+    assert excess_of(process, drawn) < 1
+    first = jnp.where(jnp.arange(len(process.log_weights)) == 0, 0.0, -jnp.inf)
+    assert excess_of(process, lambda process: drawn(replace(process, log_weights=first))) > 1
+    key = jax.random.key(8)
+    assert excess_of(process, lambda process: jax.random.permutation(key, drawn(process), 0, True)) > 1
 
 
 def test_predictions_are_normalised(process):

@@ -1,0 +1,79 @@
+"""Child processes: they end with their parent, leave Ctrl-C to it, and are not waited for without end."""
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.queues import SimpleQueue
+from typing import TypeVar
+
+from theory.errors import Misuse
+
+GroupT = TypeVar("GroupT")
+ResultT = TypeVar("ResultT")
+
+PATIENCE = 600.0  # seconds: far longer than drawing takes
+GLANCE = 0.2  # seconds between two looks at the parent
+
+
+def end_with(parent: int) -> None:
+    """End this process when its parent, of that process number, has ended, however that happened."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(GLANCE)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def in_processes(
+    task: Callable[[GroupT], ResultT], groups: Iterable[GroupT], preparations: Sequence[Callable[[], None]]
+) -> Iterator[ResultT]:
+    """Results of a task for every group, as they come, from as many processes as there are preparations.
+
+    Each process calls one of the preparations first. All of them are killed when the iterator ends, whatever
+    ends it. Raises `Misuse` if one of them dies.
+    """
+    context, before = multiprocessing.get_context("spawn"), multiprocessing.active_children()
+    prepared: SimpleQueue[Callable[[], None]] = context.SimpleQueue()
+    for preparation in preparations:
+        prepared.put(preparation)
+    pool = concurrent.futures.ProcessPoolExecutor(len(preparations), context, _begin, (prepared,))
+    with _without_interrupts():
+        results = [pool.submit(task, group) for group in groups]
+    children = [child for child in multiprocessing.active_children() if child not in before]
+    try:
+        for result in concurrent.futures.as_completed(results):
+            yield result.result()
+    except BrokenProcessPool:
+        raise Misuse(
+            f"One of the {len(preparations)} processes died, most likely killed by the system for want of "
+            "memory. What was finished is kept; run the same command again, with fewer jobs."
+        ) from None
+    finally:
+        for child in children:
+            child.kill()
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin(prepared: "SimpleQueue[Callable[[], None]]") -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None and parent.pid is not None
+    end_with(parent.pid)
+    prepared.get()()  # what it imports is imported here, when the parent is being watched
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Hold back an interrupt until the end of the block, and for ever in the processes that begin in it."""
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
