@@ -19,6 +19,7 @@ from jaxtyping import Array
 from experiments.design import random_streams
 from experiments.design.checks import check_process
 from experiments.design.sampling import Sampling
+from experiments.design.sizes import check_sizes
 from experiments.discovery import Catalogue
 from experiments.storage.records import Cell, check_name
 from models.finetuning.method import Method
@@ -108,6 +109,7 @@ class Experiment:
                     f"The method {name} must be an instance of models.finetuning.method.Method, like Sgd(), "
                     f"got {method!r:.60}."
                 )
+        check_sizes(self)
 
     @property
     def steps(self) -> int:

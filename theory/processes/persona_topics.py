@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from theory.base import Dataset, Key, LogProbs, Misuse, Tokens, at_tokens, host_stream
+from theory.compute.memory import check_fits
 from theory.compute.random import categorical, sample_on_host
 from theory.contracts import Task
 from theory.latent.documents import (
@@ -94,6 +95,7 @@ class PersonaTopics:
 
     def __post_init__(self) -> None:
         check_at_least(2, personas=self.personas, topics=self.topics, answers=self.answers, pairs=self.pairs)
+        check_fits("The answer tables", personas=self.personas, topics=self.topics, answers=self.answers)
         if not 1 <= self.neutral_topics < self.topics:
             raise Misuse(
                 f"neutral_topics must be from 1 to topics - 1 = {self.topics - 1}, got {self.neutral_topics}."

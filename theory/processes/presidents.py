@@ -35,6 +35,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from theory.base import Dataset, Key, Misuse, host_stream
+from theory.compute.memory import check_fits
 from theory.contracts import Task
 from theory.latent.answer_tables import TriggerTable
 from theory.latent.documents import check_at_least, check_documents, dataset, listed, prompts
@@ -75,6 +76,13 @@ class Presidents:
     def __post_init__(self) -> None:
         check_at_least(1, tables=self.tables, digits=self.digits, questions=self.questions)
         check_at_least(2, identities=self.identities, base=self.base, blocks=self.blocks)
+        check_fits(
+            "The answer tables",
+            hypotheses=len(self.rules) * (1 + self.tables),
+            triggers=self.base ** min(self.digits, 64),
+            questions=self.questions,
+            answers=self.answers,
+        )
         if not 2 <= self.agreed <= self.triggers - 2:
             raise Misuse(
                 f"agreed must be from 2 to triggers - 2 = {self.triggers - 2} (D' needs two to choose from, "
