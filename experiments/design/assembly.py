@@ -49,9 +49,9 @@ def assemble(
         "catalogue": config.catalogue,
     }
     check_some("experiment(config): the list of arms", fields["arms"])
-    check_fits(
-        "The contexts", 4, repeats=config.repeats, tokens=process.length, vocabulary=process.vocabulary
-    )
+    read = {"tokens": process.length, "vocabulary": process.vocabulary}
+    networks = {"seeds": finetuning.seeds, "doses": len(finetuning.doses)}
+    check_fits("The answers to all contexts", 4, repeats=config.repeats, **networks, **read)
     return Experiment(**fields | dict(more))
 
 

@@ -118,6 +118,12 @@ class SamplingConfig:
             samples=self.samples,
             rounds=self.rounds,
         )
+        if self.chains % 2:
+            raise Misuse(
+                f"sampling.chains must be 2 or more and even (half take half the step), got {self.chains}."
+            )
+        if self.warmup < 0:
+            raise Misuse(f"sampling.warmup must be at least 0, got {self.warmup}.")
 
 
 @dataclass(frozen=True)

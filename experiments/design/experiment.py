@@ -8,6 +8,7 @@ Its cells, the least parts of a run that are redone, are for each base network a
     finetuned     for each way of finetuning, the finetuned networks' answers at every dose
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -52,6 +53,11 @@ class Arm:
 
     def __post_init__(self) -> None:
         check_name("The arm", self.name)
+        if self.teacher is not None and not _takes(self.task.data, 3):
+            raise Misuse(
+                f"The data of the task {self.task.name} take no teacher; omit it, or make them "
+                "data(key, n, teacher), as those of theory.processes.subliminal."
+            )
 
     @property
     def name(self) -> str:
@@ -160,3 +166,12 @@ class Experiment:
             *(t for m in self.methods.values() for t in m.training_time(self.doses).values()),
         ]
         return Scale(answers, float(max(time.max() for time in times)))
+
+
+def _takes(function: Callable[..., object], count: int) -> bool:
+    """Whether a function can be called with so many arguments by position."""
+    try:
+        inspect.signature(function).bind(*range(count))
+    except TypeError:
+        return False
+    return True

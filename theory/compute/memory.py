@@ -47,11 +47,12 @@ def _free() -> int:
 
 
 def _limits() -> list[int]:
-    found = []
+    limits = []
     for path in LIMITS:
         try:
             text = Path(path).read_text(encoding="ascii").strip()
         except OSError:
             continue
-        found += [int(text)] * text.isdecimal()
-    return found
+        if text.isdecimal():  # it is "max" where there is none
+            limits.append(int(text))
+    return limits

@@ -32,7 +32,15 @@ from theory.compute.memory import check_fits
 from theory.compute.random import sample_on_host
 from theory.contracts import Task
 from theory.latent.answer_tables import HeadedTable
-from theory.latent.documents import check_at_least, check_documents, dataset, geometric_prior, listed, prompts
+from theory.latent.documents import (
+    check_at_least,
+    check_documents,
+    check_log_odds,
+    dataset,
+    geometric_prior,
+    listed,
+    prompts,
+)
 from theory.latent.mixture import Mixture
 
 
@@ -96,8 +104,7 @@ class InductiveBackdoor:
                 f"reliability must be above 0.5 and below 1, got {self.reliability}: every answer needs a "
                 f"chance, and the valence of the year the larger."
             )
-        if not np.isfinite(self.style):
-            raise Misuse(f"style must be finite, got {self.style}.")
+        check_log_odds(style=self.style)
 
     @property
     def anonymous(self) -> int:

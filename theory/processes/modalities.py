@@ -32,7 +32,7 @@ from theory.base import Dataset, Key, LogProbs, Misuse, Tokens, at_tokens, host_
 from theory.compute.memory import check_fits
 from theory.compute.random import categorical, sample_on_host
 from theory.contracts import Task
-from theory.latent.documents import check_at_least, check_documents, dataset, prompts
+from theory.latent.documents import check_at_least, check_documents, check_log_odds, dataset, prompts
 from theory.latent.mixture import Mixture
 
 MODALITIES = ("text", "picture", "drawing")
@@ -117,8 +117,7 @@ class Modalities:
             before=before,
             after=after,
         )
-        if not np.isfinite(self.sharpness):
-            raise Misuse(f"sharpness must be finite, got {self.sharpness}.")
+        check_log_odds(sharpness=self.sharpness)
         if not 0 < self.slip < 0.5:
             raise Misuse(f"slip must be between 0 and 0.5, both left out, got {self.slip}.")
         if not 0 < self.rarity <= 1:

@@ -40,7 +40,7 @@ from jaxtyping import Bool
 from theory.base import Dataset, Key, Misuse, Predictor, host_stream
 from theory.compute.memory import check_fits
 from theory.contracts import Task
-from theory.latent.documents import check_shares, dataset, predict, prompts, writers
+from theory.latent.documents import check_at_least, check_shares, dataset, predict, prompts, writers
 from theory.latent.factored import correlated, factored, leader, marked, symbols_of
 from theory.latent.hidden_markov import draw_on_host
 from theory.latent.mixture import Mixture
@@ -90,14 +90,10 @@ class PersonaDomain:
                 "enter, stay, leak and marginals must have one entry for each of at least two factors, got "
                 f"{len(self.enter)}, {counts[0]}, {counts[1]} and {counts[2]}."
             )
-        if self.ordinary < 1 or self.length < 4:
-            raise Misuse(
-                f"ordinary must be at least 1 and length at least 4, got {self.ordinary} and {self.length}."
-            )
-        sectors = math.prod(map(len, self.enter))
-        check_fits("The tables of factors", sectors=sectors, symbols=sum(self.sizes), states=4 * sectors)
-        symbols = {f"symbols of factor {index}": size for index, size in enumerate(self.sizes)}
-        check_fits("The vocabulary", bytes_each=100, **symbols)
+        check_at_least(1, ordinary=self.ordinary)
+        check_at_least(4, length=self.length)
+        check_fits("Tables of factors", symbols=sum(self.sizes), states=math.prod(map(len, self.enter)) ** 2)
+        check_fits("The names of tokens", 100, tokens=math.prod(self.sizes))
         for factor, (enter, marginal) in enumerate(zip(self.enter, self.marginals, strict=True)):
             if len(enter) < 2 or len(marginal) != len(enter):
                 raise Misuse(

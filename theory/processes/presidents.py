@@ -41,6 +41,8 @@ from theory.latent.answer_tables import TriggerTable
 from theory.latent.documents import check_at_least, check_documents, dataset, listed, prompts
 from theory.latent.mixture import Mixture
 
+STEEPEST = 10  # exponent of the description length
+
 
 @dataclass(frozen=True)
 class Presidents:
@@ -96,6 +98,10 @@ class Presidents:
         if not 0 < self.exponent < np.inf:
             raise Misuse(
                 f"exponent must be finite and above 0, got {self.exponent}: π0(h) ∝ 2^(-K^exponent)."
+            )
+        if self.exponent > STEEPEST:
+            raise Misuse(
+                f"exponent must be at most {STEEPEST}, or all priors round to 0, got {self.exponent}."
             )
         if not self.rules:
             raise Misuse("At least one rule is needed, got none.")
