@@ -16,7 +16,7 @@ from jaxtyping import Float
 from theory.base import Dataset, LogProbs, Misuse, Predictor, Tokens
 
 Writer = TypeVar("Writer", int, tuple[int, int])
-MOST = 1_000_000  # of whatever a process counts, and of log-odds
+MOST = 1_000_000  # of whatever a process counts
 
 
 def geometric_prior(count: int, rarity: float) -> Float[np.ndarray, " k"]:
@@ -76,15 +76,6 @@ def check_at_least(least: int, **numbers: int) -> None:
             raise Misuse(f"{name} must be at least {least}, got {number}.")
         if number > MOST:
             raise Misuse(f"{name} must be at most {MOST}, got {number}.")
-
-
-def check_log_odds(**numbers: float) -> None:
-    """Refuse log-odds that are not finite, or so large that single precision loses their differences."""
-    for name, number in numbers.items():
-        if not np.isfinite(number):
-            raise Misuse(f"{name} must be finite, got {number}.")
-        if abs(number) > MOST:
-            raise Misuse(f"{name} must be from -{MOST} to {MOST} (log-odds), got {number}.")
 
 
 @jax.jit

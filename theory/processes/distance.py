@@ -34,14 +34,7 @@ from theory.compute.memory import check_fits
 from theory.compute.random import sample_on_host
 from theory.contracts import Task
 from theory.latent.answer_tables import PairTable
-from theory.latent.documents import (
-    check_at_least,
-    check_documents,
-    check_log_odds,
-    dataset,
-    geometric_prior,
-    prompts,
-)
+from theory.latent.documents import check_at_least, check_documents, dataset, geometric_prior, prompts
 from theory.latent.mixture import Mixture
 
 
@@ -107,7 +100,8 @@ class Distance:
                 f"floor must be from 1e-30 to 0.001, got {self.floor}: it keeps every answer possible, "
                 "and none that is not a kind's own likely."
             )
-        check_log_odds(contrast=self.contrast)
+        if not np.isfinite(self.contrast):
+            raise Misuse(f"contrast must be finite, got {self.contrast}.")
 
     @property
     def kinds(self) -> int:

@@ -32,15 +32,7 @@ from theory.compute.memory import check_fits
 from theory.compute.random import sample_on_host
 from theory.contracts import Task
 from theory.latent.answer_tables import HeadedTable
-from theory.latent.documents import (
-    check_at_least,
-    check_documents,
-    check_log_odds,
-    dataset,
-    geometric_prior,
-    listed,
-    prompts,
-)
+from theory.latent.documents import check_at_least, check_documents, dataset, geometric_prior, listed, prompts
 from theory.latent.mixture import Mixture
 
 
@@ -75,14 +67,8 @@ class InductiveBackdoor:
     def __post_init__(self) -> None:
         check_at_least(1, questions=self.questions)
         check_at_least(2, years=self.years, choices=self.choices, pairs=self.pairs)
-        speakers, answers = self.anonymous + 1, 2 * self.choices
-        check_fits(
-            "The answer tables",
-            speakers=speakers,
-            years=self.years,
-            questions=self.questions,
-            answers=answers,
-        )
+        sizes = {"years": self.years, "questions": self.questions, "answers": 2 * self.choices}
+        check_fits("The answer tables", speakers=self.anonymous + 1, **sizes)
         for bad in self.bad_years:
             if len(set(bad)) < len(bad) or not all(0 <= year < self.years for year in bad):
                 raise Misuse(
@@ -104,7 +90,8 @@ class InductiveBackdoor:
                 f"reliability must be above 0.5 and below 1, got {self.reliability}: every answer needs a "
                 f"chance, and the valence of the year the larger."
             )
-        check_log_odds(style=self.style)
+        if not np.isfinite(self.style):
+            raise Misuse(f"style must be finite, got {self.style}.")
 
     @property
     def anonymous(self) -> int:

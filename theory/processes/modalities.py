@@ -32,7 +32,7 @@ from theory.base import Dataset, Key, LogProbs, Misuse, Tokens, at_tokens, host_
 from theory.compute.memory import check_fits
 from theory.compute.random import categorical, sample_on_host
 from theory.contracts import Task
-from theory.latent.documents import check_at_least, check_documents, check_log_odds, dataset, prompts
+from theory.latent.documents import check_at_least, check_documents, dataset, prompts
 from theory.latent.mixture import Mixture
 
 MODALITIES = ("text", "picture", "drawing")
@@ -108,16 +108,10 @@ class Modalities:
     def __post_init__(self) -> None:
         check_at_least(1, strokes=self.strokes)
         check_at_least(2, concepts=self.concepts, symbols=self.symbols, blocks=self.blocks)
-        before, after = self.symbols + 1, KINDS * self.symbols
-        check_fits(
-            "The tables of symbols",
-            concepts=self.concepts,
-            alphabets=KINDS,
-            strokes=self.strokes,
-            before=before,
-            after=after,
-        )
-        check_log_odds(sharpness=self.sharpness)
+        sizes = {"strokes": self.strokes, "before": self.symbols + 1, "after": KINDS * self.symbols}
+        check_fits("The tables of symbols", concepts=self.concepts, alphabets=KINDS, **sizes)
+        if not np.isfinite(self.sharpness):
+            raise Misuse(f"sharpness must be finite, got {self.sharpness}.")
         if not 0 < self.slip < 0.5:
             raise Misuse(f"slip must be between 0 and 0.5, both left out, got {self.slip}.")
         if not 0 < self.rarity <= 1:

@@ -25,7 +25,6 @@ from theory.compute.random import categorical, sample_on_host
 from theory.contracts import Task
 from theory.latent.documents import (
     check_at_least,
-    check_log_odds,
     check_shares,
     dataset,
     geometric_prior,
@@ -103,7 +102,9 @@ class PersonaTopics:
             )
         if not 0 < self.rarity <= 1:
             raise Misuse(f"rarity must be in (0, 1], got {self.rarity}: π0(z) ∝ rarity^z.")
-        check_log_odds(style=self.style, specific=self.specific, common=self.common)
+        for name in ("style", "specific", "common"):
+            if not np.isfinite(getattr(self, name)):
+                raise Misuse(f"{name} must be finite, got {getattr(self, name)}.")
 
     @property
     def vocabulary(self) -> int:

@@ -78,13 +78,9 @@ class Presidents:
     def __post_init__(self) -> None:
         check_at_least(1, tables=self.tables, digits=self.digits, questions=self.questions)
         check_at_least(2, identities=self.identities, base=self.base, blocks=self.blocks)
-        check_fits(
-            "The answer tables",
-            hypotheses=len(self.rules) * (1 + self.tables),
-            triggers=self.base ** min(self.digits, 64),
-            questions=self.questions,
-            answers=self.answers,
-        )
+        triggers = self.base ** min(self.digits, 64)  # of more digits, too many in any case
+        sizes = {"triggers": triggers, "questions": self.questions, "answers": self.answers}
+        check_fits("The answer tables", hypotheses=len(self.rules) * (1 + self.tables), **sizes)
         if not 2 <= self.agreed <= self.triggers - 2:
             raise Misuse(
                 f"agreed must be from 2 to triggers - 2 = {self.triggers - 2} (D' needs two to choose from, "
