@@ -107,7 +107,7 @@ class Experiment:
                 raise Misuse(f"An arm is needed, like Arm(process.task()), got {arm!r:.60}.")
         names = [arm.name for arm in self.arms]
         if len(set(names)) < len(names):
-            raise Misuse(f"Arms must have different names, got {names}.")
+            raise Misuse(f"Arms must have different names (to six digits), got {names}; omit one.")
         for name, method in self.methods.items():
             check_name("The method", name)
             if isinstance(method, type) or not isinstance(method, Method):

@@ -199,7 +199,7 @@ class PersonaTopics:
         check_at_least(0, shots=shots)
         kind = f"topics{'_'.join(map(str, topics))}"
         if len(shares) > 1:
-            kind = "_".join(f"{round(100 * share)}" for share in shares.values())
+            kind = "_".join(f"{100 * share:g}" for share in shares.values())
 
         def data(key: Key, n: int) -> Dataset:
             return self.blend(key, n, shares, topics)
