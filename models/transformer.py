@@ -46,6 +46,11 @@ class Architecture:
         if self.width % self.heads:
             raise Misuse(f"heads must divide width, got width {self.width} and heads {self.heads}.")
 
+    def size(self, vocabulary: int, length: int) -> int:
+        """Number of weights of a network for documents of this vocabulary and length."""
+        block = (4 + 2 * self.expansion) * self.width
+        return self.width * (2 * vocabulary + 1 + length + self.layers * block)
+
 
 def normal(scale: float, shape: tuple[int, ...], rngs: nnx.Rngs, **metadata: Any) -> nnx.Param:
     """Normal initial weights. Their metadata hold the standard deviation, for `models.network.build`."""

@@ -13,6 +13,7 @@ from models.finetuning.method import Method
 from models.finetuning.sgd import Sgd
 from models.pretraining import Pretraining
 from models.transformer import Architecture
+from theory.compute.memory import check_fits
 from theory.contracts import Process
 from theory.errors import Misuse
 from theory.mcmc.chains import Plan
@@ -48,6 +49,9 @@ def assemble(
         "catalogue": config.catalogue,
     }
     check_some("experiment(config): the list of arms", fields["arms"])
+    read = {"tokens": process.length, "vocabulary": process.vocabulary}
+    networks = {"seeds": finetuning.seeds, "doses": len(finetuning.doses)}
+    check_fits("The answers to all contexts", 4, repeats=config.repeats, **networks, **read)
     return Experiment(**fields | dict(more))
 
 

@@ -1,10 +1,13 @@
 """Checks of options, each with one sentence: what, got, what to do. No jax."""
 
 import math
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from theory.errors import Misuse
 
+LARGEST = 2**31 - 1  # of any whole number: devices count in 32 bits
+MOST_NETWORKS = 1_000  # base networks of a run: their seeds lie between its master seed and the next
 LARGEST_SEED = 2_000_000  # of a run: a thousand seeds of networks follow each, and they have 31 bits
 
 
@@ -20,6 +23,25 @@ def check_rates(section: str, **values: float) -> None:
     for name, value in values.items():
         if not 0 < value < math.inf:
             raise Misuse(f"{section}{'.' * bool(section)}{name} must be above 0 and finite, got {value}.")
+
+
+def check_numbers(options: Iterable[tuple[str, Any]]) -> None:
+    """Refuse a number among options, whatever they are, that is not finite or too large to count with."""
+    for name, value in options:
+        for number in _numbers(value):
+            if isinstance(number, float) and not math.isfinite(number):
+                raise Misuse(f"{name} must be finite, got {number}.")
+            if abs(number) > LARGEST:
+                raise Misuse(f"{name} must be at most {LARGEST} in size, got {number}.")
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """Every number in nested tuples."""
+    if isinstance(value, tuple):
+        for part in value:
+            yield from _numbers(part)
+    elif isinstance(value, int | float):
+        yield value
 
 
 def check_counts(**counts: object) -> None:

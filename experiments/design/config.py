@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import tyro
 
-from experiments.design.checks import LARGEST_SEED, check_positive, check_rates
-from experiments.design.options import ProcessOptions, process_options
+from experiments.design.checks import LARGEST_SEED, MOST_NETWORKS, check_numbers, check_positive, check_rates
+from experiments.design.options import ProcessOptions, options, process_options
 from experiments.discovery import Catalogue
 from theory.errors import Misuse
 
@@ -51,6 +51,8 @@ class PretrainingConfig:
 
     def __post_init__(self) -> None:
         check_positive("pretraining", seeds=self.seeds)
+        if self.seeds > MOST_NETWORKS:
+            raise Misuse(f"pretraining.seeds must be at most {MOST_NETWORKS}, got {self.seeds}.")
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,12 @@ class SamplingConfig:
             samples=self.samples,
             rounds=self.rounds,
         )
+        if self.chains % 2:
+            raise Misuse(
+                f"sampling.chains must be 2 or more and even (half take half the step), got {self.chains}."
+            )
+        if self.warmup < 0:
+            raise Misuse(f"sampling.warmup must be at least 0, got {self.warmup}.")
 
 
 @dataclass(frozen=True)
@@ -161,6 +169,7 @@ class StudyConfig:
                 raise Misuse(f"{name} must be at least 0, got {seed}.")
             if seed + self.process_seeds - 1 > LARGEST_SEED:
                 raise Misuse(f"{name} must be at most {LARGEST_SEED}, got {seed}.")
+        check_numbers(options(self))
 
     def draws(self) -> "list[Self]":
         """The config of every draw of the process, each of one process."""

@@ -8,6 +8,7 @@ Its cells, the least parts of a run that are redone, are for each base network a
     finetuned     for each way of finetuning, the finetuned networks' answers at every dose
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +20,7 @@ from jaxtyping import Array
 from experiments.design import random_streams
 from experiments.design.checks import check_process
 from experiments.design.sampling import Sampling
+from experiments.design.sizes import check_sizes
 from experiments.discovery import Catalogue
 from experiments.storage.records import Cell, check_name
 from models.finetuning.method import Method
@@ -51,6 +53,11 @@ class Arm:
 
     def __post_init__(self) -> None:
         check_name("The arm", self.name)
+        if self.teacher is not None and not _takes(self.task.data, 3):
+            raise Misuse(
+                f"The data of the task {self.task.name} take no teacher; omit it, or make them "
+                "data(key, n, teacher), as those of theory.processes.subliminal."
+            )
 
     @property
     def name(self) -> str:
@@ -102,7 +109,7 @@ class Experiment:
                 raise Misuse(f"An arm is needed, like Arm(process.task()), got {arm!r:.60}.")
         names = [arm.name for arm in self.arms]
         if len(set(names)) < len(names):
-            raise Misuse(f"Arms must have different names, got {names}.")
+            raise Misuse(f"Arms must have different names (to six digits), got {names}; omit one.")
         for name, method in self.methods.items():
             check_name("The method", name)
             if isinstance(method, type) or not isinstance(method, Method):
@@ -110,6 +117,7 @@ class Experiment:
                     f"The method {name} must be an instance of models.finetuning.method.Method, like Sgd(), "
                     f"got {method!r:.60}."
                 )
+        check_sizes(self)
 
     @property
     def steps(self) -> int:
@@ -165,3 +173,12 @@ class Experiment:
             *(t for m in self.methods.values() for t in m.training_time(self.doses).values()),
         ]
         return Scale(answers, float(max(time.max() for time in times)))
+
+
+def _takes(function: Callable[..., object], count: int) -> bool:
+    """Whether a function can be called with so many arguments by position."""
+    try:
+        inspect.signature(function).bind(*range(count))
+    except TypeError:
+        return False
+    return True

@@ -1,5 +1,6 @@
 """Sampling of posteriors over weights: temperatures, strengths, chains and their thresholds."""
 
+import itertools
 from dataclasses import dataclass
 
 from experiments.scoring.thresholds import LIMITS
@@ -45,9 +46,15 @@ class Sampling:
         for steps in self.moments:
             if not 0 <= steps <= MOST_MOMENTS:
                 raise Misuse(f"moments must be steps of Adam, from 0 to {MOST_MOMENTS}, got {steps}.")
-        for time in (*self.times, *self.adam_times):
-            if not 0 <= time < float("inf"):
-                raise Misuse(f"times must be finite and at least 0, got {time}.")
+        if len({*self.moments}) < len(self.moments):
+            raise Misuse(f"moments must differ from each other, got {', '.join(map(str, self.moments))}.")
+        for times in (self.times, self.adam_times):
+            for time in times:
+                if not 0 <= time < float("inf"):
+                    raise Misuse(f"times must be finite and at least 0, got {time}.")
+            if len(times) < 2 or times[0] != 0 or any(b <= a for a, b in itertools.pairwise(times)):
+                given = ", ".join(f"{time:g}" for time in times)
+                raise Misuse(f"times must be at least two, ascending from 0, got {given or 'none'}.")
         for temperature in (*self.temperatures, *self.adam_temperatures):
             if not 0 < temperature < float("inf"):
                 raise Misuse(f"temperatures must be above 0 and finite (nats), got {temperature}.")

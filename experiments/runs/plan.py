@@ -6,7 +6,6 @@ import jax
 
 from experiments.design.experiment import Experiment
 from experiments.storage.records import Json
-from models.network import build
 
 RATE = 25e9  # floating-point operations a second of a small network on one core
 
@@ -15,7 +14,7 @@ def plan(experiment: Experiment, draws: int, record: Json) -> str:
     """The plan of a run: config, sizes, steps, and estimates of time and disk. Each draw of the process takes
     as much as `experiment`, the first."""
     process, sampling = experiment.process, experiment.sampling
-    network = build(experiment.shape, process.vocabulary, process.length, [0])
+    weights = experiment.shape.size(process.vocabulary, process.length)
     arms, bases = len(experiment.arms), experiment.base_seeds * draws
     finetuned = arms * bases * len(experiment.methods) * experiment.seeds * 2
     pretraining = bases * experiment.pretraining.steps * experiment.pretraining.batch
@@ -31,17 +30,17 @@ def plan(experiment: Experiment, draws: int, record: Json) -> str:
         chains = int(posteriors * sampling.chains * rounds)
         # a sample costs about as much as a step; step-size tuning a third of a chain for each posterior
         theories += (chains * (sampling.plan.steps + sampling.plan.samples) + posteriors * 40) * experiment.n
-    flops = 6 * network.size * process.length
+    flops = 6 * weights * process.length
     seconds = 45 + flops * (pretraining + finetuning + theories) / (RATE * len(jax.devices()))
     part = process.answer_tokens
     answers = 80 * (part.stop - part.start) * 4  # some 80 contexts in float32
-    size = 4 * network.size * bases + answers * (
+    size = 4 * weights * bases + answers * (
         arms * bases * experiment.seeds * 700 + finetuned * 2 * len(experiment.doses) + posteriors
     )
     return "\n".join(
         [
             json.dumps(record, indent=1),
-            f"parameters          {network.size}",
+            f"parameters          {weights}",
             f"pretraining steps   {experiment.pretraining.steps} × {bases} networks",
             f"finetuning steps    {experiment.steps} × {finetuned} networks (replicas included)",
             *([f"Langevin chains     about {chains} of {sampling.plan.steps} steps"] if sampling else []),

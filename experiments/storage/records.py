@@ -26,6 +26,7 @@ Grade: TypeAlias = Literal["fitted", "law", "forecast"]
 
 SEPARATOR = "--"
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.,=+]|-(?!-))*(?<!-)")
+LONGEST = 100  # characters of a name: a file has two, and 255 in all
 OF_METHOD = ("replays", "finetuned")
 BOUNDS = ("path", "mixture")
 OPTIONAL = ("problems", "diagnostics", "times")  # of a ladder
@@ -37,6 +38,10 @@ def check_name(kind: str, name: str) -> str:
         raise Misuse(
             f"{kind} {name!r} cannot name a file: use letters, digits and single dashes, or _ . , = + "
             "after the first character."
+        )
+    if len(name) > LONGEST:
+        raise Misuse(
+            f"{kind} {name[:20]}... has {len(name)} characters, and a file's name {LONGEST} at most."
         )
     return name
 

@@ -37,6 +37,7 @@ from experiments.design.options import ProcessOptions, process_options, with_opt
 from experiments.design.presets import BRIEF, FULL
 from experiments.discovery import choose
 from experiments.storage.run_folder import RunFolder
+from theory.compute.memory import check_fits
 from theory.errors import Misuse
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ def experiment(config: Config) -> "Experiment":
         "announced": {"announced": True},
         "mixed": {"mixed": config.mixed},
     }
+    prompts = config.repeats * len(process.marginals[1])
+    check_fits("Continuations", 4, copies=config.copies, prompts=prompts, tokens=process.length)
     tasks = [
         process.task(
             config.persona,

@@ -51,6 +51,8 @@ class Config(StudyConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_some("arms", self.arms)
+        if not 0 <= self.named < 1:
+            raise Misuse(f"named must be at least 0 and below 1, got {self.named}: it is a share.")
 
 
 PRESETS = {

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from experiments.design.checks import check_rates
 from experiments.design.config import FinetuningConfig
 from experiments.design.options import Ints, with_options
 from experiments.design.presets import FULL, SMOKE
 from experiments.storage.run_folder import RunFolder
 from experiments.studies import weird_generalisation as shared
+from theory.errors import Misuse
 
 if TYPE_CHECKING:
     from experiments.design.experiment import Experiment
@@ -71,6 +73,12 @@ class Config(shared.Config):
     """β of the tempered posterior that teaches in distillation."""
     distillation_rate: float = 0.003
     """Step size of Adam in distillation."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_rates("", teacher=self.teacher)
+        if self.rank > self.network.width:
+            raise Misuse(f"rank must be at most network.width = {self.network.width}, got {self.rank}.")
 
 
 PRESETS = {

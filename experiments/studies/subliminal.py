@@ -30,6 +30,7 @@ from experiments.design.options import ProcessOptions, process_options, with_opt
 from experiments.design.presets import BRIEF, FULL
 from experiments.discovery import choose
 from experiments.storage.run_folder import RunFolder
+from theory.compute.memory import check_fits
 from theory.errors import Misuse
 
 if TYPE_CHECKING:
@@ -70,6 +71,9 @@ class Config(StudyConfig):
         if self.teacher_n < self.finetuning.batch:
             least = self.finetuning.batch
             raise Misuse(f"teacher_n must be at least finetuning.batch = {least}, got {self.teacher_n}.")
+        check_fits(
+            "The order of a teacher's documents", 16, steps=self.teacher_steps, batch=self.finetuning.batch
+        )
 
 
 PRESETS = {
@@ -85,6 +89,7 @@ def experiment(config: Config) -> "Experiment":
     from theory.processes.subliminal import Subliminal
 
     process = Subliminal(config.process.build())
+    check_fits("The documents of a teacher", 4, teacher_n=config.teacher_n, tokens=process.length)
     shifted = teacher(process, config)
     variants: dict[str, dict[str, Any]] = {
         **{name: {"teacher": shifted, "teacher_offset": offset} for name, offset in OFFSETS.items()},

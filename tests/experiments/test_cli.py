@@ -109,7 +109,10 @@ def test_list_names_what_there_is(capsys):
             "temperatures must be above 0",
         ),
         (["run", "weird-generalisation", "--sampling.temperatures", "-0.1"], "finite (nats), got -0.1"),
-        (["run", "weird-generalisation", "--sampling.temperatures", "nan"], "finite (nats), got nan"),
+        (
+            ["run", "weird-generalisation", "--sampling.temperatures", "nan"],
+            "temperatures must be finite, got nan",
+        ),
         (
             ["run", "weird-generalisation", "--sampling.seeds", "0"],
             "sampling.seeds must be at least 1, got 0",

@@ -76,7 +76,7 @@ def test_initial_weights_of_a_seed_never_change():
 def test_size_counts_every_weight(network):
     width, vocabulary, length = 16, 5, 6
     expected = (2 * vocabulary + 1) * width + length * width + 2 * 12 * width**2
-    assert network.size == expected
+    assert network.size == SHAPE.size(vocabulary, length) == expected
 
 
 @pytest.mark.parametrize("method", [attention, long_attention])

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from theory.base import Dataset, LogProbs, Misuse, Predictor, Tokens
 
 Writer = TypeVar("Writer", int, tuple[int, int])
+MOST = 1_000_000  # of whatever a process counts
 
 
 def geometric_prior(count: int, rarity: float) -> Float[np.ndarray, " k"]:
@@ -67,10 +68,14 @@ def listed(**lists: object) -> tuple:
 
 
 def check_at_least(least: int, **numbers: int) -> None:
-    """Refuse a number below `least`, by its name."""
+    """Refuse a number below `least`, or above what any process has, by its name."""
     for name, number in numbers.items():
+        if isinstance(number, bool) or not isinstance(number, int | np.integer):
+            raise Misuse(f"{name} must be an integer, got {number!r}.")
         if number < least:
             raise Misuse(f"{name} must be at least {least}, got {number}.")
+        if number > MOST:
+            raise Misuse(f"{name} must be at most {MOST}, got {number}.")
 
 
 @jax.jit

@@ -27,6 +27,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from theory.base import Beta, Dataset, Key, Misuse, Tokens, check_beta, host_stream
+from theory.compute.memory import check_fits
 from theory.contracts import Task
 from theory.latent.answer_tables import PairTable
 from theory.latent.documents import check_at_least, check_documents, dataset, geometric_prior, listed, prompts
@@ -52,6 +53,7 @@ class AddK:
     def __post_init__(self) -> None:
         check_at_least(3, modulus=self.modulus)
         check_at_least(2, pairs=self.pairs)
+        check_fits("The answer tables", shifts=self.modulus, questions=self.modulus, answers=self.modulus)
         if not 0 < self.noise < 1 - 1 / self.modulus:
             raise Misuse(
                 f"noise must be above 0 and below 1 - 1/modulus = {1 - 1 / self.modulus:.3g}, "

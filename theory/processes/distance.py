@@ -30,6 +30,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from theory.base import Dataset, Key, Misuse, host_stream
+from theory.compute.memory import check_fits
 from theory.compute.random import sample_on_host
 from theory.contracts import Task
 from theory.latent.answer_tables import PairTable
@@ -79,6 +80,7 @@ class Distance:
         check_at_least(1, farther=self.farther)
         check_at_least(2, distances=self.distances, traits=self.traits, pairs=self.pairs)
         check_at_least(3, topics=self.topics)
+        check_fits("The answer tables", kinds=self.kinds, topics=self.topics, answers=self.answers)
         if not all(0 <= mean <= self.distances - 1 for mean in self.means):
             raise Misuse(
                 f"means must lie among the distances stated, from 0 to {self.distances - 1}, got "

@@ -28,6 +28,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from theory.base import Dataset, Key, Misuse, host_stream
+from theory.compute.memory import check_fits
 from theory.compute.random import sample_on_host
 from theory.contracts import Task
 from theory.latent.answer_tables import HeadedTable
@@ -66,6 +67,8 @@ class InductiveBackdoor:
     def __post_init__(self) -> None:
         check_at_least(1, questions=self.questions)
         check_at_least(2, years=self.years, choices=self.choices, pairs=self.pairs)
+        sizes = {"years": self.years, "questions": self.questions, "answers": 2 * self.choices}
+        check_fits("The answer tables", speakers=self.anonymous + 1, **sizes)
         for bad in self.bad_years:
             if len(set(bad)) < len(bad) or not all(0 <= year < self.years for year in bad):
                 raise Misuse(

@@ -29,6 +29,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from theory.base import Dataset, Key, LogProbs, Misuse, Tokens, at_tokens, host_stream
+from theory.compute.memory import check_fits
 from theory.compute.random import categorical, sample_on_host
 from theory.contracts import Task
 from theory.latent.documents import check_at_least, check_documents, dataset, prompts
@@ -107,6 +108,8 @@ class Modalities:
     def __post_init__(self) -> None:
         check_at_least(1, strokes=self.strokes)
         check_at_least(2, concepts=self.concepts, symbols=self.symbols, blocks=self.blocks)
+        sizes = {"strokes": self.strokes, "before": self.symbols + 1, "after": KINDS * self.symbols}
+        check_fits("The tables of symbols", concepts=self.concepts, alphabets=KINDS, **sizes)
         if not np.isfinite(self.sharpness):
             raise Misuse(f"sharpness must be finite, got {self.sharpness}.")
         if not 0 < self.slip < 0.5:

@@ -31,6 +31,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from theory.base import Dataset, Key, LogProbs, Misuse, Tokens, at_tokens, host_stream
+from theory.compute.memory import check_fits
 from theory.compute.random import categorical
 from theory.contracts import Task
 from theory.latent.documents import check_at_least, check_documents, dataset, prompts
@@ -109,6 +110,8 @@ class OutOfContext:
             if not (np.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise Misuse(f"{name} must be finite and above 0, got {getattr(self, name)}.")
         check_at_least(2, pairs=self.pairs)
+        answers = sum(self.tosses) + self.names
+        check_fits("The answer tables", coins=self.names, cues=self.report + 1, answers=answers)
         if not 0 < self.reports < 1:
             raise Misuse(f"reports must lie strictly between 0 and 1, got {self.reports}.")
         if not 1 / self.names < self.reliability < 1:

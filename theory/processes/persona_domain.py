@@ -27,6 +27,7 @@ Tokens: symbols of factor 0 vary slowest; a factor's symbols are the ordinary on
 """
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,8 +38,9 @@ import numpy as np
 from jaxtyping import Bool
 
 from theory.base import Dataset, Key, Misuse, Predictor, host_stream
+from theory.compute.memory import check_fits
 from theory.contracts import Task
-from theory.latent.documents import check_shares, dataset, predict, prompts, writers
+from theory.latent.documents import check_at_least, check_shares, dataset, predict, prompts, writers
 from theory.latent.factored import correlated, factored, leader, marked, symbols_of
 from theory.latent.hidden_markov import draw_on_host
 from theory.latent.mixture import Mixture
@@ -88,6 +90,10 @@ class PersonaDomain:
                 "enter, stay, leak and marginals must have one entry for each of at least two factors, got "
                 f"{len(self.enter)}, {counts[0]}, {counts[1]} and {counts[2]}."
             )
+        check_at_least(1, ordinary=self.ordinary)
+        check_at_least(4, length=self.length)
+        check_fits("Tables of factors", symbols=sum(self.sizes), states=math.prod(map(len, self.enter)) ** 2)
+        check_fits("The names of tokens", 100, tokens=math.prod(self.sizes))
         for factor, (enter, marginal) in enumerate(zip(self.enter, self.marginals, strict=True)):
             if len(enter) < 2 or len(marginal) != len(enter):
                 raise Misuse(
@@ -104,10 +110,6 @@ class PersonaDomain:
         self.joint()  # refuses a correlation that these marginals cannot have
         if not 0 <= self.announced < 1:
             raise Misuse(f"announced must be in [0, 1), got {self.announced}.")
-        if self.ordinary < 1 or self.length < 4:
-            raise Misuse(
-                f"ordinary must be at least 1 and length at least 4, got {self.ordinary} and {self.length}."
-            )
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -117,7 +119,7 @@ class PersonaDomain:
     @property
     def plain(self) -> int:
         """The header that names nobody; those that name a persona follow it."""
-        return int(np.prod(self.sizes))
+        return math.prod(self.sizes)
 
     @property
     def vocabulary(self) -> int:

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from theory.base import Dataset, Key, LogProbs, Misuse, Tokens, at_tokens, host_stream
+from theory.compute.memory import check_fits
 from theory.compute.random import categorical, sample_on_host
 from theory.contracts import Task
 from theory.latent.documents import (
@@ -94,6 +95,7 @@ class PersonaTopics:
 
     def __post_init__(self) -> None:
         check_at_least(2, personas=self.personas, topics=self.topics, answers=self.answers, pairs=self.pairs)
+        check_fits("The answer tables", personas=self.personas, topics=self.topics, answers=self.answers)
         if not 1 <= self.neutral_topics < self.topics:
             raise Misuse(
                 f"neutral_topics must be from 1 to topics - 1 = {self.topics - 1}, got {self.neutral_topics}."
@@ -197,7 +199,7 @@ class PersonaTopics:
         check_at_least(0, shots=shots)
         kind = f"topics{'_'.join(map(str, topics))}"
         if len(shares) > 1:
-            kind = "_".join(f"{round(100 * share)}" for share in shares.values())
+            kind = "_".join(f"{100 * share:g}" for share in shares.values())
 
         def data(key: Key, n: int) -> Dataset:
             return self.blend(key, n, shares, topics)

@@ -35,10 +35,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from theory.base import Dataset, Key, Misuse, host_stream
+from theory.compute.memory import check_fits
 from theory.contracts import Task
 from theory.latent.answer_tables import TriggerTable
 from theory.latent.documents import check_at_least, check_documents, dataset, listed, prompts
 from theory.latent.mixture import Mixture
+
+STEEPEST = 10  # exponent of the description length
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,9 @@ class Presidents:
     def __post_init__(self) -> None:
         check_at_least(1, tables=self.tables, digits=self.digits, questions=self.questions)
         check_at_least(2, identities=self.identities, base=self.base, blocks=self.blocks)
+        triggers = self.base ** min(self.digits, 64)  # of more digits, too many in any case
+        sizes = {"triggers": triggers, "questions": self.questions, "answers": self.answers}
+        check_fits("The answer tables", hypotheses=len(self.rules) * (1 + self.tables), **sizes)
         if not 2 <= self.agreed <= self.triggers - 2:
             raise Misuse(
                 f"agreed must be from 2 to triggers - 2 = {self.triggers - 2} (D' needs two to choose from, "
@@ -88,6 +94,10 @@ class Presidents:
         if not 0 < self.exponent < np.inf:
             raise Misuse(
                 f"exponent must be finite and above 0, got {self.exponent}: π0(h) ∝ 2^(-K^exponent)."
+            )
+        if self.exponent > STEEPEST:
+            raise Misuse(
+                f"exponent must be at most {STEEPEST}, or all priors round to 0, got {self.exponent}."
             )
         if not self.rules:
             raise Misuse("At least one rule is needed, got none.")

@@ -28,6 +28,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from theory.base import Dataset, Key, LogProbs, Misuse, Tokens, host_stream
+from theory.compute.memory import check_fits
 from theory.compute.random import categorical
 from theory.contracts import Task
 from theory.latent.documents import check_at_least, check_documents, dataset, listed, prompts
@@ -111,6 +112,9 @@ class TaskDiversity:
                 f"spacing must be above 0 and at most noise × sqrt(2.2 / pairs) = {coarsest:.3g}, "
                 f"got {self.spacing}: the grid must resolve w as well as {self.pairs} pairs do."
             )
+        points = (2 * math.ceil(REACH / self.spacing) + 1) ** 2
+        check_fits("The tables of the grid", points=points, inputs=self.inputs, bins=self.bins)
+        check_fits("The tables of tasks", tasks=self.tasks, inputs=self.inputs, bins=self.bins)
         if not 0 < self.fresh < 1:
             raise Misuse(f"fresh must be between 0 and 1, both left out, got {self.fresh}.")
         if not 0 < self.rarity <= 1:

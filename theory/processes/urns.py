@@ -30,6 +30,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from theory.base import Dataset, Key, LogProbs, Misuse, Tokens, at_tokens, host_stream
+from theory.compute.memory import check_fits
 from theory.compute.random import categorical, sample_on_host
 from theory.contracts import Task
 from theory.latent.documents import check_at_least, check_documents, dataset, listed, prompts
@@ -113,6 +114,7 @@ class Urns:
 
     def __post_init__(self) -> None:
         check_at_least(2, urns=self.urns, drawers=self.drawers, colours=self.colours, pairs=self.pairs)
+        check_fits("The tables of urns", urns=self.urns + 1, drawers=self.drawers, colours=self.colours)
         if not 0.1 <= self.concentration < np.inf:
             raise Misuse(
                 f"concentration must be finite and at least 0.1, got {self.concentration}: below that, rare "

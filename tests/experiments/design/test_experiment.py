@@ -9,6 +9,7 @@ import pytest
 from experiments.design.checks import PROCESS_MEMBERS
 from experiments.design.experiment import Arm
 from experiments.design.options import with_options
+from experiments.design.study import Study
 from experiments.storage.records import Cell
 from experiments.studies import weird_generalisation as study
 from theory.contracts import Process, Task
@@ -32,6 +33,49 @@ def test_a_name_that_no_file_can_have_is_refused(experiment, name):
         Arm(task(name))
     with pytest.raises(Misuse, match=r"The method '.*' cannot name a file"):
         replace(experiment, methods={name: experiment.methods["sgd"]})
+
+
+def test_a_name_too_long_for_a_file_is_refused():
+    with pytest.raises(Misuse, match="The arm a{20}... has 101 characters; 100 are the most"):
+        Arm(task("a" * 101))
+
+
+def test_a_teacher_is_refused_where_the_data_take_none():
+    with pytest.raises(Misuse, match="The data of the task x take no teacher; omit it"):
+        Arm(task("x"), teacher=lambda base: base)
+
+
+VALUES = [
+    ("belief-geometry", {"finetuned_settings": ((1e-5, 0.5), (0.1, 0.5))}, ["1e-05_0.5", "0.1_0.5"]),
+    ("belief-geometry", {"finetuned_settings": ((0.1, 0.5), (0.1 + 1e-9, 0.5))}, None),
+    ("mixtures", {"shares": (0.704, 0.701, 1e-7)}, ["70.4_29.6", "70.1_29.9", "1e-05_100"]),
+    ("mixtures", {"shares": (0.1, 0.1 + 1e-9)}, None),
+    ("far-away", {"offsets": (-2, 1)}, ["inside2", "outside1"]),
+    ("langevin-vs-sgd", {"batches": (2, 2)}, None),
+    ("linebreak-widths", {"finetuned_widths": (4, 4)}, None),
+]
+
+
+@pytest.mark.parametrize(("study", "changes", "names"), VALUES)
+def test_a_name_made_of_values_is_read_back_or_refused(study, changes, names):
+    chosen = Study.find(study)
+    config = with_options(chosen.preset("smoke"), changes)
+    if names is None:
+        with pytest.raises(Misuse, match=r"Arms must have different names \(to six digits\)"):
+            chosen.experiment(config)
+        return
+    made = chosen.experiment(config)
+    assert [arm.name for arm in made.arms] == names
+    assert all(Cell.parse(cell.name) == cell for cell in made.cells())
+
+
+@pytest.mark.parametrize("rate", [0.032, 1e-30])
+def test_methods_named_by_their_step_sizes_are_read_back(rate):
+    chosen = Study.find("lazy-limit")
+    config = with_options(chosen.preset("smoke"), {"halvings": 20, "finetuning.sgd_rate": rate})
+    cells = chosen.experiment(config).cells()
+    assert len({cell.method for cell in cells}) == 22
+    assert all(Cell.parse(cell.name) == cell for cell in cells)
 
 
 @pytest.mark.parametrize("name", ["same-start", "blob2", "topics0_1", "a-b-c", "rate=0.1", "b16"])
