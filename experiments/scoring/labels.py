@@ -12,6 +12,7 @@ from experiments.storage.records import Row, ScoreLine
 LineT = TypeVar("LineT", Row, ScoreLine)
 
 UNCHANGED = "unchanged"  # the theory that finetuning changes nothing: prior "network", grade "forecast"
+NULLS = ("unchanged", "answer-bias", "position-bias", "mean-shift")  # in every table; experiments.scoring.nulls
 METHODS = {"sgd": "SGD", "adam": "Adam"}
 
 
