@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from experiments.design.checks import LARGEST_SEED, check_positive, check_rates
+from experiments.design.checks import FIT_ON, LARGEST_SEED, check_choice, check_positive, check_rates
 from experiments.design.options import ProcessOptions, process_options
 from experiments.discovery import Catalogue
 from theory.errors import Misuse
@@ -138,6 +138,10 @@ class StudyConfig:
     """Contexts for each held-out topic in the groups that have a context."""
     theories: tuple[str, ...] = ()
     """Theories to score, by name, or all; none: all but the costly ones."""
+    fit_on: str = "first"
+    """In-domain answers on which strengths are fitted: the first of each document, or all."""
+    anchored: bool = True
+    """Start theories of hypotheses from the base network's answers instead of the process's."""
     files: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(name="with", metavar="FILE.py")
     ] = ()
@@ -147,6 +151,7 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         check_positive("", repeats=self.repeats)
+        check_choice("fit_on", self.fit_on, FIT_ON)
         for name, seed in (("seed", self.seed), ("process.seed", getattr(self.process, "seed", 0))):
             if seed < 0:
                 raise Misuse(f"{name} must be at least 0, got {seed}.")
