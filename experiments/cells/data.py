@@ -12,6 +12,7 @@ import numpy as np
 
 from experiments.design import random_streams
 from experiments.design.experiment import Arm, Experiment
+from experiments.scoring.scorecard import FITTED_ON
 from models.network import Network
 from theory.base import Dataset, Key
 from theory.compute.descent import epochs
@@ -33,6 +34,16 @@ class Questions:
     def at(self, log_probs: np.ndarray) -> np.ndarray:
         """Of log-probabilities (..., n, t, a) those of the answers, (..., c, a)."""
         return np.asarray(log_probs)[..., self.rows, self.positions, :].astype(np.float32)
+
+    def calibration(self, fit_on: str) -> np.ndarray:
+        """Bool (c,): the contexts on which strengths are fitted, those of "in_domain": "all" of them, or the
+        "first" answer of each document alone.
+
+        Before a first answer the exact process knows of the hypothesis what the question says and no more;
+        before later ones it has inferred it from earlier answers, which a network learns but in part.
+        """
+        first = np.diff(self.rows, prepend=-1) > 0  # answers stand in the order of rows, then of positions
+        return (self.group == FITTED_ON) & (first | (fit_on == "all"))
 
     def mask(self, rows: int) -> np.ndarray:
         """Bool (rows, t): where the answers are, in a batch padded to `rows`."""

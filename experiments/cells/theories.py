@@ -1,11 +1,13 @@
 """Theories over their grids of strengths: every ladder from one base network and the D' of every seed.
 
-Theories of hypotheses and of any predictor are mapped over D' in one program each; those over weights are
-split over the devices like networks. The cell also holds the exact process in the contexts, and the leading
-curvatures of the loss on D' at the base network.
+Theories of hypotheses are anchored at the base network: a theory of finetuning says what changes, and is not
+to pay for what the network got wrong before. They and those of any predictor are mapped over D' in one
+program each; those over weights are split over the devices like networks. The cell also holds the exact
+process in the contexts, and the leading curvatures of the loss on D' at the base network.
 """
 
 import functools
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +34,21 @@ from theory.weights.curvature import gauss_newton, modes
 
 DOCUMENTS = 64  # of pretraining, for the theories that need some
 MODES, ITERATIONS = 16, 32  # leading modes kept, and the steps of Lanczos that find them
+
+
+def anchor(log_probs: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """What a theory changes, from the base network's answers (c, a): base × p_β / p_0, normalised.
+
+    `log_probs` (s, b, c, a) are a theory's ladder, whose first rung is p_0; in its place is the base network.
+    An answer with p_0 = 0 has no ratio and keeps the base network's share; one with p_β = 0 is ruled out.
+    """
+    with np.errstate(invalid="ignore"):
+        change = np.where(np.isneginf(log_probs[:, :1]), 0.0, log_probs - log_probs[:, :1])
+    logits = base + np.where(np.isnan(log_probs), np.nan, change)
+    # not by the sum alone but by its ratio to that of the base network: no change is then none, to the bit
+    sums = np.log(np.sum(np.exp(logits), axis=-1, keepdims=True, dtype=np.float64))
+    whole = np.log(np.sum(np.exp(base), axis=-1, keepdims=True, dtype=np.float64))
+    return (logits - (sums - whole)).astype(np.float32)
 
 
 class TheoryPrograms:
@@ -83,6 +100,8 @@ class TheoryPrograms:
             evidence=np.asarray(evidence)[:, questions.rows, questions.positions].astype(np.float32),
             exact=questions.at(exact),
             base=questions.at(self.answers.base(network, tokens)),
+            position=questions.positions,
+            calibration=questions.calibration(self.experiment.fit_on),
         )
         implied = self._implied_prior(network)
         priors = {"process": self.process, "implied": implied, "network": network}
@@ -94,7 +113,11 @@ class TheoryPrograms:
         return TheoryCell(
             contexts=contexts,
             ladders=tuple(
-                self._ladder(candidate, label, priors, scale, finetuning.data, tokens, questions)
+                self._anchored(
+                    candidate,
+                    contexts,
+                    self._ladder(candidate, label, priors, scale, finetuning.data, tokens, questions),
+                )
                 for candidate in self.candidates
                 for label in candidate.priors
             ),
@@ -105,6 +128,13 @@ class TheoryPrograms:
             teacher_update=update,
             observed=self.answers.observed(questions, alone(network.params)),
         )
+
+    def _anchored(self, candidate: Candidate, contexts: Contexts, ladder: Ladder) -> Ladder:
+        """The ladder of a theory of hypotheses from the base network's answers, all others as they are."""
+        if candidate.kind != "hypotheses" or not self.experiment.anchored:
+            return ladder
+        reference = ladder.log_probs[0, 0]  # at β = 0, where D' says nothing: alike for all seeds
+        return replace(ladder, log_probs=anchor(ladder.log_probs, contexts.base), reference=reference)
 
     def _ladder(
         self,

@@ -46,6 +46,8 @@ def assemble(
         "fresh": finetuning.fresh,
         "sampling": _sampling(config),
         "theories": config.theories,
+        "fit_on": config.fit_on,
+        "anchored": config.anchored,
         "catalogue": config.catalogue,
     }
     check_some("experiment(config): the list of arms", fields["arms"])

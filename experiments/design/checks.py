@@ -6,6 +6,7 @@ from typing import Any
 
 from theory.errors import Misuse
 
+FIT_ON = ("first", "all")  # in-domain answers on which strengths are fitted
 LARGEST = 2**31 - 1  # of any whole number: devices count in 32 bits
 MOST_NETWORKS = 1_000  # base networks of a run: their seeds lie between its master seed and the next
 LARGEST_SEED = 2_000_000  # of a run: a thousand seeds of networks follow each, and they have 31 bits
@@ -55,6 +56,12 @@ def check_step_size(rate: object) -> None:
     """Refuse what is no number above 0 and finite."""
     if not isinstance(rate, (int, float)) or not 0 < rate < float("inf"):
         raise Misuse(f"rate must be a number above 0 and finite, got {rate!r}.")
+
+
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Refuse a word that is none of the choices."""
+    if value not in choices:
+        raise Misuse(f"{name} must be {' or '.join(choices)}, got {value!r}.")
 
 
 def check_seed(seed: object) -> None:

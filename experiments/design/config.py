@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import tyro
 
-from experiments.design.checks import LARGEST_SEED, MOST_NETWORKS, check_numbers, check_positive, check_rates
+from experiments.design.checks import (
+    FIT_ON,
+    LARGEST_SEED,
+    MOST_NETWORKS,
+    check_choice,
+    check_numbers,
+    check_positive,
+    check_rates,
+)
 from experiments.design.options import ProcessOptions, options, process_options
 from experiments.discovery import Catalogue
 from theory.errors import Misuse
@@ -149,6 +157,10 @@ class StudyConfig:
     """Contexts for each held-out topic in the groups that have a context."""
     theories: tuple[str, ...] = ()
     """Theories to score, by name, or all; none: all but the costly ones."""
+    fit_on: str = "first"
+    """In-domain answers on which strengths are fitted: the first of each document, or all."""
+    anchored: bool = True
+    """Start theories of hypotheses from the base network's answers instead of the process's."""
     files: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(name="with", metavar="FILE.py")
     ] = ()
@@ -158,6 +170,7 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         check_positive("", repeats=self.repeats, process_seeds=self.process_seeds)
+        check_choice("fit_on", self.fit_on, FIT_ON)
         if self.process_seeds > 1 and not hasattr(self.process, "seed"):
             kind = type(self.process).__name__.removesuffix("Options")
             raise Misuse(

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array
 
 from experiments.design import random_streams
-from experiments.design.checks import check_process
+from experiments.design.checks import FIT_ON, check_choice, check_process
 from experiments.design.sampling import Sampling
 from experiments.design.sizes import check_sizes
 from experiments.discovery import Catalogue
@@ -70,11 +70,13 @@ class Experiment:
     """Everything that a study pretrains, finetunes and predicts.
 
     `theories` are the names of those to score, or "all"; by default all that are not optional, and
-    `extra_theories` with them. `draw` counts the draws of the process: base networks are numbered on from
-    those of the draws before. `more_theories` are instances by name, each in place of one so called.
-    `teacher_strength` is β of the tempered posterior that teaches where a method distils. `replayed` writes
-    the documents that methods replay (None: the process). `observe` is what else is looked at, of a network
-    and an arm's contexts (tokens): {name: an array with a row each}.
+    `extra_theories` with them. `more_theories` are instances by name, each in place of one so called. `draw`
+    counts the draws of the process: base networks are numbered on from those of the draws before. Strengths
+    are fitted on the in-domain answers `fit_on`, the "first" of each document or "all"; theories of
+    hypotheses are `anchored` at the base network, or start from the process. `teacher_strength` is β of the
+    tempered posterior that teaches where a method distils. `replayed` writes the documents that methods
+    replay (None: the process). `observe` is what else is looked at, of a network and an arm's contexts
+    (tokens): {name: an array with a row each}.
     """
 
     process: Process
@@ -95,6 +97,8 @@ class Experiment:
     more_theories: Mapping[str, Theory] = field(default_factory=dict)
     draw: int = 0
     teacher_strength: float = 0.03
+    fit_on: str = "first"
+    anchored: bool = True
     replayed: Mixture | None = None
     observe: Callable[[Network, Array], Mapping[str, Array]] | None = None
     catalogue: Catalogue = field(default_factory=Catalogue)
@@ -102,6 +106,7 @@ class Experiment:
     def __post_init__(self) -> None:
         check_process(self.process)
         check_doses(self.doses)
+        check_choice("fit_on", self.fit_on, FIT_ON)
         if not 1 <= self.batch <= self.n:
             raise Misuse(f"batch must be from 1 to n = {self.n}, got {self.batch}.")
         for arm in self.arms:

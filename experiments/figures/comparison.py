@@ -1,6 +1,7 @@
 """The figures of a comparison, from what is on disk. Numpy and matplotlib only, and no global state.
 
-    figures/STUDY.png, .svg, .pdf           answers; explained shift, with what there is to explain; β
+    figures/STUDY.png, .svg, .pdf           answers; explained shift, with what there is to explain, and on
+                                            conflict contexts, where there are any; β
     figures/STUDY-groups.png, .svg, .pdf    the explained shift in each group of contexts
     figures/STUDY-summary.png, .svg, .pdf   the explained shift in the judged group alone, for the report
 
@@ -19,6 +20,7 @@ from matplotlib.figure import Figure
 from experiments.figures.dose_panels import (
     DASHES,
     GRADES,
+    NULL,
     at_doses,
     dose_ticks,
     draw_explained,
@@ -45,7 +47,7 @@ from experiments.figures.style import (
     without_formulas,
 )
 from experiments.figures.summary import draw_summary
-from experiments.scoring.labels import judged_groups, panel_name, panels
+from experiments.scoring.labels import judged_groups, of_panel, panel_name, panels
 from experiments.scoring.predictions import predictions
 from experiments.scoring.rows import table
 from experiments.scoring.scorecard import scorecard
@@ -54,6 +56,7 @@ from experiments.storage.run import Run
 from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse
 
+CONFLICT = "conflict"  # contexts that speak of another hypothesis than D': mixtures differ most there
 LEGEND = 0.62  # inches
 WEAK, STRONG = 3e-4, 20.0  # of the relative β
 QUESTIONS, ANSWERS = 2, 12  # held-out questions whose answers are drawn, and at most so many answers
@@ -98,45 +101,27 @@ def explained_figure(run: Run, lines: list[ScoreLine]) -> Figure:
 
 def _main(run: Run, rows: list[Row], lines: list[ScoreLine], mixtures: frozenset[str]) -> Figure:
     every, group = panels(lines), judged_groups(lines)[0]
-    methods, arms = list(dict.fromkeys(p[0] for p in every)), list(dict.fromkeys(p[1] for p in every))
+    arms = list(dict.fromkeys(p[1] for p in every))
     shown = next(panel for panel in every if panel[1] == arms[-1])
     chosen = select(rows, *shown, group)
     answers = _largest(*_probabilities(run, chosen))
     down = -(-len(every) // ABREAST)
+    shown_groups = [group, *[CONFLICT] * (CONFLICT in judged_groups(lines) and group != CONFLICT)]
     tall, taller, low = 0.85 * QUESTIONS, 2.35 * len(arms) - 0.4, 1.65 * down - 0.4
-    starts = np.cumsum([LEGEND + 0.5, tall + 0.78 + _depth(answers[2]), taller + 0.9])
+    heights = [LEGEND + 0.5, tall + 0.78 + _depth(answers[2]), *[taller + 0.9] * len(shown_groups)]
+    starts = np.cumsum(heights)
     figure = Drawing(figsize=(WIDTH, starts[-1] + low + 0.4))
     _legend(figure, lines)
-    heading(figure, starts[0], "a", f"Answers in {group.replace('_', '-')} contexts: {panel_name(*shown)}")
+    heading(figure, starts[0], "a", f"Answers in {_word(group)} contexts: {panel_name(*shown)}")
     _answers(figure, starts[0], tall, answers, sorted({row.dose for row in chosen}))
+    for start, letter, name in zip(starts[1:], "bc", shown_groups, strict=False):
+        text = f"Explained part of the {_word(name)} shift; below, the shift and its noise"
+        heading(figure, start, letter, text)
+        _explained(figure, start, taller, [line for line in lines if line.group == name], mixtures)
 
-    heading(
-        figure,
-        starts[1],
-        "b",
-        f"Explained part of the {group.replace('_', '-')} shift; below, the shift and its noise",
-    )
-    outer = panels_grid(figure, starts[1], taller, len(arms), len(methods), hspace=0.3, wspace=0.12)
-    for name, data in every:
-        row, column = arms.index(data), methods.index(name)
-        above, below = (
-            outer[row, column]
-            .subgridspec(2, 1, height_ratios=[5, 1], hspace=0.1)
-            .subplots(squeeze=False)[:, 0]
-        )
-        inside = select(lines, name, data, group)
-        above.set_title(panel_name(name, data))
-        draw_explained(above, inside, mixtures)
-        _shift(below, inside)
-        above.tick_params(labelbottom=False)
-        if column == 0:
-            above.set_ylabel("explained")
-            below.set_ylabel("shift\n(nats)")
-        if row == len(arms) - 1:
-            below.set_xlabel("dose (finetuning steps)")
-
-    heading(figure, starts[2], "c", "Strength β relative to its last fitted value; grey: β ∝ dose")
-    grid = panels_grid(figure, starts[2], low, down, min(len(every), ABREAST), wspace=0.08, hspace=0.55)
+    letter = "bcd"[len(shown_groups)]
+    heading(figure, starts[-1], letter, "Strength β relative to its last fitted value; grey: β ∝ dose")
+    grid = panels_grid(figure, starts[-1], low, down, min(len(every), ABREAST), wspace=0.08, hspace=0.55)
     grid = grid.subplots(squeeze=False, sharey=True)
     for axes in grid.flat[len(every) :]:
         axes.remove()
@@ -149,6 +134,36 @@ def _main(run: Run, rows: list[Row], lines: list[ScoreLine], mixtures: frozenset
     return figure
 
 
+def _explained(
+    figure: Figure, start: float, tall: float, lines: list[ScoreLine], mixtures: frozenset[str]
+) -> None:
+    """Draw the scores of one group, a row for each D' and a column for each method."""
+    every = panels(lines)
+    methods, arms = list(dict.fromkeys(p[0] for p in every)), list(dict.fromkeys(p[1] for p in every))
+    outer = panels_grid(figure, start, tall, len(arms), len(methods), hspace=0.3, wspace=0.12)
+    for name, data in every:
+        row, column = arms.index(data), methods.index(name)
+        above, below = (
+            outer[row, column]
+            .subgridspec(2, 1, height_ratios=[5, 1], hspace=0.1)
+            .subplots(squeeze=False)[:, 0]
+        )
+        inside = of_panel(lines, (name, data))
+        above.set_title(panel_name(name, data))
+        draw_explained(above, inside, mixtures)
+        _shift(below, inside)
+        above.tick_params(labelbottom=False)
+        if column == 0:
+            above.set_ylabel("explained")
+            below.set_ylabel("shift\n(nats)")
+        if row == len(arms) - 1:
+            below.set_xlabel("dose (finetuning steps)")
+
+
+def _word(group: str) -> str:
+    return group.replace("_", "-")
+
+
 def _groups(lines: list[ScoreLine], mixtures: frozenset[str]) -> Figure:
     every, groups = panels(lines), judged_groups(lines)
     tall = 1.55 * len(groups)
@@ -159,7 +174,7 @@ def _groups(lines: list[ScoreLine], mixtures: frozenset[str]) -> Figure:
     for row, group in enumerate(groups):
         for axes, (name, data) in zip(grid[row], every, strict=True):
             draw_explained(axes, select(lines, name, data, group), mixtures)
-        grid[row, 0].set_ylabel(f"{group.replace('_', '-')}\nexplained")
+        grid[row, 0].set_ylabel(f"{_word(group)}\nexplained")
     titles(grid[0], [panel_name(*panel) for panel in every])
     dose_axis(grid[-1])
     return figure
@@ -257,6 +272,7 @@ def _legend(figure: Figure, lines: list[ScoreLine]) -> None:
         "β fitted in-domain": {"color": "0.45", "marker": "o", **GRADES["fitted"]},
         "forecast": {"color": "0.45", "marker": "o", **GRADES["forecast"]},
         "best in class: any mixture": {"color": "black", "ls": DASHES["best_in_class"], "lw": 0.9},
+        "best null": NULL,
         "another pretraining seed": {"color": "0.45", "ls": DASHES["other_base"], "lw": 0.9},
         "above the noise ceiling": {"color": "0.8", "lw": 5},
         "off the scale": {"color": "0.45", "marker": "v", "ls": "", "ms": 2.6, "mew": 0},

@@ -1,6 +1,7 @@
 """Panels of a score against dose: their axis, the lines that they show, and what lies off their scale.
 
-A full line is fitted, a dashed one with open markers is a forecast. Theories of a latent mixture are drawn
+A full line is fitted, a dashed one with open markers is a forecast, the broken line without markers is the
+best null. Theories of a latent mixture are drawn
 with the prior implied by the base network where it is known (the tables have both).
 """
 
@@ -14,7 +15,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from experiments.figures.looks import rank
 from experiments.figures.style import Look, marker_line
-from experiments.scoring.labels import one_prior
+from experiments.scoring.labels import NULLS, defined, explained, one_prior
 from experiments.storage.records import ScoreLine
 from experiments.storage.run import Run
 
@@ -22,7 +23,12 @@ GRADES: dict[str, Look] = {
     "fitted": {"ls": "-", "mew": 0.4},
     "forecast": {"ls": "--", "mfc": "white", "mew": 0.8},
 }
-DASHES = {"best_in_class": (0, (1, 1.3)), "other_base": (0, (6, 1.5, 1, 1.5))}
+DASHES = {
+    "best_in_class": (0, (1, 1.3)),
+    "other_base": (0, (6, 1.5, 1, 1.5)),
+    "null": (0, (3, 1, 1, 1, 1, 1)),
+}
+NULL: Look = {"color": "#b3001b", "ls": DASHES["null"], "lw": 1.3}  # the best null
 BOTTOM, TOP = -0.6, 1.05  # of the explained shift
 Drawn = Sequence[tuple[np.ndarray, str]]  # values at the doses, and their colour
 
@@ -96,6 +102,8 @@ def draw_explained(axes: Axes, lines: list[ScoreLine], mixtures: frozenset[str])
     ]
     best = np.array([max((c for c in at if c is not None), default=np.nan) for at in bounds])
     axes.fill_between(doses, at_doses(single, "noise_ceiling", doses), TOP, color="0.8", lw=0, zorder=0)
+    null = best_null(lines, doses)
+    axes.plot(doses, null, **NULL)
     drawn = [(at_doses(single, "other_base", doses), "0.45"), (best, "black")]
     for (values, colour), name in zip(drawn, ("other_base", "best_in_class"), strict=True):
         axes.plot(doses, values, color=colour, ls=DASHES[name], lw=0.9)
@@ -106,8 +114,15 @@ def draw_explained(axes: Axes, lines: list[ScoreLine], mixtures: frozenset[str])
         axes.fill_between(doses, values - error, values + error, color=line["color"], alpha=0.2, lw=0)
         axes.plot(doses, values, **line, **GRADES[grade])
         drawn.append((values, line["color"]))
-    off_scale(axes, doses, drawn, BOTTOM, "v")
+    off_scale(axes, doses, [*drawn, (null, NULL["color"])], BOTTOM, "v")
     _hatch_undefined(axes, doses, single)
+
+
+def best_null(lines: Iterable[ScoreLine], doses: Sequence[int]) -> np.ndarray:
+    """The best score of any null at every dose; nan where none has one."""
+    fitted = [line for line in lines if line.theory in NULLS[1:] and defined(line)]
+    at = [[explained(line) for line in fitted if line.dose == dose] for dose in doses]
+    return np.array([max(scores, default=np.nan) for scores in at], float)
 
 
 def _width(axes: Axes) -> float:

@@ -121,7 +121,8 @@ class Scores:
 ABOUT = (
     "Explained: 1 − KL(finetuned ‖ theory) / KL(finetuned ‖ base), ± one standard error; ≤: the best in the "
     "theory's class; noise ceiling: the score of a replica that met the same D′ in another order; –: the "
-    "shift does not exceed its noise; empty: no prediction at this dose; *: chains have not converged."
+    "shift does not exceed its noise; −∞: the theory rules out an answer that a network gives; empty: no "
+    "prediction at this dose; *: chains have not converged."
 )
 
 

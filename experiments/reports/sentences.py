@@ -145,7 +145,7 @@ def _forecasts(lines: Lines) -> list[str]:
 
 
 def _refuted(lines: Lines, ends: Mapping[str, float]) -> list[str]:
-    classes, worse, short = {}, [], []
+    classes, worse, short, impossible = {}, [], [], []
     for series in _series(lines):
         first = series[0]
         low = [line for line in series if (line.best_in_class or 0) < min(REACH, _ceiling(line))]
@@ -155,7 +155,9 @@ def _refuted(lines: Lines, ends: Mapping[str, float]) -> list[str]:
             classes[first.theory] = f"{first.theory} {doses}"
         end = ends.get(f"{first.theory}/{first.prior}", np.inf)
         at_end = [line for line in series if line.beta is not None and line.beta >= end]
-        for subset, listed in (([line for line in series if _is_worse(line)], worse), (at_end, short)):
+        excluded = [line for line in series if line.explained == -np.inf]
+        beaten = [line for line in series if _is_worse(line) and line not in excluded]
+        for subset, listed in ((beaten, worse), (at_end, short), (excluded, impossible)):
             if subset:
                 least = min(subset, key=explained)
                 listed.append(f"{_name(first)} {_range(subset, series, _score(least), least.dose)}")
@@ -163,6 +165,7 @@ def _refuted(lines: Lines, ends: Mapping[str, float]) -> list[str]:
         f"Refuted as a class (even its best member stays below {REACH}): ": classes.values(),
         "Worse than “nothing changed” by more than two s.e.: ": worse,
         "β at the end of the range that was tried: ": short,
+        "Rules out an answer that the network gives, which scores -∞: ": impossible,
     }
     return [title + "; ".join(entries) + "." for title, entries in titles.items() if entries]
 

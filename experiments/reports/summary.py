@@ -5,6 +5,7 @@ with one prior for each theory: the best theory and its noise ceiling, the best 
 are worse than "nothing changed" by more than two standard errors.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -112,6 +113,8 @@ def score(line: ScoreLine | None) -> tuple[str, str]:
     if not defined(line):
         return "–", ""
     value, error = _explained(line), line.standard_error
+    if math.isinf(value):
+        return number(value).replace("-", "−"), ""
     digits = 1 if 1 < abs(value) < 100 and number(value) != "1.000" else 0 if abs(value) >= 100 else None
     text = number(value) if digits is None else f"{value:.{digits}f}"
     least = 10.0 ** -(digits or 0)

@@ -16,6 +16,7 @@ from experiments.storage.records import Ladder
 from theory.divergence.convex_hull import nearest
 from theory.divergence.mixture_fit import fit_weights
 
+NEAR = 0.1  # weight of all hypotheses together, in a start next to one of them
 FINE = 200  # a ladder is refined to at least so many strengths, by interpolation in log-probability
 Refined: TypeAlias = Callable[[str], tuple[np.ndarray, np.ndarray]]
 """Strengths (b,) and answers (s, b, c, a) of the refined ladder THEORY/PRIOR."""
@@ -84,22 +85,53 @@ def least_on_path(target: np.ndarray, rungs: np.ndarray) -> np.ndarray:
     return np.maximum(entropy + _cross_entropy(target, rungs).min(axis=-1), 0.0) / target.shape[-2]
 
 
-def least_of_mixtures(target: np.ndarray, contexts: Contexts) -> np.ndarray:
-    """The least mean KL of any weights over the hypotheses on these contexts, (s, d)."""
+def least_of_mixtures(
+    target: np.ndarray, contexts: Contexts, reference: np.ndarray | None = None
+) -> np.ndarray:
+    """The least mean KL of any weights over the hypotheses on these contexts, (s, d).
+
+    With a `reference` (c, a), the prior's answers there, mixtures are anchored at the base network. It is the
+    least there is where contexts say nothing of the hypothesis, and the least that was found otherwise: going
+    down from equal weights, and from next to the best single hypothesis.
+    """
     answers = target.reshape(-1, *target.shape[2:])
-    if (
-        contexts.evidence == contexts.evidence[0]
-    ).all():  # contexts say nothing of the hypothesis: convex, exact
-        least = nearest(answers, contexts.components).nats
+    components, evidence = contexts.components, contexts.evidence
+    if reference is not None:
+        components, evidence = anchored_hypotheses(contexts, reference)
+    if (evidence == evidence[0]).all():
+        least = nearest(answers, components).nats  # convex, exact
     else:
-        _, least = fit_weights(answers, contexts.components, contexts.evidence)
+        alone = np.stack([mean_kl(answers, hypothesis) for hypothesis in components], axis=-1)
+        near = (1 - NEAR) * np.eye(len(components))[alone.argmin(axis=-1)] + NEAR / len(components)
+        found = [fit_weights(answers, components, evidence, start=start)[1] for start in (None, near)]
+        least = np.min([*found, alone.min(axis=-1)], axis=0)
     return least.reshape(target.shape[:2])
 
 
+def anchored_hypotheses(contexts: Contexts, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Components and evidence whose mixtures are those of the contexts, anchored at the base network.
+
+    For any weights w, base × (Σ_k b_kc m_kc) / reference, normalised, is Σ_k b'_kc m'_kc with m'_kc = base ×
+    m_kc / (reference S_kc), S_kc its sum over answers, and beliefs b'_kc ∝ w_k e_kc S_kc. An answer that the
+    reference rules out stays at the base network's probability, under every hypothesis.
+    """
+    with np.errstate(invalid="ignore"):
+        ratio = np.where(np.isneginf(reference), 0.0, contexts.components - reference)
+    logits = contexts.base + ratio
+    sums = np.log(np.sum(np.exp(logits), axis=-1))
+    return logits - sums[..., None], contexts.evidence + sums
+
+
 def mean_kl(target: np.ndarray, log_probs: np.ndarray) -> np.ndarray:
-    """Mean KL(target ‖ log_probs) over contexts, (s, d)."""
-    terms = np.exp(target) * (target - log_probs)
-    return np.maximum(terms.sum(axis=-1).mean(axis=-1), 0.0)
+    """Mean KL(target ‖ log_probs) over contexts, (s, d): ∞ where answers that are given are ruled out."""
+    return np.maximum(divergence(target, log_probs).mean(axis=-1), 0.0)
+
+
+def divergence(target: np.ndarray, log_probs: np.ndarray) -> np.ndarray:
+    """KL(target ‖ log_probs) at every context, (..., c); 0 log 0 counts as 0."""
+    with np.errstate(invalid="ignore"):
+        terms = np.exp(target) * (target - log_probs)
+    return np.sum(np.where(np.isneginf(target), 0.0, terms), axis=-1)
 
 
 def _cross_entropy(target: np.ndarray, rungs: np.ndarray) -> np.ndarray:

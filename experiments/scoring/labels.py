@@ -12,6 +12,12 @@ from experiments.storage.records import Row, ScoreLine
 LineT = TypeVar("LineT", Row, ScoreLine)
 
 UNCHANGED = "unchanged"  # the theory that finetuning changes nothing: prior "network", grade "forecast"
+NULLS = (
+    "unchanged",
+    "answer-bias",
+    "position-bias",
+    "mean-shift",
+)  # in every table; experiments.scoring.nulls
 METHODS = {"sgd": "SGD", "adam": "Adam"}
 
 
@@ -44,11 +50,11 @@ def panel_name(method: str, data: str) -> str:
 
 
 def one_prior(lines: Iterable[LineT]) -> list[LineT]:
-    """The lines of each theory with one prior, without the base network itself.
+    """The lines of each theory with one prior, without the nulls.
 
     Of several priors it is the one that the base network implies, or else the coldest.
     """
-    changed = [line for line in lines if line.theory != UNCHANGED]
+    changed = [line for line in lines if line.theory not in NULLS]
     best: dict[str, tuple[bool, float, int, str]] = {}
     for line in changed:
         rank = line.prior != "implied", temperature(line.prior), len(line.prior), line.prior
@@ -76,8 +82,8 @@ def three(lines: Sequence[ScoreLine]) -> list[int]:
 
 
 def defined(line: ScoreLine) -> bool:
-    """Whether a line has a score."""
-    return line.explained is not None and bool(np.isfinite(line.explained))
+    """Whether a line has a score; -∞, of a theory that rules out what a network answers, is one."""
+    return line.explained is not None and not np.isnan(line.explained)
 
 
 def explained(line: ScoreLine) -> float:
@@ -98,6 +104,8 @@ def error_number(error: float) -> str:
 
 def number(value: float | None) -> str:
     """A score, with more digits where it would be rounded to 1 or 0."""
+    if value == -np.inf:
+        return "-∞"
     if value is None or not np.isfinite(value):
         return "-"
     fine = 0 < abs(1 - value) < 5e-4 or 0 < abs(value) < 5e-4

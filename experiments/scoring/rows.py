@@ -7,15 +7,18 @@ A row is one (finetuned cell, dose, theory, prior, grade, group) with a value fo
     replica         the same for the replica that met D' in another order: the noise
     other_base      the same for a network pretrained from another seed, finetuned on the same D'
     best_in_class   the same for the best member of the theory's class, fitted to this very group
+    base_error      mean KL(exact process ‖ base network), for all seeds alike
 
-A `fitted` β is chosen for each network and dose on the in-domain contexts alone, and is scored on the other
-groups alone. A `law` has two constants, fitted on other doses and seeds (experiments.scoring.dose_law). A
-`forecast` has no fitted number. experiments.scoring.scorecard puts rows together over networks.
+A theory that rules out an answer which the network gives has nats = ∞; one without a prediction has no row.
+
+A `fitted` β is chosen for each network and dose on in-domain contexts alone, and is scored on the other
+groups alone; so are the nulls (experiments.scoring.nulls). A `law` has two constants, fitted on other doses
+and seeds (experiments.scoring.dose_law). A `forecast` has no fitted number. experiments.scoring.scorecard
+puts rows together over networks.
 """
 
-import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,6 +29,7 @@ from experiments.scoring.fits import (
     Refined,
     choose,
     converged_at,
+    divergence,
     fit,
     least_of_mixtures,
     least_on_path,
@@ -34,8 +38,8 @@ from experiments.scoring.fits import (
     refined,
 )
 from experiments.scoring.labels import UNCHANGED
-from experiments.scoring.scorecard import FITTED_ON
-from experiments.storage.contents import FinetunedCell, ReplayCell, TheoryCell
+from experiments.scoring.nulls import nulls
+from experiments.storage.contents import Contexts, FinetunedCell, ReplayCell, TheoryCell
 from experiments.storage.records import Cell, Grade, Ladder, Numbers, Row
 from experiments.storage.run import Run
 from experiments.storage.run_folder import RunFolder
@@ -97,24 +101,24 @@ class Outcome:
 
     def predictions(self, fine: Refined) -> Iterator[Prediction]:
         """Those of every theory in a fixed order; `fine` are its refined ladders."""
-        base = np.broadcast_to(self.theories.contexts.base, self.finetuned.finetuned.shape)
+        contexts, target = self.theories.contexts, self.finetuned.finetuned
+        base = np.broadcast_to(contexts.base, target.shape)
         yield Prediction(UNCHANGED, "network", "forecast", base)
+        for null in nulls(target, contexts):
+            yield Prediction(null.name, "network", "fitted", null.log_probs, None, null.best_in_class)
         if self.replays is not None:
             for theory in sorted(self.replays.predictions):
                 yield Prediction(theory, "network", "forecast", self.replays.predictions[theory])
-        contexts, target = self.theories.contexts, self.finetuned.finetuned
-        mixtures = functools.cache(
-            lambda group: least_of_mixtures(target[..., contexts.inside(group), :], contexts.of(group))
-        )
+        mixtures = Mixtures(target, contexts)
         for name in sorted(self.ladders):
             yield from self._of_ladder(self.ladders[name], *fine(name), mixtures)
 
     def _of_ladder(
-        self, ladder: Ladder, betas: np.ndarray, rungs: np.ndarray, mixtures: Callable[[str], np.ndarray]
+        self, ladder: Ladder, betas: np.ndarray, rungs: np.ndarray, mixtures: "Mixtures"
     ) -> Iterator[Prediction]:
         """Fitted, by a law of the dose, and forecast."""
         target, contexts = self.finetuned.finetuned[: len(rungs)], self.theories.contexts
-        inside = contexts.inside(FITTED_ON)
+        inside = contexts.calibration
         chosen = fit(target[..., inside, :], rungs[..., inside, :])
         log_probs, fitted = choose(rungs, chosen), betas[chosen]
         least = {}
@@ -122,7 +126,10 @@ class Outcome:
             inside = contexts.inside(group)
             ours = target[..., inside, :]
             if ladder.bound == "mixture":
-                least[group] = np.minimum(mixtures(group), mean_kl(ours, log_probs[..., inside, :]))
+                least[group] = np.minimum(
+                    mixtures.least(group, ladder.reference)[: len(ours)],
+                    mean_kl(ours, log_probs[..., inside, :]),
+                )
             else:
                 least[group] = least_on_path(ours, rungs[..., inside, :])
 
@@ -141,6 +148,28 @@ class Outcome:
             yield prediction("forecast", *nearest_rungs(betas, rungs, wanted))
 
 
+class Mixtures:
+    """The best that any weights over the hypotheses reach, by group and reference: theories share them."""
+
+    def __init__(self, target: np.ndarray, contexts: Contexts):
+        self.target, self.contexts = target, contexts
+        self._found: dict[str, list[tuple[np.ndarray | None, np.ndarray]]] = {}
+
+    def least(self, group: str, reference: np.ndarray | None) -> np.ndarray:
+        """Nats (s, d); references that are equal but for rounding are one."""
+        found = self._found.setdefault(group, [])
+        for other, nats in found:
+            if other is reference or (
+                other is not None and reference is not None and np.allclose(other, reference, atol=1e-4)
+            ):
+                return nats
+        inside = self.contexts.inside(group)
+        within = None if reference is None else reference[inside]
+        nats = least_of_mixtures(self.target[..., inside, :], self.contexts.of(group), within)
+        found.append((reference, nats))
+        return nats
+
+
 def load_outcome(run: Run, cell: Cell) -> Outcome | None:
     """Everything finished at a cell's method, arm and base network; None without networks or theories."""
     finetuned, theories = run.finetuned(cell), run.theories(cell)
@@ -157,13 +186,12 @@ def _rows(
 ) -> Iterator[Row]:
     """Rows of one cell; `other_base` are the answers (s, d, c, a) of another pretraining seed."""
     target, contexts = outcome.finetuned.finetuned, outcome.theories.contexts
-    entropy = np.sum(np.exp(target) * target, axis=-1)  # (s, d, c)
     groups = {group: contexts.inside(group) for group in contexts.groups}
 
     def nats(log_probs: np.ndarray) -> np.ndarray:
         """KL(finetuned ‖ log_probs) at every context, (s, d, c), for as many seeds as are predicted."""
         ours = target[: len(log_probs)] if log_probs.ndim == target.ndim else target
-        return np.maximum(entropy[: len(ours)] - np.sum(np.exp(ours) * log_probs, axis=-1), 0.0)
+        return np.maximum(divergence(ours, log_probs), 0.0)
 
     def means(gap: np.ndarray) -> dict[str, list[Numbers]]:
         """By group and dose, a value for each seed."""
@@ -171,6 +199,7 @@ def _rows(
 
     shift, replica = means(nats(contexts.base)), means(nats(outcome.finetuned.replica))
     other = None if other_base is None else means(nats(other_base))
+    base_error = np.maximum(divergence(contexts.exact, contexts.base), 0.0)
     for prediction in outcome.predictions(fine):
         gap, seeds = nats(prediction.log_probs), len(prediction.log_probs)
         missed = means(gap)
@@ -179,7 +208,7 @@ def _rows(
             least = prediction.best_in_class
             best = missed[group] if least is None else _numbers(least[group])
             # past the end of a ladder, and at a dose that the law has seen, there is no prediction
-            for index in np.flatnonzero(np.isfinite(gap[..., inside]).all(axis=(0, 2))):
+            for index in np.flatnonzero(~np.isnan(gap[..., inside]).any(axis=(0, 2))):
                 yield Row(
                     study=run.study,
                     method=cell.method,
@@ -201,6 +230,7 @@ def _rows(
                     converged=None
                     if prediction.converged is None
                     else tuple(prediction.converged[:, index].tolist()),
+                    base_error=float(f"{base_error[inside].mean():.7g}"),
                 )
 
 

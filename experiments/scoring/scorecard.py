@@ -2,7 +2,8 @@
 
 `explained` is 1 - Σ nats / Σ shift over networks; its standard error is the delta method with base networks
 as clusters. It is undefined (None) where Σ shift does not exceed Σ replica, the noise of another order of the
-data, or is too small for float32; and where a theory was fitted to what it would be scored on.
+data, or is too small for float32; and where a theory was fitted to what it would be scored on. It is -∞,
+without an error, where the theory rules out an answer that a network gives.
 """
 
 from collections import defaultdict
@@ -85,6 +86,8 @@ def ratio(above: np.ndarray, below: np.ndarray, clusters: np.ndarray) -> tuple[f
     if below.sum() <= 0:
         return float("nan"), None
     value = above.sum() / below.sum()
+    if np.isinf(value):
+        return float(value), None
     residual = (above - value * below) / below.mean()
     names = np.unique(clusters)
     sums = np.array([residual[clusters == name].sum() for name in names]) if len(names) > 1 else residual

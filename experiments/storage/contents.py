@@ -28,6 +28,8 @@ SHAPES = {  # of the arrays without prefix: a letter an axis
     "evidence": "kc",
     "exact": "ca",
     "base": "ca",
+    "position": "c",
+    "calibration": "c",
     "implied_weights": "k",
     "curvatures": "m",
     "teacher_answers": "ca",
@@ -45,6 +47,8 @@ class Contexts:
     `group` (c,) and `questions` (c,), the last token of each context, are text, as are `answers` (a,).
     `components` (k, c, a) are the answers of every hypothesis, `evidence` (k, c) the log-probability of the
     context under it, `exact` (c, a) the answers of the process and `base` (c, a) those of the base network.
+    `position` (c,) is the place of the answer in its document, `calibration` bool (c,) says on which contexts
+    strengths are fitted: without it on all of `in_domain`.
     """
 
     group: np.ndarray
@@ -54,6 +58,14 @@ class Contexts:
     evidence: np.ndarray
     exact: np.ndarray
     base: np.ndarray
+    position: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    calibration: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+
+    def __post_init__(self) -> None:
+        defaults = {"position": np.zeros(len(self.group), int), "calibration": self.group == "in_domain"}
+        for name, default in defaults.items():
+            if not len(getattr(self, name)):
+                object.__setattr__(self, name, default)
 
     @property
     def groups(self) -> list[str]:
@@ -75,6 +87,8 @@ class Contexts:
             self.evidence[:, inside],
             self.exact[inside],
             self.base[inside],
+            self.position[inside],
+            self.calibration[inside],
         )
 
     def to_arrays(self) -> Arrays:
@@ -226,7 +240,10 @@ CONTENTS: dict[CellKind, type[CellContent]] = {
     "replays": ReplayCell,
     "finetuned": FinetunedCell,
 }
-CONTEXTS = ("group", "questions", "answers", "components", "evidence", "exact", "base")
+CONTEXTS = (
+    *("group", "questions", "answers", "components", "evidence", "exact", "base"),
+    *("position", "calibration"),
+)
 FINETUNED = ("finetuned", "replica", "loss", "distance")
 
 

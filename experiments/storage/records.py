@@ -9,6 +9,7 @@
 writes all of them. Axes: s finetuning seeds, b strengths, d doses, c contexts, a answers, h diagnostics.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -28,8 +29,9 @@ SEPARATOR = "--"
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.,=+]|-(?!-))*(?<!-)")
 LONGEST = 100  # characters of a name: a file has two, and 255 in all
 OF_METHOD = ("replays", "finetuned")
+INFINITE = "inf"  # ∞ in JSON
 BOUNDS = ("path", "mixture")
-OPTIONAL = ("problems", "diagnostics", "times")  # of a ladder
+OPTIONAL = ("problems", "diagnostics", "times", "reference")  # of a ladder
 
 
 def check_name(kind: str, name: str) -> str:
@@ -103,8 +105,10 @@ class Ladder:
     `bound` says how its class is bounded: "path" is the grid itself, "mixture" any weights over hypotheses.
     Where posteriors were sampled, `problems` (s, b) has a sentence for every rung whose chains have not
     converged, else "", and `diagnostics` (s, b, h) the numbers behind it; `times` (b,) is the grid as
-    learning-rate time τ in the metric `metric`, whose time after a method's steps forecasts β. `extra`
-    holds further arrays by name: samples, step sizes, residuals.
+    learning-rate time τ in the metric `metric`, whose time after a method's steps forecasts β. `reference`
+    (c, a) are the prior's answers where the ladder is anchored at the base network, so that its first rung is
+    that network. `note` is a sentence for the report. `extra` holds further arrays by name: samples, step
+    sizes.
     """
 
     theory: str
@@ -116,11 +120,14 @@ class Ladder:
     diagnostics: np.ndarray | None = None
     times: np.ndarray | None = None
     metric: str = ""
+    reference: np.ndarray | None = None
+    note: str = ""
     extra: Mapping[str, np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         shape = np.shape(self.log_probs)
         wanted = {"betas": shape[1:2], "problems": shape[:2], "diagnostics": shape[:2], "times": shape[1:2]}
+        wanted |= {"reference": shape[2:]}
         odd = {
             name: np.shape(value)
             for name, rungs in wanted.items()
@@ -141,7 +148,7 @@ class Ladder:
         """Its arrays under names that `from_arrays` reads."""
         arrays = {**(self.extra or {}), "betas": self.betas, "ladder": self.log_probs}
         arrays |= {key: value for key in OPTIONAL if (value := getattr(self, key)) is not None}
-        arrays |= {"bound": np.array(self.bound), "metric": np.array(self.metric)}
+        arrays |= {key: np.array(getattr(self, key)) for key in ("bound", "metric", "note")}
         return {f"{key}/{self.name}": np.asarray(value) for key, value in arrays.items()}
 
     @classmethod
@@ -158,9 +165,17 @@ class Ladder:
             theory, prior = name.split("/")
             betas, log_probs, bound = (parts.pop(key) for key in ("betas", "ladder", "bound"))
             optional = {key: parts.pop(key, None) for key in OPTIONAL}
-            metric = str(parts.pop("metric", ""))
+            metric, note = (str(parts.pop(key, "")) for key in ("metric", "note"))
             yield cls(
-                theory, prior, betas, log_probs, str(bound), **optional, metric=metric, extra=parts or None
+                theory,
+                prior,
+                betas,
+                log_probs,
+                str(bound),
+                **optional,
+                metric=metric,
+                note=note,
+                extra=parts or None,
             )
 
 
@@ -171,8 +186,10 @@ class Row:
     `nats` is the mean over contexts of KL(finetuned ‖ theory), `shift` that of the base network, `replica`
     that of the replica which met the same D' in another order, `other_base` that of a network pretrained from
     another seed and finetuned on the same D' (None where there is none), `best_in_class` that of the best
-    member of the theory's class, fitted to these contexts. `converged` says whether the chains behind β
-    converged. `draw` is the draw of the process; base networks are numbered through all draws.
+    member of the theory's class, fitted to these contexts. `nats` is ∞ where the theory rules out an answer
+    that the network gives. `converged` says whether the chains behind β converged. `base_error` is the mean
+    of KL(exact process ‖ base network): below it a shift says as much of pretraining as of finetuning.
+    `draw` is the draw of the process; base networks are numbered through all draws.
     """
 
     study: str
@@ -193,10 +210,16 @@ class Row:
     other_base: Numbers | None
     best_in_class: Numbers
     converged: tuple[bool, ...] | None
+    base_error: float | None = None
 
     def to_json(self) -> Json:
-        """Plain values, in a fixed order."""
-        return asdict(self)
+        """Plain values, in a fixed order; ∞, for which JSON has no number, is a word."""
+        return {
+            key: [INFINITE if part == math.inf else part for part in value]
+            if isinstance(value, tuple)
+            else value
+            for key, value in asdict(self).items()
+        }
 
     @classmethod
     def from_json(cls, values: Json) -> Self:
@@ -235,7 +258,12 @@ class ScoreLine:
 
     def to_json(self) -> Json:
         """Plain values; `floor` and `ceiling`, the names of one version ago, stand beside the new ones."""
-        return asdict(self) | {"floor": self.noise_ceiling, "ceiling": self.best_in_class}
+        values = asdict(self) | {"floor": self.noise_ceiling, "ceiling": self.best_in_class}
+        infinite = {math.inf: INFINITE, -math.inf: f"-{INFINITE}"}
+        return {
+            key: infinite.get(value, value) if isinstance(value, float) else value
+            for key, value in values.items()
+        }
 
 
 def _fitting(record: type[Row], values: Json) -> Json:
@@ -245,6 +273,13 @@ def _fitting(record: type[Row], values: Json) -> Json:
         got = sorted(values) if isinstance(values, Mapping) else type(values).__name__
         raise Misuse(f"A {record.__name__.lower()} has the fields {sorted(names)}, got {got}.")
     for key, value in values.items():
-        if isinstance(value, list) and not all(isinstance(entry, (int, float)) for entry in value):
+        if isinstance(value, list) and not all(
+            isinstance(entry, (int, float)) or entry == INFINITE for entry in value
+        ):
             raise Misuse(f"{key} must be a list of numbers, got {value!r:.60}.")
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    return {
+        key: tuple(math.inf if entry == INFINITE else entry for entry in value)
+        if isinstance(value, list)
+        else value
+        for key, value in values.items()
+    }

@@ -1,10 +1,10 @@
 """Does a network finetuned on one rare persona's answers to a few topics become that persona on the others?
 
 D' is n documents of the rarest persona, on one topic and on three topics; the network is finetuned by SGD and
-by Adam at many doses. A theory is right where it predicts the finetuned network's answers to topics that
-D' never asks: with an empty context, after a context that says nothing, and after a context of another
-persona. A theory is refuted where it explains less of the shift than another seed of the same finetuning
-would (the noise ceiling), and its whole class is refuted where even the best in class does.
+by Adam at many doses. A theory is right where it predicts the finetuned network's answers to topics that D'
+never asks: first in a document or after a few questions that say nothing (held-out), and after answers of
+another persona (conflict). A theory is refuted where it explains less of the shift than another seed of the
+same finetuning would (the noise ceiling), and its whole class is refuted where even the best in class does.
 """
 
 from dataclasses import dataclass
@@ -37,6 +37,7 @@ class Config(StudyConfig):
         check_some("finetuned_topics", self.finetuned_topics)
 
 
+OPENINGS = 4  # each held-out topic is asked first, and after one, two and three pairs that say nothing
 WIDTH = {
     "network.width": 24
 }  # learns as well as the networks of the other studies, in two thirds of their time
@@ -57,7 +58,11 @@ def arms(config: Config, process: Any, batches: tuple[int | None, ...] = (None,)
     """One arm for each set of topics and each batch size (None: that of the config)."""
     from experiments.design.experiment import Arm
 
-    tasks = [process.task(config.persona, topics, config.repeats) for topics in config.finetuned_topics]
+    openings = min(OPENINGS, process.pairs)
+    tasks = [
+        process.task(config.persona, topics, config.repeats, openings=openings)
+        for topics in config.finetuned_topics
+    ]
     return [Arm(task, batch) for task in tasks for batch in batches]
 
 

@@ -17,13 +17,18 @@ TINY = 1e-14
 
 
 def fit_weights(
-    target: np.ndarray, components: np.ndarray, evidence: np.ndarray, iterations: int = 60
+    target: np.ndarray,
+    components: np.ndarray,
+    evidence: np.ndarray,
+    iterations: int = 60,
+    start: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weights (m, k), and the mean KL (m,) in nats that they reach.
 
     `target` (m, c, a) and `components` (k, c, a) are log-probabilities, `evidence` (k, c) is
     log p(context | component). Answers that no component gives are omitted from the fit; the KL of a target
-    that gives them is ∞. A component that is impossible in every context keeps the weight 1/k.
+    that gives them is ∞. A component that is impossible in every context keeps the weight 1/k. `start` (m, k)
+    are other weights to go down from than equal ones.
     """
     m, p = np.exp(components), np.exp(target)
     likelihood = np.exp(evidence - evidence.max(axis=0))
@@ -40,7 +45,8 @@ def fit_weights(
         q = np.where(possible, np.einsum("mkc,kca->mca", posterior, m, optimize=True), 1.0)
         return posterior, q, np.mean(negative_entropy - np.sum(p * np.log(q), axis=-1), axis=-1)
 
-    logs, damping = np.zeros((count, k)), np.ones(count)
+    logs = np.zeros((count, k)) if start is None else np.log(np.maximum(start, np.exp(FAINTEST)))
+    damping = np.ones(count)
     posterior, q, nats = evaluate(logs)
     for _ in range(iterations):
         # √p ∂ log q / ∂ log w: its Gram matrix is the curvature, its product with √p minus the gradient.

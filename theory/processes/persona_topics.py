@@ -175,6 +175,7 @@ class PersonaTopics:
         repeats: int = 4,
         shots: int = 3,
         name: str | None = None,
+        openings: int = 1,
     ) -> Task:
         """D' of one persona, by default the rarest, or of several by their shares, and its contexts.
 
@@ -184,7 +185,8 @@ class PersonaTopics:
         Named groups of contexts; the mask marks the answers to predict (padding follows the last).
 
         in_domain   fresh documents like D', every answer of 4 × `repeats` of them
-        held_out    every other topic that is not neutral, asked first
+        held_out    every other topic that is not neutral, asked first, and again after 1, 2 ... neutral pairs
+                    up to `openings` times
         in_context  the same topics after `shots` neutral pairs, which say nothing about the persona
         conflict    the same topics after `shots` pairs of another persona, `repeats` times each, in turn
         """
@@ -197,6 +199,8 @@ class PersonaTopics:
         self.held_out(topics)
         check_at_least(1, repeats=repeats)
         check_at_least(0, shots=shots)
+        if not 1 <= openings <= self.pairs:
+            raise Misuse(f"openings must be from 1 to pairs = {self.pairs}, got {openings}.")
         kind = f"topics{'_'.join(map(str, topics))}"
         if len(shares) > 1:
             kind = "_".join(f"{100 * share:g}" for share in shares.values())
@@ -205,14 +209,14 @@ class PersonaTopics:
             return self.blend(key, n, shares, topics)
 
         def contexts(key: Key) -> dict[str, Dataset]:
-            groups = self._contexts(key, next(iter(shares)), topics, repeats, shots)
+            groups = self._contexts(key, next(iter(shares)), topics, repeats, shots, openings)
             # `contexts` knows of one writer; several are drawn from the key itself, as runs on disk have it
             return groups | ({"in_domain": data(key, 4 * repeats)} if len(shares) > 1 else {})
 
         return Task(name or kind, data, contexts)
 
     def _contexts(
-        self, key: Key, persona: int, topics: Sequence[int], repeats: int, shots: int
+        self, key: Key, persona: int, topics: Sequence[int], repeats: int, shots: int, openings: int
     ) -> dict[str, Dataset]:
         """The groups of contexts of a task."""
         shots = min(shots, self.pairs - 1)
@@ -224,9 +228,14 @@ class PersonaTopics:
             self._documents(random, others, random.integers(low, high, (len(queries), shots)))
             for low, high in ((telling, self.topics), (0, telling))
         )
+        first = [prompts(self.length, np.asarray(held_out))]
+        for count in range(1, openings):
+            asked = random.integers(telling, self.topics, (len(held_out), count))
+            pairs = self._documents(random, np.zeros(len(held_out), int), asked)
+            first.append(prompts(self.length, pairs, np.asarray(held_out)))
         return {
             "in_domain": self.narrow(jax.random.fold_in(key, 0), 4 * repeats, persona, topics),
-            "held_out": prompts(self.length, np.asarray(held_out)),
+            "held_out": jax.tree.map(lambda *parts: jnp.concatenate(parts), *first),
             "in_context": prompts(self.length, calm, queries),
             "conflict": prompts(self.length, rival, queries),
         }

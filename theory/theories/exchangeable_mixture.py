@@ -1,9 +1,13 @@
 """Exchangeable mixture: a hidden z for every document of D', weights move by counts.
 
-    π_β = (κ π0 + β N) / (κ + β n)
+    π_β = argmax_π  β Σ_{x in D'} log Σ_z π_z p(x | z) + κ Σ_z π0_z log π_z
+        = (κ π0 + β N(π_β)) / (κ + β n),      N_z(π) = Σ_{x in D'} π_z p(x | z) / Σ_y π_y p(x | y)
 
-N_z are the expected counts, N_z = Σ_{x in D'} p(z | x) under the prior weights (the responsibilities of
-one EM step from π0), n the documents and κ the prior's own count: a Dirichlet prior over the weights.
+N_z(π) are the expected counts, n the documents and κ the prior's own count: π_β is the posterior mode under a
+prior of κπ0 pseudo-counts, Dirichlet(κπ0 + 1), each document counted β times. The function is concave, so
+there is one mode: it is the limit of expectation-maximisation from π0, which stops where no weight moves by
+more than `TOLERANCE` in a step. With hidden z that documents show, N does not depend on π and the formula is
+the posterior mean under Dirichlet(κπ0); where they show less, mean and mode differ (theory.md, section 3).
 Where z is a product (personas × domains, `Mixture.factors`) the family says what may move:
 
     saturated   the free joint: evidence stays in the cell it came from, so nothing reaches other domains
@@ -33,6 +37,7 @@ from theory.latent.mixture import Mixture
 
 FAMILIES = ("saturated", "product", "tilted")
 SWEEPS = 200
+TOLERANCE, STEPS = 1e-7, 2000  # of expectation-maximisation
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class ExchangeableMixture(Theory[Mixture]):
     concentration: float = 1.0
     breaks: dict[str, str] = field(
         default_factory=lambda: {
-            "additive": "responsibilities are taken under the weights at hand, so a second pass differs"
+            "additive": "after a first pass the prior counts κ + βn documents; a second one takes κ again"
         }
     )
 
@@ -65,15 +70,32 @@ class ExchangeableMixture(Theory[Mixture]):
                 f"The {self.family} family needs a prior whose hidden variable is a product, got factors = "
                 f"{prior.factors}; use the saturated family."
             )
-        counts = jnp.sum(jnp.exp(prior.posterior(data.tokens)), axis=0)
         before = jnp.exp(jax.nn.log_softmax(prior.log_weights))
-        n = data.tokens.shape[0]
-        joint = (self.concentration * before + beta * counts) / (self.concentration + beta * n)
+        joint = self._mode(prior, before, data, beta)
         if self.family == "product":
             joint = _product_of_marginals(joint.reshape(prior.factors)).reshape(-1)
         if self.family == "tilted":
             joint = _tilt(before.reshape(prior.factors), joint.reshape(prior.factors)).reshape(-1)
         return prior.with_log_weights(jnp.log(joint))
+
+    def _mode(
+        self, prior: Mixture, before: Float[Array, " k"], data: Dataset, beta: Beta
+    ) -> Float[Array, " k"]:
+        """The weights that expectation-maximisation ends at."""
+        counted = Dataset(data.tokens, jnp.ones(data.tokens.shape, bool))
+        likelihoods = prior.log_likelihoods(counted)  # (k, n), of whole documents
+        pseudo, n = self.concentration * before, data.tokens.shape[0]
+
+        def step(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+            weights, _, count = state
+            responsibilities = jax.nn.softmax(jnp.log(weights)[:, None] + likelihoods, axis=0)
+            moved = (pseudo + beta * responsibilities.sum(axis=1)) / (self.concentration + beta * n)
+            return moved, jnp.abs(moved - weights).max(), count + 1
+
+        def goes_on(state: tuple[Array, Array, Array]) -> Array:
+            return (state[1] > TOLERANCE) & (state[2] < STEPS)
+
+        return jax.lax.while_loop(goes_on, step, (before, jnp.asarray(jnp.inf), jnp.asarray(0)))[0]
 
     @property
     def bound(self) -> Bound:

@@ -200,6 +200,11 @@ def test_an_instance_that_cannot_be_scored_is_refused(theory, sentence):
         candidates(experiment(example(), more={"mine": theory}))
 
 
+def test_a_name_of_a_null_is_refused():
+    with pytest.raises(Misuse, match="answer-bias is a null"):
+        candidates(experiment(example(), more={"answer-bias": Still()}))
+
+
 def test_a_misspelt_extra_theory_is_refused():
     with pytest.raises(Misuse, match="did you mean complexity-prior"):
         candidates(experiment(example(), extra=("complexity-priors",)))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.cells.programs import Executor
+from experiments.cells.theories import anchor
 from experiments.storage.records import Cell
 from theory.divergence.kl import answers_at, kl
 from theory.errors import Misuse
@@ -112,8 +113,67 @@ def test_a_ladder_is_its_theory_at_every_strength_and_D(executor, cell, ladders,
             )
             after = predict(one(data, seed), jnp.asarray(ladder.betas[rung], jnp.float32))
             wanted = read(executor, questions, after)
+            if prior is not network:
+                wanted = anchor(
+                    np.stack([read(executor, questions, prior), wanted])[None], cell.contexts.base
+                )
+                wanted = wanted[0, 1]
             tolerance = 2e-3 if name == "proximal/network" else 2e-4
             np.testing.assert_allclose(ladder.log_probs[seed, rung], wanted, atol=tolerance, err_msg=name)
+
+
+def test_an_anchored_ladder_starts_at_the_base_network_to_the_bit(executor, cell, ladders):
+    for ladder in cell.ladders:
+        if ladder.bound == "mixture":
+            np.testing.assert_array_equal(ladder.log_probs[:, 0], [cell.contexts.base] * 2)
+            np.testing.assert_allclose(np.exp(ladder.log_probs).sum(axis=-1), 1, atol=1e-5)
+        else:
+            assert ladder.reference is None
+    np.testing.assert_allclose(
+        ladders["tempered-posterior/process"].reference, cell.contexts.exact, atol=1e-5
+    )
+
+
+def test_an_anchored_theory_from_a_perfect_base_network_is_the_theory():
+    base = np.log(np.array([[0.2, 0.3, 0.5], [0.1, 0.1, 0.8]], np.float32))
+    rungs = np.stack([base, np.log(np.array([[0.6, 0.3, 0.1], [0.5, 0.3, 0.2]], np.float32))])
+    np.testing.assert_allclose(anchor(rungs[None], base)[0], rungs, atol=1e-6)
+
+
+def test_answers_that_are_ruled_out_are_anchored_too():
+    """By the prior: the base network's share stays; by the theory: nothing is left; not known: not known."""
+    base = np.log(np.array([[0.2, 0.3, 0.5]], np.float32))
+    with np.errstate(divide="ignore"):
+        rungs = np.log(np.array([[[0.4, 0.6, 0.0]], [[0.8, 0.2, 0.0]], [[1.0, 0.0, 0.0]]], np.float32))
+    got = anchor(np.stack([rungs, np.full_like(rungs, np.nan)]), base)
+    weights = np.array([[0.2, 0.3, 0.5], [0.4, 0.1, 0.5], [0.2 / 0.4, 0.0, 0.5]])
+    np.testing.assert_allclose(np.exp(got[0, :, 0]), weights / weights.sum(axis=1, keepdims=True), rtol=1e-6)
+    np.testing.assert_array_equal(got[0, 0], base)
+    assert np.isnan(got[1]).all()
+
+
+def test_without_an_anchor_theories_of_hypotheses_start_from_the_process(executor, ladders):
+    experiment = replace(executor.experiment, anchored=False, theories=("tempered-posterior",))
+    content, _ = Executor(experiment, executor.template).run(CELL, executor.template)
+    for ladder in content.ladders:
+        assert ladder.reference is None
+        reference = ladders[ladder.name].reference
+        np.testing.assert_allclose(ladder.log_probs[:, 0], [reference] * 2, atol=1e-5)
+        np.testing.assert_allclose(
+            anchor(ladder.log_probs, content.contexts.base), ladders[ladder.name].log_probs, atol=1e-5
+        )
+
+
+def test_strengths_are_fitted_on_first_answers_or_on_all(executor, cell):
+    """Documents of D' have two answers or more; held-out contexts have one and are no calibration."""
+    contexts = cell.contexts
+    inside = contexts.inside("in_domain")
+    first = contexts.calibration
+    assert not (first & ~inside).any() and 0 < first.sum() < inside.sum()
+    assert set(contexts.position[first]) == {1} and (contexts.position[inside & ~first] > 1).all()
+    assert first.sum() == len(executor.experiment.contexts(executor.experiment.arms[0])["in_domain"].tokens)
+    questions = executor.data.questions(executor.experiment.arms[0])
+    np.testing.assert_array_equal(questions.calibration("all"), inside)
 
 
 def test_strengths_of_theories_over_weights_are_times_over_the_answers(executor, ladders, inputs):

@@ -8,10 +8,11 @@ import pytest
 
 from experiments.figures import style
 from experiments.figures.comparison import _probabilities, draw_comparison, explained_figure, main_figure
-from experiments.figures.dose_panels import mixture_theories
+from experiments.figures.dose_panels import best_null, mixture_theories
 from experiments.figures.looks import look
 from experiments.figures.summary import draw_summary
 from experiments.scoring import rows as scoring
+from experiments.scoring.labels import NULLS
 from experiments.scoring.scorecard import scorecard
 from experiments.storage.contents import PosteriorCell
 from experiments.storage.records import Cell
@@ -137,6 +138,29 @@ def test_powers_at_the_ticks_of_an_axis_are_formulas(tmp_path, make):
     assert all(tick.label1.get_parse_math() for tick in axes.yaxis.get_major_ticks())
 
 
+def test_the_main_figure_has_the_conflict_contexts(tmp_path, make):
+    """Beside the judged ones; a group that is not conflict gets no panels of its own."""
+    run = _run(tmp_path / "run", make)
+    texts = [text.get_text() for text in main_figure(run).texts]
+    assert [text[:24] for text in texts if text.startswith("Explained")] == [
+        "Explained part of the he",
+        "Explained part of the co",
+    ]
+    assert [text for text in texts if len(text) == 1] == list("abcd")
+
+
+def test_the_best_null_is_drawn_and_its_score_is_the_best_at_each_dose(tmp_path, make):
+    lines = scorecard(scoring.rows(_run(tmp_path / "run", make)))
+    lines = [line for line in lines if line.group == "held_out"]
+    best = best_null(lines, DOSES)
+    for dose, value in zip(DOSES, best, strict=True):
+        scores = {line.theory: line.explained for line in lines if line.dose == dose}
+        assert value == max(scores[name] for name in NULLS[1:])
+    assert np.isnan(best_null([line for line in lines if line.theory not in NULLS], DOSES)).all()
+    (axes,) = (axes for axes in draw_summary(lines, frozenset()).axes if axes.get_title())
+    assert any(np.array_equal(line.get_ydata(), best) for line in axes.lines)
+
+
 @pytest.mark.parametrize("cells", [(), ("theories",)])
 def test_nothing_finished_is_said_in_a_sentence(tmp_path, make, cells):
     run = _run(tmp_path / "run", make, cells=cells)
@@ -174,6 +198,6 @@ def test_theories_of_mixtures_are_known_from_their_ladders(tmp_path, make):
 def test_a_notebook_gets_the_figures_that_are_on_disk(tmp_path, make):
     run = _run(tmp_path / "run", make)
     titles = [axes.get_title() for axes in main_figure(run).axes]
-    assert "dose 8" in titles and titles.count("SGD, D′ on topic 0") == 2  # explained and strength
+    assert "dose 8" in titles and titles.count("SGD, D′ on topic 0") == 3  # explained, twice, and strength
     figure = explained_figure(run, scorecard(scoring.rows(run)))
     assert [axes.get_title() for axes in figure.axes] == ["SGD, D′ on topic 0"]

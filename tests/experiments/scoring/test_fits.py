@@ -99,3 +99,69 @@ def test_chains_have_converged_where_the_rungs_next_to_a_strength_have():
     )  # fewer seeds
     lifted = fits.converged_at(problems, rungs + 1, np.array([[0.5], [0.5]]))  # before the first rung
     np.testing.assert_array_equal(lifted, [[True], [False]])
+
+
+HYPOTHESES = log_softmax(RANDOM.normal(size=(3, 6, 4)))
+EVIDENCE = RANDOM.normal(size=(3, 6))
+NETWORK = log_softmax(RANDOM.normal(size=(6, 4)))
+
+
+def mixed(weights):
+    """Answers (c, a) of a mixture that has read the contexts."""
+    belief = np.asarray(weights)[:, None] * np.exp(EVIDENCE)
+    return np.log(np.einsum("kc,kca->ca", belief / belief.sum(axis=0), np.exp(HYPOTHESES)))
+
+
+def anchored(weights, reference):
+    return log_softmax(NETWORK + mixed(weights) - reference)
+
+
+@pytest.fixture
+def in_context(make):
+    made = make.contexts(NETWORK, ["held_out"] * 6, HYPOTHESES, EVIDENCE)
+    return made
+
+
+def test_an_anchored_mixture_is_a_mixture_of_anchored_hypotheses(in_context):
+    reference = mixed([0.5, 0.3, 0.2])
+    components, evidence = fits.anchored_hypotheses(in_context, reference)
+    for weights in ([1 / 3] * 3, [0.8, 0.05, 0.15], [0.0, 1.0, 0.0]):
+        belief = np.asarray(weights)[:, None] * np.exp(evidence)
+        got = np.einsum("kc,kca->ca", belief / belief.sum(axis=0), np.exp(components))
+        np.testing.assert_allclose(got, np.exp(anchored(weights, reference)), rtol=1e-10)
+
+
+def test_an_answer_that_the_prior_rules_out_stays_at_the_base_network(make):
+    """So in the class as in the ladders, whatever the weights."""
+    components = HYPOTHESES.copy()
+    components[:, 0, 2] = -np.inf
+    contexts = make.contexts(NETWORK, ["held_out"] * 6, log_softmax(components), EVIDENCE)
+    with np.errstate(divide="ignore"):
+        reference = np.log(np.exp(contexts.components).mean(axis=0))
+    anchored, evidence = fits.anchored_hypotheses(contexts, reference)
+    assert np.isfinite(anchored).all() and np.isfinite(evidence).all()
+    unnormalised = anchored[:, 0] + (evidence - contexts.evidence)[:, 0, None]
+    np.testing.assert_allclose(unnormalised[:, 2], NETWORK[0, 2])
+
+
+def test_the_best_anchored_mixture_is_found(in_context):
+    """Exactly where a mixture made the answers; never worse than any single hypothesis; nearer than the
+    mixtures that are not anchored, which miss what the base network got wrong."""
+    reference = mixed([0.5, 0.3, 0.2])
+    weights = [[0.2, 0.7, 0.1], [0.98, 0.01, 0.01], [0.0, 0.0, 1.0]]
+    target = np.stack([anchored(w, reference) for w in weights])[None]
+    np.testing.assert_allclose(fits.least_of_mixtures(target, in_context, reference), 0, atol=1e-8)
+    assert (fits.least_of_mixtures(target, in_context) > 1e-3).all()
+    other = log_softmax(NETWORK + RANDOM.normal(size=(2, 3, 6, 4)))
+    least = fits.least_of_mixtures(other, in_context, reference)
+    for single in np.eye(3):
+        assert (least <= fits.mean_kl(other, anchored(single, reference)) + 1e-12).all()
+
+
+def test_the_divergence_from_a_theory_that_rules_out_an_answer_is_infinite():
+    target = np.log([[0.5, 0.5, 1e-300], [1.0, 1e-300, 1e-300]])
+    target[:, 2] = target[1, 1] = -np.inf
+    theory = np.log([[1.0, 1e-300, 1e-300], [1.0, 1e-300, 1e-300]])
+    theory[:, 1:] = -np.inf
+    np.testing.assert_array_equal(fits.divergence(target, theory), [np.inf, 0.0])
+    assert np.isnan(fits.divergence(target, np.full((2, 3), np.nan))).all()

@@ -1,5 +1,6 @@
 """Scores of made-up answers whose right score is known."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from experiments.scoring import rows as scoring
 from experiments.scoring.fits import finer
+from experiments.scoring.labels import NULLS
 from experiments.scoring.predictions import BASE, NETWORK, predictions
 from experiments.scoring.scorecard import score_json, scorecard
 from experiments.storage.contents import PosteriorCell, ReplayCell
@@ -157,6 +159,74 @@ def test_networks_of_different_bases_are_compared(made_up):
     assert card(made_up, theory="unchanged", group="held_out", dose=4).other_base == pytest.approx(1)
 
 
+def test_a_strength_is_fitted_on_the_calibration_contexts_alone(made_up):
+    """The first in-domain context moves as at the second rung, all others as at the fourth."""
+    for base in range(2):
+        cell, network = Cell("theories", "arm", base), Cell("finetuned", "arm", base, "sgd")
+        content, tuned = made_up.theories(cell), made_up.finetuned(network)
+        path = content.ladders[0].log_probs[0]
+        answers = np.concatenate([path[1, :1], path[3, 1:]])
+        moved = np.broadcast_to(answers, tuned.finetuned.shape)
+        made_up.save(network, replace(tuned, finetuned=moved, replica=moved))
+        contexts = replace(content.contexts, calibration=np.arange(7) < 1)
+        made_up.save(cell, replace(content, contexts=contexts))
+    wanted = {"theory": "geometric-path", "grade": "fitted", "group": "held_out", "dose": 4}
+    assert card(made_up, **wanted).beta == pytest.approx(0.01)
+    for base in range(2):  # without calibration contexts, all in-domain ones
+        content = made_up.theories(Cell("theories", "arm", base))
+        contexts = replace(content.contexts, calibration=np.zeros(0, bool))
+        made_up.save(Cell("theories", "arm", base), replace(content, contexts=contexts))
+    assert card(made_up, **wanted).beta > 0.1
+
+
+def test_every_table_holds_the_nulls(made_up):
+    rows = scoring.rows(made_up)
+    for name in NULLS[1:]:
+        mine = select(rows, theory=name)
+        assert {(row.prior, row.grade, row.beta, row.converged) for row in mine} == {
+            ("network", "fitted", None, None)
+        }
+        assert {(row.dose, row.group, row.base) for row in mine} == {
+            (row.dose, row.group, row.base) for row in select(rows, theory="unchanged")
+        }
+
+
+def test_a_row_says_how_far_the_base_network_is_from_the_process(made_up):
+    content = made_up.theories(Cell("theories", "arm", 0))
+    exact = log_softmax(content.contexts.base + RANDOM.normal(size=(7, 3)))
+    made_up.save(
+        Cell("theories", "arm", 0), replace(content, contexts=replace(content.contexts, exact=exact))
+    )
+    gap = np.sum(np.exp(exact) * (exact - content.contexts.base), axis=-1)
+    for group, inside in (("in_domain", slice(0, 3)), ("held_out", slice(3, 7))):
+        errors = {row.base_error for row in select(scoring.rows(made_up), base=0, group=group)}
+        assert errors == {float(f"{gap[inside].mean():.7g}")}
+        assert {row.base_error for row in select(scoring.rows(made_up), base=1, group=group)} == {0.0}
+
+
+def test_a_theory_that_rules_out_an_answer_scores_minus_infinity(made_up):
+    """At the rungs of its forecast in held-out contexts alone: there is a row, with nats = ∞."""
+    for base in range(2):
+        content = made_up.theories(Cell("theories", "arm", base))
+        path, stuck = content.ladders
+        log_probs = stuck.log_probs.copy()
+        log_probs[:, 3:, 3:] = np.log([0.5, 0.5, 1e-300])
+        log_probs[:, 3:, 3:, 2] = -np.inf
+        ladders = path, replace(stuck, log_probs=log_probs)
+        made_up.save(Cell("theories", "arm", base), replace(content, ladders=ladders))
+    wanted = {"theory": "tempered-posterior", "grade": "forecast", "dose": 4}
+    made_up.save_rows(scoring.rows(made_up))
+    assert scoring.rows(made_up) == made_up.rows()
+    for row in select(made_up.rows(), **wanted, group="held_out"):
+        assert row.nats == (np.inf, np.inf)
+    line = card(made_up, **wanted, group="held_out")
+    assert (line.explained, line.standard_error) == (-np.inf, None)
+    assert line.best_in_class > 0  # free weights rule nothing out
+    values = json.loads(json.dumps(line.to_json(), allow_nan=False))
+    assert (values["explained"], values["nats"]) == ("-inf", "inf")
+    assert np.isfinite(card(made_up, **wanted, group="in_domain").explained)
+
+
 TIMES = np.array([0.0, 0.2, 0.4, 0.8])
 PER_TIME = (100, 50)
 SAMPLED_THEORIES = ("langevin-posterior", "adam-gibbs")
@@ -290,7 +360,7 @@ def test_rows_do_not_depend_on_the_order_of_cells_on_disk(made_up):
     cell = Cell("finetuned", "arm", 0, "sgd")
     made_up.save(cell, made_up.load(cell))
     assert scoring.rows(made_up) == first
-    assert len(first) == 2 * 2 * 2 * 5  # bases × doses × groups × (theories and grades)
+    assert len(first) == 2 * 2 * 2 * (5 + 3)  # bases × doses × groups × (theories and grades, and nulls)
 
 
 def test_the_table_is_the_saved_one_or_else_made(made_up):

@@ -40,8 +40,23 @@ def test_the_data_asks_only_the_arms_topics():
     for arm, topics in zip(experiment.arms, config.finetuned_topics, strict=True):
         data = arm.task.data(jax.random.key(0), 32)
         assert set(np.asarray(data.tokens[:, ::2]).ravel()) == set(topics)
-        questions = np.asarray(experiment.contexts(arm)["held_out"].tokens[:, 0])
-        assert not set(questions) & set(topics)
+        for group in ("held_out", "in_context", "conflict"):
+            contexts = experiment.contexts(arm)[group]
+            rows, places = np.nonzero(np.asarray(contexts.mask))
+            assert not set(np.asarray(contexts.tokens)[rows, places - 1].tolist()) & set(topics)
+
+
+def test_held_out_contexts_are_twelve_or_more_and_say_nothing_of_the_persona():
+    """Topics that D' never asks, first and after neutral pairs; the exact process stays at its prior."""
+    experiment = study.experiment(study.PRESETS["small"])
+    process = experiment.process.distribution()
+    for arm in experiment.arms:
+        contexts = experiment.contexts(arm)["held_out"]
+        assert len(contexts.tokens) >= 12
+        rows, places = np.nonzero(np.asarray(contexts.mask))
+        assert set(places) == {1, 3, 5, 7}
+        evidence = np.asarray(process.evidence(contexts.tokens))[:, rows, places]
+        np.testing.assert_array_equal(evidence, evidence[:1].repeat(5, axis=0))
 
 
 def test_fresh_data_has_every_document_once():

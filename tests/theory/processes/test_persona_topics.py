@@ -496,3 +496,20 @@ def test_contexts_need_a_topic_to_hold_out():
 def test_contexts_refuse_numbers_of_them_that_make_no_sense(name, value):
     with pytest.raises(Misuse, match=str(value)):
         SOFT.task(0, [0], **{name: value}).contexts(jax.random.key(0))
+
+
+def test_openings_add_held_out_contexts_and_change_no_others():
+    """Of each topic one after every number of neutral pairs; groups drawn from the same key are the same."""
+    process, key = PersonaTopics(), jax.random.key(0)
+    plain, more = (process.task(4, (0, 1), openings=count).contexts(key) for count in (1, 3))
+    rows, places = np.nonzero(np.asarray(more["held_out"].mask))
+    asked = np.asarray(more["held_out"].tokens)[rows, places - 1]
+    assert sorted(zip(asked.tolist(), places.tolist(), strict=True)) == [
+        (topic, place) for topic in (2, 3, 4, 5) for place in (1, 3, 5)
+    ]
+    np.testing.assert_array_equal(more["held_out"].tokens[:4], plain["held_out"].tokens)
+    for group in ("in_domain", "in_context", "conflict"):
+        np.testing.assert_array_equal(more[group].tokens, plain[group].tokens)
+    for count in (0, 7):
+        with pytest.raises(Misuse, match=rf"openings must be from 1 to pairs = 6, got {count}"):
+            process.task(4, (0, 1), openings=count)

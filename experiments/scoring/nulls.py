@@ -1,0 +1,104 @@
+"""Nulls: predictions that know nothing of hypotheses or topics, beside `unchanged`. Numpy only.
+
+    answer-bias      p ∝ base × exp(b), one number b for each answer, in all contexts alike
+    position-bias    p ∝ base × exp(b_t), one for each answer and place t of the answer in its document
+    mean-shift       p ∝ base × exp(m), m the mean over contexts of log finetuned - log base
+
+They are made from finished cells, by arithmetic, and fitted to each network and dose like the strength of a
+theory: b and m on the calibration contexts; b_t on the in-domain contexts with the answer at t, all of them,
+as first answers alone would leave most places out. Where no in-domain answer stands at t, b_t is b. The best
+in class is the bias (for b_t: of every place) that is fitted to the scored contexts themselves.
+
+b maximises Σ_c Σ_a p_c(a) log q_c(a), which is concave: at the maximum the mean probability of every answer
+is that of the network. Newton's steps have the length log(1 + r)/r, r the range of the step, which never
+overshoots: the third derivative of log Σ exp is at most r times the second (Bach, arXiv 0910.4627). Axes: s
+finetuning seeds, d doses, c contexts, a answers.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.scoring.fits import mean_kl
+from experiments.scoring.labels import NULLS
+from experiments.scoring.scorecard import FITTED_ON
+from experiments.storage.contents import Contexts
+
+STEPS = 60  # of Newton; about eight are needed, more where an answer is never given
+EXACT = 1e-10  # of the mean probabilities
+RIDGE = 1e-13  # of the curvature, for answers that are not given
+
+
+class Null(NamedTuple):
+    """A null's answers `log_probs` (s, d, c, a), and the least nats (s, d) of its class by group."""
+
+    name: str
+    log_probs: np.ndarray
+    best_in_class: Mapping[str, np.ndarray]
+
+
+def nulls(target: np.ndarray, contexts: Contexts) -> Iterator[Null]:
+    """Every null but `unchanged`, fitted to networks with the answers `target` (s, d, c, a)."""
+    inside = contexts.calibration
+    bias = fit_bias(target[..., inside, :], contexts.base[inside])[..., None, :]
+    by_place = np.broadcast_to(bias, target.shape).copy()
+    everywhere = np.ones(len(contexts.base), bool)
+    _fit_places(by_place, target, contexts, contexts.inside(FITTED_ON), everywhere)
+    best_bias, best_places = np.empty_like(by_place), np.empty_like(by_place)
+    for group in contexts.groups:
+        inside = contexts.inside(group)
+        best_bias[..., inside, :] = fit_bias(target[..., inside, :], contexts.base[inside])[..., None, :]
+        _fit_places(best_places, target, contexts, inside, inside)
+    inside = contexts.calibration
+    shift = (target - contexts.base)[..., inside, :].sum(axis=-2, keepdims=True) / max(inside.sum(), 1)
+    fitted = zip((bias, by_place, shift), (best_bias, best_places, best_bias), strict=True)
+    for name, (values, best) in zip(NULLS[1:], fitted, strict=True):
+        least = biased(contexts.base, best)
+        yield Null(
+            name,
+            biased(contexts.base, values),
+            {
+                group: mean_kl(target[..., inside, :], least[..., inside, :])
+                for group in contexts.groups
+                if (inside := contexts.inside(group)).any()
+            },
+        )
+
+
+def fit_bias(target: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """The bias (..., a), of mean 0, for answers `target` (..., c, a) in place of `base` (c, a)."""
+    leading, answers = target.shape[:-2], target.shape[-1]
+    wanted = np.exp(target).mean(axis=-2).reshape(-1, answers)
+    bias = np.zeros_like(wanted, float)
+    if not len(base):
+        return bias.reshape(*leading, answers)
+    for _ in range(STEPS):
+        q = np.exp(biased(base, bias[:, None, :]))
+        mean = q.mean(axis=1)
+        missing = wanted - mean
+        if np.abs(missing).max(initial=0) < EXACT:
+            break
+        curvature = -np.einsum("mca,mcb->mab", q, q, optimize=True) / len(base)
+        curvature += np.eye(answers) * (mean[:, None, :] + RIDGE) + 1  # a constant changes nothing: 1 pins it
+        step = np.linalg.solve(curvature, missing[..., None])[..., 0]
+        length = np.maximum(np.ptp(step, axis=-1, keepdims=True), 1e-30)
+        bias += step * np.log1p(length) / length
+    return (bias - bias.mean(axis=-1, keepdims=True)).reshape(*leading, answers)
+
+
+def biased(base: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """base × exp(bias), normalised, as log-probabilities; an answer that is ruled out stays so."""
+    logits = base + bias
+    logits = logits - logits.max(axis=-1, keepdims=True)
+    return logits - np.log(np.sum(np.exp(logits), axis=-1, keepdims=True))
+
+
+def _fit_places(
+    bias: np.ndarray, target: np.ndarray, contexts: Contexts, fitted: np.ndarray, used: np.ndarray
+) -> None:
+    """Write into `bias` (s, d, c, a), in contexts `used`, that of every place of the contexts `fitted`."""
+    for place in np.unique(contexts.position[fitted]).tolist():
+        at = contexts.position == place
+        best = fit_bias(target[..., at & fitted, :], contexts.base[at & fitted])
+        bias[..., at & used, :] = best[..., None, :]
