@@ -171,6 +171,11 @@ class StudyConfig:
     def __post_init__(self) -> None:
         check_positive("", repeats=self.repeats, process_seeds=self.process_seeds)
         check_choice("fit_on", self.fit_on, FIT_ON)
+        networks = self.process_seeds * self.pretraining.seeds
+        if networks > MOST_NETWORKS:
+            raise Misuse(
+                f"process_seeds × pretraining.seeds must be at most {MOST_NETWORKS} base networks, got {networks}."
+            )
         if self.process_seeds > 1 and not hasattr(self.process, "seed"):
             kind = type(self.process).__name__.removesuffix("Options")
             raise Misuse(
