@@ -174,7 +174,7 @@ class StudyConfig:
         networks = self.process_seeds * self.pretraining.seeds
         if networks > MOST_NETWORKS:
             raise Misuse(
-                f"process_seeds × pretraining.seeds must be at most {MOST_NETWORKS} base networks, got {networks}."
+                f"process_seeds × pretraining.seeds must be at most {MOST_NETWORKS}, got {networks}."
             )
         if self.process_seeds > 1 and not hasattr(self.process, "seed"):
             kind = type(self.process).__name__.removesuffix("Options")
