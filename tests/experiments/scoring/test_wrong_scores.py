@@ -5,6 +5,7 @@ a path in the in-domain contexts, at another in each other group: a β that is f
 in class over all contexts, a network that is its own rival, all show.
 """
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -81,6 +82,18 @@ def test_nats_shift_and_noise_are_means_of_kl(world):
         assert row.nats == pytest.approx(expected(world, row, arrays.linear), rel=1e-5)
         assert row.shift == pytest.approx(expected(world, row, start), rel=1e-5)
         assert row.replica == pytest.approx(expected(world, row, arrays.replica), rel=1e-5)
+
+
+def test_no_kl_is_negative(world):
+    assert min(min(getattr(row, name)) for row in world.rows for name in ("nats", "replica", "shift")) >= 0
+
+
+def test_a_shift_as_large_as_its_noise_is_undefined(world):
+    row = select(world, "linearised", group="held_out", dose=1)[0]
+    assert scorecard([replace(row, replica=row.shift)])[0].explained is None
+    assert (
+        scorecard([replace(row, replica=tuple(0.99 * value for value in row.shift))])[0].explained is not None
+    )
 
 
 def test_the_other_base_is_the_next_one_and_never_the_network_itself(world):
