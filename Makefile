@@ -8,7 +8,7 @@ STUDY ?= weird-generalisation
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo smoke test test-slow lint format bench notebooks lock clean
+.PHONY: help setup demo smoke test test-slow mutants lint format bench notebooks lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test: lint  ## lint, type check and test
 
 test-slow: $(STAMP)  ## the heavier checks: more statistics, more studies in smoke
 	@$(BIN)/python -m pytest -q -n $(JOBS) -m slow
+
+mutants: $(STAMP)  ## change the scoring code in hundreds of ways, and see whether a test fails each time
+	@$(BIN)/python tests/mutants.py
 
 lint: $(STAMP)  ## style, import rules and types
 	@$(BIN)/ruff check --quiet .

@@ -131,11 +131,11 @@ def check_samples(process: Process) -> None:
         return tokens, exact.predict(tokens)
 
     tokens, log_probs = jax.jit(draw)(process.distribution())
-    found = calibration(np.asarray(tokens), np.asarray(log_probs))
-    if found.excess > 1:
+    compared = calibration(np.asarray(tokens), np.asarray(log_probs))
+    if compared.excess > 1:
         raise Misuse(
             f"`sample` of {type(process).__name__} does not draw what `predict` says. In {count} documents, "
-            f"{found.sentence()}; correct the one that is wrong."
+            f"{compared.sentence()}; correct the one that is wrong."
         )
 
 

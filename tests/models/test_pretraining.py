@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.network import build, first
-from models.pretraining import Pretraining, excess_nats, pretrain
+from models.pretraining import DATA_STREAM, Pretraining, excess_nats, pretrain, stream
 from models.transformer import Architecture
 from theory.errors import Misuse
 from theory.processes.persona_topics import PersonaTopics
@@ -49,6 +49,37 @@ def test_the_reported_excess_is_a_kl_from_the_oracle(history):
     entropy = -np.where(np.isfinite(exact), np.exp(exact) * exact, 0).sum(axis=-1).mean(axis=0)
     expected = np.log(PROCESS.vocabulary) - entropy
     np.testing.assert_allclose(excess_nats(process, network, tokens), expected, atol=1e-5)
+
+
+def test_the_excess_is_measured_on_documents_that_were_not_trained_on(history):
+    """It is the excess on the batch of a step that is still to come, or that never comes."""
+    process, untrained = PROCESS.distribution(), build(SHAPE, PROCESS.vocabulary, PROCESS.length, [0])
+
+    @jax.jit
+    def excess(params, index):
+        tokens = process.sample(stream(jnp.uint32(0), DATA_STREAM, index), RECIPE.batch)
+        return excess_nats(process, first(untrained).with_params(params), tokens).mean()
+
+    for step, state, _, reported in history:
+        params = jax.tree.map(lambda leaf: leaf[0], state[0])
+        gaps = [abs(excess(params, index) - reported[0]) for index in range(RECIPE.steps + RECIPE.chunk)]
+        assert min(gaps) < 1e-5 and np.argmin(gaps) >= step
+
+
+@pytest.mark.parametrize("steps", [200, 20, 3])
+def test_the_step_size_rises_over_a_twentieth_of_the_steps_and_falls_to_nothing(steps):
+    """Read off AdamW, whose update by a gradient that stays the same is the step size."""
+    rule, zero = Pretraining("adamw", 0.5, steps=steps).transformation(), jnp.zeros(())
+
+    def update(moments, _):
+        moved, moments = rule.update(jnp.ones(()), moments, zero)
+        return moments, -moved
+
+    rates = jax.lax.scan(update, rule.init(zero), length=steps + 1)[1]
+    warmup = max(1, steps // 20)
+    np.testing.assert_allclose(rates[: warmup + 1], 0.5 * np.arange(warmup + 1) / warmup, rtol=1e-3)
+    late = np.arange(steps + 1 - warmup) / (steps - warmup)
+    np.testing.assert_allclose(rates[warmup:], 0.25 * (1 + np.cos(np.pi * late)), atol=1e-3)
 
 
 def test_a_resumed_run_ends_with_the_same_bytes(history):

@@ -1,4 +1,4 @@
-"""Do samples of a process follow its predictions? A bound on what chance can do to counts. Numpy only.
+"""Calibration of samples against predictions of one process: a bound on what chance can do. Numpy only.
 
     S = Σ_n w (1[x_t = v] - p_v),    p = predict(x)_t,    w = 1, or w = p_v
 
@@ -32,7 +32,7 @@ class Calibration:
     weighted: bool
 
     def sentence(self) -> str:
-        """What differs, in words."""
+        """The difference, in words."""
         where = "at all positions together" if self.position is None else f"at position {self.position}"
         counted = "the predicted probabilities of its draws sum to" if self.weighted else "it is drawn"
         unit = "" if self.weighted else " times"
@@ -54,7 +54,7 @@ def calibration(
     length, vocabulary = probs.shape[1:]
     hits = np.asarray(tokens)[..., None] == np.arange(vocabulary)
     limit = np.log(4 * (length + 1) * vocabulary / level)
-    found = []
+    extremes = []
     for weights in (np.ones(()), probs):
         drawn, predicted, variance = (
             _with_total((weights * hits).sum(axis=0)),
@@ -66,7 +66,7 @@ def calibration(
         impossible = _with_total((hits & (probs == 0)).sum(axis=0)) > 0
         excess[impossible | ~np.isfinite(excess)] = np.inf
         row, token = np.unravel_index(np.argmax(excess), excess.shape)
-        found.append(
+        extremes.append(
             Calibration(
                 float(excess[row, token]),
                 int(token),
@@ -76,7 +76,7 @@ def calibration(
                 weights.ndim > 0,
             )
         )
-    return max(found, key=lambda entry: entry.excess)
+    return max(extremes, key=lambda entry: entry.excess)
 
 
 def _with_total(sums: np.ndarray) -> np.ndarray:

@@ -39,7 +39,7 @@ def finetuned_cell(finetuned, replica=None, update=None):
     return FinetunedCell(finetuned, replica, nothing, nothing, update or {})
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make():
     """Makers of contexts and of cells."""
     return SimpleNamespace(contexts=contexts, theories=theory_cell, finetuned=finetuned_cell)

@@ -59,6 +59,49 @@ def test_a_rung_next_to_a_missing_one_is_kept():
     np.testing.assert_allclose(fits.least_on_path(target, between), 0, atol=1e-12)
 
 
+def kl(target, answers):
+    """Mean KL over contexts, in plain numpy."""
+    return np.mean(np.sum(np.exp(target) * (target - answers), axis=-1), axis=-1)
+
+
+def test_the_least_on_a_path_is_the_least_kl_of_a_rung():
+    rungs, target = (
+        log_softmax(RANDOM.normal(size=(2, 7, 5, 4))),
+        log_softmax(RANDOM.normal(size=(2, 3, 5, 4))),
+    )
+    wanted = kl(target[:, :, None], rungs[:, None]).min(axis=-1)
+    assert wanted.min() > 0.1
+    np.testing.assert_allclose(fits.least_on_path(target, rungs), wanted)
+    np.testing.assert_array_equal(
+        fits.fit(target, rungs), kl(target[:, :, None], rungs[:, None]).argmin(axis=-1)
+    )
+
+
+@pytest.mark.parametrize("informative", [False, True])
+def test_the_least_of_mixtures_is_that_of_a_fine_search(make, informative):
+    """Of two hypotheses; contexts that are evidence on them move their weights."""
+    components, target = (
+        log_softmax(RANDOM.normal(size=(2, 5, 4))),
+        log_softmax(RANDOM.normal(size=(2, 3, 5, 4))),
+    )
+    evidence = informative * RANDOM.normal(size=(2, 5))
+    contexts = make.contexts(components[0], ["held_out"] * 5, components, evidence)
+    share = np.linspace(0, 1, 4001)[:, None] * np.exp(evidence[0])
+    share = share / (share + np.linspace(1, 0, 4001)[:, None] * np.exp(evidence[1]))
+    mixed = np.log(share[..., None] * np.exp(components[0]) + (1 - share[..., None]) * np.exp(components[1]))
+    wanted = np.min(kl(target[:, :, None], mixed), axis=-1)
+    assert wanted.min() > 0.01
+    np.testing.assert_allclose(fits.least_of_mixtures(target, contexts), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize(("wanted", "inside"), [(0.0, True), (2.0, True), (2.001, True), (2.01, False)])
+def test_a_strength_at_the_end_of_its_ladder_is_on_it(wanted, inside):
+    rungs = log_softmax(RANDOM.normal(size=(1, 3, 2, 3)))
+    betas, answers = fits.nearest_rungs(np.array([0.0, 1.0, 2.0]), rungs, np.array([[wanted]]))
+    assert betas == min(np.round(wanted), 2.0)
+    assert np.isfinite(answers).all() == inside
+
+
 def test_the_error_of_a_ratio_is_that_of_repeated_experiments():
     """Clustered data: the delta method's error against the spread over many simulated studies."""
     random = np.random.default_rng(1)
