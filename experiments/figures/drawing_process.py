@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from experiments import surroundings
 from experiments.storage.run_folder import RunFolder
 
 
@@ -21,9 +22,14 @@ def apart() -> Iterator[Callable[[RunFolder], list[Path]]]:
 
     It ends with this one, however that ends, and writes its own complaints.
     """
-    words = [sys.executable, "-m", "experiments.cli", "plot", "-"]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as process:
+    with subprocess.Popen(
+        surroundings.command_line("plot", "-"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        env=surroundings.variables(PYTHONIOENCODING="utf-8"),
+        start_new_session=True,
+    ) as process:
 
         def draw(run: RunFolder) -> list[Path]:
             paths, _ = process.communicate(json.dumps(str(run.folder)))

@@ -13,12 +13,15 @@ import contextlib
 import functools
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import jax
 
@@ -81,7 +84,11 @@ def side_by_side(
     settings = {name: jax.config.values[name] for name in SETTINGS}
     pool = ProcessPoolExecutor(jobs, context, _settle, (shares, settings))
     try:
-        tasks = [pool.submit(_task, _Frozen(study_run), networks, run, group) for group in programs.values()]
+        # a process would run the main script again, which may have no guard against that
+        with mock.patch.dict(sys.modules, {"__main__": ModuleType("__main__")}):
+            tasks = [
+                pool.submit(_task, _Frozen(study_run), networks, run, group) for group in programs.values()
+            ]
         for task in as_completed(tasks):
             yield from task.result()
     finally:
