@@ -5,12 +5,15 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.queues import SimpleQueue
+from types import ModuleType
 from typing import TypeVar
+from unittest import mock
 
 from theory.errors import Misuse
 
@@ -45,7 +48,8 @@ def in_processes(
     for preparation in preparations:
         prepared.put(preparation)
     pool = concurrent.futures.ProcessPoolExecutor(len(preparations), context, _begin, (prepared,))
-    with _without_interrupts():
+    # a process would run the main script again, which may have no guard against that
+    with _without_interrupts(), mock.patch.dict(sys.modules, {"__main__": ModuleType("__main__")}):
         results = [pool.submit(task, group) for group in groups]
     children = [child for child in multiprocessing.active_children() if child not in before]
     try:

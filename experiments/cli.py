@@ -9,15 +9,18 @@ import os
 import subprocess
 import sys
 import threading
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 import tyro
 
-from experiments import interrupts
+from experiments import interrupts, surroundings
+from experiments.design.checks import check_positive
 from experiments.design.config import StudyConfig
 from experiments.design.old_names import refuse_old_names
 from experiments.design.study import DEFAULT_PRESET, Study, StudyRun
+from experiments.design.words import LISTS, Unknown, names_of, refuse_unknown, take
 from experiments.discovery import FOLDERS, Catalogue
 from experiments.figures import drawing_process
 from experiments.storage.run_folder import find
@@ -62,12 +65,13 @@ def console() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """A command: one sentence and exit status 1 for a mistake, 130 for Ctrl-C."""
+    """A command: one sentence and exit status 1 for a mistake, 2 for an unknown option, 130 for Ctrl-C."""
     gc.set_threshold(100_000, 20, 100)  # tracing and drawing make many objects, which stay
+    surroundings.settle()
     try:
         _dispatch(list(sys.argv[1:] if arguments is None else arguments))
     except Misuse as error:
-        _stop(str(error))
+        _stop(str(error), 2 if isinstance(error, Unknown) else 1)
     except BrokenPipeError:  # the reader, like `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
@@ -84,6 +88,9 @@ def _dispatch(arguments: list[str]) -> None:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(HELP)
         return
+    if arguments[0] == "--version":
+        print(f"finebayes {version('finebayes')}")
+        return
     command, *others = arguments
     if command not in COMMANDS:
         near = difflib.get_close_matches(command, COMMANDS, n=1, cutoff=0.4)
@@ -95,7 +102,8 @@ def _dispatch(arguments: list[str]) -> None:
 def _parse(
     kind: type[OptionsT], command: str, arguments: list[str], default: OptionsT | None = None
 ) -> OptionsT:
-    extra: dict[str, Any] = {} if default is None else {"default": default}
+    extra: dict[str, Any] = {} if default is None else {"default": default, "registry": LISTS}
+    refuse_unknown(arguments, names_of(kind, getattr(default, "config", None)))
     return tyro.cli(
         kind,
         prog=f"finebayes {command}",
@@ -146,8 +154,8 @@ def _run(arguments: list[str], command: str = "run") -> None:
         print(f"finebayes {command} --config FOLDER runs again what the folder of a run says.")
         print(f"\nfinebayes {command} STUDY --help shows every option of a study.")
         return
-    folder, arguments = _take(arguments, "config")
-    if folder is not None and (_take(arguments, "preset")[0] or "all" in arguments[:1]):
+    folder, arguments = take(arguments, "config")
+    if folder is not None and (take(arguments, "preset")[0] or "all" in arguments[:1]):
         raise Misuse("--config is a run's study, preset and options; change options beside it, nothing else.")
     if arguments and arguments[0] == "all":
         _all(command, arguments[1:])
@@ -184,6 +192,7 @@ def _run(arguments: list[str], command: str = "run") -> None:
     refuse_old_names(arguments, config)
     with study.reading_options():
         parsed = _parse(parser, f"{command} {study.name}", arguments, parser(config))
+    check_positive("", jobs=parsed.jobs if isinstance(parsed, Run) else 1)
     study_run = StudyRun.make(study, parsed.preset, parsed.config)
     draws = isinstance(parsed, Run) and not parsed.dry_run and "jax" not in sys.modules
     with drawing_process.apart() if draws else contextlib.nullcontext(None) as draw:
@@ -212,33 +221,19 @@ def _defaults(given: str | None, folder: str | None, arguments: list[str]) -> tu
         return stored.study, stored.preset, stored.config
     assert given is not None
     study = Study.find(given)
-    preset, _ = _take(arguments, "preset")
+    preset, _ = take(arguments, "preset")
     return study, preset or DEFAULT_PRESET, study.preset(preset or DEFAULT_PRESET)
-
-
-def _take(arguments: list[str], name: str) -> tuple[str | None, list[str]]:
-    """The value of an option wherever it stands, and the other arguments."""
-    value, others = None, []
-    words = iter(arguments)
-    for word in words:
-        if word == f"--{name}":
-            value = next(words, None)
-            if value is None:
-                raise Misuse(f"--{name} needs a value after it.")
-        elif word.startswith(f"--{name}="):
-            value = word.partition("=")[2]
-        else:
-            others.append(word)
-    return value, others
 
 
 def _all(command: str, arguments: list[str]) -> None:
     """Every study in a process of its own: what one leaves behind in jax is nothing to the next."""
     names, failed = Catalogue().names("studies"), []
     for name in names:
+        Study.find(name).preset(take(arguments, "preset")[0] or DEFAULT_PRESET)  # refused before any is run
+    for name in names:
         print(f"finebayes {command} {' '.join([name, *arguments])}", file=sys.stderr, flush=True)
-        words = [sys.executable, "-P", "-m", "experiments.cli", command, name, *arguments]
-        if subprocess.run(words).returncode:
+        words = surroundings.command_line(command, name, *arguments)
+        if subprocess.run(words, env=surroundings.variables()).returncode:
             failed.append(name)
     if failed:
         raise Misuse(f"{len(failed)} of {len(names)} studies failed: {', '.join(failed)}; see above for why.")
@@ -337,9 +332,9 @@ def _doctor(arguments: list[str]) -> None:
         _stop("The self-test failed: results of this installation cannot be trusted.")
 
 
-def _stop(sentence: str) -> None:
+def _stop(sentence: str, status: int = 1) -> None:
     _say(sentence)
-    raise SystemExit(1)
+    raise SystemExit(status)
 
 
 def _say(sentence: str) -> None:

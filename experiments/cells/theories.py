@@ -27,7 +27,7 @@ from models.network import Network
 from theory.base import Dataset, Model, Params, ladder
 from theory.compute.devices import ShardedMap, compiler_options
 from theory.contracts import Scale, Setting, Theory
-from theory.divergence.kl import answers_at
+from theory.divergence.kl import answers_at, renormalised
 from theory.divergence.mixture_fit import fit_weights
 from theory.latent.mixture import Mixture
 from theory.weights.curvature import gauss_newton, modes
@@ -228,7 +228,7 @@ class TheoryPrograms:
         """Curvatures (m,) and unit directions (m, ...), largest first; the start favours no direction."""
         network = self.template.with_params(params)
         flat, shaped = ravel_pytree(params)
-        start = shaped(jax.random.normal(jax.random.key(self.experiment.seed), flat.shape))
+        start = shaped(jax.random.normal(jax.random.key(self.experiment.seed), flat.shape, flat.dtype))
         values, parts = modes(gauss_newton(network, data).product, start, ITERATIONS)
         rows = jax.vmap(lambda part: ravel_pytree(part)[0])(parts)[::-1][:MODES]
         rows /= jnp.maximum(jnp.linalg.norm(rows, axis=-1, keepdims=True), 1e-30)  # a space may be exhausted
@@ -237,7 +237,7 @@ class TheoryPrograms:
     def _exact(self, process: Mixture, tokens: Array) -> tuple[Array, Array, Array]:
         """Answers of every hypothesis (k, n, t, a), their evidence (k, n, t), the exact answers (n, t, a)."""
         part = self.answers.part
-        components = jax.nn.log_softmax(process.component_log_probs(tokens)[..., part], axis=-1)
+        components = renormalised(process.component_log_probs(tokens)[..., part])
         return components, process.evidence(tokens), answers_at(process, tokens, part)
 
     def _implied_prior(self, network: Network) -> Mixture:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from experiments import children
+from experiments import children, surroundings
 from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse
 
@@ -26,9 +26,14 @@ def apart() -> Iterator[Callable[[RunFolder], list[Path]]]:
     It ends with this one, however that ends, and writes its own complaints. Drawing raises `Misuse` if the
     process fails, dies or does not end.
     """
-    words = [sys.executable, "-P", "-m", "experiments.cli", "plot", "-"]  # -P: as study_result.run
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        surroundings.command_line("plot", "-"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        env=surroundings.variables(PYTHONIOENCODING="utf-8"),
+        start_new_session=True,
+    )
 
     def draw(run: RunFolder) -> list[Path]:
         late, folder = False, json.dumps(str(run.folder))

@@ -10,33 +10,57 @@ from importlib.metadata import version
 from pathlib import Path
 
 from experiments.storage.records import Json
+from theory.errors import Misuse
 
+DEVICES = "xla_force_host_platform_device_count"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpyro", "numpy", "matplotlib")
 
 
 def prepare_devices() -> None:
     """Set one CPU device for each core, and a compilation cache of the user's own.
 
-    A process that has computed with jax already, such as a notebook, or has set its devices, stays as it is.
+    A process that has computed with jax already, such as a notebook, or whose user has set its devices, stays
+    as it is; so does a cache that its user has chosen. Raises `Misuse` for settings with which nothing runs.
     """
     # On some CPUs every program out of the cache is announced as an error (jax-ml/jax issue 38445).
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import jax
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if jax.config.values["jax_num_cpu_devices"] >= 0:
+    _refuse_settings()
+    if jax.config.values["jax_num_cpu_devices"] >= 0 or DEVICES in os.environ.get("XLA_FLAGS", ""):
         return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         jax.config.update("jax_num_cpu_devices", cores)
     except RuntimeError:  # the backend is initialised
         return
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "finebayes" / "jax"
+    if jax.config.values["jax_compilation_cache_dir"] is not None:
+        return
     try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        cache = Path(home) / "finebayes" / "jax"
         cache.mkdir(parents=True, exist_ok=True, mode=0o700)
         jax.config.update("jax_compilation_cache_dir", str(cache))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-    except OSError:  # an unwritable home costs compilations, nothing else
+    except (OSError, RuntimeError):  # no home, or none to write in, costs compilations, nothing else
         pass
+
+
+def _refuse_settings() -> None:
+    """Refuse settings of jax with which nothing here can run."""
+    import jax
+
+    if jax.config.values["jax_disable_jit"]:
+        raise Misuse("JAX_DISABLE_JIT is set, and programs are compiled before they run; unset it.")
+    platforms = jax.config.values["jax_platforms"]
+    if platforms and platforms != "cpu":
+        try:
+            jax.devices()
+        except Exception as error:  # RuntimeError, and AssertionError where there is no plugin
+            raise Misuse(
+                f"JAX_PLATFORMS asks for {platforms!r}, which jax cannot start here "
+                f"({str(error) or 'there is none'}); unset it, or set it to cpu."
+            ) from error
 
 
 def environment() -> Json:

@@ -12,7 +12,6 @@ from typing import IO, Any
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
@@ -28,9 +27,10 @@ class Progress:
     quiet_seconds: float = 3.0
     started: float = field(default_factory=time.monotonic)
 
-    def say(self, text: str) -> None:
+    def say(self, text: str | Text) -> None:
         """One line, with the seconds since the start."""
-        self.console.print(f"[dim]{time.monotonic() - self.started:6.1f} s[/dim]  {text}", highlight=False)
+        seconds = f"{time.monotonic() - self.started:6.1f} s"
+        self.console.print(Text.assemble((seconds, "dim"), "  ", text), highlight=False)
 
     @contextlib.contextmanager
     def training(self, steps: int) -> Iterator[Callable[[int, np.ndarray, np.ndarray], None]]:
@@ -56,7 +56,7 @@ class Progress:
                 finished += 1
                 update(finished, cell)
                 if failure:
-                    self.say(f"[red]{cell} failed:[/red] {failure}")
+                    self.say(Text.assemble((f"{cell} failed:", "red"), f" {failure}"))
 
             yield advance
 
@@ -90,7 +90,7 @@ class Progress:
 class Silent(Progress):
     """Progress that shows nothing."""
 
-    def say(self, text: str) -> None:
+    def say(self, text: str | Text) -> None:
         """Show nothing."""
 
 
@@ -102,10 +102,10 @@ class Notebook(Progress):
     quiet_seconds: float = 0.5
     line: Any = None  # IPython's handle of the displayed line
 
-    def say(self, text: str) -> None:
+    def say(self, text: str | Text) -> None:
         """Replace the line."""
         display: Any = importlib.import_module("IPython.display")  # there where a notebook is
-        plain = html.escape(Text.from_markup(text).plain)
+        plain = html.escape(str(text))
         shown = display.HTML(f"<code>{time.monotonic() - self.started:6.1f} s  {plain}</code>")
         if self.line is None:
             self.line = display.display(shown, display_id=True)
@@ -128,5 +128,5 @@ def relay(lines: IO[str], shown: bool) -> str:
         if text and not last.startswith(CLOSING):
             last = text
         if not text.startswith(CLOSING):  # that one is raised
-            progress.say(escape(text))
+            progress.say(text)
     return last.removeprefix(CLOSING)

@@ -6,18 +6,16 @@ has done with jax. An interrupted call leaves a folder, from which the same call
 
 import dataclasses
 import json
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments import surroundings
 from experiments.design.options import flat, with_options
 from experiments.design.study import DEFAULT_PRESET, Study, StudyRun
-from experiments.discovery import ROOT
 from experiments.reports.arviz_export import to_arviz
 from experiments.reports.command import command_words
 from experiments.reports.html import summary_html
@@ -109,16 +107,15 @@ def load(folder: str | Path) -> StudyResult:
 
 def _relay_command(words: Sequence[str], progress: bool) -> None:
     """Run the command line in a process of its own and show its progress; a failure raises its sentence."""
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    plain = {"PYTHONPATH": path, "PYTHONIOENCODING": "utf-8", "COLUMNS": "1000"}
-    kept = {name: value for name, value in os.environ.items() if name not in COLOURS}
+    variables = surroundings.variables(COLUMNS="1000", PYTHONIOENCODING="utf-8")
+    kept = {name: value for name, value in variables.items() if name not in COLOURS}
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "experiments.cli", *words],  # -P: nothing in this folder is imported
+        surroundings.command_line(*words),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        env=kept | plain,
+        env=kept,
     )
     assert process.stderr is not None
     try:

@@ -21,12 +21,12 @@ def finebayes(*arguments, **options):
     return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
 
 
-def refused(capsys, *arguments):
+def refused(capsys, *arguments, status=1):
     """The one sentence with which a command is refused."""
     with pytest.raises(SystemExit) as stopped:
         cli.main(list(map(str, arguments)))
     printed = capsys.readouterr()
-    assert stopped.value.code == 1
+    assert stopped.value.code == status
     assert printed.out == ""
     assert printed.err.startswith("finebayes: ")
     assert printed.err.count("\n") == 1
@@ -131,11 +131,49 @@ def test_a_mistake_is_answered_with_one_sentence(capsys, tmp_path, monkeypatch, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unknown_option_is_answered_with_the_nearest(capsys):
-    with pytest.raises(SystemExit) as stopped:
-        cli.main(["run", "weird-generalisation", "--pretraining.stepz", "3"])
-    assert stopped.value.code != 0
-    assert "--pretraining.steps" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["run", "weird-generalisation", "--pretraining.stepz", "3"], "did you mean --pretraining.steps?"),
+        (["run", "weird-generalisation", "--finetuning.no-frsh"], "did you mean --finetuning.fresh?"),
+        (["score", "x", "--jsno"], "did you mean --json?"),
+        (["doctor", "--qqqq"], "--help shows all."),
+        (["plot", "--", "-"], "--help shows all."),
+    ],
+)
+def test_an_unknown_option_is_answered_with_the_nearest(capsys, arguments, hint):
+    assert hint in refused(capsys, *arguments, status=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (["--preset", "smoke", "--preset=full"], "preset"),
+        (["--seed", "1", "--seed", "1"], "seed"),
+        (["--optimise", "--no-optimise"], "optimise"),
+        (["--finetuning.sgd-rate", "1", "--finetuning.sgd_rate", "2"], "finetuning.sgd-rate"),
+    ],
+)
+def test_an_option_given_twice_is_refused(capsys, options, name):
+    assert f"--{name} is given twice" in refused(capsys, "run", "weird-generalisation", *options)
+
+
+def test_lists_may_have_commas_and_be_none(capsys):
+    lists = ["--finetuning.doses", "1,8", "--finetuned-topics", "0", "0,1", "--sampling.temperatures", "none"]
+    cli.main(["run", "weird-generalisation", *lists, "--finetuning.methods", "sgd,", "adam", "--dry-run"])
+    made = json.loads(capsys.readouterr().out.partition("\nparameters")[0])["config"]
+    assert made["finetuning"]["doses"] == [1, 8] and made["finetuning"]["methods"] == ["sgd", "adam"]
+    assert made["finetuned_topics"] == [[0], [0, 1]] and made["sampling"]["temperatures"] == []
+
+
+def test_a_mistake_in_a_plan_is_no_plan(capsys):
+    options = ["weird-generalisation", "--dry-run", "--jobs", "0"]
+    assert "jobs must be at least 1, got 0" in refused(capsys, "run", *options)
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    cli.main(["--version"])
+    assert capsys.readouterr().out == f"finebayes {version('finebayes')}\n"
 
 
 @pytest.mark.parametrize(
@@ -185,9 +223,9 @@ def test_plot_of_a_run_that_never_came_ends_quietly():
 def test_all_runs_every_study_and_names_those_that_fail(capsys, monkeypatch):
     called = []
 
-    def study(words):
-        called.append(words[3:])
-        return subprocess.CompletedProcess(words, words[4] == "mixtures")
+    def study(words, **_):
+        called.append(words[4:])
+        return subprocess.CompletedProcess(words, words[5] == "mixtures")
 
     monkeypatch.setattr(cli.subprocess, "run", study)
     with pytest.raises(SystemExit) as stopped:
@@ -196,6 +234,11 @@ def test_all_runs_every_study_and_names_those_that_fail(capsys, monkeypatch):
     assert called == [["run", name, "--preset", "smoke"] for name in names]
     last = capsys.readouterr().err.splitlines()[-1]
     assert stopped.value.code == 1 and f"1 of {len(names)} studies failed: mixtures;" in last
+
+
+def test_all_refuses_a_preset_once_and_runs_nothing(capsys, monkeypatch):
+    monkeypatch.setattr(cli.subprocess, "run", None)
+    assert "no preset called 'nope'" in refused(capsys, "run", "all", "--preset", "nope")
 
 
 def test_the_list_reads_like_a_table_of_contents(capsys):
@@ -229,16 +272,13 @@ def test_misuse_inside_a_command_reaches_the_user(capsys, monkeypatch):
     assert refused(capsys, "list") == "finebayes: The sentence.\n"
 
 
-def test_doctor_says_it_is_sound():
+def test_doctor_says_that_all_is_sound_and_names_the_versions():
     done = finebayes("doctor")
     assert done.returncode == 0, done.stderr
     assert "devices" in done.stdout
     assert "FAILED" not in done.stdout
     assert done.stdout.count(" ok ") == 5
-
-
-def test_doctor_names_the_versions():
-    printed = dict(line.split()[:2] for line in finebayes("doctor").stdout.splitlines())
+    printed = dict(line.split()[:2] for line in done.stdout.splitlines())
     assert printed["python"] == platform.python_version()
     for package in ["jax", "jaxlib", "flax", "optax", "numpyro", "numpy"]:
         assert printed[package] == version(package)

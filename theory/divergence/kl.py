@@ -30,4 +30,11 @@ def explained(finetuned: Array, theory: Array, base: Array) -> Float[Array, ""]:
 
 def answers_at(predictor: Predictor, tokens: Tokens, answers: slice) -> LogProbs:
     """Log-probabilities over the answer tokens alone, renormalised, shape (n, t, a)."""
-    return jax.nn.log_softmax(predictor.predict(tokens)[..., answers], axis=-1)
+    return renormalised(predictor.predict(tokens)[..., answers])
+
+
+def renormalised(log_probs: Float[Array, "*shape a"]) -> Float[Array, "*shape a"]:
+    """Log-probabilities that add to one over the last axis; uniform where none is possible, as at positions
+    that have no answer."""
+    possible = jnp.any(log_probs > -jnp.inf, axis=-1, keepdims=True)
+    return jax.nn.log_softmax(jnp.where(possible, log_probs, 0.0), axis=-1)

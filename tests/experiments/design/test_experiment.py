@@ -36,7 +36,7 @@ def test_a_name_that_no_file_can_have_is_refused(experiment, name):
 
 
 def test_a_name_too_long_for_a_file_is_refused():
-    with pytest.raises(Misuse, match=r"The arm a{20}... has 101 characters; 100 are the most"):
+    with pytest.raises(Misuse, match=r"The arm a{20}\.\.\. has 101 characters; 100 are the most"):
         Arm(task("a" * 101))
 
 
