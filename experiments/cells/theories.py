@@ -166,7 +166,8 @@ class TheoryPrograms:
         prior = priors[label]
         program = self._program(form, type(prior))
         log_probs = program(prior, data, jnp.asarray(betas), tokens, priors["network"])
-        return Ladder(candidate.theory, label, betas, questions.at(log_probs), form.bound)
+        note = form.note(jax.tree.map(lambda leaf: leaf[0], data), questions.positions)
+        return Ladder(candidate.theory, label, betas, questions.at(log_probs), form.bound, note=note)
 
     def _program(self, form: Theory, prior: type) -> jax.stages.Wrapped:
         """The ladder of a closed-form theory from one kind of prior, (s, b, n, t, a)."""

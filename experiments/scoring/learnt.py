@@ -71,6 +71,17 @@ def learnt(run: Run) -> list[Learnt]:
     return found
 
 
+def notes(run: Run) -> list[str]:
+    """What theories say of themselves and D', in sentences: the first base network's, once for each D'."""
+    found = {}
+    for cell in run.cells("theories"):
+        content = run.theories(cell)
+        for ladder in content.ladders if content else ():
+            if ladder.note:
+                found.setdefault((cell.arm, ladder.theory), ladder.note)
+    return [f"{theory}, D′ {arm}: {note}" for (arm, theory), note in found.items()]
+
+
 def table(every: Sequence[Learnt]) -> list[list[str]]:
     """Header and rows."""
     doses = every[0].doses if every else ()

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from experiments.scoring.learnt import Learnt, learnt, table
+from experiments.scoring.learnt import Learnt, learnt, notes, table
 from experiments.storage.memory import MemoryRun
-from experiments.storage.records import Cell
+from experiments.storage.records import Cell, Ladder
 
 EVEN = np.log(np.full((2, 2), 0.5))
 
@@ -55,3 +55,15 @@ def test_nothing_to_learn_and_nothing_known(run):
     assert nothing == Learnt("sgd", "arm", (1, 4), None, (None, None))
     assert "no worse on D′" in nothing.sentence and table([nothing])[1][1:] == ["-"] * 3
     assert learnt(MemoryRun("empty", (1,))) == []
+
+
+def test_notes_of_theories_stand_once_for_each_data(run, make):
+    cell = Cell("theories", "arm", 0)
+    ladder = Ladder(
+        "in-context", "network", np.arange(2.0), np.stack([[EVEN] * 2] * 2), note="It shows 4 of 160."
+    )
+    noted = {
+        Cell("theories", "arm", base): replace(run.contents[cell], ladders=(ladder,)) for base in range(2)
+    }
+    assert notes(replace(run, contents=run.contents | noted)) == ["in-context, D′ arm: It shows 4 of 160."]
+    assert notes(run) == []
