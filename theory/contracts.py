@@ -210,6 +210,11 @@ class Theory(Protocol[PriorT]):
         """The strength (d,) at every dose without a fitted number, in its unit; None: no forecast."""
         return None
 
+    def note(self, data: Dataset, positions: np.ndarray) -> str:
+        """A sentence for the report about what it can use of one D' in contexts whose answers stand at
+        `positions` (c,); "" without one."""
+        return ""
+
 
 FLOWS = ("identity", "adam")  # metrics in which some method is a flow
 NARROW, WIDE = (-8, 4), (-13, 8)  # octaves of τ: in the identity metric, and where its unit is not known

@@ -17,6 +17,7 @@ from models.finetuning.method import Method, finetune
 from models.network import Network
 from theory.base import Dataset, Params
 from theory.compute.devices import ShardedMap
+from theory.divergence.kl import answer_loss, answers_at
 
 
 class FinetunedPrograms:
@@ -37,7 +38,7 @@ class FinetunedPrograms:
         data = jax.tree.map(lambda leaf: np.concatenate([leaf, leaf]), finetuning.data)
         orders = np.concatenate([finetuning.order, finetuning.replica_order])
         seeds = np.arange(2 * count, dtype=np.int32) % count
-        params, losses = self.finetune[method](network.params, data, orders, seeds)
+        params, losses, data_loss = self.finetune[method](network.params, data, orders, seeds)
         tokens = self.answers.padded(questions.tokens)
         answers = questions.at(self.answers.read(tokens, params))
         updates = jax.tree.map(lambda after, before: after - np.asarray(before), params, network.params)
@@ -51,14 +52,22 @@ class FinetunedPrograms:
             distance=np.sqrt(sum(squares))[:count].astype(np.float32),
             update=first_seed(updates),
             observed=self.answers.observed(questions, jax.tree.map(lambda leaf: leaf[:count], params)),
+            data_loss=data_loss[:count].astype(np.float32),
         )
 
     def _finetune(
         self, method: Method, params: Params, data: Dataset, order: Array, seed: Array
-    ) -> tuple[Params, Array]:
+    ) -> tuple[Params, Array, Array]:
+        """Weights at every dose, the loss of every step, and at every dose that on all answers of D'."""
         network = self.template.with_params(params)
         extra = extra_data(self.experiment, method, data, seed)
-        return finetune(network, data, order, method, self.experiment.doses, extra)
+        params, losses = finetune(network, data, order, method, self.experiment.doses, extra)
+
+        def of_data(params: Params) -> Array:
+            answers = answers_at(self.template.with_params(params), data.tokens, self.answers.part)
+            return answer_loss(answers, data, self.answers.part)
+
+        return params, losses, jax.lax.map(of_data, params)
 
 
 def failure(cell: FinetunedCell, doses: Sequence[int]) -> str:

@@ -21,13 +21,14 @@ from experiments.cells.data import Finetuning, FinetuningData, Questions
 from experiments.cells.replays import answers_per_document_set
 from experiments.design import random_streams
 from experiments.design.experiment import Arm, Experiment
+from experiments.scoring.nulls import biased, fit_bias
 from experiments.storage.contents import Contexts, TheoryCell
 from experiments.storage.records import Arrays, Ladder
 from models.network import Network
 from theory.base import Dataset, Model, Params, ladder
 from theory.compute.devices import ShardedMap, compiler_options
 from theory.contracts import Scale, Setting, Theory
-from theory.divergence.kl import answers_at, renormalised
+from theory.divergence.kl import answer_loss, answers_at, counted_answers, renormalised
 from theory.divergence.mixture_fit import fit_weights
 from theory.latent.mixture import Mixture
 from theory.weights.curvature import gauss_newton, modes
@@ -69,6 +70,7 @@ class TheoryPrograms:
             candidate for candidate in candidates if candidate.kind in ("hypotheses", "predictor", "weights")
         ]
         self.exact = jax.jit(self._exact, compiler_options=compiler_options())
+        self.known = jax.jit(self._known, compiler_options=compiler_options())
         self.modes = ShardedMap(self._modes, shared=1)
         self.weights = {
             candidate: ShardedMap(functools.partial(self._over_weights, candidate.form), shared=2)
@@ -127,6 +129,7 @@ class TheoryPrograms:
             teacher_answers=teacher,
             teacher_update=update,
             observed=self.answers.observed(questions, alone(network.params)),
+            reachable=self._reachable(network, finetuning.data),
         )
 
     def _anchored(self, candidate: Candidate, contexts: Contexts, ladder: Ladder) -> Ladder:
@@ -163,7 +166,8 @@ class TheoryPrograms:
         prior = priors[label]
         program = self._program(form, type(prior))
         log_probs = program(prior, data, jnp.asarray(betas), tokens, priors["network"])
-        return Ladder(candidate.theory, label, betas, questions.at(log_probs), form.bound)
+        note = form.note(jax.tree.map(lambda leaf: leaf[0], data), questions.positions)
+        return Ladder(candidate.theory, label, betas, questions.at(log_probs), form.bound, note=note)
 
     def _program(self, form: Theory, prior: type) -> jax.stages.Wrapped:
         """The ladder of a closed-form theory from one kind of prior, (s, b, n, t, a)."""
@@ -239,6 +243,31 @@ class TheoryPrograms:
         part = self.answers.part
         components = renormalised(process.component_log_probs(tokens)[..., part])
         return components, process.evidence(tokens), answers_at(process, tokens, part)
+
+    def _reachable(self, network: Network, data: Dataset) -> np.ndarray:
+        """Losses on every D' (s, 3), in nats an answer: of the base network, of the base network with the
+        best bias, and of the hypothesis under which D' is most likely; nan where D' counts no answer."""
+        part, losses = self.answers.part, []
+        for seed in range(len(data.tokens)):
+            documents = jax.tree.map(lambda leaf, seed=seed: leaf[seed], data)
+            log_probs, hypotheses = map(np.asarray, self.known(self.process, network, documents))
+            counted = np.asarray(counted_answers(documents, part))
+            given = np.asarray(documents.tokens)[counted] - part.start
+            log_probs, rows = log_probs[counted].astype(float), np.arange(len(given))
+            with np.errstate(divide="ignore"):
+                target = np.log(np.eye(log_probs.shape[-1])[given])
+            best = biased(log_probs, fit_bias(target, log_probs))
+            before, after = (
+                -values[rows, given].mean() if len(given) else np.nan for values in (log_probs, best)
+            )
+            losses.append([before, after, hypotheses.min()])
+        return np.array(losses, np.float32)
+
+    def _known(self, process: Mixture, network: Network, data: Dataset) -> tuple[Array, Array]:
+        """The base network's answers in D' (n, t, a), and the loss on D' of every hypothesis (k,)."""
+        part = self.answers.part
+        components = renormalised(process.component_log_probs(data.tokens)[..., part])
+        return answers_at(network, data.tokens, part), answer_loss(components, data, part)
 
     def _implied_prior(self, network: Network) -> Mixture:
         """The process with the weights that the base network acts on, fitted to its answers where contexts

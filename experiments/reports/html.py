@@ -15,7 +15,7 @@ from experiments.reports.pictures import first, folded_figures
 from experiments.reports.score_table import MANY, score_table
 from experiments.reports.sentences import COLUMNS, cells, findings, selection, warned
 from experiments.reports.summary import answer, last_scores, theories, words
-from experiments.scoring import convex_hull, residuals, rows
+from experiments.scoring import convex_hull, learnt, residuals, rows
 from experiments.scoring.convergence import COLUMNS as DIAGNOSTICS
 from experiments.scoring.convergence import ChainNote, ConvergenceReport, convergence_report
 from experiments.scoring.labels import nats
@@ -51,6 +51,7 @@ def _page(run: RunFolder, lines: list[ScoreLine]) -> str:
             *_opening(run, lines),
             folded_figures(run),
             section("About this study", [*map(paragraph, _paragraphs(about)), soft(_sealed(run))]),
+            section("How much of D′ was learnt", _learnt(run)),
             section("Findings", _findings(run, lines)),
             section("Warnings: the best forecast and the most misleading", _warnings(lines)),
             section("Scorecard", _scorecard(lines)),
@@ -128,6 +129,14 @@ def _scorecard(lines: list[ScoreLine]) -> list[str]:
         folded(f"All {len(lines)} lines", html_table(cells(lines, True), "tight")),
         folded("Columns", html_table([["column", "meaning"], *map(list, COLUMNS.items())])),
     ]
+
+
+def _learnt(run: RunFolder) -> list[str]:
+    """Of D' itself, by networks and by the best null, and what theories could use of it."""
+    every = learnt.learnt(run)
+    parts = [soft(learnt.ABOUT), html_table(learnt.table(every), "tight")] if every else []
+    notes = learnt.notes(run)
+    return [*parts, *([bullets(notes)] if notes else [])]
 
 
 def _hull(run: RunFolder, lines: list[ScoreLine]) -> list[str]:

@@ -33,6 +33,8 @@ SHAPES = {  # of the arrays without prefix: a letter an axis
     "implied_weights": "k",
     "curvatures": "m",
     "teacher_answers": "ca",
+    "reachable": "sr",
+    "data_loss": "sd",
     "finetuned": "sdca",
     "replica": "sdca",
     "loss": "st",
@@ -108,7 +110,8 @@ class TheoryCell:
     `implied_weights` (k,) is the prior over hypotheses that the base network's answers imply. `curvatures`
     (m,) and `modes`, layer -> (m, ...), are the directions in which D' curves the loss most at the base
     network. Where a teacher writes D', `teacher_answers` (c, a) are its answers and `teacher_update` its
-    update. `observed` has further readouts of the base network, name -> (1, 1, c, ...).
+    update. `observed` has further readouts of the base network, name -> (1, 1, c, ...). `reachable` (s, 3)
+    are losses on D', in nats an answer, in the order of `REACHABLE`.
     """
 
     contexts: Contexts
@@ -119,21 +122,21 @@ class TheoryCell:
     teacher_answers: np.ndarray | None = None
     teacher_update: Arrays | None = None
     observed: Arrays = field(default_factory=dict)
+    reachable: np.ndarray | None = None
 
     def to_arrays(self) -> Arrays:
         """Everything by name; `from_arrays` is the inverse."""
         arrays = self.contexts.to_arrays() | {"implied_weights": np.asarray(self.implied_weights)}
         arrays |= {"curvatures": np.asarray(self.curvatures)} | _join("mode", self.modes)
         arrays |= _join("observed", self.observed) | _join("teacher", self.teacher_update or {})
-        if self.teacher_answers is not None:
-            arrays["teacher_answers"] = np.asarray(self.teacher_answers)
+        arrays |= _known(teacher_answers=self.teacher_answers, reachable=self.reachable)
         return arrays | _ladder_arrays(self.ladders)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
         """The inverse; raises `Misuse` for arrays that are missing or do not fit."""
-        teacher = [name for name in ("teacher_answers",) if name in arrays]
-        parts = _pick(arrays, (*CONTEXTS, "implied_weights", "curvatures", *teacher))
+        optional = [name for name in ("teacher_answers", "reachable") if name in arrays]
+        parts = _pick(arrays, (*CONTEXTS, "implied_weights", "curvatures", *optional))
         return cls(
             Contexts.from_arrays(arrays),
             _ladders(arrays, parts["base"].shape),
@@ -141,8 +144,9 @@ class TheoryCell:
             parts["curvatures"],
             _split(arrays, "mode"),
             parts.get("teacher_answers"),
-            _split(arrays, "teacher") if teacher else None,
+            _split(arrays, "teacher") if "teacher_answers" in optional else None,
             _split(arrays, "observed"),
+            parts.get("reachable"),
         )
 
 
@@ -210,7 +214,8 @@ class FinetunedCell:
 
     `finetuned` and `replica` (s, d, c, a) are their answers after every dose, `loss` (s, t) is the training
     loss in nats, `distance` (s, d) the Euclidean norm of the update, `update`, layer -> (d, ...), that of the
-    first seed, `observed` further readouts, name -> (s, d, c, ...).
+    first seed, `observed` further readouts, name -> (s, d, c, ...). `data_loss` (s, d) is the loss on all of
+    D', in nats an answer.
     """
 
     finetuned: np.ndarray
@@ -219,17 +224,22 @@ class FinetunedCell:
     distance: np.ndarray
     update: Arrays = field(default_factory=dict)
     observed: Arrays = field(default_factory=dict)
+    data_loss: np.ndarray | None = None
 
     def to_arrays(self) -> Arrays:
         """Everything by name; `from_arrays` is the inverse."""
         arrays = {name: np.asarray(getattr(self, name)) for name in FINETUNED}
+        arrays |= _known(data_loss=self.data_loss)
         return arrays | _join("update", self.update) | _join("observed", self.observed)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
         """The inverse; raises `Misuse` for arrays that are missing or do not fit."""
+        optional = [name for name in ("data_loss",) if name in arrays]
         return cls(
-            **_pick(arrays, FINETUNED), update=_split(arrays, "update"), observed=_split(arrays, "observed")
+            **_pick(arrays, (*FINETUNED, *optional)),
+            update=_split(arrays, "update"),
+            observed=_split(arrays, "observed"),
         )
 
 
@@ -244,6 +254,7 @@ CONTEXTS = (
     *("group", "questions", "answers", "components", "evidence", "exact", "base"),
     *("position", "calibration"),
 )
+REACHABLE = ("base network", "best bias", "best hypothesis")  # of D' itself
 FINETUNED = ("finetuned", "replica", "loss", "distance")
 
 
@@ -270,6 +281,11 @@ def _fit(arrays: Arrays, shapes: Mapping[str, str]) -> None:
             raise Misuse(
                 f"The array {name} of shape {array.shape} has not the axes ({', '.join(axes)}) with {known}."
             )
+
+
+def _known(**arrays: np.ndarray | None) -> Arrays:
+    """The arrays that there are."""
+    return {name: np.asarray(array) for name, array in arrays.items() if array is not None}
 
 
 def _join(prefix: str, arrays: Arrays) -> Arrays:

@@ -7,9 +7,9 @@ KL is in nats between next-answer distributions. See theory.md, section 2.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-from theory.base import LogProbs, Predictor, Tokens
+from theory.base import Dataset, LogProbs, Predictor, Tokens
 
 
 def kl(left: Float[Array, "*s a"], right: Float[Array, "*s a"]) -> Float[Array, "*s"]:
@@ -38,3 +38,20 @@ def renormalised(log_probs: Float[Array, "*shape a"]) -> Float[Array, "*shape a"
     that have no answer."""
     possible = jnp.any(log_probs > -jnp.inf, axis=-1, keepdims=True)
     return jax.nn.log_softmax(jnp.where(possible, log_probs, 0.0), axis=-1)
+
+
+def answer_loss(log_probs: Float[Array, "*k n t a"], data: Dataset, answers: slice) -> Float[Array, "*k"]:
+    """Mean negative log-probability (nats) of the counted answers of documents, from `answers_at` of them.
+
+    Counted tokens that are no answers are omitted; nan where none is left.
+    """
+    counted = counted_answers(data, answers)
+    given = jax.nn.one_hot(jnp.asarray(data.tokens) - answers.start, log_probs.shape[-1], dtype=bool)
+    chosen = jnp.where(given & counted[..., None], log_probs, 0.0)
+    return -jnp.sum(chosen, axis=(-1, -2, -3)) / jnp.sum(counted)
+
+
+def counted_answers(data: Dataset, answers: slice) -> Bool[Array, "n t"]:
+    """Where documents have an answer that counts."""
+    tokens = jnp.asarray(data.tokens)
+    return jnp.asarray(data.mask) & (tokens >= answers.start) & (tokens < answers.stop)

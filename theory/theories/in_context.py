@@ -115,6 +115,14 @@ class InContext(Theory[Predictor]):
         """Up to all of D'."""
         return np.concatenate([[0.0], np.logspace(-2, 0, 13)]).astype(np.float32)
 
+    def note(self, data: Dataset, positions: np.ndarray) -> str:
+        """How many of the shots have room before the answers: two numbers, for the fullest contexts and the
+        emptiest."""
+        shots, counted = self.part(data)
+        length, count = self.length or data.tokens.shape[-1], int(np.sum(counted))
+        room = np.minimum((length - 1 - positions) // shots.shape[-1], count)
+        return f"Its contexts have room for {room.min()} to {room.max()} of the {count} shots of D'."
+
 
 def _shuffled(data: Dataset, key: PRNGKeyArray) -> Dataset:
     """The documents in an order that depends on the key alone, not on the order they came in."""

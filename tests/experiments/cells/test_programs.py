@@ -47,6 +47,14 @@ def finetuned(executor):
     return content
 
 
+def mean_answer_loss(network, data):
+    """Nats an answer, by hand: of persona-topics, whose answers are tokens 7 to 10."""
+    answers = np.asarray(network.predict(data.tokens), float)[..., 7:]
+    log_probs = answers - np.log(np.exp(answers).sum(axis=-1, keepdims=True))
+    rows, places = np.nonzero(data.mask)
+    return -log_probs[rows, places, data.tokens[rows, places] - 7].mean()
+
+
 def test_the_finetuned_networks_are_those_of_the_method(executor, finetuning, questions, finetuned):
     experiment, network = executor.experiment, executor.template
     shape = (2, 2, len(questions.rows), 4)
@@ -60,6 +68,8 @@ def test_the_finetuned_networks_are_those_of_the_method(executor, finetuning, qu
         run = jax.jit(lambda data, order: finetune(network, data, order, experiment.methods["sgd"], (1, 4)))
         params, _ = run(data, orders[1])
         last = network.with_params(jax.tree.map(lambda leaf: leaf[1], params))
+        if orders is finetuning.order:
+            np.testing.assert_allclose(finetuned.data_loss[1, 1], mean_answer_loss(last, data), rtol=1e-5)
         tokens = executor.answers.padded(questions.tokens)
         np.testing.assert_allclose(
             answers[1, 1], questions.at(executor.answers.base(last, tokens)), atol=1e-5

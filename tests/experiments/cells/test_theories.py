@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
 from experiments.cells.programs import Executor
 from experiments.cells.theories import anchor
@@ -200,6 +201,33 @@ def test_the_directions_are_the_most_curved(executor, cell, inputs):
     curved = product(first)
     value = sum(jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(curved), strict=True))
     np.testing.assert_allclose(value, cell.curvatures[0], rtol=1e-3)
+
+
+def test_losses_on_the_data_are_those_of_the_network_of_a_bias_and_of_the_likeliest_hypothesis(
+    executor, cell, inputs
+):
+    """In nats an answer, by predictions of whole documents; the bias by a general optimiser."""
+    data, _ = inputs
+    part, process = executor.experiment.process.answer_tokens, executor.experiment.process.distribution()
+    for seed, losses in enumerate(cell.reachable):
+        documents = one(data, seed)
+        at = np.nonzero(np.asarray(documents.mask))
+        given = np.asarray(documents.tokens)[at] - part.start
+
+        def loss(predictor, documents=documents, at=at, given=given):
+            log_probs = np.asarray(answers_at(predictor, documents.tokens, part))[at]
+            return log_probs, -log_probs[np.arange(len(given)), given].mean()
+
+        base, before = loss(executor.template)
+        hypotheses = [loss(process.component(z))[1] for z in range(5)]
+
+        def biased(bias, base=base, given=given):
+            moved = jax.nn.log_softmax(base + bias, axis=-1)
+            return -jnp.mean(moved[np.arange(len(given)), given])
+
+        best = minimize(biased, np.zeros(4), jac=jax.grad(biased), method="BFGS").fun
+        np.testing.assert_allclose(losses, [before, best, min(hypotheses)], rtol=1e-4)
+        assert losses[1] < losses[0]
 
 
 def test_without_a_teacher_there_is_none_and_nothing_else_is_observed(cell):

@@ -33,16 +33,28 @@ CONTEXTS = Contexts(
     numbers(K, C),
     numbers(C, A),
     numbers(C, A),
+    np.arange(C),
+    np.arange(C) < 1,
 )
 LADDERS = (
     Ladder("proximal", "network", np.arange(3.0), numbers(S, B, C, A), extra={"residual": numbers(S, B)}),
-    Ladder("tempered-posterior", "implied", np.arange(3.0), numbers(S, B, C, A), "mixture"),
+    Ladder(
+        "tempered-posterior",
+        "implied",
+        np.arange(3.0),
+        numbers(S, B, C, A),
+        "mixture",
+        reference=numbers(C, A),
+        note="It shows little.",
+    ),
 )
 LAYERS = {"blocks.0.up.kernel": numbers(D, 2, 3), "read.kernel": numbers(D, 3)}
 CELLS = {
     Cell("theories", "arm", 0): TheoryCell(CONTEXTS, LADDERS, numbers(K), numbers(M), LAYERS),
     Cell("theories", "taught", 0): TheoryCell(
-        CONTEXTS, (), numbers(K), numbers(0), {}, numbers(C, A), LAYERS, {"ranks": numbers(1, 1, C)}
+        *(CONTEXTS, (), numbers(K), numbers(0), {}, numbers(C, A), LAYERS),
+        {"ranks": numbers(1, 1, C)},
+        numbers(S, 3),
     ),
     Cell("posteriors", "arm", 0): PosteriorCell(
         (dataclasses.replace(LADDERS[0], extra={"samples": numbers(S, B, 9, C, A)}),)
@@ -57,6 +69,7 @@ CELLS = {
         numbers(S, D),
         LAYERS,
         {"state": numbers(S, D, C, 2)},
+        numbers(S, D),
     ),
 }
 

@@ -138,3 +138,11 @@ def test_bad_fields_and_lengths_are_refused():
         InContext(length=-3)
     with pytest.raises(Misuse, match="reads 4 tokens, got sequences of 6; raise length"):
         InContext(length=4).predict(PROCESS, DATA, 1.0).predict(ASKED)
+
+
+def test_a_note_says_how_many_shots_have_room():
+    """Twelve shots in D'; six tokens hold two before an answer at 1, one at 3 and none at 5."""
+    assert InContext().note(DATA, np.array([1, 3, 5])) == (
+        "Its contexts have room for 0 to 2 of the 12 shots of D'."
+    )
+    assert InContext(length=40).note(DATA, np.array([1])).startswith("Its contexts have room for 12 to 12 of")
