@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.figures.dose_panels import (
+    BEST_NULL,
     DASHES,
     GRADES,
     at_doses,
@@ -256,7 +257,8 @@ def _legend(figure: Figure, lines: list[ScoreLine]) -> None:
         "forecast": {"color": "0.45", "marker": "o", **GRADES["forecast"]},
         "best in class: any mixture": {"color": "black", "ls": DASHES["best_in_class"], "lw": 0.9},
         "another pretraining seed": {"color": "0.45", "ls": DASHES["other_base"], "lw": 0.9},
-        "above the noise ceiling": {"color": "0.8", "lw": 5},
+        "best null": BEST_NULL,
+        "above the order-blind bound": {"color": "0.8", "lw": 5},
         "off the scale": {"color": "0.45", "marker": "v", "ls": "", "ms": 2.6, "mew": 0},
         "finetuned network": {"color": "0.87", "lw": 5},
         "base network": {"color": "black", "lw": 1},
