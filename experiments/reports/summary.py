@@ -1,7 +1,7 @@
 """The answer of a run in at most three sentences, and the small table that supports them. No jax.
 
 Both are of the last dose of each way of finetuning (a method on a D'), on its first judged group of contexts,
-with one prior for each theory: what a study asks (experiments.reports.target), the best theory by what it
+with one prior for each theory: what a study asks (experiments.scoring.target), the best theory by what it
 explains beyond the best null, the best forecast, and failures, which are worse than "nothing changed" by
 their whole interval. Theories are compared on the same networks; of a difference that the intervals leave
 open it is said that theories tie.
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from experiments.design.study import Study
 from experiments.scoring.labels import (
     METHODS,
     NULLS,
@@ -30,7 +31,9 @@ from experiments.scoring.labels import (
 )
 from experiments.scoring.leaderboard import doubted
 from experiments.scoring.paired import leader, ranked, ties
+from experiments.scoring.target import approaches, sentence
 from experiments.storage.records import ScoreLine
+from experiments.storage.run_folder import RunFolder
 
 NAMED = 2  # so many ways of finetuning are named for a theory, of more the least and the largest
 FAILURES = 3  # so many failures are named
@@ -103,15 +106,36 @@ def last_scores(lines: Sequence[ScoreLine]) -> list[PanelScores]:
     return result
 
 
-def answer(scored: Sequence[PanelScores]) -> list[str]:
-    """At most three sentences; each number in them is in the table."""
+def on_target(run: RunFolder, lines: Sequence[ScoreLine]) -> str:
+    """The sentence on what the study asks for; empty for a study without a target."""
+    aim = Study.of(run).target(run)
+    return minus(sentence(approaches(run, lines, aim), aim)) if aim else ""
+
+
+def answer(scored: Sequence[PanelScores], first: str = "") -> list[str]:
+    """At most three sentences, `first` before the others where it is not empty."""
     if not scored:
         return ["Nothing is scored yet."]
     best = [(panel, panel.best) for panel in scored if panel.ranked]
     if not best:
-        return [f"{_where(scored)} the shift does not exceed its noise: no theory has a score."]
+        return [first] * bool(first) + [
+            f"{_where(scored)} the shift does not exceed its noise: no theory has a score."
+        ]
     forecasts = [(panel, line) for panel in scored if (line := panel.best_forecast)]
-    return [_best(scored, best), _forecasts(best, forecasts, len(scored)), _failures(scored)]
+    sentences = [_best(scored, best), _forecasts(best, forecasts, len(scored)), _failures(scored)]
+    return [first, *sentences[:2]] if first else sentences
+
+
+def short_table(scored: Sequence[PanelScores], most: int = 8) -> list[list[str]]:
+    """Header and rows of at most so many theories, under the bound and the best null."""
+    nulls = [panel.null for panel in scored]
+    rows = [["theory", "grade", *(panel.name for panel in scored)]]
+    rows.append(["order-blind bound", "", *(score(panel.base.order_blind) for panel in scored)])
+    rows.append(["best null", "", *(f"{score(n.explained)} {words(n.theory)}" if n else "–" for n in nulls)])
+    for name in theories(scored)[:most]:
+        lines = [panel.at(*name) for panel in scored]
+        rows.append([words(name[0]), name[1], *(" ".join(filter(None, cell(line))) for line in lines)])
+    return rows
 
 
 def theories(scored: Sequence[PanelScores]) -> list[tuple[str, str]]:

@@ -75,8 +75,10 @@ def hull(run: Run, lines: Sequence[ScoreLine]) -> list[Outside]:
             if theories and finetuned:
                 at, contexts = [run.doses.index(dose) for dose in doses], theories.contexts
                 inside = contexts.inside(group)
-                answers = (cell[:, at][..., inside, :] for cell in (finetuned.finetuned, finetuned.replica))
-                parts.append(_distances(*answers, contexts.of(group)))
+                target, replica = (
+                    answers[:, at][..., inside, :] for answers in (finetuned.finetuned, finetuned.replica)
+                )
+                parts.append(_distances(target, replica, contexts.of(group)))
         if parts:
             for dose, means in zip(doses, np.mean(parts, axis=0).T, strict=True):
                 distances.append(Outside(panel_name(method, data), group, dose, *map(float, means)))
