@@ -10,9 +10,8 @@ of each of the d ways (factors) of clustering,
     R̂ ± q √V
 
 W stands in every V_i once, and counts once. (It is the intersection of Cameron, Gelbach and Miller, J. Bus.
-Econ. Stat. 29, 2011, made unbiased: Σ e² in its place subtracts a part of the clusters' effects, too, and
-covers 88 to 90 % where there are 2 to 5 clusters.) The quantile q has few degrees of freedom, G_i - 1 for V_i
-alone. With the shares s_i = (V_i - W)+ / Σ (V_j - W)+,
+Econ. Stat. 29, 2011, made unbiased: Σ e² in its place subtracts a part of the clusters' effects, too.) The
+quantile q has few degrees of freedom, G_i - 1 for V_i alone. With the shares s_i = (V_i - W)+ / Σ (V_j - W)+,
 
     q     = (1 - λ) t(1 / Σ s_i² / (G_i - 1)) + λ Σ s_i t(G_i - 1),     λ = (1 - min (G - 1) / max (G - 1))²
 

@@ -60,7 +60,7 @@ def test_the_table_of_the_docs(noise):
         for data in range(2, 6):
             covered = [coverage(random, bases, data, effect, noise, 20_000) for effect in EFFECTS]
             cells.append(f"{100 * min(covered):.1f}-{100 * max(covered):.1f}")
-            assert min(covered) >= 0.905 and max(covered) <= 0.985, (bases, data, covered)
+            assert min(covered) >= 0.895 and max(covered) <= 0.985, (bases, data, covered)
         print(f"{bases} bases", *cells, sep="\t")
     print("one way, 4 x 5:", [f"{100 * one_way(random, 4, 5, effect, noise):.0f}" for effect in EFFECTS])
 
