@@ -112,13 +112,13 @@ def test_theories_are_scored_by_instance_and_by_name(result):
 
 def test_scores_are_a_table_records_and_figures(result):
     text = str(result.table())
-    assert "noise ceiling" in text and "On held_out contexts" in text
-    assert "over the 2 finetuning seeds of one base network" in text
+    assert "order-blind bound" in text and "On held_out contexts" in text
+    assert "There are no intervals, as one base network does not say how far others are from it" in text
     assert "In_domain" not in text and "On in_domain" in str(result.table("in_domain"))
     assert result._repr_html_().startswith('<div class="scroll"><table')
     records = result.records()
     assert len(records) == len(result.lines) and json.dumps(records)
-    assert {"dose", "theory", "explained", "standard_error", "noise_ceiling"} <= set(records[0])
+    assert {"dose", "theory", "explained", "interval_low", "best_null", "order_blind"} <= set(records[0])
     for figure in (result.plot(), result.figure()):
         assert figure._repr_png_().startswith(b"\x89PNG")
 

@@ -65,6 +65,6 @@ def test_every_block_of_the_page_runs(smaller, monkeypatch, capsys):
         "\n".join(re.findall(r"^```python\n(.*?)^```$", text, flags=re.M | re.S)), "api.md", monkeypatch
     )
     printed = capsys.readouterr().out
-    assert "noise ceiling" in printed and "persona must be from 0 to 4, got 9" in printed
+    assert "order-blind bound" in printed and "persona must be from 0 to 4, got 9" in printed
     assert module.again.rows == module.run.rows
     assert {line.theory for line in module.named.lines} == {"unchanged", "mine"}

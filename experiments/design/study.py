@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from experiments.design.config import StudyConfig
 from experiments.design.options import from_json, to_json
 from experiments.discovery import Catalogue, Entry, choose, read_file
+from experiments.scoring.target import Target
 from experiments.storage.files import write
 from experiments.storage.records import Json
 from experiments.storage.run_folder import RunFolder
@@ -109,6 +110,12 @@ class Study:
                     f"experiment(config) returns a {type(made).__name__}; return config.experiment(...)."
                 )
         return made
+
+    def target(self, run: RunFolder) -> Target | None:
+        """The hypothesis that the study asks about, where it names one (`target(options)`)."""
+        with self.entry.guard():
+            named = getattr(self.module, "target", None)
+            return named(run.options) if named else None
 
     def draw(self, run: RunFolder) -> list[Path]:
         """The files of its figures, drawn from what is on disk."""

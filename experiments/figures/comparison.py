@@ -18,9 +18,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.figures.dose_panels import (
+    BEST_NULL,
     DASHES,
     GRADES,
-    NULL,
     at_doses,
     dose_ticks,
     draw_explained,
@@ -48,9 +48,10 @@ from experiments.figures.style import (
 )
 from experiments.figures.summary import draw_summary
 from experiments.scoring.labels import judged_groups, of_panel, panel_name, panels
-from experiments.scoring.predictions import predictions
+from experiments.scoring.predictions import BASE, NETWORK, predictions
 from experiments.scoring.rows import table
 from experiments.scoring.scorecard import scorecard
+from experiments.scoring.target import Target
 from experiments.storage.records import Row, ScoreLine
 from experiments.storage.run import Run
 from experiments.storage.run_folder import RunFolder
@@ -58,14 +59,15 @@ from theory.errors import Misuse
 
 CONFLICT = "conflict"  # contexts that speak of another hypothesis than D': mixtures differ most there
 LEGEND = 0.62  # inches
+TARGET, AIM = "target", {"color": "#c00000", "lw": 1.4, "ls": (0, (2, 1))}  # a name among answers, its line
 WEAK, STRONG = 3e-4, 20.0  # of the relative β
 QUESTIONS, ANSWERS = 2, 12  # held-out questions whose answers are drawn, and at most so many answers
 UPRIGHT, SMALL, LETTER = 4, 5.0, 0.042  # answers named upright; point size of more, and inches a letter then
 Probabilities = tuple[dict[str, np.ndarray], list[str], list[str]]  # (d, q, a) by name, questions, answers
 
 
-def draw_comparison(run: RunFolder) -> list[Path]:
-    """Draw whatever is finished; returns the files written, the main figure's PNG first."""
+def draw_comparison(run: RunFolder, target: Target | None = None) -> list[Path]:
+    """Draw whatever is finished, with the answers of a study's `target`; returns the files, the PNG first."""
     rows = table(run)
     if not rows:
         reasons = list(run.failures().values())
@@ -78,7 +80,7 @@ def draw_comparison(run: RunFolder) -> list[Path]:
     lines, mixtures = scorecard(rows), mixture_theories(run)
     with style():
         figures = {
-            run.study: _main(run, rows, lines, mixtures),
+            run.study: _main(run, rows, lines, mixtures, target),
             f"{run.study}-groups": _groups(lines, mixtures),
             f"{run.study}-summary": draw_summary(lines, mixtures),
         }
@@ -99,19 +101,25 @@ def explained_figure(run: Run, lines: list[ScoreLine]) -> Figure:
         return without_formulas(draw_summary(lines, mixture_theories(run)))
 
 
-def _main(run: Run, rows: list[Row], lines: list[ScoreLine], mixtures: frozenset[str]) -> Figure:
+def _main(
+    run: Run,
+    rows: list[Row],
+    lines: list[ScoreLine],
+    mixtures: frozenset[str],
+    target: Target | None = None,
+) -> Figure:
     every, group = panels(lines), judged_groups(lines)[0]
     arms = list(dict.fromkeys(p[1] for p in every))
     shown = next(panel for panel in every if panel[1] == arms[-1])
     chosen = select(rows, *shown, group)
-    answers = _largest(*_probabilities(run, chosen))
+    answers = _largest(*_probabilities(run, chosen, target))
     down = -(-len(every) // ABREAST)
     shown_groups = [group, *[CONFLICT] * (CONFLICT in judged_groups(lines) and group != CONFLICT)]
     tall, taller, low = 0.85 * QUESTIONS, 2.35 * len(arms) - 0.4, 1.65 * down - 0.4
     heights = [LEGEND + 0.5, tall + 0.78 + _depth(answers[2]), *[taller + 0.9] * len(shown_groups)]
     starts = np.cumsum(heights)
     figure = Drawing(figsize=(WIDTH, starts[-1] + low + 0.4))
-    _legend(figure, lines)
+    _legend(figure, lines, target)
     heading(figure, starts[0], "a", f"Answers in {_word(group)} contexts: {panel_name(*shown)}")
     _answers(figure, starts[0], tall, answers, sorted({row.dose for row in chosen}))
     for start, letter, name in zip(starts[1:], "bc", shown_groups, strict=False):
@@ -180,14 +188,17 @@ def _groups(lines: list[ScoreLine], mixtures: frozenset[str]) -> Figure:
     return figure
 
 
-def _probabilities(run: Run, rows: list[Row]) -> Probabilities:
-    """Means over networks and contexts; `rows` are of one method, D' and group."""
+def _probabilities(run: Run, rows: list[Row], target: Target | None = None) -> Probabilities:
+    """Means over networks and contexts; `rows` are of one method, D' and group. A target's are TARGET."""
     parts: dict[str, list[np.ndarray]] = {}
     questions = answers = np.zeros(0, str)
     for contexts, log_probs in predictions(run, rows):
         questions, answers = np.unique(contexts.questions), contexts.answers
         share = (contexts.questions == questions[:, None]) / 1.0
         share /= share.sum(axis=1, keepdims=True)
+        if target:
+            aim = contexts.components[target.hypothesis]
+            log_probs |= {TARGET: np.broadcast_to(aim, log_probs[NETWORK].shape)}
         for name, values in log_probs.items():
             parts.setdefault(name, []).append(np.einsum("qc,sdca->sdqa", share, np.exp(values)))
     shown = {name: np.concatenate(arrays).mean(axis=0) for name, arrays in parts.items()}
@@ -214,7 +225,7 @@ def _answers(figure: Figure, start: float, tall: float, shown: Probabilities, do
     """Draw finetuned answers as bars, the base network as a line across, each theory as a marker."""
     shares, questions, answers = shown
     chosen = sorted(set(np.linspace(0, len(doses) - 1, 4).round().astype(int)[-3:]))
-    names = sorted(set(shares) - {"finetuned", "base"}, key=rank)
+    names = sorted(set(shares) - {NETWORK, BASE, TARGET}, key=rank)
     grid = panels_grid(figure, start, tall, len(questions), len(chosen), wspace=0.05, hspace=0.12)
     grid = grid.subplots(squeeze=False, sharex=True, sharey=True)
     centres = np.arange(len(answers))
@@ -222,6 +233,8 @@ def _answers(figure: Figure, start: float, tall: float, shown: Probabilities, do
         for axes, dose in zip(grid[row], chosen, strict=True):
             axes.bar(centres, shares["finetuned"][dose, row], 0.9, color="0.87")
             axes.hlines(shares["base"][dose, row], centres - 0.45, centres + 0.45, color="black", lw=1)
+            if TARGET in shares:
+                axes.hlines(shares[TARGET][dose, row], centres - 0.45, centres + 0.45, **AIM)
             for index, name in enumerate(names):
                 offset = 0.76 * ((index + 0.5) / len(names) - 0.5)
                 axes.plot(centres + offset, shares[name][dose, row], ls="", ms=3, mew=0, **marker_line(name))
@@ -265,18 +278,20 @@ def _strength(axes: Axes, lines: list[ScoreLine]) -> None:
     off_scale(axes, doses, drawn, STRONG, "^")
 
 
-def _legend(figure: Figure, lines: list[ScoreLine]) -> None:
+def _legend(figure: Figure, lines: list[ScoreLine], target: Target | None = None) -> None:
     names = sorted({theory for theory, _, _ in series(lines)}, key=rank)
     looks: dict[str, Look] = {
         **{name.replace("-", " "): marker_line(name) for name in names},
         "β fitted in-domain": {"color": "0.45", "marker": "o", **GRADES["fitted"]},
         "forecast": {"color": "0.45", "marker": "o", **GRADES["forecast"]},
         "best in class: any mixture": {"color": "black", "ls": DASHES["best_in_class"], "lw": 0.9},
-        "best null": NULL,
         "another pretraining seed": {"color": "0.45", "ls": DASHES["other_base"], "lw": 0.9},
-        "above the noise ceiling": {"color": "0.8", "lw": 5},
+        "best null": BEST_NULL,
+        "above the order-blind bound": {"color": "0.8", "lw": 5},
         "off the scale": {"color": "0.45", "marker": "v", "ls": "", "ms": 2.6, "mew": 0},
         "finetuned network": {"color": "0.87", "lw": 5},
         "base network": {"color": "black", "lw": 1},
     }
+    if target:
+        looks[target.name] = AIM
     legend(figure, looks, 5)

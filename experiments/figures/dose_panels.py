@@ -1,8 +1,10 @@
 """Panels of a score against dose: their axis, the lines that they show, and what lies off their scale.
 
-A full line is fitted, a dashed one with open markers is a forecast, the broken line without markers is the
-best null. Theories of a latent mixture are drawn
-with the prior implied by the base network where it is known (the tables have both).
+A full line is fitted, a dashed one with open markers is a forecast; bands are intervals of 95 %,
+the broad pale line is the best null. Theories of
+a latent mixture are drawn with the prior implied by the base network where it is known (the tables have
+both). The axis of scores is linear up to BEND and logarithmic in 1 - explained from there on, so that curves
+which all lie near 1 are told apart.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,13 +25,11 @@ GRADES: dict[str, Look] = {
     "fitted": {"ls": "-", "mew": 0.4},
     "forecast": {"ls": "--", "mfc": "white", "mew": 0.8},
 }
-DASHES = {
-    "best_in_class": (0, (1, 1.3)),
-    "other_base": (0, (6, 1.5, 1, 1.5)),
-    "null": (0, (3, 1, 1, 1, 1, 1)),
-}
-NULL: Look = {"color": "#b3001b", "ls": DASHES["null"], "lw": 1.3}  # the best null
-BOTTOM, TOP = -0.6, 1.05  # of the explained shift
+DASHES = {"best_in_class": (0, (1, 1.3)), "other_base": (0, (6, 1.5, 1, 1.5))}
+BEND = 0.9  # of the explained shift: from here on the axis is logarithmic in what is left
+BOTTOM, TOP = -0.6, 1 - 10**-4.3  # of the explained shift; what is closer to 1 is drawn at the edge
+TICKS = {-0.5: "−0.5", 0.0: "0", 0.5: "0.5", 0.9: "0.9", 0.99: "0.99", 0.999: "0.999", 0.9999: "0.9999"}
+BEST_NULL: Look = {"color": "#c9a227", "lw": 2.6, "alpha": 0.55, "solid_capstyle": "butt"}
 Drawn = Sequence[tuple[np.ndarray, str]]  # values at the doses, and their colour
 
 
@@ -88,33 +88,65 @@ def dose_ticks(axes: Axes, lines: Iterable[ScoreLine]) -> list[int]:
     return doses
 
 
+def bend(explained: np.ndarray) -> np.ndarray:
+    """A score as a length: itself up to BEND, then a logarithm of what is left, with the same slope there."""
+    left = np.maximum(1 - np.asarray(explained, float), 1e-12)
+    return np.where(left >= 1 - BEND, 1 - left, BEND + (1 - BEND) * np.log((1 - BEND) / left))
+
+
+def unbend(length: np.ndarray) -> np.ndarray:
+    """The inverse of `bend`."""
+    length = np.asarray(length, float)
+    left = (1 - BEND) * np.exp(np.minimum((BEND - length) / (1 - BEND), 0.0))
+    return np.where(length <= BEND, length, 1 - left)
+
+
+def explained_axis(axes: Axes) -> None:
+    """The axis of scores, linear up to BEND and logarithmic in what is left above."""
+    axes.set_yscale("function", functions=(bend, unbend))
+    axes.set_ylim(BOTTOM, TOP)
+    axes.set_yticks(list(TICKS), list(TICKS.values()))
+    axes.axhline(0, color="0.45", lw=0.6)
+
+
+def intervals(lines: Iterable[ScoreLine], doses: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the intervals of 95 % at every dose, inside the axis; the score itself where there is none."""
+    ends = {
+        line.dose: line.interval or (line.explained, line.explained)
+        for line in lines
+        if line.explained is not None
+    }
+    pairs = np.array([ends.get(dose, (np.nan, np.nan)) for dose in doses], float)
+    low, high = np.clip(pairs, BOTTOM - 1, TOP).T
+    return low, high
+
+
 def draw_explained(axes: Axes, lines: list[ScoreLine], mixtures: frozenset[str]) -> None:
     """Draw the explained shift against dose, with its bounds; a value below the axis leaves a triangle."""
     doses = dose_ticks(axes, lines)
-    axes.set_ylim(BOTTOM, TOP)
+    explained_axis(axes)
     if not lines:
         return
-    axes.axhline(0, color="0.45", lw=0.6)
     single = [next(line for line in lines if line.dose == dose) for dose in doses]
     bounds = [
         [line.best_in_class for line in lines if line.dose == dose and line.theory in mixtures]
         for dose in doses
     ]
     best = np.array([max((c for c in at if c is not None), default=np.nan) for at in bounds])
-    axes.fill_between(doses, at_doses(single, "noise_ceiling", doses), TOP, color="0.8", lw=0, zorder=0)
+    bound = np.minimum(at_doses(single, "order_blind", doses), TOP)
+    axes.fill_between(doses, bound, TOP, color="0.8", lw=0, zorder=0)
     null = best_null(lines, doses)
-    axes.plot(doses, null, **NULL)
+    axes.plot(doses, np.minimum(null, TOP), **BEST_NULL, zorder=1)
     drawn = [(at_doses(single, "other_base", doses), "0.45"), (best, "black")]
     for (values, colour), name in zip(drawn, ("other_base", "best_in_class"), strict=True):
-        axes.plot(doses, values, color=colour, ls=DASHES[name], lw=0.9)
+        axes.plot(doses, np.minimum(values, TOP), color=colour, ls=DASHES[name], lw=0.9)
     for theory, grade, curve in series(lines):
         line = marker_line(theory)
         values = at_doses(curve, "explained", doses)
-        error = np.nan_to_num(at_doses(curve, "standard_error", doses))
-        axes.fill_between(doses, values - error, values + error, color=line["color"], alpha=0.2, lw=0)
-        axes.plot(doses, values, **line, **GRADES[grade])
+        axes.fill_between(doses, *intervals(curve, doses), color=line["color"], alpha=0.11, lw=0)
+        axes.plot(doses, np.minimum(values, TOP), **line, **GRADES[grade])
         drawn.append((values, line["color"]))
-    off_scale(axes, doses, [*drawn, (null, NULL["color"])], BOTTOM, "v")
+    off_scale(axes, doses, [*drawn, (null, BEST_NULL["color"])], BOTTOM, "v")
     _hatch_undefined(axes, doses, single)
 
 

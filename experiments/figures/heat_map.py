@@ -17,7 +17,7 @@ from matplotlib.patches import Rectangle
 
 from experiments.figures.looks import INKS
 from experiments.figures.style import FORMATS, WIDTH, save_figure, style
-from experiments.scoring.labels import error_number, number
+from experiments.scoring.labels import beats_nulls, difference, score
 from experiments.scoring.leaderboard import RULE, Column, doubted, theories, theory_name
 from experiments.storage.records import ScoreLine
 
@@ -28,12 +28,15 @@ RING = {"marker": "o", "ms": 3.0, "mfc": "none", "mec": "#c00000", "mew": 0.8}
 HATCH = {"fc": "0.93", "ec": "0.7", "hatch": "/////", "lw": 0}
 LEFT, EDGE, GAP = 1.95, 0.08, 0.06  # before the columns, after them, between two of them
 NARROW, WIDE = 0.46, 0.64  # half a column
+LONG = 8  # letters of a number that is set smaller
 TALL, LOW, TITLE = 0.29, 0.13, 0.12  # a row of scores, a row of the strip, a line of a title
 NOTES = (
-    f"{RULE} Numbers: explained part of the shift, ± one standard error; ≤ the score of the best member of "
-    "the theory's class (best in class), where it is another. Noise ceiling: the score of a replica that met "
-    "D′ in another order. Blank: the theory predicts nothing for this method or dose; a law predicts nothing "
-    "at doses that it was fitted on."
+    f"{RULE} Numbers: explained part of the shift, ± half of its interval of 95 % (none of one base network "
+    "or one D′); ≤ the score of the best member of the theory's class (best in class), where it is "
+    "another. Best null: of theories that know of no hypothesis and no weights; grey numbers do not beat "
+    "it. Order-blind bound: the most that a theory can explain which does not know the order of D′. Blank: "
+    "the theory predicts nothing for this method or dose; a law predicts nothing at doses that it was "
+    "fitted on."
 )
 
 
@@ -58,7 +61,7 @@ def figure(columns: list[Column]) -> Figure:
     rows = [theory for theory in theories(columns) if any(column.at(theory, dose) for column, dose in shown)]
     grades = [list(block) for _, block in groupby(rows, key=lambda theory: theory[2])]
     strip = 0.42 + TITLE * max(map(len, titles))
-    body = strip + 3.6 * LOW
+    body = strip + 4.6 * LOW
     under = body + sum(len(block) * TALL + GAP for block in grades) + 0.1
     drawn = Figure(figsize=(WIDTH, under + 0.1 * len(notes)))
     axes = drawn.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(drawn.get_figheight(), 0))
@@ -66,7 +69,9 @@ def figure(columns: list[Column]) -> Figure:
     groups = " / ".join(dict.fromkeys(column.group.replace("_", "-") for column in columns))
     axes.text(0.06, 0.16, f"Explained part of the shift on {groups} contexts", fontsize=8)
     _key(drawn, axes)
-    for row, words in enumerate(("shift (nats)", "noise ceiling", "another pretraining seed"), 1):
+    for row, words in enumerate(
+        ("shift (nats)", "best null", "order-blind bound", "another pretraining seed"), 1
+    ):
         axes.text(LEFT - 0.06, strip + LOW * row, words, ha="right", va="center", fontsize=6, color="0.35")
     for index, (column, title) in enumerate(zip(columns, titles, strict=True)):
         left = LEFT + index * (2 * half + GAP)
@@ -121,11 +126,14 @@ def _cell(axes: Axes, line: ScoreLine | None, left: float, top: float, wide: flo
         return
     colour = COLOURS(SCALE(line.explained))
     axes.add_patch(Rectangle((left, top), wide, TALL, fc=colour, ec="white", lw=0.6))
-    axes.text(y=top + 0.07, s=_minus(number(line.explained)), fontsize=6.5, **centre)
-    if line.standard_error is not None:
-        axes.text(y=top + 0.155, s=f"± {error_number(line.standard_error)}", fontsize=5, **centre)
+    ink = "0.45" if line.best_null and not beats_nulls(line) else "black"
+    words = _minus(score(line.explained))
+    axes.text(y=top + 0.07, s=words, fontsize=6.5 if len(words) < LONG else 5.5, color=ink, **centre)
+    if line.interval is not None:
+        half = line.explained - line.interval[0]
+        axes.text(y=top + 0.155, s=f"± {difference(half, None)}", fontsize=5, **centre)
     if line.best_in_class != line.explained:
-        bound = f"≤ {_minus(number(line.best_in_class))}"
+        bound = f"≤ {_minus(score(line.best_in_class))}"
         axes.text(y=top + 0.235, s=bound, fontsize=5, color="0.3", **centre)
     if doubted(line):
         axes.plot([left + wide - 0.038], [top + TALL - 0.045], **RING)
@@ -146,4 +154,4 @@ def _key(drawn: Figure, axes: Axes) -> None:
 
 
 def _minus(words: str) -> str:
-    return words if words == "-" else words.replace("-", "−")
+    return words if words == "-" else words.replace("1 − ", "1−").replace("-", "−")

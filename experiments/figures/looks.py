@@ -28,14 +28,15 @@ OVERVIEW = {  # the columns of the overview of many studies: theory, prior, grad
     "tempered posterior (fitted)": ("tempered-posterior", "implied", "fitted"),
     "exchangeable mixture (fitted)": ("exchangeable-mixture", "implied", "fitted"),
 }
-OTHER_COLOURS = ("#b3001b", "#00a6a6", "#4d4d4d", "#e6007e", "#1b5e20", "#8c6d31", "#5c7cfa", "#7fb800")
-STARS: dict[Marker, str] = {(4, 1, 0): "✦", (6, 1, 0): "✶"}  # matplotlib's markers by number of points
-SUITS: dict[Marker, str] = {r"$\spadesuit$": "♠", r"$\clubsuit$": "♣", r"$\heartsuit$": "♥"}
-OTHER_MARKERS: tuple[Marker, ...] = ("*", "d", "8", *STARS, *SUITS)
+OTHER_COLOURS = ("#b3001b", "#00a6a6", "#ff7f50", "#e6007e", "#1b5e20", "#8c6d31", "#5c7cfa", "#7fb800")
+SIGNS: dict[Marker, str] = {  # of mathtext; one star among them all, and no black or grey: networks are
+    **{r"$\spadesuit$": "♠", r"$\clubsuit$": "♣", r"$\heartsuit$": "♥"},
+    **{r"$\Omega$": "Ω", r"$\Psi$": "Ψ"},
+}
+OTHER_MARKERS: tuple[Marker, ...] = ("*", "d", "8", *SIGNS)
 GLYPHS: dict[Marker, str] = {
     **dict(zip("osD^vPXph<>*d8", "●■◆▲▼✚✖⬟⬢◀▶★♦⬣", strict=True)),
-    **STARS,
-    **SUITS,
+    **SIGNS,
 }
 
 

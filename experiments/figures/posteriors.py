@@ -13,7 +13,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.figures.dose_panels import BOTTOM, TOP, at_doses, dose_ticks, off_scale, select
+from experiments.figures.dose_panels import (
+    BOTTOM,
+    TOP,
+    at_doses,
+    dose_ticks,
+    explained_axis,
+    intervals,
+    off_scale,
+    select,
+)
 from experiments.figures.looks import rank
 from experiments.figures.style import (
     WIDTH,
@@ -111,8 +120,7 @@ def _looks(lines: list[ScoreLine], chains: Chains) -> Looks:
 
 def _explained(axes: Axes, lines: list[ScoreLine], looks: Looks) -> None:
     doses = dose_ticks(axes, lines)
-    axes.set_ylim(BOTTOM, TOP)
-    axes.axhline(0, color="0.45", lw=0.6)
+    explained_axis(axes)
     if not doses:
         return
     drawn: list[tuple[np.ndarray, str]] = []
@@ -121,9 +129,8 @@ def _explained(axes: Axes, lines: list[ScoreLine], looks: Looks) -> None:
         if not curve:
             continue
         values = at_doses(curve, "explained", doses)
-        error = np.nan_to_num(at_doses(curve, "standard_error", doses))
-        axes.plot(doses, values, **line)
-        axes.fill_between(doses, values - error, values + error, color=line["color"], alpha=0.15, lw=0)
+        axes.plot(doses, np.minimum(values, TOP), **line)
+        axes.fill_between(doses, *intervals(curve, doses), color=line["color"], alpha=0.15, lw=0)
         lost = at_doses(curve, "converged", doses) < 1
         axes.plot(np.array(doses)[lost], values[lost], "o", ms=6.5, mfc="none", mec=RED, mew=0.9, zorder=4)
         drawn.append((values, line["color"]))

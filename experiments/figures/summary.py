@@ -4,7 +4,7 @@ import math
 
 from matplotlib.figure import Figure
 
-from experiments.figures.dose_panels import DASHES, GRADES, NULL, draw_explained, select, series
+from experiments.figures.dose_panels import BEST_NULL, DASHES, GRADES, draw_explained, select, series
 from experiments.figures.looks import rank
 from experiments.figures.style import Drawing, Look, legend, marker_line, panels_grid
 from experiments.scoring.labels import judged_groups, panel_name, panels
@@ -47,7 +47,7 @@ def _looks(lines: list[ScoreLine]) -> dict[str, Look]:
         "fitted": {"color": "0.45", "marker": "o", **GRADES["fitted"]},
         "forecast": {"color": "0.45", "marker": "o", **GRADES["forecast"]},
         "best mixture": {"color": "black", "ls": DASHES["best_in_class"], "lw": 0.9},
-        "best null": NULL,
         "another seed": {"color": "0.45", "ls": DASHES["other_base"], "lw": 0.9},
-        "noise ceiling": {"color": "0.8", "lw": 5},
+        "best null": BEST_NULL,
+        "order-blind bound": {"color": "0.8", "lw": 5},
     }

@@ -14,7 +14,7 @@ from experiments.reports.markup import CSS, bullets, folded, html_table, page, p
 from experiments.reports.pictures import first, folded_figures
 from experiments.reports.score_table import MANY, score_table
 from experiments.reports.sentences import COLUMNS, cells, findings, selection, warned
-from experiments.reports.summary import answer, last_scores, theories, words
+from experiments.reports.summary import answer, last_scores, on_target, theories, words
 from experiments.scoring import convex_hull, learnt, residuals, rows
 from experiments.scoring.convergence import COLUMNS as DIAGNOSTICS
 from experiments.scoring.convergence import ChainNote, ConvergenceReport, convergence_report
@@ -84,7 +84,7 @@ def _opening(run: RunFolder, lines: list[ScoreLine]) -> list[str]:
     """Answer, figure and small table: all that is seen without scrolling."""
     scored = last_scores(lines)
     names = "|".join(re.escape(escape(words(theory))) for theory, _ in theories(scored))
-    sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in answer(scored))
+    sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in answer(scored, on_target(run, lines)))
     sentences = re.sub(rf"\b({names})(?= \()", r"<strong>\1</strong>", sentences) if names else sentences
     wide = " wide" if len(scored) > MANY else ""
     parts = f"<div class=answer>{sentences}</div>{first(run)}{score_table(scored)}"

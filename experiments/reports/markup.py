@@ -11,12 +11,12 @@ CSS = """
   --card: light-dark(#f6f6f8, #202124); color: light-dark(#1d1d1f, #e8e8ea);
   background: light-dark(#fff, #17181a); }
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 77rem; margin: 0 auto; padding: .9rem 1.2rem 3rem; }
-h1 { font-size: 1.5rem; line-height: 1.25; margin: .1rem 0 .5rem; } h3 { font-size: 1rem; }
-h2 { font-size: 1.02rem; margin: 0; display: inline; }
-p { margin: .4rem 0; } .soft, figcaption { color: var(--soft); } .small { font-size: .82rem; }
-.answer p { margin: 0 0 .3rem; } .scroll, pre { overflow-x: auto; } figure { margin: 0; }
-table { border-collapse: collapse; font-size: .78rem; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; vertical-align: top; padding: .15rem .6rem .15rem 0;
+h1 { font-size: 1.5rem; line-height: 1.25; margin: .1rem 0 .5rem; } h3 { font-size: 1rem; } h2 { font-size:
+1.02rem; margin: 0; display: inline; } p { margin: .4rem 0; } .soft, figcaption { color: var(--soft); } .small
+{ font-size: .82rem; } .answer p { margin: 0 0 .3rem; font-size: .9rem; line-height: 1.38; } .scroll, pre {
+overflow-x: auto; } figure { margin: 0; } table { border-collapse: collapse; font-size: .78rem;
+font-variant-numeric: tabular-nums; } th, td { text-align: left; vertical-align: top; padding: .15rem .6rem
+.15rem 0;
   border-bottom: 1px solid var(--line); } .tight td, .tight th { white-space: nowrap; }
 .banner { background: #b3261e; color: #fff; padding: .35rem .8rem; border-radius: 6px;
   font-weight: 600; font-size: .88rem; }

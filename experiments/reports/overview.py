@@ -11,21 +11,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.figures.looks import OVERVIEW
-from experiments.scoring.labels import plus_minus
+from experiments.scoring.labels import with_interval
 from experiments.scoring.leaderboard import UNCHANGED, Column, TheoryKey, markdown_table
 from experiments.storage.files import read_json, write_text
-from experiments.storage.records import Json, ScoreLine
+from experiments.storage.records import Interval, Json, ScoreLine
 from experiments.storage.run_folder import RunFolder
 
 LEAST = -1.0  # scores below say no more than that they are worse than nothing
 ABOUT = (
-    "Last dose, held-out contexts: the part of the shift that is explained ± one standard error over base "
-    "networks (1: all; 0: no better than “nothing changed”). *Shift* is what there is to explain; *another "
-    "seed* the score of a network from another pretraining seed, finetuned alike; *best mixture* that of the "
-    "weights over hypotheses that are fitted to these answers. β of the posteriors is fitted in the "
-    "domain of D′ and nowhere else, from the prior implied by the base network. *Excess* is the base "
-    "networks' over the exact predictor, mean over positions, next to that of a predictor which never infers "
-    "the hypothesis of a document."
+    "Last dose, held-out contexts: the part of the shift that is explained with its interval of 95 % over "
+    "base networks and D′ (1: all; 0: no better than “nothing changed”). *Shift* is what there is to "
+    "explain; *best null* the best score of a theory that knows of no hypothesis and no weights, which any "
+    "other must beat; *another seed* the score of a network from another pretraining seed, finetuned alike; "
+    "*best mixture* that of the weights over hypotheses that are fitted to these answers. β of the "
+    "posteriors is fitted in the domain of D′ and nowhere else, from the prior implied by the base network. "
+    "*Excess* is the base networks' over the exact predictor, mean over positions, next to that of a "
+    "predictor which never infers the hypothesis of a document."
 )
 
 
@@ -42,17 +43,18 @@ def table(columns: Sequence[Column], runs: Sequence[RunFolder]) -> list[list[str
     quality = dict(zip(names, map(_quality, runs), strict=True))
     linearised, *posteriors = OVERVIEW
     head = ["study", "excess; uninformed (nats)", "method, D′", "shift (nats)"]
-    rows = [[*head, linearised, "another seed", *posteriors, "best mixture"]]
+    rows = [[*head, "best null", linearised, "another seed", *posteriors, "best mixture"]]
     for index, column in enumerate(columns):
         first = not index or columns[index - 1].run != column.run
         rows.append([column.run, quality[column.run]] if first else ["", ""])
         dose = max(line.dose for line in column.lines)
-        base = column.at(UNCHANGED, dose)
+        base, null = column.at(UNCHANGED, dose), column.best_null(dose)
         lines = {title: column.at(TheoryKey(*theory), dose) for title, theory in OVERVIEW.items()}
         bounds = [line.best_in_class for title in posteriors if (line := lines[title]) is not None]
         rows[-1] += [
             column.name,
             f"{base.shift:.4f}" if base else "–",
+            _null(null),
             _line(lines[linearised]),
             _score(base.other_base if base else None),
             *(_line(lines[title]) for title in posteriors),
@@ -68,11 +70,15 @@ def _quality(run: RunFolder) -> str:
     return "; ".join("–" if value is None else f"{value:.4f}" for value in excess)
 
 
+def _null(line: ScoreLine | None) -> str:
+    return f"{_score(line.explained)} ({line.theory.replace('-', ' ')})" if line else "–"
+
+
 def _line(line: ScoreLine | None) -> str:
-    return _score(line.explained, line.standard_error) if line else "–"
+    return _score(line.explained, line.interval) if line else "–"
 
 
-def _score(explained: float | None, error: float | None = None) -> str:
+def _score(explained: float | None, interval: Interval | None = None) -> str:
     if explained is None:
         return "–"
-    return f"below −{-LEAST:g}" if explained < LEAST else plus_minus(explained, error)
+    return f"below −{-LEAST:g}" if explained < LEAST else with_interval(explained, interval)

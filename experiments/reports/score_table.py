@@ -6,29 +6,34 @@ from itertools import groupby
 
 from experiments.figures.looks import glyph, look
 from experiments.reports.markup import folded
-from experiments.reports.summary import PanelScores, score, theories, words
-from experiments.scoring.labels import number
+from experiments.reports.summary import PanelScores, cell, theories, words
+from experiments.scoring.labels import beats_nulls, defined, score
 from experiments.storage.records import ScoreLine
 
 ROWS = 8  # theories that are shown, the others are folded
 MANY = 4  # with more ways of finetuning, the table is set smaller
 NOTE = (
-    "Explained part of the shift ± one standard error at the last dose; the best in bold. –: undefined, for "
-    "the shift does not exceed its noise; empty: no prediction; *: some chains have not converged."
+    "Explained part of the shift at the last dose, with its interval of 95 % over base networks and D′ "
+    "(none of one D′); the best in bold, grey what does not beat the best null. –: undefined; empty: no "
+    "prediction; *: some chains have not converged."
 )
 
 
 def score_table(scored: Sequence[PanelScores]) -> str:
-    """The noise ceiling and the best theories; the other theories folded below."""
+    """Bounds and the best theories; the other theories folded below."""
     names = theories(scored)
     if not names:
         return ""
-    ceilings = [_cell("–" if (c := panel.base.noise_ceiling) is None else number(c)) for panel in scored]
-    bound = f"<tr class=bound><td>noise ceiling</td>{''.join(ceilings)}</tr>"
-    best = [max((line.explained or 0.0 for line in panel.ranked), default=None) for panel in scored]
+    nulls = [_score(p.null, None, words(p.null.theory)) if p.null else _cell("–") for p in scored]
+    bounds = [_cell("–" if (c := panel.base.order_blind) is None else score(c)) for panel in scored]
+    above = [
+        f"<tr class=bound><td>{name}</td>{''.join(cells)}</tr>"
+        for name, cells in (("order-blind bound", bounds), ("best null", nulls))
+    ]
+    best = [next(iter(panel.ranked), None) for panel in scored]
     rows = [_row(scored, best, *name) for name in names]
     kind = "scores many" if len(scored) > MANY else "scores"
-    shown = _table(kind, _head(scored), [bound, *rows[:ROWS]])
+    shown = _table(kind, _head(scored), [*above, *rows[:ROWS]])
     others = (
         folded(f"{len(rows) - ROWS} more", _table(kind, _head(scored), rows[ROWS:])) if rows[ROWS:] else ""
     )
@@ -47,18 +52,22 @@ def _head(scored: Sequence[PanelScores]) -> str:
     return f"<tr><th class=none></th>{above}</tr><tr><th>theory</th>{below}</tr>"
 
 
-def _row(scored: Sequence[PanelScores], best: Sequence[float | None], theory: str, grade: str) -> str:
+def _row(scored: Sequence[PanelScores], best: Sequence[ScoreLine | None], theory: str, grade: str) -> str:
     shape = f'<span class=shape style="color:{look(theory)[0]}">{glyph(theory)}</span>'
     cells = [_score(panel.at(theory, grade), top) for panel, top in zip(scored, best, strict=True)]
     name = f"{shape}{escape(words(theory))}<small>{grade}</small>"
     return f"<tr><td>{name}</td>{''.join(cells)}</tr>"
 
 
-def _score(line: ScoreLine | None, best: float | None) -> str:
-    value, error = map(escape, score(line))
-    if line is not None and line.explained is not None and line.explained == best:
+def _score(line: ScoreLine | None, best: ScoreLine | None, below: str | None = None) -> str:
+    """A cell: the score, and below it its interval, or other words."""
+    value, ends = map(escape, cell(line))
+    if line is not None and line is best:
         value = f"<strong>{value}</strong>"
-    return _cell(f"{value}<small>{error}</small>" if error else value)
+    if line is not None and line.over_null is not None and defined(line) and not beats_nulls(line):
+        value = f"<span class=soft>{value}</span>"
+    small = ends if below is None else escape(below)
+    return _cell(f"{value}<small>{small}</small>" if small else value)
 
 
 def _cell(content: str) -> str:

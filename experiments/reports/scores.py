@@ -3,7 +3,6 @@
 A run is a folder or in memory (`experiments.storage.run`); both are read alike.
 """
 
-import dataclasses
 import importlib
 from dataclasses import dataclass
 from functools import cached_property
@@ -62,15 +61,15 @@ class Scores:
 
     def records(self) -> list[Json]:
         """The lines as plain dicts."""
-        return [dataclasses.asdict(line) for line in self.lines]
+        return [line.record() for line in self.lines]
 
     def frame(self) -> Any:
         """The lines as a pandas DataFrame, or as a list of dicts where pandas is not installed."""
         return as_frame(self.records())
 
     def table(self, group: str = "") -> Table:
-        """Theories × doses on a group of contexts, by default the one that is judged first: explained ± s.e.
-        and the best in the theory's class, under the noise ceiling."""
+        """Theories × doses on a group of contexts, by default the one that is judged first: explained with
+        its interval and the best in the theory's class, under the best null and the order-blind bound."""
         lines = self._scored()
         groups = {line.group for line in lines}
         if group and group not in groups:
@@ -106,21 +105,22 @@ class Scores:
         return self.lines
 
     def _errors(self) -> str:
-        """The clusters of the standard errors."""
+        """A sentence on the base networks and D' behind the intervals."""
         bases, seeds = len({row.base for row in self.rows}), len(self.rows[0].nats)
-        if bases > 1:
-            return f"Standard errors are over {bases} base networks (of {seeds} finetuning seeds each)."
-        if seeds > 1:
-            return (
-                f"Standard errors are over the {seeds} finetuning seeds of one base network and do not hold "
-                "for others; pretrain with seeds=4 or more for that."
-            )
-        return "One network has no standard error; finetune with more seeds."
+        if bases > 1 and seeds > 1:
+            return f"Intervals are over {bases} base networks and {seeds} D′."
+        missing = [("base network", "pretrain")] * (bases < 2) + [("D′", "finetune")] * (seeds < 2)
+        return " ".join(
+            f"There are no intervals, as one {what} does not say how far others are from it; {do} with more "
+            "seeds."
+            for what, do in missing[:1]
+        )
 
 
 ABOUT = (
-    "Explained: 1 − KL(finetuned ‖ theory) / KL(finetuned ‖ base), ± one standard error; ≤: the best in the "
-    "theory's class; noise ceiling: the score of a replica that met the same D′ in another order; –: the "
+    "Explained: 1 − KL(finetuned ‖ theory) / KL(finetuned ‖ base), with its interval of 95 %; ≤: the best "
+    "in the theory's class; best null: the best theory that knows of no hypothesis and no weights; "
+    "order-blind bound: the most that a theory can explain which does not know the order of D′; –: the "
     "shift does not exceed its noise; −∞: the theory rules out an answer that a network gives; empty: no "
     "prediction at this dose; *: chains have not converged."
 )

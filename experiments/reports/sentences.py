@@ -1,8 +1,9 @@
 """Sentences and text tables of a scorecard: findings, warnings, and the scorecard itself. No jax.
 
-Every sentence about a result is made from the scorecard: which theory explains most, whether that is within
-two standard errors (s.e.) of the noise ceiling, where forecasts fall below GOOD, which classes cannot reach
-REACH, what is worse than "nothing changed", and what is undefined.
+Every sentence about a result is made from the scorecard: which theory explains most and beats the nulls, what
+ties with it, whether its interval reaches what a theory blind to order can explain at best, where forecasts
+fall below GOOD, which classes cannot reach REACH, what is worse than "nothing changed", and what is
+undefined.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -10,20 +11,33 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import numpy as np
 
 from experiments.scoring.labels import (
-    UNCHANGED,
+    FITTED_ON,
+    NULLS,
+    beats_nulls,
     defined,
+    difference,
     explained,
+    is_worse,
     judged_groups,
     nats,
-    number,
     of_panel,
     one_prior,
+    over_null,
     panel_name,
     panels,
-    plus_minus,
+    score,
     three,
+    with_interval,
 )
-from experiments.scoring.scorecard import FITTED_ON
+from experiments.scoring.paired import (
+    advantage,
+    below_order_blind,
+    class_below_order_blind,
+    leader,
+    on_networks_of,
+    ranked,
+    ties,
+)
 from experiments.storage.records import ScoreLine
 
 Lines = Sequence[ScoreLine]
@@ -37,11 +51,16 @@ COLUMNS = {
     "prior": "where the theory starts: the base network, the process, the process with the prior implied by "
     "the base, or a posterior localised there at temperature T (mean KL of its prior from the base, nats)",
     "converged": "share of the networks for which the chains next to β converged (if sampled)",
-    "grade": "fitted: one β for each network and dose, chosen in-domain; forecast: no fitted number",
+    "grade": "fitted: one β for each network and dose, chosen in-domain; law: β is a power of the dose with "
+    "two constants, fitted in-domain at other doses and for other D′; forecast: no fitted number",
     "explained": "1 − Σ KL(finetuned ‖ theory) / Σ KL(finetuned ‖ base) over networks: 1 is perfect, 0 is "
-    "“nothing changed”, below 0 is worse; ± one standard error, base networks as clusters; undefined: the "
-    "shift does not exceed its noise; fitted here: β was chosen on these contexts",
-    "noise ceiling": "the same score for a reshuffled replica, which met D′ in another order",
+    "“nothing changed”, below 0 is worse; in brackets its interval of 95 % over base networks and D′, which "
+    "one base network or one D′ does not give; undefined: the shift does not exceed its noise; fitted here: "
+    "β was chosen on these contexts",
+    "over null": "what the theory explains beyond the best null, a theory that knows of no hypothesis and no "
+    "weights, on the same networks",
+    "order-blind bound": "the most that a theory blind to the order of D′ can explain: the centre of orders",
+    "noise ceiling": "the same score for a reshuffled replica (D′ in another order): twice as far off",
     "other base": "the same score for a network of another pretraining seed, finetuned on the same D′",
     "best in class": "the same score for the best member of the theory's class, fitted to these contexts",
     "nats": "mean KL(finetuned ‖ theory); for “unchanged” it is the shift that is to be explained",
@@ -53,7 +72,8 @@ SELECTED = (
     "Held-out contexts (where there are none, the first group that theories are judged on) at up to three "
     "doses; `finebayes score FOLDER --everything` has all."
 )
-REACH = 0.9  # a class is refuted where even its best member stays below this (and below the noise ceiling)
+REACH = 0.9  # a class is refuted where even its best member stays below this (and the order-blind bound)
+TIES = 2  # so many ties are named
 
 
 def scorecard_text(lines: Lines, everything: bool = False) -> str:
@@ -99,35 +119,66 @@ def _warning(lines: Lines) -> str:
     group = judged_groups(lines)[0]
     inside = [line for line in one_prior(lines) if line.group == group]
     dose = max((line.dose for line in inside), default=0)
-    ranked = _ranked([line for line in inside if line.dose == dose and line.grade == "forecast"])
-    if not ranked:
+    order = ranked([line for line in inside if line.dose == dose and line.grade == "forecast"])
+    if not order:
         return f": no forecast has a score at dose {dose}."
-    best, worst = ranked[0], ranked[-1]
-    if explained(best) < PART:
+    best, worst = leader(order), order[-1]
+    if explained(best) < PART or not beats_nulls(best):
         verdict = f"nobody would have warned; the best forecast is {_name(best, False)}"
     else:
         verdict = f"{_name(best, False)} would have warned"
         verdict += " of most of it" if explained(best) < GOOD else ""
-    text = f" ({best.shift:.2g} nats at dose {dose}): {verdict}, {_score(best)}"
-    if _is_worse(worst):
+    text = f" ({best.shift:.2g} nats at dose {dose}): {verdict}, {_score(best)}, {over_null(best)}"
+    if is_worse(worst):
         text += f"; {_name(worst, False)} would have misled, {_score(worst)}"
     return text + "."
 
 
 def _best(lines: Lines, dose: int) -> str:
-    ranked = _ranked([line for line in lines if line.dose == dose and line.theory != UNCHANGED])
-    if not ranked:
+    here = [line for line in lines if line.dose == dose]
+    order = ranked([line for line in here if line.theory not in NULLS])
+    if not order:
         return f"Dose {dose}: no theory has a score, for the shift does not exceed its noise."
-    first, *others = ranked
-    text = f"Dose {dose} ({first.shift:.2g} nats to explain): "
+    first = leader(order)
+    most = max(here, key=lambda line: line.networks)
+    text = f"Dose {dose} ({most.shift:.2g} nats to explain): "
+    few = f" on {first.networks} of {most.networks} networks" * (first.networks < most.networks)
+    named = f"{_name(first)}, {_score(first)}{few}"
     if explained(first) <= 0:
-        return f"{text}no theory beats “nothing changed”; the least bad is {_name(first)}, {_score(first)}."
-    slack = _ceiling(first) - explained(first) - 2 * (first.standard_error or 0)
-    near = "within two s.e. of" if slack <= 0 else "below"
-    near = "above" if explained(first) >= _ceiling(first) else near
-    text += f"best is {_name(first)}, {_score(first)}, {near} the noise ceiling {number(first.noise_ceiling)}"
-    others = [line for line in others if line.theory != first.theory]
-    return text + (f"; next {_name(others[0])}, {_score(others[0])}." if others else ".")
+        return f"{text}no theory beats “nothing changed”; the least bad is {named}."
+    verdict = "best is" if beats_nulls(first) else "nothing is shown to beat the nulls; the highest is"
+    text += f"{verdict} {named}, {over_null(first)}, {_noise(first)}"
+    others = [line for line in order if line.theory != first.theory]
+    tied = [line for line in ties(first, order) if line.theory != first.theory]
+    if others and others[0] not in tied:
+        text += f"; next {_compared(first, others[0])}"
+    if tied:
+        more = f" and {len(tied) - TIES} more" * (len(tied) > TIES)
+        text += f"; tied with {', '.join(_compared(first, line) for line in tied[:TIES])}{more}"
+    return f"{text}."
+
+
+def _compared(first: ScoreLine, line: ScoreLine) -> str:
+    """A theory with its score on the networks that the best has, too, and how far it stays behind."""
+    value, _ = on_networks_of(line, first)
+    behind = advantage(first, line)
+    side = "behind" if behind.value >= 0 else "ahead"
+    ends = behind.interval
+    if side == "ahead" and ends is not None:
+        ends = (-ends[1], -ends[0])
+    few = f" on {line.networks} networks" * (line.networks < first.networks)
+    gap = f"{difference(abs(behind.value), ends)} {side}{few}" + ", no interval" * (ends is None)
+    there = with_interval(explained(line), line.interval) if value == line.explained else score(value)
+    return f"{_name(line)}, {there}, {gap}"
+
+
+def _noise(line: ScoreLine) -> str:
+    """The place of a score beside the most that a theory blind to the order of D' can explain."""
+    gap, bound = below_order_blind(line), score(line.order_blind)
+    if gap.interval is None:
+        return f"order-blind bound {bound}"
+    where = "below" if gap.above else "above" if gap.below else "within the noise of"
+    return f"{where} the order-blind bound {bound}"
 
 
 def _forecasts(lines: Lines) -> list[str]:
@@ -148,22 +199,28 @@ def _refuted(lines: Lines, ends: Mapping[str, float]) -> list[str]:
     classes, worse, short, impossible = {}, [], [], []
     for series in _series(lines):
         first = series[0]
-        low = [line for line in series if (line.best_in_class or 0) < min(REACH, _ceiling(line))]
+        low = [
+            line
+            for line in series
+            if (line.best_in_class or 0) < REACH and class_below_order_blind(line).above
+        ]
         if low and first.grade == "fitted":  # a class is the same whatever the prior
             least = min(low, key=_best_in_class)
-            doses = _range(low, series, number(least.best_in_class), least.dose)
+            doses = _range(low, series, score(least.best_in_class), least.dose)
             classes[first.theory] = f"{first.theory} {doses}"
         end = ends.get(f"{first.theory}/{first.prior}", np.inf)
         at_end = [line for line in series if line.beta is not None and line.beta >= end]
         excluded = [line for line in series if line.explained == -np.inf]
-        beaten = [line for line in series if _is_worse(line) and line not in excluded]
+        beaten = [line for line in series if is_worse(line) and line not in excluded]
         for subset, listed in ((beaten, worse), (at_end, short), (excluded, impossible)):
             if subset:
                 least = min(subset, key=explained)
                 listed.append(f"{_name(first)} {_range(subset, series, _score(least), least.dose)}")
     titles = {
-        f"Refuted as a class (even its best member stays below {REACH}): ": classes.values(),
-        "Worse than “nothing changed” by more than two s.e.: ": worse,
+        f"Refuted as a class (even its best member stays below {REACH}, and below the order-blind bound by "
+        "the "
+        "whole interval): ": classes.values(),
+        "Worse than “nothing changed” by the whole interval: ": worse,
         "β at the end of the range that was tried: ": short,
         "Rules out an answer that the network gives, which scores -∞: ": impossible,
     }
@@ -187,13 +244,17 @@ def cells(lines: Lines, everything: bool) -> list[list[str]]:
     names = [name for name in COLUMNS if everything or name != "group"]
     words: dict[str, Callable[[ScoreLine], str]] = {
         "explained": _score,
-        "noise ceiling": lambda line: number(line.noise_ceiling),
-        "other base": lambda line: number(line.other_base),
-        "best in class": lambda line: number(line.best_in_class),
+        "over null": lambda line: (
+            "" if line.over_null is None else difference(line.over_null, line.over_null_interval)
+        ),
+        "order-blind bound": lambda line: score(line.order_blind),
+        "noise ceiling": lambda line: score(line.noise_ceiling),
+        "other base": lambda line: score(line.other_base),
+        "best in class": lambda line: score(line.best_in_class),
         "nats": lambda line: nats(line.nats),
         "converged": lambda line: "-" if line.converged is None else f"{line.converged:.2g}",
     }
-    table = [[name if name != "explained" else "explained ± s.e." for name in names]]
+    table = [names]
     for line in sorted(lines, key=order):
         table.append([words[name](line) if name in words else str(getattr(line, name)) for name in names])
     return table
@@ -219,25 +280,9 @@ def _series(lines: Lines) -> list[list[ScoreLine]]:
     return [series[key] for key in sorted(series)]
 
 
-def _ranked(lines: Lines) -> list[ScoreLine]:
-    """The defined lines, best first."""
-    return sorted(filter(defined, lines), key=lambda line: -explained(line))
-
-
-def _ceiling(line: ScoreLine) -> float:
-    """The noise ceiling, which a line with a score has."""
-    assert line.noise_ceiling is not None
-    return line.noise_ceiling
-
-
 def _best_in_class(line: ScoreLine) -> float:
     """0 where there is none."""
     return line.best_in_class or 0.0
-
-
-def _is_worse(line: ScoreLine) -> bool:
-    """Whether it is worse than “nothing changed” by more than two standard errors."""
-    return explained(line) + 2 * (line.standard_error or 0) < 0
 
 
 def _name(line: ScoreLine, grade: bool = True) -> str:
@@ -252,7 +297,7 @@ def _score(line: ScoreLine) -> str:
         return "fitted here"
     if not defined(line):
         return "undefined"
-    return plus_minus(explained(line), line.standard_error)
+    return with_interval(explained(line), line.interval)
 
 
 def _doses(doses: Collection[int]) -> str:

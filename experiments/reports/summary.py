@@ -1,27 +1,39 @@
 """The answer of a run in at most three sentences, and the small table that supports them. No jax.
 
 Both are of the last dose of each way of finetuning (a method on a D'), on its first judged group of contexts,
-with one prior for each theory: the best theory and its noise ceiling, the best forecast, and failures, which
-are worse than "nothing changed" by more than two standard errors.
+with one prior for each theory: what a study asks (experiments.scoring.target), the best theory by what it
+explains beyond the best null, the best forecast, and failures, which are worse than "nothing changed" by
+their whole interval. Theories are compared on the same networks; of a difference that the intervals leave
+open it is said that theories tie.
 """
 
-import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
+from experiments.design.study import Study
 from experiments.scoring.labels import (
     METHODS,
+    NULLS,
+    UNCHANGED,
+    beats_nulls,
     defined,
-    error_number,
+    interval,
+    is_worse,
     judged_groups,
-    number,
     of_panel,
     one_prior,
+    over_null,
     panel_name,
     panels,
+    score,
 )
 from experiments.scoring.leaderboard import doubted
+from experiments.scoring.paired import leader, ranked, ties
+from experiments.scoring.target import approaches, sentence
 from experiments.storage.records import ScoreLine
+from experiments.storage.run_folder import RunFolder
 
 NAMED = 2  # so many ways of finetuning are named for a theory, of more the least and the largest
 FAILURES = 3  # so many failures are named
@@ -30,13 +42,15 @@ WORST = -1.0  # scores below it weigh alike in the order of the table
 
 @dataclass(frozen=True)
 class PanelScores:
-    """A method on a D' at its last dose: `lines` of theories, `base` of the unchanged base network."""
+    """A method on a D' at its last dose: `lines` of theories, `base` of the unchanged base network, `null` of
+    the best null (None without a score)."""
 
     method: str
     data: str
     group: str
     dose: int
     base: ScoreLine
+    null: ScoreLine | None
     lines: tuple[ScoreLine, ...]
 
     @property
@@ -49,15 +63,21 @@ class PanelScores:
         """D' and method in words, for the head of a table."""
         return panel_name(self.method, self.data).partition(", ")[2], METHODS.get(self.method, self.method)
 
-    @property
+    @cached_property
     def ranked(self) -> list[ScoreLine]:
-        """Lines with a score, the best first."""
-        return sorted((line for line in self.lines if defined(line)), key=lambda line: -_explained(line))
+        """Lines with a score, the best first, compared on the same networks."""
+        return ranked(self.lines)
+
+    @property
+    def best(self) -> ScoreLine:
+        """The best line; there must be one with a score."""
+        return leader(self.ranked)
 
     @property
     def best_forecast(self) -> ScoreLine | None:
         """The best line without a fitted number; None where there is none."""
-        return next((line for line in self.ranked if line.grade == "forecast"), None)
+        forecasts = [line for line in self.ranked if line.grade == "forecast"]
+        return leader(forecasts) if forecasts else None
 
     def at(self, theory: str, grade: str) -> ScoreLine | None:
         """A theory's line; None where it predicts nothing."""
@@ -79,19 +99,43 @@ def last_scores(lines: Sequence[ScoreLine]) -> list[PanelScores]:
         if last:
             theories = one_prior(inside)  # the prior is chosen over all doses, as in the figures
             at_last = tuple(line for line in theories if line.dose == dose)
-            result.append(PanelScores(*key, group, dose, last[0], at_last))
+            nulls = [line for line in last if line.theory in NULLS]
+            null = next(iter(ranked(nulls)), None)
+            base = next((line for line in nulls if line.theory == UNCHANGED), last[0])
+            result.append(PanelScores(*key, group, dose, base, null, at_last))
     return result
 
 
-def answer(scored: Sequence[PanelScores]) -> list[str]:
-    """At most three sentences; each number in them is in the table."""
+def on_target(run: RunFolder, lines: Sequence[ScoreLine]) -> str:
+    """The sentence on what the study asks for; empty for a study without a target."""
+    aim = Study.of(run).target(run)
+    return minus(sentence(approaches(run, lines, aim), aim)) if aim else ""
+
+
+def answer(scored: Sequence[PanelScores], first: str = "") -> list[str]:
+    """At most three sentences, `first` before the others where it is not empty."""
     if not scored:
         return ["Nothing is scored yet."]
-    best = [(panel, panel.ranked[0]) for panel in scored if panel.ranked]
+    best = [(panel, panel.best) for panel in scored if panel.ranked]
     if not best:
-        return [f"{_where(scored)} the shift does not exceed its noise: no theory has a score."]
+        return [first] * bool(first) + [
+            f"{_where(scored)} the shift does not exceed its noise: no theory has a score."
+        ]
     forecasts = [(panel, line) for panel in scored if (line := panel.best_forecast)]
-    return [_best(scored, best), _forecasts(best, forecasts, len(scored)), _failures(scored)]
+    sentences = [_best(scored, best), _forecasts(best, forecasts, len(scored)), _failures(scored)]
+    return [first, *sentences[:2]] if first else sentences
+
+
+def short_table(scored: Sequence[PanelScores], most: int = 8) -> list[list[str]]:
+    """Header and rows of at most so many theories, under the bound and the best null."""
+    nulls = [panel.null for panel in scored]
+    rows = [["theory", "grade", *(panel.name for panel in scored)]]
+    rows.append(["order-blind bound", "", *(score(panel.base.order_blind) for panel in scored)])
+    rows.append(["best null", "", *(f"{score(n.explained)} {words(n.theory)}" if n else "–" for n in nulls)])
+    for name in theories(scored)[:most]:
+        lines = [panel.at(*name) for panel in scored]
+        rows.append([words(name[0]), name[1], *(" ".join(filter(None, cell(line))) for line in lines)])
+    return rows
 
 
 def theories(scored: Sequence[PanelScores]) -> list[tuple[str, str]]:
@@ -106,23 +150,13 @@ def theories(scored: Sequence[PanelScores]) -> list[tuple[str, str]]:
     return sorted(names, key=lambda name: (-mean(name), name))
 
 
-def score(line: ScoreLine | None) -> tuple[str, str]:
-    """Words for a score and for its error: empty where nothing is predicted, "–" where undefined."""
+def cell(line: ScoreLine | None) -> tuple[str, str]:
+    """Words for a score and for its interval: empty where nothing is predicted, "–" where undefined."""
     if line is None:
         return "", ""
     if not defined(line):
         return "–", ""
-    value, error = _explained(line), line.standard_error
-    if math.isinf(value):
-        return number(value).replace("-", "−"), ""
-    digits = 1 if 1 < abs(value) < 100 and number(value) != "1.000" else 0 if abs(value) >= 100 else None
-    text = number(value) if digits is None else f"{value:.{digits}f}"
-    least = 10.0 ** -(digits or 0)
-    if digits is None or not error:
-        spread = error_number(error or 0.0)
-    else:
-        spread = f"<{least:g}" if error < least / 2 else f"{error:.{digits}f}"
-    return text.replace("-", "−") + "*" * doubted(line), "" if error is None else f"± {spread}"
+    return minus(score(line.explained)) + "*" * doubted(line), minus(interval(line.interval))
 
 
 def words(theory: str) -> str:
@@ -131,44 +165,47 @@ def words(theory: str) -> str:
 
 
 def _best(scored: Sequence[PanelScores], best: list[Pair]) -> str:
+    """The theories that beat the nulls; the panels without one; those with a shift within its noise."""
     holes = [panel.name for panel in scored if not panel.ranked]
-    ceilings = [panel.base.noise_ceiling for panel, _ in best if panel.base.noise_ceiling is not None]
-    text = f"{_where(scored)} the shift is explained best by {_by_theory(best, len(scored))}"
-    if ceilings:
-        low, high = (number(pick(ceilings)) for pick in (min, max))
-        text += f"; noise ceiling{f's {low} to {high}' if low != high else f' {low}'}"
-    if all(_explained(line) <= 0 for _, line in best):
-        text += ", but nothing beats “nothing changed”"
+    good = [pair for pair in best if beats_nulls(pair[1])]
+    short = [pair for pair in best if not beats_nulls(pair[1])]
+    parts = []
+    if good:
+        parts.append(f"the shift is explained best by {_by_theory(good, len(scored))}")
+    if short:
+        parts.append(f"nothing is shown to beat the best null, least bad {_by_theory(short, len(scored))}")
     if holes:
-        text += f"; undefined after {_list(holes)}, where the shift does not exceed its noise"
-    return text + "."
+        parts.append(f"undefined after {_list(holes)}, where the shift does not exceed its noise")
+    return f"{_where(scored)} {'; '.join(parts)}."
 
 
 def _forecasts(best: list[Pair], forecasts: list[Pair], count: int) -> str:
     if not forecasts:
         return "No forecast without a fitted number has a score."
-    if forecasts == best:
+    others = [pair for pair in forecasts if pair not in best]
+    if not others:
         return "All of these are forecasts: no number in them is fitted."
-    return f"Without a fitted number, the best forecast is {_by_theory(forecasts, count, grade=False)}."
+    where = " there" * (len(others) < len(forecasts))
+    return f"Without a fitted number, the highest score{where} is that of {_by_theory(others, count)}."
 
 
 def _failures(scored: Sequence[PanelScores]) -> str:
     failed: dict[tuple[str, str], list[Pair]] = {}
     for panel in scored:
         for line in panel.ranked:
-            if _explained(line) + 2 * (line.standard_error or 0) < 0:
+            if is_worse(line):
                 failed.setdefault((line.theory, line.grade), []).append((panel, line))
     if not failed:
         least = min(((panel, line) for panel in scored for line in panel.ranked), key=_pair_score)
-        return f"Nothing fails outright; least is explained by {_by_theory([least], len(scored))}."
+        return f"Nothing is shown to be worse than “nothing changed”; lowest is {_by_theory([least], 1)}."
     order = sorted(failed, key=lambda name: (-len(failed[name]), min(map(_pair_score, failed[name]))))
     parts = []
     for theory, grade in order[:FAILURES]:
         pairs = failed[theory, grade]
         count = f"in {len(pairs)} of {len(scored)} ways, lowest " if len(scored) > 1 else ""
-        parts.append(f"{words(theory)} ({grade}: {count}{_plus_minus(min(pairs, key=_pair_score)[1])})")
+        parts.append(f"{words(theory)} ({grade}: {count}{_score(min(pairs, key=_pair_score)[1])})")
     more = [f"{len(order) - FAILURES} more"] * (len(order) > FAILURES)
-    return f"Worse than “nothing changed” by more than two s.e.: {_list([*parts, *more])}."
+    return f"Worse than “nothing changed” by the whole interval: {_list([*parts, *more])}."
 
 
 def _where(scored: Sequence[PanelScores]) -> str:
@@ -177,7 +214,7 @@ def _where(scored: Sequence[PanelScores]) -> str:
     return f"On {groups} contexts after {doses} step{'s' * (doses != '1')}"
 
 
-def _by_theory(pairs: list[Pair], count: int, grade: bool = True) -> str:
+def _by_theory(pairs: list[Pair], count: int) -> str:
     """Theories with their scores, of more than `NAMED` ways of finetuning the least and the largest one."""
     groups: dict[tuple[str, str], list[Pair]] = {}
     for panel, line in pairs:
@@ -185,16 +222,31 @@ def _by_theory(pairs: list[Pair], count: int, grade: bool = True) -> str:
     texts = []
     for (theory, kind), entries in sorted(groups.items(), key=lambda item: -len(item[1])):
         ends = [pick(entries, key=_pair_score) for pick in (min, max)] if len(entries) > NAMED else entries
-        scores = [f"{_plus_minus(line)} after {panel.name}" for panel, line in ends]
+        scores = [f"{_score(line)} after {panel.name} ({_more(panel, line)})" for panel, line in ends]
         text = " to ".join(scores) if len(entries) > NAMED else _list(scores)
-        if NAMED < len(entries) < count:
-            text = f"in {len(entries)} of {count} ways, {text}"
-        texts.append(f"{words(theory)} ({f'{kind}: ' * grade}{text})")
-    return _list(texts)
+        few = f" in {len(entries)} of {count} ways" * (NAMED < len(entries) < count)
+        texts.append(f"{words(theory)} ({kind}){few}, {text}")
+    return "; and by ".join(texts)
 
 
-def _plus_minus(line: ScoreLine) -> str:
-    return " ".join(filter(None, score(line)))
+def _more(panel: PanelScores, line: ScoreLine) -> str:
+    """Words for the gap to the best null, for ties, and for fewer networks."""
+    parts = [minus(over_null(line))]
+    tied = [words(other.theory) for other in ties(line, panel.ranked) if other.theory != line.theory]
+    if tied and line is panel.best:
+        parts.append(f"tied with {_list(dict.fromkeys(tied))}")
+    if line.networks < panel.base.networks:
+        parts.append(f"on {line.networks} of {panel.base.networks} networks")
+    return "; ".join(filter(None, parts))
+
+
+def _score(line: ScoreLine) -> str:
+    return " ".join(filter(None, cell(line)))
+
+
+def minus(text: str) -> str:
+    """Hyphens before numbers as minus signs."""
+    return re.sub(r"(?<![\w)])-(?=[\d∞])", "−", text)
 
 
 def _list(parts: Iterable[str]) -> str:

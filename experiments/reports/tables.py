@@ -7,7 +7,7 @@ ladders.md      theories × doses: the explained part of the shift on held-out c
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.scoring.labels import judged_groups, nats, number, of_panel, panels, plus_minus
+from experiments.scoring.labels import judged_groups, nats, of_panel, panels, score, with_interval
 from experiments.scoring.leaderboard import (
     UNCHANGED,
     Column,
@@ -20,7 +20,8 @@ from experiments.storage.files import write_text
 from experiments.storage.records import ScoreLine
 
 ABOUT = (
-    "Explained part of the shift ± one standard error over base networks. *Reached*: the base network's "
+    "Explained part of the shift with its interval of 95 % over base networks and D′, under the score of the "
+    "best null and the most that a theory blind to the order of D′ can reach. *Reached*: the base network's "
     "in-domain KL as a part of its largest over doses. –: undefined, for the shift does not exceed its "
     "noise; empty: no prediction at this dose; *: some of the chains behind it have not converged."
 )
@@ -45,6 +46,7 @@ def table(column: Column) -> Table:
         ["theory", "grade", *(f"dose {dose}" for dose in doses)],
         ["reached", "", *(f"{100 * column.reached[dose]:.1f} %" for dose in doses)],
         ["shift (nats)", "", *(nats(line.shift if line else None) for line in base)],
+        *bounds(column, doses),
     ]
     for theory in theories([column]):
         cells = [_cell(column.at(theory, dose)) for dose in doses]
@@ -54,7 +56,8 @@ def table(column: Column) -> Table:
 
 def dose_table(lines: Sequence[ScoreLine], group: str | None = None) -> Table:
     """Theories × doses on a group of contexts, by default the first judged one, with the best in each
-    theory's class (≤), under the shift and the noise ceiling; with several methods or D' each row names its
+    theory's class (≤), under the shift, the best null and the order-blind bound; with several methods or D'
+    each row names its
     own."""
     every = panels(lines)
     doses = sorted({line.dose for line in lines})
@@ -67,18 +70,26 @@ def dose_table(lines: Sequence[ScoreLine], group: str | None = None) -> Table:
         names = [column.name] * (len(every) > 1)
         base = [column.at(UNCHANGED, dose) for dose in doses]
         rows.append([*names, "shift (nats)", "", *(nats(line.shift if line else None) for line in base)])
-        ceilings = [number(line.noise_ceiling if line else None) for line in base]
-        rows.append([*names, "noise ceiling", "", *ceilings])
+        rows += [[*names, *row] for row in bounds(column, doses)]
         for theory in theories([column]):
             cells = [_bounded(column.at(theory, dose)) for dose in doses]
             rows.append([*names, theory_name(theory), theory.grade, *cells])
     return rows
 
 
+def bounds(column: Column, doses: Sequence[int]) -> Table:
+    """Two rows between which theories stand: the best null, and the bound of those blind to order."""
+    columns = [column.ceilings(dose) for dose in doses]
+    return [
+        ["best null", "", *(row[1] for row in columns)],
+        ["order-blind bound", "", *(row[2] for row in columns)],
+    ]
+
+
 def _bounded(line: ScoreLine | None) -> str:
     """A score with the best in the theory's class."""
     best = None if line is None or line.explained is None else line.best_in_class
-    return _cell(line) + ("" if best is None else f" (≤ {number(best)})")
+    return _cell(line) + ("" if best is None else f" (≤ {score(best)})")
 
 
 def _cell(line: ScoreLine | None) -> str:
@@ -86,4 +97,4 @@ def _cell(line: ScoreLine | None) -> str:
         return ""
     if line.explained is None:
         return "–"
-    return plus_minus(line.explained, line.standard_error) + "*" * doubted(line)
+    return with_interval(line.explained, line.interval) + "*" * doubted(line)

@@ -9,7 +9,8 @@ from experiments.design.experiment import Experiment
 from experiments.design.study import StudyRun
 from experiments.own_files import blaming
 from experiments.reports.html import write_report
-from experiments.reports.sentences import SELECTED, scorecard_text
+from experiments.reports.sentences import aligned
+from experiments.reports.summary import answer, last_scores, on_target, short_table
 from experiments.runs.base_networks import BaseNetworks
 from experiments.runs.environment import compile_fast, environment
 from experiments.runs.plan import plan
@@ -26,6 +27,7 @@ from experiments.storage.run_folder import RunFolder, create
 from theory.errors import Misuse
 
 RESULTS = Path("results")
+SHORT = "Explained at the last dose, with intervals of 95 %; all doses and groups: finebayes score {}"
 
 
 def run(
@@ -80,15 +82,17 @@ def refuse_unconverged(made: RunFolder) -> None:
 
 
 def summary(made: RunFolder) -> str:
-    """The findings of a run as text: scorecard, failures, convergence of chains, and its files."""
+    """A run as text: its answer, a short table, failures, convergence of chains, and its files."""
     figures = sorted((made.folder / "figures").glob("*.png"))
     figure = made.folder / "figures" / f"{made.study}.png"
     first = figure if figure.exists() else next(iter(figures), "(nothing to draw)")
     report = convergence_report(made)
+    lines = scorecard(made.rows())
+    scored = last_scores(lines)
     return "\n".join(
         [
-            scorecard_text(scorecard(made.rows())),
-            f"\n{SELECTED}",
+            *(f"{sentence}\n" for sentence in answer(scored, on_target(made, lines))),
+            *([aligned(short_table(scored)), f"\n{SHORT.format(made.folder)}"] if scored else []),
             *(f"failed: {cell.name}: {reason}" for cell, reason in made.failures().items()),
             *([f"\nCONVERGENCE: {report.sentence}"] if report.sentence else []),
             f"\nfigure  {first}\nreport  {made.folder / 'report.html'}\nfolder  {made.folder}",

@@ -2,8 +2,12 @@
 
     outside      the least mean KL(finetuned ‖ Σ_k w_k m_k) in nats over weights w, the same for all contexts:
                  where these say nothing of the hypothesis, no theory that reweights hypotheses comes nearer
-    proved       the share of networks that a bound (theory.divergence.convex_hull) proves to be outside
     base         the same distance for the base network, which is not exactly inside either
+    resolution   (√base + √noise)², noise = ½ KL(network ‖ replica), the distance of a network from the centre
+                 of all orders of its D': roots of small KLs add like lengths, so a network whose centre is as
+                 near to the hull as its base network was is no farther than this
+    proved       the share of networks whose distance is proved (theory.divergence.convex_hull) to be larger
+                 than the resolution; a base network, which has no noise, never is
     by context   with other weights in every context: each answer by itself
 
 Answers may lie in the hull context by context, and still no single mixture give all of them.
@@ -14,18 +18,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from experiments.scoring.fits import mean_kl
 from experiments.scoring.labels import judged_groups, nats, number, of_panel, panel_name, panels, three
+from experiments.scoring.paired import CENTRE
 from experiments.scoring.scorecard import RESOLUTION
 from experiments.storage.contents import Contexts
 from experiments.storage.records import ScoreLine
 from experiments.storage.run import Run
 from theory.divergence.convex_hull import nearest
 
-HEADER = ["method", "contexts", "dose", "shift", "outside", "of shift", "proved", "base", "by context"]
+HEADER = [
+    *("method", "contexts", "dose", "shift", "outside", "of shift"),
+    *("base", "resolution", "proved", "by context"),
+]
 ABOUT = (
     "How far the networks are outside the convex hull of the process's hypotheses: the least mean KL (nats) "
-    "from any mixture of them, one for all contexts; its share of the shift; the share of networks that are "
-    "proved to be outside; the same distance for the base networks; and with a mixture for every context."
+    "from any mixture of them, one for all contexts; its share of the shift; the same distance for the base "
+    "networks; the resolution, which adds the noise of another order of D′ to that; the share of networks "
+    "that are proved to be farther outside than the resolution; and the distance with a mixture for every "
+    "context."
 )
 
 
@@ -38,16 +49,17 @@ class Outside:
     dose: int
     shift: float
     outside: float
-    proved: float
     base: float
+    resolution: float
+    proved: float
     by_context: float
 
     @property
     def row(self) -> list[str]:
         """Words for HEADER."""
         part = number(self.outside / self.shift) if self.shift > RESOLUTION else "-"
-        measured = [nats(self.shift), nats(self.outside), part, number(self.proved), nats(self.base)]
-        return [self.name, self.group, str(self.dose), *measured, nats(self.by_context)]
+        measured = [nats(self.shift), nats(self.outside), part, nats(self.base), nats(self.resolution)]
+        return [self.name, self.group, str(self.dose), *measured, number(self.proved), nats(self.by_context)]
 
 
 def hull(run: Run, lines: Sequence[ScoreLine]) -> list[Outside]:
@@ -61,9 +73,12 @@ def hull(run: Run, lines: Sequence[ScoreLine]) -> list[Outside]:
         for cell in run.cells("finetuned", data, method):
             theories, finetuned = run.theories(cell), run.finetuned(cell)
             if theories and finetuned:
-                at_doses = finetuned.finetuned[:, [run.doses.index(dose) for dose in doses]]
-                contexts = theories.contexts
-                parts.append(_distances(at_doses[..., contexts.inside(group), :], contexts.of(group)))
+                at, contexts = [run.doses.index(dose) for dose in doses], theories.contexts
+                inside = contexts.inside(group)
+                target, replica = (
+                    answers[:, at][..., inside, :] for answers in (finetuned.finetuned, finetuned.replica)
+                )
+                parts.append(_distances(target, replica, contexts.of(group)))
         if parts:
             for dose, means in zip(doses, np.mean(parts, axis=0).T, strict=True):
                 distances.append(Outside(panel_name(method, data), group, dose, *map(float, means)))
@@ -75,13 +90,21 @@ def table(distances: Sequence[Outside]) -> list[list[str]]:
     return [HEADER, *(line.row for line in distances)]
 
 
-def _distances(target: np.ndarray, contexts: Contexts) -> np.ndarray:
-    """Shift, outside, proved, base, by context (5, d): means over the seeds of one base network."""
+def resolution(base: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """The largest distance (nats) of a network whose centre is as near as its base network."""
+    return np.square(np.sqrt(base) + np.sqrt(noise))
+
+
+def _distances(target: np.ndarray, replica: np.ndarray, contexts: Contexts) -> np.ndarray:
+    """Shift, outside, base, resolution, proved, by context (6, d): means over seeds of one base network."""
     components, base = contexts.components, contexts.base
     flat = target.reshape(-1, *target.shape[2:])
     near, free = (nearest(flat, components, shared=shared) for shared in (True, False))
-    shift = np.maximum(np.sum(np.exp(target) * (target - base), axis=-1).mean(axis=-1), 0.0)
-    measured = (near.nats, near.at_least > RESOLUTION, free.nats.mean(axis=-1))
-    outside, proved, by_context = (values.reshape(target.shape[:2]).mean(axis=0) for values in measured)
-    before = np.full_like(outside, nearest(base[None], components).nats[0])
-    return np.stack([shift.mean(axis=0), outside, proved, before, by_context])
+    before = nearest(base[None], components).nats[0]
+    shift, noise = mean_kl(target, base), CENTRE * mean_kl(target, replica)
+    limit = np.maximum(resolution(before, noise), before + RESOLUTION)
+    outside, least, by_context = (
+        values.reshape(target.shape[:2]) for values in (near.nats, near.at_least, free.nats.mean(axis=-1))
+    )
+    columns = shift, outside, np.full_like(outside, before), limit, least > limit, by_context
+    return np.stack([column.mean(axis=0) for column in columns])

@@ -6,18 +6,16 @@ from typing import TypeVar
 
 import numpy as np
 
-from experiments.scoring.scorecard import FITTED_ON
-from experiments.storage.records import Row, ScoreLine
+from experiments.storage.records import Interval, Row, ScoreLine
 
+SMALL = 0.01  # what is left of a score is printed below this
+FAR = 2.0  # from here on scores have one digit
 LineT = TypeVar("LineT", Row, ScoreLine)
 
+FITTED_ON = "in_domain"  # the group of contexts that strengths are fitted on
 UNCHANGED = "unchanged"  # the theory that finetuning changes nothing: prior "network", grade "forecast"
-NULLS = (
-    "unchanged",
-    "answer-bias",
-    "position-bias",
-    "mean-shift",
-)  # in every table; experiments.scoring.nulls
+NULLS = ("unchanged", "answer-bias", "position-bias", "mean-shift")
+"""Theories that know nothing of hypotheses or weights: what one must beat to explain anything."""
 METHODS = {"sgd": "SGD", "adam": "Adam"}
 
 
@@ -82,7 +80,7 @@ def three(lines: Sequence[ScoreLine]) -> list[int]:
 
 
 def defined(line: ScoreLine) -> bool:
-    """Whether a line has a score; -∞, of a theory that rules out what a network answers, is one."""
+    """Whether a line has a score; -∞ is one, of a theory that rules out what a network answers."""
     return line.explained is not None and not np.isnan(line.explained)
 
 
@@ -92,18 +90,74 @@ def explained(line: ScoreLine) -> float:
     return line.explained
 
 
-def plus_minus(value: float, error: float | None) -> str:
-    """A value and its standard error, which is never rounded to nothing."""
-    return number(value) + ("" if error is None else f" ± {error_number(error)}")
+def beats_nulls(line: ScoreLine) -> bool:
+    """Whether the whole interval of what a theory explains beyond the best null is above 0."""
+    return line.over_null_interval is not None and line.over_null_interval[0] > 0
 
 
-def error_number(error: float) -> str:
-    """A standard error."""
-    return "<0.0001" if 0 < error < 5e-5 else number(error)
+def is_worse(line: ScoreLine) -> bool:
+    """Whether it is worse than “nothing changed”, its whole interval below 0."""
+    return line.explained == -np.inf or (line.interval is not None and line.interval[1] < 0)
+
+
+def score(value: float | None) -> str:
+    """A score; what it leaves where that is below a hundredth."""
+    if value is None or np.isnan(value):
+        return "-"
+    if np.isinf(value):
+        return f"{'-' * (value < 0)}∞"
+    left = 1 - value
+    if 1e-12 < left < SMALL:
+        return f"1 − {left:.2g}"
+    return f"{value:.1f}" if FAR <= abs(value) < 100 else number(value)
+
+
+def interval(ends: Interval | None) -> str:
+    """An interval in brackets, empty without one or of a point; more digits where an end is close to 1."""
+    return "" if ends is None or ends[0] == ends[1] else f"[{', '.join(map(_end, ends))}]"
+
+
+def with_interval(value: float | None, ends: Interval | None) -> str:
+    """A score and its interval."""
+    return " ".join(filter(None, [score(value), interval(ends)]))
+
+
+def _end(value: float) -> str:
+    left = abs(1 - value)
+    if left == 0:
+        return "1"
+    far = 0 if abs(value) >= 100 else 1 if abs(value) >= FAR else 3
+    text = f"{value:.{5 if left < 1e-3 else 4 if left < SMALL else far}f}"
+    return text.removeprefix("-") if float(text) == 0 else text
+
+
+def over_null(line: ScoreLine) -> str:
+    """Words for the gap between a theory and the best null; empty for a null."""
+    if line.best_null is None or line.over_null is None:
+        return ""
+    null, gap = line.best_null.replace("-", " "), difference(line.over_null, line.over_null_interval)
+    if line.over_null_interval is None:
+        return f"{gap} over the best null, {null}, no interval"
+    return f"beats the nulls by {gap}" if beats_nulls(line) else f"not above the best null, {null}: {gap}"
+
+
+def difference(value: float, ends: Interval | None) -> str:
+    """A difference of scores with its interval, in two significant digits where it is small."""
+    if ends is None:
+        return _small(value)
+    return f"{_small(value)} [{', '.join(map(_small, ends))}]"
+
+
+def _small(value: float) -> str:
+    if not np.isfinite(value):
+        return f"{'-' * (value < 0)}∞"
+    if 0 < abs(value) < SMALL:
+        return f"{value:.2g}"
+    return f"{value:.{0 if abs(value) >= 100 else 1 if abs(value) >= FAR else 3}f}"
 
 
 def number(value: float | None) -> str:
-    """A score, with more digits where it would be rounded to 1 or 0."""
+    """A share, with more digits where it would be rounded to 1 or 0."""
     if value == -np.inf:
         return "-∞"
     if value is None or not np.isfinite(value):

@@ -13,23 +13,27 @@ of its least explained share.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from experiments.scoring import labels
 from experiments.scoring.labels import (
+    FITTED_ON,
+    NULLS,
     explained,
     judged_groups,
     nats,
-    number,
     of_panel,
+    over_null,
     panel_name,
     panels,
-    plus_minus,
+    score,
+    with_interval,
 )
+from experiments.scoring.paired import leader, open_cases, ranked, ties
 from experiments.scoring.rows import table
-from experiments.scoring.scorecard import FITTED_ON, scorecard
+from experiments.scoring.scorecard import scorecard
 from experiments.storage.files import as_csv, write_text
 from experiments.storage.records import ScoreLine
 from experiments.storage.run_folder import RunFolder, find
@@ -59,13 +63,14 @@ RULE = (
     f"{100 * PARTS[0]:g} % and {100 * PARTS[1]:g} % of its largest over doses."
 )
 ABOUT = (
-    f"Explained part of the shift ± one standard error, with the best in the theory's class (≤). {RULE} "
-    "Worst dose: that of the least score, of all doses. –: undefined, for the shift does not exceed its noise"
-    "; empty: no prediction at this dose; *: some of the chains behind it have not converged."
+    "Explained part of the shift with its interval of 95 % (none with one base network or one D′), and the "
+    f"best in the theory's class (≤). {RULE} Worst dose: that of the least score, of all doses. –: "
+    "undefined, for the shift does not exceed its noise; empty: no prediction at this dose; *: some of the "
+    "chains behind it have not converged."
 )
 CEILINGS = (
-    "What there is to explain, and the scores of a reshuffled replica, which met D′ in another order, and of "
-    "a network of another pretraining seed:"
+    "What there is to explain; the score of the best null theory; the most that a theory blind to the order "
+    "of D′ can reach; and the score of a network of another pretraining seed:"
 )
 
 
@@ -108,6 +113,22 @@ class Column:
         """A theory's line at one dose; None without a prediction."""
         return next((line for line in self.of(theory) if line.dose == dose), None)
 
+    def worst_of_forecasts(self) -> list[ScoreLine]:
+        """The worst line of every forecast with a score at each dose where the shift exceeds its noise."""
+        doses = self.judged_doses()
+        return [
+            worst
+            for theory in theories([self])
+            if theory.grade == "forecast" and (worst := self.worst(theory))
+            if {line.dose for line in self.of(theory)} >= doses
+        ]
+
+    def best_null(self, dose: int) -> ScoreLine | None:
+        """The null theory that explains most at a dose; None where the shift does not exceed its noise."""
+        return next(
+            iter(ranked([line for line in self.lines if line.dose == dose and line.theory in NULLS])), None
+        )
+
     def worst(self, theory: TheoryKey) -> ScoreLine | None:
         """The line of a theory's least score; None without any score."""
         scored = [line for line in self.of(theory) if line.explained is not None]
@@ -118,11 +139,12 @@ class Column:
         return {line.dose for line in self.of(UNCHANGED) if line.explained is not None}
 
     def ceilings(self, dose: int) -> list[str]:
-        """Words for the shift in nats, the noise ceiling and the score of another pretraining seed."""
-        base = self.at(UNCHANGED, dose)
+        """Words for the shift in nats, the best null, the order-blind bound and another pretraining seed."""
+        base, null = self.at(UNCHANGED, dose), self.best_null(dose)
         if base is None:
-            return [nats(None), number(None), number(None)]
-        return [nats(base.shift), number(base.noise_ceiling), number(base.other_base)]
+            return [nats(None), *[score(None)] * 3]
+        best = score(null.explained if null else None)
+        return [nats(base.shift), best, score(base.order_blind), score(base.other_base)]
 
 
 def key(line: ScoreLine) -> TheoryKey:
@@ -141,7 +163,7 @@ def read(folders: Sequence[str | Path]) -> tuple[list[RunLine], list[Column], li
     lines, columns = [], []
     for run, name in zip(runs, _names(runs), strict=True):
         ours = scorecard(table(run))
-        if all(line.theory == labels.UNCHANGED for line in ours):
+        if all(line.theory in NULLS for line in ours):
             raise Misuse(
                 f"Nothing is scored yet in {run.folder}: no finetuned cell is finished together with its "
                 "theories; let `finebayes run` finish one."
@@ -168,7 +190,7 @@ def theories(columns: Sequence[Column]) -> list[TheoryKey]:
 
     The best has the largest mean of the scores that are shown, each no lower than -1.
     """
-    keys = {key(line) for column in columns for line in column.lines if line.theory != labels.UNCHANGED}
+    keys = {key(line) for column in columns for line in column.lines if line.theory not in NULLS}
 
     def order(theory: TheoryKey) -> tuple[int, str, float, TheoryKey]:
         shown = [column.at(theory, dose) for column in columns for dose in (column.small, column.large)]
@@ -192,7 +214,7 @@ def theory_name(theory: TheoryKey) -> str:
 
 def write_tables(lines: Sequence[RunLine], columns: Sequence[Column], out: Path) -> list[Path]:
     """Write scorecard.csv and scorecard.md."""
-    plain = [{"run": run, **asdict(line)} for run, line in lines]
+    plain = [{"run": run, **line.record()} for run, line in lines]
     paths = [out / "scorecard.csv", out / "scorecard.md"]
     for path, text in zip(paths, (as_csv(plain), markdown(columns)), strict=True):
         write_text(path, text)
@@ -208,7 +230,15 @@ def markdown(columns: Sequence[Column]) -> str:
             lines = column.at(theory, column.small), column.at(theory, column.large), column.worst(theory)
             names = [theory_name(theory), theory.grade, *[column.run] * several, column.name]
             scores.append([*names, *map(_cell, lines)])
-    head = ["method", "contexts", "dose", "shift (nats)", "noise ceiling", "another pretraining seed"]
+    head = [
+        "method",
+        "contexts",
+        "dose",
+        "shift (nats)",
+        "best null",
+        "order-blind bound",
+        "another pretraining seed",
+    ]
     ceilings = [[*["run"] * several, *head]]
     for column in columns:
         for dose in dict.fromkeys((column.small, column.large)):
@@ -227,44 +257,55 @@ def summary(columns: Sequence[Column]) -> list[str]:
 
 def _best_worst_case(column: Column) -> str:
     """Of the forecasts with a prediction at every dose where the shift exceeds its noise."""
-    doses = column.judged_doses()
-    if not doses:
+    if not column.judged_doses():
         return "no theory has a score, for the shift does not exceed its noise."
-    ranked, silent = [], []
-    for theory in theories([column]):
-        if theory.grade == "forecast":
-            lines, worst = column.of(theory), column.worst(theory)
-            if worst is None or not {line.dose for line in lines} >= doses:
-                silent.append(theory.theory)
-            else:
-                name = theory_name(theory) + "*" * any(map(doubted, lines))
-                ranked.append((-explained(worst), name, f"{_score(worst)} at dose {worst.dose}", worst))
-    ending = f"; silent at some doses: {', '.join(dict.fromkeys(silent))}." if silent else "."
-    if not ranked:
+    order = ranked(column.worst_of_forecasts())
+    forecasts = [theory.theory for theory in theories([column]) if theory.grade == "forecast"]
+    silent = [name for name in dict.fromkeys(forecasts) if name not in {line.theory for line in order}]
+    ending = f"; silent at some doses: {', '.join(silent)}." if silent else "."
+    if not order:
         return f"no theory without a fitted number has a prediction at every dose{ending}"
-    (least, name, score, worst), *others = sorted(ranked, key=lambda entry: entry[:2])
-    if least >= 0:
+    first = leader(order)
+    tied, untold = ties(first, order), open_cases(first, order)
+    best = _worst(column, first)
+    if explained(first) <= 0:
         return (
             "no theory without a fitted number beats “nothing changed” at its worst dose; the least bad is "
-            f"{name}, {score}{ending}"
+            f"{best}{ending}"
         )
-    following = f"; next {others[0][1]}, {others[0][2]}" if others and others[0][0] < 0 else ""
-    return (
-        f"without a fitted number, {name} explains most at its worst dose, {score} (noise ceiling there: "
-        f"{number(worst.noise_ceiling)}){following}{ending}"
-    )
+    parts = [f"without a fitted number, the highest worst score is that of {best}"]
+    parts += [over_null(first)] * bool(first.best_null)
+    parts += [f"order-blind bound there: {score(first.order_blind)}"]
+    if tied:
+        parts += [f"tied with {', '.join(_worst(column, line) for line in tied)}"]
+    if untold:
+        parts += [
+            f"not compared, for want of an interval: {', '.join(_worst(column, line) for line in untold)}"
+        ]
+    others = [line for line in order if line not in (first, *tied, *untold) and explained(line) > 0]
+    if not tied and others:
+        parts += [f"next {_worst(column, others[0])}"]
+    return "; ".join(parts) + ending
+
+
+def _worst(column: Column, line: ScoreLine) -> str:
+    """A forecast, its worst score and dose, and its networks where others have more."""
+    mark = "*" * any(map(doubted, column.of(key(line))))
+    most = max(other.networks for other in column.lines)
+    few = f" on {line.networks} of {most} networks" * (line.networks < most)
+    return f"{theory_name(key(line))}{mark} ({_score(line)} at dose {line.dose}{few})"
 
 
 def _cell(line: ScoreLine | None) -> str:
     if line is None or line.explained is None:
         return f"dose {line.dose}: –" if line else ""
     best = line.best_in_class
-    capped = "" if best == line.explained else f" (≤ {number(best)})"
+    capped = "" if best == line.explained else f" (≤ {score(best)})"
     return f"dose {line.dose}: {_score(line)}{'*' * doubted(line)}{capped}"
 
 
 def _score(line: ScoreLine) -> str:
-    return plus_minus(explained(line), line.standard_error)
+    return with_interval(explained(line), line.interval)
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:

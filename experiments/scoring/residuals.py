@@ -17,10 +17,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from experiments.scoring.fits import refined
-from experiments.scoring.labels import explained, nats, number, panels
-from experiments.scoring.leaderboard import RULE, UNCHANGED, Column, TheoryKey, column, theories, theory_name
+from experiments.scoring.labels import FITTED_ON, nats, number, panels
+from experiments.scoring.leaderboard import RULE, UNCHANGED, Column, TheoryKey, column, key, theory_name
+from experiments.scoring.paired import leader, ranked
 from experiments.scoring.rows import Outcome, load_outcome
-from experiments.scoring.scorecard import FITTED_ON, RESOLUTION
+from experiments.scoring.scorecard import RESOLUTION
 from experiments.storage.records import Arrays, ScoreLine
 from experiments.storage.run import Run
 from theory.divergence.residual import Split, captured, concentration, kl, layers, split
@@ -84,13 +85,8 @@ def where(run: Run, lines: Sequence[ScoreLine]) -> list[Residual]:
 
 def best(panel: Column) -> TheoryKey | None:
     """The forecast with the best worst dose, of those with a prediction at all judged doses."""
-    worst = {
-        theory: explained(line)
-        for theory in theories([panel])
-        if theory.grade == "forecast" and (line := panel.worst(theory)) and line.explained is not None
-        if {line.dose for line in panel.of(theory)} >= panel.judged_doses()
-    }
-    return max(worst, key=lambda theory: worst[theory], default=None)
+    order = ranked(panel.worst_of_forecasts())
+    return key(leader(order)) if order else None
 
 
 def sentences(residuals: Sequence[Residual]) -> list[str]:

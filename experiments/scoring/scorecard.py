@@ -1,19 +1,27 @@
-"""Scorecard: the explained part of the shift for each theory, dose and group, with its error. Numpy only.
+"""Scorecard: the explained part of the shift for each theory, dose and group, with its interval. Numpy only.
 
-`explained` is 1 - Σ nats / Σ shift over networks; its standard error is the delta method with base networks
-as clusters. It is undefined (None) where Σ shift does not exceed Σ replica, the noise of another order of the
-data, or is too small for float32; and where a theory was fitted to what it would be scored on. It is -∞,
-without an error, where the theory rules out an answer that a network gives.
+explained       1 - Σ nats / Σ shift over networks; undefined (None) where Σ shift does not exceed Σ replica,
+                the noise of another order of the data, or is too small for float32, and where a theory was
+                fitted to what it would be scored on; -∞, without an interval, where the theory rules out an
+                answer that a network gives
+interval        of 95 %, by base networks × D' (experiments.scoring.intervals)
+noise_ceiling   1 - Σ replica / Σ shift: what another order of the same D' scores
+order_blind     1 - ½ Σ replica / Σ shift: what the centre of all orders scores, the best that a theory can
+                reach which does not know the order
+over_null       what a theory explains beyond the best null theory, on the same networks
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from experiments.storage.records import Grade, Json, Numbers, Row, ScoreLine
+from experiments.scoring.intervals import Estimate
+from experiments.scoring.labels import FITTED_ON, NULLS, UNCHANGED
+from experiments.scoring.paired import CENTRE, advantage, covers, share
+from experiments.storage.records import Grade, Json, Numbers, Row, Sample, ScoreLine
 
-FITTED_ON = "in_domain"
 RESOLUTION = 1e-6  # nats: a shift below it is rounding of float32
 Key = tuple[str, str, str, int, str, str, Grade, str]
 
@@ -24,7 +32,12 @@ def scorecard(rows: Iterable[Row]) -> list[ScoreLine]:
     for row in rows:
         key = row.study, row.method, row.data, row.dose, row.theory, row.prior, row.grade, row.group
         gathered[key].append(row)
-    return [_line(part) for part in gathered.values()]
+    lines = [_line(part) for part in gathered.values()]
+    nulls: dict[tuple[object, ...], list[ScoreLine]] = defaultdict(list)
+    for line in lines:
+        if line.theory in NULLS and line.explained is not None:
+            nulls[_panel(line)].append(line)
+    return [_over_null(line, nulls[_panel(line)]) for line in lines]
 
 
 def score_json(lines: Iterable[ScoreLine]) -> list[Json]:
@@ -35,19 +48,26 @@ def score_json(lines: Iterable[ScoreLine]) -> list[Json]:
 def _line(rows: Sequence[Row]) -> ScoreLine:
     """Rows of one theory, at one dose, on one group, put together over networks."""
     first = rows[0]
-    nats, shift, replica = (
-        _column(getattr(row, name) for row in rows) for name in ("nats", "shift", "replica")
+    sample = Sample(
+        draws=tuple(row.draw for row in rows for _ in row.nats),
+        bases=tuple(row.base for row in rows for _ in row.nats),
+        seeds=tuple(seed for row in rows for seed in range(len(row.nats))),
+        nats=_column(row.nats for row in rows),
+        shift=_column(row.shift for row in rows),
+        replica=_column(row.replica for row in rows),
+        best_in_class=_column(row.best_in_class for row in rows),
     )
-    clusters = np.array([row.base for row in rows for _ in row.nats])
-    defined = shift.mean() > max(replica.mean(), RESOLUTION)
-    scored = first.grade != "fitted" or first.group != FITTED_ON
-    value, error = ratio(nats, shift, clusters)
+    nats, shift, replica = (np.mean(part) for part in (sample.nats, sample.shift, sample.replica))
+    defined = shift > max(replica, RESOLUTION)
+    scored = defined and (first.grade != "fitted" or first.group != FITTED_ON)
+    missed = share(np.array(sample.nats), sample) if scored else Estimate(float("nan"))
+    low, high = missed.interval or (None, None)
     other_base = [row.other_base for row in rows if row.other_base is not None]
     betas = [row.beta for row in rows if row.beta is not None]
     converged = [row.converged for row in rows if row.converged is not None]
 
-    def score(parts: Iterable[Numbers]) -> float:
-        return 1 - float(_column(parts).mean() / shift.mean())
+    def score(part: Numbers) -> float:
+        return float(1 - np.mean(part) / shift)
 
     return ScoreLine(
         study=first.study,
@@ -58,40 +78,45 @@ def _line(rows: Sequence[Row]) -> ScoreLine:
         prior=first.prior,
         grade=first.grade,
         group=first.group,
-        explained=1 - value if defined and scored else None,
-        standard_error=error if defined and scored else None,
-        noise_ceiling=score(row.replica for row in rows) if defined else None,
-        other_base=score(other_base) if defined and len(other_base) == len(rows) else None,
-        best_in_class=score(row.best_in_class for row in rows) if defined and scored else None,
-        nats=float(nats.mean()),
-        shift=float(shift.mean()),
+        explained=1 - missed.value if scored else None,
+        standard_error=missed.standard_error,
+        interval=None if low is None or high is None else (1 - high, min(1 - low, 1.0)),
+        best_null=None,
+        over_null=None,
+        over_null_interval=None,
+        noise_ceiling=score(sample.replica) if defined else None,
+        order_blind=float(1 - CENTRE * replica / shift) if defined else None,
+        other_base=score(_column(other_base)) if defined and len(other_base) == len(rows) else None,
+        best_in_class=score(sample.best_in_class) if scored else None,
+        nats=float(nats),
+        shift=float(shift),
         beta=float(np.median(_column(betas))) if betas else None,
-        converged=float(_column(converged).mean()) if converged else None,
+        converged=float(np.mean(_column(converged))) if converged else None,
         split=first.split,
-        networks=len(nats),
+        networks=len(sample.nats),
+        sample=sample,
     )
 
 
-def _column(parts: Iterable[Sequence[float]]) -> np.ndarray:
-    """The values of all networks."""
-    return np.array([value for part in parts for value in part], float)
+def _over_null(line: ScoreLine, nulls: Sequence[ScoreLine]) -> ScoreLine:
+    """The line with the best null of its networks; nothing where it has no score, or is a null itself.
 
-
-def ratio(above: np.ndarray, below: np.ndarray, clusters: np.ndarray) -> tuple[float, float | None]:
-    """Σ above / Σ below and its standard error, with dependent entries inside a cluster.
-
-    Delta method: residuals e = (above - R below) / mean(below), summed in each cluster; with one cluster
-    its entries are independent; with one entry there is no error (None).
+    A null that says nothing of one of the networks is no rival there.
     """
-    if below.sum() <= 0:
-        return float("nan"), None
-    value = above.sum() / below.sum()
-    if np.isinf(value):
-        return float(value), None
-    residual = (above - value * below) / below.mean()
-    names = np.unique(clusters)
-    sums = np.array([residual[clusters == name].sum() for name in names]) if len(names) > 1 else residual
-    if len(sums) < 2:
-        return float(value), None
-    spread = np.sum(np.square(sums)) * len(sums) / (len(sums) - 1)
-    return float(value), float(np.sqrt(spread) / len(above))
+    if line.explained is None or line.theory in NULLS:
+        return line
+    whole = [null for null in nulls if covers(null, line)]
+    if not whole:
+        return line
+    best = min(whole, key=lambda null: (advantage(line, null).value, null.theory != UNCHANGED, null.theory))
+    over = advantage(line, best)
+    return replace(line, best_null=best.theory, over_null=over.value, over_null_interval=over.interval)
+
+
+def _panel(line: ScoreLine) -> tuple[object, ...]:
+    return line.study, line.method, line.data, line.dose, line.group
+
+
+def _column(parts: Iterable[Sequence[float]]) -> Numbers:
+    """The values of all networks."""
+    return tuple(float(value) for part in parts for value in part)

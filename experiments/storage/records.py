@@ -12,7 +12,7 @@ writes all of them. Axes: s finetuning seeds, b strengths, d doses, c contexts, 
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, Self, TypeAlias, cast, get_args
 
 import numpy as np
@@ -22,6 +22,7 @@ from theory.errors import Misuse
 Arrays: TypeAlias = dict[str, np.ndarray]
 Json: TypeAlias = dict[str, Any]
 Numbers: TypeAlias = tuple[float, ...]
+Interval: TypeAlias = tuple[float, float]
 CellKind: TypeAlias = Literal["theories", "posteriors", "replays", "finetuned"]
 Grade: TypeAlias = Literal["fitted", "law", "forecast"]
 
@@ -228,12 +229,29 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Sample:
+    """The networks behind a line, by draw of the process, base network (numbered through all draws) and
+    finetuning seed (the index of D' in its draw), in nats."""
+
+    draws: tuple[int, ...]
+    bases: tuple[int, ...]
+    seeds: tuple[int, ...]
+    nats: Numbers
+    shift: Numbers
+    replica: Numbers
+    best_in_class: Numbers
+
+
+@dataclass(frozen=True)
 class ScoreLine:
     """One theory at one dose on one group, over all `networks`: shares of the shift, and means in nats.
 
-    `explained` is None where the shift does not exceed its noise, and where β was fitted on these contexts.
-    `noise_ceiling` is the score of the replica that met D' in another order, `other_base` that of another
-    pretraining seed, `best_in_class` that of the best member of the theory's class.
+    `explained` is None where the shift does not exceed its noise, and where β was fitted on these contexts;
+    `interval` is its interval of 95 %, which with `standard_error` is None where there is one base network or
+    one D' alone. `noise_ceiling` is the score of the replica that met D' in another order, `order_blind` the
+    best that a theory blind to that order can reach, `other_base` the score of another pretraining seed,
+    `best_in_class` that of the best member of the theory's class. `over_null` is what the theory explains
+    beyond `best_null`, the best null theory on the same networks. `sample` are these, None of a line made up.
     """
 
     study: str
@@ -246,7 +264,12 @@ class ScoreLine:
     group: str
     explained: float | None
     standard_error: float | None
+    interval: Interval | None
+    best_null: str | None
+    over_null: float | None
+    over_null_interval: Interval | None
     noise_ceiling: float | None
+    order_blind: float | None
     other_base: float | None
     best_in_class: float | None
     nats: float
@@ -255,15 +278,27 @@ class ScoreLine:
     converged: float | None
     split: str | None
     networks: int
+    sample: Sample | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> Json:
         """Plain values; `floor` and `ceiling`, the names of one version ago, stand beside the new ones."""
-        values = asdict(self) | {"floor": self.noise_ceiling, "ceiling": self.best_in_class}
-        infinite = {math.inf: INFINITE, -math.inf: f"-{INFINITE}"}
-        return {
-            key: infinite.get(value, value) if isinstance(value, float) else value
-            for key, value in values.items()
-        }
+        return self.record() | {"floor": self.noise_ceiling, "ceiling": self.best_in_class}
+
+    def record(self) -> Json:
+        """Plain values by column; an interval is two columns, and the sample none."""
+        record: Json = {}
+        for column in fields(self):
+            value = getattr(self, column.name)
+            if column.name in INTERVALS:
+                low, high = value or (None, None)
+                record |= {f"{INTERVALS[column.name]}_low": low, f"{INTERVALS[column.name]}_high": high}
+            elif column.name != "sample":
+                infinite = isinstance(value, float) and math.isinf(value)
+                record[column.name] = f"{'-' * (value < 0)}{INFINITE}" if infinite else value
+        return record
+
+
+INTERVALS = {"interval": "interval", "over_null_interval": "over_null"}  # fields, and the names of columns
 
 
 def _fitting(record: type[Row], values: Json) -> Json:

@@ -4,7 +4,8 @@ D' is n documents of the rarest persona, on one topic and on three topics; the n
 by Adam at many doses. A theory is right where it predicts the finetuned network's answers to topics that D'
 never asks: first in a document or after a few questions that say nothing (held-out), and after answers of
 another persona (conflict). A theory is refuted where it explains less of the shift than another seed of the
-same finetuning would (the noise ceiling), and its whole class is refuted where even the best in class does.
+same finetuning would, less half of its noise (the order-blind bound), and its whole class where even the best
+in class does.
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from experiments.design.checks import check_some
 from experiments.design.config import SamplingConfig, StudyConfig
 from experiments.design.options import Ints, ProcessOptions, process_options, with_options
 from experiments.design.presets import FULL, SMOKE
+from experiments.scoring.target import Target
+from experiments.storage.records import Json
 from experiments.storage.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -66,9 +69,14 @@ def arms(config: Config, process: Any, batches: tuple[int | None, ...] = (None,)
     return [Arm(task, batch) for task in tasks for batch in batches]
 
 
+def target(options: Json) -> Target | None:
+    """The persona of D', to which networks may come nearer; None of a folder that does not name it."""
+    return Target(options["persona"], "that persona") if "persona" in options else None
+
+
 def draw(run: RunFolder) -> list[Path]:
     """The comparison, and the posteriors over weights where they were sampled."""
     from experiments.figures.comparison import draw_comparison
     from experiments.figures.posteriors import draw_posteriors
 
-    return [*draw_comparison(run), *draw_posteriors(run)]
+    return [*draw_comparison(run, target(run.options)), *draw_posteriors(run)]

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from matplotlib.colors import is_color_like, to_hex
+from matplotlib.colors import is_color_like, to_hex, to_rgb
 from matplotlib.markers import MarkerStyle
 
 from experiments.figures.looks import GLYPHS, KNOWN, OTHER_COLOURS, OTHER_MARKERS, glyph, look, rank
@@ -55,3 +55,12 @@ def test_legends_have_the_known_first():
         *("linearised", "proximal"),
         *("alpha", "zeta"),
     ]
+
+
+def test_no_theory_looks_like_a_network_and_there_is_one_star():
+    """Networks are black and grey; two theories that both were dark stars could not be told apart."""
+    for colour in (*OTHER_COLOURS, *(colour for colour, _ in KNOWN.values())):
+        red, green, blue = to_rgb(colour)
+        assert max(red, green, blue) - min(red, green, blue) > 0.2, colour
+    stars = [marker for marker in OTHER_MARKERS if marker == "*" or isinstance(marker, tuple)]
+    assert stars == ["*"]

@@ -44,8 +44,16 @@ def test_a_row_says_what_the_scorecard_says_at_the_last_dose(runs, tmp_path):
     head, first, second, third, last = overview.table(columns, read)
     assert head[:4] == ["study", "excess; uninformed (nats)", "method, D′", "shift (nats)"]
     assert first == [
-        *("made-up (one)", "0.0123; 0.5000", "SGD, D′ on all", "0.2000", "0.900 ± 0.010", "0.700"),
-        *("below −1", "0.250 ± 0.000", "0.600"),
+        *(
+            "made-up (one)",
+            "0.0123; 0.5000",
+            "SGD, D′ on all",
+            "0.2000",
+            "0.000 (unchanged)",
+            "0.900",
+            "0.700",
+        ),
+        *("below −1", "0.250", "0.600"),
     ]
     assert second[:3] == ["", "", "Adam, D′ on all"] and second[3:] == first[3:]
     assert third[:3] == ["made-up (two)", "–; –", "SGD, D′ on all"] and third[-2:] == ["–", "0.600"]

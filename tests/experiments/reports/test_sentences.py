@@ -7,6 +7,7 @@ import pytest
 
 from experiments.reports import sentences
 from experiments.scoring.labels import number
+from experiments.storage.records import Sample
 
 
 @pytest.fixture
@@ -20,10 +21,10 @@ def _words(lines, **known):
 
 def test_who_would_have_warned(line):
     good = line(theory="linearised", grade="forecast", explained=0.97, data="a")
-    part = replace(good, data="b", explained=0.6)
-    none = replace(good, data="c", explained=0.2)
-    wrong = replace(part, theory="tempered-posterior", explained=-3.0)
-    fitted = replace(none, theory="proximal", grade="fitted", explained=0.99)
+    part = line(theory="linearised", grade="forecast", explained=0.6, data="b")
+    none = line(theory="linearised", grade="forecast", explained=0.2, data="c")
+    wrong = line(theory="tempered-posterior", grade="forecast", explained=-3.0, data="b")
+    fitted = line(theory="proximal", explained=0.99, data="c")
     hole = replace(good, data="d", explained=None)
     first, second, third, fourth = sentences.warned([good, part, wrong, none, fitted, hole])
     assert "linearised would have warned, 0.97" in first and "misled" not in first
@@ -38,14 +39,43 @@ def test_who_would_have_warned(line):
 )
 def test_the_winner_is_the_theory_with_the_best_score(line, first, second):
     words = _words([line(first, 0.9), line(second, 0.4)])
-    assert f"best is {first} (fitted), 0.900 ± 0.010, below the noise ceiling 0.990" in words
-    assert f"next {second} (fitted), 0.400" in words
+    assert (
+        f"best is {first} (fitted), 0.900 [0.880, 0.920], beats the nulls by 0.600 [0.580, 0.620], below the "
+        "order-blind bound 0.990"
+    ) in words
+    assert f"next {second} (fitted), 0.400 [0.380, 0.420], 0.500 [0.500, 0.500] behind" in words
 
 
-def test_a_score_near_the_noise_ceiling_is_called_so(line):
-    assert "within two s.e. of the noise ceiling" in _words([line("proximal", 0.98)])
-    assert ", above the noise ceiling" in _words([line("proximal", 0.995)])
+def test_a_score_near_the_order_blind_bound_is_called_so(line):
+    """The bound is 0.99; another order would score 0.98, which is below what can be reached."""
+    assert "within the noise of the order-blind bound" in _words([line("proximal", 0.985)])
+    assert ", below the order-blind bound" in _words([line("proximal", 0.98, half=0.005)])
+    assert ", above the order-blind bound" in _words([line("proximal", 0.9999, half=0.001)])
+    assert ", order-blind bound 1 − 0.01" not in _words([line("proximal", 0.985)])
     assert "no theory beats “nothing changed”" in _words([line("proximal", -0.4)])
+
+
+def test_a_winner_beats_the_nulls_and_ties_are_named(line):
+    """Without an interval nothing beats anything, and a difference whose interval holds 0 is a tie."""
+    short = line("proximal", 0.9, over_null=0.02, over_null_interval=(-0.01, 0.05))
+    assert "nothing is shown to beat the nulls; the highest is proximal" in _words([short])
+    assert "not above the best null, answer bias: 0.020 [-0.010, 0.050]" in _words([short])
+    tied = _words([line("proximal", 0.9, half=0.2), line("linearised", 0.88)])
+    assert "tied with linearised (fitted), 0.880 [0.860, 0.900], 0.020 [" in tied and "next" not in tied
+
+
+def test_theories_are_compared_on_the_same_networks(line):
+    """One network, where the other has 0.99, too: 0.96 there is less, though the other's mean is 0.9."""
+    whole = line("linearised", 0.9, grade="forecast", half=1.143, over_null_interval=(0.1, 0.5))
+    best = max(range(4), key=lambda index: -whole.sample.nats[index])
+    few = line("langevin-posterior", 0.96, half=None, networks=1)
+    one = {
+        name: getattr(whole.sample, name)[best : best + 1] for name in ("bases", "seeds", "shift", "replica")
+    }
+    few = replace(few, sample=Sample(**one, nats=(0.04 * 0.1,), best_in_class=(0.0,)))
+    words = _words([whole, few])
+    assert "best is linearised (forecast), 0.900" in words
+    assert "next langevin-posterior (fitted), 0.960, 0.030 behind on 1 networks, no interval" in words
 
 
 def test_a_forecast_is_followed_to_the_dose_where_it_fails(line):
@@ -58,10 +88,17 @@ def test_a_forecast_is_followed_to_the_dose_where_it_fails(line):
 
 def test_a_class_is_refuted_by_its_best_member_and_a_theory_by_its_score(line):
     words = _words([line("proximal", 0.9), line("linear-mixture", -0.2, best_in_class=0.5)])
-    assert "Refuted as a class (even its best member stays below 0.9): linear-mixture at dose 4" in words
-    assert "Worse than “nothing changed” by more than two s.e.: linear-mixture (fitted)" in words
+    assert (
+        "Refuted as a class (even its best member stays below 0.9, and below the order-blind bound" in words
+    )
+    assert "whole interval): linear-mixture at dose 4" in words
+    assert "Worse than “nothing changed” by the whole interval: linear-mixture (fitted)" in words
     assert "Refuted" not in _words([line("proximal", 0.4, best_in_class=0.95)])
-    assert "Refuted" not in _words([line("proximal", 0.4, best_in_class=0.8, noise_ceiling=0.7)])
+    # of what the replica leaves, 0.4, half could be explained: 0.8, by the best in class, is as much
+    assert "Refuted" not in _words([line("proximal", 0.4, best_in_class=0.8, noise_ceiling=0.6)])
+    assert "Refuted" in _words([line("proximal", 0.4, best_in_class=0.7, noise_ceiling=0.6)])
+    alone = line("proximal", 0.4, best_in_class=0.5, half=None)
+    assert "Refuted" not in _words([alone])
 
 
 def test_a_strength_at_the_end_of_its_range_is_named(line):
@@ -71,11 +108,9 @@ def test_a_strength_at_the_end_of_its_range_is_named(line):
 
 
 def test_undefined_scores_are_named_and_nothing_fails_on_missing_numbers(line):
-    holes = dict.fromkeys(
-        ("explained", "standard_error", "noise_ceiling", "other_base", "best_in_class", "beta")
-    )
+    holes = dict.fromkeys(("explained", "interval", "order_blind", "other_base", "best_in_class", "beta"))
     lines = [line("proximal", None, 1, **{k: v for k, v in holes.items() if k != "explained"})]
-    lines += [line("proximal", 0.9, 4, standard_error=None), line("proximal", None, group="in_domain")]
+    lines += [line("proximal", 0.9, 4, half=None), line("proximal", None, group="in_domain")]
     texts, table = _words(lines), sentences.scorecard_text(lines, everything=True)
     assert "Undefined on held_out contexts at dose 1" in texts
     assert "undefined" in table and "fitted here" in table
@@ -90,6 +125,10 @@ def test_the_table_is_aligned_and_sorted_and_chooses_three_doses(line):
     assert [row[head.index("theory") :].split()[0] for row in body[:2]] == ["geometric-path", "proximal"]
     assert len(sentences.scorecard_text(lines, everything=True).splitlines()) == 11
     assert sentences.scorecard_text([]) == "Nothing is scored yet."
+
+
+def test_the_grade_law_is_explained():
+    assert "law: β is a power of the dose" in sentences.COLUMNS["grade"]
 
 
 def test_numbers_close_to_one_are_not_rounded_to_it():

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from experiments.reports.score_table import ROWS, score_table
-from experiments.reports.summary import answer, last_scores, score, theories
+from experiments.reports.summary import answer, cell, last_scores, theories
 
 
 @pytest.fixture
@@ -32,58 +32,78 @@ def lines(make_line):
 def test_the_answer_names_the_best_the_forecasts_and_the_failures_at_the_last_dose(lines):
     best, forecasts, failures = answer(last_scores(lines))
     assert best == (
-        "On held-out contexts after 8 steps the shift is explained best by linearised (forecast: 0.970 ± "
-        "0.010 after SGD on topic 0) and proximal (fitted: 0.800 ± 0.010 after Adam on topic 0); noise "
-        "ceiling 0.990."
+        "On held-out contexts after 8 steps the shift is explained best by linearised (forecast), 0.970 "
+        "[0.950, 0.990] after SGD on topic 0 (beats the nulls by 0.670 [0.650, 0.690]); and by proximal "
+        "(fitted), 0.800 [0.780, 0.820] after Adam on topic 0 (beats the nulls by 0.500 [0.480, 0.520])."
     )
     assert forecasts == (
-        "Without a fitted number, the best forecast is linearised (0.970 ± 0.010 after SGD on topic 0 and "
-        "0.400 ± 0.010 after Adam on topic 0)."
+        "Without a fitted number, the highest score there is that of linearised (forecast), 0.400 [0.380, "
+        "0.420] after Adam on topic 0 (beats the nulls by 0.100 [0.080, 0.120])."
     )
     assert failures == (
-        "Worse than “nothing changed” by more than two s.e.: tempered posterior (fitted: in 1 of 2 ways, "
-        "lowest −3.0 ± <0.1)."
+        "Worse than “nothing changed” by the whole interval: tempered posterior (fitted: in 1 of 2 ways, "
+        "lowest −3.0 [−3.0, −3.0])."
     )
 
 
-def test_many_ways_are_told_by_their_extremes(lines):
-    many = [
-        replace(line, data=f"topics{index}") for index in range(3) for line in lines if line.method == "sgd"
-    ]
-    best, *_ = answer(last_scores(many))
-    assert "0.970 ± 0.010 after SGD on topic 0 to 0.970" in best and best.count("±") == 2
+def test_a_theory_that_does_not_beat_the_best_null_does_not_explain(make_line):
+    """Its interval beyond the null holds 0, or it has none."""
+    short = make_line(
+        "proximal", 0.9, best_null="answer-bias", over_null=0.01, over_null_interval=(-0.01, 0.03)
+    )
+    (best, *_) = answer(last_scores([short]))
+    assert "explained best" not in best
+    assert best == (
+        "On held-out contexts after 4 steps nothing is shown to beat the best null, least bad proximal "
+        "(fitted), 0.900 [0.880, 0.920] after SGD on topic 0 (not above the best null, answer bias: 0.010 "
+        "[−0.010, 0.030])."
+    )
+    alone = replace(short, interval=None, over_null_interval=None)
+    assert "0.010 over the best null, answer bias, no interval" in answer(last_scores([alone]))[0]
+    assert "<span class=soft>0.900</span>" in score_table(last_scores([make_line("x", 0.95), short]))
+
+
+def test_ties_and_few_networks_are_named(make_line):
+    """The others are as good within the interval; a score on fewer networks without one does not win."""
+    first, second = (
+        make_line("proximal", 0.9, half=0.2),
+        make_line("linearised", 0.88, half=0.05, grade="forecast"),
+    )
+    assert "; tied with linearised)" in answer(last_scores([first, second]))[0]
+    few = make_line("langevin-posterior", 0.95, half=None, networks=1)
+    best = answer(last_scores([few, make_line("unchanged", 0.0), second]))[0]
+    assert "explained best by linearised" in best and "langevin" not in best
+    assert "on 1 of 4 networks" in answer(last_scores([few, make_line("unchanged", 0.0)]))[0]
 
 
 def test_every_number_of_the_answer_is_in_the_table(lines):
     scored = last_scores(lines)
     table = re.sub("<.*?>", " ", score_table(scored))
-    for number in re.findall(r"−?\d+\.\d+", " ".join(answer(scored))):
-        assert number in table
+    for sentence in answer(scored):
+        for number in re.findall(r"−?\d+\.\d+", re.sub(r"\(beats.*?\)", "", sentence)):
+            assert number in table
 
 
 def test_the_best_of_each_column_is_bold_and_undefined_scores_are_dashes(lines):
     lines = [
-        replace(line, explained=None, noise_ceiling=None) if line.method == "adam" else line for line in lines
+        replace(line, explained=None, order_blind=None) if line.method == "adam" else line for line in lines
     ]
     text = score_table(last_scores(lines))
     assert re.findall("<strong>(.*?)</strong>", text) == ["0.970"]
-    assert text.count("<td>–</td>") == 4  # three theories and the noise ceiling
+    assert text.count("<td>–</td>") == 5  # three theories, the bound and the best null
     best, *_ = answer(last_scores(lines))
     assert "undefined after Adam on topic 0, where the shift does not exceed its noise" in best
 
 
 def test_nothing_undefined_or_unscored_breaks_the_answer(lines):
     assert answer([]) == ["Nothing is scored yet."] and score_table([]) == ""
-    holes = [replace(line, explained=None, standard_error=None, noise_ceiling=None) for line in lines]
+    holes = [replace(line, explained=None, interval=None, order_blind=None) for line in lines]
     (sentence,) = answer(last_scores(holes))
     assert "no theory has a score" in sentence
     alone = [line for line in lines if line.theory == "linearised" and line.method == "sgd"]
     _, forecasts, failures = answer(last_scores(alone))
-    assert forecasts.startswith("All of these are forecasts") and failures.startswith(
-        "Nothing fails outright"
-    )
-    bad = [replace(line, explained=-0.2) for line in alone]
-    assert "nothing beats “nothing changed”" in answer(last_scores(bad))[0]
+    assert forecasts.startswith("All of these are forecasts")
+    assert failures.startswith("Nothing is shown to be worse than “nothing changed”")
     fitted = [replace(line, grade="fitted") for line in alone]
     assert answer(last_scores(fitted))[1] == "No forecast without a fitted number has a score."
 
@@ -103,10 +123,9 @@ def test_a_theory_that_predicts_little_does_not_rank_first(make_line):
 
 
 def test_scores_are_short_and_doubted_ones_are_marked(make_line):
-    assert score(None) == ("", "") and score(make_line("a", None)) == ("–", "")
-    assert score(make_line("a", -13.23, standard_error=2.04)) == ("−13.2", "± 2.0")
-    assert score(make_line("a", -4308.2, standard_error=210.4)) == ("−4308", "± 210")
-    assert score(make_line("a", -2.72, standard_error=0.045)) == ("−2.7", "± <0.1")
-    assert score(make_line("a", -432.1, standard_error=0.2)) == ("−432", "± <1")
-    assert score(make_line("a", 0.99961, standard_error=0.00002)) == ("0.9996", "± <0.0001")
-    assert score(make_line("a", 0.5, standard_error=None, converged=0.5)) == ("0.500*", "")
+    assert cell(None) == ("", "") and cell(make_line("a", None)) == ("–", "")
+    assert cell(make_line("a", -13.23, half=2.04)) == ("−13.2", "[−15.3, −11.2]")
+    assert cell(make_line("a", -4308.2, half=210.4)) == ("−4308", "[−4519, −4098]")
+    assert cell(make_line("a", 0.99961, interval=(0.9992, 1.0))) == ("1 − 0.00039", "[0.99920, 1]")
+    assert cell(make_line("a", 0.5, half=None, converged=0.5)) == ("0.500*", "")
+    assert cell(make_line("a", float("-inf"), half=None)) == ("−∞", "")

@@ -24,6 +24,11 @@ def line(method, dose, group):
         group=group,
         explained=0.0,
         standard_error=None,
+        interval=None,
+        best_null=None,
+        over_null=None,
+        over_null_interval=None,
+        order_blind=None,
         noise_ceiling=None,
         other_base=None,
         best_in_class=None,
@@ -92,7 +97,35 @@ def test_the_table_is_words(results, lines):
     header, *rows = convex_hull.table(convex_hull.hull(results, lines))
     assert header == convex_hull.HEADER and all(len(row) == len(header) for row in rows)
     assert rows[3][:4] == ["Adam, D′ on topic 0", "held_out", "1", "0.00000"] and rows[3][5] == "-"
-    assert rows[5][6] == "1.000"
+    assert rows[5][header.index("proved")] == "1.000"
+
+
+def test_no_base_network_is_outside_before_it_is_finetuned(results, lines, make):
+    """Base networks that are 0.02 nats outside, and networks that have not moved, or moved no farther out."""
+    base = np.log([[[0.3, 0.4, 0.3]] * 3])[0]
+    farther = np.log([[[0.2, 0.6, 0.2]] * 3])[0]
+    for index in range(2):
+        contexts = make.contexts(base, GROUPS, MEMBERS)
+        results.save(Cell("theories", "topics0", index), make.theories(contexts))
+        still = np.broadcast_to(base, (2, 3, 3, 3))
+        for method, answers in (("sgd", still), ("adam", np.broadcast_to(farther, still.shape))):
+            results.save(Cell("finetuned", "topics0", index, method), make.finetuned(answers))
+    distances = convex_hull.hull(results, lines)
+    assert all(outside.base > 0.05 for outside in distances)
+    assert [outside.proved for outside in distances] == [0, 0, 0, 1, 1, 1]
+
+
+def test_what_another_order_moves_is_not_proved(results, lines, make):
+    """A replica as far away as the network is from the hull: either may be where the centre is not."""
+    moved = np.log([[[0.3, 0.4, 0.3]] * 3])[0]
+    tuned = np.broadcast_to(moved, (2, 3, 3, 3))
+    for replica, proved in ((tuned, 1), (np.broadcast_to(np.log([0.45, 0.1, 0.45]), tuned.shape), 0)):
+        for index in range(2):
+            results.save(Cell("finetuned", "topics0", index, "sgd"), make.finetuned(tuned, replica))
+        first = convex_hull.hull(results, lines)[0]
+        assert first.proved == proved
+        noise = 0.5 * np.sum(np.exp(moved[0]) * (moved[0] - replica[0, 0, 0]))
+        assert first.resolution == pytest.approx((np.sqrt(first.base) + np.sqrt(noise)) ** 2, abs=2e-6)
 
 
 def test_without_cells_there_is_nothing(tmp_path, lines):

@@ -1,10 +1,8 @@
 """Fits and errors of made-up answers whose right result is known."""
 
 import numpy as np
-import pytest
 
 from experiments.scoring import fits
-from experiments.scoring.scorecard import ratio
 
 RANDOM = np.random.default_rng(0)
 
@@ -100,29 +98,6 @@ def test_a_strength_at_the_end_of_its_ladder_is_on_it(wanted, inside):
     betas, answers = fits.nearest_rungs(np.array([0.0, 1.0, 2.0]), rungs, np.array([[wanted]]))
     assert betas == min(np.round(wanted), 2.0)
     assert np.isfinite(answers).all() == inside
-
-
-def test_the_error_of_a_ratio_is_that_of_repeated_experiments():
-    """Clustered data: the delta method's error against the spread over many simulated studies."""
-    random = np.random.default_rng(1)
-    clusters = np.repeat(np.arange(12), 4)
-    values, errors = [], []
-    for _ in range(800):
-        below = 1 + 0.2 * np.repeat(random.normal(size=12), 4) + 0.05 * random.normal(size=48)
-        above = 0.3 * below + 0.1 * np.repeat(random.normal(size=12), 4) + 0.05 * random.normal(size=48)
-        value, error = ratio(above, below, clusters)
-        values.append(value)
-        errors.append(error)
-    assert abs(np.mean(values) - 0.3) < 4 * np.std(values) / np.sqrt(800)
-    np.testing.assert_allclose(np.sqrt(np.mean(np.square(errors))), np.std(values), rtol=0.1)
-
-
-def test_one_cluster_and_one_network():
-    above, below = np.array([1.0, 2.0, 3.0]), np.array([2.0, 2.0, 2.0])
-    value, error = ratio(above, below, np.zeros(3))
-    assert value == 1.0
-    assert error == pytest.approx(np.std(above / 2, ddof=1) / np.sqrt(3))
-    assert ratio(above[:1], below[:1], np.zeros(1)) == (0.5, None)
 
 
 def test_chains_have_converged_where_the_rungs_next_to_a_strength_have():

@@ -69,9 +69,22 @@ def test_three_doses_are_shown_from_the_first_with_a_score():
     assert labels.three(every[:1]) == [1]
 
 
+def test_scores_close_to_one_say_what_they_leave():
+    assert labels.score(0.9961) == "1 − 0.0039" and labels.score(1 - 3e-7) == "1 − 3e-07"
+    assert labels.score(0.98) == "0.980" and labels.score(1.0) == "1.000" and labels.score(1.02) == "1.020"
+    assert labels.score(-13.23) == "-13.2" and labels.score(-4308.2) == "-4308"
+    assert labels.score(-np.inf) == "-∞" and labels.score(None) == labels.score(np.nan) == "-"
+    assert labels.interval((0.931, 0.98)) == "[0.931, 0.980]" and labels.interval(None) == ""
+    assert (
+        labels.interval((0.99213, 0.99951)) == "[0.9921, 0.99951]"
+        and labels.interval((0.99, 1.0))[-4:] == ", 1]"
+    )
+    assert labels.with_interval(0.5, None) == "0.500" and labels.interval((0.0, 0.0)) == ""
+    assert labels.difference(0.004, (-0.001, 0.009)) == "0.004 [-0.001, 0.009]"
+
+
 def test_numbers_close_to_one_are_not_rounded_to_it():
     assert labels.number(0.9998) == "0.9998" and labels.number(1.0) == "1.000"
     assert labels.number(-3e-7) == "0.0000" and labels.number(-2e-4) == "-0.0002"
     assert labels.number(np.nan) == "-" and labels.number(-4308.2) == "-4308" and labels.number(None) == "-"
-    assert labels.plus_minus(0.5, 1e-5) == "0.500 ± <0.0001" and labels.plus_minus(0.5, None) == "0.500"
     assert labels.nats(None) == "-" and labels.nats(2e-5) == "2.00e-05" and labels.nats(0.25) == "0.25000"

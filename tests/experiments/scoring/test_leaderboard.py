@@ -4,7 +4,7 @@ import csv
 import itertools
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,7 +33,8 @@ SCORES = {  # (theory, prior, grade): explained on held-out contexts by dose
 
 
 def _rows(method="sgd", data="topics0", scores=SCORES, study="made-up", noise=0.0):
-    """Two base networks, whose scores lie 0.01 on both sides of what is given; None is no prediction."""
+    """Two base networks with two D' each, whose scores lie 0.01 on both sides of what is given; None is no
+    prediction."""
     rows = []
     for theory, explained in {tuple(compare.UNCHANGED): (0.0,) * len(SHIFTS), **scores}.items():
         for base, (dose, index) in itertools.product(range(2), zip(SHIFTS, range(len(SHIFTS)), strict=True)):
@@ -54,12 +55,12 @@ def _rows(method="sgd", data="topics0", scores=SCORES, study="made-up", noise=0.
                     split=None,
                     group=group,
                     beta=None,
-                    nats=(nats,),
-                    shift=(size,),
-                    replica=(size * (0.01 + noise * (dose == SMALL)),),
-                    other_base=(0.3 * size,),
-                    best_in_class=(nats if name in ("linearised", "unchanged") else 0.005 * size,),
-                    converged=(base == 0 or dose != LARGE,) if "T=" in prior else None,
+                    nats=(nats,) * 2,
+                    shift=(size,) * 2,
+                    replica=(size * (0.01 + noise * (dose == SMALL)),) * 2,
+                    other_base=(0.3 * size,) * 2,
+                    best_in_class=(nats if name in ("linearised", "unchanged") else 0.005 * size,) * 2,
+                    converged=(base == 0 or dose != LARGE,) * 2 if "T=" in prior else None,
                 )
                 rows.append(row)
     return rows
@@ -109,7 +110,7 @@ def test_doses_are_those_nearest_to_a_tenth_and_to_all_of_the_in_domain_shift(co
 
 def test_the_doses_do_not_follow_the_shift_that_is_judged(run):
     """Held-out shifts that are largest at the first dose leave the choice alone."""
-    held_out = [replace(row, shift=(1 / row.dose,)) for row in run.rows() if row.group == "held_out"]
+    held_out = [replace(row, shift=(1 / row.dose,) * 2) for row in run.rows() if row.group == "held_out"]
     run.save_rows([row for row in run.rows() if row.group != "held_out"] + held_out)
     for column in compare.read((str(run.folder),))[1]:
         assert (column.small, column.large) == (SMALL, LARGE)
@@ -120,7 +121,7 @@ def test_the_csv_is_the_scorecard(run, tmp_path):
     path, _ = compare.write_tables(lines, columns, tmp_path / "out")
     with open(path, newline="", encoding="utf-8") as file:
         read = list(csv.DictReader(file))
-    expected = [asdict(line) for line in scorecard(run.rows())]
+    expected = [line.record() for line in scorecard(run.rows())]
     assert len(read) == len(expected) == 2 * 2 * (6 * 6 - 3)
     for got, line in zip(read, expected, strict=True):
         assert got.pop("run") == "made-up"
@@ -133,13 +134,15 @@ def test_the_markdown_has_the_numbers_of_the_scorecard(run, columns):
     cells = {(row["theory"], row["grade"], row["method"]): row for row in table(compare.markdown(columns))}
     assert len(cells) == 2 * len(SCORES)
     row = cells["tempered-posterior (process)", "fitted", "SGD, D′ on topic 0"]
-    assert row["small dose"] == "dose 2: -0.250 ± 0.010 (≤ 0.995)"
-    assert row["large dose"] == "dose 8: 0.400 ± 0.010 (≤ 0.995)"
-    assert row["worst dose"] == "dose 2: -0.250 ± 0.010 (≤ 0.995)"
+    assert row["small dose"] == "dose 2: -0.250 [-0.377, -0.123] (≤ 1 − 0.005)"
+    assert row["large dose"] == "dose 8: 0.400 [0.273, 0.527] (≤ 1 − 0.005)"
+    assert row["worst dose"] == "dose 2: -0.250 [-0.377, -0.123] (≤ 1 − 0.005)"
     row = cells["linearised", "forecast", "SGD, D′ on topic 0"]
-    assert row["small dose"] == "dose 2: 0.970 ± 0.010"  # no class, so no best in it
-    assert row["worst dose"] == "dose 4: 0.900 ± 0.010"
-    assert "| SGD, D′ on topic 0 | held_out | 8 | 0.39400 | 0.990 | 0.700 |" in compare.markdown(columns)
+    assert row["small dose"] == "dose 2: 0.970 [0.843, 1]"  # no class, so no best in it
+    assert row["worst dose"] == "dose 4: 0.900 [0.773, 1]"
+    assert "| SGD, D′ on topic 0 | held_out | 8 | 0.39400 | 0.000 | 1 − 0.005 | 0.700 |" in compare.markdown(
+        columns
+    )
 
 
 def test_undefined_doubted_and_missing_scores_are_kept_apart(columns):
@@ -148,7 +151,7 @@ def test_undefined_doubted_and_missing_scores_are_kept_apart(columns):
         if theory == "linearised":
             assert cells[theory, grade, "Adam, D′ on topic 0"]["small dose"] == "dose 2: –"
     sampled = cells["langevin-posterior (T=0.001)", "fitted", "SGD, D′ on topic 0"]
-    assert sampled["large dose"] == "dose 8: 0.960 ± 0.010* (≤ 0.995)"
+    assert sampled["large dose"] == "dose 8: 0.960 [0.833, 1]* (≤ 1 − 0.005)"
     assert "*" not in sampled["small dose"]
     assert cells["langevin-posterior (T=0.001)", "forecast", "SGD, D′ on topic 0"]["large dose"] == ""
 
@@ -164,10 +167,13 @@ def test_the_best_worst_case(columns):
     """Fitted theories do not count, nor a forecast that has none at a dose."""
     first, second = compare.summary(columns)
     assert first == (
-        "SGD, D′ on topic 0: without a fitted number, linearised explains most at its worst dose, 0.900 ± "
-        "0.010 at dose 4 (noise ceiling there: 0.990); silent at some doses: langevin-posterior."
+        "SGD, D′ on topic 0: without a fitted number, the highest worst score is that of linearised (0.900 "
+        "[0.773, 1] at dose 4); beats the nulls by 0.900 [0.773, 1.027]; order-blind bound there: 1 − 0.005; "
+        "silent at some doses: langevin-posterior."
     )
-    assert second.startswith("Adam, D′ on topic 0: without a fitted number, linearised explains most")
+    assert second.startswith(
+        "Adam, D′ on topic 0: without a fitted number, the highest worst score is that of lin"
+    )
 
 
 @pytest.mark.parametrize(
@@ -177,13 +183,13 @@ def test_the_best_worst_case(columns):
             {"a": -0.5, "b": -0.2},
             0.0,
             "no theory without a fitted number beats “nothing changed” at its worst dose; the least bad is "
-            "b, -0.200 ± 0.010 at dose 4.",
+            "b (-0.200 [-0.327, -0.073] at dose 4).",
         ),
         (
             {"a": 0.5, "b": 0.2},
             0.0,
-            "a explains most at its worst dose, 0.500 ± 0.010 at dose 4 (noise ceiling there: 0.990); next "
-            "b, 0.200 ± 0.010 at dose 4.",
+            "that of a (0.500 [0.373, 0.627] at dose 4); beats the nulls by 0.500 [0.373, 0.627]; "
+            "order-blind bound there: 1 − 0.005; next b (0.200 [0.073, 0.327] at dose 4).",
         ),
         ({"a": 0.5}, 2.0, "no theory has a score, for the shift does not exceed its noise."),
     ],
@@ -195,7 +201,7 @@ def test_the_sentence_follows_the_numbers(tmp_path, scores, noise, expected):
         (name, "network", "forecast"): tuple(score + b for b in better) for name, score in scores.items()
     }
     every |= {("uneven", "network", "forecast"): (0.99, 0.99, -0.9, 0.99, 0.99, 0.99)}
-    rows = [replace(row, replica=(row.replica[0] + noise * row.shift[0],)) for row in _rows(scores=every)]
+    rows = [replace(row, replica=(row.replica[0] + noise * row.shift[0],) * 2) for row in _rows(scores=every)]
     (sentence,) = compare.summary(compare.read((str(_run(tmp_path / "run", rows).folder),))[1])
     assert expected in sentence
 
@@ -231,18 +237,18 @@ def _holds(patch, x, y):
 
 def test_a_cell_shows_score_error_and_best_in_class_and_failures_have_another_hue(columns):
     axes = _drawn(columns[:1])
-    inside, colour, ring = _beside(axes, "−3.250")
-    assert inside == {"−3.250", "± 0.010", "≤ 0.995"} and not ring
+    inside, colour, ring = _beside(axes, "−3.2")
+    assert inside == {"−3.2", "± 0.127", "≤ 1−0.005"} and not ring
     np.testing.assert_allclose(colour, to_rgba(heat_map.INKS[1]), atol=0.01)  # clipped: the end of the scale
     red, _, blue, _ = _beside(axes, "−0.250")[1]
     assert red > blue + 0.1
     red, _, blue, _ = _beside(axes, "0.400")[1]
     assert blue > red + 0.1
     inside, _, ring = _beside(axes, "0.960")  # its chains have not converged at one base network
-    assert inside == {"0.960", "± 0.010", "≤ 0.995"} and ring
+    assert inside == {"0.960", "± 0.127", "≤ 1−0.005"} and ring
     assert sum(line.get_marker() == "o" for line in axes.lines) == 2  # the other is in the key
-    assert _beside(axes, "0.950")[0] == {"0.950", "± 0.010"}
-    assert {"dose 2", "dose 8", "0.39400", "0.990", "0.700"} <= {text.get_text() for text in axes.texts}
+    assert _beside(axes, "0.950")[0] == {"0.950", "± 0.127"}
+    assert {"dose 2", "dose 8", "0.39400", "1−0.005", "0.700"} <= {text.get_text() for text in axes.texts}
 
 
 def test_undefined_is_hatched_and_no_prediction_is_blank(columns):
@@ -261,7 +267,7 @@ def test_a_law_without_a_score_at_these_doses_has_no_row(tmp_path):
     _, columns, _ = compare.read((str(_run(tmp_path / "run", _rows(scores=scores)).folder),))
     axes = _drawn(columns)
     assert {"law", "b"} == {"law", "a", "b"} & {text.get_text() for text in axes.texts}
-    assert _beside(axes, "0.870")[0] == {"0.870", "± 0.010", "≤ 0.995"}
+    assert _beside(axes, "0.870")[0] == {"0.870", "± 0.127", "≤ 1−0.005"}
     assert [row["worst dose"][:6] for row in table(compare.markdown(columns))] == ["dose 8", "dose 4"]
 
 

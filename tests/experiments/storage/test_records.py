@@ -168,7 +168,8 @@ def test_rows_of_another_version_are_refused(change):
 
 def test_lines_keep_the_names_of_one_version_ago():
     numbers = dict.fromkeys((field.name for field in dataclasses.fields(ScoreLine)), 0.5)
-    line = ScoreLine(**(numbers | {"noise_ceiling": 0.9, "best_in_class": None}))
+    ends = {"interval": (0.1, 0.9), "over_null_interval": None}
+    line = ScoreLine(**(numbers | ends | {"noise_ceiling": 0.9, "best_in_class": None}))
     values = line.to_json()
     assert (
         (values["floor"], values["ceiling"])

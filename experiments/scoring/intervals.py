@@ -1,0 +1,181 @@
+"""Intervals of 95 % for ratios over networks that share base networks and D'. Numpy and scipy only.
+
+A score is a ratio of sums, R = Σ a / Σ b over networks. To first order R̂ - R is the mean of the residuals e
+= (a - R b) / mean(b). Networks are clustered crosswise: every base network meets every D'. With main effects
+of each of the d ways (factors) of clustering,
+
+    V     = Σ_i V_i - (d - 1) W,   and no less than any V_i
+    V_i   = G_i / (G_i - 1) Σ_g (Σ_{n in g} e_n)² / m²     clusters g of one way: G_i of them, m networks
+    W     = Σ w² / (f m),  w the residuals of e on all ways together, f their degrees of freedom
+    R̂ ± q √V
+
+W stands in every V_i once, and counts once. (It is the intersection of Cameron, Gelbach and Miller, J. Bus.
+Econ. Stat. 29, 2011, made unbiased: Σ e² in its place subtracts a part of the clusters' effects, too.) The
+quantile q has few degrees of freedom, G_i - 1 for V_i alone. With the shares s_i = (V_i - W)+ / Σ (V_j - W)+,
+
+    q     = (1 - λ) t(1 / Σ s_i² / (G_i - 1)) + λ Σ s_i t(G_i - 1),     λ = (1 - min (G - 1) / max (G - 1))²
+
+The first is Satterthwaite's, which covers too little where a way with very few clusters counts most, the
+second that of Cochran and Cox, which covers too much; λ was chosen by simulation (docs/theory.md has the
+coverage).
+
+A way whose clusters lie inside those of another (base networks of one draw of the process) is omitted, as the
+clusters of the other carry its effects. With one cluster in any other way there is no interval and no
+standard error: nothing in the data says how far another base network, or another D', would be from these.
+"""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import stdtrit
+
+from experiments.storage.records import Interval
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its standard error and its interval of 95 %; both None where a factor has one cluster."""
+
+    value: float
+    standard_error: float | None = None
+    interval: Interval | None = None
+
+    @property
+    def above(self) -> bool:
+        """Whether the whole interval is above 0."""
+        return self.interval is not None and self.interval[0] > 0
+
+    @property
+    def below(self) -> bool:
+        """Whether the whole interval is below 0."""
+        return self.interval is not None and self.interval[1] < 0
+
+
+def clusters(draws: Sequence[int], bases: Sequence[int], seeds: Sequence[int]) -> list[Sequence[int]]:
+    """The ways of clustering networks: base networks, and D', of which each draw of the process has its own;
+    draws of the process, too, where there are several."""
+    documents = [draw * (max(seeds) + 1) + seed for draw, seed in zip(draws, seeds, strict=True)]
+    return [*[draws] * (len(set(draws)) > 1), bases, documents]
+
+
+def ratio(above: np.ndarray, below: np.ndarray, clusters: Sequence[Sequence[int]]) -> Estimate:
+    """Σ above / Σ below over networks (m,); without an interval where that is not finite.
+
+    `clusters` has for each factor of clustering the cluster of each network, (d, m).
+    """
+    value = _value(above, below)
+    return _estimate(value, _residuals(value, above, below), clusters)
+
+
+def ratio_difference(
+    first: tuple[np.ndarray, np.ndarray],
+    second: tuple[np.ndarray, np.ndarray],
+    clusters: Sequence[Sequence[int]],
+) -> Estimate:
+    """Σ above / Σ below of the first pair less that of the second, over the same networks (m,)."""
+    values = [_value(*pair) for pair in (first, second)]
+    ours, theirs = (_residuals(value, *pair) for value, pair in zip(values, (first, second), strict=True))
+    return _estimate(values[0] - values[1], ours - theirs, clusters)
+
+
+def _value(above: np.ndarray, below: np.ndarray) -> float:
+    return float(above.sum() / below.sum()) if below.sum() > 0 else float("nan")
+
+
+def _residuals(value: float, above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    return (above - value * below) / below.mean() if np.isfinite(value) else np.full(len(above), np.nan)
+
+
+def _estimate(value: float, residuals: np.ndarray, clusters: Sequence[Sequence[int]]) -> Estimate:
+    spread = half_width(residuals, clusters) if np.isfinite(value) else None
+    if spread is None:
+        return Estimate(value)
+    error, half = map(float, spread)
+    return Estimate(value, error, (value - half, value + half))
+
+
+def mean(values: np.ndarray, clusters: Sequence[Sequence[int]]) -> Estimate:
+    """The mean over networks (m,)."""
+    return ratio(values, np.ones_like(values), clusters)
+
+
+def half_width(
+    residuals: np.ndarray, clusters: Sequence[Sequence[int]]
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Standard error and half of the interval of a mean of `residuals` (..., m), which sum to 0.
+
+    None where a factor of clustering has one cluster alone.
+    """
+    design = _design(tuple(tuple(factor) for factor in clusters))
+    counts = np.array([factor.shape[1] for factor in design.factors])
+    if min(counts, default=1) < 2:
+        return None
+    networks = residuals.shape[-1]
+    sums = [np.sum(np.square(residuals @ factor), axis=-1) for factor in design.factors]
+    parts = np.stack(sums, axis=-1) * counts / (counts - 1) / networks**2
+    shared = np.sum(np.square(residuals @ design.remaining), axis=-1) / max(design.free, 1) / networks
+    variance = np.maximum(parts.sum(axis=-1) - (len(counts) - 1) * shared, parts.max(axis=-1))
+    apart = np.maximum(parts - (len(counts) > 1) * shared[..., None], 0.0)
+    return np.sqrt(variance), _quantile(apart, counts - 1) * np.sqrt(variance)
+
+
+def _quantile(parts: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """The quantile q (...,) of variances (..., d) with degrees of freedom (d,)."""
+    whole = parts.sum(axis=-1, keepdims=True)
+    most = np.eye(len(free))[np.argmax(free)]  # of noise alone, which many clusters know best
+    shares = np.where(whole > 0, parts / np.where(whole > 0, whole, 1.0), most)
+    quantile = functools.partial(_t, np.asarray(0.5 + LEVEL / 2))
+    satterthwaite = quantile(1 / np.sum(shares**2 / free, axis=-1))
+    cochran_cox = np.sum(shares * quantile(free), axis=-1)
+    weight = (1 - free.min() / free.max()) ** 2
+    return (1 - weight) * satterthwaite + weight * cochran_cox
+
+
+def _t(level: np.ndarray, free: np.ndarray) -> np.ndarray:
+    return np.asarray(stdtrit(free, level))
+
+
+@dataclass(frozen=True)
+class _Design:
+    """Indicators (m, g) of each factor, the projection (m, m) off all of them, and its degrees of freedom."""
+
+    factors: tuple[np.ndarray, ...]
+    remaining: np.ndarray
+    free: int
+
+
+@functools.lru_cache(maxsize=256)
+def _design(clusters: tuple[tuple[int, ...], ...]) -> _Design:
+    factors = tuple(_indicators(factor) for factor in _outermost(clusters))
+    networks = len(clusters[0])
+    every = np.concatenate(factors, axis=1)
+    remaining = np.eye(networks) - every @ np.linalg.pinv(every)
+    return _Design(factors, remaining, networks - int(np.linalg.matrix_rank(every)))
+
+
+def _indicators(factor: tuple[int, ...]) -> np.ndarray:
+    return (np.asarray(factor)[:, None] == np.unique(factor)) / 1.0
+
+
+def _outermost(clusters: tuple[tuple[int, ...], ...]) -> list[tuple[int, ...]]:
+    """The factors whose clusters do not lie inside those of another, of equal ones the first.
+
+    Everything lies inside a single cluster, which is kept besides, as it leaves nothing to compare.
+    """
+    kept: list[tuple[int, ...]] = []
+    for index, factor in enumerate(clusters):
+        others = [
+            other
+            for position, other in enumerate(clusters)
+            if position != index
+            and len(set(other)) > 1
+            and len(set(zip(factor, other, strict=True))) == len(set(factor))
+        ]
+        coarser = [other for other in others if len(set(other)) < len(set(factor))]
+        if not coarser and factor not in kept:
+            kept.append(factor)
+    return kept
