@@ -196,7 +196,6 @@ class Row:
     study: str
     method: str
     data: str
-    draw: int
     base: int
     dose: int
     theory: str
@@ -212,6 +211,7 @@ class Row:
     best_in_class: Numbers
     converged: tuple[bool, ...] | None
     base_error: float | None = None
+    draw: int = 0
 
     def to_json(self) -> Json:
         """Plain values, in a fixed order; ∞, for which JSON has no number, is a word."""

@@ -13,6 +13,7 @@ def sample(explained, shift=0.1, replica=0.01, best_in_class=0.97, spread=0.01, 
     every = (shift,) * len(places)
     nats = shift * (1 - explained + spread * tilt)
     return Sample(
+        (0,) * len(places),
         tuple(base for base, _ in places),
         tuple(seed for _, seed in places),
         tuple(nats.tolist()),

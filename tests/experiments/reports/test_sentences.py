@@ -70,7 +70,8 @@ def test_theories_are_compared_on_the_same_networks(line):
     best = max(range(4), key=lambda index: -whole.sample.nats[index])
     few = line("langevin-posterior", 0.96, half=None, networks=1)
     one = {
-        name: getattr(whole.sample, name)[best : best + 1] for name in ("bases", "seeds", "shift", "replica")
+        name: getattr(whole.sample, name)[best : best + 1]
+        for name in ("draws", "bases", "seeds", "shift", "replica")
     }
     few = replace(few, sample=Sample(**one, nats=(0.04 * 0.1,), best_in_class=(0.0,)))
     words = _words([whole, few])

@@ -1,6 +1,7 @@
 """Fits and errors of made-up answers whose right result is known."""
 
 import numpy as np
+import pytest
 
 from experiments.scoring import fits
 
