@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from rich.markup import escape
+
 from experiments.cells.candidates import candidates
 from experiments.cells.programs import Executor
 from experiments.design.experiment import Experiment
@@ -11,7 +13,8 @@ from experiments.own_files import blaming
 from experiments.reports.html import write_report
 from experiments.reports.sentences import SELECTED, scorecard_text
 from experiments.runs.base_networks import BaseNetworks
-from experiments.runs.environment import compile_fast, environment
+from experiments.runs.code_digests import run_code
+from experiments.runs.environment import compile_fast, environment, fix_settings
 from experiments.runs.plan import plan
 from experiments.runs.pretraining import template
 from experiments.runs.progress import Progress
@@ -22,7 +25,7 @@ from experiments.scoring.scorecard import scorecard
 from experiments.storage import seal
 from experiments.storage.files import digest, locked, write, write_json
 from experiments.storage.records import Cell
-from experiments.storage.run_folder import RunFolder, create
+from experiments.storage.run_folder import DONE, NETWORKS, RunFolder, create
 from theory.errors import Misuse
 
 RESULTS = Path("results")
@@ -35,21 +38,21 @@ def run(
     jobs: int = 1,
     draw: Callable[[RunFolder], list[Path]] | None = None,
     progress: Progress | None = None,
+    again: bool = False,
 ) -> RunFolder:
     """Everything `finebayes run` does after its options are parsed; finished parts are not redone.
 
     `out` is the run's folder (default: results/STUDY/HASH), `networks` that of base networks. `draw` stands
-    for the study's own.
+    for the study's own. With `again` the folder's results are deleted first.
     """
     if jobs < 1:
         raise Misuse(f"jobs must be at least 1, got {jobs}.")
-    experiment = prepare(study_run)
-    folder, kept = places(study_run, out, networks)
     progress = progress or Progress()
+    experiment = prepare(study_run, progress)
+    folder, kept = places(study_run, out, networks)
     with locked(folder):
-        made = create(folder, study_run.record, environment())
-        study_run.keep_files(folder)
-        (folder / "DONE").unlink(missing_ok=True)
+        made = _create(folder, study_run, experiment, progress, again)
+        (folder / DONE).unlink(missing_ok=True)
         progress.say(f"{study_run.study.name} ({study_run.preset}) in {folder}")
         sealed = seal.check(made)
         run_cells(experiment, made, BaseNetworks(kept), progress, (study_run, jobs) if jobs > 1 else None)
@@ -57,10 +60,13 @@ def run(
             progress.say(f"the forecasts are those sealed on {sealed.made} ({sealed.hash})")
         progress.say("scoring")
         made.save_rows(rows(made))
-        if not (path := folder / "networks.json").exists():
-            write_json(path, BaseNetworks(kept).quality(experiment).to_json())
+        if made.quality() is None:
+            bases = BaseNetworks(kept)
+            if not bases.path(experiment).exists():  # deleted since
+                bases.pretrained(experiment, progress)
+            write_json(folder / NETWORKS, bases.quality(experiment).to_json())
         # every cell is finished and scored; pictures can be redrawn
-        write(folder / "DONE", lambda file: None)
+        write(folder / DONE, lambda file: None)
         progress.say("drawing")
         if made.rows():
             (draw or study_run.study.draw)(made)
@@ -95,17 +101,16 @@ def summary(made: RunFolder) -> str:
 
 def dry_run(study_run: StudyRun) -> str:
     """The plan of a run, without running it."""
-    return plan(prepare(study_run), study_run.record)
+    return plan(prepare(study_run, Progress()), study_run.record)
 
 
-def forecast(study_run: StudyRun, out: str = "", networks: str = "") -> str:
+def forecast(study_run: StudyRun, out: str = "", networks: str = "", again: bool = False) -> str:
     """Everything `finebayes forecast` does: the predictions of all theories, sealed before any finetuning."""
-    experiment = prepare(study_run)
-    folder, kept = places(study_run, out, networks)
     progress = Progress()
+    experiment = prepare(study_run, progress)
+    folder, kept = places(study_run, out, networks)
     with locked(folder):
-        made = create(folder, study_run.record, environment())
-        study_run.keep_files(folder)
+        made = _create(folder, study_run, experiment, progress, again)
         progress.say(f"forecasts of {study_run.study.name} ({study_run.preset}) in {folder}")
         seal.refuse_late(made)
         run_cells(experiment, made, BaseNetworks(kept), progress, only=lambda cell: cell.is_forecast)
@@ -120,13 +125,27 @@ def forecast(study_run: StudyRun, out: str = "", networks: str = "") -> str:
     )
 
 
-def prepare(study_run: StudyRun) -> Experiment:
+def prepare(study_run: StudyRun, progress: Progress) -> Experiment:
     """The experiment of a run; whatever is wrong with it is refused here, before anything is written."""
+    for sentence in fix_settings():
+        progress.say(sentence)
     if not study_run.config.optimise:
         compile_fast()
     experiment = study_run.experiment()
     candidates(experiment)
     return experiment
+
+
+def _create(
+    folder: Path, study_run: StudyRun, experiment: Experiment, progress: Progress, again: bool
+) -> RunFolder:
+    """The run's folder with copies of the user's own files; says which files in it nothing reads."""
+    code = run_code(study_run.study.module.__name__, experiment)
+    made = create(folder, study_run.record, environment(), code, again)
+    study_run.keep_files(folder)
+    for sentence in made.stray_sentences():
+        progress.say(escape(sentence))
+    return made
 
 
 def places(study_run: StudyRun, out: str, networks: str) -> tuple[Path, Path]:
@@ -148,6 +167,8 @@ def run_cells(
     number of processes, where cells are to run side by side."""
     wanted = [cell for cell in experiment.cells() if only(cell)]
     missing = [cell for cell in wanted if not made.finished(cell)]
+    if len(missing) < len(wanted):
+        progress.say(f"{len(wanted) - len(missing)} of {len(wanted)} cells were finished before")
     if not missing:
         return
 

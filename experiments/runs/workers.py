@@ -25,9 +25,9 @@ import jax
 from experiments.cells.programs import Executor
 from experiments.design.study import StudyRun
 from experiments.own_files import blaming
+from experiments.runs import environment
 from experiments.runs.base_networks import BaseNetworks
 from experiments.runs.pretraining import template
-from experiments.runs.progress import Progress
 from experiments.scoring.convergence import tuning_lines
 from experiments.storage.contents import PosteriorCell
 from experiments.storage.records import Cell
@@ -35,6 +35,7 @@ from experiments.storage.run_folder import RunFolder
 from models.network import Network
 
 SETTINGS = (  # what a run has set in jax before it computes
+    *environment.SETTINGS,
     "jax_num_cpu_devices",
     "jax_compilation_cache_dir",
     "jax_persistent_cache_min_compile_time_secs",
@@ -78,7 +79,7 @@ def side_by_side(
     shares = context.SimpleQueue()
     for share in divided(_cores(), jobs):
         shares.put(share)
-    settings = {name: jax.config.values[name] for name in SETTINGS}
+    settings = {name: jax.config.values[name] for name in SETTINGS if name in jax.config.values}
     pool = ProcessPoolExecutor(jobs, context, _settle, (shares, settings))
     try:
         tasks = [pool.submit(_task, _Frozen(study_run), networks, run, group) for group in programs.values()]
@@ -139,6 +140,4 @@ class _Frozen:
 def _prepared(study_run: _Frozen, networks: Path) -> tuple[Executor, Network]:
     """The executor and the base networks of a study, once for each process."""
     experiment, kept = study_run.study_run.experiment(), BaseNetworks(networks)
-    return Executor(experiment, template(experiment.process, experiment.shape)), kept.pretrained(
-        experiment, Progress()
-    )
+    return Executor(experiment, template(experiment.process, experiment.shape)), kept.load(experiment)

@@ -11,11 +11,12 @@ writes all of them. Axes: s finetuning seeds, b strengths, d doses, c contexts, 
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self, TypeAlias, cast, get_args
 
 import numpy as np
 
+from experiments.storage.typed import typed
 from theory.errors import Misuse
 
 Arrays: TypeAlias = dict[str, np.ndarray]
@@ -195,7 +196,7 @@ class Row:
     @classmethod
     def from_json(cls, values: Json) -> Self:
         """The inverse; raises `Misuse` for values that are no row."""
-        return cls(**_fitting(cls, values))
+        return typed(cls, values)
 
 
 @dataclass(frozen=True)
@@ -230,15 +231,3 @@ class ScoreLine:
     def to_json(self) -> Json:
         """Plain values; `floor` and `ceiling`, the names of one version ago, stand beside the new ones."""
         return asdict(self) | {"floor": self.noise_ceiling, "ceiling": self.best_in_class}
-
-
-def _fitting(record: type[Row], values: Json) -> Json:
-    """The values of a record, lists as tuples; refuses missing and unknown fields."""
-    names = {field.name for field in fields(record)}
-    if not isinstance(values, Mapping) or set(values) != names:
-        got = sorted(values) if isinstance(values, Mapping) else type(values).__name__
-        raise Misuse(f"A {record.__name__.lower()} has the fields {sorted(names)}, got {got}.")
-    for key, value in values.items():
-        if isinstance(value, list) and not all(isinstance(entry, (int, float)) for entry in value):
-            raise Misuse(f"{key} must be a list of numbers, got {value!r:.60}.")
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
