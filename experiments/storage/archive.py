@@ -54,7 +54,7 @@ def read_arrays(path: Path, made_of: str) -> Arrays:
     """The inverse; raises `Misuse` with what is wrong, in words, for anything else than was written."""
     check_regular(path)
     try:
-        arrays = _unpack(path)
+        arrays = _unpack(io.BytesIO(path.read_bytes()))
     except (
         zipfile.BadZipFile,
         zlib.error,
@@ -75,8 +75,8 @@ def read_arrays(path: Path, made_of: str) -> Arrays:
     return arrays
 
 
-def _unpack(path: Path) -> Arrays:
-    with zipfile.ZipFile(path) as archive:
+def _unpack(file: io.BytesIO) -> Arrays:
+    with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
         for member in members:
             if not member.filename.endswith(".npy"):
