@@ -4,8 +4,8 @@
     tuned   = finetune(network, process.task(), Adam())     finetuned networks at every dose
     result  = compare(tuned)                                the score of every theory
 
-Everything stays in memory. What is computed depends on the arguments alone, and is what a study with the same
-numbers computes. `run` and `load` of studies are in `experiments.runs.study_result`.
+Everything stays in memory. What is computed depends on the arguments alone, not on what a session has set in
+jax, and is what a study of the same numbers computes; `experiments.runs.study_result` runs studies.
 """
 
 import dataclasses
@@ -23,9 +23,10 @@ from experiments.design.checks import check_counts, check_seed, check_step_size
 from experiments.design.experiment import Arm, Experiment
 from experiments.reports.scores import Scores, as_frame
 from experiments.runs.base_networks import BaseNetworks, describe
-from experiments.runs.environment import prepare_devices
-from experiments.runs.pretraining import Quality, measure, template, train, uninformed_nats
+from experiments.runs.environment import fixed_settings, prepare_devices
+from experiments.runs.pretraining import measure, template, train, uninformed_nats
 from experiments.runs.progress import Progress, make_progress
+from experiments.storage.manifests import Quality
 from experiments.storage.memory import MemoryRun
 from experiments.storage.records import Cell, Json, check_name
 from models.finetuning.method import Method
@@ -66,6 +67,7 @@ class Pretrained:
             raise Misuse(f"There are {self.experiment.base_seeds} base networks, from 0 on; got {index!r}.")
         return jax.tree.map(lambda leaf: leaf[index], self.networks)
 
+    @fixed_settings()
     def predict(self, tokens: Tokens | Sequence[Sequence[int]], index: int = 0) -> LogProbs:
         """Log-probabilities (nats) of all tokens at every position (n, t, vocabulary), by a base network."""
         try:
@@ -149,6 +151,7 @@ class Finetuned:
         )
 
 
+@fixed_settings()
 def pretrain(
     process: Process,
     *,
@@ -199,11 +202,11 @@ def pretrain(
     numbers = describe(experiment)["seeds"]
     params = train(process, experiment.shape, experiment.pretraining, numbers, shown)
     networks, exact = template(process, experiment.shape).with_params(params), process.distribution()
-    return Pretrained(
-        experiment, networks, Quality(measure(exact, networks, numbers), uninformed_nats(exact))
-    )
+    quality = Quality(measure(exact, networks, numbers), uninformed_nats(exact))
+    return Pretrained(experiment, networks, quality)
 
 
+@fixed_settings()
 def finetune(
     base: Pretrained,
     task: Task | Iterable[Task],
@@ -241,10 +244,9 @@ def finetune(
         theories=("unchanged",),
     )
     for arm in experiment.arms:
+        prefix = f"The contexts of the task {arm.name}"
         for contexts in experiment.contexts(arm).values():
-            _check_documents(
-                base.process, np.asarray(contexts.tokens), f"The contexts of the task {arm.name}"
-            )
+            _check_documents(base.process, np.asarray(contexts.tokens), prefix)
     executor, name = Executor(experiment, base.network()), kebab_case(type(base.process).__name__)
     cells = [cell for cell in experiment.cells() if cell.kind == "finetuned"]
     run = MemoryRun(name, experiment.doses)
@@ -253,6 +255,7 @@ def finetune(
     )
 
 
+@fixed_settings()
 def compare(
     tuned: Finetuned,
     theories: str | Theory | Iterable[str | Theory] | Mapping[str, Theory] | None = None,
@@ -303,10 +306,8 @@ def _run_cells(
 
 def _by_name(kind: str, given: object, wanted: type[Kind], example: str) -> dict[str, Kind]:
     """Instances by name, by default that of their class in kebab-case."""
-    named: Mapping[Any, Any]
-    if isinstance(given, Mapping):
-        named = given
-    else:
+    named: Mapping[Any, Any] = given if isinstance(given, Mapping) else {}
+    if not isinstance(given, Mapping):
         entries: list[Any] = [given]
         if isinstance(given, Iterable) and not isinstance(given, str):
             entries = list(given)

@@ -176,6 +176,8 @@ def _run(arguments: list[str], command: str = "run") -> None:
         """The run's folder (default: results/STUDY/HASH, one for each config)."""
         networks: str = ""
         """Where base networks are kept and found (default: results/networks, or OUT/networks)."""
+        again: bool = False
+        """Delete the results in the run's folder first, whatever code made them; base networks stay."""
 
     @dataclasses.dataclass(frozen=True)
     class Run(Forecast):
@@ -202,11 +204,11 @@ def _run(arguments: list[str], command: str = "run") -> None:
         from experiments.runs import run as runs
 
         if not isinstance(parsed, Run):
-            print(runs.forecast(study_run, parsed.out, parsed.networks))
+            print(runs.forecast(study_run, parsed.out, parsed.networks, parsed.again))
         elif parsed.dry_run:
             print(runs.dry_run(study_run))
         else:
-            made = runs.run(study_run, parsed.out, parsed.networks, jobs=parsed.jobs, draw=draw)
+            made = runs.run(study_run, parsed.out, parsed.networks, parsed.jobs, draw, again=parsed.again)
             print(runs.summary(made))
             if parsed.strict:
                 runs.refuse_unconverged(made)
@@ -260,7 +262,7 @@ class _Scored(_Folder):
 def _plot(arguments: list[str]) -> None:
     folder = _parse(_Folder, "plot", arguments).folder
     # -: a run, which names its folder when it is done
-    run = find(drawing_process.awaited_folder() if folder == "-" else folder)
+    run = find(drawing_process.awaited_folder() if folder == "-" else folder, _say)
     for path in Study.of(run).draw(run):
         print(path)
 
@@ -268,7 +270,7 @@ def _plot(arguments: list[str]) -> None:
 def _report(arguments: list[str]) -> None:
     from experiments.reports.html import write_report
 
-    run = find(_parse(_Folder, "report", arguments).folder)
+    run = find(_parse(_Folder, "report", arguments).folder, _say)
     Study.of(run).draw(run)
     print(write_report(run))
 
@@ -278,7 +280,7 @@ def _score(arguments: list[str]) -> None:
     from experiments.scoring.scorecard import scorecard
 
     options = _parse(_Scored, "score", arguments)
-    run = find(options.folder)
+    run = find(options.folder, _say)
     lines = scorecard(table(run))
     if options.json:
         print(json.dumps([line.to_json() for line in lines], indent=1))
@@ -312,7 +314,7 @@ def _compare(arguments: list[str]) -> None:
     from experiments.reports import tables as ladders
     from experiments.scoring import leaderboard as compare
 
-    lines, columns, runs = compare.read(options.places)
+    lines, columns, runs = compare.read(options.places, _say)
     out = Path(options.out or (runs[0].folder / "figures" if len(runs) == 1 else "comparison"))
     tables = compare.write_tables(lines, columns, out)
     more = overview.write(columns, runs, out), ladders.write(columns, out)

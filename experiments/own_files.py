@@ -92,13 +92,13 @@ def kind_of(tree: ast.Module) -> Kind | None:
 
 @functools.cache
 def load(path: Path, content: bytes) -> ModuleType:
-    """The module of a file; another content is another module. Its `__digest__` is that of the content."""
+    """The module of a file; another content is another module. Its `__source__` is the content."""
     mark = hashlib.sha256(str(path).encode() + content).hexdigest()[:12]
     name = f"{PACKAGE}.{mark}.{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
-    module.__dict__["__digest__"] = hashlib.sha256(content).hexdigest()
+    module.__dict__["__source__"] = content
     sys.modules[name] = module  # dataclasses look their module up
     try:
         with refusing(path):
@@ -164,8 +164,11 @@ def _sentence(error: BaseException) -> str:
     return f"{kind}{text}{'' if text.endswith(('.', '!', '?')) else '.'}"
 
 
-def digest_of(kind: type) -> str:
-    """SHA-256 of the own file that defines a class; "" for a class of ours."""
-    if not kind.__module__.startswith(f"{PACKAGE}."):
-        return ""
-    return getattr(sys.modules.get(kind.__module__), "__digest__", "")
+def source(module: str) -> bytes | None:
+    """The source of a loaded own file by the name of its module; None for any other module."""
+    return getattr(sys.modules.get(module), "__source__", None) if _is_own(module) else None
+
+
+def label(module: str) -> str:
+    """The name of an own file by that of its module, wherever it lies; "" for any other module."""
+    return f"{module.rpartition('.')[2]}.py" if _is_own(module) else ""

@@ -48,6 +48,20 @@ def network():
     return fb.pretrain(PROCESS, width=8, layers=1, heads=2, steps=20, batch=8, **QUIET)
 
 
+def test_a_session_in_double_precision_gets_the_same_networks(network):
+    jax.config.update("jax_enable_x64", True)
+    try:
+        process = fb.processes.PersonaTopics(personas=3, topics=4, pairs=3)
+        process.distribution()
+        again = fb.pretrain(process, width=8, layers=1, heads=2, steps=20, batch=8, **QUIET)
+        assert again.predict([[0, 4, 1]]).dtype == np.float32
+    finally:
+        jax.config.update("jax_enable_x64", False)
+    assert again.quality == network.quality
+    for ours, theirs in zip(*map(jax.tree.leaves, (network.networks, again.networks)), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 @pytest.fixture(scope="module")
 def tuned(network):
     task = PROCESS.task(persona=2, topics=[0], repeats=2)

@@ -145,8 +145,8 @@ class StudyRun:
     @classmethod
     def of(cls, run: RunFolder) -> Self:
         """The run that a folder holds, with the user's own files as they were."""
-        study, preset = Study.of(run), str(run.config["preset"])
-        copies = [str(run.folder / FILES / entry["file"]) for entry in run.config.get("files", [])]
+        study, preset = Study.of(run), run.config.preset
+        copies = [str(run.folder / FILES / entry.file) for entry in run.config.files]
         made = cls(study, preset, run.options, tuple(file for file in copies if file != study.file))
         try:
             made.config  # noqa: B018

@@ -20,11 +20,10 @@ from experiments.scoring.convergence import COLUMNS as DIAGNOSTICS
 from experiments.scoring.convergence import ChainNote, ConvergenceReport, convergence_report
 from experiments.scoring.labels import nats
 from experiments.scoring.scorecard import scorecard
-from experiments.storage.files import read_json, write_text
+from experiments.storage.files import write_text
 from experiments.storage.records import Json, ScoreLine
 from experiments.storage.run_folder import RunFolder
 from experiments.storage.seal import check
-from theory.errors import Misuse
 
 WARNED = (
     "Forecasts: no fitted number, nothing but the base network, D′, the optimiser and its steps. Scores are "
@@ -62,7 +61,7 @@ def _page(run: RunFolder, lines: list[ScoreLine]) -> str:
             section("Base networks", _networks(run)),
             section("How to reproduce", [f"<pre>{escape(command_line(StudyRun.of(run)))}</pre>"]),
             section("Config", [_fields(run.options)]),
-            section("Environment", [_fields(_json(run, "environment.json"))]),
+            section("Environment", [_fields(run.environment)]),
         ],
     )
 
@@ -95,7 +94,7 @@ def _state(run: RunFolder) -> str:
     done = (run.folder / "DONE").exists()
     state = "finished" if done else "unfinished: what follows is from the finished cells"
     counts = f"{len(run.cells())} cells done, {len(run.failures())} failed, run {state}"
-    return f"{run.study}, preset {run.config.get('preset')}. {counts}."
+    return f"{run.study}, preset {run.config.preset}. {counts}."
 
 
 def _paragraphs(text: str) -> list[str]:
@@ -180,19 +179,17 @@ def _failures(run: RunFolder) -> list[str]:
 
 
 def _networks(run: RunFolder) -> list[str]:
-    quality = _json(run, "networks.json")
-    networks = quality.get("networks") or []
-    if not networks:
+    quality = run.quality()
+    if quality is None:
         return ["<p>Not measured yet.</p>"]
     body = [["seed", "mean", "first answer", "by position"]]
-    for network in networks:
-        positions = "  ".join(nats(value) for value in network.get("by_position") or [])
-        numbers = nats(network.get("mean")), nats(network.get("first_answer"))
-        body.append([str(network.get("seed")), *numbers, positions])
-    text = "KL from the exact predictor, mean over documents, in nats."
-    if quality.get("uninformed") is not None:
-        uninformed = nats(quality["uninformed"])
-        text += f" A predictor that never infers the hypothesis of a document has {uninformed}."
+    for network in quality.networks:
+        positions = "  ".join(nats(value) for value in network.by_position)
+        body.append([str(network.seed), nats(network.mean), nats(network.first_answer), positions])
+    text = (
+        "KL from the exact predictor, mean over documents, in nats. A predictor that never infers the "
+        f"hypothesis of a document has {nats(quality.uninformed)}."
+    )
     return [f"<p>{escape(text)}</p>", html_table(body, "tight")]
 
 
@@ -202,14 +199,6 @@ def _ends(run: RunFolder) -> dict[str, float]:
     contents += [run.theories(cell) for cell in run.cells(kind="theories")[:1]]
     ladders = [ladder for content in contents if content for ladder in content.ladders]
     return {ladder.name: float(ladder.betas.max()) * (1 - 1e-5) for ladder in ladders}
-
-
-def _json(run: RunFolder, name: str) -> Json:
-    path = run.folder / name
-    values = read_json(path) if path.exists() else {}
-    if not isinstance(values, dict):
-        raise Misuse(f"{path} is damaged (it holds no fields by name); delete it and run again.")
-    return values
 
 
 def _fields(values: Json) -> str:

@@ -13,8 +13,8 @@ from pathlib import Path
 from experiments.figures.looks import OVERVIEW
 from experiments.scoring.labels import with_interval
 from experiments.scoring.leaderboard import UNCHANGED, Column, TheoryKey, markdown_table
-from experiments.storage.files import read_json, write_text
-from experiments.storage.records import Interval, Json, ScoreLine
+from experiments.storage.files import write_text
+from experiments.storage.records import Interval, ScoreLine
 from experiments.storage.run_folder import RunFolder
 
 LEAST = -1.0  # scores below say no more than that they are worse than nothing
@@ -64,10 +64,8 @@ def table(columns: Sequence[Column], runs: Sequence[RunFolder]) -> list[list[str
 
 
 def _quality(run: RunFolder) -> str:
-    path = run.folder / "networks.json"
-    quality: Json = read_json(path) if path.exists() else {}
-    excess = [quality.get(name) for name in ("mean", "uninformed")]
-    return "; ".join("–" if value is None else f"{value:.4f}" for value in excess)
+    quality = run.quality()
+    return f"{quality.mean:.4f}; {quality.uninformed:.4f}" if quality else "–; –"
 
 
 def _null(line: ScoreLine | None) -> str:

@@ -1,17 +1,17 @@
 """Base networks on disk, named by what made them, so that studies share them and a killed run goes on.
 
-`HASH.safetensors` holds the networks of all seeds side by side (a leading seed axis) with their description
-and measured quality; `HASH.checkpoint.safetensors` holds the state between two chunks of an unfinished run.
+`HASH.safetensors` holds the networks of all seeds side by side (a leading seed axis) with their description,
+which includes the code of the process and of the training, their measured quality and the digest of their
+weights; `HASH.checkpoint.safetensors` holds the state between two chunks of an unfinished run.
 """
 
-import dataclasses
 import json
 import struct
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -19,14 +19,38 @@ import safetensors
 import safetensors.numpy
 
 from experiments.design.experiment import Experiment
-from experiments.own_files import digest_of
-from experiments.runs.pretraining import NetworkQuality, Quality, measure, template, train, uninformed_nats
+from experiments.runs.code_digests import network_code
+from experiments.runs.pretraining import measure, template, train, uninformed_nats
 from experiments.runs.progress import Progress
-from experiments.storage.files import digest, locked, write
+from experiments.storage.archive import digest_arrays
+from experiments.storage.files import check_regular, digest, locked, parse_json, sweep, write
+from experiments.storage.manifests import NetworkQuality, Quality
 from experiments.storage.records import Arrays, Json
+from experiments.storage.typed import typed
 from models.network import Network
 from theory.base import Params, PyTree
 from theory.errors import Misuse
+
+RecordT = TypeVar("RecordT", "NetworkRecord", "CheckpointRecord")
+ROUNDING = 1e-4, 0.01  # nats, and share: by how much a network's excess may differ where it is measured again
+
+
+@dataclass(frozen=True)
+class NetworkRecord:
+    """The description of the networks of a file, their quality, and the digest of their weights."""
+
+    description: dict[str, Any]
+    quality: tuple[NetworkQuality, ...]
+    weights: str
+
+
+@dataclass(frozen=True)
+class CheckpointRecord:
+    """The description of the networks that are trained, the step, and the digest of the state."""
+
+    description: dict[str, Any]
+    step: int
+    weights: str
 
 
 @dataclass(frozen=True)
@@ -40,16 +64,26 @@ class BaseNetworks:
     ) -> Network:
         """The base networks of an experiment, stacked along seeds: from disk, or trained and kept.
 
-        If they are trained, `meanwhile` runs beside it as soon as training is traced.
+        If they are trained, `meanwhile` runs beside it as soon as training is traced. If they are not, their
+        excess is measured again: networks of another process are refused.
         """
         path = self.path(experiment)
-        if not path.exists():
+        if path.exists():  # a run that was killed as soon as they were written leaves its checkpoint
+            _checkpoint(path).unlink(missing_ok=True)
+        else:
             with locked(self.folder, f"{path.stem}.lock", wait=True):
                 if not path.exists():
                     self._train(experiment, path, progress, meanwhile)
-        tensors, _ = _load(path)
-        untrained = template(experiment.process, experiment.shape)
-        return untrained.with_params(_fill(untrained.params, tensors))
+                    return self.load(experiment)
+        networks = self.load(experiment)
+        self._refuse_other_excess(experiment, networks)
+        return networks
+
+    def load(self, experiment: Experiment) -> Network:
+        """The base networks on disk, as they were trained."""
+        tensors, _ = self._read(experiment)
+        path, untrained = self.path(experiment), template(experiment.process, experiment.shape)
+        return untrained.with_params(_fill(path, untrained.params, tensors, (experiment.base_seeds,)))
 
     def path(self, experiment: Experiment) -> Path:
         """The file of an experiment's base networks."""
@@ -57,76 +91,125 @@ class BaseNetworks:
 
     def quality(self, experiment: Experiment) -> Quality:
         """Distance of the base networks from the exact predictor, as measured after training."""
-        stored = json.loads(_load(self.path(experiment))[1]["json"])["quality"]
-        networks = [{**network, "by_position": tuple(network["by_position"])} for network in stored]
         uninformed = uninformed_nats(experiment.process.distribution())
-        return Quality(tuple(NetworkQuality(**network) for network in networks), uninformed)
+        return Quality(self._read(experiment)[1].quality, uninformed)
+
+    def _read(self, experiment: Experiment) -> tuple[Arrays, NetworkRecord]:
+        path = self.path(experiment)
+        tensors, record = _load(path, NetworkRecord)
+        if record.description != _plain(describe(experiment)):
+            raise Misuse(f"{path} holds networks of another description; delete it and run again.")
+        return tensors, record
+
+    def _refuse_other_excess(self, experiment: Experiment, networks: Network) -> None:
+        """Measure networks from disk again, and refuse those that differ beyond rounding from what was
+        measured after their training."""
+        seeds = describe(experiment)["seeds"]
+        stored = self._read(experiment)[1].quality
+        measured = measure(experiment.process.distribution(), networks, seeds)
+        for before, now in zip(stored, measured, strict=True):
+            if not abs(now.mean - before.mean) <= ROUNDING[0] + ROUNDING[1] * before.mean:
+                raise Misuse(
+                    f"{self.path(experiment)} says that network {before.seed} is {before.mean:.4f} nats from "
+                    f"the exact predictor, but it is {now.mean:.4f}: what makes the process or the network "
+                    "has changed; delete the file and run again, or choose other --networks."
+                )
 
     def _train(
         self, experiment: Experiment, path: Path, progress: Progress, meanwhile: Callable[[], None]
     ) -> None:
-        description = describe(experiment)
-        checkpoint = path.with_name(f"{path.stem}.checkpoint.safetensors")
+        description, recipe = describe(experiment), experiment.pretraining
+        checkpoint = _checkpoint(path)
+        sweep(self.folder, path.stem)
 
         def restore(template: PyTree) -> tuple[int, PyTree] | None:
             if not checkpoint.exists():
                 return None
-            tensors, metadata = _load(checkpoint)
-            return int(metadata["step"]), _fill(template, tensors)
+            tensors, record = _load(checkpoint, CheckpointRecord)
+            if record.description != _plain(description) or not 0 < record.step < recipe.steps:
+                raise Misuse(f"{checkpoint} is of another training; delete it and run again.")
+            return record.step, _fill(checkpoint, template, tensors)
 
         params = train(
             experiment.process,
             experiment.shape,
-            experiment.pretraining,
+            recipe,
             description["seeds"],
             progress,
             restore=restore,
-            save=lambda step, state: _save(checkpoint, state, {"step": str(step)}),
+            save=lambda step, state: _save(checkpoint, state, {"description": description, "step": step}),
             compiling=threading.Thread(target=meanwhile, daemon=True).start,
         )
         networks = template(experiment.process, experiment.shape).with_params(params)
         measured = measure(experiment.process.distribution(), networks, description["seeds"])
-        record = {
-            "description": description,
-            "quality": [dataclasses.asdict(quality) for quality in measured],
-        }
-        # one entry: the format does not keep the order of several
-        _save(path, params, {"json": json.dumps(record)})
+        _save(path, params, {"description": description, "quality": [asdict(part) for part in measured]})
         checkpoint.unlink(missing_ok=True)
 
 
 def describe(experiment: Experiment) -> Json:
-    """The part of an experiment that determines its base networks; an own process counts by its file."""
+    """The part of an experiment that determines its base networks, with the code that makes them."""
     process: Any = experiment.process  # a dataclass of plain fields
-    file = digest_of(type(process))
     return {
-        "process": {"kind": type(process).__name__, **asdict(process)} | ({"file": file} if file else {}),
+        "process": {"kind": type(process).__name__, **asdict(process)},
         "shape": asdict(experiment.shape),
         "pretraining": asdict(experiment.pretraining),
         "seeds": [experiment.seed * 1000 + index for index in range(experiment.base_seeds)],
+        "code": network_code(process),
     }
+
+
+def _plain(description: Json) -> Json:
+    """As it is read back: in JSON tuples are lists."""
+    return json.loads(json.dumps(description))
+
+
+def _checkpoint(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.checkpoint.safetensors")
 
 
 def _names(tree: Params) -> list[str]:
     return [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
 
 
-def _fill(template: Params, tensors: Arrays) -> Params:
-    """The template's tree with the stored arrays as leaves."""
-    names = _names(template)
-    if set(names) != set(tensors):
-        raise Misuse("A stored network has other weights than its description says; delete it and run again.")
+def _fill(path: Path, template: Params, tensors: Arrays, leading: tuple[int, ...] = ()) -> Params:
+    """The template's tree with the stored arrays as leaves, each with `leading` axes before those of its own;
+    refuses arrays of other names, shapes or types."""
+    names, leaves = _names(template), jax.tree.leaves(template)
+    wanted = {
+        name: ((*leading, *np.shape(leaf)), np.dtype(leaf.dtype))
+        for name, leaf in zip(names, leaves, strict=True)
+    }
+    if {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()} != wanted:
+        raise Misuse(f"{path} holds other weights than its description says; delete it and run again.")
     return jax.tree.unflatten(jax.tree.structure(template), [tensors[name] for name in names])
 
 
-def _save(path: Path, tree: Params, metadata: dict[str, str]) -> None:
+def _save(path: Path, tree: Params, record: Json) -> None:
     tensors = dict(zip(_names(tree), map(np.ascontiguousarray, jax.tree.leaves(tree)), strict=True))
-    write(path, lambda file: file.write(safetensors.numpy.save(tensors, metadata)))
+    text = json.dumps(record | {"weights": digest_arrays(tensors)})
+    # one entry: the format does not keep the order of several
+    write(path, lambda file: file.write(safetensors.numpy.save(tensors, {"json": text})))
 
 
-def _load(path: Path) -> tuple[Arrays, dict[str, str]]:
+def _load(path: Path, kind: type[RecordT]) -> tuple[Arrays, RecordT]:
+    """The arrays of a file and what it says of them; refuses one that is damaged, or of something else."""
+    check_regular(path)
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (safetensors.SafetensorError, struct.error, ValueError, KeyError) as error:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            record = typed(kind, parse_json((file.metadata() or {}).get("json", "{}")))
+    except (
+        safetensors.SafetensorError,
+        struct.error,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        Misuse,
+    ) as error:
         raise Misuse(f"{path} is damaged ({error}); delete it and run again.") from error
+    if digest_arrays(tensors) != record.weights:
+        raise Misuse(
+            f"{path} is damaged (its weights are not those that were written); delete it and run again."
+        )
+    return tensors, record

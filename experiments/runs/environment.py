@@ -3,17 +3,62 @@
 Functions import jax themselves: its log level is read when it is loaded.
 """
 
+import contextlib
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from experiments.storage.records import Json
 from theory.errors import Misuse
 
 DEVICES = "xla_force_host_platform_device_count"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpyro", "numpy", "matplotlib")
+SETTINGS: dict[str, Any] = {  # of jax, which change numbers or stop a program: those of every run
+    "jax_enable_x64": False,
+    "jax_default_prng_impl": "threefry2x32",
+    "jax_threefry_partitionable": True,
+    "jax_random_seed_offset": 0,
+    "jax_default_matmul_precision": None,
+    "jax_numpy_dtype_promotion": "standard",
+    "jax_numpy_rank_promotion": "allow",
+    "jax_softmax_custom_jvp": False,
+    "jax_high_dynamic_range_gumbel": False,
+    "jax_debug_nans": False,
+    "jax_debug_infs": False,
+    "jax_disable_jit": False,
+}
+
+
+def fix_settings() -> list[str]:
+    """Set what changes numbers in jax to the values of every run; a sentence for each that was another."""
+    import jax
+
+    sentences = []
+    for name, value in SETTINGS.items():
+        if name in jax.config.values and jax.config.values[name] != value:
+            sentences.append(f"{name.upper()} is {value} in a run, not {jax.config.values[name]}")
+            jax.config.update(name, value)
+    return sentences
+
+
+@contextlib.contextmanager
+def fixed_settings() -> Iterator[None]:
+    """The same within a block, or a function that it decorates: what a notebook has set comes back."""
+    import jax
+
+    with contextlib.ExitStack() as stack:
+        for name, value in SETTINGS.items():
+            context = getattr(jax, name.removeprefix("jax_"), None)
+            if context is not None:  # of this thread, and so stronger than a `with` around it
+                stack.enter_context(context(value))
+            elif name in jax.config.values:
+                stack.callback(jax.config.update, name, jax.config.values[name])
+                jax.config.update(name, value)
+        yield
 
 
 def prepare_devices() -> None:
@@ -75,6 +120,8 @@ def environment() -> Json:
         "devices": [str(device) for device in jax.devices()],
         "cores": os.cpu_count(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "settings": {name: jax.config.values.get(name) for name in SETTINGS},
+        "variables": {name: value for name, value in sorted(os.environ.items()) if name.startswith("JAX_")},
         "commit": _git("rev-parse", "HEAD"),
         "dirty": bool(_git("status", "--porcelain")),
     }

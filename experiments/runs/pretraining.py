@@ -1,16 +1,13 @@
 """Pretraining of base networks, with live progress, and their measured distance from the exact predictor."""
 
-import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Self
 
 import jax
 import numpy as np
 
 from experiments.runs.progress import Progress
-from experiments.storage.records import Json
+from experiments.storage.manifests import NetworkQuality
 from models.network import Network, build, first
 from models.pretraining import Pretraining, excess_nats, pretrain
 from models.transformer import Architecture
@@ -24,54 +21,6 @@ from theory.latent.mixture import Mixture, Uninformed
 QUALITY_DOCUMENTS, QUALITY_SEED = 4096, 2**31
 HOUSE = "theory.processes."
 LARGEST = 20_000_000  # probabilities that are compared with samples at once
-
-
-@dataclass(frozen=True)
-class NetworkQuality:
-    """Excess (nats) of one base network over the exact predictor: mean over positions, at the first answer,
-    and by position."""
-
-    seed: int
-    mean: float
-    first_answer: float
-    by_position: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Quality:
-    """Excess (nats) of base networks over the exact predictor; `uninformed` is that of a predictor which
-    never infers the hypothesis of a document."""
-
-    networks: tuple[NetworkQuality, ...]
-    uninformed: float
-
-    @classmethod
-    def together(cls, qualities: Sequence[Self]) -> Self:
-        """The networks of all draws of the process; `uninformed` is the mean over draws."""
-        networks = tuple(network for quality in qualities for network in quality.networks)
-        return cls(networks, float(np.mean([quality.uninformed for quality in qualities])))
-
-    @property
-    def mean(self) -> float:
-        """Mean over base networks and positions."""
-        return float(np.mean([network.mean for network in self.networks]))
-
-    @property
-    def learnt(self) -> float:
-        """The share of inference learnt, 1 - excess / uninformed."""
-        return 1 - self.mean / self.uninformed
-
-    def to_json(self) -> Json:
-        """Plain values, with the means over networks."""
-        networks = [dataclasses.asdict(network) for network in self.networks]
-        first_answer = float(np.mean([network.first_answer for network in self.networks]))
-        return {
-            "networks": networks,
-            "mean": self.mean,
-            "first_answer": first_answer,
-            "uninformed": self.uninformed,
-            "learnt": self.learnt,
-        }
 
 
 def template(process: Process, shape: Architecture) -> Network:

@@ -46,8 +46,6 @@ class Progress:
     @contextlib.contextmanager
     def cells(self, count: int, done: int, title: str = "cells") -> Iterator[Callable[[str, str], None]]:
         """Cells, one by one; a failure is reported at once."""
-        if done:
-            self.say(f"{done} of {count} cells are finished already")
         with self._bar(title, count, done) as update:
             finished = done
 

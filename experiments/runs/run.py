@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from rich.markup import escape
+
 from experiments.cells.candidates import candidates
 from experiments.cells.programs import Executor
 from experiments.design.experiment import Experiment
@@ -12,9 +14,10 @@ from experiments.reports.html import write_report
 from experiments.reports.sentences import aligned
 from experiments.reports.summary import answer, last_scores, on_target, short_table
 from experiments.runs.base_networks import BaseNetworks
-from experiments.runs.environment import compile_fast, environment
+from experiments.runs.code_digests import run_code
+from experiments.runs.environment import compile_fast, environment, fix_settings
 from experiments.runs.plan import plan
-from experiments.runs.pretraining import Quality, template
+from experiments.runs.pretraining import template
 from experiments.runs.progress import Progress
 from experiments.runs.workers import Finished, one_by_one, side_by_side
 from experiments.scoring.convergence import convergence_report
@@ -22,8 +25,9 @@ from experiments.scoring.rows import rows
 from experiments.scoring.scorecard import scorecard
 from experiments.storage import seal
 from experiments.storage.files import digest, locked, write, write_json
+from experiments.storage.manifests import Quality
 from experiments.storage.records import Cell
-from experiments.storage.run_folder import RunFolder, create
+from experiments.storage.run_folder import DONE, NETWORKS, RunFolder, create
 from theory.errors import Misuse
 
 RESULTS = Path("results")
@@ -37,21 +41,21 @@ def run(
     jobs: int = 1,
     draw: Callable[[RunFolder], list[Path]] | None = None,
     progress: Progress | None = None,
+    again: bool = False,
 ) -> RunFolder:
     """Everything `finebayes run` does after its options are parsed; finished parts are not redone.
 
     `out` is the run's folder (default: results/STUDY/HASH), `networks` that of base networks. `draw` stands
-    for the study's own.
+    for the study's own. With `again` the folder's results are deleted first.
     """
     if jobs < 1:
         raise Misuse(f"jobs must be at least 1, got {jobs}.")
-    experiments = prepare(study_run)
-    folder, kept = places(study_run, out, networks)
     progress = progress or Progress()
+    experiments = prepare(study_run, progress)
+    folder, kept = places(study_run, out, networks)
     with locked(folder):
-        made = create(folder, study_run.record, environment())
-        study_run.keep_files(folder)
-        (folder / "DONE").unlink(missing_ok=True)
+        made = _create(folder, study_run, experiments[0], progress, again)
+        (folder / DONE).unlink(missing_ok=True)
         progress.say(f"{study_run.study.name} ({study_run.preset}) in {folder}")
         sealed = seal.check(made)
         run_cells(experiments, made, BaseNetworks(kept), progress, (study_run, jobs) if jobs > 1 else None)
@@ -59,11 +63,15 @@ def run(
             progress.say(f"the forecasts are those sealed on {sealed.made} ({sealed.hash})")
         progress.say("scoring")
         made.save_rows(rows(made))
-        if not (path := folder / "networks.json").exists():
-            qualities = [BaseNetworks(kept).quality(experiment) for experiment in experiments]
-            write_json(path, Quality.together(qualities).to_json())
+        if made.quality() is None:
+            bases = BaseNetworks(kept)
+            for experiment in experiments:
+                if not bases.path(experiment).exists():  # deleted since
+                    bases.pretrained(experiment, progress)
+            quality = Quality.together([bases.quality(experiment) for experiment in experiments])
+            write_json(folder / NETWORKS, quality.to_json())
         # every cell is finished and scored; pictures can be redrawn
-        write(folder / "DONE", lambda file: None)
+        write(folder / DONE, lambda file: None)
         progress.say("drawing")
         try:
             if made.rows():
@@ -102,18 +110,17 @@ def summary(made: RunFolder) -> str:
 
 def dry_run(study_run: StudyRun) -> str:
     """The plan of a run, without running it."""
-    experiments = prepare(study_run)
+    experiments = prepare(study_run, Progress())
     return plan(experiments[0], len(experiments), study_run.record)
 
 
-def forecast(study_run: StudyRun, out: str = "", networks: str = "") -> str:
+def forecast(study_run: StudyRun, out: str = "", networks: str = "", again: bool = False) -> str:
     """Everything `finebayes forecast` does: the predictions of all theories, sealed before any finetuning."""
-    experiments = prepare(study_run)
-    folder, kept = places(study_run, out, networks)
     progress = Progress()
+    experiments = prepare(study_run, progress)
+    folder, kept = places(study_run, out, networks)
     with locked(folder):
-        made = create(folder, study_run.record, environment())
-        study_run.keep_files(folder)
+        made = _create(folder, study_run, experiments[0], progress, again)
         progress.say(f"forecasts of {study_run.study.name} ({study_run.preset}) in {folder}")
         seal.refuse_late(made)
         run_cells(experiments, made, BaseNetworks(kept), progress, only=lambda cell: cell.is_forecast)
@@ -128,14 +135,28 @@ def forecast(study_run: StudyRun, out: str = "", networks: str = "") -> str:
     )
 
 
-def prepare(study_run: StudyRun) -> list[Experiment]:
+def prepare(study_run: StudyRun, progress: Progress) -> list[Experiment]:
     """The experiments of a run, one for each draw of the process; whatever is wrong with them is refused
     here, before anything is written."""
+    for sentence in fix_settings():
+        progress.say(sentence)
     if not study_run.config.optimise:
         compile_fast()
     experiments = study_run.experiments()
     candidates(experiments[0])
     return experiments
+
+
+def _create(
+    folder: Path, study_run: StudyRun, experiment: Experiment, progress: Progress, again: bool
+) -> RunFolder:
+    """The run's folder with copies of the user's own files; says which files in it nothing reads."""
+    code = run_code(study_run.study.module.__name__, experiment)
+    made = create(folder, study_run.record, environment(), code, again)
+    study_run.keep_files(folder)
+    for sentence in made.stray_sentences():
+        progress.say(escape(sentence))
+    return made
 
 
 def places(study_run: StudyRun, out: str, networks: str) -> tuple[Path, Path]:
@@ -168,13 +189,15 @@ def run_cells(
                 seal.begin(made)
             yield cell
 
+    cells = [cell for experiment in experiments for cell in wanted(experiment)]
+    count = len(missing(cells))
+    if count < len(cells):
+        progress.say(f"{len(cells) - count} of {len(cells)} cells were finished before")
     unfinished = [experiment for experiment in experiments if missing(wanted(experiment))]
     if workers and unfinished:
         for experiment in unfinished:
             networks.pretrained(experiment, progress)
         study_run, jobs = workers
-        cells = [cell for experiment in experiments for cell in wanted(experiment)]
-        count = len(missing(cells))
         finished = side_by_side(study_run, networks.folder, made, list(noted(cells)), jobs)
         _follow(finished, progress, len(cells), count)
         return

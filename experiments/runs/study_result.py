@@ -71,6 +71,7 @@ def run(
     networks: str | Path = "",
     files: Sequence[str | Path] = (),
     jobs: int = 1,
+    again: bool = False,
     progress: bool = True,
     **options: Any,
 ) -> StudyResult:
@@ -78,8 +79,8 @@ def run(
 
     Options are nested as on the command line: `finetuning={"doses": (1, 8)}`, `process={"rarity": 0.5}`.
     `files` are theories, processes, methods and samplers of one's own (`--with`). `out` is the folder of the
-    run (default: results/STUDY/HASH), `networks` that of base networks. Raises `Misuse` with the sentence of
-    the command line.
+    run (default: results/STUDY/HASH), `networks` that of base networks; with `again` the results in it are
+    deleted first, whatever code made them. Raises `Misuse` with the sentence of the command line.
     """
     if isinstance(files, str | Path):
         raise Misuse(f"files must be a list, got {files!r:.60}; write files=[...].")
@@ -95,7 +96,7 @@ def run(
     config = dataclasses.replace(config, files=tuple(map(str, files)))
     study_run = StudyRun.make(declared, preset, config)
     folder, kept = places(study_run, str(out), str(networks))
-    words = ["--out", str(folder), "--networks", str(kept), "--jobs", str(jobs)]
+    words = ["--out", str(folder), "--networks", str(kept), "--jobs", str(jobs), *["--again"] * again]
     _relay_command([*command_words(study_run), *words], progress)
     return load(folder)
 

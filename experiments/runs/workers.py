@@ -23,9 +23,9 @@ from experiments.cells.programs import Executor
 from experiments.children import in_processes
 from experiments.design.study import StudyRun
 from experiments.own_files import blaming
+from experiments.runs import environment
 from experiments.runs.base_networks import BaseNetworks
 from experiments.runs.pretraining import template
-from experiments.runs.progress import Progress
 from experiments.scoring.convergence import tuning_lines
 from experiments.storage.contents import PosteriorCell
 from experiments.storage.records import Cell
@@ -33,6 +33,7 @@ from experiments.storage.run_folder import RunFolder
 from models.network import Network
 
 SETTINGS = (  # what a run has set in jax before it computes
+    *environment.SETTINGS,
     "jax_num_cpu_devices",
     "jax_compilation_cache_dir",
     "jax_persistent_cache_min_compile_time_secs",
@@ -73,7 +74,7 @@ def side_by_side(
     programs: dict[tuple[int, str, str], list[Cell]] = {}
     for cell in cells:
         programs.setdefault((run.draw(cell.base), cell.kind, cell.method), []).append(cell)
-    settings = {name: jax.config.values[name] for name in SETTINGS}
+    settings = {name: jax.config.values[name] for name in SETTINGS if name in jax.config.values}
     prepare = [functools.partial(_settle, share, settings) for share in divided(_cores(), jobs)]
     task = functools.partial(_task, _Frozen(study_run), networks, run)
     for finished in in_processes(task, programs.values(), prepare):
@@ -124,6 +125,4 @@ class _Frozen:
 def _prepared(study_run: _Frozen, draw: int, networks: Path) -> tuple[Executor, Network]:
     """The executor and the base networks of one draw of a study, once for each process."""
     experiment, kept = study_run.study_run.experiments()[draw], BaseNetworks(networks)
-    return Executor(experiment, template(experiment.process, experiment.shape)), kept.pretrained(
-        experiment, Progress()
-    )
+    return Executor(experiment, template(experiment.process, experiment.shape)), kept.load(experiment)

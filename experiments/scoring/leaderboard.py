@@ -11,8 +11,9 @@ network's mean in-domain KL is nearest 10 % and 99 % of its largest over doses. 
 of its least explained share.
 """
 
+import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -152,11 +153,14 @@ def key(line: ScoreLine) -> TheoryKey:
     return TheoryKey(line.theory, line.prior, line.grade)
 
 
-def read(folders: Sequence[str | Path]) -> tuple[list[RunLine], list[Column], list[RunFolder]]:
-    """Every line of the scorecards with the name of its run, the columns that they make, and the runs."""
+def read(
+    folders: Sequence[str | Path], say: Callable[[str], object] = warnings.warn
+) -> tuple[list[RunLine], list[Column], list[RunFolder]]:
+    """Every line of the scorecards with the name of its run, the columns that they make, and the runs; `say`
+    is told of files that nothing reads."""
     if not folders:
         raise Misuse("Name one results folder or more: finebayes compare FOLDER FOLDER ...")
-    runs = [find(folder) for folder in folders]
+    runs = [find(folder, say) for folder in folders]
     for folder, times in Counter(run.folder.resolve() for run in runs).items():
         if times > 1:
             raise Misuse(f"{folder} is given {times} times; name each results folder once.")

@@ -1,7 +1,7 @@
 """Files that are whole or absent: atomic writing, JSON, locks, and hashes of configs. No jax.
 
-Every file is written beside its final name and renamed. One process at a time holds a folder's lock, which
-the system drops when the process dies.
+Every file is written beside its final name and renamed; what a killed write leaves is swept at the next
+start. One process at a time holds a folder's lock, which the system drops when the process dies.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,13 +24,15 @@ try:
 except ImportError:
     fcntl = None
 
-GENERATION = 4  # raised when the same config gives other numbers, so that no run or network is made of both
+GENERATION = 5  # raised when the same config gives other numbers, so that no run or network is made of both
+TEMPORARY = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}\.part")
+DEEPEST, LONGEST_INTEGER = 20, 19  # of JSON that is read: levels, and digits (of 64 bits)
 
 
 def write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
     """Write a file whole or not at all; `fill(file)` gets a binary file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
             fill(file)
@@ -43,6 +46,16 @@ def write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
         raise
 
 
+def sweep(folder: Path, name: str = "") -> None:
+    """Delete what killed writes left in a folder: all, or of files whose name begins with `name`.
+
+    To be called under the lock of whoever writes these files.
+    """
+    for path in folder.glob(f".{name}*.part"):
+        if TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all, in UTF-8."""
     write(path, lambda file: file.write(text.encode()))
@@ -53,14 +66,59 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
 
 
-def read_json(path: Path) -> Json:
-    """The inverse of `write_json`."""
+def check_regular(path: Path) -> None:
+    """Refuse a file that is missing, or is a folder, pipe or device, which might never end."""
+    if not path.is_file():
+        if path.exists():
+            raise Misuse(f"{path} is no regular file; move it away, and run again.")
+        raise Misuse(f"{path} is missing; give a folder that `finebayes run` made.")
+
+
+def read_text(path: Path, remedy: str) -> str:
+    """The text of a file; one that is damaged is refused with what to do about it."""
+    check_regular(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise Misuse(f"{path} is missing; give a folder that `finebayes run` made.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise Misuse(f"{path} is damaged ({error}); delete it, or its folder, and run again.") from error
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise Misuse(f"{path} is damaged ({error}); {remedy}.") from error
+
+
+def parse_json(text: str) -> Json:
+    """Fields by name, no deeper and with no longer integers than are ever written."""
+    try:
+        values = json.loads(text, parse_int=_integer)
+    except json.JSONDecodeError as error:
+        raise Misuse(f"it is no JSON: {error}") from error
+    except RecursionError:
+        raise Misuse("it is nested too deep") from None
+    if not isinstance(values, dict):
+        raise Misuse(f"it holds {values!r:.40}, not fields by name")
+    level: list[object] = [values]
+    for _ in range(DEEPEST):
+        level = [
+            part
+            for value in level
+            if isinstance(value, (dict, list))
+            for part in (value.values() if isinstance(value, dict) else value)
+        ]
+    if level:
+        raise Misuse("it is nested too deep")
+    return values
+
+
+def _integer(digits: str) -> int:
+    if len(digits.lstrip("-")) > LONGEST_INTEGER:
+        raise Misuse(f"it holds an integer of {len(digits)} digits")
+    return int(digits)
+
+
+def read_json(path: Path, remedy: str = "delete it and run again") -> Json:
+    """The inverse of `write_json`, of fields by name; damage is refused with what to do about it."""
+    text = read_text(path, remedy)
+    try:
+        return parse_json(text)
+    except Misuse as error:
+        raise Misuse(f"{path} is damaged ({error}); {remedy}.") from error
 
 
 def as_csv(rows: Sequence[Mapping[str, object]]) -> str:
@@ -73,9 +131,9 @@ def as_csv(rows: Sequence[Mapping[str, object]]) -> str:
     return text.getvalue()
 
 
-def digest(config: Json) -> str:
-    """Twelve hexadecimal digits that name a config, as this generation of the code understands it."""
-    text = json.dumps([GENERATION, config], sort_keys=True)
+def digest(config: Json, generation: int | None = None) -> str:
+    """Twelve hexadecimal digits that name a config, as a generation of the code (this one) understands it."""
+    text = json.dumps([GENERATION if generation is None else generation, config], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

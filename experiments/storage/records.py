@@ -17,6 +17,7 @@ from typing import Any, Literal, Self, TypeAlias, cast, get_args
 
 import numpy as np
 
+from experiments.storage.typed import typed
 from theory.errors import Misuse
 
 Arrays: TypeAlias = dict[str, np.ndarray]
@@ -225,7 +226,14 @@ class Row:
     @classmethod
     def from_json(cls, values: Json) -> Self:
         """The inverse; raises `Misuse` for values that are no row."""
-        return cls(**_fitting(cls, values))
+        if isinstance(values, Mapping):
+            values = {key: _infinite(value) for key, value in values.items()}
+        return typed(cls, values)
+
+
+def _infinite(value: object) -> object:
+    """A list with the word for ∞ as a number."""
+    return [math.inf if part == INFINITE else part for part in value] if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)
@@ -299,22 +307,3 @@ class ScoreLine:
 
 
 INTERVALS = {"interval": "interval", "over_null_interval": "over_null"}  # fields, and the names of columns
-
-
-def _fitting(record: type[Row], values: Json) -> Json:
-    """The values of a record, lists as tuples; refuses missing and unknown fields."""
-    names = {field.name for field in fields(record)}
-    if not isinstance(values, Mapping) or set(values) != names:
-        got = sorted(values) if isinstance(values, Mapping) else type(values).__name__
-        raise Misuse(f"A {record.__name__.lower()} has the fields {sorted(names)}, got {got}.")
-    for key, value in values.items():
-        if isinstance(value, list) and not all(
-            isinstance(entry, (int, float)) or entry == INFINITE for entry in value
-        ):
-            raise Misuse(f"{key} must be a list of numbers, got {value!r:.60}.")
-    return {
-        key: tuple(math.inf if entry == INFINITE else entry for entry in value)
-        if isinstance(value, list)
-        else value
-        for key, value in values.items()
-    }

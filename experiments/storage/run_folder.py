@@ -1,34 +1,56 @@
 """A run's folder: written so that a kill costs at most one cell, or one chunk of pretraining. No jax.
 
-    config.json        the resolved config, and its hash
-    environment.json   versions, git commit and whether it was dirty, devices
-    cells/CELL.npz     the arrays of a finished cell (no pickles); CELL.failed.json the reason of a failed one
+    config.json        the resolved config, digests of the code, and a hash of all that
+    environment.json   versions, git commit and whether it was dirty, devices, settings of jax
+    cells/CELL.npz     the arrays of a finished cell (no pickles), which name the run and the cell that they
+                       are of; CELL.failed.json the reason of a failed one
     rows.jsonl         a line for each finetuned cell, dose, theory and group, with a value for each seed
     networks.json      how far the base networks are from the exact predictor
     lock               held while a process writes
     figures/, report.html, DONE
 
 A finished cell is never run again. `experiments.storage.records` names cells, `experiments.storage.contents`
-says what they hold. Other files in cells/ are ignored.
+says what they hold, `experiments.storage.manifests` what is in the JSON files. All are checked where they are
+read. Other files in cells/ are ignored, and named by `strays`.
 """
 
 import functools
 import json
-import zipfile
-import zlib
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-import numpy as np
-
+from experiments.storage.archive import read_arrays, write_arrays
 from experiments.storage.contents import CONTENTS, CellContent
-from experiments.storage.files import digest, read_json, write, write_json, write_text
+from experiments.storage.files import (
+    TEMPORARY,
+    parse_json,
+    read_json,
+    read_text,
+    sweep,
+    write_json,
+    write_text,
+)
+from experiments.storage.manifests import Failure, Quality, RunConfig
 from experiments.storage.records import Arrays, Cell, Json, Row
 from experiments.storage.run import Run
+from experiments.storage.typed import typed
 from theory.errors import Misuse
 
+CONFIG, ENVIRONMENT, ROWS, NETWORKS, DONE = (
+    "config.json",
+    "environment.json",
+    "rows.jsonl",
+    "networks.json",
+    "DONE",
+)
 FAILED = ".failed.json"
+EARLY = ("lock", "networks", ENVIRONMENT, CONFIG)  # what a run that was killed at once leaves
+FORECAST, FINETUNING = "forecast.json", "finetuning.json"  # experiments.storage.seal
+ELSEWHERE = "run again in another folder"
+Record = TypeVar("Record")
 
 
 @dataclass(frozen=True)
@@ -38,28 +60,26 @@ class RunFolder(Run):
     folder: Path
 
     @property
-    def config(self) -> Json:
-        """The whole of config.json: study, preset, hash, and the study's options."""
-        path = self.folder / "config.json"
-        config = read_json(path)
-        known = isinstance(config, dict) and {"study", "preset", "config"} <= config.keys()
-        if (
-            not known
-            or not isinstance(config["config"], dict)
-            or not isinstance(config.get("files", []), list)
-        ):
-            raise Misuse(f"{path} is no config of a run; run again in another folder.")
-        return config
+    def config(self) -> RunConfig:
+        """The content of config.json; a file that is none, or was changed, is refused."""
+        path = self.folder / CONFIG
+        values = read_json(path, ELSEWHERE)
+        if {"study", "preset", "config", "hash"} <= values.keys() and "generation" not in values:
+            raise Misuse(f"{self.folder} was made by another version of finebayes; {ELSEWHERE}.")
+        try:
+            return RunConfig.from_json(values)
+        except Misuse as error:
+            raise Misuse(f"{path} is no config of a run: {error}; put it back, or {ELSEWHERE}.") from error
 
     @property
     def study(self) -> str:
         """The name of the study."""
-        return str(self.config["study"])
+        return self.config.study
 
     @property
     def options(self) -> Json:
         """The resolved config of the study."""
-        return self.config["config"]
+        return self.config.config
 
     @property
     def doses(self) -> tuple[int, ...]:
@@ -68,9 +88,31 @@ class RunFolder(Run):
         try:
             return tuple(options.get("finetuning", options)["doses"])
         except (AttributeError, KeyError, TypeError):
-            path = self.folder / "config.json"
+            path = self.folder / CONFIG
             self.refuse_other_version(path)
-            raise Misuse(f"{path} has no list of doses; run again in another folder.") from None
+            raise Misuse(f"{path} has no list of doses; {ELSEWHERE}.") from None
+
+    @property
+    def environment(self) -> Json:
+        """The machine and the versions that began the run; empty before it is noted."""
+        path = self.folder / ENVIRONMENT
+        return read_json(path) if path.exists() else {}
+
+    def quality(self) -> Quality | None:
+        """The distance of the base networks from the exact predictor; None before it is measured."""
+        return self.record(NETWORKS, Quality.from_json)
+
+    def record(self, name: str, make: Callable[[Json], Record]) -> Record | None:
+        """The record in a JSON file of the folder; None if there is none, and a sentence if it is damaged."""
+        path = self.folder / name
+        if not path.exists():
+            return None
+        values = read_json(path)
+        try:
+            return make(values)
+        except Misuse as error:
+            self.refuse_other_version(path)
+            raise Misuse(f"{path} is damaged ({error}); delete it and run again.") from error
 
     def draw(self, base: int) -> int:
         """The draw of the process that a base network has learnt: each has as many networks."""
@@ -78,13 +120,11 @@ class RunFolder(Run):
         return base // options["pretraining"]["seeds"] if options.get("process_seeds", 1) > 1 else 0
 
     def refuse_other_version(self, path: Path) -> None:
-        """Refuse a file that cannot be read where the run is not of this version, or its config was
-        changed."""
-        config = dict(self.config)
-        if config.pop("hash", None) != digest(config):
+        """Refuse a file that cannot be read where the run is not of this version."""
+        if not self.config.is_current:
             raise Misuse(
-                f"{self.folder} was made by another version of finebayes, or its config.json was changed: "
-                f"{path.name} cannot be read; read it with that version, or run again in another folder."
+                f"{self.folder} was made by another version of finebayes: {path.name} cannot be read; read "
+                f"it with that version, or {ELSEWHERE}."
             )
 
     def finished_cells(self) -> list[Cell]:
@@ -92,17 +132,34 @@ class RunFolder(Run):
         cells = (Cell.parse(path.stem) for path in self._cells.glob("*.npz"))
         return sorted(cell for cell in cells if cell is not None)
 
+    def strays(self) -> list[Path]:
+        """Files in cells/ that are no cells: nothing reads them."""
+        paths = (path for path in self._cells.glob("*") if not TEMPORARY.fullmatch(path.name))
+        return sorted(
+            path for path in paths if Cell.parse(path.name.removesuffix(FAILED).removesuffix(".npz")) is None
+        )
+
+    def stray_sentences(self) -> list[str]:
+        """That they are ignored, a sentence each."""
+        return [f"{path} is ignored, as it has not the name of a cell." for path in self.strays()]
+
     def failures(self) -> dict[Cell, str]:
         """Failed cells and their reasons, sorted."""
-        paths = (
-            (Cell.parse(path.name.removesuffix(FAILED)), path) for path in self._cells.glob(f"*{FAILED}")
-        )
-        failed = {cell: str(read_json(path)["reason"]) for cell, path in paths if cell is not None}
-        return dict(sorted(failed.items()))
+        cells = (Cell.parse(path.name.removesuffix(FAILED)) for path in self._cells.glob(f"*{FAILED}"))
+        reasons = {
+            cell: self.record(f"cells/{cell.name}{FAILED}", lambda values: typed(Failure, values))
+            for cell in cells
+            if cell is not None
+        }
+        return {cell: failure.reason for cell, failure in sorted(reasons.items()) if failure}
 
     def finished(self, cell: Cell) -> bool:
         """Whether a cell need not be run again (a failed one fails again: the run is deterministic)."""
-        return self.path(cell).exists() or self._reason(cell).exists()
+        return self.result(cell) is not None
+
+    def result(self, cell: Cell) -> Path | None:
+        """The file of a finished or failed cell; None before."""
+        return next((path for path in (self.path(cell), self._reason(cell)) if path.exists()), None)
 
     def fail(self, cell: Cell, reason: str) -> None:
         """Record why a cell has no result."""
@@ -114,19 +171,18 @@ class RunFolder(Run):
             raise Misuse(
                 f"{cell.name} holds a {CONTENTS[cell.kind].__name__}, got a {type(content).__name__}."
             )
-        arrays = content.to_arrays()
-        write(self.path(cell), lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
+        write_arrays(self.path(cell), content.to_arrays(), self._mark(cell))
 
     def load(self, cell: Cell) -> CellContent:
         """A finished cell's content by its kind; the arrays are read only."""
         path = self.path(cell)
         try:
             status = path.stat()
-            arrays = _arrays(path.absolute(), status.st_ino, status.st_mtime_ns)
+            arrays = _arrays(path.absolute(), self._mark(cell), status.st_ino, status.st_mtime_ns)
             return CONTENTS[cell.kind].from_arrays(arrays)
         except FileNotFoundError:
             raise Misuse(f"{path} is missing: the cell is not finished; run again.") from None
-        except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, Misuse) as error:
+        except Misuse as error:
             self.refuse_other_version(path)
             raise Misuse(
                 f"{path} is damaged ({error}); delete it and run again: only it is redone."
@@ -138,21 +194,25 @@ class RunFolder(Run):
 
     def rows(self) -> list[Row]:
         """The saved table; empty before the first cell is scored."""
-        path = self.folder / "rows.jsonl"
+        path = self.folder / ROWS
         if not path.exists():
             return []
+        remedy = "delete it and run again: no cell is redone"
+        text = read_text(path, remedy)
         try:
-            return [Row.from_json(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
-        except (json.JSONDecodeError, UnicodeDecodeError, Misuse) as error:
+            rows = [Row.from_json(parse_json(line)) for line in text.splitlines()]
+            others = {row.study for row in rows} - {self.study}
+            if others:
+                raise Misuse(f"it has rows of {', '.join(sorted(others))}")
+        except Misuse as error:
             self.refuse_other_version(path)
-            raise Misuse(
-                f"{path} is damaged ({error}); delete it and run again: no cell is redone."
-            ) from error
+            raise Misuse(f"{path} is damaged ({error}); {remedy}.") from error
+        return rows
 
     def save_rows(self, rows: Sequence[Row]) -> None:
         """Replace the table."""
         lines = [json.dumps(row.to_json(), allow_nan=False) + "\n" for row in rows]
-        write_text(self.folder / "rows.jsonl", "".join(lines))
+        write_text(self.folder / ROWS, "".join(lines))
 
     def path(self, cell: Cell) -> Path:
         """The file of a finished cell."""
@@ -165,51 +225,97 @@ class RunFolder(Run):
     def _reason(self, cell: Cell) -> Path:
         return self._cells / f"{cell.name}{FAILED}"
 
+    def _mark(self, cell: Cell) -> str:
+        """The purpose of a cell's file: this very run, and this cell."""
+        return f"{self.config.hash} {cell.name}"
+
 
 @functools.lru_cache(maxsize=64)  # scores, figures and the report all read the same cells
-def _arrays(path: Path, *status: int) -> Arrays:
+def _arrays(path: Path, made_of: str, *status: int) -> Arrays:
     """The arrays of a file, read only; `status` changes whenever the file does."""
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    for array in arrays.values():
-        array.flags.writeable = False
-    return arrays
+    return read_arrays(path, made_of)
 
 
-def create(folder: Path, config: Json, environment: Json) -> RunFolder:
-    """A run's folder for this config: new, or the same config's unfinished one."""
-    path = folder / "config.json"
-    ours = {**config, "hash": digest(config)}
-    if path.exists():
-        theirs = read_json(path)
-        if theirs != ours:
-            changed = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
-            changed.remove("hash")
-            other = f"config (it differs in {', '.join(changed)})" if changed else "version of finebayes"
-            raise Misuse(
-                f"{folder} holds a run of another {other}; choose another --out, or omit --out to get a "
-                "folder for each."
-            )
-    elif folder.exists() and any(entry.name not in ("lock", "networks") for entry in folder.iterdir()):
-        raise Misuse(f"{folder} is not empty and holds no run (no config.json); choose another --out.")
-    else:
-        write_json(folder / "environment.json", environment)
-        write_json(path, ours)
-    return RunFolder(folder)
+def create(
+    folder: Path,
+    record: Json,
+    environment: Json,
+    code: dict[str, str] | None = None,
+    again: bool = False,
+) -> RunFolder:
+    """A run's folder for this record: new, or the unfinished one of the same record, made by the same code.
+
+    With `again` the results of a run of the same record, by whatever code, are deleted. What killed writes
+    left is swept; so the folder's lock is to be held.
+    """
+    run, ours = RunFolder(folder), RunConfig.make(record, code or {})
+    if (folder / CONFIG).exists():
+        _refuse_another(run, RunConfig.from_json(ours), again)
+        for part in (folder, folder / "cells", folder / "figures", folder / "files"):
+            sweep(part)
+        if not again:
+            return run
+        _delete_results(run)
+    elif strangers := [name for name in _names(folder) if name not in EARLY]:
+        raise Misuse(
+            f"{folder} is not empty and holds no run (no {CONFIG}, but {strangers[0]}); choose another --out."
+        )
+    sweep(folder)
+    write_json(folder / ENVIRONMENT, environment)
+    write_json(folder / CONFIG, ours)
+    return run
 
 
-def find(folder: str | Path) -> RunFolder:
-    """The run in a folder, or the only one below it."""
+def _names(folder: Path) -> list[str]:
+    """The names of a folder's files; of what a killed write left, the name that it was to get."""
+    names = (path.name for path in folder.glob("*"))
+    return sorted(left["name"] if (left := TEMPORARY.fullmatch(name)) else name for name in names)
+
+
+def _refuse_another(run: RunFolder, ours: RunConfig, again: bool) -> None:
+    """Refuse a folder that holds a run of something else, or of other code."""
+    theirs = run.config
+    changed = theirs.differences(ours)
+    if not theirs.is_current:
+        changed = ["version"]
+    if changed == ["code"] and not again:
+        modules = theirs.changed_code(ours)
+        raise Misuse(
+            f"{run.folder} was made by other code: {', '.join(modules)} changed since; add --again to run it "
+            "anew (its results are deleted), or choose another --out."
+        )
+    if changed and changed != ["code"]:
+        other = "version of finebayes"
+        if theirs.is_current:
+            other = f"config (it differs in {', '.join(name for name in changed if name != 'code')})"
+        raise Misuse(
+            f"{run.folder} holds a run of another {other}; choose another --out, or omit --out to get a "
+            "folder for each."
+        )
+
+
+def _delete_results(run: RunFolder) -> None:
+    """Delete what was computed: scores and seals first, so that none outlives its cells; never networks."""
+    for name in (DONE, ROWS, NETWORKS, FORECAST, FINETUNING, "report.html"):
+        (run.folder / name).unlink(missing_ok=True)
+    for path in {*(run.folder / "cells").glob("*")} - {*run.strays()}:
+        path.unlink()
+
+
+def find(folder: str | Path, say: Callable[[str], object] = warnings.warn) -> RunFolder:
+    """The run in a folder, or the only one below it; `say` is told which files in it nothing reads."""
     if not isinstance(folder, str | Path):
         raise Misuse(f"A folder is needed, like results/STUDY/HASH, got {folder!r:.60}.")
     root = Path(folder)
     if not root.is_dir():
         raise Misuse(f"There is no folder {folder}; give the folder that `finebayes run` printed.")
-    if (root / "config.json").exists():
-        return RunFolder(root)
-    runs = sorted(path.parent for path in root.glob("**/config.json"))
-    if len(runs) == 1:
-        return RunFolder(runs[0])
+    runs = [root] if (root / CONFIG).exists() else sorted(path.parent for path in root.glob(f"**/{CONFIG}"))
     if not runs:
-        raise Misuse(f"{folder} holds no run (no config.json); give the folder that `finebayes run` printed.")
-    raise Misuse(f"{folder} holds {len(runs)} runs; give one of them: {', '.join(map(str, runs))}.")
+        raise Misuse(f"{folder} holds no run (no {CONFIG}); give the folder that `finebayes run` printed.")
+    if len(runs) > 1:
+        raise Misuse(f"{folder} holds {len(runs)} runs; give one of them: {', '.join(map(str, runs))}.")
+    run = RunFolder(runs[0])
+    run.config  # noqa: B018 (checked here, once)
+    for sentence in run.stray_sentences():
+        say(sentence)
+    return run

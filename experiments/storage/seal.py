@@ -1,11 +1,12 @@
 """Seals: proof that forecasts were made before the finetuning. No jax.
 
 `finebayes forecast STUDY` finishes every cell that holds expectations of theories and seals them:
-`forecast.json` has the hash of the config, a SHA-256 of each of these cells, the time, and a hash of all
-that. The first finetuning of the run then writes `finetuning.json`: the time, and the seal at that time. From
-then on the study is scored only if
+`forecast.json` has the hash of the config, a SHA-256 of each of these cells (of its reason, if it failed),
+the time, and a hash of all that. The first finetuning of the run then writes `finetuning.json`: the time, and
+the seal at that time. From then on the study is scored only if
 
     every sealed cell is the one that was sealed
+    there is no forecast beside them
     the finetuning began after the seal, and with this one
 
 A run without a seal is scored as ever: its forecasts have no fitted number, but nobody can tell that they
@@ -13,15 +14,15 @@ came first.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-from experiments.storage.files import digest, read_json, write_json
+from experiments.storage.files import digest, write_json
+from experiments.storage.manifests import Begun, SealRecord
 from experiments.storage.records import Cell
-from experiments.storage.run_folder import RunFolder
+from experiments.storage.run_folder import FINETUNING, FORECAST, RunFolder
+from experiments.storage.typed import typed
 from theory.errors import Misuse
-
-SEALED, BEGUN = "forecast.json", "finetuning.json"
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Seal:
 def refuse_late(run: RunFolder) -> Seal | None:
     """The seal of a run, None where one may still be made; refused once finetuning has begun without one."""
     sealed = check(run)
-    if not sealed and ((run.folder / BEGUN).exists() or run.cells("finetuned")):
+    if not sealed and (_begun(run) or run.cells("finetuned")):
         raise Misuse(
             f"Finetuning has begun in {run.folder}, so a forecast made now would come after it; choose "
             "another --out."
@@ -52,11 +53,11 @@ def seal(run: RunFolder) -> Seal:
         return sealed
     record = {
         "study": run.study,
-        "config": run.config["hash"],
+        "config": run.config.hash,
         "made": _now(),
-        "cells": {cell.name: _sha(run, cell) for cell in run.cells()},
+        "cells": {cell.name: _sha(run, cell) for cell in _forecasts(run)},
     }
-    write_json(run.folder / SEALED, {**record, "hash": digest(record)})
+    write_json(run.folder / FORECAST, {**record, "hash": digest(record)})
     sealed = check(run)
     assert sealed is not None
     return sealed
@@ -64,45 +65,61 @@ def seal(run: RunFolder) -> Seal:
 
 def begin(run: RunFolder) -> None:
     """Note that finetuning begins now, and under which seal (once; a resumed run keeps the first note)."""
-    if not (run.folder / BEGUN).exists():
-        path = run.folder / SEALED
-        sealed = read_json(path)["hash"] if path.exists() else None
-        write_json(run.folder / BEGUN, {"began": _now(), "forecast": sealed})
+    if _begun(run) is None:
+        sealed = _sealed(run)
+        write_json(run.folder / FINETUNING, {"began": _now(), "forecast": sealed.hash if sealed else None})
 
 
 def check(run: RunFolder) -> Seal | None:
-    """The seal of a run, None if it has none; refuses forecasts that changed or that came too late."""
-    path = run.folder / SEALED
-    begun = read_json(run.folder / BEGUN) if (run.folder / BEGUN).exists() else {}
-    if not path.exists():
-        if begun.get("forecast"):
+    """The seal of a run, None if it has none; refuses forecasts that changed, came too late, or are none of
+    those that were sealed."""
+    path, begun, record = run.folder / FORECAST, _begun(run), _sealed(run)
+    if record is None:
+        if begun and begun.forecast:
             raise Misuse(f"{path}, under which finetuning began, is gone; put it back, or run elsewhere.")
         return None
-    record = read_json(path)
-    seal_hash = record.pop("hash", None)
-    if digest(record) != seal_hash or record["config"] != run.config["hash"]:
+    content = asdict(record)
+    content.pop("hash")
+    if digest(content, run.config.generation) != record.hash or record.config != run.config.hash:
         raise Misuse(f"{path} was changed after it was sealed; these forecasts cannot be scored.")
-    cells, made = record["cells"], record["made"]
-    changed = [name for name, sha in cells.items() if _sha(run, Cell.parse(name)) != sha]
+    changed = [name for name, sha in record.cells.items() if _sha(run, Cell.parse(name)) != sha]
     if changed:
         raise Misuse(
-            f"{len(changed)} of {len(cells)} forecasts are not those sealed on {made} "
+            f"{len(changed)} of {len(record.cells)} forecasts are not those sealed on {record.made} "
             f"(first {changed[0]}); they cannot be scored."
         )
-    late = begun and (begun["forecast"] != seal_hash or begun["began"] < made)
+    added = [cell.name for cell in _forecasts(run) if cell.name not in record.cells]
+    if added:
+        raise Misuse(
+            f"{added[0]} is not among the forecasts sealed on {record.made}, and cannot be scored beside "
+            "them; move it away."
+        )
+    late = begun and (begun.forecast != record.hash or begun.began < record.made)
     if late or (not begun and run.cells("finetuned")):
         raise Misuse(
-            f"The forecast of {made} was made after finetuning began"
-            f"{' on ' + begun['began'] if begun else ''}; it cannot be scored."
+            f"The forecast of {record.made} was made after finetuning began"
+            f"{' on ' + begun.began if begun else ''}; it cannot be scored."
         )
-    return Seal(made, seal_hash, len(cells), begun.get("began", ""))
+    return Seal(record.made, record.hash, len(record.cells), begun.began if begun else "")
+
+
+def _sealed(run: RunFolder) -> SealRecord | None:
+    return run.record(FORECAST, lambda values: typed(SealRecord, values))
+
+
+def _begun(run: RunFolder) -> Begun | None:
+    return run.record(FINETUNING, lambda values: typed(Begun, values))
+
+
+def _forecasts(run: RunFolder) -> list[Cell]:
+    """Cells of forecasts, finished or failed."""
+    return [cell for cell in (*run.cells(), *run.failures()) if cell.is_forecast]
 
 
 def _sha(run: RunFolder, cell: Cell | None) -> str:
-    """Of the arrays' bytes as they lie on disk."""
-    if cell is None or not run.path(cell).exists():
-        return "missing"
-    return hashlib.sha256(run.path(cell).read_bytes()).hexdigest()
+    """Of the file's bytes as they lie on disk."""
+    path = run.result(cell) if cell else None
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path else "missing"
 
 
 def _now() -> str:

@@ -15,6 +15,7 @@ from experiments.design.options import process_options
 from experiments.design.study import FILES, Study, StudyRun
 from experiments.discovery import FOLDERS, ROOT, Catalogue, Namespace, read_file
 from experiments.own_files import LARGEST
+from experiments.storage.files import digest
 from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse
 
@@ -127,7 +128,9 @@ def test_a_run_s_files_are_those_that_were_given(studied):
     assert kept == {name: (OWN / name).read_bytes() for name in kept} and len(kept) == 4
     stored = StudyRun.of(RunFolder(run))
     assert stored.config.process.entry.path == run / FILES / "my_process.py"
-    assert {**stored.record, "hash": run.name} == RunFolder(run).config
+    config = json.loads((run / "config.json").read_text())
+    assert config.items() >= stored.record.items() and digest(stored.record) == run.name
+    assert config["code"].keys() >= {"my_process.py", "my_study.py", "my_theory.py", "my_method.py"}
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import pytest
 from experiments.reports import overview
 from experiments.scoring import leaderboard as compare
 from experiments.storage.files import write_json
+from experiments.storage.manifests import NetworkQuality, Quality
 from experiments.storage.records import Row
 from experiments.storage.run_folder import create
 
@@ -35,7 +36,8 @@ def runs(tmp_path):
                             noise = (0.001,), (0.3 * shift,), (0.4 * shift,)
                             rows.append(Row(*names, None, group, None, (nats,), (shift,), *noise, None))
         made[-1].save_rows(rows)
-    write_json(made[0].folder / "networks.json", {"mean": 0.01234, "uninformed": 0.5, "networks": []})
+    quality = Quality((NetworkQuality(0, 0.01234, 0.1, (0.0, 0.1)),), uninformed=0.5)
+    write_json(made[0].folder / "networks.json", quality.to_json())
     return made
 
 

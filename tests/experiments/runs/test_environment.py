@@ -4,6 +4,12 @@ import os
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
+import pytest
+
+from experiments.runs.environment import SETTINGS, environment, fix_settings, fixed_settings
+
 CORES = "len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()"
 
 
@@ -44,3 +50,40 @@ def test_an_unwritable_home_costs_nothing_but_compilations(tmp_path):
     (tmp_path / "finebayes").write_text("")
     count, cache, cores = devices(tmp_path, "")
     assert (count, cache) == (cores, "None")
+
+
+@pytest.fixture
+def x64():
+    """What a user's session may have set."""
+    theirs = {"jax_enable_x64": True, "jax_threefry_partitionable": False, "jax_random_seed_offset": 3}
+    before = {name: jax.config.values[name] for name in theirs}
+    for name, value in theirs.items():
+        jax.config.update(name, value)
+    yield theirs
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+def draw():
+    return jax.random.normal(jax.random.key(0), (3,))
+
+
+def test_a_run_fixes_what_changes_numbers_and_says_so(x64):
+    sentences = fix_settings()
+    assert sentences[0] == "JAX_ENABLE_X64 is False in a run, not True" and len(sentences) == 3
+    assert fix_settings() == []
+    assert environment()["settings"] == SETTINGS
+
+
+def test_a_call_of_the_api_fixes_them_and_gives_a_session_its_own_back(x64):
+    plain, theirs = fixed_settings()(draw)(), draw()
+    assert plain.dtype == jnp.float32 and theirs.dtype == jnp.float64
+    with jax.enable_x64(True), fixed_settings():  # a block of the user's own around it
+        assert (draw() == plain).all() and draw().dtype == jnp.float32
+    assert {name: jax.config.values[name] for name in x64} == x64
+    fix_settings()
+    assert (draw() == plain).all()
+
+
+def test_every_setting_is_known_to_this_jax():
+    assert {name: jax.config.values.get(name, "unknown") for name in SETTINGS} == SETTINGS

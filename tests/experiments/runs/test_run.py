@@ -15,7 +15,7 @@ import pytest
 
 from experiments.design.study import StudyRun
 from experiments.runs.run import run
-from experiments.storage.files import locked
+from experiments.storage.files import digest, locked
 from experiments.storage.records import Cell, ScoreLine
 from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse
@@ -302,8 +302,33 @@ def test_a_finished_run_is_not_redone_and_says_the_same(finished, environment):
     before = {path: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()}
     again = subprocess.run(study(folder), capture_output=True, text=True, env=environment, timeout=400)
     assert again.returncode == 0, again.stderr
-    assert again.stdout == done.stdout
+    assert again.stdout == done.stdout and "10 of 10 cells were finished before" in again.stderr
     assert {path: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()} == before
+
+
+@pytest.mark.slow
+def test_results_of_other_code_are_refused_and_begun_anew_if_that_is_asked(finished, call, tmp_path):
+    """As if the process had been corrected since: the folder names its code of before."""
+    whole, folder = finished[0], tmp_path / "run"
+    shutil.copytree(whole, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config.pop("hash")
+    config["code"]["theory.processes.persona_topics"] = "0" * 12
+    (folder / "config.json").write_text(json.dumps(config | {"hash": digest(config)}))
+    done = call(study(folder))
+    assert done.returncode == 1 and "made by other code: theory.processes.persona_topics" in done.stderr
+    assert "--again" in done.stderr and len(list((folder / "cells").iterdir())) == 10
+    kept = {path: path.stat().st_mtime_ns for path in (folder / "networks").iterdir()}
+    done = call(study(folder, "--again"))
+    assert done.returncode == 0, done.stderr
+    assert "finished before" not in done.stderr and "pretraining" not in done.stderr
+    assert {path: path.stat().st_mtime_ns for path in (folder / "networks").iterdir()} == kept
+    for path in (
+        "rows.jsonl",
+        "config.json",
+        *(f"cells/{cell.name}.npz" for cell in RunFolder(whole).cells()),
+    ):
+        assert (folder / path).read_bytes() == (whole / path).read_bytes(), path
 
 
 def test_another_config_in_the_same_folder_is_refused(finished, environment):

@@ -12,7 +12,6 @@ from experiments.scoring.labels import NULLS
 from experiments.scoring.predictions import BASE, NETWORK, predictions
 from experiments.scoring.scorecard import score_json, scorecard
 from experiments.storage.contents import PosteriorCell, ReplayCell
-from experiments.storage.files import write_json
 from experiments.storage.records import Cell, Ladder
 from experiments.storage.run_folder import create
 from theory.errors import Misuse
@@ -301,13 +300,16 @@ def test_a_law_of_sampled_posteriors_has_a_verdict_for_each_of_its_seeds(made_up
     problems = np.array([["", "", "", "", ""], ["", "bad", "bad", "bad", "bad"]])
     sampled = replace(path, theory="langevin-posterior", prior="T=0.001", problems=problems)
     made_up.save(network.other("posteriors"), PosteriorCell((sampled,)))
-    content, doses = made_up.finetuned(network), [1, 2, 4]
+    networks, doses = made_up.finetuned(network), [1, 2, 4]
     tuned = path.log_probs[:, [1, 2, 3]]
-    config = made_up.config | {"config": {"finetuning": {"doses": doses}}}
-    write_json(made_up.folder / "config.json", config)
+    longer = {"study": "made-up", "preset": "none", "config": {"finetuning": {"doses": doses}}}
+    cells = {cell: made_up.load(cell) for cell in made_up.cells()}
+    made_up = create(made_up.folder / "longer", longer, {})
+    for cell, content in cells.items():
+        made_up.save(cell, content)
     made_up.save(
         network,
-        replace(content, finetuned=tuned, replica=tuned, loss=np.zeros((2, 3)), distance=np.zeros((2, 3))),
+        replace(networks, finetuned=tuned, replica=tuned, loss=np.zeros((2, 3)), distance=np.zeros((2, 3))),
     )
     made_up.path(Cell("finetuned", "arm", 1, "sgd")).unlink()
     made_up.path(network.other("replays", "sgd")).unlink()

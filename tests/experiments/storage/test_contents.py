@@ -76,7 +76,7 @@ CELLS = {
 
 @pytest.fixture
 def run(tmp_path):
-    return create(tmp_path / "run", {"study": "s", "config": {"doses": [1]}}, {})
+    return create(tmp_path / "run", {"study": "s", "preset": "p", "config": {"doses": [1]}}, {})
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)

@@ -162,7 +162,7 @@ def test_rows_of_another_version_are_refused(change):
     values = ROW.to_json() | change
     if values["replica"] is None:
         del values["replica"]
-    with pytest.raises(Misuse, match="A row has the fields"):
+    with pytest.raises(Misuse, match="a Row without the fields"):
         Row.from_json(values)
 
 

@@ -1,5 +1,9 @@
 """A run's folder keeps what it is given, names damage, and takes no stray file for a cell."""
 
+import dataclasses
+import json
+import os
+
 import numpy as np
 import pytest
 
@@ -61,6 +65,10 @@ def test_stray_files_are_no_cells(run):
         (run.folder / "cells" / name).write_text("{}")
     assert run.cells() == [CELL]
     assert list(run.failures()) == [Cell("replays", "topics0", 1, "sgd")]
+    assert len(run.strays()) == 5
+    sentences = []
+    run_folder.find(run.folder, sentences.append)
+    assert len(sentences) == 5 and "notes.txt is ignored, as it has not the name of a cell" in str(sentences)
 
 
 def test_siblings_are_loaded_or_absent(run):
@@ -117,15 +125,23 @@ def test_a_flipped_byte_is_noticed(run):
         run.load(CELL)
 
 
-def test_a_cell_of_other_arrays_is_named(run):
+def test_a_cell_in_place_of_another_is_named(run, tmp_path):
     run.save(CELL, replays(np.arange(3)))
-    run.path(Cell("finetuned", "topics0", 0, "sgd")).write_bytes(run.path(CELL).read_bytes())
-    with pytest.raises(Misuse, match=r"finetuned--sgd--topics0--0\.npz is damaged \(The arrays finetuned, "):
-        run.load(Cell("finetuned", "topics0", 0, "sgd"))
+    other = Cell("replays", "topics0", 1, "sgd")
+    run.path(other).write_bytes(run.path(CELL).read_bytes())
+    with pytest.raises(
+        Misuse, match=r"topics0--1\.npz is damaged \(it is of \w+ replays--sgd--topics0--0, not"
+    ):
+        run.load(other)
+    elsewhere = run_folder.create(tmp_path / "other", CONFIG | {"preset": "small"}, {})
+    elsewhere.save(CELL, replays(np.arange(3)))
+    run.path(CELL).write_bytes(elsewhere.path(CELL).read_bytes())
+    with pytest.raises(Misuse, match=f"it is of {elsewhere.config.hash} .*, not of {run.config.hash}"):
+        run.load(CELL)
 
 
 def test_the_same_config_goes_on_and_another_is_refused(run):
-    assert run_folder.create(run.folder, CONFIG, {}).config["hash"] == files.digest(CONFIG)
+    assert run_folder.create(run.folder, CONFIG, {}).config == run.config
     other = {**CONFIG, "config": {"seed": 1, "n": 16}}
     with pytest.raises(Misuse, match=r"another config \(it differs in config\); choose another --out"):
         run_folder.create(run.folder, other, {})
@@ -147,28 +163,117 @@ def test_what_another_version_wrote_is_not_called_damaged(run, monkeypatch):
             read()
 
 
-@pytest.mark.parametrize("text", ["null", "[]", "{}", '{"study": "a", "preset": "b", "config": null}'])
-def test_what_is_no_config_is_refused(run, text):
-    (run.folder / "config.json").write_text(text)
-    for read in (lambda: run.study, lambda: run.options, lambda: run.doses):
-        with pytest.raises(Misuse, match="is no config of a run; run again in another folder"):
+EDITS = {  # of config.json: what is wrong, and what is said of it
+    "a list": (lambda config: [config], "it holds .*, not fields by name"),
+    "a number": (lambda config: 7, "it holds 7, not fields by name"),
+    "null": (lambda config: None, "it holds None, not fields by name"),
+    "nothing": (lambda config: {}, "a RunConfig without the fields"),
+    "a missing key": (lambda config: config.pop("preset") and config, "a RunConfig without the fields"),
+    "options that are none": (lambda config: config | {"config": None}, "config of a RunConfig is of type"),
+    "other types": (lambda config: config | {"files": [3]}, "a OwnFile has fields by name, got 3"),
+    "another value": (lambda config: config | {"config": {"seed": 1}}, "it was changed after it was written"),
+    "an older version": (lambda config: config.pop("generation") and config, "made by another version"),
+    "depth": (lambda config: config | {"config": {"a": deep(300)}}, "nested too deep"),
+    "great depth": (lambda config: "[" * 100_000, "nested too deep"),
+    "a long integer": (lambda config: '{"study": ' + "7" * 6000 + "}", "an integer of 6000 digits"),
+    "no JSON": (lambda config: "{", "it is no JSON"),
+    "no text": (lambda config: b"\xff", "damaged"),
+}
+
+
+def deep(levels):
+    return [] if levels == 0 else [deep(levels - 1)]
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_a_config_that_is_none_is_refused_in_a_sentence(run, edit):
+    path, (change, sentence) = run.folder / "config.json", EDITS[edit]
+    changed = change(json.loads(path.read_text()))
+    content = changed if isinstance(changed, str | bytes) else json.dumps(changed)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    for read in (lambda: run.study, lambda: run.doses, lambda: run_folder.find(run.folder)):
+        with pytest.raises(Misuse, match=sentence) as error:
             read()
+        assert str(run.folder) in str(error.value) and "run again in another folder" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["config.json", "rows.jsonl", f"cells/{CELL.name}.npz"])
+def test_a_pipe_in_place_of_a_file_is_refused_at_once(run, name):
+    run.save(CELL, replays([0.0]))
+    (run.folder / name).unlink(missing_ok=True)
+    os.mkfifo(run.folder / name)
+    with pytest.raises(Misuse, match=f"{name} is no regular file"):
+        (run.rows(), run.load(CELL))
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
-    (tmp_path / "thesis.tex").write_text("mine")
-    with pytest.raises(Misuse, match="not empty"):
+    for name in ("thesis.tex", ".thesis.tex.abcdefgh.part"):
+        (tmp_path / name).write_text("mine")
+    with pytest.raises(Misuse, match=r"not empty and holds no run \(no config\.json, but thesis\.tex\)"):
         run_folder.create(tmp_path, CONFIG, {})
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+EARLY = [
+    "lock",
+    "networks",
+    "environment.json",
+    ".environment.json.abcdefgh.part",
+    ".config.json.a_b9efgh.part",
+]
+
+
+@pytest.mark.parametrize("kept", range(len(EARLY) + 1))
+def test_a_run_that_was_killed_before_its_config_was_there_is_begun_anew(tmp_path, kept):
+    for name in EARLY[:kept]:
+        (tmp_path / name).write_text("")
+    run = run_folder.create(tmp_path, CONFIG, {"python": "3"})
+    assert run.study == CONFIG["study"] and run.environment == {"python": "3"}
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_what_killed_writes_leave_is_swept_and_nothing_else(run):
+    for part in ("cells", "figures", "files"):
+        (run.folder / part).mkdir()
+        for name in (".a.npz.abcdefgh.part", "mine.part", ".mine", "a.npz"):
+            (run.folder / part / name).write_text("")
+    run_folder.create(run.folder, CONFIG, {})
+    for part in ("cells", "figures", "files"):
+        assert {path.name for path in (run.folder / part).iterdir()} == {"mine.part", ".mine", "a.npz"}
+
+
+def test_a_run_of_other_code_is_refused_and_begun_anew_if_that_is_asked(run):
+    before = {"theory.processes.a": "1", "theory.theories.b": "2"}
+    folder = run.folder.parent / "coded"
+    coded = run_folder.create(folder, CONFIG, {}, before)
+    coded.save(CELL, replays([1.0]))
+    coded.save_rows([])
+    notes = coded.path(CELL).with_name("notes.npz")
+    notes.write_text("mine")
+    assert run_folder.create(folder, CONFIG, {}, before).cells() == [CELL]
+    after = {"theory.processes.a": "1", "theory.theories.b": "3", "theory.theories.c": "4"}
+    with pytest.raises(
+        Misuse, match=r"made by other code: theory\.theories\.b, theory\.theories\.c .* --again"
+    ):
+        run_folder.create(folder, CONFIG, {}, after)
+    assert coded.cells() == [CELL]
+    with pytest.raises(Misuse, match=r"another config \(it differs in preset\)"):
+        run_folder.create(folder, CONFIG | {"preset": "small"}, {}, after, again=True)
+    anew = run_folder.create(folder, CONFIG, {}, after, again=True)
+    assert anew.config.code == after and anew.cells() == [] and not (folder / "rows.jsonl").exists()
+    assert notes.read_text() == "mine"
 
 
 def test_rows_come_back(run):
     numbers = (0.1, 0.25)
-    names = "made-up", "sgd", "topics0", 0, 4, "proximal", "network", "fitted", None, "held_out"
+    names = "weird-generalisation", "sgd", "topics0", 0, 4, "proximal", "network", "fitted", None, "held_out"
     rows = [Row(*names, None, *[numbers] * 3, None, numbers, (True, False))]
     assert run.rows() == []
     run.save_rows(rows)
     assert run.rows() == rows
+    run.save_rows([dataclasses.replace(row, study="mixtures") for row in rows])
+    with pytest.raises(Misuse, match=r"rows\.jsonl is damaged \(it has rows of mixtures\)"):
+        run.rows()
 
 
 def test_damaged_json_and_rows_are_named(run):

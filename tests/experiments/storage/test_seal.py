@@ -85,7 +85,7 @@ def test_a_forecast_after_the_finetuning_is_refused(run):
     finetune(run)
     with pytest.raises(Misuse, match="Finetuning has begun"):
         forecast.seal(run)
-    assert not (run.folder / forecast.SEALED).exists()
+    assert not (run.folder / forecast.FORECAST).exists()
 
 
 def test_cells_without_a_note_of_when_they_began_are_refused_too(run):
@@ -110,7 +110,7 @@ def test_a_changed_cell_is_refused_wherever_it_would_be_scored(run, change):
 @pytest.mark.parametrize("field", ["made", "config", "cells", "hash"])
 def test_a_changed_seal_is_refused(run, field):
     forecast.seal(run)
-    path = run.folder / forecast.SEALED
+    path = run.folder / forecast.FORECAST
     record = json.loads(path.read_text())
     record[field] = {} if field == "cells" else "0" * 12
     write_json(path, record)
@@ -118,17 +118,42 @@ def test_a_changed_seal_is_refused(run, field):
         forecast.check(run)
 
 
+@pytest.mark.parametrize("late", [POSTERIORS, REPLAYS])
+def test_a_forecast_added_after_sealing_is_not_scored_as_sealed(run, late):
+    content = run.load(late)
+    run.path(late).unlink()
+    forecast.seal(run)
+    finetune(run)
+    assert forecast.check(run).cells == 2
+    run.save(late, content)
+    for use in (forecast.check, scoring.table, report.write_report):
+        with pytest.raises(Misuse, match=f"{late.name} is not among the forecasts sealed on .* move it away"):
+            use(run)
+    run.path(late).unlink()
+    assert forecast.check(run).cells == 2
+
+
+def test_a_forecast_that_failed_is_sealed_with_its_reason(run):
+    run.path(POSTERIORS).unlink()
+    run.fail(POSTERIORS, "It diverged.")
+    assert forecast.seal(run).cells == 3
+    finetune(run)
+    run.fail(POSTERIORS, "It was not looked at.")
+    with pytest.raises(Misuse, match="1 of 3 forecasts are not those sealed"):
+        forecast.check(run)
+
+
 def test_a_seal_made_again_after_the_finetuning_is_refused(run):
     """Somebody who deletes the seal and makes another one has a hash that finetuning did not see."""
     forecast.seal(run)
     finetune(run)
-    (run.folder / forecast.SEALED).unlink()
+    (run.folder / forecast.FORECAST).unlink()
     with pytest.raises(Misuse, match="under which finetuning began, is gone"):
         forecast.check(run)
     run.path(NETWORK).unlink()
-    begun = (run.folder / forecast.BEGUN).read_text()
-    (run.folder / forecast.BEGUN).unlink()
+    begun = (run.folder / forecast.FINETUNING).read_text()
+    (run.folder / forecast.FINETUNING).unlink()
     forecast.seal(run)
-    (run.folder / forecast.BEGUN).write_text(begun)
+    (run.folder / forecast.FINETUNING).write_text(begun)
     with pytest.raises(Misuse, match=re.escape("was made after finetuning began")):
         forecast.check(run)

@@ -1,0 +1,101 @@
+"""Arrays on disk: an .npz file without pickles that says what it is of, and whether it was changed. No jax.
+
+Beside the arrays stands `made_of`: what the file was made for, in words, and the digest of all arrays, which
+also notices arrays that were added, removed or put in place of others. Nothing that a damaged header claims
+is allocated before it is checked.
+"""
+
+import hashlib
+import io
+import math
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from experiments.storage.files import check_regular, write
+from experiments.storage.records import Arrays
+from theory.errors import Misuse
+
+MARK = "made_of"
+HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+DAMAGE = (  # what zipfile and numpy raise; RuntimeError where it is encrypted
+    zipfile.BadZipFile,
+    zlib.error,
+    ValueError,
+    KeyError,
+    EOFError,
+    OverflowError,
+    SyntaxError,
+    RuntimeError,
+)
+RATIO = 1100  # no bytes are compressed more than 1032 times
+
+
+def digest_arrays(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of arrays with their names, types and shapes."""
+    whole = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        whole.update(f"{name} {array.dtype.str} {arrays[name].shape} ".encode())
+        whole.update(array.tobytes())
+    return whole.hexdigest()
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], made_of: str) -> None:
+    """Write arrays made for `made_of`, whole or not at all."""
+    mark = np.array(f"{made_of} {digest_arrays(arrays)}")
+    write(path, lambda file: np.savez_compressed(file, allow_pickle=False, **{MARK: mark}, **arrays))
+
+
+def read_arrays(path: Path, made_of: str) -> Arrays:
+    """The inverse; raises `Misuse` with what is wrong, in words, for anything else than was written."""
+    check_regular(path)
+    try:
+        arrays = _unpack(io.BytesIO(path.read_bytes()))
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        ValueError,
+        KeyError,
+        EOFError,
+        OverflowError,
+        SyntaxError,
+    ) as error:
+        raise Misuse(str(error)) from error
+    except (RuntimeError, NotImplementedError) as error:  # encrypted, or compressed in another way
+        raise Misuse(str(error)) from error
+    made, _, digest = str(arrays.pop(MARK, "")).rpartition(" ")
+    if made != made_of:
+        raise Misuse(f"it is {f'of {made}' if made else 'of an unknown run'}, not of {made_of}")
+    if digest != digest_arrays(arrays):
+        raise Misuse("its arrays were changed after they were written")
+    return arrays
+
+
+def _unpack(file: io.BytesIO) -> Arrays:
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        for member in members:
+            if not member.filename.endswith(".npy"):
+                raise Misuse(f"it holds {member.filename!r:.60}, which is no array")
+            if member.file_size > RATIO * member.compress_size + RATIO:
+                raise Misuse(f"{member.filename!r:.60} claims {member.file_size} bytes")
+        return {member.filename.removesuffix(".npy"): _array(archive, member) for member in members}
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    """One array, read only; what its header claims is compared with what is there before it is allocated."""
+    data = io.BytesIO(archive.read(member))  # to its end, where the checksum is compared
+    version = np.lib.format.read_magic(data)
+    if version not in HEADERS:
+        raise Misuse(f"{member.filename!r:.60} has an array header of version {version}")
+    shape, _, kind = HEADERS[version](data)
+    if len(data.getbuffer()) - data.tell() != math.prod(shape) * kind.itemsize:
+        raise Misuse(f"{member.filename!r:.60} claims {kind} of shape {shape}, which it has not")
+    data.seek(0)
+    array = np.lib.format.read_array(data, allow_pickle=False)
+    array.flags.writeable = False
+    return array

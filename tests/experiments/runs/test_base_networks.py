@@ -1,0 +1,181 @@
+"""Stored base networks are those that their description says, whole, and of today's process."""
+
+import dataclasses
+import json
+import os
+import shutil
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+import pytest
+import safetensors
+import safetensors.numpy
+
+from experiments.design.experiment import Experiment
+from experiments.runs import base_networks
+from experiments.runs.base_networks import BaseNetworks
+from experiments.runs.progress import Silent
+from experiments.storage.archive import digest_arrays
+from models.pretraining import Pretraining
+from models.transformer import Architecture
+from theory.errors import Misuse
+from theory.processes.persona_topics import PersonaTopics
+
+PROGRESS = Silent()
+
+
+@dataclass(frozen=True)
+class Corrected(PersonaTopics):
+    """A process whose law changes while its name and fields stay."""
+
+    def distribution(self):
+        return PersonaTopics(**dataclasses.asdict(self) | LAW).distribution()
+
+
+LAW = {}
+SMALL = {"personas": 2, "topics": 2, "answers": 2, "pairs": 2}
+
+
+def experiment(process=None, width=4, seeds=2, steps=4):
+    return Experiment(
+        process=process or Corrected(**SMALL),
+        shape=Architecture(width, 1, 1),
+        pretraining=Pretraining("adamw", 0.01, steps, 4, chunk=2),
+        base_seeds=seeds,
+        arms=(),
+        methods={},
+        doses=(1,),
+        n=1,
+        batch=1,
+        seeds=1,
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder of networks, and its checkpoint after the first chunk."""
+    folder, checkpoints = tmp_path_factory.mktemp("networks"), []
+    save = base_networks._save
+
+    def keep(path, tree, record):
+        save(path, tree, record)
+        checkpoints.append(path.read_bytes())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base_networks, "_save", keep)
+        BaseNetworks(folder).pretrained(experiment(), PROGRESS)
+    return folder, checkpoints[0]
+
+
+@pytest.fixture
+def kept(trained, tmp_path):
+    shutil.copytree(trained[0], tmp_path / "networks")
+    return BaseNetworks(tmp_path / "networks")
+
+
+def test_networks_come_back_with_their_quality(kept):
+    ours = experiment()
+    leaves = jax.tree.leaves(kept.pretrained(ours, PROGRESS).params)
+    assert all(leaf.dtype == np.float32 and len(leaf) == 2 for leaf in leaves)
+    assert [network.seed for network in kept.quality(ours).networks] == [0, 1]
+
+
+def test_a_changed_law_is_noticed_where_no_source_tells_it(kept, monkeypatch):
+    """The law depends on what is no field and no source here: the stored excess does not fit it."""
+    monkeypatch.setitem(LAW, "rarity", 0.05)
+    with pytest.raises(Misuse, match=r"says that network 0 is 1\.\d+ nats .* but it is 1\.\d+: .* delete"):
+        kept.pretrained(experiment(), PROGRESS)
+
+
+def rewritten(kept, change, keep_digest=False):
+    """The file of the networks with other tensors or another record."""
+    path = kept.path(experiment())
+    with safetensors.safe_open(path, framework="numpy") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        record = json.loads(file.metadata()["json"])
+    tensors, record = change(tensors, record)
+    if not keep_digest and isinstance(record, dict):
+        record |= {"weights": digest_arrays(tensors)}
+    path.write_bytes(safetensors.numpy.save(tensors, {"json": json.dumps(record)}))
+
+
+def wider(tensors, record):
+    return {name: np.repeat(tensor, 2, axis=-1) for name, tensor in tensors.items()}, record
+
+
+REWRITTEN = {
+    "another width": wider,
+    "another type": lambda t, r: ({name: tensor.astype(np.float16) for name, tensor in t.items()}, r),
+    "another number": lambda t, r: ({name: tensor[:1] for name, tensor in t.items()}, r),
+    "other names": lambda t, r: ({f"x{name}": tensor for name, tensor in t.items()}, r),
+    "another description": lambda t, r: (t, r | {"description": {}}),
+    "no quality": lambda t, r: (t, {name: r[name] for name in ("description", "weights")}),
+    "a quality that is none": lambda t, r: (t, r | {"quality": [1]}),
+    "a record that is none": lambda t, r: (t, [r]),
+}
+
+
+@pytest.mark.parametrize("change", REWRITTEN)
+def test_networks_that_do_not_fit_are_refused(kept, change):
+    rewritten(kept, REWRITTEN[change])
+    with pytest.raises(Misuse, match=r"safetensors .*; delete it and run again"):
+        kept.load(experiment())
+
+
+def test_a_flipped_bit_in_a_weight_is_noticed(kept):
+    path = kept.path(experiment())
+    whole = path.read_bytes()
+    start, sentence = 8 + int.from_bytes(whole[:8], "little"), "its weights are not those that were written"
+    for index in range(start, len(whole), 97):
+        path.write_bytes(whole[:index] + bytes([whole[index] ^ 1]) + whole[index + 1 :])
+        with pytest.raises(Misuse, match=rf"is damaged \({sentence}\); delete it and run again"):
+            kept.load(experiment())
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"\xff" * 200, (2).to_bytes(8, "little") + b"{}"])
+def test_files_that_are_no_networks_are_refused(kept, content):
+    kept.path(experiment()).write_bytes(content)
+    with pytest.raises(Misuse, match=r"is damaged \(.*\); delete it and run again"):
+        kept.load(experiment())
+
+
+def test_a_pipe_in_place_of_networks_is_refused_at_once(kept):
+    path = kept.path(experiment())
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(Misuse, match="no regular file"):
+        kept.load(experiment())
+
+
+def test_a_killed_training_goes_on_to_the_same_weights(trained, tmp_path):
+    whole, checkpoint = trained
+    kept = BaseNetworks(tmp_path)
+    path = kept.path(experiment())
+    (tmp_path / f".{path.stem}.safetensors.abcdefgh.part").write_bytes(b"half")
+    path.with_name(f"{path.stem}.checkpoint.safetensors").write_bytes(checkpoint)
+    kept.pretrained(experiment(), PROGRESS)
+    assert path.read_bytes() == (whole / path.name).read_bytes()
+    assert {entry.suffix for entry in tmp_path.iterdir()} == {".safetensors", ".lock"}
+    path.with_name(f"{path.stem}.checkpoint.safetensors").write_bytes(checkpoint)
+    kept.pretrained(experiment(), PROGRESS)  # killed between the last two steps: the checkpoint goes
+    assert len(list(tmp_path.glob("*.safetensors"))) == 1
+
+
+def test_a_checkpoint_that_is_a_final_network_or_of_another_training_is_refused(trained, tmp_path):
+    whole, checkpoint = trained
+    kept = BaseNetworks(tmp_path)
+    for ours, content in (
+        (experiment(), (whole / kept.path(experiment()).name).read_bytes()),
+        (experiment(steps=6), checkpoint),
+    ):
+        path = kept.path(ours)
+        path.with_name(f"{path.stem}.checkpoint.safetensors").write_bytes(content)
+        with pytest.raises(Misuse, match=r"checkpoint\.safetensors .*; delete it and run again"):
+            kept.pretrained(ours, PROGRESS)
+
+
+def test_another_code_makes_other_networks(kept, monkeypatch):
+    before = kept.path(experiment())
+    monkeypatch.setattr(base_networks, "network_code", lambda process: {"changed": "1"})
+    assert kept.path(experiment()) != before
