@@ -213,7 +213,7 @@ def _rows(
                     study=run.study,
                     method=cell.method,
                     data=cell.arm,
-                    draw=run.draw(cell.base),
+                    draw=draw,
                     base=cell.base,
                     dose=outcome.doses[index],
                     theory=prediction.theory,
