@@ -185,7 +185,7 @@ def _rows(
     run: Run, cell: Cell, outcome: Outcome, fine: Refined, other_base: np.ndarray | None
 ) -> Iterator[Row]:
     """Rows of one cell; `other_base` are the answers (s, d, c, a) of another pretraining seed."""
-    target, contexts = outcome.finetuned.finetuned, outcome.theories.contexts
+    target, contexts, draw = outcome.finetuned.finetuned, outcome.theories.contexts, run.draw(cell.base)
     groups = {group: contexts.inside(group) for group in contexts.groups}
 
     def nats(log_probs: np.ndarray) -> np.ndarray:
