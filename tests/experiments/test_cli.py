@@ -183,8 +183,8 @@ def test_all_runs_every_study_and_names_those_that_fail(capsys, monkeypatch):
     called = []
 
     def study(words):
-        called.append(words[3:])
-        return subprocess.CompletedProcess(words, words[4] == "mixtures")
+        called.append(words[4:])
+        return subprocess.CompletedProcess(words, words[5] == "mixtures")
 
     monkeypatch.setattr(cli.subprocess, "run", study)
     with pytest.raises(SystemExit) as stopped:
