@@ -78,21 +78,27 @@ def test_drawing_twice_gives_the_same_bytes(tmp_path, make):
     assert [path.read_bytes() for path in draw_comparison(run)] == before
 
 
-def test_an_unfinished_run_is_drawn_from_what_there_is(tmp_path, make):
+@pytest.fixture
+def svg_alone(monkeypatch):
+    """The format that is written soonest."""
+    monkeypatch.setattr(style, "FORMATS", {"svg": {"Date": None}})
+
+
+def test_an_unfinished_run_is_drawn_from_what_there_is(tmp_path, make, svg_alone):
     run = _run(tmp_path / "run", make)
     (run.folder / "cells" / "finetuned--sgd--topics0--1.npz").unlink()
     run.fail(Cell("finetuned", "topics0", 1, "sgd"), "Non-finite answers.")
     assert all(path.stat().st_size > 1000 for path in draw_comparison(run))
 
 
-def test_doses_without_a_defined_score_are_drawn(tmp_path, make):
+def test_doses_without_a_defined_score_are_drawn(tmp_path, make, svg_alone):
     run = _run(tmp_path / "run", make, bases=1, noise=20.0)
     lines = scorecard(scoring.rows(run))
     assert any(line.explained is None and line.group == "held_out" for line in lines)
     assert draw_comparison(run)
 
 
-def test_sampled_answers_are_those_of_the_networks_that_were_sampled(tmp_path, make):
+def test_sampled_answers_are_those_of_the_networks_that_were_sampled(tmp_path, make, svg_alone):
     """Chains of the first of two finetuning seeds, at the β of their row; the base's own beside them."""
     run = _run(tmp_path / "run", make)
     for base in range(2):
@@ -111,15 +117,14 @@ def test_sampled_answers_are_those_of_the_networks_that_were_sampled(tmp_path, m
     # both seeds have the same ladder: their average is the first one's, at nearly the same β
     np.testing.assert_allclose(shares["langevin-posterior"], shares["proximal"], atol=2e-3)
     assert np.abs(shares["langevin-posterior"] - shares["base"]).max() > 0.02
-    assert {path.suffix for path in draw_comparison(run)} == {".png", ".svg", ".pdf"}
+    assert draw_comparison(run)
 
 
 HOSTILE = (r"$\frac$", "a$b$c", r"_^{\\", "<b>&")
 
 
-def test_names_are_drawn_as_they_stand(tmp_path, make, monkeypatch):
+def test_names_are_drawn_as_they_stand(tmp_path, make, svg_alone):
     """A name with dollar signs is no formula, whoever chose it; powers at the ticks of an axis still are."""
-    monkeypatch.setattr(style, "FORMATS", {"svg": {"Date": None}})
     run = _run(tmp_path / "run", make, questions=HOSTILE[:3], answers=HOSTILE[1:], fixed=[r"$\frac$/network"])
     lines = [replace(line, data=HOSTILE[0]) for line in scorecard(scoring.rows(run))]
     style.save_figure(tmp_path / "summary.svg", draw_summary(lines, frozenset()))

@@ -118,6 +118,8 @@ def test_chains_have_converged_where_the_rungs_next_to_a_strength_have():
     )  # fewer seeds
     lifted = fits.converged_at(problems, rungs + 1, np.array([[0.5], [0.5]]))  # before the first rung
     np.testing.assert_array_equal(lifted, [[True], [False]])
+    last = np.array([["", "bad", "", "", "bad"]])  # the first rung alone counts there
+    assert fits.converged_at(last, rungs + 1, np.array([[0.5]])).all()
 
 
 HYPOTHESES = log_softmax(RANDOM.normal(size=(3, 6, 4)))
@@ -184,3 +186,9 @@ def test_the_divergence_from_a_theory_that_rules_out_an_answer_is_infinite():
     theory[:, 1:] = -np.inf
     np.testing.assert_array_equal(fits.divergence(target, theory), [np.inf, 0.0])
     assert np.isnan(fits.divergence(target, np.full((2, 3), np.nan))).all()
+
+
+def test_no_kl_is_negative_by_rounding():
+    target = log_softmax(RANDOM.normal(size=(50, 4, 5, 3)))
+    rounded = target.astype(np.float32)
+    assert kl(target, rounded).min() < 0 <= fits.mean_kl(target, rounded).min()
