@@ -316,7 +316,7 @@ def _compare(arguments: list[str]) -> None:
 
     lines, columns, runs = compare.read(options.places, _say)
     out = Path(options.out or (runs[0].folder / "figures" if len(runs) == 1 else "comparison"))
-    tables = compare.write_tables(lines, columns, out)
+    tables = compare.write_tables(lines, columns, out, runs)
     more = overview.write(columns, runs, out), ladders.write(columns, out)
     for path in (*heat_map.draw(columns, out), *tables, *more):
         print(path)

@@ -111,6 +111,8 @@ class Transformer(nnx.Module):
 
     def __call__(self, tokens: Tokens) -> LogProbs:
         n, t = tokens.shape
+        if t > len(self.position):
+            raise Misuse(f"Documents of {t} tokens are too long: the network reads {len(self.position)}.")
         begin = jnp.full_like(tokens[:, 0], self.vocabulary)
         before = jnp.concatenate([begin, tokens[:, :-1].T.reshape(-1)])
         inputs = jax.nn.one_hot(before, self.vocabulary + 1, axis=0)

@@ -266,7 +266,7 @@ def test_a_mistake_in_finetuning_is_one_sentence(network, changes, sentence):
         ([PROCESS], "A theory is needed, like theories.TemperedPosterior"),
         (DoubleCounting, "got the class DoubleCounting"),
         ("linearized", "did you mean linearised"),
-        ("langevin-posterior", "is sampled, which compare does not do"),
+        ("langevin-posterior", "is sampled, and there is no temperature"),
         ({"a/b": DoubleCounting()}, "cannot name a file"),
     ],
 )
@@ -279,6 +279,33 @@ def test_a_mistake_in_comparing_is_one_sentence(tuned, theories, sentence):
 def test_documents_that_a_network_cannot_read_are_refused(network, tokens):
     with pytest.raises(fb.Misuse, match="tokens must be documents"):
         network.predict(tokens)
+
+
+@pytest.mark.parametrize(
+    ("theory", "prior", "sentence"),
+    [
+        (fb.theories.TemperedPosterior(), PROCESS, r"like process.distribution\(\), got"),
+        (fb.theories.ExchangeableMixture(), PROCESS, r"needs a prior that predicts, like process.dist"),
+        (fb.theories.Proximal(), PROCESS.distribution(), r"like pretrained.network\(\), got Mixture"),
+        (fb.theories.GeometricPath(), PROCESS, "GeometricPath needs a prior that predicts"),
+    ],
+)
+def test_a_prior_that_does_not_predict_is_refused(theory, prior, sentence):
+    data = PROCESS.task().data(jax.random.key(0), 4)
+    with pytest.raises(fb.Misuse, match=sentence):
+        theory.predict(prior, data, 0.5)
+
+
+def test_networks_and_tokens_in_place_of_one_and_of_data_are_refused(network):
+    with pytest.raises(fb.Misuse, match=r"like pretrained.network\(\), got Pretrained"):
+        fb.theories.Proximal().predict(network, PROCESS.task().data(jax.random.key(0), 4), 0.5)
+    tokens = np.zeros((2, PROCESS.length), int)
+    with pytest.raises(fb.Misuse, match=r"needs a Dataset, like task.data\(key, n\), got ndarray"):
+        fb.theories.TemperedPosterior().predict(PROCESS.distribution(), tokens, 0.5)
+    with pytest.raises(fb.Misuse, match="Documents of 99 tokens are too long: the network reads"):
+        network.network().predict(np.zeros((1, 99), int))
+    with pytest.raises(fb.Misuse, match="jobs must be an integer from 1 on, got 'a'"):
+        fb.run("weird-generalisation", "smoke", jobs="a")
 
 
 def test_a_theory_without_a_recipe_says_so(network):

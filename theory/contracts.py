@@ -6,11 +6,22 @@ Training, TrainingRun   the extent of a finetuning by its recipe, and the finetu
 Scale, Setting          the sizes of a grid of strengths, and the inputs that complete a theory
 """
 
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import ClassVar, Literal, Protocol, Self, TypeAlias, TypeVar, get_type_hints, runtime_checkable
+from typing import (
+    Any,
+    ClassVar,
+    Literal,
+    Protocol,
+    Self,
+    TypeAlias,
+    TypeVar,
+    get_type_hints,
+    runtime_checkable,
+)
 
 import numpy as np
 import optax
@@ -177,6 +188,11 @@ class Theory(Protocol[PriorT]):
         """The predictor after finetuning on `data` with strength `beta`, which may be traced."""
         ...
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "predict" in vars(cls):
+            cls.predict = _checked(cls.predict)
+
     @property
     def bound(self) -> Bound:
         """The class that bounds it from above: its own grid ("path"), or any weights over the hypotheses
@@ -298,6 +314,22 @@ def required_prior(theory: Theory) -> type:
             "Mixture or Parametric)."
         )
     return hint
+
+
+def _checked(predict: Callable[..., Any]) -> Callable[..., Any]:
+    """`predict` that refuses a process or networks in place of a prior, and tokens in place of a D'."""
+
+    @functools.wraps(predict)
+    def checked(self: Any, prior: Any, data: Any, *more: Any, **named: Any) -> Any:
+        name, weights = type(self).__name__, required_prior(self) is Parametric
+        if not hasattr(prior, "params" if weights else "predict") or hasattr(prior, "networks"):
+            example = "pretrained.network()" if weights else "process.distribution()"
+            raise Misuse(f"{name} needs a prior that predicts, like {example}, got {type(prior).__name__}.")
+        if not hasattr(data, "tokens"):
+            raise Misuse(f"{name} needs a Dataset, like task.data(key, n), got {type(data).__name__}.")
+        return predict(self, prior, data, *more, **named)
+
+    return checked
 
 
 def _kebab(module: str) -> str:

@@ -42,6 +42,11 @@ def candidates(experiment: Experiment) -> list[Candidate]:
     for name in (*names, *extra):
         if name != EVERY:
             choose("theory", name, [*dict.fromkeys(form.theory for form in known), EVERY])
+    sampled = {form.theory for form in known if form.kind == "sampled"}
+    for name in () if experiment.sampling else sorted(sampled.intersection((*names, *extra))):
+        raise Misuse(
+            f"{name} is sampled, and there is no temperature; run a study with sampling.temperatures."
+        )
 
     def is_scored(form: Candidate) -> bool:
         if form.theory in (UNCHANGED, *more):  # every table has the reference without a cell

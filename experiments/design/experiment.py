@@ -112,6 +112,12 @@ class Experiment:
         for arm in self.arms:
             if not isinstance(arm, Arm):
                 raise Misuse(f"An arm is needed, like Arm(process.task()), got {arm!r:.60}.")
+            if arm.batch is not None and not 1 <= arm.batch <= self.n:
+                raise Misuse(f"batch of the arm {arm.name} must be from 1 to n = {self.n}, got {arm.batch}.")
+        for name in ("theories", "extra_theories"):
+            given = getattr(self, name)
+            if not isinstance(given, tuple | list) or not all(isinstance(entry, str) for entry in given):
+                raise Misuse(f"{name} must be a list of names, got {given!r:.60}.")
         names = [arm.name for arm in self.arms]
         if len(set(names)) < len(names):
             raise Misuse(f"Arms must have different names (to six digits), got {names}; omit one.")

@@ -71,7 +71,24 @@ def prepare_devices() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import jax
 
-    _refuse_settings()
+    if jax.config.values["jax_disable_jit"]:
+        raise Misuse("JAX_DISABLE_JIT is set, and programs are compiled before they run; unset it.")
+    _choose_devices()
+    platforms = jax.config.values["jax_platforms"]
+    if platforms and platforms != "cpu":
+        try:
+            jax.devices()
+        except Exception as error:  # RuntimeError, and AssertionError where there is no plugin
+            raise Misuse(
+                f"JAX_PLATFORMS asks for {platforms!r}, which jax cannot start here "
+                f"({str(error) or 'there is none'}); unset it, or set it to cpu."
+            ) from error
+
+
+def _choose_devices() -> None:
+    """Set devices and cache where nobody has."""
+    import jax
+
     if jax.config.values["jax_num_cpu_devices"] >= 0 or DEVICES in os.environ.get("XLA_FLAGS", ""):
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -89,23 +106,6 @@ def prepare_devices() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     except (OSError, RuntimeError):  # no home, or none to write in, costs compilations, nothing else
         pass
-
-
-def _refuse_settings() -> None:
-    """Refuse settings of jax with which nothing here can run."""
-    import jax
-
-    if jax.config.values["jax_disable_jit"]:
-        raise Misuse("JAX_DISABLE_JIT is set, and programs are compiled before they run; unset it.")
-    platforms = jax.config.values["jax_platforms"]
-    if platforms and platforms != "cpu":
-        try:
-            jax.devices()
-        except Exception as error:  # RuntimeError, and AssertionError where there is no plugin
-            raise Misuse(
-                f"JAX_PLATFORMS asks for {platforms!r}, which jax cannot start here "
-                f"({str(error) or 'there is none'}); unset it, or set it to cpu."
-            ) from error
 
 
 def environment() -> Json:

@@ -1,6 +1,7 @@
 """A run from its config to the last file: lock, base networks, cells, rows, figures, report."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.markup import escape
@@ -10,6 +11,7 @@ from experiments.cells.programs import Executor
 from experiments.design.experiment import Experiment
 from experiments.design.study import StudyRun
 from experiments.own_files import blaming
+from experiments.reports.expectations import forecast_text
 from experiments.reports.html import write_report
 from experiments.reports.sentences import aligned
 from experiments.reports.summary import answer, last_scores, on_target, short_table
@@ -21,10 +23,11 @@ from experiments.runs.pretraining import template
 from experiments.runs.progress import Progress
 from experiments.runs.workers import Finished, one_by_one, side_by_side
 from experiments.scoring.convergence import convergence_report
+from experiments.scoring.forecasts import forecasts
 from experiments.scoring.rows import rows
 from experiments.scoring.scorecard import scorecard
 from experiments.storage import seal
-from experiments.storage.files import digest, locked, write, write_json
+from experiments.storage.files import as_csv, digest, locked, write, write_json, write_text
 from experiments.storage.manifests import Quality
 from experiments.storage.records import Cell
 from experiments.storage.run_folder import DONE, NETWORKS, RunFolder, create
@@ -125,9 +128,13 @@ def forecast(study_run: StudyRun, out: str = "", networks: str = "", again: bool
         seal.refuse_late(made)
         run_cells(experiments, made, BaseNetworks(kept), progress, only=lambda cell: cell.is_forecast)
         sealed = seal.seal(made)
+    expected = forecasts(made)
+    write_text(folder / "forecasts.csv", as_csv([asdict(line) for line in expected]))
     failed = [f"failed: {cell.name}: {reason}" for cell, reason in made.failures().items()]
     return "\n".join(
         [
+            forecast_text(expected),
+            "",
             *failed,
             f"sealed  {sealed.cells} cells on {sealed.made}\nseal    {sealed.hash}\nfolder  {folder}",
             "\nThe same options with `finebayes run` finetune and score exactly these forecasts.",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import surroundings
+from experiments.design.checks import check_counts
 from experiments.design.options import flat, with_options
 from experiments.design.study import DEFAULT_PRESET, Study, StudyRun
 from experiments.reports.arviz_export import to_arviz
@@ -84,6 +85,7 @@ def run(
     """
     if isinstance(files, str | Path):
         raise Misuse(f"files must be a list, got {files!r:.60}; write files=[...].")
+    check_counts(jobs=jobs)
     declared = Study.find(str(study))
     try:
         json.dumps(options)

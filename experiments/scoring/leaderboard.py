@@ -11,9 +11,10 @@ network's mean in-domain KL is nearest 10 % and 99 % of its largest over doses. 
 of its least explained share.
 """
 
+import json
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -216,13 +217,29 @@ def theory_name(theory: TheoryKey) -> str:
     return theory.theory if theory.prior == "network" else f"{theory.theory} ({theory.prior})"
 
 
-def write_tables(lines: Sequence[RunLine], columns: Sequence[Column], out: Path) -> list[Path]:
-    """Write scorecard.csv and scorecard.md."""
-    plain = [{"run": run, **line.record()} for run, line in lines]
+def write_tables(
+    lines: Sequence[RunLine], columns: Sequence[Column], out: Path, runs: Sequence[RunFolder] = ()
+) -> list[Path]:
+    """Write scorecard.csv, with the preset and options of `runs` as columns, and scorecard.md."""
+    made = dict(zip(_names(runs), map(_settings, runs), strict=True))
+    plain = [{"run": run, **line.record(), **made.get(run, {})} for run, line in lines]
     paths = [out / "scorecard.csv", out / "scorecard.md"]
     for path, text in zip(paths, (as_csv(plain), markdown(columns)), strict=True):
         write_text(path, text)
     return paths
+
+
+def _settings(run: RunFolder) -> dict[str, object]:
+    """Preset and options of a run by dotted name; what is a list there, as JSON."""
+
+    def flat(name: str, value: object) -> Iterator[tuple[str, object]]:
+        if isinstance(value, dict):
+            for inner, part in value.items():
+                yield from flat(f"{name}.{inner}", part)
+        else:
+            yield name, json.dumps(value) if isinstance(value, list) else value
+
+    return {"preset": run.config["preset"], **dict(flat("config", run.options))}
 
 
 def markdown(columns: Sequence[Column]) -> str:

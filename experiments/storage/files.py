@@ -11,6 +11,7 @@ import io
 import json
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -152,4 +153,7 @@ def locked(folder: Path, name: str = "lock", wait: bool = False) -> Iterator[Non
                 raise Misuse(
                     f"Another process is writing to {folder}; wait for it or choose another --out."
                 ) from None
+            except OSError as error:  # some network file systems have no locks
+                why = f"{folder} cannot be locked ({error.strerror}): let no other process write to it"
+                print(f"finebayes: {why} meanwhile.", file=sys.stderr)
         yield

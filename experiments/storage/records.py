@@ -44,9 +44,7 @@ def check_name(kind: str, name: str) -> str:
             "after the first character."
         )
     if len(name) > LONGEST:
-        raise Misuse(
-            f"{kind} {name[:20]}... has {len(name)} characters, and a file's name {LONGEST} at most."
-        )
+        raise Misuse(f"{kind} {name[:20]}... has {len(name)} characters, and {LONGEST} are the most.")
     return name
 
 

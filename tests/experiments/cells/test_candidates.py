@@ -36,6 +36,7 @@ OPTIONAL = {
 def experiment(process, *theories, extra=(), more=None, catalogue=None):
     """The part of an experiment that candidates depend on."""
     return SimpleNamespace(
+        sampling=None,
         process=process,
         theories=theories,
         extra_theories=extra,
@@ -88,6 +89,23 @@ def test_other_families_are_scored_where_the_hidden_variable_is_a_product():
     assert set(every) == BY_DEFAULT | OPTIONAL | families
     assert all(every[name].form.optional and every[name].form.bound == "path" for name in families)
     assert {each.theory for each in candidates(experiment(product()))} == BY_DEFAULT
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"theories": ("tempred-posterior",)},
+            "'tempred-posterior'; did you mean tempered-",
+        ),
+        ({"extra": ("complexity-prio",)}, "did you mean complexity-prior"),
+        ({"theories": ("adam-gibbs",)}, "adam-gibbs is sampled, and there is no temperature"),
+    ],
+)
+def test_a_theory_that_would_not_be_scored_is_refused(changes, sentence):
+    """Before anything is pretrained, whoever names it."""
+    with pytest.raises(Misuse, match=sentence):
+        candidates(experiment(product(), *changes.get("theories", ()), extra=changes.get("extra", ())))
 
 
 def test_the_kind_of_a_theory_says_where_it_starts():

@@ -35,8 +35,16 @@ def test_a_name_that_no_file_can_have_is_refused(experiment, name):
         replace(experiment, methods={name: experiment.methods["sgd"]})
 
 
+def test_theories_are_a_list_and_batches_are_of_d_prime(experiment):
+    with pytest.raises(Misuse, match="theories must be a list of names, got 'all'"):
+        replace(experiment, theories="all")
+    for batch in (0, experiment.n + 1):
+        with pytest.raises(Misuse, match=f"must be from 1 to n = {experiment.n}, got {batch}"):
+            replace(experiment, arms=(Arm(task("x"), batch),))
+
+
 def test_a_name_too_long_for_a_file_is_refused():
-    with pytest.raises(Misuse, match=r"The arm a{20}\.\.\. has 101 characters; 100 are the most"):
+    with pytest.raises(Misuse, match=r"The arm a{20}\.\.\. has 101 characters, and 100 are the most"):
         Arm(task("a" * 101))
 
 

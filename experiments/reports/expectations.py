@@ -1,0 +1,31 @@
+"""The forecasts of a run as text: theories × doses, for each method and D'. No jax."""
+
+from collections.abc import Sequence
+
+from experiments.reports.sentences import aligned
+from experiments.scoring.forecasts import Forecast
+from experiments.scoring.labels import nats
+from experiments.scoring.scorecard import FITTED_ON
+
+ABOUT = (
+    "Expected shift, KL(theory ‖ base network) in nats, mean over contexts of {group}, finetuning seeds and "
+    "base networks. forecasts.csv has all doses and groups."
+)
+MOST_DOSES = 4
+
+
+def forecast_text(lines: Sequence[Forecast]) -> str:
+    """A table of the first group that theories are judged on, at up to four doses."""
+    groups = dict.fromkeys(line.group for line in lines)
+    group = "held_out" if "held_out" in groups else next((g for g in groups if g != FITTED_ON), FITTED_ON)
+    ours = [line for line in lines if line.group == group]
+    if not ours:
+        return "No theory forecasts anything of this study."
+    doses = sorted({line.dose for line in ours})
+    doses = doses[:: max(1, -(-len(doses) // MOST_DOSES))][: MOST_DOSES - 1] + doses[-1:]
+    doses = list(dict.fromkeys(doses))
+    rows = [["method", "data", "theory", "prior", *(f"dose {dose}" for dose in doses)]]
+    by_dose = {(line.method, line.data, line.theory, line.prior, line.dose): line.shift for line in ours}
+    for names in dict.fromkeys(key[:4] for key in by_dose):
+        rows.append([*names, *(nats(by_dose.get((*names, dose))) for dose in doses)])
+    return f"{aligned(rows)}\n\n{ABOUT.format(group=group)}"

@@ -1,0 +1,66 @@
+"""Forecasts: how far every theory expects finetuning to move the answers, before any network is finetuned.
+
+    shift = mean over contexts, finetuning seeds and base networks of KL(theory ‖ base network), nats
+
+A theory follows a method step by step, or forecasts its strength; one that must be fitted has no forecast.
+Numpy only.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from experiments.scoring.fits import finer, nearest_rungs
+from experiments.storage.records import Cell
+from experiments.storage.run import Run
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The `shift` (nats) in a group of contexts that a theory expects of a method on a D' at a dose."""
+
+    method: str
+    data: str
+    theory: str
+    prior: str
+    group: str
+    dose: int
+    shift: float
+
+
+def forecasts(run: Run) -> list[Forecast]:
+    """Everything that is expected of what is finished, by method, D', theory, group and dose."""
+    shifts: dict[tuple[str, str, str, str, str], list[np.ndarray]] = defaultdict(list)
+    for cell in run.cells("replays"):
+        theories = run.theories(cell)
+        if theories is None:
+            continue
+        contexts = theories.contexts
+        for theory, prior, log_probs in _expected(run, cell):
+            moved = np.sum(np.exp(log_probs) * (log_probs - contexts.base), axis=-1)  # (s, d, c)
+            for group in contexts.groups:
+                inside = moved[..., contexts.inside(group)].mean(axis=(0, 2))
+                shifts[cell.method, cell.arm, theory, prior, group].append(inside)
+    return [
+        Forecast(*names, dose, float(f"{shift:.4g}"))
+        for names, values in sorted(shifts.items())
+        for dose, shift in zip(run.doses, np.mean(values, axis=0), strict=True)
+        if np.isfinite(shift)
+    ]
+
+
+def _expected(run: Run, cell: Cell) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Theory, prior and answers (s, d, c, a) of every forecast of a replay cell."""
+    replays, theories, posteriors = run.replays(cell), run.theories(cell), run.posteriors(cell)
+    if replays is None or theories is None:
+        return
+    for theory, log_probs in replays.predictions.items():
+        yield theory, "network", log_probs
+    for ladder in (*theories.ladders, *(posteriors.ladders if posteriors else ())):
+        strengths = replays.strength(ladder)
+        if strengths is not None:
+            betas, rungs = finer(ladder.betas, ladder.log_probs)
+            wanted = np.broadcast_to(strengths, (len(rungs), len(strengths)))
+            yield ladder.theory, ladder.prior, nearest_rungs(betas, rungs, wanted)[1]
