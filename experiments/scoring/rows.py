@@ -161,12 +161,12 @@ class Mixtures:
 
     def __init__(self, target: np.ndarray, contexts: Contexts):
         self.target, self.contexts = target, contexts
-        self._found: dict[str, list[tuple[np.ndarray | None, np.ndarray]]] = {}
+        self._known: dict[str, list[tuple[np.ndarray | None, np.ndarray]]] = {}
 
     def least(self, group: str, reference: np.ndarray | None) -> np.ndarray:
         """Nats (s, d); references that are equal but for rounding are one."""
-        found = self._found.setdefault(group, [])
-        for other, nats in found:
+        known = self._known.setdefault(group, [])
+        for other, nats in known:
             if other is reference or (
                 other is not None and reference is not None and np.allclose(other, reference, atol=1e-4)
             ):
@@ -174,7 +174,7 @@ class Mixtures:
         inside = self.contexts.inside(group)
         within = None if reference is None else reference[inside]
         nats = least_of_mixtures(self.target[..., inside, :], self.contexts.of(group), within)
-        found.append((reference, nats))
+        known.append((reference, nats))
         return nats
 
 
