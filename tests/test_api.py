@@ -14,6 +14,7 @@ import finebayes as fb
 from experiments.reports.arviz_export import to_arviz
 from experiments.reports.scores import as_frame
 from experiments.runs.progress import Notebook, relay
+from experiments.scoring.labels import NULLS
 from experiments.storage.contents import PosteriorCell
 from experiments.storage.memory import MemoryRun
 from experiments.storage.records import Cell, Ladder
@@ -101,7 +102,7 @@ def test_answers_of_finetuned_networks_are_tidy(tuned):
 
 
 def test_theories_are_scored_by_instance_and_by_name(result):
-    names = {"tempered-posterior", "double-counting", "linearised", "unchanged"}
+    names = {"tempered-posterior", "tempered-posterior-by-rate", "double-counting", "linearised", *NULLS}
     assert {line.theory for line in result.lines} == names
     # at β it predicts what the other does at 2 β, so the best fits are as good
     fits = [line for line in result.lines if (line.grade, line.prior, line.dose) == ("fitted", "process", 4)]

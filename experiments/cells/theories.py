@@ -39,7 +39,7 @@ MODES, ITERATIONS = 16, 32  # leading modes kept, and the steps of Lanczos that 
 
 
 def anchor(log_probs: np.ndarray, base: np.ndarray) -> np.ndarray:
-    """The change that a theory predicts, from the base network's answers (c, a): base × p_β / p_0, normalised.
+    """The change that a theory predicts, from a base network's answers (c, a): base × p_β / p_0, normalised.
 
     `log_probs` (s, b, c, a) are a theory's ladder, whose first rung is p_0; in its place is the base network.
     An answer with p_0 = 0 has no ratio and keeps the base network's share; one with p_β = 0 is ruled out.
