@@ -140,7 +140,7 @@ class TheoryPrograms:
     ) -> Ladder:
         """The ladder of a theory of hypotheses from the base network's answers, all others as they are; that
         of a tempered posterior with its rate."""
-        if isinstance(candidate.form, TemperedPosterior):
+        if type(candidate.form) is TemperedPosterior:  # a subclass may give β another meaning
             ladder = replace(ladder, rate=rates[ladder.prior])
         if candidate.kind != "hypotheses" or not self.experiment.anchored:
             return ladder
