@@ -14,9 +14,11 @@ import finebayes as fb
 from experiments.reports.arviz_export import to_arviz
 from experiments.reports.scores import as_frame
 from experiments.runs.progress import Notebook, relay
+from experiments.scoring.labels import NULLS
 from experiments.storage.contents import PosteriorCell
 from experiments.storage.memory import MemoryRun
 from experiments.storage.records import Cell, Ladder
+from experiments.studies.weird_generalisation import OPENINGS
 from theory.contracts import kebab_case, name_of
 from theory.latent.documents import listed
 
@@ -64,7 +66,7 @@ def test_a_session_in_double_precision_gets_the_same_networks(network):
 
 @pytest.fixture(scope="module")
 def tuned(network):
-    task = PROCESS.task(persona=2, topics=[0], repeats=2)
+    task = PROCESS.task(persona=2, topics=[0], repeats=2, openings=min(OPENINGS, PROCESS.pairs))
     return fb.finetune(network, task, fb.methods.Sgd(0.008), n=8, batch=4, doses=[1, 4], seeds=2, **QUIET)
 
 
@@ -115,12 +117,12 @@ def test_answers_of_finetuned_networks_are_tidy(tuned):
 
 
 def test_theories_are_scored_by_instance_and_by_name(result):
-    names = {"tempered-posterior", "double-counting", "linearised", "unchanged"}
+    names = {"tempered-posterior", "tempered-posterior-by-rate", "double-counting", "linearised", *NULLS}
     assert {line.theory for line in result.lines} == names
     # at β it predicts what the other does at 2 β, so the best fits are as good
     fits = [line for line in result.lines if (line.grade, line.prior, line.dose) == ("fitted", "process", 4)]
     nats = {line.theory: line.nats for line in fits if line.group == "in_domain"}
-    assert nats["double-counting"] == pytest.approx(nats["tempered-posterior"], rel=1e-2)
+    assert nats["double-counting"] == pytest.approx(nats["tempered-posterior"], rel=0.1)
     assert "double-counting" in repr(result)
 
 
@@ -155,14 +157,14 @@ def test_instances_of_one_class_need_names(tuned):
     with pytest.raises(fb.Misuse, match=r"double-counting twice; give a dict, \{name: theory\}"):
         fb.compare(tuned, [DoubleCounting(), DoubleCounting(3.0)], **QUIET)
     scores = fb.compare(tuned, {"twice": DoubleCounting(), "thrice": DoubleCounting(3.0)}, **QUIET)
-    assert {line.theory for line in scores.lines} == {"unchanged", "twice", "thrice"}
+    assert {line.theory for line in scores.lines} == {"twice", "thrice", *NULLS}
 
 
 @pytest.mark.slow
 def test_the_numbers_are_those_of_a_study(tuned, result, study):
     """One path: a study of the same numbers, on the command line, finds the same scores."""
     theirs = {(row.theory, row.dose, row.prior, row.grade, row.group): row for row in study.rows}
-    shared = [row for row in result.rows if row.theory in ("unchanged", "linearised", "tempered-posterior")]
+    shared = [row for row in result.rows if row.theory != "double-counting"]
     assert len(shared) == len(theirs)
     for row in shared:
         other = theirs[row.theory, row.dose, row.prior, row.grade, row.group]

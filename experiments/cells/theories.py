@@ -31,6 +31,7 @@ from theory.contracts import Scale, Setting, Theory
 from theory.divergence.kl import answer_loss, answers_at, counted_answers, renormalised
 from theory.divergence.mixture_fit import fit_weights
 from theory.latent.mixture import Mixture
+from theory.theories.tempered_posterior import TemperedPosterior, matched_rate
 from theory.weights.curvature import gauss_newton, modes
 
 DOCUMENTS = 64  # of pretraining, for the theories that need some
@@ -38,7 +39,7 @@ MODES, ITERATIONS = 16, 32  # leading modes kept, and the steps of Lanczos that 
 
 
 def anchor(log_probs: np.ndarray, base: np.ndarray) -> np.ndarray:
-    """What a theory changes, from the base network's answers (c, a): base × p_β / p_0, normalised.
+    """The change that a theory predicts, from a base network's answers (c, a): base × p_β / p_0, normalised.
 
     `log_probs` (s, b, c, a) are a theory's ladder, whose first rung is p_0; in its place is the base network.
     An answer with p_0 = 0 has no ratio and keeps the base network's share; one with p_β = 0 is ruled out.
@@ -111,13 +112,15 @@ class TheoryPrograms:
         curvatures, directions = self.modes(
             network.params, jax.tree.map(lambda leaf: leaf[:1], finetuning.data)
         )
+        reachable, rates = self._of_data(network, implied, finetuning.data)
         teacher, update = self._teacher(arm, source, tokens, questions)
         return TheoryCell(
             contexts=contexts,
             ladders=tuple(
-                self._anchored(
+                self._finished(
                     candidate,
                     contexts,
+                    rates,
                     self._ladder(candidate, label, priors, scale, finetuning.data, tokens, questions),
                 )
                 for candidate in self.candidates
@@ -129,11 +132,16 @@ class TheoryPrograms:
             teacher_answers=teacher,
             teacher_update=update,
             observed=self.answers.observed(questions, alone(network.params)),
-            reachable=self._reachable(network, finetuning.data),
+            reachable=reachable,
         )
 
-    def _anchored(self, candidate: Candidate, contexts: Contexts, ladder: Ladder) -> Ladder:
-        """The ladder of a theory of hypotheses from the base network's answers, all others as they are."""
+    def _finished(
+        self, candidate: Candidate, contexts: Contexts, rates: dict[str, np.ndarray], ladder: Ladder
+    ) -> Ladder:
+        """The ladder of a theory of hypotheses from the base network's answers, all others as they are; that
+        of a tempered posterior with its rate."""
+        if type(candidate.form) is TemperedPosterior:  # a subclass may give β another meaning
+            ladder = replace(ladder, rate=rates[ladder.prior])
         if candidate.kind != "hypotheses" or not self.experiment.anchored:
             return ladder
         reference = ladder.log_probs[0, 0]  # at β = 0, where D' says nothing: alike for all seeds
@@ -244,13 +252,17 @@ class TheoryPrograms:
         components = renormalised(process.component_log_probs(tokens)[..., part])
         return components, process.evidence(tokens), answers_at(process, tokens, part)
 
-    def _reachable(self, network: Network, data: Dataset) -> np.ndarray:
+    def _of_data(
+        self, network: Network, implied: Mixture, data: Dataset
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Losses on every D' (s, 3), in nats an answer: of the base network, of the base network with the
-        best bias, and of the hypothesis under which D' is most likely; nan where D' counts no answer."""
-        part, losses = self.answers.part, []
+        best bias, and of the hypothesis under which D' is most likely; nan where D' counts no answer. And β
+        for a unit of learning-rate time (s,), from each prior."""
+        part, losses, rates = self.answers.part, [], []
         for seed in range(len(data.tokens)):
             documents = jax.tree.map(lambda leaf, seed=seed: leaf[seed], data)
-            log_probs, hypotheses = map(np.asarray, self.known(self.process, network, documents))
+            known = self.known(self.process, implied, network, documents)
+            log_probs, hypotheses, both = map(np.asarray, known)
             counted = np.asarray(counted_answers(documents, part))
             given = np.asarray(documents.tokens)[counted] - part.start
             log_probs, rows = log_probs[counted].astype(float), np.arange(len(given))
@@ -261,13 +273,22 @@ class TheoryPrograms:
                 -values[rows, given].mean() if len(given) else np.nan for values in (log_probs, best)
             )
             losses.append([before, after, hypotheses.min()])
-        return np.array(losses, np.float32)
+            rates.append(both)
+        process, implied_rates = np.array(rates, np.float32).T
+        return np.array(losses, np.float32), {"process": process, "implied": implied_rates}
 
-    def _known(self, process: Mixture, network: Network, data: Dataset) -> tuple[Array, Array]:
-        """The base network's answers in D' (n, t, a), and the loss on D' of every hypothesis (k,)."""
+    def _known(
+        self, process: Mixture, implied: Mixture, network: Network, data: Dataset
+    ) -> tuple[Array, Array, Array]:
+        """The base network's answers in D' (n, t, a), the loss on D' of every hypothesis (k,), and the rates
+        of a tempered posterior from both priors (2,)."""
         part = self.answers.part
         components = renormalised(process.component_log_probs(data.tokens)[..., part])
-        return answers_at(network, data.tokens, part), answer_loss(components, data, part)
+        weights = jnp.stack([process.log_weights, implied.log_weights])
+        rates = jax.vmap(lambda weights: matched_rate(process.with_log_weights(weights), network, data))(
+            weights
+        )
+        return answers_at(network, data.tokens, part), answer_loss(components, data, part), rates
 
     def _implied_prior(self, network: Network) -> Mixture:
         """The process with the weights that the base network acts on, fitted to its answers where contexts

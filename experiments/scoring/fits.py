@@ -103,8 +103,8 @@ def least_of_mixtures(
     else:
         alone = np.stack([mean_kl(answers, hypothesis) for hypothesis in components], axis=-1)
         near = (1 - NEAR) * np.eye(len(components))[alone.argmin(axis=-1)] + NEAR / len(components)
-        found = [fit_weights(answers, components, evidence, start=start)[1] for start in (None, near)]
-        least = np.min([*found, alone.min(axis=-1)], axis=0)
+        reached = [fit_weights(answers, components, evidence, start=start)[1] for start in (None, near)]
+        least = np.min([*reached, alone.min(axis=-1)], axis=0)
     return least.reshape(target.shape[:2])
 
 

@@ -239,7 +239,7 @@ def _settings(run: RunFolder) -> dict[str, object]:
         else:
             yield name, json.dumps(value) if isinstance(value, list) else value
 
-    return {"preset": run.config["preset"], **dict(flat("config", run.options))}
+    return {"preset": run.config.preset, **dict(flat("config", run.options))}
 
 
 def markdown(columns: Sequence[Column]) -> str:

@@ -1,4 +1,4 @@
-"""How much of D' the networks learnt, and how much of it a null could learn. Numpy only.
+"""Shares of D' that the networks learnt, and that a null could learn. Numpy only.
 
     share = (L_base - L) / (L_base - L_best),      sums over base networks and finetuning seeds
 
@@ -52,7 +52,7 @@ class Learnt:
 
 def learnt(run: Run) -> list[Learnt]:
     """Every method and D' whose cells know of it, in the order of their names."""
-    found = []
+    every = []
     panels = dict.fromkeys((cell.method, cell.arm) for cell in run.cells("finetuned"))
     for method, data in sorted(panels):
         before, biased, best, after = [], [], [], []
@@ -67,19 +67,19 @@ def learnt(run: Run) -> list[Learnt]:
             after.append(networks.data_loss)
         if after:
             shares = _shares(*map(np.concatenate, (before, biased, best, after)))
-            found.append(Learnt(method, data, run.doses, *shares))
-    return found
+            every.append(Learnt(method, data, run.doses, *shares))
+    return every
 
 
 def notes(run: Run) -> list[str]:
-    """What theories say of themselves and D', in sentences: the first base network's, once for each D'."""
-    found = {}
+    """Notes of theories on themselves and D', in sentences: the first base network's, once for each D'."""
+    known = {}
     for cell in run.cells("theories"):
         content = run.theories(cell)
         for ladder in content.ladders if content else ():
             if ladder.note:
-                found.setdefault((cell.arm, ladder.theory), ladder.note)
-    return [f"{theory}, D′ {arm}: {note}" for (arm, theory), note in found.items()]
+                known.setdefault((cell.arm, ladder.theory), ladder.note)
+    return [f"{theory}, D′ {arm}: {note}" for (arm, theory), note in known.items()]
 
 
 def table(every: Sequence[Learnt]) -> list[list[str]]:

@@ -43,8 +43,8 @@ def nulls(target: np.ndarray, contexts: Contexts) -> Iterator[Null]:
     inside = contexts.calibration
     bias = fit_bias(target[..., inside, :], contexts.base[inside])[..., None, :]
     by_place = np.broadcast_to(bias, target.shape).copy()
-    everywhere = np.ones(len(contexts.base), bool)
-    _fit_places(by_place, target, contexts, contexts.inside(FITTED_ON), everywhere)
+    all_contexts = np.ones(len(contexts.base), bool)
+    _fit_places(by_place, target, contexts, contexts.inside(FITTED_ON), all_contexts)
     best_bias, best_places = np.empty_like(by_place), np.empty_like(by_place)
     for group in contexts.groups:
         inside = contexts.inside(group)
@@ -98,7 +98,7 @@ def _fit_places(
     bias: np.ndarray, target: np.ndarray, contexts: Contexts, fitted: np.ndarray, used: np.ndarray
 ) -> None:
     """Write into `bias` (s, d, c, a), in contexts `used`, that of every place of the contexts `fitted`."""
-    for place in np.unique(contexts.position[fitted]).tolist():
-        at = contexts.position == place
+    for position in np.unique(contexts.position[fitted]).tolist():
+        at = contexts.position == position
         best = fit_bias(target[..., at & fitted, :], contexts.base[at & fitted])
         bias[..., at & used, :] = best[..., None, :]

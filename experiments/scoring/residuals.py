@@ -18,9 +18,17 @@ import numpy as np
 
 from experiments.scoring.fits import refined
 from experiments.scoring.labels import FITTED_ON, nats, number, panels
-from experiments.scoring.leaderboard import RULE, UNCHANGED, Column, TheoryKey, column, key, theory_name
+from experiments.scoring.leaderboard import (
+    RULE,
+    UNCHANGED,
+    Column,
+    TheoryKey,
+    column,
+    key,
+    theory_name,
+)
 from experiments.scoring.paired import leader, ranked
-from experiments.scoring.rows import Outcome, load_outcome
+from experiments.scoring.rows import BY_RATE, Outcome, load_outcome
 from experiments.scoring.scorecard import RESOLUTION
 from experiments.storage.records import Arrays, ScoreLine
 from experiments.storage.run import Run
@@ -138,7 +146,7 @@ def _answers(outcome: Outcome, theory: TheoryKey, at: list[int]) -> tuple[np.nda
 
     None where the theory has no prediction at one of the doses `at`.
     """
-    name = f"{theory.theory}/{theory.prior}"
+    name = f"{theory.theory.removesuffix(BY_RATE)}/{theory.prior}"
     ladders = {key: ladder for key, ladder in outcome.ladders.items() if key == name}
     predictions = replace(outcome, ladders=ladders).predictions(refined(ladders.values()))
     for prediction in predictions:

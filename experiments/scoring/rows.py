@@ -45,6 +45,8 @@ from experiments.storage.run import Run
 from experiments.storage.run_folder import RunFolder
 from experiments.storage.seal import check
 
+BY_RATE = "-by-rate"  # of a theory's name, where β follows from learning-rate time and not from its strength
+
 
 def table(run: Run) -> list[Row]:
     """The rows that were saved, or else those of what is finished; refused under a broken seal."""
@@ -133,10 +135,12 @@ class Outcome:
             else:
                 least[group] = least_on_path(ours, rungs[..., inside, :])
 
-        def prediction(grade: Grade, betas: np.ndarray, log_probs: np.ndarray) -> Prediction:
+        def prediction(
+            grade: Grade, betas: np.ndarray, log_probs: np.ndarray, theory: str = ladder.theory
+        ) -> Prediction:
             few = {group: values[: len(betas)] for group, values in least.items()}
             converged = converged_at(ladder.problems, ladder.betas, betas)
-            return Prediction(ladder.theory, ladder.prior, grade, log_probs, betas, few, converged)
+            return Prediction(theory, ladder.prior, grade, log_probs, betas, few, converged)
 
         yield prediction("fitted", fitted, log_probs)
         by_law = law(np.asarray(self.doses), fitted)
@@ -146,6 +150,10 @@ class Outcome:
         if strengths is not None:
             wanted = np.broadcast_to(strengths, (len(rungs), len(strengths)))
             yield prediction("forecast", *nearest_rungs(betas, rungs, wanted))
+        times = self.replays.times.get("identity") if self.replays is not None else None
+        if ladder.rate is not None and times is not None:
+            wanted = ladder.rate[: len(rungs), None] * times
+            yield prediction("forecast", *nearest_rungs(betas, rungs, wanted), ladder.theory + BY_RATE)
 
 
 class Mixtures:
@@ -153,12 +161,12 @@ class Mixtures:
 
     def __init__(self, target: np.ndarray, contexts: Contexts):
         self.target, self.contexts = target, contexts
-        self._found: dict[str, list[tuple[np.ndarray | None, np.ndarray]]] = {}
+        self._known: dict[str, list[tuple[np.ndarray | None, np.ndarray]]] = {}
 
     def least(self, group: str, reference: np.ndarray | None) -> np.ndarray:
         """Nats (s, d); references that are equal but for rounding are one."""
-        found = self._found.setdefault(group, [])
-        for other, nats in found:
+        known = self._known.setdefault(group, [])
+        for other, nats in known:
             if other is reference or (
                 other is not None and reference is not None and np.allclose(other, reference, atol=1e-4)
             ):
@@ -166,7 +174,7 @@ class Mixtures:
         inside = self.contexts.inside(group)
         within = None if reference is None else reference[inside]
         nats = least_of_mixtures(self.target[..., inside, :], self.contexts.of(group), within)
-        found.append((reference, nats))
+        known.append((reference, nats))
         return nats
 
 

@@ -33,7 +33,7 @@ LONGEST = 100  # characters of a name: a file has two, and 255 in all
 OF_METHOD = ("replays", "finetuned")
 INFINITE = "inf"  # ∞ in JSON
 BOUNDS = ("path", "mixture")
-OPTIONAL = ("problems", "diagnostics", "times", "reference")  # of a ladder
+OPTIONAL = ("problems", "diagnostics", "times", "reference", "rate")  # of a ladder
 
 
 def check_name(kind: str, name: str) -> str:
@@ -107,8 +107,8 @@ class Ladder:
     converged, else "", and `diagnostics` (s, b, h) the numbers behind it; `times` (b,) is the grid as
     learning-rate time τ in the metric `metric`, whose time after a method's steps forecasts β. `reference`
     (c, a) are the prior's answers where the ladder is anchored at the base network, so that its first rung is
-    that network. `note` is a sentence for the report. `extra` holds further arrays by name: samples, step
-    sizes.
+    that network; `rate` (s,) is β for a unit of learning-rate time in the identity metric, a second forecast.
+    `note` is a sentence for the report. `extra` holds further arrays by name: samples, step sizes.
     """
 
     theory: str
@@ -121,13 +121,14 @@ class Ladder:
     times: np.ndarray | None = None
     metric: str = ""
     reference: np.ndarray | None = None
+    rate: np.ndarray | None = None
     note: str = ""
     extra: Mapping[str, np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         shape = np.shape(self.log_probs)
         wanted = {"betas": shape[1:2], "problems": shape[:2], "diagnostics": shape[:2], "times": shape[1:2]}
-        wanted |= {"reference": shape[2:]}
+        wanted |= {"reference": shape[2:], "rate": shape[:1]}
         odd = {
             name: np.shape(value)
             for name, rungs in wanted.items()

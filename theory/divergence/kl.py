@@ -52,6 +52,6 @@ def answer_loss(log_probs: Float[Array, "*k n t a"], data: Dataset, answers: sli
 
 
 def counted_answers(data: Dataset, answers: slice) -> Bool[Array, "n t"]:
-    """Where documents have an answer that counts."""
+    """The places of documents where an answer counts, bool (n, t)."""
     tokens = jnp.asarray(data.tokens)
     return jnp.asarray(data.mask) & (tokens >= answers.start) & (tokens < answers.stop)

@@ -230,8 +230,8 @@ class PersonaTopics:
         )
         first = [prompts(self.length, np.asarray(held_out))]
         for count in range(1, openings):
-            asked = random.integers(telling, self.topics, (len(held_out), count))
-            pairs = self._documents(random, np.zeros(len(held_out), int), asked)
+            neutral = random.integers(telling, self.topics, (len(held_out), count))
+            pairs = self._documents(random, np.zeros(len(held_out), int), neutral)
             first.append(prompts(self.length, pairs, np.asarray(held_out)))
         return {
             "in_domain": self.narrow(jax.random.fold_in(key, 0), 4 * repeats, persona, topics),

@@ -116,8 +116,7 @@ class InContext(Theory[Predictor]):
         return np.concatenate([[0.0], np.logspace(-2, 0, 13)]).astype(np.float32)
 
     def note(self, data: Dataset, positions: np.ndarray) -> str:
-        """How many of the shots have room before the answers: two numbers, for the fullest contexts and the
-        emptiest."""
+        """The numbers of shots that have room before the answers, in the fullest and the emptiest context."""
         shots, counted = self.part(data)
         length, count = self.length or data.tokens.shape[-1], int(np.sum(counted))
         room = np.minimum((length - 1 - positions) // shots.shape[-1], count)

@@ -4,16 +4,24 @@
 
 All of D' is taken to share one z. Along a context, hypotheses are reweighted by the context's own
 likelihood with exponent 1: β strengthens D' alone, not the context (theory.md, section 6).
+
+What β is after some steps has two readings without a fitted number, and neither is the Bayesian one. Passes
+(`strength`): every visit of a document counts its likelihood once, whatever the learning rate. Rate
+(`matched_rate`): β grows with learning-rate time so that the posterior gains likelihood on D' itself as fast,
+at first, as gradient flow from the base network does (theory.md, section 4).
 """
 
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from theory.base import Beta, Dataset, Distribution, check_beta
+from theory.base import Beta, Dataset, Distribution, Parametric, check_beta, mean_loss
 from theory.contracts import Bound, Scale, Theory, Training
+from theory.latent.mixture import Mixture
 
 DistributionT = TypeVar("DistributionT", bound=Distribution)
 
@@ -41,6 +49,27 @@ class TemperedPosterior(Theory[Distribution]):
         if training.teacher is not None:
             return np.full(len(training.doses), training.teacher)
         return training.passes
+
+
+def matched_rate(prior: Mixture, network: Parametric, data: Dataset) -> Float[Array, ""]:
+    """β for one unit of learning-rate time: N ‖∇L‖² / Σ_x (Σ_z p(z | x) ℓ(z) - Σ_z π0(z) ℓ(z)).
+
+    L is the network's mean loss of the N counted positions of D', and ℓ(z) the log-likelihood of all of D'.
+    Above stands the speed of Σ_x log p(x) under gradient flow at the network's weights, below its speed in β
+    under the tempered posterior at β = 0; nan where that does not gain. Hypotheses that rule D' out are gone
+    at any β > 0, and are omitted.
+    """
+    gradient = jax.grad(lambda params: mean_loss(network.with_params(params), data))(network.params)
+    square = sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(gradient))
+    likelihoods = prior.log_likelihoods(data)
+    possible = jnp.isfinite(likelihoods).all(axis=1)
+    likelihoods = jnp.where(possible[:, None], likelihoods, 0.0)
+    weights = jnp.where(possible, jax.nn.log_softmax(prior.log_weights), -jnp.inf)
+    before, after = (
+        jax.nn.softmax(logits, axis=0) for logits in (weights[:, None], weights[:, None] + likelihoods)
+    )
+    gain = jnp.sum((after - before) * likelihoods.sum(axis=1, keepdims=True))
+    return jnp.where(gain > 0, jnp.sum(data.mask) * square / gain, jnp.nan)
 
 
 def example() -> TemperedPosterior:

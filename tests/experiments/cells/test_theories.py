@@ -1,6 +1,7 @@
 """The cell of theories: contexts, ladders that are the theories' predictions, the implied prior, modes."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +10,14 @@ import pytest
 from scipy.optimize import minimize
 
 from experiments.cells.programs import Executor
-from experiments.cells.theories import anchor
-from experiments.storage.records import Cell
+from experiments.cells.theories import TheoryPrograms, anchor
+from experiments.storage.records import Cell, Ladder
 from theory.divergence.kl import answers_at, kl
 from theory.errors import Misuse
 from theory.theories.exchangeable_mixture import ExchangeableMixture
 from theory.theories.geometric_path import GeometricPath
 from theory.theories.proximal import Proximal
-from theory.theories.tempered_posterior import TemperedPosterior
+from theory.theories.tempered_posterior import TemperedPosterior, matched_rate
 from theory.weights.curvature import gauss_newton
 
 CELL = Cell("theories", "topics0", 0)
@@ -153,16 +154,18 @@ def test_answers_that_are_ruled_out_are_anchored_too():
     assert np.isnan(got[1]).all()
 
 
-def test_without_an_anchor_theories_of_hypotheses_start_from_the_process(executor, ladders):
-    experiment = replace(executor.experiment, anchored=False, theories=("tempered-posterior",))
-    content, _ = Executor(experiment, executor.template).run(CELL, executor.template)
-    for ladder in content.ladders:
-        assert ladder.reference is None
-        reference = ladders[ladder.name].reference
-        np.testing.assert_allclose(ladder.log_probs[:, 0], [reference] * 2, atol=1e-5)
-        np.testing.assert_allclose(
-            anchor(ladder.log_probs, content.contexts.base), ladders[ladder.name].log_probs, atol=1e-5
-        )
+def test_without_an_anchor_theories_of_hypotheses_start_from_the_process(executor, cell, ladders):
+    """Their ladders stay as they are; anchored, they are those of the cell."""
+    anchored = ladders["tempered-posterior/process"]
+    rates = {"process": anchored.rate}
+    (candidate,) = (c for c in executor.theories.candidates if c.theory == "tempered-posterior")
+    raw = np.stack([cell.contexts.exact, cell.contexts.base])[None].repeat(2, axis=0)
+    ladder = Ladder("tempered-posterior", "process", np.arange(2.0), raw, "mixture")
+    for keep in (True, False):
+        programs = SimpleNamespace(experiment=replace(executor.experiment, anchored=keep))
+        got = TheoryPrograms._finished(programs, candidate, cell.contexts, rates, ladder)
+        np.testing.assert_array_equal(got.log_probs, anchor(raw, cell.contexts.base) if keep else raw)
+        assert (got.reference is not None) == keep and got.rate is anchored.rate
 
 
 def test_strengths_are_fitted_on_first_answers_or_on_all(executor, cell):
@@ -228,6 +231,16 @@ def test_losses_on_the_data_are_those_of_the_network_of_a_bias_and_of_the_likeli
         best = minimize(biased, np.zeros(4), jac=jax.grad(biased), method="BFGS").fun
         np.testing.assert_allclose(losses, [before, best, min(hypotheses)], rtol=1e-4)
         assert losses[1] < losses[0]
+
+
+def test_a_tempered_posterior_has_the_rate_of_its_prior_for_every_data(executor, cell, ladders, inputs):
+    data, _ = inputs
+    process = executor.experiment.process.distribution()
+    implied = process.with_log_weights(jnp.log(jnp.maximum(cell.implied_weights, 1e-12)))
+    for label, prior in (("process", process), ("implied", implied)):
+        rates = [matched_rate(prior, executor.template, one(data, seed)) for seed in range(2)]
+        np.testing.assert_allclose(ladders[f"tempered-posterior/{label}"].rate, rates, rtol=1e-3)
+    assert ladders["exchangeable-mixture/process"].rate is None
 
 
 def test_without_a_teacher_there_is_none_and_nothing_else_is_observed(cell):

@@ -203,6 +203,26 @@ def test_a_row_says_how_far_the_base_network_is_from_the_process(made_up):
         assert {row.base_error for row in select(scoring.rows(made_up), base=1, group=group)} == {0.0}
 
 
+def test_a_rate_is_a_second_forecast_under_a_name_of_its_own(made_up):
+    """β = rate × learning-rate time, for each network; none where the method has no such time."""
+    for base in range(2):
+        cell = Cell("theories", "arm", base)
+        content = made_up.theories(cell)
+        path, stuck = content.ladders
+        rated = replace(stuck, rate=np.array([0.5, 2.0]))
+        made_up.save(cell, replace(content, ladders=(path, rated)))
+        replays = made_up.replays(Cell("replays", "arm", base, "sgd"))
+        times = {"identity": np.array([0.1, 0.4])}
+        made_up.save(Cell("replays", "arm", base, "sgd"), replace(replays, times=times))
+    rows = select(scoring.rows(made_up), theory="tempered-posterior-by-rate", group="held_out")
+    assert {(row.grade, row.prior) for row in rows} == {("forecast", "process")}
+    for row in rows:
+        wanted = np.array([0.5, 2.0]) * {1: 0.1, 4: 0.4}[row.dose]
+        np.testing.assert_allclose(row.beta, wanted, rtol=0.05)
+    passes = select(scoring.rows(made_up), theory="tempered-posterior", grade="forecast", dose=4)
+    assert all(row.beta[0] == pytest.approx(2, rel=0.05) for row in passes)
+
+
 def test_a_theory_that_rules_out_an_answer_scores_minus_infinity(made_up):
     """At the rungs of its forecast in held-out contexts alone: there is a row, with nats = ∞."""
     for base in range(2):

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from theory.base import Dataset
+from theory.base import Dataset, mean_loss
 from theory.contracts import Scale, Training
 from theory.latent.mixture import Mixture
-from theory.theories.tempered_posterior import TemperedPosterior
+from theory.theories.tempered_posterior import TemperedPosterior, matched_rate
 
 
 @jax.tree_util.register_dataclass
@@ -137,3 +137,62 @@ def test_each_pass_counts_once_and_a_teacher_has_its_strength(recipe, strengths)
     training = Training((1, 4, 16), **{"batch": 4, "documents": 16, "fresh": False, "times": {}} | recipe)
     forecast = TemperedPosterior().strength(training, Scale(48.0, 1.0))
     np.testing.assert_allclose(forecast, strengths, rtol=1e-12)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Weighted:
+    """A network whose weights are log-weights of hypotheses, `gain` times: it learns what to believe."""
+
+    hypotheses: Mixture
+    params: Any
+    gain: Any
+
+    def with_params(self, params):
+        return Weighted(self.hypotheses, params, self.gain)
+
+    def predict(self, tokens):
+        return self.hypotheses.with_log_weights(self.gain * self.params).predict(tokens)
+
+
+TOSSES = jnp.asarray([[0, 1, 1], [1, 1, 1], [1, 0, 1], [0, 0, 1]])
+TOSSED = Dataset(TOSSES, jnp.ones(TOSSES.shape, bool))
+
+
+def coins(*heads):
+    log_probs = jnp.log(jnp.asarray([[1 - p, p] for p in heads]))
+    return Mixture(Die(log_probs), jnp.log(jnp.full(len(heads), 1 / len(heads))))
+
+
+@pytest.mark.parametrize("gain", [1.0, 2.5])
+def test_at_the_matched_rate_two_hypotheses_move_as_the_network_does(gain):
+    """With two there is one log-odds; a small step of gradient descent moves it as β = rate × η does."""
+    prior, step = coins(0.45, 0.6), 1e-3
+    network = Weighted(prior, prior.log_weights / gain, gain)
+    gradient = jax.grad(lambda params: mean_loss(network.with_params(params), TOSSED))(network.params)
+    moved = prior.with_log_weights(gain * (network.params - step * gradient))
+    beta = float(matched_rate(prior, network, TOSSED)) * step
+    wanted = TemperedPosterior().predict(prior, TOSSED, beta)
+    change, theirs = (float(jnp.diff(after.log_weights - prior.log_weights)[0]) for after in (moved, wanted))
+    assert abs(theirs) > 1e-5
+    np.testing.assert_allclose(change, theirs, rtol=2e-2)
+
+
+def test_the_matched_rate_gains_likelihood_as_fast_as_gradient_flow():
+    """With many hypotheses the directions may differ, the speed on D' itself does not."""
+    prior, step = coins(0.2, 0.45, 0.6, 0.9), 1e-2
+    network = Weighted(prior, prior.log_weights, 1.0)
+    gradient = jax.grad(lambda params: mean_loss(network.with_params(params), TOSSED))(network.params)
+    flowed = network.with_params(network.params - step * gradient)
+    beta = float(matched_rate(prior, network, TOSSED)) * step
+    tempered = TemperedPosterior().predict(prior, TOSSED, beta)
+    before, *gains = (float(mean_loss(model, TOSSED)) for model in (network, flowed, tempered))
+    np.testing.assert_allclose(before - gains[0], before - gains[1], rtol=3e-2)
+    assert before - gains[0] > 1e-5
+
+
+def test_a_hypothesis_that_rules_the_data_out_does_not_count_and_nothing_to_gain_has_no_rate():
+    network = Weighted(coins(0.45, 0.6), coins(0.45, 0.6).log_weights, 1.0)
+    known = float(matched_rate(coins(0.45, 0.6), network, TOSSED))
+    assert float(matched_rate(coins(0.45, 1.0, 0.6), network, TOSSED)) == pytest.approx(known, rel=1e-4)
+    assert np.isnan(float(matched_rate(coins(0.6, 0.6), network, TOSSED)))
