@@ -30,7 +30,7 @@ def score_table(scored: Sequence[PanelScores]) -> str:
         f"<tr class=bound><td>{name}</td>{''.join(cells)}</tr>"
         for name, cells in (("order-blind bound", bounds), ("best null", nulls))
     ]
-    best = [next(iter(panel.ranked), None) for panel in scored]
+    best = [panel.best if panel.ranked else None for panel in scored]
     rows = [_row(scored, best, *name) for name in names]
     kind = "scores many" if len(scored) > MANY else "scores"
     shown = _table(kind, _head(scored), [*above, *rows[:ROWS]])

@@ -112,7 +112,7 @@ def test_more_theories_than_there_is_room_for_are_folded(make_line):
     lines = [make_line(f"theory-{index}", index / 20) for index in range(ROWS + 3)]
     shown, folded = score_table(last_scores(lines)).split("<details>")
     assert shown.count("<small>fitted") == ROWS and folded.count("<small>fitted") == 3
-    assert "3 more" in folded and "theory 10<" in shown and "theory 0<" in folded
+    assert "3 more" in folded and f"theory {ROWS + 2}<" in shown and "theory 0<" in folded
 
 
 def test_a_theory_that_predicts_little_does_not_rank_first(make_line):
