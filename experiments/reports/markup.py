@@ -25,11 +25,11 @@ img { width: 100%; background: #fff; border-radius: 6px; display: block; }
   "figure numbers" 1fr / minmax(0, 1fr) 36rem; } .first.wide { grid-template-columns: minmax(0, 1fr) 45rem; }
 .answer { grid-area: answer; } .numbers { grid-area: numbers; min-width: 0; }
 .first > figure { grid-area: figure; } .first > figure img { cursor: zoom-in; }
-.scores table { font-size: .84rem; width: 100%; } .scores th { font-weight: 600; vertical-align: bottom; }
-.scores td, .scores th { text-align: right; padding: .09rem 0 .09rem .8rem; white-space: nowrap; }
+.scores table { font-size: .8rem; width: 100%; } .scores th { font-weight: 600; vertical-align: bottom; }
+.scores td, .scores th { text-align: right; padding: .07rem 0 .07rem .5rem; white-space: nowrap; }
 .scores td:first-child, .scores th:first-child { text-align: left; padding-left: 0; }
 .scores .span { text-align: center; } .scores .none { border: 0; } .scores .bound td { color: var(--soft); }
-.scores small { color: var(--soft); display: block; line-height: 1.1; }
+.scores small { color: var(--soft); display: block; font-size: .63rem; line-height: 1.1; }
 .scores td:first-child small { padding-left: 1.4em; }
 .many table { font-size: .74rem; } .many td, .many th { padding-left: .5rem; white-space: normal; }
 .shape { display: inline-block; width: 1.2em; }

@@ -10,7 +10,7 @@ from experiments.reports.summary import PanelScores, cell, theories, words
 from experiments.scoring.labels import beats_nulls, defined, score
 from experiments.storage.records import ScoreLine
 
-ROWS = 8  # theories that are shown, the others are folded
+ROWS = 7  # theories that are shown, the others are folded
 MANY = 4  # with more ways of finetuning, the table is set smaller
 NOTE = (
     "Explained part of the shift at the last dose, with its interval of 95 % over base networks and D′ "
@@ -30,7 +30,7 @@ def score_table(scored: Sequence[PanelScores]) -> str:
         f"<tr class=bound><td>{name}</td>{''.join(cells)}</tr>"
         for name, cells in (("order-blind bound", bounds), ("best null", nulls))
     ]
-    best = [next(iter(panel.ranked), None) for panel in scored]
+    best = [panel.best if panel.ranked else None for panel in scored]
     rows = [_row(scored, best, *name) for name in names]
     kind = "scores many" if len(scored) > MANY else "scores"
     shown = _table(kind, _head(scored), [*above, *rows[:ROWS]])

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from experiments.scoring.intervals import Estimate, clusters, ratio, ratio_difference
+from experiments.scoring.labels import beats_nulls
 from experiments.storage.records import Numbers, Sample, ScoreLine
 
 CENTRE = 0.5  # of the KL between two draws is what each has from their centre
@@ -79,8 +80,9 @@ def ranked(lines: Sequence[ScoreLine]) -> list[ScoreLine]:
 
 
 def leader(order: Sequence[ScoreLine]) -> ScoreLine:
-    """The best of ranked lines: of those with an interval, where there are any."""
-    return next((line for line in order if line.interval is not None), order[0])
+    """The best of ranked lines: of those that beat the nulls, or else of those with an interval."""
+    sure = [line for line in order if beats_nulls(line)]
+    return (sure or [line for line in order if line.interval is not None] or list(order))[0]
 
 
 def ties(first: ScoreLine, order: Sequence[ScoreLine]) -> list[ScoreLine]:

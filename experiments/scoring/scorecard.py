@@ -19,7 +19,7 @@ import numpy as np
 
 from experiments.scoring.intervals import Estimate
 from experiments.scoring.labels import FITTED_ON, NULLS, UNCHANGED
-from experiments.scoring.paired import CENTRE, advantage, covers, share
+from experiments.scoring.paired import CENTRE, advantage, covers, on_networks_of, share
 from experiments.storage.records import Grade, Json, Numbers, Row, Sample, ScoreLine
 
 RESOLUTION = 1e-6  # nats: a shift below it is rounding of float32
@@ -108,7 +108,7 @@ def _over_null(line: ScoreLine, nulls: Sequence[ScoreLine]) -> ScoreLine:
     whole = [null for null in nulls if covers(null, line)]
     if not whole:
         return line
-    best = min(whole, key=lambda null: (advantage(line, null).value, null.theory != UNCHANGED, null.theory))
+    best = max(whole, key=lambda null: (on_networks_of(null, line)[0], null.theory == UNCHANGED))
     over = advantage(line, best)
     return replace(line, best_null=best.theory, over_null=over.value, over_null_interval=over.interval)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from experiments.reports.score_table import ROWS, score_table
-from experiments.reports.summary import answer, cell, last_scores, theories
+from experiments.reports.summary import answer, cell, last_scores, short_table, theories
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_more_theories_than_there_is_room_for_are_folded(make_line):
     lines = [make_line(f"theory-{index}", index / 20) for index in range(ROWS + 3)]
     shown, folded = score_table(last_scores(lines)).split("<details>")
     assert shown.count("<small>fitted") == ROWS and folded.count("<small>fitted") == 3
-    assert "3 more" in folded and "theory 10<" in shown and "theory 0<" in folded
+    assert "3 more" in folded and f"theory {ROWS + 2}<" in shown and "theory 0<" in folded
 
 
 def test_a_theory_that_predicts_little_does_not_rank_first(make_line):
@@ -129,3 +129,18 @@ def test_scores_are_short_and_doubted_ones_are_marked(make_line):
     assert cell(make_line("a", 0.99961, interval=(0.9992, 1.0))) == ("1 − 0.00039", "[0.99920, 1]")
     assert cell(make_line("a", 0.5, half=None, converged=0.5)) == ("0.500*", "")
     assert cell(make_line("a", float("-inf"), half=None)) == ("−∞", "")
+
+
+def test_a_run_ends_in_at_most_three_sentences_and_a_short_table(lines):
+    scored = last_scores(lines)
+    assert len(answer(scored)) == 3
+    first, *others = answer(scored, "Does it become that persona? It does.")
+    assert first == "Does it become that persona? It does." and len(others) == 2
+    head, bound, null, *rows = short_table(scored, 2)
+    assert head == ["theory", "grade", "SGD on topic 0", "Adam on topic 0"]
+    assert bound == ["order-blind bound", "", "0.990", "0.990"]
+    assert null == ["best null", "", "0.000 unchanged", "0.000 unchanged"]
+    assert rows == [
+        ["proximal", "fitted", "0.900 [0.880, 0.920]", "0.800 [0.780, 0.820]"],
+        ["linearised", "forecast", "0.970 [0.950, 0.990]", "0.400 [0.380, 0.420]"],
+    ]

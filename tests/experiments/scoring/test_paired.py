@@ -88,6 +88,19 @@ def test_a_difference_is_paired_and_ties_are_found():
     assert advantage(order[0], order[1]).value == pytest.approx(-advantage(order[1], order[0]).value)
 
 
+def test_the_best_is_of_those_that_beat_the_nulls():
+    """The highest score is not shown to be above the null, the next is: it explains, and the two may tie."""
+    lines = card(
+        rows("unchanged", 0.0),
+        rows("answer-bias", 0.7, grade="fitted"),
+        rows("high", 0.81, noise=0.3),
+        rows("sure", 0.8, noise=0.001),
+    )
+    order = ranked([lines["high"], lines["sure"]])
+    assert not beats_nulls(lines["high"]) and beats_nulls(lines["sure"])
+    assert leader(order) is lines["sure"]
+
+
 def test_doses_can_be_compared():
     line = card(rows("first", 0.8, noise=0.01))["first"]
     later = card(rows("first", 0.8, noise=0.01, dose=16, shift=0.3))["first"]
