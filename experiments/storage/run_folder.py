@@ -102,17 +102,20 @@ class RunFolder(Run):
         """The distance of the base networks from the exact predictor; None before it is measured."""
         return self.record(NETWORKS, Quality.from_json)
 
-    def record(self, name: str, make: Callable[[Json], Record]) -> Record | None:
-        """The record in a JSON file of the folder; None if there is none, and a sentence if it is damaged."""
+    def record(
+        self, name: str, make: Callable[[Json], Record], remedy: str = "delete it and run again"
+    ) -> Record | None:
+        """The record in a JSON file of the folder; None if there is none. A damaged one is refused, with what
+        to do about it."""
         path = self.folder / name
         if not path.exists():
             return None
-        values = read_json(path)
+        values = read_json(path, remedy)
         try:
             return make(values)
         except Misuse as error:
             self.refuse_other_version(path)
-            raise Misuse(f"{path} is damaged ({error}); delete it and run again.") from error
+            raise Misuse(f"{path} is damaged ({error}); {remedy}.") from error
 
     def draw(self, base: int) -> int:
         """The draw of the process that a base network has learnt: each has as many networks."""

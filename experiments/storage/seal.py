@@ -24,6 +24,8 @@ from experiments.storage.run_folder import FINETUNING, FORECAST, RunFolder
 from experiments.storage.typed import typed
 from theory.errors import Misuse
 
+REMEDY = "put it back, or run again in another folder"
+
 
 @dataclass(frozen=True)
 class Seal:
@@ -104,11 +106,11 @@ def check(run: RunFolder) -> Seal | None:
 
 
 def _sealed(run: RunFolder) -> SealRecord | None:
-    return run.record(FORECAST, lambda values: typed(SealRecord, values))
+    return run.record(FORECAST, lambda values: typed(SealRecord, values), REMEDY)
 
 
 def _begun(run: RunFolder) -> Begun | None:
-    return run.record(FINETUNING, lambda values: typed(Begun, values))
+    return run.record(FINETUNING, lambda values: typed(Begun, values), REMEDY)
 
 
 def _forecasts(run: RunFolder) -> list[Cell]:

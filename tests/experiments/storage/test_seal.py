@@ -157,3 +157,13 @@ def test_a_seal_made_again_after_the_finetuning_is_refused(run):
     (run.folder / forecast.FINETUNING).write_text(begun)
     with pytest.raises(Misuse, match=re.escape("was made after finetuning began")):
         forecast.check(run)
+
+
+@pytest.mark.parametrize("name", [forecast.FORECAST, forecast.FINETUNING])
+@pytest.mark.parametrize("text", ["[]", "{}", '{"began": 3, "forecast": null}', "7", "{"])
+def test_a_damaged_seal_is_not_to_be_deleted(run, name, text):
+    forecast.seal(run)
+    finetune(run)
+    (run.folder / name).write_text(text)
+    with pytest.raises(Misuse, match=f"{name} is damaged .* put it back, or run again in another folder"):
+        forecast.check(run)
