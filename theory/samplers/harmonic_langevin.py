@@ -20,7 +20,7 @@ SGHMC.
 """
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +40,7 @@ Phase: TypeAlias = tuple[Flat, Flat, Float[Array, ""], Flat]  # a, r, Φ and ∇
 class HarmonicLangevin(Langevin):
     """`HarmonicLangevin(model, step_size=h, friction=κ, scale=s)`, started at the prior's mean."""
 
+    centred: ClassVar[bool] = True
     friction: Beta = field(default=1.0, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -48,6 +49,10 @@ class HarmonicLangevin(Langevin):
             raise Misuse(
                 f"friction of HarmonicLangevin must be at least 0 and finite, got {float(self.friction)}."
             )
+
+    def noise_gain(self, step: Array, memory: Phase) -> Array:
+        """(2 tan(h/2))² / (1 - e^{-2κh}), h/(2κ) for small steps."""
+        return (2 * jnp.tan(step / 2)) ** 2 / -jnp.expm1(-2 * self.friction * step)
 
     def limit(self, curvature: float) -> float:
         """2 arcsin(1/√p), p the prior's 1 and the curvature of the likelihood."""

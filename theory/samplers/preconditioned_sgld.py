@@ -41,6 +41,10 @@ class PreconditionedSGLD(Langevin):
         if not self.floor > 0:
             raise Misuse(f"floor of PreconditionedSGLD must be above 0, got {self.floor}.")
 
+    def noise_gain(self, step: Array, memory: Adaptation) -> Flat:
+        """ε G / 2."""
+        return step / (2 * (self.floor + jnp.sqrt(memory[0])))
+
     def start(
         self, position: Flat, value_and_grad: ValueAndGrad, key: PRNGKeyArray, warmup: int
     ) -> tuple[Adaptation, Float[Array, ""]]:

@@ -44,6 +44,12 @@ class SGHMC(Langevin):
         if self.splitting not in ("baoab", "euler"):
             raise Misuse(f"splitting of SGHMC must be 'baoab' or 'euler', got {self.splitting!r}.")
 
+    def noise_gain(self, step: Array, memory: Phase) -> Array:
+        """h² / (1 - e^{-2κh}), and h/(2κ) of Euler steps: the same for small steps."""
+        if self.splitting == "euler":
+            return step / (2 * self.friction)
+        return step**2 / -jnp.expm1(-2 * self.friction * step)
+
     def limit(self, curvature: float) -> float:
         """2/√p, and κ/p of Euler steps."""
         if not curvature > 0:
