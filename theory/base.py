@@ -184,13 +184,9 @@ def check_number(
         if all(inside):
             return
     low = f"above {above:g}" if above is not None else "" if least is None else f"at least {least:g}"
-    high = f"below {below:g}" if below is not None else "finite" if most is None else f"at most {most:g}"
-    kind = (
-        f"a whole number {low}".strip()
-        if whole and high == "finite"
-        else " and ".join(filter(None, (low, high)))
-    )
-    raise Misuse(f"{name} must be {kind}, got {value!r}.")
+    high = f"below {below:g}" if below is not None else "" if most is None else f"at most {most:g}"
+    kind = "finite" if not (whole or high) else "" if fits else "a whole number" if whole else "a number"
+    raise Misuse(f"{name} must be {' and '.join(filter(None, (kind, low, high)))}, got {value!r}.")
 
 
 def check_beta(beta: Beta) -> None:

@@ -30,12 +30,12 @@ class ExtraData:
 
     replay   documents of every step, `tokens` and `mask` of shape "steps m t": pretraining's, say
     teacher  a predictor whose answers are learnt
-    seed     of random coordinates, if there are any (an integer, which may be traced)
+    key      of random coordinates, if there are any (without: a fixed one)
     """
 
     replay: Dataset | None = None
     teacher: Model = None
-    seed: Any = 0  # not checked: jax rebuilds the pytree around placeholders
+    key: Any = None  # not checked: jax rebuilds the pytree around placeholders
 
     def documents(self, contexts: str, batch: Dataset) -> Dataset:
         """The documents on which a step compares answers: its batch of D' ("data"), or its "replay"."""

@@ -16,7 +16,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 
-from theory.base import PyTree
+from theory.base import PyTree, check_number
 from theory.compute.devices import batch_per_device, padded, sharded
 from theory.errors import Misuse
 from theory.mcmc.langevin import Arguments, Langevin, LangevinState
@@ -36,8 +36,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         for name, least in (("warmup", 0), ("samples", 1), ("thin", 1)):
-            if getattr(self, name) < least:
-                raise Misuse(f"{name} must be at least {least}, got {getattr(self, name)}.")
+            check_number(name, getattr(self, name), least=least, whole=True)
 
     @property
     def steps(self) -> int:
@@ -233,8 +232,8 @@ def run_chains(
     Chain c has the random stream `fold_in(key, c)`; `start` is the first position of every chain (without:
     the model's guess, another for each chain). `resume` is a chunk of an earlier run with equal arguments.
     """
-    if chains < 1 or chunk < 1:
-        raise Misuse(f"chains and chunk must be at least 1, got {chains} and {chunk}.")
+    check_number("chains", chains, least=1, whole=True)
+    check_number("chunk", chunk, least=1, whole=True)
     if start is not None and resume is None:
         kernel.check(start)
     # Devices must hold equally many chains: the last chain is repeated, and its copies are dropped.

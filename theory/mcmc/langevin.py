@@ -33,7 +33,7 @@ from theory.base import PyTree
 from theory.errors import Misuse
 from theory.mcmc import gradient_noise
 from theory.mcmc.checks import check_finite, check_scale, check_step, is_random, is_traced
-from theory.mcmc.minibatch import Potential, Rows, first_position, init_to_centre, model_potential
+from theory.mcmc.minibatch import Potential, Rows, first_position, init_to_centre, model_potential, spare
 from theory.mcmc.stability import check_stable, curvature
 
 StepSize: TypeAlias = float | Float[Array, ""] | Callable[[Array], Array]
@@ -182,9 +182,7 @@ class Langevin(MCMCKernel):
         kwargs, single = model_kwargs or {}, is_prng_key(rng_key)
         guessed = init_params is None
         if guessed:
-            # A stream of its own: fold_in(key, 1) would be the one of the first gradient and momentum.
-            stream = lambda key: jax.random.split(key, 3)[2]  # noqa: E731
-            key = stream(rng_key) if single else jax.vmap(stream)(rng_key)
+            key = spare(rng_key) if single else jax.vmap(spare)(rng_key)
             init_params = self._guess(key, self._strategy, model_args, kwargs)
         traced = is_traced((rng_key, init_params))
         noisy = self.minibatch and (self.model is not None or is_random(self.potential_fn))
@@ -204,7 +202,7 @@ class Langevin(MCMCKernel):
         if not traced:
             start = state.z if single else jax.tree.map(lambda leaf: leaf[0], state.z)
             if guessed and self._strategy is init_to_uniform:  # stability is not asked at a random place
-                start = self._guess(jax.random.key(0), init_to_centre, model_args, kwargs)
+                start = self._guess(spare(jax.random.key(0)), init_to_centre, model_args, kwargs)
             self.check(start, model_args, kwargs)
         return state
 
@@ -264,8 +262,7 @@ class Langevin(MCMCKernel):
         """At the end of warm-up, once for all chains: measure gradient noise, and warn if it is not small."""
 
         def deviations(state: LangevinState) -> Float[Array, "b p"]:
-            key = jax.random.split(state.rng_key, 3)[2]
-            return self.noise(state, args, kwargs, key, gradient_noise.BATCHES)
+            return self.noise(state, args, kwargs, spare(state.rng_key), gradient_noise.BATCHES)
 
         def measure() -> None:
             single = is_prng_key(state.rng_key)
@@ -321,13 +318,14 @@ class Langevin(MCMCKernel):
         # A kernel without a limit is stable at infinite curvature: spare it the Hessian products.
         unlimited = callable(step) or isinstance(step, Tracer) or self.limit(float("inf")) == float("inf")
 
-        def measure(position: PyTree, key: PRNGKeyArray) -> tuple[Array, Array | float]:
+        def measure(position: PyTree) -> tuple[Array, Array | float]:
+            rows, probe = jax.random.split(jax.random.key(0))
             anchor = self._anchor(position, args, kwargs)
             flat, value_and_grad = self._flat(position, anchor, args, kwargs)
-            largest = 0.0 if unlimited else curvature(lambda z, now: value_and_grad(z, now)[1], flat, key)
-            return value_and_grad(flat, key)[0], largest
+            largest = 0.0 if unlimited else curvature(lambda z, now: value_and_grad(z, now)[1], flat, probe)
+            return value_and_grad(flat, rows)[0], largest
 
-        return jax.jit(measure)(jax.tree.map(jnp.asarray, position), jax.random.key(0))
+        return jax.jit(measure)(jax.tree.map(jnp.asarray, position))
 
     def _flat(self, z: PyTree, anchor: PyTree, args: Arguments, kwargs: Options) -> tuple[Flat, ValueAndGrad]:
         """z as a flat vector in scaled coordinates, and the potential and its gradient in them."""

@@ -132,3 +132,8 @@ def init_to_centre(site: dict[str, Any] | None = None) -> Any:
         return None
     median: Any = init_to_median(site)
     return jnp.where(jnp.isfinite(mean), mean, median)
+
+
+def spare(key: Array) -> Array:
+    """A third key besides the two of `split(key)`; fold_in(key, 1) would be the second of them."""
+    return jax.random.fold_in(key, 2)

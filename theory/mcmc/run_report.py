@@ -20,6 +20,7 @@ from theory.errors import Misuse
 from theory.mcmc.diagnostics import Thresholds
 from theory.mcmc.gradient_noise import BATCHES, mean_ratios, worst_ratio
 from theory.mcmc.langevin import Langevin
+from theory.mcmc.minibatch import spare
 
 CHAINS = 4  # at whose last positions the stability is asked
 
@@ -71,7 +72,7 @@ def diagnose(mcmc: MCMC) -> RunReport:
         raise Misuse("diagnose needs a finished run, got an MCMC without one; call run first.")
     args, kwargs = mcmc._args, mcmc._kwargs
     states = jax.tree.map(lambda leaf: leaf[None], state) if is_prng_key(state.rng_key) else state
-    keys = jax.vmap(lambda key: jax.random.split(key, 3)[2])(states.rng_key)  # not those of the next step
+    keys = jax.vmap(spare)(states.rng_key)  # not those of the next step
     measure = jax.vmap(lambda state, key: kernel.noise(state, args, kwargs, key, BATCHES))
     deviations = jax.jit(measure)(states, keys)
     first = jax.tree.map(lambda leaf: leaf[0], states.z)

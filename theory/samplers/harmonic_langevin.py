@@ -25,12 +25,10 @@ from typing import ClassVar, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from theory.base import Beta
+from theory.base import Beta, check_number
 from theory.compute.random import normal
-from theory.errors import Misuse
 from theory.mcmc.langevin import Flat, Langevin, StepResult, ValueAndGrad
 
 Phase: TypeAlias = tuple[Flat, Flat, Float[Array, ""], Flat]  # a, r, Φ and ∇Φ
@@ -45,10 +43,7 @@ class HarmonicLangevin(Langevin):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.friction, Tracer) and not 0 <= float(self.friction) < float("inf"):
-            raise Misuse(
-                f"friction of HarmonicLangevin must be at least 0 and finite, got {float(self.friction)}."
-            )
+        check_number("friction of HarmonicLangevin", self.friction, least=0)
 
     def noise_gain(self, step: Array, memory: Phase) -> Array:
         """(2 tan(h/2))² / (1 - e^{-2κh}), h/(2κ) for small steps."""

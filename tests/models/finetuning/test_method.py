@@ -33,7 +33,9 @@ def same(left, right):
 
 @pytest.fixture(params=METHODS)
 def recipe(request, data, batches, others):
-    return FinetuningRun(data, batches, METHODS[request.param], DOSES, ExtraData(others, seed=3))
+    return FinetuningRun(
+        data, batches, METHODS[request.param], DOSES, ExtraData(others, key=jax.random.key(3))
+    )
 
 
 def compiled(function, network):

@@ -291,8 +291,8 @@ def test_an_impossible_plan_is_refused(arguments, words):
 
 def test_misuse_is_refused():
     kernel, streams = KERNELS["sghmc"], {"z": mean(lambda state: state.z)}
-    for chains, chunk in ((0, 5), (2, 0)):
-        with pytest.raises(Misuse, match=f"at least 1, got {chains} and {chunk}"):
+    for name, chains, chunk in (("chains", 0, 5), ("chunk", 2, 0), ("chains", 2.0, 5)):
+        with pytest.raises(Misuse, match=f"{name} must be .*at least 1, got"):
             next(run_chains(kernel, KEY, chains, PLAN, streams, START, chunk=chunk))
     first = next(run_chains(kernel, KEY, 2, PLAN, streams, START))
     with pytest.raises(Misuse, match="done 0 of 26 steps"):

@@ -129,7 +129,7 @@ def test_chains_of_the_example_are_finite_and_independent(module, draw):
 @pytest.mark.parametrize("step", [0.0, -0.1, float("nan"), float("inf")])
 def test_a_step_must_be_above_0_and_finite(kernel, step):
     name = type(kernel).__name__
-    with pytest.raises(Misuse, match=f"step_size of {name} must be above 0 and finite, got"):
+    with pytest.raises(Misuse, match=f"step_size of {name} must be finite and above 0, got"):
         replace(kernel, step_size=step)
 
 
