@@ -169,6 +169,11 @@ def _plan(
     extra: ExtraData,
 ) -> TrainingPlan:
     """The same from a start in the method's coordinates."""
+    if any(leaf.dtype == jnp.float16 for leaf in jax.tree.leaves(start.params)):
+        raise Misuse(
+            "A network is finetuned in float32, got weights of float16, in which Adam's smallest divisor "
+            "(1e-8) is 0, so that steps become nan; convert them (leaf.astype(float))."
+        )
     for name in method.needs:
         if getattr(extra, name) is None:
             kind = type(method).__name__

@@ -18,6 +18,16 @@ def check_step(name: str, step_size: object) -> None:
         check_number(f"step_size of {name}", step_size, above=0.0)
 
 
+def check_precision(name: str, position: PyTree) -> None:
+    """Refuse a position in which small steps would be rounded away, or that has no gradient."""
+    kinds = {leaf.dtype.name for leaf in jax.tree.leaves(position)} - {"float32", "float64"}
+    if kinds:
+        raise Misuse(
+            f"The first position of {name} must be of float32 or float64, got {', '.join(sorted(kinds))}; "
+            "convert it (leaf.astype(float))."
+        )
+
+
 def check_scale(name: str, scale: PyTree, position: PyTree) -> None:
     """Refuse a scale whose shapes are not those of the position."""
     if scale is None:

@@ -32,7 +32,7 @@ from numpyro.util import identity, is_prng_key
 from theory.base import PyTree
 from theory.errors import Misuse
 from theory.mcmc import gradient_noise
-from theory.mcmc.checks import check_finite, check_scale, check_step, is_random, is_traced
+from theory.mcmc.checks import check_finite, check_precision, check_scale, check_step, is_random, is_traced
 from theory.mcmc.minibatch import Potential, Rows, first_position, init_to_centre, model_potential, spare
 from theory.mcmc.stability import check_stable, curvature
 
@@ -189,6 +189,7 @@ class Langevin(MCMCKernel):
 
         def init_chain(key: PRNGKeyArray, params: PyTree) -> LangevinState:
             params = jax.tree.map(jnp.asarray, params)
+            check_precision(type(self).__name__, params)
             check_scale(type(self).__name__, self.scale, params)
             chain, first = jax.random.split(key)
             anchor = self._anchor(params, model_args, kwargs)
@@ -251,7 +252,9 @@ class Langevin(MCMCKernel):
             flat, value_and_grad = self._flat(state.z, anchor, model_args, kwargs)
             moved = self.move(flat, memory, value_and_grad, self._step(state, flat), now, state.i)
             z = self._unflat(state.z)(moved.position)
-            energy, accept, memory = moved.potential_energy, moved.accept_prob, (moved.memory, anchor)
+            # The type of the first state: half of x64's default where the position is in single precision.
+            accept = jnp.asarray(moved.accept_prob, state.accept_prob.dtype)
+            energy, memory = moved.potential_energy, (moved.memory, anchor)
             return LangevinState(state.i + 1, z, energy, accept, memory, chain, state.warn_at)
 
         if state.warn_at:

@@ -156,6 +156,23 @@ def test_other_misuse_is_refused_before_sampling(kernel):
             replace(kernel, control_variate=True, whole_potential_fn=None)
 
 
+def test_a_chain_keeps_single_precision_where_double_is_the_default(kernel):
+    with jax.enable_x64(True):
+        position = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), row(START, 0))
+        state = jax.eval_shape(lambda: kernel.init(jax.random.key(0), 0, position))
+        after = jax.eval_shape(kernel.sample, state)
+    types = lambda tree: jax.tree.map(lambda leaf: leaf.dtype, tree)  # noqa: E731
+    assert types(state) == types(after)
+    assert state.z["a"].dtype == jnp.float32
+
+
+@pytest.mark.parametrize("kind", [jnp.bfloat16, jnp.float16, jnp.int32])
+def test_a_position_that_rounds_steps_away_is_refused(kernel, kind):
+    position = jax.tree.map(lambda leaf: leaf.astype(kind), row(START, 0))
+    with pytest.raises(Misuse, match=f"must be of float32 or float64, got {jnp.dtype(kind).name}"):
+        jax.eval_shape(lambda: kernel.init(jax.random.key(0), 0, position))
+
+
 def test_kernels_are_frozen(kernel):
     with pytest.raises(AttributeError):
         kernel.step_size = 1.0
