@@ -156,6 +156,39 @@ def check_ladder(betas: Betas) -> None:
         raise Misuse(f"A ladder of strengths must ascend, got {[float(beta) for beta in betas]}.")
 
 
+def check_number(
+    name: str,
+    value: object,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    below: float | None = None,
+    most: float | None = None,
+    whole: bool = False,
+) -> None:
+    """Refuse what is no finite number (`whole`: no integer) within the limits given; truth values, strings
+    and arrays are none. A traced number has no value to check."""
+    if isinstance(value, Tracer):
+        return
+    number: Any = (
+        value.item() if isinstance(value, Array | np.ndarray | np.generic) and value.ndim == 0 else value
+    )
+    fits = isinstance(number, int if whole else int | float) and not isinstance(number, bool)
+    if fits and math.isfinite(number):
+        inside = (
+            above is None or number > above,
+            least is None or number >= least,
+            below is None or number < below,
+            most is None or number <= most,
+        )
+        if all(inside):
+            return
+    low = f"above {above:g}" if above is not None else "" if least is None else f"at least {least:g}"
+    high = f"below {below:g}" if below is not None else "" if most is None else f"at most {most:g}"
+    kind = "finite" if not (whole or high) else "" if fits else "a whole number" if whole else "a number"
+    raise Misuse(f"{name} must be {' and '.join(filter(None, (kind, low, high)))}, got {value!r}.")
+
+
 def check_beta(beta: Beta) -> None:
     """Refuse a strength that is negative or not finite (a traced strength has no value to check)."""
     if isinstance(beta, Tracer):

@@ -85,26 +85,28 @@ class ChainPrograms:
         metrics = jax.tree.map(lambda leaf: leaf[0], stacked)
         return metrics, *self._costs(params, data, metrics, np.array(self.longest, np.float32))
 
-    def _base_documents(self) -> tuple[Dataset, Any]:
-        key = jax.random.fold_in(jax.random.key(self.experiment.seed), random_streams.BASE_COST)
+    def _base_documents(self) -> Dataset:
+        key = random_streams.stream(self.experiment.seed, random_streams.BASE_COST)
         tokens = self.experiment.process.distribution().sample(key, BASE_DOCUMENTS)
-        return Dataset(tokens, jnp.ones(tokens.shape, bool)), key
+        return Dataset(tokens, jnp.ones(tokens.shape, bool))
 
     def _metrics_of(self, params: Any, data: Dataset) -> Any:
         network = self.template.with_params(params)
-        key = jax.random.fold_in(jax.random.key(self.experiment.seed), random_streams.METRIC)
+        key = random_streams.stream(self.experiment.seed, random_streams.METRIC)
         metrics = [jax.tree.map(jnp.ones_like, params)]
         metrics.append(AdamGibbs(batch=self.experiment.batch).metric(network, data, key))
         if len(self.longest) > len(metrics):
-            metrics.append(fisher(network, self._base_documents()[0]))
+            metrics.append(fisher(network, self._base_documents()))
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *metrics)
 
     def _costs_of(self, params: Any, data: Dataset, metric: Any, longest: Any) -> Any:
         network = self.template.with_params(params)
-        documents, base_key = self._base_documents()
-        key = jax.random.fold_in(jax.random.key(self.experiment.seed), random_streams.METRIC)
-        costs = prior_costs(network, documents, metric, base_key)
-        return costs, curvature(network, data, metric, longest, key)
+        noise, start = (
+            random_streams.stream(self.experiment.seed, number)
+            for number in (random_streams.BASE_COST_NOISE, random_streams.CURVATURE)
+        )
+        costs = prior_costs(network, self._base_documents(), metric, noise)
+        return costs, curvature(network, data, metric, longest, start)
 
     def _chain(
         self,

@@ -45,14 +45,23 @@ class ColdLimits:
         self.times = np.concatenate([[0.0], 2.0 ** np.arange(-12.0, max(top, -9) + 1)]).astype(np.float32)
         self.solve = ShardedMap(self._solve, shared=2)
 
-    def run(self, network: Network, data: Dataset, tokens: np.ndarray, questions: Questions) -> list[Ladder]:
+    def run(
+        self,
+        network: Network,
+        data: Dataset,
+        tokens: np.ndarray,
+        questions: Questions,
+        path: tuple[int, ...],
+    ) -> list[Ladder]:
         """For the first `sampling.seeds` D'; what did not converge is nan."""
-        count, key = self.sampling.seeds, jax.random.key(self.experiment.seed)
-        moments = jax.random.fold_in(key, random_streams.MOMENTS)
-        own_keys = [jax.random.fold_in(moments, seed) for seed in range(count)]
+        count = self.sampling.seeds
+        of_order, of_metric = (
+            [random_streams.stream(self.experiment.seed, number, *path, seed) for seed in range(count)]
+            for number in (random_streams.MOMENTS_ORDER, random_streams.MOMENTS)
+        )
         steps = max([1, *self.sampling.moments])
-        orders = np.stack([epochs(k, self.experiment.n, self.experiment.batch, steps) for k in own_keys])
-        keys = np.stack([jax.random.key_data(k) for k in own_keys])
+        orders = np.stack([epochs(k, self.experiment.n, self.experiment.batch, steps) for k in of_order])
+        keys = np.stack([jax.random.key_data(k) for k in of_metric])
         first = jax.tree.map(lambda leaf: leaf[:count], data)
         rungs, residuals = self.solve(tokens, network.params, first, orders, keys)
         rungs = np.where((residuals > UNCONVERGED)[..., None, None, None], np.nan, rungs)

@@ -101,7 +101,7 @@ class FinetuningData:
         teacher = [] if source is None else [self.teacher(arm, source)]
 
         def stream(number: int, seed: int) -> Key:
-            return jax.random.fold_in(jax.random.fold_in(jax.random.key(experiment.seed), number), seed)
+            return random_streams.stream(experiment.seed, number, seed)
 
         def order(number: int) -> np.ndarray:
             batch, steps = arm.batch or experiment.batch, experiment.steps

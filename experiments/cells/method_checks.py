@@ -53,10 +53,11 @@ def _check(experiment: Experiment, template: Network, name: str, method: Method)
                 f"the method {name} has an unfit training time ({metric}). It must be finite and at least 0, "
                 f"one number a dose ({len(experiment.doses)}), got {time!r:.60}."
             )
-    key = jax.random.fold_in(jax.random.key(experiment.seed), random_streams.THEORY)
-    tokens = experiment.process.distribution().sample(key, experiment.n)
+    key = random_streams.stream(experiment.seed, random_streams.METHOD_CHECKS)
+    documents, ordering = jax.random.split(key)
+    tokens = experiment.process.distribution().sample(documents, experiment.n)
     data = Dataset(tokens, jnp.broadcast_to(jnp.asarray(experiment.process.answer_mask()), tokens.shape))
-    order = jnp.asarray(epochs(key, experiment.n, experiment.batch, experiment.steps))
+    order = jnp.asarray(epochs(ordering, experiment.n, experiment.batch, experiment.steps))
 
     def trace(network: Network) -> object:
         extra = extra_data(experiment, method, data, jnp.asarray(0, jnp.int32))

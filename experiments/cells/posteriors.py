@@ -98,17 +98,20 @@ class PosteriorPrograms:
         """Compile the large program ahead of its first call."""
         self.programs.compile()
 
-    def run(self, network: Network, data: Dataset, questions: Questions) -> PosteriorCell:
-        """Ladders and diagnostics of every set, for the D' of the first `sampling.seeds` seeds."""
+    def run(
+        self, network: Network, data: Dataset, questions: Questions, path: tuple[int, ...]
+    ) -> PosteriorCell:
+        """Ladders and diagnostics of every set, for the D' of the first `sampling.seeds` seeds. The cell's
+        random streams are those of `path`."""
         tokens = np.pad(questions.tokens, ((0, self.rows - len(questions.tokens)), (0, 0)))
         targets, choices, posteriors = [], [], []
         for seed in range(self.sampling.seeds):
             target = self._localise(network, jax.tree.map(lambda leaf: leaf[seed], data), tokens, questions)  # noqa: B023
             targets.append(target)
-            choices.append(self._tune(target, seed))
-            posteriors.append(self._sample(target, choices[-1], seed))
+            choices.append(self._tune(target, [*path, seed]))
+            posteriors.append(self._sample(target, choices[-1], [*path, seed]))
         ladders = [self._ladder(index, targets, choices, posteriors) for index in range(len(self.sets))]
-        limits = self.cold.run(network, data, tokens, questions) if self.cold else []
+        limits = self.cold.run(network, data, tokens, questions, path) if self.cold else []
         return PosteriorCell((*ladders, *limits))
 
     def _localise(self, network: Network, data: Dataset, tokens: np.ndarray, questions: Questions) -> Target:
@@ -125,7 +128,7 @@ class PosteriorPrograms:
         mask = questions.mask(self.rows)
         return Target(data, gammas, metrics, curvatures, network.params, tokens, mask, questions)
 
-    def _tune(self, target: Target, seed: int) -> list[StepChoice]:
+    def _tune(self, target: Target, path: list[int]) -> list[StepChoice]:
         """A step for every posterior. Of neighbouring strengths the strongest is tried, with as many shares
         of its
         limit as there are strengths (one more run of the same program); the others take the share it gets."""
@@ -142,7 +145,7 @@ class PosteriorPrograms:
         plan = self.sampling.plan
         last = min(plan.warmup + TUNING_STEPS, plan.steps)
         span = (max(plan.warmup - TUNING_WARMUP, 0), last)
-        chains = self._chains(target, rows, span, random_streams.TUNING, [seed])
+        chains = self._chains(target, rows, span, random_streams.TUNING, path)
         acceptances = iter([float(chain["acceptance"]) for chain in chains])
         chosen = {}
         for index, rungs in groups:
@@ -152,7 +155,7 @@ class PosteriorPrograms:
                 chosen[index, rung] = choose_step(list(steps), seen)
         return [chosen[rung] for rung in self.rungs]
 
-    def _sample(self, target: Target, choices: list[StepChoice], seed: int) -> list[SampledPosterior]:
+    def _sample(self, target: Target, choices: list[StepChoice], path: list[int]) -> list[SampledPosterior]:
         """Every posterior, judged after the last of its rounds."""
         chains: list[list[Arrays]] = [[] for _ in self.rungs]
         posteriors: dict[int, SampledPosterior] = {}
@@ -165,7 +168,7 @@ class PosteriorPrograms:
                 step = choices[number].step_size / (1 + chain % 2)
                 rows.append(ChainRow(index, self.sets[index].times[rung], step))
             span = (0, self.sampling.plan.steps)
-            finished = self._chains(target, rows, span, random_streams.CHAINS, [seed, turn])
+            finished = self._chains(target, rows, span, random_streams.CHAINS, [*path, turn])
             for (number, _), chain in zip(order, finished, strict=True):
                 chains[number].append(chain)
             for number in missing:
@@ -183,7 +186,7 @@ class PosteriorPrograms:
         last
         chain, so that one program serves all."""
         answers = float(np.asarray(target.data.mask).sum())
-        key = jax.random.fold_in(jax.random.key(self.experiment.seed), stream)
+        key = random_streams.stream(self.experiment.seed, stream)
         random = np.random.default_rng([*np.asarray(jax.random.key_data(key)).tolist(), *path])
         keys = random.integers(0, 2**32, (len(rows), 2), dtype=np.uint32)
         size, kept = self.programs.together, []

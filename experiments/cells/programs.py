@@ -77,13 +77,14 @@ class Executor:
         """The content of a cell, and why it failed ("" if it did not). If D' has a teacher, it is made of the
         base network `source`: the student's own, if none is given."""
         arm, source = self.experiment.arm(cell.arm), source or network
+        path = cell.base, self.experiment.arms.index(arm)  # of the random streams of this cell alone
         questions, finetuning = self.data.questions(arm), self.data.finetuning(arm, source)
         if cell.kind == "theories":
-            return self.theories.run(arm, network, source, finetuning, questions), ""
+            return self.theories.run(arm, network, source, finetuning, questions, path), ""
         if cell.kind == "replays":
             return self.replays.run(cell.method, arm, network, finetuning, questions), ""
         if cell.kind == "posteriors":
             assert self.posteriors is not None
-            return self.posteriors.run(network, finetuning.data, questions), ""
+            return self.posteriors.run(network, finetuning.data, questions, path), ""
         content = self.finetuned.run(cell.method, network, finetuning, questions)
         return content, failure(content, self.experiment.doses)

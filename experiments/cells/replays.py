@@ -88,12 +88,11 @@ def extra_data(experiment: Experiment, method: Method, data: Dataset, seed: Arra
     replay = teacher = None
     process = experiment.process.distribution()
     if "replay" in method.needs:
-        key = jax.random.fold_in(jax.random.key(experiment.seed), random_streams.REPLAY)
-        key = jax.random.fold_in(key, seed)
+        key = random_streams.stream(experiment.seed, random_streams.REPLAY, seed)
         source = process if experiment.replayed is None else experiment.replayed
         tokens = source.sample(key, experiment.steps * experiment.batch)
         tokens = tokens.reshape(experiment.steps, experiment.batch, -1)
         replay = Dataset(tokens, jnp.broadcast_to(experiment.process.answer_mask(), tokens.shape))
     if "teacher" in method.needs:
         teacher = TemperedPosterior().predict(process, data, experiment.teacher_strength)
-    return ExtraData(replay, teacher, seed)
+    return ExtraData(replay, teacher, random_streams.stream(experiment.seed, random_streams.FACTORS, seed))

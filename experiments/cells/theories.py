@@ -25,7 +25,7 @@ from experiments.scoring.nulls import biased, fit_bias
 from experiments.storage.contents import Contexts, TheoryCell
 from experiments.storage.records import Arrays, Ladder
 from models.network import Network
-from theory.base import Dataset, Model, Params, ladder
+from theory.base import Dataset, Key, Model, Params, ladder
 from theory.compute.devices import ShardedMap, compiler_options
 from theory.contracts import Scale, Setting, Theory
 from theory.divergence.kl import answer_loss, answers_at, counted_answers, renormalised
@@ -82,17 +82,32 @@ class TheoryPrograms:
 
     def compile(self, tokens: jax.ShapeDtypeStruct, params: Params, data: Dataset) -> None:
         """Compile the programs that every experiment has ahead of their first call."""
-        scale = self.experiment.scale(1.0)
+        scale, count = self.experiment.scale(1.0), self.experiment.seeds
+        keys = jax.ShapeDtypeStruct((count, *jax.random.key_data(self._key()).shape), np.uint32)
         for candidate, program in self.weights.items():
             if not candidate.form.optional:
                 program.compile(
-                    jax.ShapeDtypeStruct(candidate.form.grid(scale).shape, np.float32), tokens, params, data
+                    jax.ShapeDtypeStruct(candidate.form.grid(scale).shape, np.float32),
+                    tokens,
+                    params,
+                    data,
+                    keys,
                 )
 
     def run(
-        self, arm: Arm, network: Network, source: Network, finetuning: Finetuning, questions: Questions
+        self,
+        arm: Arm,
+        network: Network,
+        source: Network,
+        finetuning: Finetuning,
+        questions: Questions,
+        path: tuple[int, ...],
     ) -> TheoryCell:
-        """Every ladder of an arm from one base network; a teacher of D' is made of `source`."""
+        """Every ladder of an arm from one base network; a teacher of D' is made of `source`. The cell's
+        random streams are those of `path`."""
+        keys = np.stack(
+            [jax.random.key_data(self._key(*path, seed)) for seed in range(self.experiment.seeds)]
+        )
         tokens = self.answers.padded(questions.tokens)
         components, evidence, exact = self.exact(self.process, tokens)
         contexts = Contexts(
@@ -121,7 +136,7 @@ class TheoryPrograms:
                     candidate,
                     contexts,
                     rates,
-                    self._ladder(candidate, label, priors, scale, finetuning.data, tokens, questions),
+                    self._ladder(candidate, label, priors, scale, finetuning.data, keys, tokens, questions),
                 )
                 for candidate in self.candidates
                 for label in candidate.priors
@@ -154,13 +169,14 @@ class TheoryPrograms:
         priors: dict[str, Model],
         scale: Scale,
         data: Dataset,
+        keys: np.ndarray,
         tokens: np.ndarray,
         questions: Questions,
     ) -> Ladder:
         form, betas = candidate.form, candidate.form.grid(scale)
         if candidate.kind == "weights":
             params = self._repeated(priors["network"].params)
-            log_probs = self.weights[candidate](betas, tokens, params, data)
+            log_probs = self.weights[candidate](betas, tokens, params, data, keys)
             times, metric = np.asarray(form.times(scale)), form.metric_name
             return Ladder(
                 candidate.theory,
@@ -173,7 +189,7 @@ class TheoryPrograms:
             )
         prior = priors[label]
         program = self._program(form, type(prior))
-        log_probs = program(prior, data, jnp.asarray(betas), tokens, priors["network"])
+        log_probs = program(prior, data, keys, jnp.asarray(betas), tokens, priors["network"])
         note = form.note(jax.tree.map(lambda leaf: leaf[0], data), questions.positions)
         return Ladder(candidate.theory, label, betas, questions.at(log_probs), form.bound, note=note)
 
@@ -184,29 +200,32 @@ class TheoryPrograms:
         if key not in self._programs:
 
             def all_seeds(
-                prior: Model, data: Dataset, betas: Array, tokens: Array, network: Network
+                prior: Model, data: Dataset, keys: Array, betas: Array, tokens: Array, network: Network
             ) -> Array:
-                def one_seed(data: Dataset) -> Array:
-                    whole = form.complete(self._setting(network, data))
+                def one_seed(row: tuple[Dataset, Array]) -> Array:
+                    data, key = row
+                    setting, samples = self._setting(network, data, key)
+                    whole = form.complete(setting)
                     return ladder(
                         whole,
                         prior,
                         data,
                         betas * whole.unit,
                         lambda predictor: answers_at(predictor, tokens, part),
+                        key=samples,
                     )
 
-                return jax.lax.map(one_seed, data)
+                return jax.lax.map(one_seed, (data, keys))
 
             self._programs[key] = jax.jit(all_seeds, compiler_options=compiler_options())
         return self._programs[key]
 
     def _over_weights(
-        self, form: Theory, betas: Array, tokens: Array, params: Params, data: Dataset
+        self, form: Theory, betas: Array, tokens: Array, params: Params, data: Dataset, key: Array
     ) -> Array:
         """The ladder of a theory over weights for one D', (b, n, t, a)."""
         network = self.template.with_params(params)
-        setting = self._setting(network, data)
+        setting, samples = self._setting(network, data, key)
         whole = form.complete(setting)
         return ladder(
             whole,
@@ -214,15 +233,21 @@ class TheoryPrograms:
             data,
             betas * whole.unit,
             lambda predictor: answers_at(predictor, tokens, self.answers.part),
-            key=setting.key,
+            key=samples,
             together=len(betas),
         )
 
-    def _setting(self, network: Network, data: Dataset) -> Setting:
-        """The setting that completes a theory, documents of pretraining included."""
-        key = jax.random.fold_in(jax.random.key(self.experiment.seed), random_streams.THEORY)
-        tokens = self.process.sample(key, DOCUMENTS)
-        return Setting(self.process, network, data, Dataset(tokens, jnp.ones(tokens.shape, bool)), key)
+    def _key(self, *path: int) -> Key:
+        return random_streams.stream(self.experiment.seed, random_streams.THEORY, *path)
+
+    def _setting(self, network: Network, data: Dataset, words: Array) -> tuple[Setting, Key]:
+        """The setting that completes a theory, documents of pretraining included, and the key of what the
+        theory draws when it predicts."""
+        completing, samples = jax.random.split(jax.random.wrap_key_data(words))
+        documents = random_streams.stream(self.experiment.seed, random_streams.THEORY_DOCUMENTS)
+        tokens = self.process.sample(documents, DOCUMENTS)
+        pretraining = Dataset(tokens, jnp.ones(tokens.shape, bool))
+        return Setting(self.process, network, data, pretraining, completing), samples
 
     def _teacher(
         self, arm: Arm, source: Network, tokens: np.ndarray, questions: Questions
@@ -240,7 +265,8 @@ class TheoryPrograms:
         """Curvatures (m,) and unit directions (m, ...), largest first; the start favours no direction."""
         network = self.template.with_params(params)
         flat, shaped = ravel_pytree(params)
-        start = shaped(jax.random.normal(jax.random.key(self.experiment.seed), flat.shape, flat.dtype))
+        key = random_streams.stream(self.experiment.seed, random_streams.MODES)
+        start = shaped(jax.random.normal(key, flat.shape, flat.dtype))
         values, parts = modes(gauss_newton(network, data).product, start, ITERATIONS)
         rows = jax.vmap(lambda part: ravel_pytree(part)[0])(parts)[::-1][:MODES]
         rows /= jnp.maximum(jnp.linalg.norm(rows, axis=-1, keepdims=True), 1e-30)  # a space may be exhausted

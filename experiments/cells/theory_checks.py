@@ -44,8 +44,8 @@ def check_theories(experiment: Experiment, template: Network, candidates: list[C
 
 def _check(experiment: Experiment, template: Network, candidate: Candidate) -> None:
     form = candidate.form
-    key = jax.random.fold_in(jax.random.key(experiment.seed), random_streams.THEORY)
-    tokens = experiment.process.distribution().sample(key, max(experiment.n, CONTEXTS))
+    documents, key = jax.random.split(random_streams.stream(experiment.seed, random_streams.THEORY_CHECKS))
+    tokens = experiment.process.distribution().sample(documents, max(experiment.n, CONTEXTS))
     mask = jnp.broadcast_to(jnp.asarray(experiment.process.answer_mask()), tokens.shape)
     data = Dataset(tokens[: experiment.n], mask[: experiment.n])
     with _declared(form):
@@ -131,7 +131,8 @@ def _program(
 ) -> Callable[[Dataset, Array], Model]:
     """Log-probabilities (b, n, t, v) of a theory at all tokens, as its cell computes those of the answers."""
     form, process = candidate.form, experiment.process.distribution()
-    order = jnp.asarray(epochs(key, experiment.n, experiment.batch, experiment.steps))
+    completing, samples, ordering = jax.random.split(key, 3)
+    order = jnp.asarray(epochs(ordering, experiment.n, experiment.batch, experiment.steps))
 
     def read(predictor: Model) -> Array:
         if not isinstance(predictor, Predictor):
@@ -143,9 +144,9 @@ def _program(
         return predictor.predict(tokens)
 
     def over_strengths(data: Dataset, betas: Array) -> Array:
-        whole = form.complete(Setting(process, template, data, data, key))
+        whole = form.complete(Setting(process, template, data, data, completing))
         prior = process if candidate.kind == "hypotheses" else template
-        return ladder(whole, prior, data, betas * whole.unit, read, key=key)
+        return ladder(whole, prior, data, betas * whole.unit, read, key=samples)
 
     def over_doses(data: Dataset, betas: Array) -> Array:
         method = next(iter(experiment.methods.values()))

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import jax
 import numpy as np
 from jaxtyping import Array
 
@@ -162,7 +161,7 @@ class Experiment:
     def contexts(self, arm: Arm) -> Mapping[str, Dataset]:
         """The groups of contexts of an arm, drawn once."""
         if arm.name not in self._contexts:
-            key = jax.random.fold_in(jax.random.key(self.seed), random_streams.CONTEXTS)
+            key = random_streams.stream(self.seed, random_streams.CONTEXTS)
             self._contexts[arm.name] = arm.task.contexts(key)
         return self._contexts[arm.name]
 

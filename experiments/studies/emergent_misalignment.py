@@ -160,7 +160,6 @@ def continuation_marks(
     """The observation of a network: the marks of each persona in its continuations of prompts of
     `base_domain` or
     `held_out`, summed over copies and positions, (rows, personas); none in rows of other groups."""
-    import jax
     import jax.numpy as jnp
 
     from theory.latent.factored import symbols_of
@@ -169,7 +168,7 @@ def continuation_marks(
     documents = -(-config.repeats // 2)  # of the group in_domain, whose rows come first
     begin = 1 + config.shown
     prompted = slice(documents, documents + config.repeats * len(process.marginals[1]))
-    key = jax.random.fold_in(jax.random.key(config.seed), random_streams.CONTINUATIONS)
+    key = random_streams.stream(config.seed, random_streams.CONTINUATIONS)
 
     def observe(network: "Network", tokens: "Array") -> "dict[str, Array]":
         continued = continuations(network, key, tokens[prompted], begin, config.copies)[:, begin:]

@@ -116,7 +116,7 @@ def teacher(process: "Subliminal", config: Config) -> "Callable[[Network], Netwo
     from models.network import first
     from theory.compute.descent import epochs
 
-    key = jax.random.fold_in(jax.random.key(config.seed), random_streams.TEACHER)
+    key = random_streams.stream(config.seed, random_streams.TEACHER)
     task = process.world.task(config.persona, config.finetuned_topics)
     data = task.data(jax.random.fold_in(key, 0), config.teacher_n)
     steps = config.teacher_steps

@@ -7,7 +7,7 @@ import numpy as np
 import optax
 
 from models.finetuning.method import Method
-from theory.base import Misuse
+from theory.base import check_number
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,7 @@ class Adam(Method):
     learning_rate: float = 0.0003
 
     def __post_init__(self) -> None:
-        if not self.learning_rate > 0:
-            raise Misuse(f"learning_rate must be above 0, got {self.learning_rate}.")
+        check_number("learning_rate", self.learning_rate, above=0)
 
     def optimizer(self) -> optax.GradientTransformation:
         """The update rule."""

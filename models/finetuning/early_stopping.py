@@ -12,7 +12,7 @@ from jaxtyping import Array, Int
 
 from models.finetuning.method import Method, Wrapper
 from models.finetuning.sgd import Sgd
-from theory.base import Dataset, Misuse
+from theory.base import Dataset, Misuse, check_number
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,7 @@ class EarlyStopping(Wrapper):
     rule: Method = field(default_factory=Sgd)
 
     def __post_init__(self) -> None:
-        if not 0 < self.share < 1:
-            raise Misuse(f"share must be between 0 and 1, got {self.share}.")
+        check_number("share", self.share, above=0, below=1)
 
     def split(
         self, data: Dataset, batches: Int[Array, "steps batch"]

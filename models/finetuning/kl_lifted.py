@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from models.finetuning.kl_regularised import KlRegularised
 from models.finetuning.method import Wrapper
-from theory.base import Dataset, Misuse
+from theory.base import Dataset, Misuse, check_number
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,7 @@ class KlLifted(Wrapper):
     rule: KlRegularised = field(default_factory=lambda: KlRegularised(contexts="replay"))
 
     def __post_init__(self) -> None:
-        if self.steps < 0:
-            raise Misuse(f"steps must be at least 0, got {self.steps}.")
+        check_number("steps", self.steps, least=0, whole=True)
         if self.rule.contexts != "replay":
             raise Misuse(
                 "KlLifted needs a rule whose penalty is on replayed documents, contexts='replay', got "

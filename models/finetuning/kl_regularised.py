@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from models.finetuning.method import ExtraData, Method, Wrapper, check_contexts, mean_kl
 from models.finetuning.sgd import Sgd
-from theory.base import Dataset, Misuse, Parametric
+from theory.base import Dataset, Misuse, Parametric, check_number
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,7 @@ class KlRegularised(Wrapper):
     rule: Method = field(default_factory=Sgd)
 
     def __post_init__(self) -> None:
-        if not self.weight >= 0:
-            raise Misuse(f"weight must be at least 0, got {self.weight}.")
+        check_number("weight", self.weight, least=0)
         if self.direction not in ("reverse", "forward"):
             raise Misuse(f"direction must be 'reverse' or 'forward', got {self.direction!r}.")
         check_contexts(self.contexts)

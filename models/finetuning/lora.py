@@ -1,6 +1,6 @@
 """Low-rank adaptation: W = W0 + (α/r) A B, where only A and B move (Hu et al., arXiv 2106.09685).
 
-    A  inputs × r, normal with variance 1 / inputs at the start, drawn from `ExtraData.seed`
+    A  inputs × r, normal with variance 1 / inputs at the start, drawn from `ExtraData.key`
     B  r × outputs, zero at the start, so that W is W0
     r  the rank     α  the scale
 
@@ -22,7 +22,7 @@ from models.finetuning.method import ExtraData, Method, Wrapper
 from models.network import Network
 from models.reparametrised import Reparametrised
 from models.transformer import Linear
-from theory.base import LogProbs, Misuse, Parametric, Params, Tokens
+from theory.base import LogProbs, Misuse, Parametric, Params, Tokens, check_number
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,8 @@ class Lora(Wrapper):
     rule: Method = field(default_factory=lambda: Adam(0.003))
 
     def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise Misuse(f"rank must be at least 1, got {self.rank}.")
-        if not self.alpha > 0:
-            raise Misuse(f"alpha must be above 0, got {self.alpha}.")
+        check_number("rank", self.rank, least=1, whole=True)
+        check_number("alpha", self.alpha, above=0)
 
     def coordinates(self, network: Parametric, extra: ExtraData) -> Parametric:
         """The factors, {path of a layer: (A, B)}; refuses a layer that the network does not have."""
@@ -49,7 +47,8 @@ class Lora(Wrapper):
         adapted = {path: leaf for path, leaf in kernels.items() if path and path[-1] in self.layers}
         if not adapted or set(self.layers) - {path[-1] for path in adapted}:
             raise Misuse(f"layers must be linear layers of the network, got {self.layers}.")
-        keys = jax.random.split(jax.random.key(extra.seed), len(adapted))
+        key = jax.random.key(0) if extra.key is None else extra.key
+        keys = jax.random.split(key, len(adapted))
         factors = {}
         for key, (path, leaf) in zip(keys, adapted.items(), strict=True):
             inputs = leaf.get_metadata("inputs")

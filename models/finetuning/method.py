@@ -30,12 +30,12 @@ class ExtraData:
 
     replay   documents of every step, `tokens` and `mask` of shape "steps m t": pretraining's, say
     teacher  a predictor whose answers are learnt
-    seed     of random coordinates, if there are any (an integer, which may be traced)
+    key      of random coordinates, if there are any (without: a fixed one)
     """
 
     replay: Dataset | None = None
     teacher: Model = None
-    seed: Any = 0  # not checked: jax rebuilds the pytree around placeholders
+    key: Any = None  # not checked: jax rebuilds the pytree around placeholders
 
     def documents(self, contexts: str, batch: Dataset) -> Dataset:
         """The documents on which a step compares answers: its batch of D' ("data"), or its "replay"."""
@@ -169,6 +169,11 @@ def _plan(
     extra: ExtraData,
 ) -> TrainingPlan:
     """The same from a start in the method's coordinates."""
+    if any(leaf.dtype == jnp.float16 for leaf in jax.tree.leaves(start.params)):
+        raise Misuse(
+            "A network is finetuned in float32, got weights of float16, in which Adam's smallest divisor "
+            "(1e-8) is 0, so that steps become nan; convert them (leaf.astype(float))."
+        )
     for name in method.needs:
         if getattr(extra, name) is None:
             kind = type(method).__name__

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from models.finetuning.method import Method
-from theory.base import Misuse
+from theory.base import check_number
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,8 @@ class Momentum(Method):
     decay: float = 0.9
 
     def __post_init__(self) -> None:
-        if not self.learning_rate > 0:
-            raise Misuse(f"learning_rate must be above 0, got {self.learning_rate}.")
-        if not 0 <= self.decay < 1:
-            raise Misuse(f"decay must be from 0 to below 1, got {self.decay}.")
+        check_number("learning_rate", self.learning_rate, above=0)
+        check_number("decay", self.decay, least=0, below=1)
 
     def optimizer(self) -> optax.GradientTransformation:
         """The update rule."""

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from models.finetuning.method import ExtraData, Method, Wrapper
 from models.finetuning.sgd import Sgd
-from theory.base import Dataset, Misuse, Parametric, mean_loss
+from theory.base import Dataset, Parametric, check_number, mean_loss
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,7 @@ class Replay(Wrapper):
     rule: Method = field(default_factory=Sgd)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1:
-            raise Misuse(f"share must be from 0 to 1, got {self.share}.")
+        check_number("share", self.share, least=0, most=1)
 
     @property
     def needs(self) -> tuple[str, ...]:

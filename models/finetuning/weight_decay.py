@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from models.finetuning.method import ExtraData, Method, Wrapper
 from models.finetuning.sgd import Sgd
-from theory.base import Dataset, Misuse, Parametric
+from theory.base import Dataset, Parametric, check_number
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,7 @@ class WeightDecay(Wrapper):
     rule: Method = field(default_factory=Sgd)
 
     def __post_init__(self) -> None:
-        if not self.weight >= 0:
-            raise Misuse(f"weight must be at least 0, got {self.weight}.")
+        check_number("weight", self.weight, least=0)
 
     def loss(self, model: Parametric, base: Parametric, batch: Dataset, extra: ExtraData) -> Float[Array, ""]:
         """The rule's loss and the penalty (nats)."""

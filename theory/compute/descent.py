@@ -41,11 +41,13 @@ def descend(
     """Weights after each of `doses` steps (ascending), stacked along a leading axis; and every step's loss.
 
     `loss(params, batch)` is in nats. Non-finite losses are returned, not raised: they are data. With a
-    `judge`, the weights of a dose are those of its least value so far, the start included.
+    `judge`, the weights of a dose are those of its least value so far, the start included. The step's loss
+    is handed to a rule that asks for it, as line searches do (`optax.lbfgs`).
     """
     steps = check_doses(doses)
     if steps > batches.shape[0]:
         raise Misuse(f"A dose of {steps} steps needs as many batches, got {batches.shape[0]}.")
+    rule = optax.with_extra_args_support(optimizer)
     row = np.searchsorted(doses, np.arange(1, steps + 1))
 
     def step(carry: PyTree, now: tuple[Array, Array]) -> tuple[PyTree, Array]:
@@ -53,7 +55,8 @@ def descend(
         rows, slot = now
         batch = jax.tree.map(lambda leaf: leaf[rows], data)
         value, gradient = jax.value_and_grad(loss)(params, batch)
-        updates, state = optimizer.update(gradient, state, params)
+        more = {"value": value, "grad": gradient, "value_fn": lambda params: loss(params, batch)}
+        updates, state = rule.update(gradient, state, params, **more)
         params = optax.apply_updates(params, updates)
         if judge:
             candidate, (least, _) = (judge(params), params), best
@@ -64,7 +67,7 @@ def descend(
         return (params, state, kept, best), value
 
     kept = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(doses), *leaf.shape)), params)
-    start = (params, optimizer.init(params), kept, (judge(params), params) if judge else None)
+    start = (params, rule.init(params), kept, (judge(params), params) if judge else None)
     (_, _, kept, _), losses = jax.lax.scan(step, start, (batches[:steps], jnp.asarray(row)))
     return kept, losses
 

@@ -8,15 +8,16 @@ chunk gives bit for bit the results of one that was never stopped.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
+from numpyro.util import is_prng_key
 
-from theory.base import PyTree
+from theory.base import PyTree, check_number
 from theory.compute.devices import batch_per_device, padded, sharded
 from theory.errors import Misuse
 from theory.mcmc.langevin import Arguments, Langevin, LangevinState
@@ -36,8 +37,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         for name, least in (("warmup", 0), ("samples", 1), ("thin", 1)):
-            if getattr(self, name) < least:
-                raise Misuse(f"{name} must be at least {least}, got {getattr(self, name)}.")
+            check_number(name, getattr(self, name), least=least, whole=True)
 
     @property
     def steps(self) -> int:
@@ -230,11 +230,13 @@ def run_chains(
 ) -> Iterator[Chunk]:
     """Advance all chains chunk by chunk, yielding after each; `results` reads the last one.
 
-    Chain c has the random stream `fold_in(key, c)`; `start` is the first position of every chain (without:
-    the model's guess, another for each chain). `resume` is a chunk of an earlier run with equal arguments.
+    Chain c has the random stream `fold_in(key, c)` of a key that is typed or plain numbers; `start` is the
+    first position of every chain (without: the model's guess, another for each chain). `resume` is a chunk
+    of an earlier run with equal arguments.
     """
-    if chains < 1 or chunk < 1:
-        raise Misuse(f"chains and chunk must be at least 1, got {chains} and {chunk}.")
+    check_number("chains", chains, least=1, whole=True)
+    check_number("chunk", chunk, least=1, whole=True)
+    check_key(key)
     if start is not None and resume is None:
         kernel.check(start)
     # Devices must hold equally many chains: the last chain is repeated, and its copies are dropped.
@@ -269,6 +271,15 @@ def results(plan: Plan, streams: Mapping[str, Stream], chunk: Chunk) -> dict[str
 
 def _host(carry: Carry, chains: int) -> Carry:
     return jax.tree.map(lambda leaf: np.asarray(leaf)[:chains], carry)
+
+
+def check_key(key: Any) -> None:
+    """Refuse a batch of keys, and generators whose plain numbers no kernel reads as a key."""
+    if is_prng_key(key) and jax.random.key_data(key).shape == (2,):
+        return
+    batch = key.shape != () or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    got = f"keys of shape {key.shape}" if batch else f"one of {jax.random.key_impl(key)}"
+    raise Misuse(f"run_chains needs a single key of jax's default generator (threefry2x32), got {got}.")
 
 
 def _raw(key: PRNGKeyArray) -> Array:

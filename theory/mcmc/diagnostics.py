@@ -8,9 +8,9 @@
 Both are Vehtari et al. 2021 (arXiv 1903.08008), as in ArviZ, but what is undefined is nan: an observable that
 is not finite somewhere or never changes, a tail without samples (over 5 % tied at the top), too few samples.
 An unadjusted chain has a bias that no R̂ sees. So measure also the acceptance that a Metropolis test of its
-steps would have, the effect of halving the step, and gradient noise against injected noise. Weights have
-symmetries and flat directions: judge functions of them. Axes: c chains, s samples of each, then any axes of
-observables.
+steps would have, the effect of halving the step, and gradient noise against injected noise
+(theory.mcmc.gradient_noise). Weights have symmetries and flat directions: judge functions of them. Axes:
+c chains, s samples of each, then any axes of observables.
 """
 
 from collections.abc import Callable
@@ -20,8 +20,7 @@ from typing import Literal, SupportsFloat, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Key, PRNGKeyArray, UInt32
+from jaxtyping import Array, Float, PRNGKeyArray
 from numpyro.diagnostics import autocovariance, gelman_rubin
 from scipy.special import ndtri
 
@@ -176,34 +175,6 @@ def hypothetical_acceptance(
 
     keys = jax.random.split(key, len(jax.tree.leaves(positions)[0]))
     return jnp.mean(jax.lax.map(probability, (positions, keys)))
-
-
-def gradient_noise_ratio(
-    estimate: Callable[[PyTree, PRNGKeyArray], PyTree],
-    whole: Callable[[PyTree], PyTree],
-    positions: PyTree,
-    step_size: float | Float[Array, ""],
-    keys: Key[Array, "i j"] | UInt32[Array, "i j 2"],
-    *,
-    scale: PyTree = None,
-    friction: float = 1.0,
-) -> Float[Array, ""]:
-    """Variance that the minibatch adds to a step over the injected variance: the excess of the temperature.
-
-        σ² = E |s (ĝ - g)|² / dimension;    h σ² / (2κ) with friction κ,  ε σ² / 2 for Langevin (κ = 1)
-
-    `estimate(z, key)` and `whole(z)` are gradients (`jax.grad(potential)`); `positions` are stacked along a
-    leading axis i, `keys` draw j minibatches at each; s is `scale`.
-    """
-    widths = 1.0 if scale is None else ravel_pytree(scale)[0]
-
-    def variance(start: tuple[PyTree, Array]) -> Float[Array, ""]:
-        position, minibatches = start
-        exact = ravel_pytree(whole(position))[0]
-        errors = jax.lax.map(lambda key: ravel_pytree(estimate(position, key))[0] - exact, minibatches)
-        return jnp.mean((widths * errors) ** 2)
-
-    return step_size * jnp.mean(jax.lax.map(variance, (positions, keys))) / (2 * friction)
 
 
 def drift(positions: PyTree, start: PyTree, metric: PyTree = None) -> Float[Array, "*i"]:

@@ -13,9 +13,9 @@ that a step draws its noise in one call. Nothing is kept outside the state: `sam
 may be traced, vmapped and scanned anywhere.
 """
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import jax
@@ -24,13 +24,16 @@ from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 from numpyro.handlers import seed
+from numpyro.infer.initialization import init_to_uniform
 from numpyro.infer.mcmc import MCMCKernel
-from numpyro.infer.util import constrain_fn, initialize_model, potential_energy
+from numpyro.infer.util import constrain_fn
 from numpyro.util import identity, is_prng_key
 
 from theory.base import PyTree
 from theory.errors import Misuse
-from theory.mcmc.minibatch import Rows
+from theory.mcmc import gradient_noise
+from theory.mcmc.checks import check_finite, check_precision, check_scale, check_step, is_random, is_traced
+from theory.mcmc.minibatch import Potential, Rows, first_position, init_to_centre, model_potential, spare
 from theory.mcmc.stability import check_stable, curvature
 
 StepSize: TypeAlias = float | Float[Array, ""] | Callable[[Array], Array]
@@ -38,7 +41,6 @@ Flat: TypeAlias = Float[Array, " p"]
 Memory: TypeAlias = PyTree  # what a kernel carries from step to step: a momentum, the last gradient
 Arguments: TypeAlias = tuple[object, ...]  # of a NumPyro model
 Options: TypeAlias = dict[str, Any]  # its keyword arguments
-Potential: TypeAlias = Callable[[PyTree, PRNGKeyArray | None], Float[Array, ""]]
 Gradient: TypeAlias = Callable[[PyTree, PRNGKeyArray], tuple[Float[Array, ""], PyTree]]
 ValueAndGrad: TypeAlias = Callable[[Flat, PRNGKeyArray], tuple[Float[Array, ""], Flat]]
 
@@ -46,7 +48,8 @@ ValueAndGrad: TypeAlias = Callable[[Flat, PRNGKeyArray], tuple[Float[Array, ""],
 class LangevinState(NamedTuple):
     """State of a chain: `i` steps done; `z` the position (unconstrained, as for NumPyro's HMC);
     `potential_energy` of the last gradient (an estimate where that is one); `accept_prob` of the last
-    proposal (1 where nothing is ever rejected); `memory` of the kernel; `rng_key` the chain's stream."""
+    proposal (1 where nothing is ever rejected); `memory` of the kernel; `rng_key` the chain's stream;
+    `warn_at` the step at which gradient noise is measured, () for never."""
 
     i: Array
     z: PyTree
@@ -54,6 +57,7 @@ class LangevinState(NamedTuple):
     accept_prob: Array
     memory: Memory
     rng_key: Array
+    warn_at: PyTree = ()
 
 
 class StepResult(NamedTuple):
@@ -73,6 +77,9 @@ class Langevin(MCMCKernel):
     a minibatch gradient is corrected by that of the minibatch at the first position a, where the whole
     gradient is computed once: ĝ(z) - ĝ(a) + ∇U(a) (Baker et al., arXiv 1706.05439); two evaluations a step,
     and next to no noise near a. A `potential_fn(z, key)` then also needs a `whole_potential_fn(z)`.
+
+    A model's chains start at `init_params`, or where `init_strategy` (one of NumPyro's) puts them: by default
+    at random, and at the prior's centre if the first position has a meaning (`centred`).
     """
 
     model: Callable[..., object] | None = None
@@ -81,9 +88,11 @@ class Langevin(MCMCKernel):
     scale: PyTree = field(default=None, kw_only=True)
     control_variate: bool = field(default=False, kw_only=True)
     whole_potential_fn: Callable[[PyTree], Array] | None = field(default=None, kw_only=True)
+    init_strategy: Callable[..., Any] | None = field(default=None, kw_only=True)
 
     sample_field: ClassVar[str] = "z"  # type: ignore[misc]
     minibatch: ClassVar[bool] = True  # False: every gradient is of the whole potential
+    centred: ClassVar[bool] = False  # True: the first position has a meaning, as that of a control variate
     # NumPyro's MCMC looks for this attribute: without it a resumed run would call `init` again.
     _sample_fn: ClassVar[bool] = True
 
@@ -94,12 +103,12 @@ class Langevin(MCMCKernel):
                 f"{name} needs a model or a potential_fn, got {'both' if self.model else 'neither'}."
             )
         check_step(name, self.step_size)
-        if self.potential_fn is not None and not self.minibatch and _is_random(self.potential_fn):
+        if self.potential_fn is not None and not self.minibatch and is_random(self.potential_fn):
             raise Misuse(
                 f"{name} needs the whole potential, got a potential_fn(z, key); use a minibatch kernel "
                 "like SGLD."
             )
-        if self.control_variate and self.whole_potential_fn is None and _is_random(self.potential_fn):
+        if self.control_variate and self.whole_potential_fn is None and is_random(self.potential_fn):
             raise Misuse(
                 f"The control variate of {name} needs the whole potential besides a potential_fn(z, key); "
                 "pass it as whole_potential_fn."
@@ -110,6 +119,11 @@ class Langevin(MCMCKernel):
     def limit(self, curvature: float) -> float:
         """The largest stable step for the largest curvature of the potential (in scaled coordinates)."""
         return float("inf")
+
+    def noise_gain(self, step: Array, memory: Memory) -> Array:
+        """Variance that gradient noise of variance 1 adds to a step over the injected variance, of every
+        scaled coordinate or of all: ε/2 for z ← z - ε ĝ + √(2ε) ξ."""
+        return step / 2
 
     def start(
         self, position: Flat, value_and_grad: ValueAndGrad, key: PRNGKeyArray, warmup: int
@@ -165,48 +179,63 @@ class Langevin(MCMCKernel):
         model_kwargs: Options | None = None,
     ) -> LangevinState:
         """The first state; with a batch of keys, one for each chain (`init_params` has that axis too)."""
-        kwargs = model_kwargs or {}
-        if init_params is None:
-            init_params = self._guess(rng_key, model_args, kwargs)
+        kwargs, single = model_kwargs or {}, is_prng_key(rng_key)
+        guessed = init_params is None
+        if guessed:
+            key = spare(rng_key) if single else jax.vmap(spare)(rng_key)
+            init_params = self._guess(key, self._strategy, model_args, kwargs)
+        traced = is_traced((rng_key, init_params))
+        noisy = self.minibatch and (self.model is not None or is_random(self.potential_fn))
 
         def init_chain(key: PRNGKeyArray, params: PyTree) -> LangevinState:
             params = jax.tree.map(jnp.asarray, params)
+            check_precision(type(self).__name__, params)
             check_scale(type(self).__name__, self.scale, params)
             chain, first = jax.random.split(key)
             anchor = self._anchor(params, model_args, kwargs)
             flat, value_and_grad = self._flat(params, anchor, model_args, kwargs)
             memory, value = self.start(flat, value_and_grad, first, num_warmup)
-            return LangevinState(jnp.zeros((), int), params, value, jnp.ones(()), (memory, anchor), chain)
+            at = (jnp.asarray(num_warmup),) if noisy and num_warmup and not traced else ()
+            return LangevinState(jnp.zeros((), int), params, value, jnp.ones(()), (memory, anchor), chain, at)
 
-        single = is_prng_key(rng_key)
         state = jax.jit(init_chain if single else jax.vmap(init_chain))(rng_key, init_params)
-        _check_finite(type(self).__name__, state.potential_energy)
-        if not isinstance(state.potential_energy, Tracer):
+        check_finite(type(self).__name__, state.potential_energy)
+        if not traced:
             start = state.z if single else jax.tree.map(lambda leaf: leaf[0], state.z)
+            if guessed and self._strategy is init_to_uniform:  # stability is not asked at a random place
+                start = self._guess(spare(jax.random.key(0)), init_to_centre, model_args, kwargs)
             self.check(start, model_args, kwargs)
         return state
 
     def check(self, position: PyTree, args: Arguments = (), kwargs: Options | None = None) -> None:
         """Refuse, before any step, a potential that is not finite at the first position, and a step size
         that is unstable there. Traced values and schedules of step sizes cannot be checked."""
-        # Under jit even a constant is a tracer: then there is no value to look at, and nothing to refuse.
-        if isinstance(jnp.zeros(()), Tracer):
+        if is_traced(position):
             return
-        name, step = type(self).__name__, self.step_size
-        # A kernel without a limit is stable at infinite curvature: spare it the Hessian products.
-        unlimited = callable(step) or isinstance(step, Tracer) or self.limit(float("inf")) == float("inf")
+        name, (value, largest) = type(self).__name__, self._measure(position, args, kwargs or {})
+        check_finite(name, value)
+        if not isinstance(largest, Tracer) and float(largest) > 0:
+            check_stable(name, float(self.step_size), float(largest), self.limit(float(largest)))  # type: ignore[arg-type]
 
-        def measure(position: PyTree, key: PRNGKeyArray) -> tuple[Array, Array | float]:
-            anchor = self._anchor(position, args, kwargs or {})
-            flat, value_and_grad = self._flat(position, anchor, args, kwargs or {})
-            largest = 0.0 if unlimited else curvature(lambda z, now: value_and_grad(z, now)[1], flat, key)
-            return value_and_grad(flat, key)[0], largest
+    def step_over_stable(
+        self, position: PyTree, args: Arguments = (), kwargs: Options | None = None
+    ) -> float:
+        """The step size over the largest that is stable at a position; nan for a schedule, or without a
+        limit."""
+        if callable(self.step_size) or self.limit(float("inf")) == float("inf"):
+            return float("nan")
+        largest = float(self._measure(position, args, kwargs or {})[1])
+        return float(self.step_size) / self.limit(largest)  # type: ignore[arg-type]
 
-        value, largest = jax.jit(measure)(jax.tree.map(jnp.asarray, position), jax.random.key(0))
-        if not isinstance(value, Tracer):
-            _check_finite(name, value)
-        if not unlimited and not isinstance(largest, Tracer):
-            check_stable(name, float(step), float(largest), self.limit(float(largest)))  # type: ignore[arg-type]
+    def noise(
+        self, state: LangevinState, args: Arguments, kwargs: Options, key: PRNGKeyArray, batches: int
+    ) -> Float[Array, "b p"]:
+        """Gradients at a chain's position less their mean, in units of the injected noise of a step."""
+        memory, anchor = state.memory
+        flat, value_and_grad = self._flat(state.z, anchor, args, kwargs)
+        gradients = jax.lax.map(lambda key: value_and_grad(flat, key)[1], jax.random.split(key, batches))
+        gain = self.noise_gain(self._step(state, flat), memory)
+        return jnp.sqrt(gain) * (gradients - jnp.mean(gradients, axis=0))
 
     def sample(
         self,
@@ -221,15 +250,35 @@ class Langevin(MCMCKernel):
             memory, anchor = state.memory
             chain, now = jax.random.split(state.rng_key)
             flat, value_and_grad = self._flat(state.z, anchor, model_args, kwargs)
-            step = self.step_size(state.i) if callable(self.step_size) else self.step_size
-            # The step size in the position's precision: a float64 one would promote the whole chain.
-            moved = self.move(flat, memory, value_and_grad, jnp.asarray(step, flat.dtype), now, state.i)
+            moved = self.move(flat, memory, value_and_grad, self._step(state, flat), now, state.i)
             z = self._unflat(state.z)(moved.position)
-            return LangevinState(
-                state.i + 1, z, moved.potential_energy, moved.accept_prob, (moved.memory, anchor), chain
-            )
+            # The type of the first state: half of x64's default where the position is in single precision.
+            accept = jnp.asarray(moved.accept_prob, state.accept_prob.dtype)
+            energy, memory = moved.potential_energy, (moved.memory, anchor)
+            return LangevinState(state.i + 1, z, energy, accept, memory, chain, state.warn_at)
 
+        if state.warn_at:
+            self._warn(state, model_args, kwargs)
         return sample_chain(state) if is_prng_key(state.rng_key) else jax.vmap(sample_chain)(state)
+
+    def _warn(self, state: LangevinState, args: Arguments, kwargs: Options) -> None:
+        """At the end of warm-up, once for all chains: measure gradient noise, and warn if it is not small."""
+
+        def deviations(state: LangevinState) -> Float[Array, "b p"]:
+            return self.noise(state, args, kwargs, spare(state.rng_key), gradient_noise.BATCHES)
+
+        def measure() -> None:
+            single = is_prng_key(state.rng_key)
+            noise = deviations(state)[None] if single else jax.vmap(deviations)(state)
+            report = partial(gradient_noise.warn, type(self).__name__)
+            jax.debug.callback(report, gradient_noise.worst_ratio(noise))
+
+        jax.lax.cond(jnp.max(state.i) == jnp.max(state.warn_at[0]), measure, lambda: None)
+
+    def _step(self, state: LangevinState, flat: Flat) -> Array:
+        # In the position's precision: a float64 step would promote the whole chain.
+        step = self.step_size(state.i) if callable(self.step_size) else self.step_size
+        return jnp.asarray(step, flat.dtype)
 
     def postprocess_fn(
         self, model_args: Arguments, model_kwargs: Options | None
@@ -243,29 +292,43 @@ class Langevin(MCMCKernel):
 
     def potential(self, args: Arguments = (), kwargs: Options | None = None, *, whole: bool) -> Potential:
         """U as a function of (z, key): over all the data, or over the minibatch that the key draws."""
-        model, function, whole_function = self.model, self.potential_fn, self.whole_potential_fn
-        if function is not None:
-            if not _is_random(function):
-                return lambda z, key: function(z)
-            if whole and whole_function is not None:
-                return lambda z, key: whole_function(z)
-            return function
-        assert model is not None, "a kernel has a model or a potential_fn"
+        function, whole_function = self.potential_fn, self.whole_potential_fn
+        if self.model is not None:
+            return model_potential(self.model, args, kwargs or {}, whole=whole)
+        assert function is not None, "a kernel has a model or a potential_fn"
+        if not is_random(function):
+            return lambda z, key: function(z)
+        if whole and whole_function is not None:
+            return lambda z, key: whole_function(z)
+        return function
 
-        def energy(z: PyTree, key: PRNGKeyArray | None) -> Float[Array, ""]:
-            bound = model if whole else seed(model, key)
-            return jnp.asarray(potential_energy(Rows(bound, whole=whole), args, kwargs or {}, z))
+    @property
+    def _strategy(self) -> Callable[..., Any]:
+        if self.init_strategy is not None:
+            return self.init_strategy
+        return init_to_centre if self.centred or self.control_variate else init_to_uniform
 
-        return energy
-
-    def _guess(self, key: Array, args: Arguments, kwargs: Options) -> PyTree:
+    def _guess(self, key: Array, strategy: Callable[..., Any], args: Arguments, kwargs: Options) -> PyTree:
         if self.model is None:
             raise Misuse(
                 f"{type(self).__name__} with a potential_fn needs a first position; pass init_params to run."
             )
-        fold = jax.random.fold_in if is_prng_key(key) else jax.vmap(jax.random.fold_in, in_axes=(0, None))
-        model = Rows(self.model, whole=not self.minibatch)
-        return initialize_model(fold(key, 1), model, model_args=args, model_kwargs=kwargs).param_info.z
+        return first_position(self.model, key, strategy, args, kwargs, whole=not self.minibatch)
+
+    def _measure(self, position: PyTree, args: Arguments, kwargs: Options) -> tuple[Array, Array | float]:
+        """The potential at a position and the largest curvature there; 0 where no step size is refused."""
+        step = self.step_size
+        # A kernel without a limit is stable at infinite curvature: spare it the Hessian products.
+        unlimited = callable(step) or isinstance(step, Tracer) or self.limit(float("inf")) == float("inf")
+
+        def measure(position: PyTree) -> tuple[Array, Array | float]:
+            rows, probe = jax.random.split(jax.random.key(0))
+            anchor = self._anchor(position, args, kwargs)
+            flat, value_and_grad = self._flat(position, anchor, args, kwargs)
+            largest = 0.0 if unlimited else curvature(lambda z, now: value_and_grad(z, now)[1], flat, probe)
+            return value_and_grad(flat, rows)[0], largest
+
+        return jax.jit(measure)(jax.tree.map(jnp.asarray, position))
 
     def _flat(self, z: PyTree, anchor: PyTree, args: Arguments, kwargs: Options) -> tuple[Flat, ValueAndGrad]:
         """z as a flat vector in scaled coordinates, and the potential and its gradient in them."""
@@ -285,44 +348,3 @@ class Langevin(MCMCKernel):
 
     def _times_scale(self, flat: Flat) -> Flat:
         return flat if self.scale is None else flat * ravel_pytree(self.scale)[0]
-
-
-def check_step(name: str, step_size: StepSize) -> None:
-    """Refuse a step size that is not a positive finite number (schedules and traced ones are not checked)."""
-    if callable(step_size) or isinstance(step_size, Tracer):
-        return
-    if not 0 < float(step_size) < float("inf"):
-        raise Misuse(f"step_size of {name} must be above 0 and finite, got {float(step_size)}.")
-
-
-def check_scale(name: str, scale: PyTree, position: PyTree) -> None:
-    """Refuse a scale whose shapes are not those of the position."""
-    if scale is None:
-        return
-    expected, given = (jax.tree.map(jnp.shape, tree) for tree in (position, scale))
-    if expected != given:
-        raise Misuse(f"scale of {name} must have the shapes of the position, {expected}, got {given}.")
-
-
-def _is_random(function: Callable[..., Array] | None) -> bool:
-    """Whether a potential takes a key besides the position."""
-    if function is None:
-        return False
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # a function written in C has no signature
-        return False
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return len([p for p in positional if p.default is p.empty]) >= 2
-
-
-def _check_finite(name: str, energies: Array) -> None:
-    if isinstance(energies, Tracer):
-        return
-    values = jnp.ravel(energies).tolist()
-    bad = [index for index, value in enumerate(values) if not abs(value) < float("inf")]
-    if bad:
-        raise Misuse(
-            f"The potential of {name} is not finite at the first position (chains {bad}); start elsewhere "
-            "or fix the potential."
-        )

@@ -48,5 +48,5 @@ def check_stable(name: str, step_size: float, curvature: float, limit: float) ->
         raise Misuse(
             f"step_size of {name} is {step_size:.3g}, {step_size / limit:.3g} times the largest that is "
             f"stable at the first position ({limit:.3g}, for a curvature of {curvature:.3g} there); take a "
-            "smaller one."
+            "smaller one, or start elsewhere (init_params)."
         )

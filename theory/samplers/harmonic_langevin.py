@@ -20,17 +20,15 @@ SGHMC.
 """
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from theory.base import Beta
+from theory.base import Beta, check_number
 from theory.compute.random import normal
-from theory.errors import Misuse
 from theory.mcmc.langevin import Flat, Langevin, StepResult, ValueAndGrad
 
 Phase: TypeAlias = tuple[Flat, Flat, Float[Array, ""], Flat]  # a, r, Φ and ∇Φ
@@ -40,14 +38,16 @@ Phase: TypeAlias = tuple[Flat, Flat, Float[Array, ""], Flat]  # a, r, Φ and ∇
 class HarmonicLangevin(Langevin):
     """`HarmonicLangevin(model, step_size=h, friction=κ, scale=s)`, started at the prior's mean."""
 
+    centred: ClassVar[bool] = True
     friction: Beta = field(default=1.0, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.friction, Tracer) and not 0 <= float(self.friction) < float("inf"):
-            raise Misuse(
-                f"friction of HarmonicLangevin must be at least 0 and finite, got {float(self.friction)}."
-            )
+        check_number("friction of HarmonicLangevin", self.friction, least=0)
+
+    def noise_gain(self, step: Array, memory: Phase) -> Array:
+        """(2 tan(h/2))² / (1 - e^{-2κh}), h/(2κ) for small steps."""
+        return (2 * jnp.tan(step / 2)) ** 2 / -jnp.expm1(-2 * self.friction * step)
 
     def limit(self, curvature: float) -> float:
         """2 arcsin(1/√p), p the prior's 1 and the curvature of the likelihood."""

@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from theory.base import check_number
 from theory.compute.random import normal
-from theory.errors import Misuse
 from theory.mcmc.langevin import Flat, Langevin, StepResult, ValueAndGrad
 
 Adaptation: TypeAlias = tuple[Flat, Int[Array, ""]]  # V, and the number of steps that update it
@@ -36,10 +36,14 @@ class PreconditionedSGLD(Langevin):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.decay < 1:
-            raise Misuse(f"decay of PreconditionedSGLD must be from 0 to below 1, got {self.decay}.")
-        if not self.floor > 0:
-            raise Misuse(f"floor of PreconditionedSGLD must be above 0, got {self.floor}.")
+        check_number("decay of PreconditionedSGLD", self.decay, least=0, below=1)
+        check_number("floor of PreconditionedSGLD", self.floor, above=0)
+        if self.adapt is not None:
+            check_number("adapt of PreconditionedSGLD", self.adapt, least=-1, whole=True)
+
+    def noise_gain(self, step: Array, memory: Adaptation) -> Flat:
+        """ε G / 2."""
+        return step / (2 * (self.floor + jnp.sqrt(memory[0])))
 
     def start(
         self, position: Flat, value_and_grad: ValueAndGrad, key: PRNGKeyArray, warmup: int

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from theory.base import check_number
 from theory.compute.random import normal
 from theory.errors import Misuse
 from theory.mcmc.langevin import Flat, Langevin, StepResult, ValueAndGrad
@@ -39,10 +40,15 @@ class SGHMC(Langevin):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.friction, Tracer) and not 0 <= self.friction < float("inf"):
-            raise Misuse(f"friction of SGHMC must be at least 0 and finite, got {self.friction}.")
+        check_number("friction of SGHMC", self.friction, least=0)
         if self.splitting not in ("baoab", "euler"):
             raise Misuse(f"splitting of SGHMC must be 'baoab' or 'euler', got {self.splitting!r}.")
+
+    def noise_gain(self, step: Array, memory: Phase) -> Array:
+        """h² / (1 - e^{-2κh}), and h/(2κ) of Euler steps: the same for small steps."""
+        if self.splitting == "euler":
+            return step / (2 * self.friction)
+        return step**2 / -jnp.expm1(-2 * self.friction * step)
 
     def limit(self, curvature: float) -> float:
         """2/√p, and κ/p of Euler steps."""

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from theory.base import Beta, Dataset, Misuse, Parametric, Params, check_beta
+from theory.base import Beta, Dataset, Misuse, Parametric, Params, check_beta, check_number
 from theory.contracts import WeightTheory
 from theory.latent.mixture import Average
 from theory.mcmc.chains import Plan
@@ -46,8 +46,8 @@ class AdamGibbs(WeightTheory):
 
     def __post_init__(self) -> None:
         for name in ("batch", "batches"):
-            if getattr(self, name) < 1:
-                raise Misuse(f"{name} must be at least 1, got {getattr(self, name)}.")
+            check_number(name, getattr(self, name), least=1, whole=True)
+        check_number("floor", self.floor, above=0)
 
     def predict(
         self, prior: Parametric, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from theory.base import Beta, Dataset, Misuse, Tokens, at_tokens, check_beta
+from theory.base import Beta, Dataset, Misuse, Tokens, at_tokens, check_beta, check_number
 from theory.contracts import Process, Theory
 from theory.latent.mixture import Mixture
 from theory.theories.narrow_or_broad import sample_forward
@@ -82,12 +82,9 @@ class BeliefDynamics(Theory[Mixture]):
     def __post_init__(self) -> None:
         if not np.isfinite(self.steering if self.steering is not None else 0.0).all():
             raise Misuse(f"Steering must be finite, got {self.steering}.")
-        if not 0 < self.scale < np.inf:
-            raise Misuse(f"scale must be finite and above 0, got {self.scale}.")
-        if not 0 <= self.alpha < 1:
-            raise Misuse(f"alpha must be at least 0 and below 1, got {self.alpha}.")
-        if self.tokens_per_shot < 1:
-            raise Misuse(f"A shot has at least 1 token, got tokens_per_shot = {self.tokens_per_shot}.")
+        check_number("scale", self.scale, above=0)
+        check_number("alpha", self.alpha, least=0, below=1)
+        check_number("tokens_per_shot", self.tokens_per_shot, least=1, whole=True)
 
     def predict(
         self, prior: Mixture, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None

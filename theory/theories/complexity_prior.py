@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from theory.base import Beta, Dataset, Misuse, check_beta
+from theory.base import Beta, Dataset, Misuse, check_beta, check_number
 from theory.contracts import Process, Theory
 from theory.latent.mixture import Mixture
 
@@ -56,10 +56,8 @@ class ComplexityPrior(Theory[Mixture]):
         if not (np.isfinite(lengths) & (lengths >= 0)).all():
             raise Misuse(f"Description lengths must be finite and at least 0 bits, got {lengths.tolist()}.")
         for name in ("exponent", "scale"):
-            if not 0 < getattr(self, name) < np.inf:
-                raise Misuse(f"{name} must be finite and above 0, got {getattr(self, name)}.")
-        if not 0 <= self.alpha < 1:
-            raise Misuse(f"alpha must be at least 0 and below 1, got {self.alpha}.")
+            check_number(name, getattr(self, name), above=0)
+        check_number("alpha", self.alpha, least=0, below=1)
         numbers = sorted(set(self.predictors)) if self.predictors is not None else [0]
         if numbers != list(range(len(numbers))) or not numbers:
             raise Misuse(f"predictors must be numbered 0, 1, ... without a gap, got {self.predictors}.")

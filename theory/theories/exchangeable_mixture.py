@@ -31,7 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from theory.base import Beta, Dataset, Misuse, check_beta
+from theory.base import Beta, Dataset, Misuse, check_beta, check_number
 from theory.contracts import Bound, Process, Scale, Theory
 from theory.latent.mixture import Mixture
 
@@ -55,8 +55,7 @@ class ExchangeableMixture(Theory[Mixture]):
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
             raise Misuse(f"family must be one of {FAMILIES}, got {self.family!r}.")
-        if not self.concentration > 0:
-            raise Misuse(f"concentration must be above 0, got {self.concentration}.")
+        check_number("concentration", self.concentration, above=0)
 
     def predict(
         self, prior: Mixture, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from theory.base import Beta, Dataset, LogProbs, Misuse, Model, Predictor, Tokens, check_beta
+from theory.base import Beta, Dataset, LogProbs, Misuse, Model, Predictor, Tokens, check_beta, check_number
 from theory.contracts import Process, Scale, Theory
 
 Shots = tuple[Int[Array, "m w"], Bool[Array, " m"]]
@@ -96,8 +96,8 @@ class InContext(Theory[Predictor]):
 
     def __post_init__(self) -> None:
         for name, value in (("starts", self.starts), ("length", self.length)):
-            if value is not None and value < 1:
-                raise Misuse(f"{name} must be at least 1, got {value}.")
+            if value is not None:
+                check_number(name, value, least=1, whole=True)
 
     def predict(
         self, prior: Predictor, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None

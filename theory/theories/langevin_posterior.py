@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
 
-from theory.base import Beta, Dataset, Misuse, Parametric, Params, check_beta
+from theory.base import Beta, Dataset, Misuse, Parametric, Params, check_beta, check_number
 from theory.contracts import WeightTheory
 from theory.latent.mixture import Average
 from theory.mcmc.chains import Plan, Stream, advance, begin, finish, trace
@@ -54,8 +54,13 @@ class LangevinPosterior(WeightTheory):
     sampled: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.chains < 1:
-            raise Misuse(f"chains must be at least 1, got {self.chains}.")
+        check_number("chains", self.chains, least=1, whole=True)
+        for name in ("prior_precision", "step_size"):
+            check_number(name, getattr(self, name), above=0)
+        for name in ("friction", "alpha"):
+            check_number(name, getattr(self, name), least=0)
+        if self.batch is not None:
+            check_number("batch", self.batch, least=1, whole=True)
 
     def predict(
         self, prior: Parametric, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None

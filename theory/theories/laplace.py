@@ -29,7 +29,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import PRNGKeyArray
 
-from theory.base import Beta, Dataset, Misuse, Model, Parametric, Params, PyTree
+from theory.base import Beta, Dataset, Misuse, Model, Parametric, Params, PyTree, check_number
 from theory.contracts import Process, Setting, WeightTheory
 from theory.latent.mixture import Average
 from theory.theories.linearised import Tangent, stacked
@@ -101,6 +101,7 @@ class Laplace(WeightTheory):
 
     def __post_init__(self) -> None:
         check_samples(self.samples)
+        check_number("alpha", self.alpha, least=0)
         check_filter(self.prior_precision, self.iterations, self.metric)
         breaks = {"additive": "the second pass is pulled to the first one's mean, its curvature taken there"}
         if self.samples:
@@ -172,9 +173,10 @@ def averaged(prior: Model, displacements: Params, linear: bool = True) -> Averag
     return Average(displaced(stacked(prior, count), displacements, linear))
 
 
-def check_samples(samples: int) -> None:
+def check_samples(samples: object) -> None:
     """Refuse samples that do not come in pairs."""
-    if samples < 0 or samples % 2:
+    check_number("samples", samples, whole=True)
+    if samples < 0 or samples % 2:  # type: ignore[operator]
         raise Misuse(f"samples come in opposite pairs: give an even number of them, got {samples}.")
 
 

@@ -42,6 +42,7 @@ from theory.base import (
     PyTree,
     Tokens,
     check_beta,
+    check_number,
     log_likelihood,
 )
 from theory.contracts import Process, WeightTheory
@@ -123,6 +124,7 @@ class LinearResponse(WeightTheory):
     def __post_init__(self) -> None:
         if self.samples is None:
             return
+        check_number("samples", self.samples, whole=True)
         if self.samples < 2 or self.samples % 2:
             raise Misuse(f"samples come in antithetic pairs and must be even, from 2 on, got {self.samples}.")
         if self.sampling.replay is not None:

@@ -32,6 +32,7 @@ from theory.base import (
     Tokens,
     check_beta,
     check_ladder,
+    check_number,
     compiled,
     mean_loss,
 )
@@ -103,6 +104,9 @@ class Linearised(Theory[Parametric]):
             "exchangeable": "documents are met in the recipe's order",
         }
     )
+
+    def __post_init__(self) -> None:
+        check_number("learning_rate", self.learning_rate, above=0)
 
     def start(self, prior: Parametric) -> Parametric:
         """The model that the recipe trains, before its first step."""

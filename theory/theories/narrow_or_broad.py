@@ -25,12 +25,12 @@ from theory.base import (
     Dataset,
     Distribution,
     LogProbs,
-    Misuse,
     Model,
     Predictor,
     Tokens,
     at_tokens,
     check_beta,
+    check_number,
 )
 from theory.compute.random import categorical
 from theory.contracts import Theory
@@ -110,10 +110,8 @@ class NarrowOrBroad(Theory[Distribution]):
     optional: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not 0 <= self.broad <= 1:
-            raise Misuse(f"broad must be from 0 (narrow for sure) to 1, got {self.broad}.")
-        if self.back < 1:
-            raise Misuse(f"back must be at least 1, the token just before, got {self.back}.")
+        check_number("broad", self.broad, least=0, most=1)
+        check_number("back", self.back, least=1, whole=True)
 
     def predict(
         self, prior: Distribution, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None

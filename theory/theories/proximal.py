@@ -25,7 +25,6 @@ from theory.base import (
     Betas,
     Dataset,
     LogProbs,
-    Misuse,
     Model,
     Parametric,
     Params,
@@ -33,6 +32,7 @@ from theory.base import (
     Tokens,
     check_beta,
     check_ladder,
+    check_number,
     mean_loss,
 )
 from theory.contracts import Scale, WeightTheory
@@ -78,8 +78,9 @@ class Proximal(WeightTheory):
     )
 
     def __post_init__(self) -> None:
-        if not self.prior_precision > 0:
-            raise Misuse(f"prior_precision must be above 0, got {self.prior_precision}.")
+        check_number("prior_precision", self.prior_precision, above=0)
+        check_number("iterations", self.iterations, least=1, whole=True)
+        check_number("tolerance", self.tolerance, above=0)
 
     def predict(
         self, prior: Parametric, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None

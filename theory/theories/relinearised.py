@@ -76,6 +76,7 @@ class Relinearised(Linearised):
     optional: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if any(step < 1 for step in self.anew):
             raise Misuse(f"anew must be numbers of steps from 1, got {self.anew}.")
 

@@ -25,10 +25,9 @@ from typing import Any, ClassVar, Self, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jaxtyping import Array, PRNGKeyArray
 
-from theory.base import Beta, Dataset, Misuse, Parametric, PyTree, check_beta
+from theory.base import Beta, Dataset, Misuse, Parametric, PyTree, check_beta, check_number
 from theory.contracts import Process, Setting, WeightTheory
 from theory.theories.adam_gibbs import AdamGibbs
 from theory.theories.linearised import Tangent
@@ -138,12 +137,10 @@ def to_weights(metric: PyTree) -> Product:
     return inverse_root(metric)
 
 
-def check_filter(prior_precision: Beta, iterations: int, metric: PyTree = None) -> None:
+def check_filter(prior_precision: object, iterations: object, metric: PyTree = None) -> None:
     """Refuse a prior precision that is not positive, Lanczos without iterations, and unknown metrics."""
-    if not isinstance(prior_precision, Tracer) and not 0 < float(prior_precision) < float("inf"):
-        raise Misuse(f"prior_precision must be finite and above 0, got {prior_precision}.")
-    if iterations < 1:
-        raise Misuse(f"iterations must be at least 1, got {iterations}.")
+    check_number("prior_precision", prior_precision, above=0)
+    check_number("iterations", iterations, least=1, whole=True)
     if isinstance(metric, str) and metric not in METRICS:
         raise Misuse(f"The metric must be an array pytree or one of {', '.join(METRICS)}, got {metric!r}.")
 

@@ -20,6 +20,7 @@ from theory.theories.proximal import Proximal
 from theory.weights.diagonal_metrics import adam
 
 MOMENTS = (0, 3)
+PATH = (2, 1)  # of the cell: base network and arm
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def limits(experiment, inputs):
 
 @pytest.fixture(scope="module")
 def ladders(limits, inputs):
-    return {ladder.name: ladder for ladder in limits.run(*inputs)}
+    return {ladder.name: ladder for ladder in limits.run(*inputs, PATH)}
 
 
 def name(steps):
@@ -69,8 +70,9 @@ def test_it_is_the_proximal_point_in_the_metric_that_is_named(experiment, limits
     """The second D', at the base and at τ = 2⁻⁸; the two metrics differ, and so do their points."""
     network, data, tokens, questions = inputs
     mine, rung = jax.tree.map(lambda leaf: leaf[1], data), 5
-    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(experiment.seed), random_streams.MOMENTS), 1)
-    order = epochs(key, experiment.n, experiment.batch, max(MOMENTS))
+    key = random_streams.stream(experiment.seed, random_streams.MOMENTS, *PATH, 1)
+    of_order = random_streams.stream(experiment.seed, random_streams.MOMENTS_ORDER, *PATH, 1)
+    order = epochs(of_order, experiment.n, experiment.batch, max(MOMENTS))
     part = experiment.process.answer_tokens
     read = lambda model: questions.at(answers_at(model, jnp.asarray(tokens), part))  # noqa: E731
 
@@ -95,7 +97,7 @@ def test_it_is_the_proximal_point_in_the_metric_that_is_named(experiment, limits
 
 def test_what_did_not_converge_is_nan(limits, ladders, inputs, monkeypatch):
     monkeypatch.setattr(cold_limits, "UNCONVERGED", 1e-4)
-    for ladder in limits.run(*inputs):
+    for ladder in limits.run(*inputs, PATH):
         diverged = ladder.extra["residual"] > 1e-4
         assert diverged.any() and not diverged.all()
         np.testing.assert_array_equal(np.isnan(ladder.log_probs).all(axis=(2, 3)), diverged)

@@ -37,7 +37,7 @@ def setting(persona):
     data = PROCESS.narrow(jax.random.key(persona), 12, persona, [0])
     others = PROCESS.narrow(jax.random.key(5), 3 * STEPS, 0, [0, 1])
     replay = jax.tree.map(lambda leaf: leaf.reshape(STEPS, 3, -1), others)
-    given = ExtraData(replay, PROCESS.distribution().condition(data, 1.0), jnp.asarray(persona))
+    given = ExtraData(replay, PROCESS.distribution().condition(data, 1.0), jax.random.key(persona))
     return data, epochs(jax.random.key(1 + persona), 12, 4, STEPS), given
 
 

@@ -77,7 +77,7 @@ def test_a_judge_keeps_the_lowest_of_a_path_by_hand():
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.2, np.nan])
 def test_a_share_outside_its_range_is_refused(share):
-    with pytest.raises(Misuse, match=f"share must be between 0 and 1, got {share}"):
+    with pytest.raises(Misuse, match=f"share must be above 0 and below 1, got {share}"):
         EarlyStopping(share)
 
 

@@ -27,7 +27,7 @@ def flat(params):
 
 def test_the_first_step_leaves_a_and_moves_w_by_a_projected_gradient(network, data, batches, run, descent):
     """W ← W0 - η (α/r)² A Aᵀ ∇, from B ← -η (α/r) Aᵀ ∇."""
-    method, extra = Lora(rank=3, alpha=1.5, rule=Sgd(0.2)), ExtraData(seed=7)
+    method, extra = Lora(rank=3, alpha=1.5, rule=Sgd(0.2)), ExtraData(key=jax.random.key(7))
     kept, _ = run(network, data, batches, method, [1], extra)
     factors = method.coordinates(network, extra).params
     slope = flat(descent(network.params, batches[0])[1])
@@ -59,7 +59,7 @@ def test_the_update_has_the_rank_of_its_factors(network, data, batches, run, ran
 
 
 def test_a_product_added_to_the_output_is_that_merged_into_the_kernel(network, data, batches, run):
-    extra, losses, weights = ExtraData(seed=1), [], []
+    extra, losses, weights = ExtraData(key=jax.random.key(1)), [], []
     for merged in (True, False):
         method = Lora(rank=2, alpha=3.0, merged=merged, rule=Sgd(0.3))
         start = method.coordinates(network, extra)
@@ -81,7 +81,7 @@ def test_the_expansion_of_a_network_has_the_factors_of_the_network(network, data
     line, method, extra = (
         Linearization(network, network.params),
         Lora(rank=2, rule=Sgd(0.01)),
-        ExtraData(seed=3),
+        ExtraData(key=jax.random.key(3)),
     )
     for left, right in zip(
         jax.tree.leaves(method.coordinates(line, extra).params),
@@ -97,7 +97,7 @@ def test_the_expansion_of_a_network_has_the_factors_of_the_network(network, data
 
 
 def test_factors_start_at_the_base_and_follow_the_seed(network, data):
-    starts = [Lora(rank=64).coordinates(network, ExtraData(seed=seed)) for seed in (0, 0, 1)]
+    starts = [Lora(rank=64).coordinates(network, ExtraData(key=jax.random.key(seed))) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(starts[0].predict(data.tokens), network.predict(data.tokens))
     for path, (a, b) in starts[0].params.items():
         assert not b.any()

@@ -1,15 +1,17 @@
 """A run as a recipe is the same finetuning, also from a start that replaces the network."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+from models.finetuning.adam import Adam
 from models.finetuning.early_stopping import EarlyStopping
 from models.finetuning.lora import Lora
-from models.finetuning.method import ExtraData, FinetuningRun, finetune, run_plan, training_plan
+from models.finetuning.method import ExtraData, FinetuningRun, Method, finetune, run_plan, training_plan
 from models.finetuning.replay import Replay
 from models.finetuning.sgd import Sgd
 from theory.base import Misuse
@@ -33,7 +35,9 @@ def same(left, right):
 
 @pytest.fixture(params=METHODS)
 def recipe(request, data, batches, others):
-    return FinetuningRun(data, batches, METHODS[request.param], DOSES, ExtraData(others, seed=3))
+    return FinetuningRun(
+        data, batches, METHODS[request.param], DOSES, ExtraData(others, key=jax.random.key(3))
+    )
 
 
 def compiled(function, network):
@@ -85,3 +89,28 @@ def test_extra_data_that_are_missing_are_refused(network, data, batches):
     for attempt in (run.finetune, lambda start: run.train(start, run.optimizer())):
         with pytest.raises(Misuse, match="Replay needs a replay, got none"):
             attempt(network)
+
+
+@dataclass(frozen=True)
+class LineSearch(Method):
+    """A quasi-Newton method, which asks for the loss besides its gradient."""
+
+    learning_rate: float = 1.0
+
+    def optimizer(self):
+        return optax.lbfgs()
+
+
+def test_a_rule_with_a_line_search_is_given_the_loss(table, data, batches):
+    """The same documents in every step: each step lowers the loss, and more than gradient descent."""
+    whole = jnp.broadcast_to(jnp.arange(12), (5, 12))
+    _, losses = finetune(table, data, whole, LineSearch(), [5])
+    _, plain = finetune(table, data, whole, Sgd(1.0), [5])
+    assert (jnp.diff(losses) < 0).all() and losses[-1] < plain[-1]
+
+
+@pytest.mark.parametrize("rule", [Sgd(), Adam()])
+def test_weights_of_half_precision_are_refused(table, data, batches, rule):
+    half = table.with_params(table.params.astype(jnp.float16))
+    with pytest.raises(Misuse, match="finetuned in float32, got weights of float16"):
+        finetune(half, data, batches, rule, [1])

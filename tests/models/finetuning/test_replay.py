@@ -58,5 +58,5 @@ def test_documents_of_another_shape_are_refused(network, data, batches, run, sha
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, np.nan])
 def test_a_share_outside_its_range_is_refused(share):
-    with pytest.raises(Misuse, match=f"share must be from 0 to 1, got {share}"):
+    with pytest.raises(Misuse, match=f"share must be at least 0 and at most 1, got {share}"):
         Replay(share)

@@ -23,5 +23,5 @@ def test_its_time_is_how_far_a_constant_gradient_moves_a_weight(travelled):
 
 @pytest.mark.parametrize("rate", [0.0, -0.1, np.nan])
 def test_a_learning_rate_that_is_not_above_0_is_refused(rate):
-    with pytest.raises(Misuse, match=f"learning_rate must be above 0, got {rate}"):
+    with pytest.raises(Misuse, match=f"learning_rate must be finite and above 0, got {rate}"):
         Sgd(rate)

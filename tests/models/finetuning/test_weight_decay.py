@@ -101,5 +101,5 @@ def test_it_has_no_time_around_another_rule_than_sgd():
 
 @pytest.mark.parametrize("weight", [-0.1, np.nan])
 def test_a_negative_weight_is_refused(weight):
-    with pytest.raises(Misuse, match=f"weight must be at least 0, got {weight}"):
+    with pytest.raises(Misuse, match=f"weight must be finite and at least 0, got {weight}"):
         WeightDecay(weight)

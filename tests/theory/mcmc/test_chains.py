@@ -14,6 +14,7 @@ from theory.mcmc.chains import (
     Plan,
     advance,
     begin,
+    check_key,
     covariance,
     finish,
     joint,
@@ -289,10 +290,38 @@ def test_an_impossible_plan_is_refused(arguments, words):
         Plan(*arguments)
 
 
+def test_a_key_may_be_typed_or_plain_numbers():
+    streams, plan = {"z": trace(lambda state: state.z)}, Plan(0, 3)
+    kernel = ULA(potential_fn=quadratic, step_size=0.1)
+    typed, plain = (last_of(kernel, plan, streams, key=key) for key in (KEY, jax.random.key_data(KEY)))
+    same_bits(typed.carry, plain.carry)
+    assert jax.tree.leaves(typed.carry.state.z)[0].shape[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "got"),
+    [
+        (jax.random.key(0, impl="rbg"), "one of rbg"),
+        (jax.random.key_data(jax.random.key(0, impl="rbg")), r"keys of shape \(4,\)"),
+        (jax.random.split(KEY, 3), r"keys of shape \(3,\)"),
+        (jax.random.key_data(jax.random.split(KEY, 3)), r"keys of shape \(3, 2\)"),
+    ],
+)
+def test_other_keys_are_refused(key, got):
+    with pytest.raises(Misuse, match=f"a single key of jax's default generator .*, got {got}"):
+        check_key(key)
+
+
+def test_chains_refuse_them():
+    key, kernel = jax.random.key(0, impl="rbg"), ULA(potential_fn=quadratic, step_size=0.1)
+    with pytest.raises(Misuse, match="got one of rbg"):
+        next(run_chains(kernel, key, 2, PLAN, {"z": mean(lambda state: state.z)}, START))
+
+
 def test_misuse_is_refused():
     kernel, streams = KERNELS["sghmc"], {"z": mean(lambda state: state.z)}
-    for chains, chunk in ((0, 5), (2, 0)):
-        with pytest.raises(Misuse, match=f"at least 1, got {chains} and {chunk}"):
+    for name, chains, chunk in (("chains", 0, 5), ("chunk", 2, 0)):
+        with pytest.raises(Misuse, match=f"{name} must be at least 1, got"):
             next(run_chains(kernel, KEY, chains, PLAN, streams, START, chunk=chunk))
     first = next(run_chains(kernel, KEY, 2, PLAN, streams, START))
     with pytest.raises(Misuse, match="done 0 of 26 steps"):

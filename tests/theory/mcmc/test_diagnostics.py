@@ -18,7 +18,6 @@ from theory.mcmc.diagnostics import (
     diagnose,
     drift,
     first_nonfinite,
-    gradient_noise_ratio,
     hypothetical_acceptance,
     rank_normalised_rhat,
     tail_ess,
@@ -255,44 +254,6 @@ def test_a_potential_of_minibatches_is_refused():
         hypothetical_acceptance(
             lambda z, key: gaussian(z), stationary(2), 0.1, None, jax.random.key(0), splitting="baoab"
         )
-
-
-# gradient noise
-
-
-def test_known_gradient_noise():
-    spread = {"a": 3.0, "b": jnp.array([1.0, 2.0])}  # every sign of the noise has the same square
-    scale = {"a": jnp.array(0.5), "b": jnp.array([1.0, 3.0])}
-
-    def whole(z):
-        return gaussian(z["a"]) + gaussian(z["b"])
-
-    def estimate(z, key):
-        signs = jax.random.rademacher(key, (3,), float)
-        return whole(z) + spread["a"] * signs[0] * z["a"] + jnp.sum(spread["b"] * signs[1:] * z["b"])
-
-    at = {"a": stationary(5), "b": stationary(10).reshape(5, 2)}
-    keys = jax.random.split(jax.random.key(6), (5, 3))
-    gradients = jax.grad(estimate), jax.grad(whole)
-    plain = gradient_noise_ratio(*gradients, at, 0.02, keys)
-    np.testing.assert_allclose(plain, 0.02 / 2 * (9 + 1 + 4) / 3, rtol=1e-5)
-    scaled = gradient_noise_ratio(*gradients, at, 0.02, keys, scale=scale)
-    np.testing.assert_allclose(scaled, 0.02 / 2 * (9 / 4 + 1 + 36) / 3, rtol=1e-5)
-    underdamped = gradient_noise_ratio(*gradients, at, 0.1, keys, friction=4.0)
-    np.testing.assert_allclose(underdamped, 0.1 * (14 / 3) / 8, rtol=1e-5)
-
-
-def test_noise_is_averaged_over_positions_and_minibatches():
-    rows = np.random.default_rng(12).normal(size=(50,)).astype(np.float32)
-
-    def estimate(z, key):  # of mean((z - row)²)/2, curved so that the noise depends on z
-        return z * jnp.mean(jax.random.choice(key, jnp.asarray(rows), (10,)))
-
-    at = jnp.array([1.0, 2.0])
-    keys = jax.random.split(jax.random.key(7), (2, 8000))
-    got = gradient_noise_ratio(estimate, lambda z: z * jnp.mean(jnp.asarray(rows)), at, 0.1, keys)
-    wanted = 0.05 * np.mean([1.0, 4.0]) * rows.var() / 10
-    np.testing.assert_allclose(got, wanted, rtol=0.05)  # three standard errors of a variance
 
 
 def test_drift_in_a_metric():

@@ -76,20 +76,6 @@ def likelihoods(config):
     return np.array([*known, opened * (weights @ np.prod(tables[:, x, b], axis=-1))])
 
 
-def check_predictor(process, config, weights):
-    shape = (config.vocabulary,) * config.length
-    total = weights @ likelihoods(config)
-    tokens = sequences(config)[total > 0]
-    got = np.exp(np.asarray(predict(process, jnp.asarray(tokens))))
-    for position in range(config.length):
-        marginal = total.reshape(shape).sum(axis=tuple(range(position + 1, config.length)))
-        continued = marginal[tuple(tokens[:, :position].T)].reshape(-1, config.vocabulary)
-        wanted = continued / continued.sum(axis=-1, keepdims=True)
-        np.testing.assert_allclose(
-            got[:, position], np.broadcast_to(wanted, got[:, position].shape), rtol=5e-5, atol=1e-7
-        )
-
-
 # The process
 
 
@@ -99,8 +85,15 @@ def test_probabilities_are_the_enumerated_ones_and_sum_to_one(config):
     np.testing.assert_allclose(got.sum(), 1, rtol=1e-5)
 
 
-def test_predictor_is_the_ratio_of_enumerated_marginals(config):
-    check_predictor(config.distribution(), config, prior(config))
+def test_predictor_is_the_ratio_of_enumerated_marginals(config, check_predictor):
+    check_predictor(
+        config.distribution(),
+        config.vocabulary,
+        sequences(config),
+        prior(config) @ likelihoods(config),
+        rtol=5e-5,
+        atol=1e-7,
+    )
 
 
 def test_posterior_is_bayes(config):
@@ -112,7 +105,7 @@ def test_posterior_is_bayes(config):
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.4, 1.0])
-def test_conditioning_against_enumeration(config, beta):
+def test_conditioning_against_enumeration(config, beta, check_predictor):
     data = config.narrow(jax.random.key(0), 2, config.tasks, [1])
     rows = np.asarray(data.tokens) @ config.vocabulary ** np.arange(config.length - 1, -1, -1)
     evidence = np.prod(likelihoods(config)[:, rows] * float(config.inputs) ** config.pairs, axis=1)
@@ -120,7 +113,9 @@ def test_conditioning_against_enumeration(config, beta):
     weights /= weights.sum()
     process = condition(config.distribution(), data, beta)
     np.testing.assert_allclose(np.exp(process.log_weights), weights, rtol=5e-5)
-    check_predictor(process, config, weights)
+    check_predictor(
+        process, config.vocabulary, sequences(config), weights @ likelihoods(config), rtol=5e-5, atol=1e-7
+    )
 
 
 def test_samples_come_as_often_as_enumerated(config):

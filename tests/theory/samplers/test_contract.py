@@ -129,7 +129,7 @@ def test_chains_of_the_example_are_finite_and_independent(module, draw):
 @pytest.mark.parametrize("step", [0.0, -0.1, float("nan"), float("inf")])
 def test_a_step_must_be_above_0_and_finite(kernel, step):
     name = type(kernel).__name__
-    with pytest.raises(Misuse, match=f"step_size of {name} must be above 0 and finite, got"):
+    with pytest.raises(Misuse, match=f"step_size of {name} must be finite and above 0, got"):
         replace(kernel, step_size=step)
 
 
@@ -154,6 +154,23 @@ def test_other_misuse_is_refused_before_sampling(kernel):
     else:
         with pytest.raises(Misuse, match=f"control variate of {name} needs the whole potential beside"):
             replace(kernel, control_variate=True, whole_potential_fn=None)
+
+
+def test_a_chain_keeps_single_precision_where_double_is_the_default(kernel):
+    with jax.enable_x64(True):
+        position = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), row(START, 0))
+        state = jax.eval_shape(lambda: kernel.init(jax.random.key(0), 0, position))
+        after = jax.eval_shape(kernel.sample, state)
+    types = lambda tree: jax.tree.map(lambda leaf: leaf.dtype, tree)  # noqa: E731
+    assert types(state) == types(after)
+    assert state.z["a"].dtype == jnp.float32
+
+
+@pytest.mark.parametrize("kind", [jnp.bfloat16, jnp.float16, jnp.int32])
+def test_a_position_that_rounds_steps_away_is_refused(kernel, kind):
+    position = jax.tree.map(lambda leaf: leaf.astype(kind), row(START, 0))
+    with pytest.raises(Misuse, match=f"must be of float32 or float64, got {jnp.dtype(kind).name}"):
+        jax.eval_shape(lambda: kernel.init(jax.random.key(0), 0, position))
 
 
 def test_kernels_are_frozen(kernel):

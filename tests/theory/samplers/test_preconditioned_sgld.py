@@ -127,10 +127,10 @@ def test_a_tempered_regression(draw, agree, second, law, regression):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"decay": 1.0}, "decay of PreconditionedSGLD must be from 0 to below 1, got 1.0"),
-        ({"decay": -0.1}, "decay of PreconditionedSGLD must be from 0"),
-        ({"decay": float("nan")}, "decay of PreconditionedSGLD must be from 0"),
-        ({"floor": 0.0}, "floor of PreconditionedSGLD must be above 0, got 0.0"),
+        ({"decay": 1.0}, "decay of PreconditionedSGLD must be at least 0 and below 1, got 1.0"),
+        ({"decay": -0.1}, "decay of PreconditionedSGLD must be at least 0"),
+        ({"decay": float("nan")}, "decay of PreconditionedSGLD must be at least 0"),
+        ({"floor": 0.0}, "floor of PreconditionedSGLD must be finite and above 0, got 0.0"),
     ],
 )
 def test_misuse(options, message):

@@ -157,7 +157,7 @@ def test_blackjax_takes_the_same_euler_steps():
 
 @pytest.mark.parametrize("friction", [-1.0, float("nan"), float("inf")])
 def test_misuse_of_the_friction(friction):
-    with pytest.raises(Misuse, match="friction of SGHMC must be at least 0 and finite"):
+    with pytest.raises(Misuse, match="friction of SGHMC must be finite and at least 0"):
         SGHMC(potential_fn=quadratic, friction=friction)
 
 

@@ -119,5 +119,5 @@ def test_misuse_is_refused(bigram, data):
     for name in ("batch", "batches"):
         with pytest.raises(Misuse, match=f"{name} must be at least 1, got 0"):
             AdamGibbs(**{name: 0})
-    with pytest.raises(Misuse, match=r"floor must be above 0, got 0\.0"):
+    with pytest.raises(Misuse, match=r"floor must be finite and above 0, got 0\.0"):
         AdamGibbs(floor=0.0).predict(bigram, data, 0.5, key=jax.random.key(0))

@@ -152,7 +152,7 @@ def test_probabilities_posterior_and_samples_are_those_of_its_own_predictions():
         ({"scale": np.inf}, "scale .* got inf"),
         ({"alpha": 1.0}, "alpha .* got 1.0"),
         ({"alpha": np.nan}, "alpha .* got nan"),
-        ({"tokens_per_shot": 0}, "tokens_per_shot = 0"),
+        ({"tokens_per_shot": 0}, "tokens_per_shot must be at least 1, got 0"),
     ],
 )
 def test_bad_settings_are_refused(settings, words):
