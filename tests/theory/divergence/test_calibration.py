@@ -45,6 +45,13 @@ def test_the_bound_is_near_what_chance_does():
     assert found.excess == pytest.approx(10 / np.sqrt(2 * limit), rel=0.03)
 
 
+def test_the_bound_of_one_toss_is_that_of_the_formula():
+    found = calibration(np.array([[1]]), np.full((1, 1, 2), np.log(0.5)), level=1e-6)
+    limit = np.log(4 * 2 * 2 / 1e-6)
+    assert found.excess == pytest.approx(0.5 / (limit / 3 + np.sqrt(limit**2 / 9 + 2 * limit * 0.25)))
+    assert not found.weighted
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
