@@ -7,6 +7,7 @@ KL is in nats between next-answer distributions. See theory.md, section 2.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from theory.base import Dataset, LogProbs, Predictor, Tokens
@@ -51,7 +52,6 @@ def answer_loss(log_probs: Float[Array, "*k n t a"], data: Dataset, answers: sli
     return -jnp.sum(chosen, axis=(-1, -2, -3)) / jnp.sum(counted)
 
 
-def counted_answers(data: Dataset, answers: slice) -> Bool[Array, "n t"]:
+def counted_answers(data: Dataset, answers: slice) -> Bool[Array | np.ndarray, "n t"]:
     """The places of documents where an answer counts, bool (n, t)."""
-    tokens = jnp.asarray(data.tokens)
-    return jnp.asarray(data.mask) & (tokens >= answers.start) & (tokens < answers.stop)
+    return data.mask & (data.tokens >= answers.start) & (data.tokens < answers.stop)
