@@ -95,7 +95,7 @@ def test_minibatches_are_independent_over_chains_and_steps(kernel, kinds):
 
 def run(method):
     """Two chains of three draws by NumPyro's MCMC; a warning is an error."""
-    kernel = SGLD(model, step_size=1e-4)
+    kernel = SGLD(model, step_size=1e-7)  # its gradient noise is warned of at larger ones
     mcmc = MCMC(
         kernel, num_warmup=2, num_samples=3, num_chains=2, chain_method=method, progress_bar=False
     )  # fmt: skip
