@@ -15,7 +15,6 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 
 import tyro
 
-from experiments import interrupts, surroundings
 from experiments.design.checks import check_positive
 from experiments.design.config import StudyConfig
 from experiments.design.old_names import refuse_old_names
@@ -24,6 +23,7 @@ from experiments.design.words import LISTS, Unknown, names_of, refuse_unknown, t
 from experiments.discovery import FOLDERS, Catalogue
 from experiments.figures import drawing_process
 from experiments.storage.run_folder import find
+from experiments.system import interrupts, surroundings
 from theory.errors import Misuse
 
 OptionsT = TypeVar("OptionsT")

@@ -14,8 +14,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from experiments import children, surroundings
 from experiments.storage.run_folder import RunFolder
+from experiments.system import children, surroundings
 from theory.errors import Misuse
 
 

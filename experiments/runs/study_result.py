@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments import surroundings
 from experiments.design.checks import check_counts
 from experiments.design.options import flat, with_options
 from experiments.design.study import DEFAULT_PRESET, Study, StudyRun
@@ -24,6 +23,7 @@ from experiments.reports.scores import Scores
 from experiments.runs.progress import relay
 from experiments.runs.run import places
 from experiments.storage.run_folder import RunFolder, find
+from experiments.system import surroundings
 from theory.errors import Misuse
 
 COLOURS = ("FORCE_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE")  # a notebook asks for them: no plain lines then

@@ -20,7 +20,6 @@ from typing import Any
 import jax
 
 from experiments.cells.programs import Executor
-from experiments.children import in_processes
 from experiments.design.study import StudyRun
 from experiments.own_files import blaming
 from experiments.runs import environment
@@ -30,6 +29,7 @@ from experiments.scoring.convergence import tuning_lines
 from experiments.storage.contents import PosteriorCell
 from experiments.storage.records import Cell
 from experiments.storage.run_folder import RunFolder
+from experiments.system.children import in_processes
 from models.network import Network
 
 SETTINGS = (  # what a run has set in jax before it computes

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from experiments import children
 from experiments.figures import drawing_process as drawing
+from experiments.system import children
 from theory.errors import Misuse
 
 WAITING = [sys.executable, "-P", "-m", "experiments.cli", "plot", "-"]

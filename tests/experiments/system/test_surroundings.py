@@ -9,9 +9,9 @@ import sys
 import pytest
 from rich.console import Console
 
-from experiments import surroundings
 from experiments.runs.progress import Progress
 from experiments.storage import files
+from experiments.system import surroundings
 
 KEPT = {"capture_output": True, "text": True, "timeout": 300}
 PLAN = ["run", "weird-generalisation", "--dry-run", "--preset", "smoke"]
@@ -91,7 +91,7 @@ def test_what_a_user_has_chosen_stays(tmp_path, variables, expected):
 
 
 def test_a_notebook_s_backend_is_not_inherited(tmp_path):
-    code = "from experiments import surroundings; surroundings.settle()\n"
+    code = "from experiments.system import surroundings; surroundings.settle()\n"
     code += "import matplotlib; print(matplotlib.get_backend())"
     words, mine = [sys.executable, "-P", "-c", code], {"MPLBACKEND": "module://no_such.backend"}
     done = subprocess.run(words, env=surroundings.variables(**mine), **KEPT)

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from experiments.children import in_processes
+from experiments.system.children import in_processes
 from theory.errors import Misuse
 
 linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 PARENT = """
 import functools, time
-from experiments.children import in_processes
+from experiments.system.children import in_processes
 if __name__ == "__main__":
     try:
         for done in in_processes(time.sleep, [0.001, 60, 60], [functools.partial(int)] * 2):

@@ -9,7 +9,7 @@ import pytest
 
 CODE = """
 import signal, sys, time, weakref
-from experiments import interrupts
+from experiments.system import interrupts
 
 class Thing: ...
 
