@@ -18,7 +18,7 @@ from experiments.reports.summary import answer, last_scores, on_target, theories
 from experiments.scoring import convex_hull, learnt, residuals, rows
 from experiments.scoring.convergence import COLUMNS as DIAGNOSTICS
 from experiments.scoring.convergence import ChainNote, ConvergenceReport, convergence_report
-from experiments.scoring.labels import nats
+from experiments.scoring.labels import nats, panel_name
 from experiments.scoring.scorecard import scorecard
 from experiments.storage.files import write_text
 from experiments.storage.records import Json, ScoreLine
@@ -86,6 +86,7 @@ def _opening(run: RunFolder, lines: list[ScoreLine]) -> list[str]:
     sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in answer(scored, on_target(run, lines)))
     sentences = re.sub(rf"\b({names})(?= \()", r"<strong>\1</strong>", sentences) if names else sentences
     wide = " wide" if len(scored) > MANY else ""
+    sentences += _learnt_line(run)
     parts = f"<div class=answer>{sentences}</div>{first(run)}{score_table(scored)}"
     return [f'<div class="first{wide}">{parts}</div>']
 
@@ -128,6 +129,19 @@ def _scorecard(lines: list[ScoreLine]) -> list[str]:
         folded(f"All {len(lines)} lines", html_table(cells(lines, True), "tight")),
         folded("Columns", html_table([["column", "meaning"], *map(list, COLUMNS.items())])),
     ]
+
+
+def _learnt_line(run: RunFolder) -> str:
+    """A line on what was learnt of D' at the last dose, and what a null could learn."""
+    shares = []
+    for entry in learnt.learnt(run):
+        if entry.null is not None and entry.networks[-1] is not None:
+            name = panel_name(entry.method, entry.data).replace(", D′ on ", " on ")
+            shares.append(
+                f"{100 * entry.networks[-1]:.0f} % by {name} (a null could {100 * entry.null:.0f} %)"
+            )
+    text = f"Of D′ is learnt: {'; '.join(shares)}."
+    return f'<p class="soft small">{escape(text)}</p>' if shares else ""
 
 
 def _learnt(run: RunFolder) -> list[str]:
