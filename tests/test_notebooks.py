@@ -60,6 +60,7 @@ def test_a_notebook_runs(path, smaller, monkeypatch):
     assert module.result.lines and module.run.rows
 
 
+@pytest.mark.slow
 def test_every_block_of_the_page_runs(smaller, monkeypatch, capsys):
     text = (DOCS / "api.md").read_text(encoding="utf-8")
     module = execute(

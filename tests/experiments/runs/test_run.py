@@ -203,6 +203,7 @@ def test_replicas_met_the_same_data_in_another_order(finished):
     assert cell.finetuned.shape == cell.replica.shape == (2, 2, *cell.finetuned.shape[2:])
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_ends_with_the_same_bytes(finished, environment, tmp_path):
     whole, _ = finished
     folder = tmp_path / "killed"
@@ -431,6 +432,7 @@ def test_a_diverging_method_fails_alone(environment, finished, tmp_path):
     assert "finetuned--sgd--topics0--0" in (folder / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_every_draw_of_the_process_is_a_run_of_its_own(finished, call, tmp_path):
     """The first draw has the cells of a run of one; the second has other tables and its own networks."""
     one, folder = RunFolder(finished[0]), tmp_path / "draws"
