@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "samplers.md"
+pytestmark = pytest.mark.slow
 CODE = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), flags=re.M | re.S)
 
 
