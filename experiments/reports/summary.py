@@ -29,7 +29,7 @@ from experiments.scoring.labels import (
     panels,
     score,
 )
-from experiments.scoring.leaderboard import doubted
+from experiments.scoring.leaderboard import marks
 from experiments.scoring.paired import leader, ranked, ties
 from experiments.scoring.target import approaches, sentence
 from experiments.storage.records import ScoreLine
@@ -156,7 +156,7 @@ def cell(line: ScoreLine | None) -> tuple[str, str]:
         return "", ""
     if not defined(line):
         return "–", ""
-    return minus(score(line.explained)) + "*" * doubted(line), minus(interval(line.interval))
+    return minus(score(line.explained)) + marks(line), minus(interval(line.interval))
 
 
 def words(theory: str) -> str:

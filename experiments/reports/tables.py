@@ -11,8 +11,8 @@ from experiments.scoring.labels import judged_groups, nats, of_panel, panels, sc
 from experiments.scoring.leaderboard import (
     UNCHANGED,
     Column,
-    doubted,
     markdown_table,
+    marks,
     theories,
     theory_name,
 )
@@ -23,7 +23,8 @@ ABOUT = (
     "Explained part of the shift with its interval of 95 % over base networks and D′, under the score of the "
     "best null and the most that a theory blind to the order of D′ can reach. *Reached*: the base network's "
     "in-domain KL as a part of its largest over doses. –: undefined, for the shift does not exceed its "
-    "noise; empty: no prediction at this dose; *: some of the chains behind it have not converged."
+    "noise; empty: no prediction at this dose; *: some of the chains behind it have not converged; °: the "
+    "shift is smaller than the base networks' error over the process."
 )
 Table = list[list[str]]
 
@@ -97,4 +98,4 @@ def _cell(line: ScoreLine | None) -> str:
         return ""
     if line.explained is None:
         return "–"
-    return with_interval(line.explained, line.interval) + "*" * doubted(line)
+    return with_interval(line.explained, line.interval) + marks(line)

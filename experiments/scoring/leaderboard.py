@@ -68,7 +68,8 @@ ABOUT = (
     "Explained part of the shift with its interval of 95 % (none with one base network or one D′), and the "
     f"best in the theory's class (≤). {RULE} Worst dose: that of the least score, of all doses. –: "
     "undefined, for the shift does not exceed its noise; empty: no prediction at this dose; *: some of the "
-    "chains behind it have not converged."
+    "chains behind it have not converged; °: the shift is smaller than the base networks' error over the "
+    "process."
 )
 CEILINGS = (
     "What there is to explain; the score of the best null theory; the most that a theory blind to the order "
@@ -212,6 +213,16 @@ def doubted(line: ScoreLine) -> bool:
     return line.converged is not None and line.converged < 1
 
 
+def below_base_error(line: ScoreLine) -> bool:
+    """Whether the shift is smaller than what the base networks got wrong of the process."""
+    return line.base_error is not None and line.shift < line.base_error
+
+
+def marks(line: ScoreLine) -> str:
+    """The marks behind a score: * for chains, ° for a small shift."""
+    return "*" * doubted(line) + "°" * below_base_error(line)
+
+
 def theory_name(theory: TheoryKey) -> str:
     """A theory, and its prior if that is not the base network."""
     return theory.theory if theory.prior == "network" else f"{theory.theory} ({theory.prior})"
@@ -322,7 +333,7 @@ def _cell(line: ScoreLine | None) -> str:
         return f"dose {line.dose}: –" if line else ""
     best = line.best_in_class
     capped = "" if best == line.explained else f" (≤ {score(best)})"
-    return f"dose {line.dose}: {_score(line)}{'*' * doubted(line)}{capped}"
+    return f"dose {line.dose}: {_score(line)}{marks(line)}{capped}"
 
 
 def _score(line: ScoreLine) -> str:

@@ -65,6 +65,7 @@ def _line(rows: Sequence[Row]) -> ScoreLine:
     other_base = [row.other_base for row in rows if row.other_base is not None]
     betas = [row.beta for row in rows if row.beta is not None]
     converged = [row.converged for row in rows if row.converged is not None]
+    errors = [row.base_error for row in rows if row.base_error is not None]
 
     def score(part: Numbers) -> float:
         return float(1 - np.mean(part) / shift)
@@ -94,6 +95,7 @@ def _line(rows: Sequence[Row]) -> ScoreLine:
         converged=float(np.mean(_column(converged))) if converged else None,
         split=first.split,
         networks=len(sample.nats),
+        base_error=float(np.mean(errors)) if errors else None,
         sample=sample,
     )
 

@@ -250,7 +250,8 @@ class ScoreLine:
     one D' alone. `noise_ceiling` is the score of the replica that met D' in another order, `order_blind` the
     best that a theory blind to that order can reach, `other_base` the score of another pretraining seed,
     `best_in_class` that of the best member of the theory's class. `over_null` is what the theory explains
-    beyond `best_null`, the best null theory on the same networks. `sample` are these, None of a line made up.
+    beyond `best_null`, the best null theory on the same networks. `base_error` is what the base
+    networks got wrong of the process, in nats. `sample` are the networks, None of a line made up.
     """
 
     study: str
@@ -277,6 +278,7 @@ class ScoreLine:
     converged: float | None
     split: str | None
     networks: int
+    base_error: float | None = None
     sample: Sample | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> Json:

@@ -156,6 +156,15 @@ def test_undefined_doubted_and_missing_scores_are_kept_apart(columns):
     assert cells["langevin-posterior (T=0.001)", "forecast", "SGD, D′ on topic 0"]["large dose"] == ""
 
 
+def test_a_shift_below_the_base_network_s_error_is_marked(tmp_path):
+    """Of shifts 0.01, 0.02, ... nats on the error 0.03 the first two, and no other."""
+    rows = [replace(row, base_error=0.03) for row in _rows()]
+    lines = compare.read((str(_run(tmp_path / "run", rows).folder),))[0]
+    marked = {line.shift for _, line in lines if "°" in compare.marks(line)}
+    assert marked == {line.shift for _, line in lines if line.shift < 0.03} and marked
+    assert any(line.shift > 0.03 for _, line in lines)
+
+
 def test_the_grades_come_in_order_and_the_best_first(tmp_path):
     scores = {("a", "network", "fitted"): (0.9,) * 6, ("b", "network", "law"): (0.8,) * 6}
     scores |= {("c", "network", "forecast"): (0.5,) * 6, ("d", "network", "forecast"): (0.6,) * 6}
