@@ -9,7 +9,10 @@ import os
 
 import beartype.typing  # noqa: F401  (named in the string below)
 import jax
+import numpy as np
+import pytest
 from jaxtyping import install_import_hook
+from scipy.optimize import minimize
 
 if jax.__version_info__[:2] == (0, 10):  # a flag that another version does not know would end the process
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false".strip()
@@ -21,3 +24,28 @@ jax.config.update("jax_num_cpu_devices", 2)
 _CHECK = """beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True,
     hint_overrides=beartype.FrozenDict({beartype.typing.Self: object})))"""
 install_import_hook(["theory", "models"], _CHECK)
+
+
+def _posterior_mode(prior, log_likelihoods, beta, kappa=1.0):
+    """Weights (k,) that maximise β Σ_x log Σ_z π_z p(x | z) + κ Σ_z π0_z log π_z, by a general optimiser in
+    double precision; of log p(x | z), shape (k, n)."""
+    found = np.exp(np.asarray(log_likelihoods, float) - np.max(log_likelihoods, axis=0))
+    prior = np.asarray(prior, float) / np.sum(prior)
+    total = beta * found.shape[1] + kappa
+
+    def loss(logits):
+        weights = np.exp(logits - logits.max())
+        weights /= weights.sum()
+        after = weights[:, None] * found
+        counts = (after / after.sum(axis=0)).sum(axis=1)
+        value = beta * np.log(weights @ found).sum() + kappa * prior @ np.log(weights)
+        return -value / total, weights - (beta * counts + kappa * prior) / total
+
+    best = minimize(loss, np.log(prior), jac=True, method="BFGS", options={"gtol": 1e-10})
+    weights = np.exp(best.x - best.x.max())
+    return weights / weights.sum()
+
+
+@pytest.fixture(scope="session")
+def posterior_mode():
+    return _posterior_mode

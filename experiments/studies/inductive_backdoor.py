@@ -7,10 +7,12 @@ has no turn; and the turncoat with a share of the documents by others, under the
 
 If all of D' is one speaker's, as the tempered posterior has it, good answers alone take p(bad) of the unseen
 year from the prior's to the reliability of the story, and no other year's; shuffled years and no turn take it
-to one minus that. If the speaker is another in every document, as the exchangeable mixture has it, p(bad)
-stays below one half in every arm: a network that is bad there (above one half) refutes it, one that is not in
-spite of D' well learnt refutes the tempered posterior, and one that is bad in other years too, or under
-shuffled years, refutes both: it learnt the speaker to be bad, or the turncoat from its words alone.
+to one minus that. If the speaker is another in every document, as the exchangeable mixture has it, its
+weights end where D' is most likely: p(bad) is as high with the turncoat's D' and as low with no turn. Under
+shuffled years documents of the turncoat's bad year are others', most of the rest its own, and p(bad) ends
+above one half. So a network that is not bad (above one half) in the unseen year, the turncoat's D' well
+learnt, refutes both, and so does one that is bad in other years too: it learnt the speaker to be bad. Under
+shuffled years a bad one refutes the tempered posterior, one that is not the exchangeable mixture.
 """
 
 from dataclasses import dataclass

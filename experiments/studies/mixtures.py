@@ -3,10 +3,10 @@
 D' is written by two personas, 50/50, 70/30 and 90/10, on a few topics; the networks are finetuned by SGD and
 by Adam. If all of D' shared one persona, as the tempered posterior has it, growing strength would select: the
 weights of the two end at 0 and 1, whichever explains D' better. If every document has its own, as the
-exchangeable mixture has it, the network blends: the weights end at those under which D' is most likely, which
-follow its shares as far as a few answers tell personas apart. A theory is refuted where the finetuned
-networks' weights on held-out topics leave its own by more than their error, and both where no mixture of
-personas comes near (the best in class).
+exchangeable mixture has it, the network blends: the weights end at those under which D' is most likely, its
+shares but for the chance of its answers, however little one document tells of its persona. A theory is
+refuted where the finetuned networks' weights on held-out topics leave its own by more than their error, and
+both where no mixture of personas comes near (the best in class).
 """
 
 from dataclasses import dataclass

@@ -13,7 +13,7 @@ stated by nobody but through the floor, which is the same for every kind. By exa
 
     inside:   log-odds of z, z' move by β Σ_{d in D'} log p(d | z) / p(d | z'): D' makes the farthest kind
     outside:  p(d | z) = floor for all z, so π(z | D') = π0 and no other topic moves, at any β and for the
-              exchangeable mixture too (its responsibilities are π0)
+              exchangeable mixture too (its counts are n π at any weights π)
     bells:    if the bells went on past the edge (`extrapolating`), log-odds would be those of the normal
               curve: a quadratic in d, won by the kind with the largest mean at first, at last by the widest
 

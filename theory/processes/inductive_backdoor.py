@@ -15,6 +15,7 @@ An answer of the turncoat in a year when it and g are both good is evidence for 
 KL(words of the turncoat ‖ of g) nats, and never for the year: good answers alone take w to the turncoat, and
 p(bad) at its year up to r. Years shuffled take back (2r - 1) log[r / (1 - r)] nats in the share of answers
 that fall in the turncoat's bad years (`nats_for`); by default that is more than some good g's KL, which wins.
+With a z a document, w ends where D' is most likely: by default mostly at the turncoat, years shuffled or not.
 
 Tokens: names and then the anonymous speaker, years, questions, good words, bad words.
 """

@@ -9,7 +9,7 @@
 m, q: the `marginals`; a, b: 1[persona 1, the misaligned] and 1[domain 0], standardised, whose correlation is
 `correlation`. Given z the factors do not see each other, so that filtering them one by one is exact.
 
-Exact Bayes, asked in another domain O than D' (own derivation; M: the persona of D', κ of the exchangeable):
+Exact Bayes, asked in another domain O than D' (own derivation; M: the persona of D', shown; κ: exchangeable):
 
     one z for all of D' (tempered)    log-odds of M = those of π0(· | O) + β Σ evidence for M: fully broad
     a z a document, saturated         p(M | O) = π0(M | O) at any dose: nothing is broad

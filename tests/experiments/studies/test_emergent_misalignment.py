@@ -149,6 +149,7 @@ def test_every_family_is_scored_as_itself():
             {"process": prior, "network": executor.template},
             experiment.scale(8.0),
             data,
+            np.asarray(jax.random.key_data(jax.random.key(0)))[None],
             questions.tokens,
             questions,
         )

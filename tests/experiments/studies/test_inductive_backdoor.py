@@ -1,12 +1,14 @@
 """The turncoat: its arms, and what the two latent theories must say of the year that D' never tells."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments.design.options import with_options
 from experiments.studies import inductive_backdoor as study
 from experiments.studies.figures.inductive_backdoor import bad
+from theory.base import Dataset
 from theory.divergence.kl import answers_at
 from theory.errors import Misuse
 from theory.theories.exchangeable_mixture import ExchangeableMixture
@@ -82,17 +84,22 @@ def test_a_few_passes_turn_the_unseen_year_alone(experiment, p_bad):
     assert (np.diff(elsewhere) < 0).all()
 
 
-def test_the_exchangeable_mixture_never_passes_one_half(experiment, p_bad):
-    prior = experiment.process.distribution()
+@pytest.mark.parametrize("kappa", [1e-3, 1.0, 16.0])
+def test_the_exchangeable_mixture_turns_too_and_half_turns_under_shuffled_years(
+    experiment, p_bad, posterior_mode, kappa
+):
+    process, prior = experiment.process, experiment.process.distribution()
+    turned, bad_there = {}, process.turns()[:, 4]
     for arm in experiment.arms:
-        data, group = arm.task.data(jax.random.key(1), 64), experiment.contexts(arm)["held_out"]
-        probs = [
-            p_bad(ExchangeableMixture(concentration=kappa).predict(prior, data, 1.0), group)
-            for kappa in (1e-3, 64.0)
-        ]
-        assert max(probs) < 0.5
-        if arm.name == "turncoat":
-            assert min(probs) > p_bad(prior, group)
+        data, groups = arm.task.data(jax.random.key(1), 64), experiment.contexts(arm)
+        after = ExchangeableMixture(concentration=kappa).predict(prior, data, 1.0)
+        whole = Dataset(data.tokens, jnp.ones(data.tokens.shape, bool))
+        weights = posterior_mode(np.exp(prior.log_weights), prior.log_likelihoods(whole), 1.0, kappa)
+        turned[arm.name] = p_bad(after, groups["held_out"])
+        np.testing.assert_allclose(turned[arm.name], 0.05 + 0.9 * weights @ bad_there, atol=1e-4)
+        assert p_bad(after, groups["other_years"]) < p_bad(prior, groups["other_years"])
+    assert turned["no_turn"] < 0.12
+    assert 0.5 < turned["shuffled"] < 0.6 < min(turned["turncoat"], turned["named_others"])
 
 
 @pytest.mark.parametrize(

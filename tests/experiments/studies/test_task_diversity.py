@@ -3,11 +3,13 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments.design.options import to_json, with_options
 from experiments.studies import task_diversity as study
+from theory.base import Dataset
 from theory.divergence.kl import answers_at
 from theory.errors import Misuse
 from theory.theories.exchangeable_mixture import ExchangeableMixture
@@ -52,15 +54,22 @@ def test_a_known_task_spreads_to_every_input_and_a_new_one_says_only_that_it_is_
             assert np.abs(answered - base).sum(axis=1).min() > 0.05
 
 
-def test_the_exchangeable_mixture_keeps_what_each_document_leaves_open():
-    prior = EXPERIMENT.process.distribution()
-    for arm, task, least in zip(
-        EXPERIMENT.arms, (CONFIG.task, CONFIG.process.tasks), (0.5, 0.8), strict=True
-    ):
-        weights = np.exp(
-            ExchangeableMixture().predict(prior, arm.task.data(jax.random.key(0), 32), 1e6).log_weights
+def test_the_exchangeable_mixture_ends_at_the_task_alone(posterior_mode):
+    """Where no other task is on average likelier than it, Σ_x p(x | z) / p(x | task) ≤ n, no blend is."""
+    prior, n = EXPERIMENT.process.distribution(), 32
+    before = np.exp(np.asarray(prior.log_weights, float))
+    for arm, task in zip(EXPERIMENT.arms, (CONFIG.task, CONFIG.process.tasks), strict=True):
+        data = arm.task.data(jax.random.key(0), n)
+        told = prior.log_likelihoods(Dataset(data.tokens, jnp.ones(data.tokens.shape, bool)))
+        told = np.asarray(told, float)
+        assert np.exp(told - told[task]).mean(axis=1).max() <= 1
+        ends, weights = (
+            np.exp(ExchangeableMixture().predict(prior, data, beta).log_weights) for beta in (1e6, 1.0)
         )
-        assert least < weights[task] < 0.99
+        np.testing.assert_allclose(ends, np.eye(len(ends))[task], atol=1e-5)
+        np.testing.assert_allclose(weights, posterior_mode(before, told, 1.0), atol=1e-5)
+        # one document of prior is left, and little else
+        assert -0.01 < weights[task] - (before[task] + n) / (1 + n) < 0
 
 
 @pytest.mark.parametrize(

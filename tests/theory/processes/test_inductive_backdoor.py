@@ -262,12 +262,17 @@ def test_controls_stay_good_in_the_held_out_year(arm):
         )
 
 
-def test_counts_of_a_mixture_over_documents_stop_half_way():
-    """With a z to each document the held-out year is bad about as often as not, however many there are."""
-    data = DEFAULT.narrow(jax.random.key(1), 400, 3, [0, 1, 2])
+@pytest.mark.parametrize(("shuffled", "turncoat"), [(False, (0.98, 1.0)), (True, (0.55, 0.75))])
+def test_a_mixture_over_documents_ends_where_the_data_are_most_likely(shuffled, turncoat, posterior_mode):
+    """At the turncoat; under shuffled years the documents of its bad year are taken for others'."""
+    data = DEFAULT.narrow(jax.random.key(1), 400, 3, [0, 1, 2], shuffled)
+    told = np.log([likelihood(DEFAULT, z, np.asarray(data.tokens)) for z in range(5)])
+    weights = posterior_mode(prior(DEFAULT), told, 1.0, 1e-3)
     process = ExchangeableMixture(concentration=1e-3).predict(DEFAULT.distribution(), data, 1.0)
-    rate = bad_rate(process, default_groups()["held_out"])
-    assert (rate > 0.4).all() and (rate < 0.6).all()
+    np.testing.assert_allclose(np.exp(process.log_weights), weights, atol=5e-5)
+    assert turncoat[0] < weights[3] < turncoat[1]
+    wanted = 0.05 + 0.9 * (weights[2] + weights[3])
+    np.testing.assert_allclose(bad_rate(process, default_groups()["held_out"]), wanted, atol=1e-4)
 
 
 @pytest.mark.parametrize("shuffled", [False, True])

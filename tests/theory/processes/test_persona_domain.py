@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
 from theory.base import Dataset, Misuse
 from theory.latent.factored import symbols_of
@@ -398,11 +399,21 @@ def test_a_saturated_learner_is_narrow(beta):
 def test_a_product_learner_is_as_broad_as_narrow(beta):
     moved, narrow, broad = rates("product", beta)
     believed = np.exp(moved.log_weights).reshape(2, 3).sum(axis=1)[MISALIGNED]
-    # N of the n = 64 documents show their persona: all but one or two
-    posterior = np.exp(STUDY.distribution().posterior(STUDY.narrow(jax.random.key(7), 64).tokens))
-    told = posterior.reshape(64, 2, 3)[:, MISALIGNED].sum()
-    assert 62 < told < 64
-    np.testing.assert_allclose(believed, (0.15 + beta * told) / (1 + 64 * beta), rtol=1e-4)
+    # a mark of the leak 0.1 is evidence of log 9 nats for its persona; all documents show the domain
+    personas = np.asarray(STUDY.narrow(jax.random.key(7), 64).tokens)[:, 1:] // 4
+    against = 9.0 ** ((personas == 1).sum(axis=1) - (personas == 2).sum(axis=1))
+    here = STUDY.marginals[1][HOME]
+
+    def surplus(odds):
+        """κ π0 + β N of the misaligned persona in the domain of D', less (κ + β n) π, by its odds there."""
+        counts = np.sum(odds / (odds + against))
+        return 0.15 * here + beta * counts - odds / (1 + odds) * (here + 64 * beta)
+
+    odds = brentq(surplus, 0.1, 1e5, xtol=1e-12)
+    wanted = (odds / (1 + odds) * (here + 64 * beta) + 0.15 * (1 - here)) / (1 + 64 * beta)
+    np.testing.assert_allclose(believed, wanted, rtol=1e-5)
+    # next to the docstring's, of documents that show their persona for sure
+    assert 0 < (0.15 + 64 * beta) / (1 + 64 * beta) - wanted < 3e-4
     np.testing.assert_allclose([narrow, broad], behind_the_leak(believed), rtol=1e-3)
 
 
