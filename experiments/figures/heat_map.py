@@ -17,8 +17,8 @@ from matplotlib.patches import Rectangle
 
 from experiments.figures.looks import INKS
 from experiments.figures.style import FORMATS, WIDTH, save_figure, style
-from experiments.scoring.labels import beats_nulls, difference, score
-from experiments.scoring.leaderboard import RULE, Column, doubted, theories, theory_name
+from experiments.scoring.labels import beats_nulls, difference, doubted, score
+from experiments.scoring.leaderboard import RULE, Column, theories, theory_name
 from experiments.storage.records import ScoreLine
 
 SHADES = [(0, INKS[1]), (0.5, "#fdf0d2"), (0.5, "#f2f9fe"), (1, INKS[2])]  # a step at 0: the sign is seen

@@ -22,6 +22,7 @@ from experiments.scoring.labels import (
     interval,
     is_worse,
     judged_groups,
+    marks,
     of_panel,
     one_prior,
     over_null,
@@ -29,7 +30,6 @@ from experiments.scoring.labels import (
     panels,
     score,
 )
-from experiments.scoring.leaderboard import marks
 from experiments.scoring.paired import leader, ranked, ties
 from experiments.scoring.target import approaches, sentence
 from experiments.storage.records import ScoreLine

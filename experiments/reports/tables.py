@@ -7,15 +7,8 @@ ladders.md      theories × doses: the explained part of the shift on held-out c
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.scoring.labels import judged_groups, nats, of_panel, panels, score, with_interval
-from experiments.scoring.leaderboard import (
-    UNCHANGED,
-    Column,
-    markdown_table,
-    marks,
-    theories,
-    theory_name,
-)
+from experiments.scoring.labels import judged_groups, marks, nats, of_panel, panels, score, with_interval
+from experiments.scoring.leaderboard import UNCHANGED, Column, markdown_table, theories, theory_name
 from experiments.storage.files import write_text
 from experiments.storage.records import ScoreLine
 

@@ -90,6 +90,21 @@ def explained(line: ScoreLine) -> float:
     return line.explained
 
 
+def doubted(line: ScoreLine) -> bool:
+    """Whether chains behind a score have not converged."""
+    return line.converged is not None and line.converged < 1
+
+
+def below_base_error(line: ScoreLine) -> bool:
+    """Whether the shift is smaller than what the base networks got wrong of the process."""
+    return line.base_error is not None and line.shift < line.base_error
+
+
+def marks(line: ScoreLine) -> str:
+    """The marks behind a score: * for chains, ° for a small shift."""
+    return "*" * doubted(line) + "°" * below_base_error(line)
+
+
 def beats_nulls(line: ScoreLine) -> bool:
     """Whether the whole interval of what a theory explains beyond the best null is above 0."""
     return line.over_null_interval is not None and line.over_null_interval[0] > 0

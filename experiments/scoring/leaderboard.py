@@ -23,8 +23,10 @@ from experiments.scoring import labels
 from experiments.scoring.labels import (
     FITTED_ON,
     NULLS,
+    doubted,
     explained,
     judged_groups,
+    marks,
     nats,
     of_panel,
     over_null,
@@ -206,21 +208,6 @@ def theories(columns: Sequence[Column]) -> list[TheoryKey]:
         return grade, theory.grade, -mean, theory
 
     return sorted(keys, key=order)
-
-
-def doubted(line: ScoreLine) -> bool:
-    """Whether chains behind a score have not converged."""
-    return line.converged is not None and line.converged < 1
-
-
-def below_base_error(line: ScoreLine) -> bool:
-    """Whether the shift is smaller than what the base networks got wrong of the process."""
-    return line.base_error is not None and line.shift < line.base_error
-
-
-def marks(line: ScoreLine) -> str:
-    """The marks behind a score: * for chains, ° for a small shift."""
-    return "*" * doubted(line) + "°" * below_base_error(line)
 
 
 def theory_name(theory: TheoryKey) -> str:

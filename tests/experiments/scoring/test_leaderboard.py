@@ -15,6 +15,7 @@ from experiments import cli
 from experiments.figures import heat_map
 from experiments.figures.style import style
 from experiments.scoring import leaderboard as compare
+from experiments.scoring.labels import marks
 from experiments.scoring.scorecard import scorecard
 from experiments.storage.records import Row
 from experiments.storage.run_folder import create
@@ -160,7 +161,7 @@ def test_a_shift_below_the_base_network_s_error_is_marked(tmp_path):
     """Of shifts 0.01, 0.02, ... nats on the error 0.03 the first two, and no other."""
     rows = [replace(row, base_error=0.03) for row in _rows()]
     lines = compare.read((str(_run(tmp_path / "run", rows).folder),))[0]
-    marked = {line.shift for _, line in lines if "°" in compare.marks(line)}
+    marked = {line.shift for _, line in lines if "°" in marks(line)}
     assert marked == {line.shift for _, line in lines if line.shift < 0.03} and marked
     assert any(line.shift > 0.03 for _, line in lines)
 
