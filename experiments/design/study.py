@@ -176,8 +176,10 @@ class StudyRun:
     def experiments(self) -> "list[Experiment]":
         """The experiment of every draw of the process."""
         configs = self.config.draws()
-        made = [self.study.experiment(config) for config in configs]
-        return [dataclasses.replace(each, draw=draw) for draw, each in enumerate(made)]
+        return [
+            dataclasses.replace(self.study.experiment(config), draw=draw)
+            for draw, config in enumerate(configs)
+        ]
 
     def keep_files(self, folder: Path) -> None:
         """Copy the user's own files into the run's folder, from which it is drawn, reported and run again."""

@@ -17,7 +17,7 @@ from typing import Any, Literal, Self, TypeAlias, cast, get_args
 
 import numpy as np
 
-from experiments.storage.typed import typed
+from experiments.storage.typed import INFINITE, typed
 from theory.errors import Misuse
 
 Arrays: TypeAlias = dict[str, np.ndarray]
@@ -31,7 +31,6 @@ SEPARATOR = "--"
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.,=+]|-(?!-))*(?<!-)")
 LONGEST = 100  # characters of a name: a file has two, and 255 in all
 OF_METHOD = ("replays", "finetuned")
-INFINITE = "inf"  # ∞ in JSON
 BOUNDS = ("path", "mixture")
 OPTIONAL = ("problems", "diagnostics", "times", "reference", "rate")  # of a ladder
 
@@ -225,14 +224,7 @@ class Row:
     @classmethod
     def from_json(cls, values: Json) -> Self:
         """The inverse; raises `Misuse` for values that are no row."""
-        if isinstance(values, Mapping):
-            values = {key: _infinite(value) for key, value in values.items()}
         return typed(cls, values)
-
-
-def _infinite(value: object) -> object:
-    """A list with the word for ∞ as a number."""
-    return [math.inf if part == INFINITE else part for part in value] if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)

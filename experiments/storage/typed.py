@@ -1,7 +1,7 @@
 """Typed records from JSON: a dataclass is made of fields that have its types, or refused. No jax.
 
-Types are those that records use: numbers (finite), text, bool, None, `Literal`, unions, `tuple[X, ...]`,
-`dict[str, X]`, other dataclasses, and `Any`.
+Types are those that records use: numbers (finite, or ∞ as the word INFINITE), text, bool, None, `Literal`,
+unions, `tuple[X, ...]`, `dict[str, X]`, other dataclasses, and `Any`.
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from theory.errors import Misuse
 
+INFINITE = "inf"  # ∞ in JSON, which has no number for it
 RecordT = TypeVar("RecordT")
 
 
@@ -72,6 +73,8 @@ def _value(kind: Any, value: Any) -> Any:
             return {name: _value(parts[1], part) for name, part in value.items()}
     elif dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return typed(kind, value)
+    elif kind is float and value == INFINITE:
+        return math.inf
     elif kind is float:
         fits = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     elif kind in (int, bool, str, NoneType):

@@ -94,7 +94,7 @@ def test_cells_hand_over_the_base_network_of_the_teacher(offset):
     only = arm("some", teacher_offset=offset)
 
     class Executor:
-        experiment = SimpleNamespace(base_seeds=3, arm=lambda name: only)
+        experiment = SimpleNamespace(base_seeds=3, first_base=0, arm=lambda name: only)
 
         def run(self, cell, student, source):
             seen.append((cell.method, int(student.params["weight"]), int(source.params["weight"])))

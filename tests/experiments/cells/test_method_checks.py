@@ -53,7 +53,7 @@ def test_a_method_that_keeps_the_contract_passes(check):
 @pytest.mark.parametrize(
     ("members", "sentence"),
     [
-        ({"needed": ("moon",)}, "the method mine needs moon; there are replay, teacher, seed"),
+        ({"needed": ("moon",)}, "the method mine needs moon; there are replay, teacher, key"),
         ({"times": 3}, "training times of type int; give a dict"),
         ({"times": {"identity": np.ones(99)}}, r"unfit training time \(identity\).* one number a dose"),
         ({"times": {"identity": "long"}}, "unfit training time"),

@@ -120,7 +120,14 @@ def test_the_recorder_sees_a_key_of_two_purposes(used):
     assert len(lines) == 2 and len(used) == 2
 
 
-@pytest.mark.parametrize("name", [module.name for module in pkgutil.iter_modules(theory.samplers.__path__)])
+QUICK = ("sgld", "harmonic_langevin")  # make test-slow has the other kernels
+KERNELS = [
+    pytest.param(module.name, marks=[pytest.mark.slow] * (module.name not in QUICK))
+    for module in pkgutil.iter_modules(theory.samplers.__path__)
+]
+
+
+@pytest.mark.parametrize("name", KERNELS)
 def test_a_kernel_uses_every_key_once(name, used):
     """A random start, first gradient and momentum, steps, and the warning after warm-up."""
     kernel = replace(

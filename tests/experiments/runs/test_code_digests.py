@@ -44,7 +44,7 @@ def test_what_is_computed_counts(change):
 
 def experiment(study="weird-generalisation"):
     study = Study.find(study)
-    return study, StudyRun.make(study, "smoke", study.preset("smoke")).experiment()
+    return study, StudyRun.make(study, "smoke", study.preset("smoke")).experiments()[0]
 
 
 def test_the_code_of_a_run_is_that_of_its_study_process_methods_theories_and_networks():

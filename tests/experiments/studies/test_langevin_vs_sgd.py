@@ -58,5 +58,5 @@ def test_bad_configs_are_refused_in_a_sentence(fields, word):
 
 @pytest.mark.parametrize("time", [-0.1, float("nan"), float("inf")])
 def test_times_are_finite(time):
-    with pytest.raises(Misuse, match=f"times must be finite and at least 0, got {time}"):
+    with pytest.raises(Misuse, match=rf"times must be finite.*, got {time}"):
         study.experiment(with_options(study.Config(), {"times": (0.0, time)}))

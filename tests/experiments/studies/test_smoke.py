@@ -9,9 +9,9 @@ from experiments.discovery import Catalogue
 from experiments.figures import style
 from experiments.runs import environment
 
-# Run by make test: one that observes networks, one with teachers.
-# make test-slow runs all the others; weird-generalisation, smaller, is run by test_running.py.
-QUICK = ("emergent-misalignment", "subliminal")
+# Run by make test: one that observes networks. make test-slow runs all the others, those with teachers among
+# them; weird-generalisation, smaller, is run by test_run.py.
+QUICK = ("emergent-misalignment",)
 NAMES = [
     pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK))
     for name in Catalogue().names("studies")

@@ -435,13 +435,13 @@ def test_the_rule_of_a_free_energy():
 def test_misuse_is_refused():
     losses = np.random.default_rng(8).normal(size=(2, 20))
     for beta_n in (0.0, -1.0, np.inf, np.nan):
-        with pytest.raises(Misuse, match=f"beta_n must be finite and above 0, got {beta_n}"):
+        with pytest.raises(Misuse, match=f"beta_n must be above 0 and finite, got {beta_n}"):
             learning_coefficient(losses, 0.0, beta_n)
     with pytest.raises(Misuse, match="two or more independent estimates, got 1"):
         learning_coefficient(losses, np.zeros(1), 1.0)
     with pytest.raises(Misuse, match="ten or more samples of every chain, got 9"):
         expectation(losses[:, :9])
-    with pytest.raises(Misuse, match="beta must be finite and at least 0, got -1"):
+    with pytest.raises(Misuse, match="beta must be at least 0 and finite, got -1"):
         influence(losses, losses[..., None], -1.0)
     with pytest.raises(Misuse, match=r"same chains and samples, got shapes \(2, 20\) and \(1, 20, 1\)"):
         susceptibility(losses, losses[:1])
