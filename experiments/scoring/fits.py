@@ -103,8 +103,9 @@ def least_of_mixtures(
     else:
         alone = np.stack([mean_kl(answers, hypothesis) for hypothesis in components], axis=-1)
         near = (1 - NEAR) * np.eye(len(components))[alone.argmin(axis=-1)] + NEAR / len(components)
-        reached = [fit_weights(answers, components, evidence, start=start)[1] for start in (None, near)]
-        least = np.min([*reached, alone.min(axis=-1)], axis=0)
+        starts = np.concatenate([np.full_like(near, 1 / len(components)), near])
+        _, reached = fit_weights(np.concatenate([answers, answers]), components, evidence, start=starts)
+        least = np.minimum(reached.reshape(2, -1).min(axis=0), alone.min(axis=-1))
     return least.reshape(target.shape[:2])
 
 

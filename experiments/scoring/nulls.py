@@ -69,21 +69,28 @@ def nulls(target: np.ndarray, contexts: Contexts) -> Iterator[Null]:
 def fit_bias(target: np.ndarray, base: np.ndarray) -> np.ndarray:
     """The bias (..., a), of mean 0, for answers `target` (..., c, a) in place of `base` (c, a)."""
     leading, answers = target.shape[:-2], target.shape[-1]
-    wanted = np.exp(target).mean(axis=-2).reshape(-1, answers)
-    bias = np.zeros_like(wanted, float)
+    wanted = np.exp(target, dtype=np.float64).mean(axis=-2).reshape(-1, answers)
+    bias = np.zeros_like(wanted)
     if not len(base):
         return bias.reshape(*leading, answers)
+    wanted /= wanted.sum(axis=-1, keepdims=True)
+    probs = np.exp(base - base.max(axis=-1, keepdims=True), dtype=np.float64)
+    left = np.arange(len(bias))  # the targets whose mean probabilities are not exact yet
     for _ in range(STEPS):
-        q = np.exp(biased(base, bias[:, None, :]))
-        mean = q.mean(axis=1)
-        missing = wanted - mean
-        if np.abs(missing).max(initial=0) < EXACT:
+        q = probs * np.exp(bias[left, None, :])
+        q /= q.sum(axis=-1, keepdims=True)
+        missing = wanted[left] - q.mean(axis=1)
+        going = np.abs(missing).max(axis=-1) >= EXACT
+        left, q, missing = left[going], q[going], missing[going]
+        if not len(left):
             break
-        curvature = -np.einsum("mca,mcb->mab", q, q, optimize=True) / len(base)
-        curvature += np.eye(answers) * (mean[:, None, :] + RIDGE) + 1  # a constant changes nothing: 1 pins it
+        curvature = -(q.swapaxes(1, 2) @ q) / len(base)
+        curvature += (
+            np.eye(answers) * (q.mean(axis=1)[:, None, :] + RIDGE) + 1
+        )  # a constant changes nothing: 1 pins it
         step = np.linalg.solve(curvature, missing[..., None])[..., 0]
         length = np.maximum(np.ptp(step, axis=-1, keepdims=True), 1e-30)
-        bias += step * np.log1p(length) / length
+        bias[left] += step * np.log1p(length) / length
     return (bias - bias.mean(axis=-1, keepdims=True)).reshape(*leading, answers)
 
 

@@ -16,6 +16,7 @@ bounds what it explains; the replica, another draw, leaves twice as much. Numpy 
 """
 
 from collections.abc import Sequence
+from statistics import fmean
 
 import numpy as np
 
@@ -65,8 +66,10 @@ def on_networks_of(line: ScoreLine, other: ScoreLine) -> tuple[float | None, flo
     if line.sample is None or other.sample is None:
         return line.explained, line.shift
     sample, _ = _shared(line.sample, other.sample)
-    shift = float(np.mean(sample.shift))
-    return None if line.explained is None else 1 - float(np.mean(sample.nats)) / shift, shift
+    if sample is line.sample:
+        return line.explained, line.shift
+    shift = fmean(sample.shift)
+    return None if line.explained is None else 1 - fmean(sample.nats) / shift, shift
 
 
 def ranked(lines: Sequence[ScoreLine]) -> list[ScoreLine]:

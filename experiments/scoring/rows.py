@@ -194,7 +194,7 @@ def _rows(
 ) -> Iterator[Row]:
     """Rows of one cell; `other_base` are the answers (s, d, c, a) of another pretraining seed."""
     target, contexts, draw = outcome.finetuned.finetuned, outcome.theories.contexts, run.draw(cell.base)
-    groups = {group: contexts.inside(group) for group in contexts.groups}
+    groups, study = {group: contexts.inside(group) for group in contexts.groups}, run.study
 
     def nats(log_probs: np.ndarray) -> np.ndarray:
         """KL(finetuned ‖ log_probs) at every context, (s, d, c), for as many seeds as are predicted."""
@@ -218,7 +218,7 @@ def _rows(
             # past the end of a ladder, and at a dose that the law has seen, there is no prediction
             for index in np.flatnonzero(~np.isnan(gap[..., inside]).any(axis=(0, 2))):
                 yield Row(
-                    study=run.study,
+                    study=study,
                     method=cell.method,
                     data=cell.arm,
                     draw=draw,

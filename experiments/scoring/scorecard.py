@@ -11,9 +11,11 @@ order_blind     1 - ½ Σ replica / Σ shift: what the centre of all orders scor
 over_null       what a theory explains beyond the best null theory, on the same networks
 """
 
+import functools
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from statistics import fmean
 
 import numpy as np
 
@@ -28,6 +30,11 @@ Key = tuple[str, str, str, int, str, str, Grade, str]
 
 def scorecard(rows: Iterable[Row]) -> list[ScoreLine]:
     """One line for each (study, method, D', dose, theory, prior, grade, group), over all networks."""
+    return list(_scorecard(tuple(rows)))
+
+
+@functools.lru_cache(maxsize=2)  # figures and the report all show the same lines
+def _scorecard(rows: tuple[Row, ...]) -> tuple[ScoreLine, ...]:
     gathered: dict[Key, list[Row]] = defaultdict(list)
     for row in rows:
         key = row.study, row.method, row.data, row.dose, row.theory, row.prior, row.grade, row.group
@@ -37,7 +44,7 @@ def scorecard(rows: Iterable[Row]) -> list[ScoreLine]:
     for line in lines:
         if line.theory in NULLS and line.explained is not None:
             nulls[_panel(line)].append(line)
-    return [_over_null(line, nulls[_panel(line)]) for line in lines]
+    return tuple(_over_null(line, nulls[_panel(line)]) for line in lines)
 
 
 def score_json(lines: Iterable[ScoreLine]) -> list[Json]:
@@ -57,7 +64,7 @@ def _line(rows: Sequence[Row]) -> ScoreLine:
         replica=_column(row.replica for row in rows),
         best_in_class=_column(row.best_in_class for row in rows),
     )
-    nats, shift, replica = (np.mean(part) for part in (sample.nats, sample.shift, sample.replica))
+    nats, shift, replica = map(fmean, (sample.nats, sample.shift, sample.replica))
     defined = shift > max(replica, RESOLUTION)
     scored = defined and (first.grade != "fitted" or first.group != FITTED_ON)
     missed = share(np.array(sample.nats), sample) if scored else Estimate(float("nan"))
@@ -68,7 +75,7 @@ def _line(rows: Sequence[Row]) -> ScoreLine:
     errors = [row.base_error for row in rows if row.base_error is not None]
 
     def score(part: Numbers) -> float:
-        return float(1 - np.mean(part) / shift)
+        return 1 - fmean(part) / shift
 
     return ScoreLine(
         study=first.study,
@@ -86,13 +93,13 @@ def _line(rows: Sequence[Row]) -> ScoreLine:
         over_null=None,
         over_null_interval=None,
         noise_ceiling=score(sample.replica) if defined else None,
-        order_blind=float(1 - CENTRE * replica / shift) if defined else None,
+        order_blind=1 - CENTRE * replica / shift if defined else None,
         other_base=score(_column(other_base)) if defined and len(other_base) == len(rows) else None,
         best_in_class=score(sample.best_in_class) if scored else None,
-        nats=float(nats),
-        shift=float(shift),
+        nats=nats,
+        shift=shift,
         beta=float(np.median(_column(betas))) if betas else None,
-        converged=float(np.mean(_column(converged))) if converged else None,
+        converged=fmean(_column(converged)) if converged else None,
         split=first.split,
         networks=len(sample.nats),
         base_error=float(np.mean(errors)) if errors else None,

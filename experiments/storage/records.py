@@ -218,7 +218,7 @@ class Row:
             key: [INFINITE if part == math.inf else part for part in value]
             if isinstance(value, tuple)
             else value
-            for key, value in asdict(self).items()
+            for key, value in vars(self).items()
         }
 
     @classmethod

@@ -203,14 +203,14 @@ class RunFolder(Run):
         remedy = "delete it and run again: no cell is redone"
         text = read_text(path, remedy)
         try:
-            rows = [Row.from_json(parse_json(line)) for line in text.splitlines()]
+            rows = _rows(text)
             others = {row.study for row in rows} - {self.study}
             if others:
                 raise Misuse(f"it has rows of {', '.join(sorted(others))}")
         except Misuse as error:
             self.refuse_other_version(path)
             raise Misuse(f"{path} is damaged ({error}); {remedy}.") from error
-        return rows
+        return list(rows)
 
     def save_rows(self, rows: Sequence[Row]) -> None:
         """Replace the table."""
@@ -237,6 +237,11 @@ class RunFolder(Run):
 def _arrays(path: Path, made_of: str, *status: int) -> Arrays:
     """The arrays of a file, read only; `status` changes whenever the file does."""
     return read_arrays(path, made_of)
+
+
+@functools.lru_cache(maxsize=2)  # and the same table
+def _rows(text: str) -> tuple[Row, ...]:
+    return tuple(Row.from_json(parse_json(line)) for line in text.splitlines())
 
 
 def create(

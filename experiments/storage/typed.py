@@ -7,7 +7,7 @@ unions, `tuple[X, ...]`, `dict[str, X]`, other dataclasses, and `Any`.
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -28,7 +28,7 @@ def typed(kind: type[RecordT], values: object) -> RecordT:
     made = {}
     for name, value in values.items():
         try:
-            made[name] = _value(fields[name], value)
+            made[name] = _reader(fields[name])(value)
         except TypeError:
             raise Misuse(
                 f"{name} of a {kind.__name__} is of type {_words(fields[name])}, got {value!r:.40}"
@@ -49,41 +49,58 @@ def _fields(kind: type) -> tuple[dict[str, Any], set[str]]:
     return {field.name: hints[field.name] for field in fields}, no_default
 
 
-def _value(kind: Any, value: Any) -> Any:
-    """The value as its record holds it; raises TypeError for one of another type."""
+@functools.cache  # a table has a million values of a few types
+def _reader(kind: Any) -> Callable[[Any], Any]:
+    """What makes a value as its record holds it, and raises TypeError for one of another type."""
     origin, parts = get_origin(kind), get_args(kind)
     if kind is Any:
-        return value
+        return lambda value: value
     if origin in (Union, UnionType):
-        for part in parts:
-            try:
-                return _value(part, value)
-            except TypeError:
-                pass
-        raise TypeError
+        return functools.partial(_first, tuple(map(_reader, parts)))
     if origin is Literal:
-        fits = isinstance(value, str) and value in parts
-    elif origin is tuple:
-        fits = isinstance(value, list)
-        if fits:
-            return tuple(_value(parts[0], part) for part in value)
-    elif origin is dict:
-        fits = isinstance(value, dict)
-        if fits:
-            return {name: _value(parts[1], part) for name, part in value.items()}
-    elif dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return typed(kind, value)
-    elif kind is float and value == INFINITE:
-        return math.inf
-    elif kind is float:
-        fits = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    elif kind in (int, bool, str, NoneType):
-        fits = type(value) is kind
-    else:
-        raise AssertionError(f"no rule for the type {kind}")
-    if not fits:
+        return functools.partial(_checked, lambda value: isinstance(value, str) and value in parts)
+    if origin in (tuple, dict):
+        return functools.partial(_list if origin is tuple else _mapping, _reader(parts[origin is dict]))
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return functools.partial(typed, kind)
+    if kind is float:
+        return _number
+    if kind in (int, bool, str, NoneType):
+        return functools.partial(_checked, lambda value: type(value) is kind)
+    raise AssertionError(f"no rule for the type {kind}")
+
+
+def _checked(fits: Callable[[Any], bool], value: Any) -> Any:
+    if not fits(value):
         raise TypeError
     return value
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        return value
+    if value == INFINITE:
+        return math.inf
+    raise TypeError
+
+
+def _list(read: Callable[[Any], Any], value: Any) -> tuple[Any, ...]:
+    return tuple([read(part) for part in _checked(lambda value: isinstance(value, list), value)])
+
+
+def _mapping(read: Callable[[Any], Any], value: Any) -> dict[str, Any]:
+    given = _checked(lambda value: isinstance(value, dict), value)
+    return {name: read(part) for name, part in given.items()}
+
+
+def _first(readers: Sequence[Callable[[Any], Any]], value: Any) -> Any:
+    """The value as the first type that it has."""
+    for read in readers:
+        try:
+            return read(value)
+        except TypeError:
+            pass
+    raise TypeError
 
 
 def _words(kind: Any) -> str:

@@ -30,7 +30,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.design import random_streams
 from experiments.design.checks import check_positive, check_some
 from experiments.design.config import FinetuningConfig, PretrainingConfig, StudyConfig
 from experiments.design.options import ProcessOptions, process_options, with_options
@@ -162,6 +161,7 @@ def continuation_marks(
     `held_out`, summed over copies and positions, (rows, personas); none in rows of other groups."""
     import jax.numpy as jnp
 
+    from experiments.design import random_streams
     from theory.latent.factored import symbols_of
     from theory.latent.generation import continuations
 

@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.design import random_streams
 from experiments.design.checks import check_positive, check_rates, check_some
 from experiments.design.config import FinetuningConfig, StudyConfig
 from experiments.design.options import ProcessOptions, process_options, with_options
@@ -111,6 +110,7 @@ def teacher(process: "Subliminal", config: Config) -> "Callable[[Network], Netwo
     them."""
     import jax
 
+    from experiments.design import random_streams
     from models.finetuning.method import finetune
     from models.finetuning.sgd import Sgd
     from models.network import first

@@ -14,6 +14,8 @@ import numpy as np
 STRIDE = 3.0  # the most that a log-weight moves in a step
 FAINTEST = -690.0  # a log-weight below the largest: exp of it is not 0
 TINY = 1e-14
+EXACT, SMALL = 1e-9, 1e-4  # a target is finished when a step promises less than this part of its KL
+STUCK = 1e9  # damping at which no step lowers the KL any more
 
 
 def fit_weights(
@@ -30,36 +32,51 @@ def fit_weights(
     that gives them is ∞. A component that is impossible in every context keeps the weight 1/k. `start` (m, k)
     are other weights to go down from than equal ones.
     """
-    m, p = np.exp(components), np.exp(target)
+    m, p = (np.exp(np.asarray(log_probs, np.float64)) for log_probs in (components, target))
     likelihood = np.exp(evidence - evidence.max(axis=0))
     negative_entropy = np.sum(p * np.maximum(target, -1e30), axis=-1)
     possible = np.any((m > 0) & (likelihood[..., None] > 0), axis=0)  # under a component possible in c
     infinite = np.any((p > 0) & ~possible, axis=(-1, -2))
     p = np.where(possible, p, 0.0)
-    root, count, (k, contexts) = np.sqrt(p), len(target), evidence.shape
+    count, (k, contexts) = len(target), evidence.shape
+    by_context = m.swapaxes(0, 1)  # (c, k, a)
 
-    def evaluate(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """b (m, k, c), q (m, c, a) and the KL (m,) at log-weights (m, k)."""
+    def evaluate(logs: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """b (m, k, c), q (m, c, a) and the KL (m,) at log-weights (m, k) of the targets `which`."""
         posterior = np.exp(logs)[:, :, None] * likelihood
         posterior /= posterior.sum(axis=1, keepdims=True)
-        q = np.where(possible, np.einsum("mkc,kca->mca", posterior, m, optimize=True), 1.0)
-        return posterior, q, np.mean(negative_entropy - np.sum(p * np.log(q), axis=-1), axis=-1)
+        mixed = (posterior.transpose(2, 0, 1) @ by_context).swapaxes(0, 1)
+        q = np.where(possible, mixed, 1.0)
+        gap = negative_entropy[which] - np.sum(p[which] * np.log(q), axis=-1)
+        return posterior, q, np.mean(gap, axis=-1)
 
     logs = np.zeros((count, k)) if start is None else np.log(np.maximum(start, np.exp(FAINTEST)))
-    damping = np.ones(count)
-    posterior, q, nats = evaluate(logs)
-    for _ in range(iterations):
+    weights, least = np.empty_like(logs), np.empty(count)
+    damping, left = np.ones(count), np.arange(count)  # targets that are not finished; the arrays are theirs
+    posterior, q, nats = evaluate(logs, left)
+    for iteration in range(iterations + 1):
         # √p ∂ log q / ∂ log w: its Gram matrix is the curvature, its product with √p minus the gradient.
+        root = np.sqrt(p[left])
         jacobian = posterior[..., None] * (m - q[:, None]) * (root / q)[:, None]
-        jacobian = jacobian.reshape(count, k, -1)
-        descent = (jacobian @ root.reshape(count, -1, 1))[..., 0] / contexts
+        jacobian = jacobian.reshape(len(left), k, -1)
+        descent = (jacobian @ root.reshape(len(left), -1, 1))[..., 0] / contexts
         curvature = jacobian @ jacobian.swapaxes(1, 2) / contexts
         damped = np.maximum(np.einsum("mkk->mk", curvature), TINY) * damping[:, None]
         step = np.linalg.solve(curvature + damped[:, None, :] * np.eye(k), descent[..., None])[..., 0]
-        moved = logs + np.clip(step, -STRIDE, STRIDE)
+        step = np.clip(step, -STRIDE, STRIDE)
+        gain = np.sum(np.abs(descent * step), axis=-1) * (1 + damping)  # as if a step were not damped
+        going = (gain > EXACT * (nats + SMALL)) & (damping < STUCK) & (iteration < iterations)
+        if not going.all():
+            weights[left[~going]], least[left[~going]] = np.exp(logs[~going]), nats[~going]
+            left, logs, step, posterior, q, nats, damping = (
+                part[going] for part in (left, logs, step, posterior, q, nats, damping)
+            )
+            if not len(left):
+                break
         # A common factor of the weights changes nothing; the largest is kept at 1, so that none overflows.
+        moved = logs + step
         moved = np.maximum(moved - moved.max(axis=1, keepdims=True), FAINTEST)
-        trial = evaluate(moved)
+        trial = evaluate(moved, left)
         better = trial[2] < nats
         logs = np.where(better[:, None], moved, logs)
         posterior, q = (
@@ -67,11 +84,9 @@ def fit_weights(
             for new, old in zip(trial[:2], (posterior, q), strict=True)
         )
         nats = np.where(better, trial[2], nats)
-        damping = np.clip(np.where(better, damping / 4, damping * 4), 1e-9, 1e9)
-        if (damping == 1e9).all():  # no step lowers the KL any more
-            break
-    weights, impossible = np.exp(logs), ~(likelihood > 0).any(axis=1)
+        damping = np.clip(np.where(better, damping / 4, damping * 4), 1e-9, STUCK)
+    impossible = ~(likelihood > 0).any(axis=1)
     weights[:, impossible] = 0
     weights *= (1 - impossible.mean()) / weights.sum(axis=1, keepdims=True)
     weights[:, impossible] = 1 / k
-    return weights, np.where(infinite, np.inf, np.maximum(nats, 0.0))
+    return weights, np.where(infinite, np.inf, np.maximum(least, 0.0))
