@@ -12,7 +12,7 @@ writes all of them. Axes: s finetuning seeds, b strengths, d doses, c contexts, 
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self, TypeAlias, cast, get_args
 
 import numpy as np
