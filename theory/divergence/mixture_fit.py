@@ -68,8 +68,8 @@ def fit_weights(
         weighted = mass[which, None] * belief
         curvature = np.empty((len(logs), k, k))
         ratio /= mixed
-        for one in range(k):
-            curvature[:, one] = (ratio * joint[one]) @ joint.T
+        for component in range(k):
+            curvature[:, component] = (ratio * joint[component]) @ joint.T
         curvature *= weights[:, :, None] * weights[:, None]
         crossed = given @ belief.swapaxes(1, 2)
         curvature += weighted @ belief.swapaxes(1, 2) - crossed - crossed.swapaxes(1, 2)
