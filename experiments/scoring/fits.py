@@ -34,12 +34,11 @@ def finer(betas: np.ndarray, rungs: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     parts = np.arange(count) / count
     low, high = rungs[:, :-1, None], rungs[:, 1:, None]
     with np.errstate(invalid="ignore"):  # 0 × -inf; an answer that a rung rules out is ruled out next to it
-        between = np.where(
-            parts[:, None, None] > 0, (1 - parts[:, None, None]) * low + parts[:, None, None] * high, low
-        )
+        between = (1 - parts[:, None, None]) * low + parts[:, None, None] * high
+    between[:, :, 0] = rungs[:, :-1]
     between = between.reshape(rungs.shape[0], -1, *rungs.shape[2:])
     between = np.concatenate([between, rungs[:, -1:]], axis=1)
-    between -= np.log(np.sum(np.exp(between), axis=-1, keepdims=True))
+    between -= np.log(np.einsum("sbca->sbc", np.exp(between)))[..., None]
     position = np.arange(between.shape[1]) / count
     fine = np.exp(np.interp(position, np.arange(1, len(betas)), np.log(betas[1:])))
     fine[: count + 1] = betas[0] + position[: count + 1] * (betas[1] - betas[0])

@@ -74,20 +74,17 @@ def fit_bias(target: np.ndarray, base: np.ndarray) -> np.ndarray:
     if not len(base):
         return bias.reshape(*leading, answers)
     wanted /= wanted.sum(axis=-1, keepdims=True)
-    probs = np.exp(base - base.max(axis=-1, keepdims=True), dtype=np.float64)
     left = np.arange(len(bias))  # the targets whose mean probabilities are not exact yet
     for _ in range(STEPS):
-        q = probs * np.exp(bias[left, None, :])
-        q /= q.sum(axis=-1, keepdims=True)
-        missing = wanted[left] - q.mean(axis=1)
+        q = np.exp(biased(base, bias[left, None, :]))
+        mean = q.mean(axis=1)
+        missing = wanted[left] - mean
         going = np.abs(missing).max(axis=-1) >= EXACT
-        left, q, missing = left[going], q[going], missing[going]
+        left, q, mean, missing = left[going], q[going], mean[going], missing[going]
         if not len(left):
             break
         curvature = -(q.swapaxes(1, 2) @ q) / len(base)
-        curvature += (
-            np.eye(answers) * (q.mean(axis=1)[:, None, :] + RIDGE) + 1
-        )  # a constant changes nothing: 1 pins it
+        curvature += np.eye(answers) * (mean[:, None, :] + RIDGE) + 1  # a constant changes nothing: 1 pins it
         step = np.linalg.solve(curvature, missing[..., None])[..., 0]
         length = np.maximum(np.ptp(step, axis=-1, keepdims=True), 1e-30)
         bias[left] += step * np.log1p(length) / length

@@ -198,9 +198,9 @@ def _inside(update: np.ndarray, gap: np.ndarray, values: np.ndarray, vectors: np
 
     Lanczos in float32 may end with a Ritz vector that is nothing but rounding: it is 0 and omitted."""
     valid = (values > NOISE * values.max()) & (np.linalg.norm(vectors, axis=-1) > 0)
-    shares = [captured(vector, values[valid], vectors[valid]) for vector in (update, gap)]
+    shares = captured(np.stack([update, gap], axis=1), values[valid], vectors[valid])
     padded = np.full((len(update), 2, max(LEADING)), np.nan)
-    padded[..., : shares[0].shape[-1]] = np.stack(shares, axis=1)[..., : max(LEADING)]
+    padded[..., : shares.shape[-1]] = shares[..., : max(LEADING)]
     padded[_rounded(np.sum(update**2, axis=1), np.sum(gap**2, axis=1)), 1] = np.nan
     return padded[..., np.array(LEADING) - 1]
 

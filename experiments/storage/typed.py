@@ -51,7 +51,7 @@ def _fields(kind: type) -> tuple[dict[str, Any], set[str]]:
 
 @functools.cache  # a table has a million values of a few types
 def _reader(kind: Any) -> Callable[[Any], Any]:
-    """What makes a value as its record holds it, and raises TypeError for one of another type."""
+    """The maker of a value as its record holds it, which raises TypeError for one of another type."""
     origin, parts = get_origin(kind), get_args(kind)
     if kind is Any:
         return lambda value: value

@@ -131,11 +131,14 @@ def captured(
             f"{vectors.shape} and {update.shape}."
         )
     leading = vectors[np.argsort(-values, kind="stable")]
-    basis, mixing = np.linalg.qr(leading.T)
-    outside = np.abs(np.diag(mixing))  # of each vector, the length outside the span of those before it
-    if len(outside) < len(leading) or np.any(outside <= 1e-6 * np.linalg.norm(leading, axis=-1)):
+    try:
+        mixing = np.linalg.cholesky(leading @ leading.T)
+    except np.linalg.LinAlgError:
+        mixing = np.zeros((len(leading), len(leading)))
+    outside = np.diag(mixing)  # of each vector, the length outside the span of those before it
+    if np.any(outside <= 1e-6 * np.linalg.norm(leading, axis=-1)):
         raise Misuse(f"The {len(leading)} eigenvectors are not independent; omit those that repeat.")
-    inside = np.cumsum((update @ basis) ** 2, axis=-1)
+    inside = np.cumsum(np.linalg.solve(mixing, (update @ leading.T)[..., None])[..., 0] ** 2, axis=-1)
     return _ratio(inside, np.sum(update**2, axis=-1, keepdims=True))
 
 

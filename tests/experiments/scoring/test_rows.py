@@ -440,3 +440,16 @@ def test_predictions_without_their_cells_are_refused(made_up):
     made_up.path(Cell("theories", "arm", 1)).unlink()
     with pytest.raises(Misuse, match="rows of sgd on arm, base 1, but not the cells"):
         list(predictions(made_up, rows))
+
+
+def test_files_are_read_once(made_up, monkeypatch):
+    """The config for a cell, not for each of its rows; the table and its scores for every figure together."""
+    configs, reads = [], type(made_up).config.fget
+    monkeypatch.setattr(type(made_up), "config", property(lambda run: configs.append(1) or reads(run)))
+    table = scoring.rows(made_up)
+    cells = made_up.finished_cells()
+    assert len(configs) < 10 * len(cells) < len(table)
+    made_up.save_rows(table)
+    assert all(one is other for one, other in zip(made_up.rows(), made_up.rows(), strict=True))
+    pairs = zip(scorecard(made_up.rows()), scorecard(made_up.rows()), strict=True)
+    assert all(one is other for one, other in pairs)

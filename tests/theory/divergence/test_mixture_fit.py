@@ -100,3 +100,29 @@ def test_a_member_and_its_copy_share_what_one_of_them_would_have(random):
     twice, same = fit_weights(target, one[[0, 1, 2, 2]], evidence[[0, 1, 2, 2]])
     np.testing.assert_allclose(same, least, rtol=1e-5)
     np.testing.assert_allclose(twice[:, 2] + twice[:, 3], weights[:, 2], atol=1e-3)
+
+
+def test_a_target_is_fitted_alike_alone_and_among_others(random):
+    """Each is finished by itself; the others go on, and are not disturbed."""
+    components, evidence = log_softmax(random.normal(size=(3, 5, 4))), random.normal(size=(3, 5))
+    inside = mixture(np.array([0.3, 0.3, 0.4]), components, evidence)
+    targets = np.stack([inside, *log_softmax(random.normal(size=(4, 5, 4)))])
+    together = fit_weights(targets, components, evidence)
+    for place, target in enumerate(targets):
+        weights, nats = fit_weights(target[None], components, evidence)
+        np.testing.assert_allclose(together[0][place], weights[0], atol=1e-9)
+        np.testing.assert_allclose(together[1][place], nats[0], atol=1e-12)
+
+
+def test_few_steps_are_as_good_as_many(random, monkeypatch):
+    """A target is finished early where further steps would gain nothing."""
+    components, evidence = log_softmax(random.normal(size=(4, 9, 4))), random.normal(size=(4, 9))
+    target = log_softmax(random.normal(size=(30, 9, 4)))
+    solved, solve = [], np.linalg.solve
+    monkeypatch.setattr(np.linalg, "solve", lambda *parts: solved.append(len(parts[0])) or solve(*parts))
+    _, nats = fit_weights(target, components, evidence)
+    few = sum(solved)
+    monkeypatch.setattr("theory.divergence.mixture_fit.EXACT", 0.0)
+    _, least = fit_weights(target, components, evidence)
+    assert few < (sum(solved) - few) / 2
+    np.testing.assert_allclose(nats, least, rtol=1e-7)
