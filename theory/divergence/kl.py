@@ -37,8 +37,8 @@ def answers_at(predictor: Predictor, tokens: Tokens, answers: slice) -> LogProbs
 def renormalised(log_probs: Float[Array, "*shape a"]) -> Float[Array, "*shape a"]:
     """Log-probabilities that add to one over the last axis; uniform where none is possible, as at positions
     that have no answer."""
-    possible = jnp.any(log_probs > -jnp.inf, axis=-1, keepdims=True)
-    return jax.nn.log_softmax(jnp.where(possible, log_probs, 0.0), axis=-1)
+    impossible = jnp.all(log_probs == -jnp.inf, axis=-1, keepdims=True)  # of nan it says nothing: that stays
+    return jax.nn.log_softmax(jnp.where(impossible, 0.0, log_probs), axis=-1)
 
 
 def answer_loss(log_probs: Float[Array, "*k n t a"], data: Dataset, answers: slice) -> Float[Array, "*k"]:

@@ -412,24 +412,35 @@ def test_a_damaged_cell_is_named_and_only_it_is_redone(finished, environment, tm
     assert (folder / "rows.jsonl").read_bytes() == (whole / "rows.jsonl").read_bytes()
 
 
+BURST = '''"""Gradient descent whose first step is endless."""
+from dataclasses import dataclass
+from models.finetuning.sgd import Sgd
+
+@dataclass(frozen=True)
+class Burst(Sgd):
+    """With a step size of its own."""
+    learning_rate: float = 1e30
+
+def example():
+    """At its defaults."""
+    return Burst()
+'''
+
+
 def test_a_diverging_method_fails_alone(environment, finished, tmp_path):
     whole, _ = finished
-    folder = tmp_path / "diverging"
-    done = subprocess.run(
-        study(folder, "--finetuning.sgd-rate", "1e9", "--networks", whole / "networks"),
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=400,
-    )
+    folder, method = tmp_path / "diverging", tmp_path / "burst.py"
+    method.write_text(BURST)
+    words = ["--with", method, "--finetuning.methods", "burst", "adam", "--networks", whole / "networks"]
+    done = subprocess.run(study(folder, *words), capture_output=True, text=True, env=environment, timeout=400)
     assert done.returncode == 0, done.stderr
     run = RunFolder(folder)
     failed = {cell.name: reason for cell, reason in run.failures().items()}
-    assert set(failed) == {"finetuned--sgd--topics0--0", "finetuned--sgd--topics0--1"}
+    assert set(failed) == {"finetuned--burst--topics0--0", "finetuned--burst--topics0--1"}
     assert all("Non-finite" in reason for reason in failed.values())
     assert {row.method for row in run.rows()} == {"adam"}
-    assert "finetuned--sgd--topics0--0" in done.stdout
-    assert "finetuned--sgd--topics0--0" in (folder / "report.html").read_text()
+    assert "finetuned--burst--topics0--0" in done.stdout
+    assert "finetuned--burst--topics0--0" in (folder / "report.html").read_text()
 
 
 @pytest.mark.slow

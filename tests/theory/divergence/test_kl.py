@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from theory.divergence.kl import answers_at, explained, kl, total_variation
+from theory.divergence.kl import answers_at, explained, kl, renormalised, total_variation
 
 
 def distributions(seed, shape):
@@ -78,6 +78,13 @@ class Fixed:
 
     def predict(self, tokens):
         return jnp.asarray(self.log_probs)
+
+
+def test_a_network_that_is_not_finite_is_not_taken_for_one_without_an_answer():
+    rows = jnp.array([[0.0, -jnp.inf], [-jnp.inf, -jnp.inf], [jnp.nan, 0.0], [jnp.nan, jnp.nan]])
+    got = np.asarray(renormalised(rows))
+    np.testing.assert_allclose(got[:2], [[0.0, -np.inf], [np.log(0.5)] * 2], rtol=1e-6)
+    assert np.isnan(got[2:]).all()
 
 
 @pytest.mark.parametrize("part", [slice(0, 2), slice(1, 4), slice(0, 4)])
