@@ -242,6 +242,7 @@ def sampled(tmp_path_factory, environment):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_killed_while_it_samples_it_ends_with_the_same_bytes(sampled, environment, tmp_path):
     whole, _ = sampled
     folder = tmp_path / "killed"
@@ -266,6 +267,7 @@ def test_killed_while_it_samples_it_ends_with_the_same_bytes(sampled, environmen
         assert (folder / path).read_bytes() == (whole / path).read_bytes(), path
 
 
+@pytest.mark.slow
 def test_sampled_posteriors_are_scored_drawn_and_judged(sampled):
     folder, done = sampled
     rows = RunFolder(folder).rows()
@@ -282,6 +284,7 @@ def test_sampled_posteriors_are_scored_drawn_and_judged(sampled):
     assert "class=banner" in (folder / "report.html").read_text().replace('"', "")
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_a_strict_run_fails_on_bad_chains_after_everything_is_written(sampled, environment):
     folder, done = sampled

@@ -39,6 +39,7 @@ def run(kernel, *args, chains=2, warmup=50, samples=50, key=1, model_kwargs=None
     return mcmc
 
 
+@pytest.mark.slow
 def test_the_ratio_comes_from_model_and_plate():
     """The gradient's variance is that of the mean of B of n rows, times n²; its worst direction is `mean`."""
     step = 1e-3
@@ -61,6 +62,7 @@ def test_a_run_whose_gradient_noise_is_not_small_warns_after_warm_up():
         run(SGHMC(conjugate, step_size=0.05), VALUES)
 
 
+@pytest.mark.slow
 def test_without_noise_there_is_nothing_to_warn_of():
     """Equal curvatures: the noise of a control variate cancels, wherever its anchor is."""
     with warnings.catch_warnings():
