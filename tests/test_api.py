@@ -171,6 +171,7 @@ def test_the_numbers_are_those_of_a_study(tuned, result, study):
         np.testing.assert_allclose(row.shift, other.shift, rtol=2e-2, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_a_study_has_the_bytes_of_the_command_line(study, tmp_path):
     command = [sys.executable, "-m", "experiments.cli", "run", "weird-generalisation", "--preset", "smoke"]
     for section, values in TINY.items():

@@ -125,6 +125,7 @@ def test_effective_samples(monkeypatch):
     assert 0 < rows["spread of the finetuning loss"]["value"] < 1
 
 
+@pytest.mark.slow
 def test_chain_memory(monkeypatch, tmp_path):
     monkeypatch.setattr(chain_memory, "_apart", lambda function, *arguments: function(*arguments))
     rows = rows_of(chain_memory, samples=(10, 1000), weights=50, figure=tmp_path / "memory.png")

@@ -70,6 +70,7 @@ def refused(capsys, *arguments):
     return printed.err
 
 
+@pytest.mark.slow
 def test_a_theory_and_a_method_enter_a_study_of_ours_by_one_file_each(call, own):
     files = ("--with", "own/my_theory.py", "--with", "own/my_method.py")
     chosen = ("--finetuning.methods", "sgd", "my-method")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 
 from experiments.cells.data import FinetuningData
 from experiments.design.study import Study, StudyRun
@@ -157,9 +158,15 @@ def make_run(name, folder):
     return written
 
 
-def test_every_study_is_read_without_jax(tmp_path):
-    """One test, as one process reads them all; a failure is named by study and step."""
-    folders = [make_run(name, tmp_path / name).folder for name in STUDIES]
+# Four whose figures look at networks, at what they write and at teachers; make test-slow reads every study.
+FEW = ("weird-generalisation", "emergent-misalignment", "subliminal", "out-of-context")
+PARTS = [pytest.param(FEW, id="few"), pytest.param(STUDIES, id="all", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("names", PARTS)
+def test_every_study_is_read_without_jax(tmp_path, names):
+    """One process reads them all; a failure is named by study and step."""
+    folders = [make_run(name, tmp_path / name).folder for name in names]
     kinds = {Cell.parse(path.stem).kind for path in tmp_path.glob("*/cells/*.npz")}
     assert kinds == {"theories", "posteriors", "replays", "finetuned"}
     words = [sys.executable, "-c", READER.format(blocked=BLOCKED), *map(str, folders)]

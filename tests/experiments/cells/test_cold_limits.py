@@ -66,6 +66,7 @@ def test_every_metric_has_a_ladder_and_its_learning_rate_time(limits, ladders, i
         assert ladder.metric == "adam"
 
 
+@pytest.mark.slow
 def test_it_is_the_proximal_point_in_the_metric_that_is_named(experiment, limits, ladders, inputs):
     """The second D', at the base and at τ = 2⁻⁸; the two metrics differ, and so do their points."""
     network, data, tokens, questions = inputs

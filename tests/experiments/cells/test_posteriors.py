@@ -184,6 +184,7 @@ def rows_run(executor, run, monkeypatch):
     return seen
 
 
+@pytest.mark.slow
 def test_every_other_chain_takes_half_the_step_of_the_same_posterior(
     executor, run, ladders, data, monkeypatch
 ):
@@ -209,6 +210,7 @@ def test_every_other_chain_takes_half_the_step_of_the_same_posterior(
         assert (tokens == np.asarray(data.tokens)[seed]).all()
 
 
+@pytest.mark.slow
 def test_what_has_not_converged_gets_more_chains_and_is_judged_with_all(executor, run, ladders):
     """A second round samples those posteriors alone, with streams of their own, and pools the chains."""
     programs = executor.posteriors
@@ -310,6 +312,7 @@ def test_a_problem_is_a_sentence_where_a_threshold_is_missed(ladders):
     )
 
 
+@pytest.mark.slow
 def test_the_same_run_has_the_same_bits_and_another_data_others(run, ladders):
     again = PosteriorCell(tuple(run().values())).to_arrays()
     for name, array in PosteriorCell(tuple(ladders.values())).to_arrays().items():

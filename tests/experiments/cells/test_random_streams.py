@@ -120,7 +120,7 @@ def test_the_recorder_sees_a_key_of_two_purposes(used):
     assert len(lines) == 2 and len(used) == 2
 
 
-QUICK = ("sgld", "harmonic_langevin")  # make test-slow has the other kernels
+QUICK = ("sgld",)  # make test-slow has the other kernels
 KERNELS = [
     pytest.param(module.name, marks=[pytest.mark.slow] * (module.name not in QUICK))
     for module in pkgutil.iter_modules(theory.samplers.__path__)

@@ -67,6 +67,7 @@ def _run(
     return run
 
 
+@pytest.mark.slow
 def test_drawing_twice_gives_the_same_bytes(tmp_path, make):
     run = _run(tmp_path / "run", make)
     run.save_rows(scoring.rows(run))

@@ -170,6 +170,7 @@ def test_an_unfinished_run_is_drawn_from_what_there_is(tmp_path, make):
     assert [path.suffix for path in paths] == [".png", ".svg", ".pdf"]
 
 
+@pytest.mark.slow
 def test_no_jax_is_needed(drawn):
     code = (
         "import sys; sys.modules['jax'] = None\n"

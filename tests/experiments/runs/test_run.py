@@ -83,6 +83,7 @@ def test_a_forecast_is_sealed_and_the_run_scores_exactly_that(forecast, finished
         assert (folder / "cells" / f"{cell}.npz").read_bytes() == before[f"{cell}.npz"]
 
 
+@pytest.mark.slow
 def test_a_forecast_after_finetuning_or_of_another_run_is_refused(finished, call, tmp_path):
     folder = tmp_path / "late"
     shutil.copytree(finished[0], folder)
@@ -161,6 +162,7 @@ def test_updates_are_kept_beside_the_linear_theory_s(finished):
     assert gap[0] < 1e-3 < gap[1] < 0.5
 
 
+@pytest.mark.slow
 def test_the_kept_directions_are_the_leading_eigenvectors_of_gauss_newton(finished):
     """Of the dense matrix, in double precision, at the network on disk."""
     import jax
@@ -375,6 +377,7 @@ def test_ctrl_c_ends_with_130_and_keeps_what_is_finished(finished, environment, 
     assert list(folder.glob("cells/*.npz")) and not (folder / "DONE").exists()
 
 
+@pytest.mark.slow
 def test_plot_report_and_score_need_no_jax(finished):
     folder, _ = finished
     code = (
@@ -400,6 +403,7 @@ def test_where_drawing_fails_everything_else_is_written(finished, tmp_path):
     assert (folder / "report.html").read_text() == page and (folder / "DONE").exists()
 
 
+@pytest.mark.slow
 def test_a_damaged_cell_is_named_and_only_it_is_redone(finished, environment, tmp_path):
     whole, _ = finished
     folder = tmp_path / "damaged"

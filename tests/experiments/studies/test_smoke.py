@@ -9,13 +9,8 @@ from experiments.discovery import Catalogue
 from experiments.figures import style
 from experiments.runs import environment
 
-# Run by make test: one that observes networks. make test-slow runs all the others, those with teachers among
-# them; weird-generalisation, smaller, is run by test_run.py.
-QUICK = ("emergent-misalignment",)
-NAMES = [
-    pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK))
-    for name in Catalogue().names("studies")
-]
+pytestmark = pytest.mark.slow  # make test runs weird-generalisation, smaller (test_run.py)
+NAMES = Catalogue().names("studies")
 
 
 @pytest.fixture

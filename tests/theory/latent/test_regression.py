@@ -3,6 +3,7 @@
 from functools import cache
 
 import numpy as np
+import pytest
 
 from theory.latent.regression import discrete_mmse, examples, losses, ridge, ridge_losses
 
@@ -64,6 +65,7 @@ def found():
     return [losses(random, count, rows, pools) for count, rows, pools, *_ in PUBLISHED]
 
 
+@pytest.mark.slow
 def test_losses_are_those_of_the_table():
     for (*_, new, known), (mean, error) in zip(PUBLISHED, found(), strict=True):
         assert (np.abs(mean - [new, known]) < 4 * error + 0.005).all()

@@ -238,6 +238,7 @@ def test_one_device_or_two(chains, monkeypatch):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6), both, alone)
 
 
+@pytest.mark.slow
 def test_a_chain_does_not_depend_on_how_many_there_are():
     few, many = (last_of(NOISY, PLAN, STREAMS, chains).carry for chains in (2, 5))
     np.testing.assert_array_equal(few.state.rng_key, many.state.rng_key[:2])

@@ -158,6 +158,7 @@ def crossing(powers, beta_n):
     return np.sum(weights * energy) / np.sum(weights)
 
 
+@pytest.mark.slow
 def test_a_normal_crossing():
     """K = w₁² w₂⁴ has λ = 1/4 (multiplicity 1), and 0.236 at βn = 10⁴; 128 chains of 40 000 steps.
 

@@ -242,6 +242,7 @@ def test_description_lengths_by_hand():
     assert more.strategy_lengths()[0] == 9 / 4 * LONG.strategy_lengths()[0]
 
 
+@pytest.mark.slow
 def test_complexity_decides_through_pretraining_and_finetuning():
     """Simple first, then memorising, later for more urns; a new urn brings simple back, at a known β."""
     needed = []

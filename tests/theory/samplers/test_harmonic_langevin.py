@@ -187,6 +187,7 @@ def test_the_acceptance_is_the_energy_error_without_the_heat(friction):
     assert heat < 1e-4 if friction == 0 else heat > 0.5
 
 
+@pytest.mark.slow
 def test_directions_of_the_prior_alone_cost_no_acceptance(agree):
     """One bent direction among 1 or 3000: the same acceptance, where MALA and SGHMC lose theirs."""
     h, sizes = 1.0, (1, 3000)

@@ -96,6 +96,7 @@ def test_draws_are_the_tempered_posterior():
     check_gaussian(theory, 0.3, exact(0.3, 2.0, METRIC), wrong)
 
 
+@pytest.mark.slow
 def test_minibatches_with_the_control_variate_give_the_same_answer():
     """Their noise, (w - w0) times that of the curvature, is small at a small step: without it 40 % heat."""
     theory = replace(WARM, step_size=0.02, batch=3, plan=Plan(warmup=400, samples=500, thin=20))

@@ -56,6 +56,7 @@ def test_what_is_rounding_alone_is_no_point(run):
     assert points["sgd", "quadratic"].shape == (2, 3) and points["sgd", "linearised"].shape == (2, 4)
 
 
+@pytest.mark.slow
 def test_the_figure_is_drawn_from_what_is_on_disk(run):
     paths = draw_unexplained(run, STEP_SIZES)
     kinds = ("png", "svg", "pdf", "csv")
