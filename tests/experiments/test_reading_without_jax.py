@@ -158,8 +158,8 @@ def make_run(name, folder):
     return written
 
 
-# Four whose figures look at networks, at what they write and at teachers; make test-slow reads every study.
-FEW = ("weird-generalisation", "emergent-misalignment", "subliminal", "out-of-context")
+# Four: with chains, with what networks write, with teachers, with readouts; make test-slow reads every study.
+FEW = ("langevin-vs-sgd", "emergent-misalignment", "subliminal", "out-of-context")
 PARTS = [pytest.param(FEW, id="few"), pytest.param(STUDIES, id="all", marks=pytest.mark.slow)]
 
 
