@@ -58,7 +58,7 @@ def with_anchor(rule: optax.GradientTransformation, anew: tuple[int, ...]) -> op
         inner, done = state
         moving, anchor = params
         change, inner = rule.update(updates[0], inner, moving)
-        due = jnp.isin(done + 1, jnp.asarray(anew, jnp.int32))
+        due = jnp.any(done + 1 == jnp.asarray(anew, jnp.int32))
         # an update is added: to where the moving numbers will be after this step, from the old anchor
         jump = jax.tree.map(
             lambda now, step, old: jnp.where(due, now + step - old, 0.0), moving, change, anchor
