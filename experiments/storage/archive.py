@@ -21,7 +21,7 @@ from theory.errors import Misuse
 
 MARK = "made_of"
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-DAMAGE = (  # what zipfile and numpy raise; RuntimeError where it is encrypted
+DAMAGE = (  # what zipfile and numpy raise; RuntimeError where it is encrypted, or compressed in another way
     zipfile.BadZipFile,
     zlib.error,
     ValueError,
@@ -55,17 +55,7 @@ def read_arrays(path: Path, made_of: str) -> Arrays:
     check_regular(path)
     try:
         arrays = _unpack(io.BytesIO(path.read_bytes()))
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        ValueError,
-        KeyError,
-        EOFError,
-        OverflowError,
-        SyntaxError,
-    ) as error:
-        raise Misuse(str(error)) from error
-    except (RuntimeError, NotImplementedError) as error:  # encrypted, or compressed in another way
+    except DAMAGE as error:
         raise Misuse(str(error)) from error
     made, _, digest = str(arrays.pop(MARK, "")).rpartition(" ")
     if made != made_of:
