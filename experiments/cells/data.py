@@ -12,7 +12,7 @@ import numpy as np
 
 from experiments.design import random_streams
 from experiments.design.experiment import Arm, Experiment
-from experiments.scoring.scorecard import FITTED_ON
+from experiments.scoring.labels import FITTED_ON
 from models.network import Network
 from theory.base import Dataset, Key
 from theory.compute.descent import epochs

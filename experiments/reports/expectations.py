@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from experiments.reports.sentences import aligned
 from experiments.scoring.forecasts import Forecast
-from experiments.scoring.labels import nats
-from experiments.scoring.scorecard import FITTED_ON
+from experiments.scoring.labels import FITTED_ON, nats
 
 ABOUT = (
     "Expected shift, KL(theory ‖ base network) in nats, mean over contexts of {group}, finetuning seeds and "

@@ -2,9 +2,10 @@
 
     share = (L_base - L) / (L_base - L_best),      sums over base networks and finetuning seeds
 
-    L        loss on D' itself, in nats an answer L_base   that of the base network: 0 % L_best   that of the
-    hypothesis of the process under which D' is most likely, told from the first answer on
-             which it is: 100 %
+    L         loss on D' itself, in nats an answer
+    L_base    that of the base network: 0 %
+    L_best    that of the hypothesis of the process under which D' is most likely, told from the first answer
+              on which it is: 100 %
 
 The null is the base network with the one bias for each answer that fits D' best (experiments.scoring.nulls).
 A network that remembers the documents of a small D' can pass 100 %, and so can a null, by a little. Where a

@@ -21,8 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.scoring.fits import mean_kl
-from experiments.scoring.labels import NULLS
-from experiments.scoring.scorecard import FITTED_ON
+from experiments.scoring.labels import FITTED_ON, NULLS
 from experiments.storage.contents import Contexts
 
 STEPS = 60  # of Newton; about eight are needed, more where an answer is never given

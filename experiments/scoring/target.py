@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from experiments.scoring.fits import mean_kl
 from experiments.scoring.intervals import Estimate, clusters, mean
 from experiments.scoring.labels import difference, judged_groups, of_panel, panel_name, panels
 from experiments.storage.records import ScoreLine
@@ -52,10 +53,10 @@ def approaches(run: Run, lines: Sequence[ScoreLine], target: Target) -> list[App
             if theories is None or finetuned is None:
                 continue
             contexts = theories.contexts
-            wanted = contexts.of(group).components[target.hypothesis]
+            wanted = contexts.of(group).components[target.hypothesis].astype(float)
             networks = finetuned.finetuned[:, run.doses.index(dose)][:, contexts.inside(group)]
-            after += _distance(wanted, networks).tolist()
-            before += [float(_distance(wanted, contexts.of(group).base))] * len(networks)
+            after += mean_kl(wanted, networks).tolist()
+            before += [float(mean_kl(wanted, contexts.of(group).base))] * len(networks)
             places += [(run.draw(cell.base), cell.base, seed) for seed in range(len(networks))]
         if after:
             change = mean(np.subtract(after, before), clusters(*zip(*places, strict=True)))
@@ -81,10 +82,3 @@ def sentence(measured: Sequence[Approach], target: Target) -> str:
     parts = [f"{verdict} after {' and '.join(cases)}" for verdict, cases in verdicts.items() if cases]
     distance = f"KL({target.name} ‖ network) on {groups} contexts"
     return f"Does it become {target.name}? {distance} {'; it '.join(parts)}."
-
-
-def _distance(wanted: np.ndarray, answers: np.ndarray) -> np.ndarray:
-    """Mean KL over contexts of `answers` (..., c, a) from the target's (c, a)."""
-    probs = np.exp(wanted.astype(float))
-    terms = np.where(probs > 0, probs * (np.where(probs > 0, wanted, 0.0) - answers), 0.0)
-    return np.maximum(terms.sum(axis=-1).mean(axis=-1), 0.0)
