@@ -10,6 +10,7 @@ forecast. Theories of a latent mixture are drawn with the prior implied by the b
 (the tables have both). The same folder gives the same bytes.
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -80,9 +81,9 @@ def draw_comparison(run: RunFolder, target: Target | None = None) -> list[Path]:
     lines, mixtures = scorecard(rows), mixture_theories(run)
     with style():
         figures = {
-            run.study: _main(run, rows, lines, mixtures, target),
-            f"{run.study}-groups": _groups(lines, mixtures),
-            f"{run.study}-summary": draw_summary(lines, mixtures),
+            run.study: partial(_main, run, rows, lines, mixtures, target),
+            f"{run.study}-groups": partial(_groups, lines, mixtures),
+            f"{run.study}-summary": partial(draw_summary, lines, mixtures),
         }
         return save(run, figures)
 

@@ -72,8 +72,9 @@ def awaited_folder() -> str:
 
 
 def side_by_side(tasks: Sequence[Callable[[], None]]) -> None:
-    """Run each task in a forked process, or one after the other where a fork is not safe: jax has threads."""
-    if "jax" in sys.modules or sys.platform != "linux":
+    """Run each of several tasks in a forked process, or one after the other where a fork is not safe: jax has
+    threads."""
+    if len(tasks) == 1 or "jax" in sys.modules or sys.platform != "linux":
         for task in tasks:
             task()
         return

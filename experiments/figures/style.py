@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -56,20 +56,29 @@ def style() -> Iterator[None]:
 
 def save(
     run: RunFolder,
-    figures: Mapping[str, Figure],
+    figures: Mapping[str, Figure | Callable[[], Figure]],
     tables: Mapping[str, Sequence[Mapping[str, object]]] | None = None,
 ) -> list[Path]:
-    """Write figures by name in every format, and tables of what they show; returns the paths."""
-    drawn = {kind: [run.folder / "figures" / f"{name}.{kind}" for name in figures] for kind in FORMATS}
+    """Write figures by name in every format, and tables of what they show; returns the paths.
 
-    def draw(kind: str) -> None:
-        for path, figure in zip(drawn[kind], figures.values(), strict=True):
-            save_figure(path, figure)
+    A function that makes a figure is called in the process that writes it: several are then made at once.
+    """
+    folder = run.folder / "figures"
 
-    side_by_side([functools.partial(draw, kind) for kind in FORMATS])
-    paths = [path for figure in zip(*drawn.values(), strict=True) for path in figure]
+    def draw(name: str) -> None:
+        figure = figures[name]
+        figure = figure if isinstance(figure, Figure) else figure()
+        tasks = [functools.partial(save_figure, folder / f"{name}.{kind}", figure) for kind in FORMATS]
+        if len(figures) == 1:
+            side_by_side(tasks)
+        else:
+            for task in tasks:
+                task()
+
+    side_by_side([functools.partial(draw, name) for name in figures])
+    paths = [folder / f"{name}.{kind}" for name in figures for kind in FORMATS]
     for name, table in (tables or {}).items():
-        paths.append(run.folder / "figures" / f"{name}.csv")
+        paths.append(folder / f"{name}.csv")
         text = as_csv([dict(line) for line in table])
         write(paths[-1], lambda file, text=text: file.write(text.encode()))
     return paths
