@@ -1,5 +1,6 @@
 """A sweep runs every point once, goes on after failures and interrupts, and ends with the same bytes."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -177,7 +178,14 @@ def test_killed_and_interrupted_it_ends_with_the_same_bytes(tmp_path):
     assert len(list((whole / "networks").glob("*.safetensors"))) == 3
 
     for name, stop, status in (("centre", signal.SIGKILL, -9), ("n=8", signal.SIGINT, 130)):
-        running = subprocess.Popen(command(broken), env=environment, stderr=subprocess.PIPE, text=True)
+        running = subprocess.Popen(
+            command(broken),
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+            # where tests run in the background, a shell has SIGINT ignored
+            preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        )
         deadline = time.monotonic() + 300
         while not list((broken / name / "cells").glob("*.npz")):
             assert running.poll() is None and time.monotonic() < deadline
