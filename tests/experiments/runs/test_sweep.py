@@ -35,7 +35,7 @@ class Stub:
     def __call__(self, study_run, folder, settings, progress):
         self.calls.append(folder.name)
         code = run_code(study_run.study.module.__name__, study_run.experiments()[0])
-        made = create(folder, study_run.record, {}, code)
+        made = create(folder, study_run.record, {}, code, settings.again)
         if folder.name in self.errors:
             raise self.errors[folder.name]
         made.save_rows(list(self.rows({"linearised": 0.9})))
@@ -93,7 +93,7 @@ def test_an_interrupt_ends_it_and_the_same_call_goes_on(call, tmp_path):
     assert call()[1] == POINTS[1:]
 
 
-def test_a_run_of_other_code_is_run_again(call):
+def test_a_run_of_other_code_is_refused_and_the_others_are_kept(call):
     made, _ = call()
     run = made.run(made.record.points[0])
     config = run.config
@@ -105,6 +105,10 @@ def test_a_run_of_other_code_is_run_again(call):
     made, calls = call()
     assert calls == [POINTS[0]]
     assert "was made by other code: models.pretraining changed since" in made.reason(made.record.points[0])
+    with pytest.raises(Misuse, match=r"^1 of 3 runs failed: style=0\.5;"):
+        refuse_failed(made)
+    assert call(again=True)[1] == POINTS
+    refuse_failed(made)
 
 
 def test_a_damaged_run_is_named_and_does_not_stop_the_others(call):
