@@ -25,8 +25,9 @@ from typing import (
 
 import numpy as np
 import optax
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
+from theory.arguments import checked_drawing
 from theory.base import Beta, Dataset, Key, Misuse, Model, Parametric, Params, Predictor
 
 PriorT = TypeVar("PriorT", contravariant=True)
@@ -82,6 +83,10 @@ class Task:
     name: str
     data: Callable[..., Dataset]
     contexts: Callable[[Key], Mapping[str, Dataset]]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "data", checked_drawing(self.data))
+        object.__setattr__(self, "contexts", checked_drawing(self.contexts))
 
 
 @dataclass(frozen=True)
@@ -224,6 +229,11 @@ class Theory(Protocol[PriorT]):
 
     def strength(self, training: Training, scale: Scale) -> np.ndarray | None:
         """The strength (d,) at every dose without a fitted number, in its unit; None: no forecast."""
+        return None
+
+    def rate(self, prior: Any, network: Any, data: Dataset) -> Array | None:
+        """β for one unit of learning-rate time, from a prior and the network that is finetuned: a second
+        forecast, "NAME-by-rate"; None without one."""
         return None
 
     def note(self, data: Dataset, positions: np.ndarray) -> str:
