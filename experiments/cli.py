@@ -19,7 +19,7 @@ from experiments.design.checks import check_positive
 from experiments.design.config import StudyConfig
 from experiments.design.old_names import refuse_old_names
 from experiments.design.study import DEFAULT_PRESET, Study, StudyRun
-from experiments.design.words import LISTS, Unknown, names_of, refuse_unknown, take
+from experiments.design.words import LISTS, Unknown, names_of, one_sentence, refuse_unknown, take
 from experiments.discovery import FOLDERS, Catalogue
 from experiments.figures import drawing_process
 from experiments.storage.run_folder import find
@@ -104,14 +104,15 @@ def _parse(
 ) -> OptionsT:
     extra: dict[str, Any] = {} if default is None else {"default": default, "registry": LISTS}
     refuse_unknown(arguments, names_of(kind, getattr(default, "config", None)))
-    return tyro.cli(
-        kind,
-        prog=f"finebayes {command}",
-        description=COMMANDS[command.split()[0]],
-        args=arguments,
-        config=(tyro.conf.AvoidSubcommands,),
-        **extra,
-    )
+    with one_sentence(f"finebayes {command}"):
+        return tyro.cli(
+            kind,
+            prog=f"finebayes {command}",
+            description=COMMANDS[command.split()[0]],
+            args=arguments,
+            config=(tyro.conf.AvoidSubcommands,),
+            **extra,
+        )
 
 
 OwnFiles: TypeAlias = Annotated[
@@ -208,8 +209,8 @@ def _run(arguments: list[str], command: str = "run") -> None:
         elif parsed.dry_run:
             print(runs.dry_run(study_run))
         else:
-            made = runs.run(study_run, parsed.out, parsed.networks, parsed.jobs, draw, again=parsed.again)
-            print(runs.summary(made))
+            places = parsed.out, parsed.networks, parsed.jobs
+            made = runs.run(study_run, *places, draw, again=parsed.again, show=True)
             if parsed.strict:
                 runs.refuse_unconverged(made)
 
