@@ -108,6 +108,7 @@ class Finetuned:
             )
         return content.finetuned
 
+    @fixed_settings()
     def records(self) -> list[Json]:
         """The mean probability of every answer, over base networks, seeds and contexts that end alike, by
         method, task, dose (0: the base networks), group and question, the last token of a context."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.scoring.fits import finer, nearest_rungs
+from experiments.scoring.fits import divergence, finer, nearest_rungs
 from experiments.storage.records import Cell
 from experiments.storage.run import Run
 
@@ -39,7 +39,7 @@ def forecasts(run: Run) -> list[Forecast]:
             continue
         contexts = theories.contexts
         for theory, prior, log_probs in _expected(run, cell):
-            moved = np.sum(np.exp(log_probs) * (log_probs - contexts.base), axis=-1)  # (s, d, c)
+            moved = divergence(log_probs, contexts.base)  # (s, d, c)
             for group in contexts.groups:
                 inside = moved[..., contexts.inside(group)].mean(axis=(0, 2))
                 shifts[cell.method, cell.arm, theory, prior, group].append(inside)
