@@ -10,6 +10,7 @@ from experiments.cells.candidates import candidates
 from experiments.cells.programs import Executor
 from experiments.design.experiment import Experiment
 from experiments.design.study import StudyRun
+from experiments.figures.forecast import draw_forecast
 from experiments.own_files import blaming
 from experiments.reports.expectations import forecast_text
 from experiments.reports.html import write_report
@@ -134,6 +135,7 @@ def forecast(study_run: StudyRun, out: str = "", networks: str = "", again: bool
         sealed = seal.seal(made)
     expected = forecasts(made)
     write_text(folder / "forecasts.csv", as_csv([asdict(line) for line in expected]))
+    drawn = draw_forecast(made, expected)
     failed = [f"failed: {cell.name}: {reason}" for cell, reason in made.failures().items()]
     return "\n".join(
         [
@@ -141,6 +143,7 @@ def forecast(study_run: StudyRun, out: str = "", networks: str = "", again: bool
             "",
             *failed,
             f"sealed  {sealed.cells} cells on {sealed.made}\nseal    {sealed.hash}\nfolder  {folder}",
+            *(f"figure  {path}" for path in drawn[:1]),
             "\nThe same options with `finebayes run` finetune and score exactly these forecasts.",
         ]
     )
