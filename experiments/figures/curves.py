@@ -51,8 +51,8 @@ def spread(values: np.ndarray, draws: Sequence[int]) -> tuple[np.ndarray, np.nda
     mean, half = np.mean(values, axis=(0, 1)), None
     if len(draws):
         numbers = np.moveaxis(values.reshape(bases * seeds, *shape), 0, -1)
-        places = np.repeat(draws, seeds), np.repeat(range(bases), seeds), np.tile(range(seeds), bases)
-        ways = clusters(*(place.tolist() for place in places))
+        indices = np.repeat(draws, seeds), np.repeat(range(bases), seeds), np.tile(range(seeds), bases)
+        ways = clusters(*(index.tolist() for index in indices))
         half = half_width([(numbers, np.ones_like(numbers))], ways)
     return mean, np.full(shape, np.nan) if half is None else half[1]
 
