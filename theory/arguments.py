@@ -20,9 +20,10 @@ PLURALS = {int: "integers", float: "numbers", bool: "truth values", str: "words"
 
 def checked(cls: ClassT) -> ClassT:
     """A process, a dataclass, that refuses fields and arguments of `task` of another type."""
-    for name in ("__init__", "task"):
-        function, hints = vars(cls)[name], cls if name == "__init__" else None
-        setattr(cls, name, _checked(function, hints, cls.__name__ if hints else f"{cls.__name__}.task"))
+    for name, typed in (("__init__", cls), ("task", None)):
+        if name in vars(cls):
+            title = cls.__name__ if typed else f"{cls.__name__}.{name}"
+            setattr(cls, name, _checked(vars(cls)[name], typed, title))
     return cls
 
 
@@ -72,7 +73,8 @@ def fits(value: Any, kind: Any) -> bool:
         return any(fits(value, part) for part in inner)
     if kind in (int, float, bool):
         value = value.item() if getattr(value, "ndim", None) == 0 else value
-        return isinstance(value, bool) == (kind is bool) and isinstance(value, (int, kind))
+        number = isinstance(value, (int, kind)) and value == value  # not nan
+        return number and isinstance(value, bool) == (kind is bool)
     if kind in (str, NoneType):
         return isinstance(value, kind)
     if origin is Mapping:

@@ -50,8 +50,9 @@ class Dataset:
 
     def __post_init__(self) -> None:
         pair = self.tokens, self.mask
-        if any(isinstance(part, list) for part in pair):
-            raise Misuse("A Dataset has arrays, got a list; write numpy.array(...).")
+        for part in pair:
+            if isinstance(part, list | str):
+                raise Misuse(f"A Dataset has arrays, got a {type(part).__name__}; write numpy.array(...).")
         if all(isinstance(part, Array | np.ndarray) and not isinstance(part, Tracer) for part in pair):
             if self.tokens.shape != self.mask.shape:
                 raise Misuse(

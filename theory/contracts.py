@@ -28,7 +28,7 @@ import optax
 from jaxtyping import Array, PRNGKeyArray
 
 from theory.arguments import checked_drawing
-from theory.base import Beta, Dataset, Key, Misuse, Model, Parametric, Params, Predictor
+from theory.base import Beta, Dataset, Key, Misuse, Model, Parametric, Params, Predictor, check_beta
 
 PriorT = TypeVar("PriorT", contravariant=True)
 Bound: TypeAlias = Literal["path", "mixture"]
@@ -327,7 +327,8 @@ def required_prior(theory: Theory) -> type:
 
 
 def _checked(predict: Callable[..., Any]) -> Callable[..., Any]:
-    """`predict` that refuses a process or networks in place of a prior, and tokens in place of a D'."""
+    """`predict` that refuses a process or networks in place of a prior, tokens in place of a D', and a
+    strength that is none."""
 
     @functools.wraps(predict)
     def checked(self: Any, prior: Any, data: Any, *more: Any, **named: Any) -> Any:
@@ -337,6 +338,7 @@ def _checked(predict: Callable[..., Any]) -> Callable[..., Any]:
             raise Misuse(f"{name} needs a prior that predicts, like {example}, got {type(prior).__name__}.")
         if not hasattr(data, "tokens"):
             raise Misuse(f"{name} needs a Dataset, like task.data(key, n), got {type(data).__name__}.")
+        check_beta(named["beta"] if "beta" in named else more[0])
         return predict(self, prior, data, *more, **named)
 
     return checked
