@@ -73,8 +73,7 @@ def fits(value: Any, kind: Any) -> bool:
         return any(fits(value, part) for part in inner)
     if kind in (int, float, bool):
         value = value.item() if getattr(value, "ndim", None) == 0 else value
-        number = isinstance(value, (int, kind)) and value == value  # not nan
-        return number and isinstance(value, bool) == (kind is bool)
+        return isinstance(value, bool) == (kind is bool) and isinstance(value, (int, kind))
     if kind in (str, NoneType):
         return isinstance(value, kind)
     if origin is Mapping:

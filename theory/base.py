@@ -10,6 +10,7 @@ a answers, b strengths. All log-probabilities are in nats. Every predictor is a 
 them.
 """
 
+import contextlib
 import functools
 import itertools
 import math
@@ -222,11 +223,11 @@ def check_beta(beta: object) -> None:
     """Refuse a strength that is negative or not finite (a traced strength has no value to check)."""
     if isinstance(beta, Tracer):
         return
-    try:
-        number = math.nan if isinstance(beta, str | bool) else float(cast(Any, beta))
-    except (TypeError, ValueError):
-        number = math.nan
-    if not (math.isfinite(number) and number >= 0):
+    number: object = beta
+    if not isinstance(beta, str | bool):
+        with contextlib.suppress(TypeError, ValueError):
+            number = float(cast(Any, beta))
+    if not (isinstance(number, float) and math.isfinite(number) and number >= 0):
         raise Misuse(
-            f"The strength beta must be finite and at least 0, got {beta!r:.60}; use 0 for the prior."
+            f"The strength beta must be finite and at least 0, got {number!r:.60}; use 0 for the prior."
         )

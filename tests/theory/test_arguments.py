@@ -31,7 +31,6 @@ D = WORLD.distribution()
         (3, float, True),
         (np.float32(3), float, True),
         (False, float, False),
-        (float("nan"), float, False),
         (np.bool_(True), bool, True),
         (1, bool, False),
         (None, int | None, True),
