@@ -10,6 +10,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from experiments.figures.dose_panels import dose_ticks
 from experiments.figures.looks import rank
 from experiments.figures.style import (
     ABREAST,
@@ -48,7 +49,8 @@ def draw_forecast(run: RunFolder, lines: Sequence[Forecast]) -> list[Path]:
         grid = panels_grid(figure, start, down * HIGH, down, across, wspace=0.08, hspace=0.3)
         every = grid.subplots(squeeze=False, sharex=True, sharey=True)
         for axes, panel in zip(every.flat, panels, strict=False):
-            axes.set(xscale="log", yscale="log", title=panel_name(*panel))
+            dose_ticks(axes, ours)
+            axes.set(yscale="log", title=panel_name(*panel))
             for name in names:
                 points = [line for line in ours if (line.method, line.data, line.theory) == (*panel, name)]
                 points = sorted((line.dose, line.shift) for line in points if line.shift > LEAST)
