@@ -33,6 +33,7 @@ from theory.errors import Misuse
 pytestmark = pytest.mark.slow
 
 WORDS = {int: ("abc", "1.5", "", "1e3"), float: ("abc", "", "1,5"), str: ("no-such-word",)}
+LISTED = {int: ("abc", "1.5"), float: ("abc", "1,x"), str: ("no-such-word",)}  # a list may be empty
 VALUES = {int: (None, "a", 1.5, True, [1], math.nan), float: (None, "a", True, [1.0], math.nan, 1j)}
 VALUES |= {bool: (None, "a", 2), str: (3, None), tuple: (None, 3, "ab", {1: 2})}
 FREE = {"files"}  # any text may name a file; it is tried with the commands
@@ -91,7 +92,8 @@ def commands(folder):
             while get_origin(inner) is tuple:
                 inner = inner.__args__[0]
             option = f"--{name.replace('_', '-')}"
-            for word in WORDS.get(inner, ()) if name not in FREE else ():
+            words = WORDS.get(inner, ()) if kind is inner else LISTED.get(inner, ())
+            for word in words if name not in FREE else ():
                 yield ["run", study, option, word, "--dry-run"]
             if inner is bool:
                 yield from (["run", study, f"{option}=maybe", "--dry-run"], ["run", study, option, "yes"])
@@ -295,4 +297,5 @@ def test_every_bad_input_is_refused_in_one_sentence(part, least, tmp_path):
 def test_every_command_and_every_study_is_tried(tmp_path):
     words = list(itertools.chain(commands(tmp_path)))
     assert {first for first, *_ in words} >= set(cli.COMMANDS)
-    assert {study for command, study, *_ in words if command == "run"} >= set(Catalogue().names("studies"))
+    assert {line[1] for line in words if line[0] == "run" and line[1:]} >= set(Catalogue().names("studies"))
+    assert len(words) > 4000
