@@ -9,6 +9,7 @@ jax, and is what a study of the same numbers computes; `experiments.runs.study_r
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,8 +100,9 @@ class Finetuned:
         """Log-probabilities (nats) of the answers (seeds, doses, contexts, answers), by one method on one
         task, by default the first, from one base network."""
         methods, tasks = list(self.experiment.methods), [arm.name for arm in self.experiment.arms]
-        cell = Cell("finetuned", task or tasks[0], base, method or methods[0])
-        content = self.run.finetuned(cell)
+        chosen = task or tasks[0], base, method or methods[0]
+        known = chosen in list(itertools.product(tasks, range(self.experiment.base_seeds), methods))
+        content = self.run.finetuned(Cell("finetuned", *chosen)) if known else None
         if content is None:
             raise Misuse(
                 f"There are the methods {', '.join(methods)}, the tasks {', '.join(tasks)} and the base "
@@ -108,6 +110,7 @@ class Finetuned:
             )
         return content.finetuned
 
+    @fixed_settings()
     def records(self) -> list[Json]:
         """The mean probability of every answer, over base networks, seeds and contexts that end alike, by
         method, task, dose (0: the base networks), group and question, the last token of a context."""
@@ -228,7 +231,7 @@ def finetune(
     tasks = [task] if isinstance(task, Task) or not isinstance(task, Iterable) else list(task)
     for value in tasks:
         _instance("task", value, Task, "process.task()")
-    if not isinstance(doses, Iterable) or not tasks:
+    if not isinstance(doses, Iterable) or isinstance(doses, str | Mapping) or not tasks:
         raise Misuse(f"finetune needs a task and a list of doses, got {len(tasks)} tasks and doses {doses}.")
     check_counts(n=n, batch=batch, seeds=seeds)
     check_seed(seed)

@@ -46,6 +46,31 @@ def _posterior_mode(prior, log_likelihoods, beta, kappa=1.0):
     return weights / weights.sum()
 
 
+def _settings():
+    """What later tests inherit: jax's settings, and the variables that it and its compiler read."""
+    read = {name: value for name, value in os.environ.items() if name.startswith(("JAX_", "XLA_"))}
+    return dict(jax.config.values) | read
+
+
+BEFORE = _settings()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item):
+    """A test that changes settings for good changes the numbers of whatever runs after it: it fails."""
+    result = yield
+    now = _settings()
+    changed = {name: now.get(name) for name, value in BEFORE.items() if now.get(name) != value}
+    if changed:
+        for name in changed:
+            if name in jax.config.values:
+                jax.config.update(name, BEFORE[name])
+            else:
+                os.environ[name] = BEFORE[name]
+        raise AssertionError(f"{item.nodeid} leaves other settings behind: {changed}")
+    return result
+
+
 @pytest.fixture(scope="session")
 def posterior_mode():
     return _posterior_mode

@@ -186,17 +186,6 @@ def test_a_study_has_the_bytes_of_the_command_line(study, tmp_path):
         assert (study.folder / file).read_bytes() == (tmp_path / "run" / file).read_bytes(), file
 
 
-def test_a_study_is_read_from_its_folder(study):
-    again = fb.load(study.folder)
-    assert again.rows == study.rows and not again.failures
-    assert repr(again).startswith("StudyResult(weird-generalisation; doses 1, 4; ")
-    assert again.report.exists() and again.figures
-    assert "<img" in again._repr_html_()
-    again.figure().savefig(io.BytesIO(), format="png")
-    with pytest.raises(fb.Misuse, match="has no sampled posteriors"):
-        again.to_arviz()
-
-
 @pytest.mark.parametrize(
     "call, sentence",
     [

@@ -1,5 +1,6 @@
 """Notebooks and the page of the API run from top to bottom, at smaller sizes."""
 
+import io
 import re
 import sys
 import types
@@ -59,6 +60,14 @@ def test_a_notebook_runs(path, smaller, monkeypatch):
     assert all(cell.startswith((" [markdown]\n# ", "\n")) for cell in cells)
     module = execute(text, path.name, monkeypatch)
     assert module.result.lines and module.run.rows
+    again = fb.load(module.run.folder)
+    assert again.rows == module.run.rows and not again.failures
+    assert repr(again).startswith("StudyResult(weird-generalisation; doses 1, 4; ")
+    assert again.report.exists() and again.figures
+    assert "<img" in again._repr_html_()
+    again.figure().savefig(io.BytesIO(), format="png")
+    with pytest.raises(fb.Misuse, match="has no sampled posteriors"):
+        again.to_arviz()
 
 
 @pytest.mark.slow

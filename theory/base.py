@@ -10,6 +10,8 @@ a answers, b strengths. All log-probabilities are in nats. Every predictor is a 
 them.
 """
 
+import contextlib
+import functools
 import itertools
 import math
 from collections.abc import Callable
@@ -39,12 +41,30 @@ Betas: TypeAlias = Float[Array, " b"] | Float[np.ndarray, " b"]  # numpy where s
 class Dataset:
     """Sequences, and a mask of the positions that a likelihood (or a comparison) counts.
 
-    `tokens` is Int "*batch n t" and `mask` Bool "*batch n t". Their types are not checked, because jax
-    rebuilds a pytree around placeholders that are no arrays (shapes, for example) when it compiles.
+    `tokens` is Int "*batch n t" and `mask` Bool "*batch n t". Only arrays are checked, because jax rebuilds a
+    pytree around placeholders that are none (shapes, for example) when it compiles. Raises `Misuse` for
+    lists, for shapes that differ and for tokens that are no integers.
     """
 
     tokens: Any
     mask: Any
+
+    def __post_init__(self) -> None:
+        pair = self.tokens, self.mask
+        for part in pair:
+            if isinstance(part, list | str):
+                raise Misuse(f"A Dataset has arrays, got a {type(part).__name__}; write numpy.array(...).")
+        if all(isinstance(part, Array | np.ndarray) and not isinstance(part, Tracer) for part in pair):
+            if self.tokens.shape != self.mask.shape:
+                raise Misuse(
+                    "The tokens and the mask of a Dataset must have one shape (n, t), got "
+                    f"{self.tokens.shape} and {self.mask.shape}."
+                )
+            if self.tokens.dtype.kind == "f" or self.mask.dtype.kind == "f":
+                raise Misuse(
+                    "The tokens of a Dataset must be integers and its mask truth values, got "
+                    f"{self.tokens.dtype} and {self.mask.dtype}."
+                )
 
 
 @runtime_checkable
@@ -95,7 +115,17 @@ def compiled(*static: str) -> Callable[[Method], Method]:
     each operation; inside a program it changes nothing. The arguments named here are static (sizes, say)."""
 
     def decorate(method: Method) -> Method:
-        return cast(Method, jax.jit(method, static_argnames=static, inline=True))
+        program = jax.jit(method, static_argnames=static, inline=True)
+
+        @functools.wraps(method)
+        def call(self: Any, *arguments: Any, **named: Any) -> Any:
+            for value in (*arguments, *named.values()):
+                if isinstance(value, str | list):
+                    name, kind = f"{type(self).__name__}.{method.__name__}", type(value).__name__
+                    raise Misuse(f"{name} needs arrays, got a {kind}, {value!r:.40}; write numpy.array(...).")
+            return program(self, *arguments, **named)
+
+        return cast(Method, call)
 
     return decorate
 
@@ -189,11 +219,15 @@ def check_number(
     raise Misuse(f"{name} must be {' and '.join(filter(None, (kind, low, high)))}, got {value!r}.")
 
 
-def check_beta(beta: Beta) -> None:
+def check_beta(beta: object) -> None:
     """Refuse a strength that is negative or not finite (a traced strength has no value to check)."""
     if isinstance(beta, Tracer):
         return
-    if not (math.isfinite(float(beta)) and float(beta) >= 0):
+    number: object = beta
+    if not isinstance(beta, str | bool):
+        with contextlib.suppress(TypeError, ValueError):
+            number = float(cast(Any, beta))
+    if not (isinstance(number, float) and math.isfinite(number) and number >= 0):
         raise Misuse(
-            f"The strength beta must be finite and at least 0, got {float(beta)}; use 0 for the prior."
+            f"The strength beta must be finite and at least 0, got {number!r:.60}; use 0 for the prior."
         )

@@ -25,9 +25,10 @@ from typing import (
 
 import numpy as np
 import optax
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
-from theory.base import Beta, Dataset, Key, Misuse, Model, Parametric, Params, Predictor
+from theory.arguments import checked_drawing
+from theory.base import Beta, Dataset, Key, Misuse, Model, Parametric, Params, Predictor, check_beta
 
 PriorT = TypeVar("PriorT", contravariant=True)
 Bound: TypeAlias = Literal["path", "mixture"]
@@ -82,6 +83,10 @@ class Task:
     name: str
     data: Callable[..., Dataset]
     contexts: Callable[[Key], Mapping[str, Dataset]]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "data", checked_drawing(self.data))
+        object.__setattr__(self, "contexts", checked_drawing(self.contexts))
 
 
 @dataclass(frozen=True)
@@ -226,6 +231,11 @@ class Theory(Protocol[PriorT]):
         """The strength (d,) at every dose without a fitted number, in its unit; None: no forecast."""
         return None
 
+    def rate(self, prior: Any, network: Any, data: Dataset) -> Array | None:
+        """β for one unit of learning-rate time, from a prior and the network that is finetuned: a second
+        forecast, "NAME-by-rate"; None without one."""
+        return None
+
     def note(self, data: Dataset, positions: np.ndarray) -> str:
         """A sentence for the report about what it can use of one D' in contexts whose answers stand at
         `positions` (c,); "" without one."""
@@ -317,7 +327,8 @@ def required_prior(theory: Theory) -> type:
 
 
 def _checked(predict: Callable[..., Any]) -> Callable[..., Any]:
-    """`predict` that refuses a process or networks in place of a prior, and tokens in place of a D'."""
+    """`predict` that refuses a process or networks in place of a prior, tokens in place of a D', and a
+    strength that is none."""
 
     @functools.wraps(predict)
     def checked(self: Any, prior: Any, data: Any, *more: Any, **named: Any) -> Any:
@@ -327,6 +338,7 @@ def _checked(predict: Callable[..., Any]) -> Callable[..., Any]:
             raise Misuse(f"{name} needs a prior that predicts, like {example}, got {type(prior).__name__}.")
         if not hasattr(data, "tokens"):
             raise Misuse(f"{name} needs a Dataset, like task.data(key, n), got {type(data).__name__}.")
+        check_beta(named["beta"] if "beta" in named else more[0])
         return predict(self, prior, data, *more, **named)
 
     return checked

@@ -8,6 +8,7 @@ process in the contexts, and the leading curvatures of the loss on D' at the bas
 
 import functools
 from dataclasses import replace
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -31,10 +32,11 @@ from theory.contracts import Scale, Setting, Theory
 from theory.divergence.kl import answer_loss, answers_at, counted_answers, renormalised
 from theory.divergence.mixture_fit import fit_weights
 from theory.latent.mixture import Mixture
-from theory.theories.tempered_posterior import TemperedPosterior, matched_rate
 from theory.weights.curvature import gauss_newton, modes
 
 DOCUMENTS = 64  # of pretraining, for the theories that need some
+Rates: TypeAlias = dict[Candidate, dict[str, np.ndarray]]
+"""β for a unit of learning-rate time (s,), by theory and prior."""
 MODES, ITERATIONS = 16, 32  # leading modes kept, and the steps of Lanczos that find them
 
 
@@ -70,6 +72,7 @@ class TheoryPrograms:
         self.candidates = [
             candidate for candidate in candidates if candidate.kind in ("hypotheses", "predictor", "weights")
         ]
+        self.hypotheses = [candidate for candidate in self.candidates if candidate.kind == "hypotheses"]
         self.exact = jax.jit(self._exact, compiler_options=compiler_options())
         self.known = jax.jit(self._known, compiler_options=compiler_options())
         self.modes = ShardedMap(self._modes, shared=1)
@@ -150,13 +153,11 @@ class TheoryPrograms:
             reachable=reachable,
         )
 
-    def _finished(
-        self, candidate: Candidate, contexts: Contexts, rates: dict[str, np.ndarray], ladder: Ladder
-    ) -> Ladder:
-        """The ladder of a theory of hypotheses from the base network's answers, all others as they are; that
-        of a tempered posterior with its rate."""
-        if type(candidate.form) is TemperedPosterior:  # a subclass may give β another meaning
-            ladder = replace(ladder, rate=rates[ladder.prior])
+    def _finished(self, candidate: Candidate, contexts: Contexts, rates: Rates, ladder: Ladder) -> Ladder:
+        """The ladder of a theory of hypotheses from the base network's answers, all others as they are; with
+        its rate, if it has one."""
+        if candidate in rates:
+            ladder = replace(ladder, rate=rates[candidate][ladder.prior])
         if candidate.kind != "hypotheses" or not self.experiment.anchored:
             return ladder
         reference = ladder.log_probs[0, 0]  # at β = 0, where D' says nothing: alike for all seeds
@@ -278,17 +279,15 @@ class TheoryPrograms:
         components = renormalised(process.component_log_probs(tokens)[..., part])
         return components, process.evidence(tokens), answers_at(process, tokens, part)
 
-    def _of_data(
-        self, network: Network, implied: Mixture, data: Dataset
-    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    def _of_data(self, network: Network, implied: Mixture, data: Dataset) -> tuple[np.ndarray, Rates]:
         """Losses on every D' (s, 3), in nats an answer: of the base network, of the base network with the
-        best bias, and of the hypothesis under which D' is most likely; nan where D' counts no answer. And β
-        for a unit of learning-rate time (s,), from each prior."""
-        part, losses, rates = self.answers.part, [], []
+        best bias, and of the hypothesis under which D' is most likely; nan where D' counts no answer. And the
+        rates of theories that have one."""
+        part, losses, every = self.answers.part, [], []
         for seed in range(len(data.tokens)):
             documents = jax.tree.map(lambda leaf, seed=seed: leaf[seed], data)
             known = self.known(self.process, implied, network, documents)
-            log_probs, hypotheses, both = map(np.asarray, known)
+            log_probs, hypotheses = map(np.asarray, known[:2])
             counted = np.asarray(counted_answers(documents, part))
             given = np.asarray(documents.tokens)[counted] - part.start
             log_probs, rows = log_probs[counted].astype(float), np.arange(len(given))
@@ -299,21 +298,27 @@ class TheoryPrograms:
                 -values[rows, given].mean() if len(given) else np.nan for values in (log_probs, best)
             )
             losses.append([before, after, hypotheses.min()])
-            rates.append(both)
-        process, implied_rates = np.array(rates, np.float32).T
-        return np.array(losses, np.float32), {"process": process, "implied": implied_rates}
+            every.append(known[2])
+        rates = {}
+        for index in every[0]:
+            values = np.array([rows[index] for rows in every], np.float32).T
+            rates[self.hypotheses[index]] = dict(zip(("process", "implied"), values, strict=True))
+        return np.array(losses, np.float32), rates
 
     def _known(
         self, process: Mixture, implied: Mixture, network: Network, data: Dataset
-    ) -> tuple[Array, Array, Array]:
+    ) -> tuple[Array, Array, dict[int, Array]]:
         """The base network's answers in D' (n, t, a), the loss on D' of every hypothesis (k,), and the rates
-        of a tempered posterior from both priors (2,)."""
+        from both priors (2,) of theories of hypotheses that have one, by number."""
         part = self.answers.part
         components = renormalised(process.component_log_probs(data.tokens)[..., part])
         weights = jnp.stack([process.log_weights, implied.log_weights])
-        rates = jax.vmap(lambda weights: matched_rate(process.with_log_weights(weights), network, data))(
-            weights
-        )
+
+        def rate(form: Theory, weights: Array) -> Array | None:
+            return form.rate(process.with_log_weights(weights), network, data)
+
+        every = [jax.vmap(functools.partial(rate, theory.form))(weights) for theory in self.hypotheses]
+        rates = {index: values for index, values in enumerate(every) if values is not None}
         return answers_at(network, data.tokens, part), answer_loss(components, data, part), rates
 
     def _implied_prior(self, network: Network) -> Mixture:

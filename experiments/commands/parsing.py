@@ -5,7 +5,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 
 import tyro
 
-from experiments.design.words import LISTS, names_of, refuse_unknown
+from experiments.design.words import LISTS, names_of, one_sentence, refuse_unknown
 
 OptionsT = TypeVar("OptionsT")
 
@@ -35,14 +35,15 @@ def parse(
     if lists or default is not None:
         extra["registry"] = LISTS
     refuse_unknown(arguments, names_of(kind, getattr(default, "config", None)))
-    return tyro.cli(
-        kind,
-        prog=f"finebayes {command}",
-        description=COMMANDS[command.split()[0]],
-        args=arguments,
-        config=(tyro.conf.AvoidSubcommands,),
-        **extra,
-    )
+    with one_sentence(f"finebayes {command}"):
+        return tyro.cli(
+            kind,
+            prog=f"finebayes {command}",
+            description=COMMANDS[command.split()[0]],
+            args=arguments,
+            config=(tyro.conf.AvoidSubcommands,),
+            **extra,
+        )
 
 
 OwnFiles: TypeAlias = Annotated[

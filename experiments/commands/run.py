@@ -60,8 +60,8 @@ def run(arguments: list[str], command: str = "run") -> None:
         elif parsed.dry_run:
             print(runs.dry_run(study_run))
         else:
-            made = runs.run(study_run, parsed.out, parsed.networks, parsed.jobs, draw, again=parsed.again)
-            print(runs.summary(made))
+            places = parsed.out, parsed.networks, parsed.jobs
+            made = runs.run(study_run, *places, draw, again=parsed.again, show=True)
             if parsed.strict:
                 runs.refuse_unconverged(made)
 

@@ -54,7 +54,7 @@ def check_counts(**counts: object) -> None:
 
 def check_step_size(rate: object) -> None:
     """Refuse what is no number above 0 and finite."""
-    if not isinstance(rate, (int, float)) or not 0 < rate < float("inf"):
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < float("inf"):
         raise Misuse(f"rate must be a number above 0 and finite, got {rate!r}.")
 
 
@@ -66,7 +66,7 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
 
 def check_seed(seed: object) -> None:
     """Refuse what is no master seed of a run."""
-    if not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
         raise Misuse(f"seed must be an integer from 0 to {LARGEST_SEED}, got {seed!r}.")
 
 

@@ -1,8 +1,11 @@
-"""Words of a command line: unknown options and options given twice, refused; lists with commas."""
+"""Words of a command line: unknown options and options given twice, refused; lists with commas; sentences."""
 
+import contextlib
 import dataclasses
 import difflib
-from collections.abc import Sequence
+import io
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any, get_args, get_origin
 
 import tyro
@@ -16,8 +19,18 @@ NONE = "none"  # a list without entries
 REPEATED = ("with", "over")  # options that may be given several times
 
 
+SENTENCES = {  # of tyro, and ours in their place
+    r"Error parsing (\S+): invalid literal for int\(\) with base 10: (.*)": r"\1 must be an integer, got \2",
+    r"Error parsing (\S+): could not convert string to float: (.*)": r"\1 must be a number, got \2",
+    r"Error parsing (\S+): Could not find valid parse for arguments: (.*)": r"\1 cannot be \2",
+    r"Missing value for argument '([^']*)'\. Expected \d+ values\.": r"\1 needs a value after it",
+    r"Missing from finebayes (\w+): (\S+) .*": r"\1 needs \2",
+    r"Unrecognized options: (.*)": r"No option or argument takes the words \1",
+}
+
+
 class Unknown(Misuse):
-    """An option that there is not."""
+    """Words of a command line that are no command's."""
 
 
 @LISTS.primitive_rule
@@ -38,6 +51,31 @@ def _lists(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
         is_instance=lambda value: isinstance(value, tuple),
         str_from_instance=lambda value: list(map(str, value)) or [NONE],
     )
+
+
+@contextlib.contextmanager
+def one_sentence(command: str) -> Iterator[None]:
+    """Tell what tyro refuses, in a box of several lines, as a sentence."""
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            yield
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise Unknown(f"{_first_part(box.getvalue())}; {command} --help shows all.") from None
+
+
+def _first_part(box: str) -> str:
+    """The text of a box above its first rule, in our words where they are known."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", box)  # colours
+    lines = [line.strip("│ ") for line in plain.splitlines() if not line.startswith(("╭", "╰"))]
+    first = next((index for index, line in enumerate(lines) if line.startswith("─")), len(lines))
+    text = " ".join(lines[:first])
+    for pattern, sentence in SENTENCES.items():
+        if match := re.fullmatch(pattern, text):
+            return match.expand(sentence)
+    return text.rstrip(".")
 
 
 def take(words: Sequence[str], name: str) -> tuple[str | None, list[str]]:

@@ -1,12 +1,14 @@
 """Curves of a number against dose, with a table of what they show beside the figure.
 
-A curve is a mean over base networks (of means over their finetuning seeds); its band, which base networks do
-not have, is one standard error over base networks. `Curves` draws the curves of one figure by name (a
-network or a theory); `draw_grid` is the figure that most studies need. FIGURE.csv has a line for each point:
-row and column of its panel, name (`who`), position on the axis (`at`), mean, standard error (empty for one
-network), number of networks. Numpy and matplotlib only. Axes: b base networks, x positions, usually doses.
+A curve is a mean over networks; its band, which base networks do not have, is an interval of 95 % by base
+networks × D' (experiments.scoring.intervals), and there is none with one of either. `Curves` draws the
+curves of one figure by name (a network or a theory); `draw_grid` is the figure that most studies need.
+FIGURE.csv has a line for each point: row and column of its panel, name (`who`), position on the axis (`at`),
+mean, ends of the interval (empty without one), number of networks. Numpy and matplotlib only. Axes: b base
+networks, s finetuning seeds (D'; one alone where a number is not of each), x positions, usually doses.
 """
 
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -28,7 +30,9 @@ from experiments.figures.style import (
     style,
     titles,
 )
+from experiments.scoring.intervals import clusters, half_width
 from experiments.scoring.predictions import BASE, NETWORK
+from experiments.storage.run import Run
 from experiments.storage.run_folder import RunFolder
 
 SHOWN = (
@@ -40,13 +44,26 @@ NAMES = {NETWORK: "finetuned network", BASE: "base network"}
 Grid = Mapping[tuple[str, str], Mapping[str, np.ndarray]]
 
 
-def spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over base networks (the first axis) and its standard error; nan of one alone, or where one is
-    missing."""
-    error = np.full(values.shape[1:], np.nan)
-    if len(values) > 1:
-        error = np.std(values, axis=0, ddof=1) / np.sqrt(len(values))
-    return np.mean(values, axis=0), error
+def spread(values: np.ndarray, draws: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of values (b, s, ...) over networks, and half of its interval, nan without one; `draws` (b,) are
+    the draws of the process that base networks are of, none if they are not known."""
+    (bases, seeds), shape = values.shape[:2], values.shape[2:]
+    mean, half = np.mean(values, axis=(0, 1)), None
+    if len(draws):
+        numbers = np.moveaxis(values.reshape(bases * seeds, *shape), 0, -1)
+        indices = np.repeat(draws, seeds), np.repeat(range(bases), seeds), np.tile(range(seeds), bases)
+        ways = clusters(*(index.tolist() for index in indices))
+        half = half_width([(numbers, np.ones_like(numbers))], ways)
+    return mean, np.full(shape, np.nan) if half is None else half[1]
+
+
+def draws_of(run: Run, bases: int) -> list[int]:
+    """The draws of the process that so many base networks are of; none where that is not known, for networks
+    of several draws are not finished."""
+    draws = [run.draw(base) for base in sorted({cell.base for cell in run.cells("finetuned")})]
+    if len(set(draws)) < 2:
+        return [0] * bases
+    return draws if len(draws) == bases else []
 
 
 def look(name: str) -> Look:
@@ -57,9 +74,10 @@ def look(name: str) -> Look:
 
 
 class Curves:
-    """The curves of one figure: `line` draws one, and remembers it for the legend and for the table."""
+    """The curves of one figure of a run: `line` draws one, and remembers it for the legend and the table."""
 
-    def __init__(self) -> None:
+    def __init__(self, run: Run) -> None:
+        self.draws = functools.cache(lambda bases: draws_of(run, bases))
         self.looks: dict[str, Look] = {}
         self.table: list[dict[str, str | int]] = []
 
@@ -72,27 +90,28 @@ class Curves:
         values: np.ndarray,
         **changes: Any,
     ) -> None:
-        """Draw values (b, x) under a name; `changes` replace parts of its look."""
-        mean, error = self.note(panel, name, across, values)
+        """Draw values (b, s, x) under a name; `changes` replace parts of its look."""
+        mean, half = self.note(panel, name, across, values)
         drawn = changes if "color" in changes else look(name) | changes
         self.looks[NAMES.get(name, name)] = drawn
         axes.plot(across, mean, **drawn)
         if name != BASE and drawn.get("ls") != "":
-            wide, band = np.nan_to_num(error), {"color": drawn["color"], "alpha": 0.15, "lw": 0}
+            wide, band = np.nan_to_num(half), {"color": drawn["color"], "alpha": 0.15, "lw": 0}
             axes.fill_between(across, mean - wide, mean + wide, **band)
 
     def note(
         self, panel: tuple[str, str], name: str, across: Sequence[float], values: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Put values (b, x) into the table alone; returns their mean and standard error (x,)."""
-        mean, error = spread(np.asarray(values, float))
+        """Put values (b, s, x) into the table alone; returns their mean and half of its interval (x,)."""
+        values = np.asarray(values, float)
+        mean, half = spread(values, self.draws(len(values)))
         row, column = (re.sub(r"\s+", " ", title) for title in panel)
-        for position, *pair in zip(across, mean, error, strict=True):
-            cells = [f"{value:.6g}" if np.isfinite(value) else "" for value in pair]
+        for position, *numbers in zip(across, mean, mean - half, mean + half, strict=True):
+            cells = [f"{value:.6g}" if np.isfinite(value) else "" for value in numbers]
             entry = {"row": row, "column": column, "who": NAMES.get(name, name), "at": f"{position:g}"}
-            numbers = dict(zip(("mean", "standard_error"), cells, strict=True))
-            self.table.append({**entry, **numbers, "networks": len(values)})
-        return mean, error
+            ends = dict(zip(("mean", "low", "high"), cells, strict=True))
+            self.table.append({**entry, **ends, "networks": values.shape[0] * values.shape[1]})
+        return mean, half
 
     def legend(self, figure: Figure, columns: int = 4, more: Mapping[str, Look] | None = None) -> None:
         """Name everything drawn, `SPEAKERS` first in their order, and `more` that is drawn besides."""
@@ -111,7 +130,7 @@ def draw_grid(
     looks: Mapping[str, Look] | None = None,
     more: Mapping[str, Look] | None = None,
 ) -> list[Path]:
-    """The curves of every panel (row, column) against dose, `tall` inches each; files STUDY-name.
+    """The curves (b, s, d) of every panel (row, column) against dose, `tall` inches each; files STUDY-name.
 
     Without `limits` of the axis each row has its own. Only `SPEAKERS` are drawn, or else the names in
     `looks`, which gives their lines. `annotate` draws more into a panel, which `more` names in the legend.
@@ -119,7 +138,7 @@ def draw_grid(
     if not grid:
         return []
     rows, columns = (list(dict.fromkeys(panel[side] for panel in grid)) for side in (0, 1))
-    curves, doses = Curves(), run.doses
+    curves, doses = Curves(run), run.doses
     with style():
         start, high = LEGEND + 0.2, tall * len(rows)
         figure = Figure(figsize=(WIDTH, start + high + 0.45))

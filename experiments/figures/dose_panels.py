@@ -44,6 +44,11 @@ class _OfPanel(Protocol):
     def group(self) -> str: ...
 
 
+class _AtDose(Protocol):
+    @property
+    def dose(self) -> int: ...
+
+
 Entry = TypeVar("Entry", bound=_OfPanel)
 
 
@@ -75,8 +80,9 @@ def at_doses(lines: Iterable[ScoreLine], field: str, doses: Sequence[int]) -> np
     return np.array([values.get(dose, np.nan) for dose in doses], float)
 
 
-def dose_ticks(axes: Axes, lines: Iterable[ScoreLine]) -> list[int]:
-    """The doses of some lines, and a logarithmic axis that names as many of them as there is room for."""
+def dose_ticks(axes: Axes, lines: Iterable[_AtDose]) -> list[int]:
+    """The doses of some lines, or of forecasts, and a logarithmic axis that names as many of them as there is
+    room for."""
     doses = sorted({line.dose for line in lines})
     if doses:
         every = -(-len(doses) // int(_width(axes) / 0.27))

@@ -31,8 +31,8 @@ ByName = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Beliefs:
-    """One method on one D': by network or theory, weights (b, d, k) and the nats (b, d) that the best mixture
-    leaves over, means over finetuning seeds."""
+    """One method on one D': by network or theory, weights (b, s, d, k) and the nats (b, s, d) that the best
+    mixture leaves over."""
 
     method: str
     data: str
@@ -81,7 +81,7 @@ def _beliefs(run: RunFolder, rows: list[Row]) -> tuple[ByName, ByName]:
                 flat = answers.reshape(-1, *answers.shape[-2:]).astype(float)
                 fitted, left = fit_weights(flat, components, evidence)
                 shape = answers.shape[:2]
-                weights.setdefault(name, []).append(fitted.reshape(*shape, -1).mean(axis=0))
-                nats.setdefault(name, []).append(left.reshape(shape).mean(axis=0))
+                weights.setdefault(name, []).append(fitted.reshape(*shape, -1))
+                nats.setdefault(name, []).append(left.reshape(shape))
     first, second = ({key: np.array(v) for key, v in parts.items()} for parts in (weights, nats))
     return first, second

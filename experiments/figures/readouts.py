@@ -3,9 +3,8 @@
     read(contexts, probs)  from a group's contexts (questions (c,), answers (a,)) and probabilities
                            (s, d, c, a) to (s, d): a number for every network and dose
 
-Networks are the base's finetuned ones. Lines are means, bands (none for base networks) one standard error
-over base networks, of the means over their finetuning seeds. Numpy and matplotlib only. Axes: b base
-networks, s seeds, d doses, c contexts, a answers.
+Networks are the base's finetuned ones. Lines are means, bands (none for base networks) intervals of 95 % by
+base networks × D'. Numpy and matplotlib only. Axes: b base networks, s seeds, d doses, c contexts, a answers.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from experiments.figures.comparison import select
-from experiments.figures.curves import Curves, draw_grid, spread
+from experiments.figures.curves import Curves, draw_grid
 from experiments.scoring.labels import METHODS, panels
 from experiments.scoring.predictions import NETWORK, predictions
 from experiments.scoring.rows import table
@@ -37,21 +36,13 @@ class Reading:
     doses: tuple[int, ...]
     values: dict[str, np.ndarray]
 
-    def means(self) -> dict[str, np.ndarray]:
-        """Means over finetuning seeds (b, d), by network or theory."""
-        return {name: values.mean(axis=1) for name, values in self.values.items()}
-
     def mean(self, name: str) -> np.ndarray:
         """The mean (d,)."""
-        return spread(self.means()[name])[0]
+        return self.values[name].mean(axis=(0, 1))
 
-    def error(self, name: str) -> np.ndarray:
-        """Its standard error over base networks (d,); nan of one."""
-        return spread(self.means()[name])[1]
-
-    def share_above(self, threshold: float) -> np.ndarray:
-        """The share (b, d) of each base's finetuned networks whose number is above a threshold."""
-        return (self.values[NETWORK] > threshold).mean(axis=1)
+    def above(self, threshold: float) -> np.ndarray:
+        """Whether the number of each finetuned network (b, s, d) is above a threshold: 1, or 0."""
+        return (self.values[NETWORK] > threshold).astype(float)
 
 
 def readings(run: RunFolder, group: str, read: Read) -> list[Reading]:
@@ -90,11 +81,11 @@ def draw_readings(
 
     def bars(axes: Axes, curves: Curves, panel: tuple[str, str]) -> None:
         if threshold is not None:
-            doses, share = np.array(every[panel].doses), every[panel].share_above(threshold)
+            doses, above = np.array(every[panel].doses), every[panel].above(threshold)
             wide = doses * (1.3 - 1 / 1.3)
-            axes.bar(doses / 1.3, share.mean(axis=0), wide, align="edge", color="0.85")
-            curves.note(panel, label, every[panel].doses, share)
+            axes.bar(doses / 1.3, above.mean(axis=(0, 1)), wide, align="edge", color="0.85")
+            curves.note(panel, label, every[panel].doses, above)
 
     more = {} if threshold is None else {label: {"color": "0.85", "lw": 5}}
-    grid = {panel: reading.means() for panel, reading in every.items()}
+    grid = {panel: reading.values for panel, reading in every.items()}
     return draw_grid(run, name, grid, 1.15, annotate=bars, more=more)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from experiments.reports.sentences import aligned
-from experiments.scoring.forecasts import Forecast
-from experiments.scoring.labels import FITTED_ON, nats
+from experiments.scoring.forecasts import Forecast, judged
+from experiments.scoring.labels import nats
 
 ABOUT = (
     "Expected shift, KL(theory ‖ base network) in nats, mean over contexts of {group}, finetuning seeds and "
@@ -15,9 +15,7 @@ MOST_DOSES = 4
 
 def forecast_text(lines: Sequence[Forecast]) -> str:
     """A table of the first group that theories are judged on, at up to four doses."""
-    groups = dict.fromkeys(line.group for line in lines)
-    group = "held_out" if "held_out" in groups else next((g for g in groups if g != FITTED_ON), FITTED_ON)
-    ours = [line for line in lines if line.group == group]
+    ours = judged(lines)
     if not ours:
         return "No theory forecasts anything of this study."
     doses = sorted({line.dose for line in ours})
@@ -27,4 +25,4 @@ def forecast_text(lines: Sequence[Forecast]) -> str:
     by_dose = {(line.method, line.data, line.theory, line.prior, line.dose): line.shift for line in ours}
     for names in dict.fromkeys(key[:4] for key in by_dose):
         rows.append([*names, *(nats(by_dose.get((*names, dose))) for dose in doses)])
-    return f"{aligned(rows)}\n\n{ABOUT.format(group=group)}"
+    return f"{aligned(rows)}\n\n{ABOUT.format(group=ours[0].group)}"

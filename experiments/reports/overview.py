@@ -13,6 +13,7 @@ from pathlib import Path
 from experiments.figures.looks import OVERVIEW
 from experiments.scoring.labels import with_interval
 from experiments.scoring.leaderboard import UNCHANGED, Column, TheoryKey, markdown_table
+from experiments.scoring.learnt import percent
 from experiments.storage.files import write_text
 from experiments.storage.records import Interval, ScoreLine
 from experiments.storage.run_folder import RunFolder
@@ -20,13 +21,15 @@ from experiments.storage.run_folder import RunFolder
 LEAST = -1.0  # scores below say no more than that they are worse than nothing
 ABOUT = (
     "Last dose, held-out contexts: the part of the shift that is explained with its interval of 95 % over "
-    "base networks and D′ (1: all; 0: no better than “nothing changed”). *Shift* is what there is to "
-    "explain; *best null* the best score of a theory that knows of no hypothesis and no weights, which any "
-    "other must beat; *another seed* the score of a network from another pretraining seed, finetuned alike; "
-    "*best mixture* that of the weights over hypotheses that are fitted to these answers. β of the "
-    "posteriors is fitted in the domain of D′ and nowhere else, from the prior implied by the base network. "
-    "*Excess* is the base networks' over the exact predictor, mean over positions, next to that of a "
-    "predictor which never infers the hypothesis of a document."
+    "base networks and D′ (1: all; 0: no better than “nothing changed”). *D′ learnt* is the part of D′ that "
+    "the networks learnt, and that one bias for each answer could learn, by the loss on D′ itself (0 %: the "
+    "base network; 100 %: the best hypothesis of the process). *Shift* is what there is to explain; *best "
+    "null* the best score of a theory that knows of no hypothesis and no weights, which any other must beat; "
+    "*another seed* the score of a network from another pretraining seed, finetuned alike; *best mixture* "
+    "that of the weights over hypotheses that are fitted to these answers. β of the posteriors is fitted in "
+    "the domain of D′ and nowhere else, from the prior implied by the base network. *Excess* is the base "
+    "networks' over the exact predictor, mean over positions, next to that of a predictor which never infers "
+    "the hypothesis of a document."
 )
 
 
@@ -42,7 +45,7 @@ def table(columns: Sequence[Column], runs: Sequence[RunFolder]) -> list[list[str
     names = list(dict.fromkeys(column.run for column in columns))
     quality = dict(zip(names, map(_quality, runs), strict=True))
     linearised, *posteriors = OVERVIEW
-    head = ["study", "excess; uninformed (nats)", "method, D′", "shift (nats)"]
+    head = ["study", "excess; uninformed (nats)", "method, D′", "D′ learnt; by best null", "shift (nats)"]
     rows = [[*head, "best null", linearised, "another seed", *posteriors, "best mixture"]]
     for index, column in enumerate(columns):
         first = not index or columns[index - 1].run != column.run
@@ -53,6 +56,7 @@ def table(columns: Sequence[Column], runs: Sequence[RunFolder]) -> list[list[str
         bounds = [line.best_in_class for title in posteriors if (line := lines[title]) is not None]
         rows[-1] += [
             column.name,
+            f"{percent(column.learnt.at(dose))}; {percent(column.learnt.null)}" if column.learnt else "–",
             f"{base.shift:.4f}" if base else "–",
             _null(null),
             _line(lines[linearised]),

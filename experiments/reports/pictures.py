@@ -12,6 +12,7 @@ TITLES = {
     "": "Answers, explained shift and strength by dose",
     "-groups": "Every group of contexts",
     "-posteriors": "Sampled posteriors",
+    "-forecast": "Expected shift, sealed before any finetuning",
     "heat-map": "Heat map",
 }
 CAPTIONS = {
@@ -29,6 +30,9 @@ CAPTIONS = {
     "limit; a red ring marks scores whose chains have not all converged. Below: diagnostics of the chains "
     "against the strength τ = βN/γ, median (line) and worst (edge of the band) over networks, and limits.",
     "-groups": "The explained part of the shift in each group of contexts, drawn as in (b).",
+    "-forecast": "How far each theory expected finetuning to move the answers, before any network was "
+    "finetuned: mean KL(theory ‖ base network) on the first group of contexts that theories are judged on, "
+    "against dose (forecasts.csv has all groups).",
     "heat-map": "The explained part of the shift on held-out contexts, theories by ways of finetuning, at a "
     "small and at a large dose: blue explains, orange is worse than “nothing changed”; hatched where the "
     "shift does not exceed its noise, blank where a theory predicts nothing.",

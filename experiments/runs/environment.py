@@ -16,6 +16,7 @@ from experiments.storage.records import Json
 from theory.errors import Misuse
 
 DEVICES = "xla_force_host_platform_device_count"
+FASTER = "--xla_cpu_use_fusion_emitters=false"  # to compile
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpyro", "numpy", "matplotlib")
 SETTINGS: dict[str, Any] = {  # of jax, which change numbers or stop a program: those of every run
     "jax_enable_x64": False,
@@ -134,7 +135,8 @@ def compile_fast() -> None:
     jax.config.update("jax_disable_most_optimizations", True)
     if jax.__version_info__[:2] == (0, 10):  # a flag that another version does not know would end the process
         flags = os.environ.get("XLA_FLAGS", "")
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false".strip()
+        if FASTER not in flags.split():
+            os.environ["XLA_FLAGS"] = f"{flags} {FASTER}".strip()
 
 
 def _git(*words: str) -> str | None:

@@ -10,6 +10,7 @@ from experiments.cells.candidates import candidates
 from experiments.cells.programs import Executor
 from experiments.design.experiment import Experiment
 from experiments.design.study import StudyRun
+from experiments.figures.forecast import draw_forecast
 from experiments.own_files import blaming
 from experiments.reports.expectations import forecast_text
 from experiments.reports.html import write_report
@@ -45,11 +46,13 @@ def run(
     draw: Callable[[RunFolder], list[Path]] | None = None,
     progress: Progress | None = None,
     again: bool = False,
+    show: bool = False,
 ) -> RunFolder:
     """Everything `finebayes run` does after its options are parsed; finished parts are not redone.
 
     `out` is the run's folder (default: results/STUDY/HASH), `networks` that of base networks. `draw` stands
-    for the study's own. With `again` the folder's results are deleted first.
+    for the study's own. With `again` the folder's results are deleted first. With `show` the summary is
+    printed when the report is written, also where drawing fails.
     """
     if jobs < 1:
         raise Misuse(f"jobs must be at least 1, got {jobs}.")
@@ -81,6 +84,8 @@ def run(
                 (draw or study_run.study.draw)(made)
         finally:
             write_report(made)
+            if show:
+                print(summary(made))
     return made
 
 
@@ -130,6 +135,7 @@ def forecast(study_run: StudyRun, out: str = "", networks: str = "", again: bool
         sealed = seal.seal(made)
     expected = forecasts(made)
     write_text(folder / "forecasts.csv", as_csv([asdict(line) for line in expected]))
+    drawn = draw_forecast(made, expected)
     failed = [f"failed: {cell.name}: {reason}" for cell, reason in made.failures().items()]
     return "\n".join(
         [
@@ -137,6 +143,7 @@ def forecast(study_run: StudyRun, out: str = "", networks: str = "", again: bool
             "",
             *failed,
             f"sealed  {sealed.cells} cells on {sealed.made}\nseal    {sealed.hash}\nfolder  {folder}",
+            *(f"figure  {path}" for path in drawn[:1]),
             "\nThe same options with `finebayes run` finetune and score exactly these forecasts.",
         ]
     )
@@ -184,38 +191,33 @@ def run_cells(
     """Run every cell that is not finished, draw by draw; the first finetuning notes its time. `workers` are a
     run and a number of processes, where the cells of all draws are to run side by side."""
 
-    def wanted(experiment: Experiment) -> list[Cell]:
-        return [cell for cell in experiment.cells() if only(cell)]
-
-    def missing(cells: list[Cell]) -> list[Cell]:
-        return [cell for cell in cells if not made.finished(cell)]
-
     def noted(cells: list[Cell]) -> Iterator[Cell]:
-        for cell in missing(cells):
+        for cell in cells:
             if not cell.is_forecast:
                 seal.begin(made)
             yield cell
 
-    cells = [cell for experiment in experiments for cell in wanted(experiment)]
-    count = len(missing(cells))
-    if count < len(cells):
-        progress.say(f"{len(cells) - count} of {len(cells)} cells were finished before")
-    unfinished = [experiment for experiment in experiments if missing(wanted(experiment))]
+    draws = []  # experiment, the number of its cells, those that are not finished
+    for experiment in experiments:
+        cells = [cell for cell in experiment.cells() if only(cell)]
+        draws.append((experiment, len(cells), [cell for cell in cells if not made.finished(cell)]))
+    count, todo = sum(count for _, count, _ in draws), [cell for *_, cells in draws for cell in cells]
+    if len(todo) < count:
+        progress.say(f"{count - len(todo)} of {count} cells were finished before")
+    unfinished = [(experiment, count, cells) for experiment, count, cells in draws if cells]
     if workers and unfinished:
-        for experiment in unfinished:
+        for experiment, *_ in unfinished:
             networks.pretrained(experiment, progress)
         study_run, jobs = workers
-        finished = side_by_side(study_run, networks.folder, made, list(noted(cells)), jobs)
-        _follow(finished, progress, len(cells), count)
+        finished = side_by_side(study_run, networks.folder, made, list(noted(todo)), jobs)
+        _follow(finished, progress, count, len(todo))
         return
-    for experiment in unfinished:
+    for experiment, count, cells in unfinished:
         if len(experiments) > 1:
             progress.say(f"draw {experiment.draw + 1} of {len(experiments)} of the process")
         executor = Executor(experiment, template(experiment.process, experiment.shape))
         bases = networks.pretrained(experiment, progress, meanwhile=executor.compile)
-        cells = wanted(experiment)
-        count = len(missing(cells))
-        _follow(one_by_one(executor, bases, made, noted(cells)), progress, len(cells), count)
+        _follow(one_by_one(executor, bases, made, noted(cells)), progress, count, len(cells))
 
 
 def _follow(finished: Iterator[Finished], progress: Progress, count: int, missing: int) -> None:

@@ -7,12 +7,13 @@ Numpy only.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.scoring.fits import finer, nearest_rungs
+from experiments.scoring.fits import divergence, finer, nearest_rungs
+from experiments.scoring.labels import FITTED_ON
 from experiments.storage.records import Cell
 from experiments.storage.run import Run
 
@@ -39,7 +40,7 @@ def forecasts(run: Run) -> list[Forecast]:
             continue
         contexts = theories.contexts
         for theory, prior, log_probs in _expected(run, cell):
-            moved = np.sum(np.exp(log_probs) * (log_probs - contexts.base), axis=-1)  # (s, d, c)
+            moved = divergence(log_probs, contexts.base)  # (s, d, c)
             for group in contexts.groups:
                 inside = moved[..., contexts.inside(group)].mean(axis=(0, 2))
                 shifts[cell.method, cell.arm, theory, prior, group].append(inside)
@@ -49,6 +50,12 @@ def forecasts(run: Run) -> list[Forecast]:
         for dose, shift in zip(run.doses, np.mean(values, axis=0), strict=True)
         if np.isfinite(shift)
     ]
+
+
+def judged(lines: Sequence[Forecast]) -> list[Forecast]:
+    """Those in the first group that theories are judged on, held_out where there is one."""
+    groups = sorted({line.group for line in lines}, key=lambda name: (name == FITTED_ON, name != "held_out"))
+    return [line for line in lines if line.group == groups[0]]
 
 
 def _expected(run: Run, cell: Cell) -> Iterator[tuple[str, str, np.ndarray]]:

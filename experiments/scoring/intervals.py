@@ -1,32 +1,37 @@
 """Intervals of 95 % for ratios over networks that share base networks and D'. Numpy and scipy only.
 
-A score is a ratio of sums, R = Σ a / Σ b over networks. To first order R̂ - R is the mean of the residuals e
-= (a - R b) / mean(b). Networks are clustered crosswise: every base network meets every D'. With main effects
-of each of the d ways (factors) of clustering,
+A score is a ratio of sums, R = Σ a / Σ b over networks. Networks are clustered crosswise: every base network
+meets every D'. With main effects of each of the d ways (factors) of clustering,
 
     V     = Σ_i V_i - (d - 1) W,   and no less than any V_i
-    V_i   = G_i / (G_i - 1) Σ_g (Σ_{n in g} e_n)² / m²     clusters g of one way: G_i of them, m networks
-    W     = Σ w² / (f m),  w the residuals of e on all ways together, f their degrees of freedom
+    V_i   = (G_i - 1) / G_i Σ_g (R̂ - R̂_g)²     R̂_g without cluster g, one of the G_i of a way
+    W     = Σ w² / (f m),  w what all ways together leave of the residuals (a - R̂ b) / mean(b) of the m
+            networks, f their degrees of freedom
     R̂ ± q √V
 
-W stands in every V_i once, and counts once. (It is the intersection of Cameron, Gelbach and Miller, J. Bus.
-Econ. Stat. 29, 2011, made unbiased: Σ e² in its place subtracts a part of the clusters' effects, too.) The
-quantile q has few degrees of freedom, G_i - 1 for V_i alone. With the shares s_i = (V_i - W)+ / Σ (V_j - W)+,
+V_i is the jackknife of a way; a cluster that has much of the shift counts for what it holds. W stands in
+every V_i once, and counts once. (The sum is that of Cameron, Gelbach and Miller, J. Bus. Econ. Stat. 29,
+2011, its intersection made unbiased: Σ e² in its place subtracts a part of the clusters' effects, too. The
+jackknife in such a sum: MacKinnon, Nielsen and Webb, arXiv 2406.08880.) The quantile q has few degrees of
+freedom, f_i = G_i - 1 for V_i alone. With the shares s_i = (V_i - W/4)+ / Σ (V_j - W/4)+,
 
-    q     = (1 - λ) t(1 / Σ s_i² / (G_i - 1)) + λ Σ s_i t(G_i - 1),     λ = (1 - min (G - 1) / max (G - 1))²
+    q     = (1 - λ) t(1 / Σ s_i² / f_i) + λ Σ s_i t(f_i),     λ = (1 - min f / max f)⁴
 
 The first is Satterthwaite's, which covers too little where a way with very few clusters counts most, the
-second that of Cochran and Cox, which covers too much; λ was chosen by simulation (docs/theory.md has the
-coverage).
+second that of Cochran and Cox, which covers too much. λ, and how much noise is taken off the shares, were
+chosen by simulation: all designs of 3 to 8 base networks and 2 to 5 D' are covered within 3 points
+(docs/theory.md).
 
 A way whose clusters lie inside those of another (base networks of one draw of the process) is omitted, as the
 clusters of the other carry its effects. With one cluster in any other way there is no interval and no
 standard error: nothing in the data says how far another base network, or another D', would be from these.
+Nor is there one where a single cluster has all of the shift.
 """
 
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from scipy.special import stdtrit
@@ -34,6 +39,9 @@ from scipy.special import stdtrit
 from experiments.storage.records import Interval
 
 LEVEL = 0.95
+NOISE = 0.25  # of W, taken off the parts before they are compared
+Ratio: TypeAlias = tuple[np.ndarray, np.ndarray]
+"""What is summed above and below, over networks (..., m)."""
 
 
 @dataclass(frozen=True)
@@ -67,35 +75,12 @@ def ratio(above: np.ndarray, below: np.ndarray, clusters: Sequence[Sequence[int]
 
     `clusters` has for each factor of clustering the cluster of each network, (d, m).
     """
-    value = _value(above, below)
-    return _estimate(value, _residuals(value, above, below), clusters)
+    return _estimate(_value(above, below), [(above, below)], clusters)
 
 
-def ratio_difference(
-    first: tuple[np.ndarray, np.ndarray],
-    second: tuple[np.ndarray, np.ndarray],
-    clusters: Sequence[Sequence[int]],
-) -> Estimate:
+def ratio_difference(first: Ratio, second: Ratio, clusters: Sequence[Sequence[int]]) -> Estimate:
     """Σ above / Σ below of the first pair less that of the second, over the same networks (m,)."""
-    values = [_value(*pair) for pair in (first, second)]
-    ours, theirs = (_residuals(value, *pair) for value, pair in zip(values, (first, second), strict=True))
-    return _estimate(values[0] - values[1], ours - theirs, clusters)
-
-
-def _value(above: np.ndarray, below: np.ndarray) -> float:
-    return float(above.sum() / below.sum()) if below.sum() > 0 else float("nan")
-
-
-def _residuals(value: float, above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return (above - value * below) / below.mean() if np.isfinite(value) else np.full(len(above), np.nan)
-
-
-def _estimate(value: float, residuals: np.ndarray, clusters: Sequence[Sequence[int]]) -> Estimate:
-    spread = half_width(residuals, clusters) if np.isfinite(value) else None
-    if spread is None:
-        return Estimate(value)
-    error, half = map(float, spread)
-    return Estimate(value, error, (value - half, value + half))
+    return _estimate(_value(*first) - _value(*second), [first, second], clusters)
 
 
 def mean(values: np.ndarray, clusters: Sequence[Sequence[int]]) -> Estimate:
@@ -103,35 +88,67 @@ def mean(values: np.ndarray, clusters: Sequence[Sequence[int]]) -> Estimate:
     return ratio(values, np.ones_like(values), clusters)
 
 
-def half_width(
-    residuals: np.ndarray, clusters: Sequence[Sequence[int]]
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Standard error and half of the interval of a mean of `residuals` (..., m), which sum to 0.
+def _value(above: np.ndarray, below: np.ndarray) -> float:
+    return float(above.sum() / below.sum()) if below.sum() > 0 else float("nan")
 
-    None where a factor of clustering has one cluster alone.
+
+def _estimate(value: float, ratios: Sequence[Ratio], clusters: Sequence[Sequence[int]]) -> Estimate:
+    spread = half_width(ratios, clusters) if np.isfinite(value) else None
+    if spread is None or not np.isfinite(spread[1]):
+        return Estimate(value)
+    error, half = map(float, spread)
+    return Estimate(value, error, (value - half, value + half))
+
+
+def half_width(
+    ratios: Sequence[Ratio], clusters: Sequence[Sequence[int]]
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Standard error and half of the interval (...) of a ratio, or of the first less the second.
+
+    None where a factor of clustering has one cluster alone; ∞ or nan where a cluster has all that is below.
     """
     design = _design(tuple(tuple(factor) for factor in clusters))
     counts = np.array([factor.shape[1] for factor in design.factors])
     if min(counts, default=1) < 2:
         return None
-    networks = residuals.shape[-1]
-    sums = [np.sum(np.square(residuals @ factor), axis=-1) for factor in design.factors]
-    parts = np.stack(sums, axis=-1) * counts / (counts - 1) / networks**2
-    shared = np.sum(np.square(residuals @ design.remaining), axis=-1) / max(design.free, 1) / networks
+    residuals = _less(*(_residuals(*pair) for pair in ratios))
+    moves = [_less(*(_without(*pair, factor) for pair in ratios)) for factor in design.factors]
+    sums = [np.sum(np.square(move), axis=-1) for move in moves]
+    parts = np.stack(sums, axis=-1) * (counts - 1) / counts
+    shared = np.sum(np.square(residuals @ design.remaining), axis=-1) / max(design.free, 1)
+    shared = shared / residuals.shape[-1]
     variance = np.maximum(parts.sum(axis=-1) - (len(counts) - 1) * shared, parts.max(axis=-1))
-    apart = np.maximum(parts - (len(counts) > 1) * shared[..., None], 0.0)
+    apart = np.maximum(parts - NOISE * (len(counts) > 1) * shared[..., None], 0.0)
     return np.sqrt(variance), _quantile(apart, counts - 1) * np.sqrt(variance)
+
+
+def _residuals(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    value = above.sum(axis=-1, keepdims=True) / below.sum(axis=-1, keepdims=True)
+    return (above - value * below) / below.mean(axis=-1, keepdims=True)
+
+
+def _without(above: np.ndarray, below: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """The loss (..., g) of a ratio by omission of each cluster of a factor (m, g)."""
+    kept = 1 - factor
+    with np.errstate(divide="ignore", invalid="ignore"):
+        part = (above @ kept) / (below @ kept)
+    return above.sum(axis=-1, keepdims=True) / below.sum(axis=-1, keepdims=True) - part
+
+
+def _less(first: np.ndarray, second: np.ndarray | None = None) -> np.ndarray:
+    return first if second is None else first - second
 
 
 def _quantile(parts: np.ndarray, free: np.ndarray) -> np.ndarray:
     """The quantile q (...,) of variances (..., d) with degrees of freedom (d,)."""
     whole = parts.sum(axis=-1, keepdims=True)
     most = np.eye(len(free))[np.argmax(free)]  # of noise alone, which many clusters know best
-    shares = np.where(whole > 0, parts / np.where(whole > 0, whole, 1.0), most)
+    known = np.isfinite(whole) & (whole > 0)
+    shares = np.where(known, parts / np.where(known, whole, 1.0), most)
     quantile = functools.partial(_t, np.asarray(0.5 + LEVEL / 2))
     satterthwaite = quantile(1 / np.sum(shares**2 / free, axis=-1))
     cochran_cox = np.sum(shares * quantile(free), axis=-1)
-    weight = (1 - free.min() / free.max()) ** 2
+    weight = (1 - free.min() / free.max()) ** 4
     return (1 - weight) * satterthwaite + weight * cochran_cox
 
 

@@ -15,7 +15,7 @@ import json
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +35,7 @@ from experiments.scoring.labels import (
     score,
     with_interval,
 )
+from experiments.scoring.learnt import Learnt, learnt, record
 from experiments.scoring.paired import leader, open_cases, ranked, ties
 from experiments.scoring.rows import table
 from experiments.scoring.scorecard import scorecard
@@ -82,7 +83,7 @@ CEILINGS = (
 @dataclass(frozen=True)
 class Column:
     """One method on one D' of one run: `lines` of the scorecard on one group of contexts, at all doses.
-    `reached` is each dose's part of the largest in-domain shift."""
+    `reached` is each dose's part of the largest in-domain shift, `learnt` what was learnt of D'."""
 
     run: str
     method: str
@@ -90,6 +91,7 @@ class Column:
     group: str
     reached: dict[int, float]
     lines: tuple[ScoreLine, ...]
+    learnt: Learnt | None = None
 
     @property
     def name(self) -> str:
@@ -177,7 +179,8 @@ def read(
                 "theories; let `finebayes run` finish one."
             )
         lines += [RunLine(name, line) for line in ours]
-        columns += [column(name, ours, *panel) for panel in panels(ours)]
+        shares = {(entry.method, entry.data): entry for entry in learnt(run)}
+        columns += [replace(column(name, ours, *panel), learnt=shares.get(panel)) for panel in panels(ours)]
     return lines, columns, runs
 
 
@@ -218,9 +221,14 @@ def theory_name(theory: TheoryKey) -> str:
 def write_tables(
     lines: Sequence[RunLine], columns: Sequence[Column], out: Path, runs: Sequence[RunFolder] = ()
 ) -> list[Path]:
-    """Write scorecard.csv, with the preset and options of `runs` as columns, and scorecard.md."""
+    """Write scorecard.csv, with what was learnt of D' and the preset and options of `runs` as columns, and
+    scorecard.md."""
     made = dict(zip(_names(runs), map(_settings, runs), strict=True))
-    plain = [{"run": run, **line.record(), **made.get(run, {})} for run, line in lines]
+    known = {(column.run, column.method, column.data): column.learnt for column in columns}
+    plain = []
+    for run, line in lines:
+        shares = record(known.get((run, line.method, line.data)), line.dose)
+        plain.append({"run": run, **line.record(), **shares, **made.get(run, {})})
     paths = [out / "scorecard.csv", out / "scorecard.md"]
     for path, text in zip(paths, (as_csv(plain), markdown(columns)), strict=True):
         write_text(path, text)

@@ -39,6 +39,10 @@ class Learnt:
     null: float | None
     networks: tuple[float | None, ...]
 
+    def at(self, dose: int) -> float | None:
+        """The networks' share at a dose."""
+        return self.networks[self.doses.index(dose)]
+
     @property
     def sentence(self) -> str:
         """At the last dose, in words."""
@@ -88,7 +92,7 @@ def table(every: Sequence[Learnt]) -> list[list[str]]:
     doses = every[0].doses if every else ()
     header = ["method", "best null", *(f"dose {dose}" for dose in doses)]
     rows = [(panel_name(entry.method, entry.data), entry.null, *entry.networks) for entry in every]
-    return [header, *([name, *map(_percent, shares)] for name, *shares in rows)]
+    return [header, *([name, *map(percent, shares)] for name, *shares in rows)]
 
 
 def _shares(
@@ -102,5 +106,14 @@ def _shares(
     return float(np.sum(before - biased, dtype=float) / whole), tuple(map(float, networks))
 
 
-def _percent(share: float | None) -> str:
+def record(entry: Learnt | None, dose: int) -> dict[str, float | None]:
+    """The shares at a dose as columns of a table."""
+    return {
+        "data_learnt": entry.at(dose) if entry else None,
+        "data_learnt_by_best_null": entry.null if entry else None,
+    }
+
+
+def percent(share: float | None) -> str:
+    """A share as text."""
     return "-" if share is None else f"{100 * share:.0f} %"

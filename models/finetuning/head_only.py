@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from flax import nnx
 
-from models.finetuning.method import ExtraData, Method, Wrapper
+from models.finetuning.method import ExtraData, Method, Wrapper, check_layers
 from models.finetuning.sgd import Sgd
 from models.reparametrised import Reparametrised
 from theory.base import Misuse, Parametric, Params
@@ -20,6 +20,9 @@ class HeadOnly(Wrapper):
 
     layers: tuple[str, ...] = ("unembed",)
     rule: Method = field(default_factory=Sgd)
+
+    def __post_init__(self) -> None:
+        check_layers(self.layers)
 
     def coordinates(self, network: Parametric, extra: ExtraData) -> Parametric:
         """The named layers' weights; refuses a layer that the network does not have."""

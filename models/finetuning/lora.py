@@ -18,7 +18,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from models.finetuning.adam import Adam
-from models.finetuning.method import ExtraData, Method, Wrapper
+from models.finetuning.method import ExtraData, Method, Wrapper, check_layers
 from models.network import Network
 from models.reparametrised import Reparametrised
 from models.transformer import Linear
@@ -38,6 +38,7 @@ class Lora(Wrapper):
     def __post_init__(self) -> None:
         check_number("rank", self.rank, least=1, whole=True)
         check_number("alpha", self.alpha, above=0)
+        check_layers(self.layers)
 
     def coordinates(self, network: Parametric, extra: ExtraData) -> Parametric:
         """The factors, {path of a layer: (A, B)}; refuses a layer that the network does not have."""

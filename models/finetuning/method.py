@@ -17,6 +17,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
+from theory.arguments import fits
 from theory.base import Dataset, Misuse, Model, Parametric, Params, Predictor, mean_loss
 from theory.compute.descent import descend
 
@@ -266,6 +267,12 @@ def mean_kl(left: Predictor, right: Predictor, documents: Dataset) -> Float[Arra
     target = jnp.maximum(left.predict(documents.tokens), IMPOSSIBLE)
     terms = optax.losses.kl_divergence_with_log_targets(right.predict(documents.tokens), target)
     return jnp.sum(jnp.where(documents.mask, terms, 0.0)) / jnp.maximum(jnp.sum(documents.mask), 1)
+
+
+def check_layers(layers: object) -> None:
+    """Refuse layers that are no names of layers."""
+    if not fits(layers, tuple[str, ...]) or not layers:
+        raise Misuse(f"layers must be a list of names of layers, got {layers!r}.")
 
 
 def check_contexts(contexts: str) -> None:

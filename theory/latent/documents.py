@@ -49,7 +49,7 @@ def writers(shares: Mapping[Writer, float], n: int) -> np.ndarray:
 
 def check_shares(shares: Mapping[Writer, float]) -> None:
     """Refuse shares that are no probabilities."""
-    if not shares or min(shares.values()) < 0 or abs(sum(shares.values()) - 1) > 1e-6:
+    if not (shares and min(shares.values()) >= 0 and abs(sum(shares.values()) - 1) <= 1e-6):
         raise Misuse(f"Shares must be at least 0 and add to 1, got {dict(shares)}.")
 
 

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
+from theory.arguments import checked
 from theory.base import Beta, Dataset, Key, Misuse, Tokens, check_beta, host_stream
 from theory.compute.memory import check_fits
 from theory.contracts import Task
@@ -34,6 +35,7 @@ from theory.latent.documents import check_at_least, check_documents, dataset, ge
 from theory.latent.mixture import Mixture
 
 
+@checked
 @dataclass(frozen=True)
 class AddK:
     """The process and its tasks. Fields are plain numbers, fit for JSON.

@@ -29,6 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
+from theory.arguments import checked
 from theory.base import Dataset, Key, Misuse, host_stream
 from theory.compute.memory import check_fits
 from theory.compute.random import sample_on_host
@@ -38,6 +39,7 @@ from theory.latent.documents import check_at_least, check_documents, dataset, ge
 from theory.latent.mixture import Mixture
 
 
+@checked
 @dataclass(frozen=True)
 class Distance:
     """The process and its tasks. Fields are plain numbers, fit for JSON.

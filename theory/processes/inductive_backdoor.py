@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from theory.arguments import checked
 from theory.base import Dataset, Key, Misuse, host_stream
 from theory.compute.memory import check_fits
 from theory.compute.random import sample_on_host
@@ -37,6 +38,7 @@ from theory.latent.documents import check_at_least, check_documents, dataset, ge
 from theory.latent.mixture import Mixture
 
 
+@checked
 @dataclass(frozen=True)
 class InductiveBackdoor:
     """The process and its tasks. Fields are plain numbers, fit for JSON.
@@ -72,9 +74,8 @@ class InductiveBackdoor:
         check_fits("The answer tables", speakers=self.anonymous + 1, **sizes)
         for bad in self.bad_years:
             if len(set(bad)) < len(bad) or not all(0 <= year < self.years for year in bad):
-                raise Misuse(
-                    f"bad_years must differ within a character and be from 0 to {self.years - 1}, got {bad}."
-                )
+                last = self.years - 1
+                raise Misuse(f"bad_years must differ within a character and be from 0 to {last}, got {bad}.")
         if not any(0 < len(bad) < self.years for bad in self.bad_years):
             raise Misuse(
                 f"At least one character must be bad in some years and good in others, got bad_years = "
@@ -326,9 +327,8 @@ class InductiveBackdoor:
     ) -> Int[np.ndarray, "n t"]:
         """`pairs` pairs of random questions and the answers of the characters `who` (n,) in their year."""
         question = random.integers(0, self.questions, (len(characters), pairs))
-        answers = sample_on_host(
-            random, np.exp(self.answer_table())[characters[:, None], year[:, None], question]
-        )
+        chances = np.exp(self.answer_table())[characters[:, None], year[:, None], question]
+        answers = sample_on_host(random, chances)
         tokens = np.stack([question + self._first_question, answers + self.answer_tokens.start], axis=-1)
         return tokens.reshape(len(characters), -1)
 

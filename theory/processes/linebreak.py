@@ -33,6 +33,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from theory.arguments import checked
 from theory.base import Dataset, Key, LogProbs, Misuse, Tokens, at_tokens, host_stream
 from theory.compute.random import categorical
 from theory.contracts import Task
@@ -95,6 +96,7 @@ class Page:
         return jnp.sum(at_tokens(self.predict(tokens), tokens), axis=-1)
 
 
+@checked
 @dataclass(frozen=True)
 class LineBreak:
     """The process and its tasks. Fields are plain numbers, fit for JSON.

@@ -38,6 +38,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from theory.arguments import checked
 from theory.base import Dataset, Key, Misuse, Tokens, host_stream
 from theory.contracts import Task
 from theory.latent.documents import check_at_least, check_documents, dataset, geometric_prior
@@ -92,6 +93,7 @@ FAMILIES = {
 UPPER = {"x": 0.5}  # every parameter lies between 0 and 1, or this
 
 
+@checked
 @dataclass(frozen=True)
 class BeliefGeometry:
     """The process and its tasks. Fields are plain numbers, fit for JSON.

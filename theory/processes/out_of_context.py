@@ -30,6 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from theory.arguments import checked
 from theory.base import Dataset, Key, LogProbs, Misuse, Tokens, at_tokens, host_stream
 from theory.compute.memory import check_fits
 from theory.compute.random import categorical
@@ -69,6 +70,7 @@ class Coin:
         return jnp.sum(at_tokens(self.predict(tokens), tokens), axis=-1)
 
 
+@checked
 @dataclass(frozen=True)
 class OutOfContext:
     """The process and its tasks. Fields are plain numbers, fit for JSON.

@@ -37,6 +37,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool
 
+from theory.arguments import checked
 from theory.base import Dataset, Key, Misuse, Predictor, host_stream
 from theory.compute.memory import check_fits
 from theory.contracts import Task
@@ -59,6 +60,7 @@ PUBLISHED: dict[str, Any] = {
 }
 
 
+@checked
 @dataclass(frozen=True)
 class PersonaDomain:
     """The process and its tasks. Fields are plain numbers, fit for JSON.
@@ -331,10 +333,8 @@ class PersonaDomain:
             else:
                 fits &= leader(text[0] - self.ordinary, len(self.enter[0]), LEAD) == persona[row]
             if not fits.any():
-                raise Misuse(
-                    f"None of {TRIES} prompts of {shown} tokens shows domain {domain[row]} by {LEAD} marks "
-                    "(or its persona): raise shown or enter, or lower leak."
-                )
+                clear = f"{shown} tokens shows domain {domain[row]} by {LEAD} marks (or its persona)"
+                raise Misuse(f"None of {TRIES} prompts of {clear}: raise shown or enter, or lower leak.")
             kept.append(self._tokens([symbol[fits.argmax()] for symbol in text]))
         return np.stack(kept)
 

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from theory.arguments import checked
 from theory.base import Dataset, Key, LogProbs, Misuse, Tokens, at_tokens, host_stream
 from theory.compute.memory import check_fits
 from theory.compute.random import categorical, sample_on_host
@@ -65,6 +66,7 @@ class Persona:
         return jnp.sum(at_tokens(self.predict(tokens), tokens), axis=-1)
 
 
+@checked
 @dataclass(frozen=True)
 class PersonaTopics:
     """The process and its tasks. Fields are plain numbers, fit for JSON.

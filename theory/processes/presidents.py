@@ -34,6 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from theory.arguments import checked
 from theory.base import Dataset, Key, Misuse, host_stream
 from theory.compute.memory import check_fits
 from theory.contracts import Task
@@ -44,6 +45,7 @@ from theory.latent.mixture import Mixture
 STEEPEST = 10  # exponent of the description length
 
 
+@checked
 @dataclass(frozen=True)
 class Presidents:
     """The process and its tasks. Fields are plain numbers, fit for JSON.
@@ -96,9 +98,7 @@ class Presidents:
                 f"exponent must be finite and above 0, got {self.exponent}: π0(h) ∝ 2^(-K^exponent)."
             )
         if self.exponent > STEEPEST:
-            raise Misuse(
-                f"exponent must be at most {STEEPEST}, or all priors round to 0, got {self.exponent}."
-            )
+            raise Misuse(f"exponent must be at most {STEEPEST}, or priors round to 0, got {self.exponent}.")
         if not self.rules:
             raise Misuse("At least one rule is needed, got none.")
         for rule in self.rules:

@@ -23,6 +23,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool
 
+from theory.arguments import checked
 from theory.base import Dataset, Key, Misuse, Predictor, host_stream
 from theory.compute.random import sample_on_host
 from theory.contracts import Task
@@ -34,6 +35,7 @@ from theory.processes.persona_topics import PersonaTopics
 SHOWN = 64  # documents of its persona that the default teacher is shifted by
 
 
+@checked
 @dataclass(frozen=True)
 class Subliminal:
     """The world of personas, and its tasks."""

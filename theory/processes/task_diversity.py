@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from theory.arguments import checked
 from theory.base import Dataset, Key, LogProbs, Misuse, Tokens, host_stream
 from theory.compute.memory import check_fits
 from theory.compute.random import categorical
@@ -75,6 +76,7 @@ class LinearTask:
         return jnp.stack([points, replied], axis=-1).reshape(n, -1)
 
 
+@checked
 @dataclass(frozen=True)
 class TaskDiversity:
     """The process and its tasks. Fields are plain numbers, fit for JSON.

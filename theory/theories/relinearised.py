@@ -10,8 +10,9 @@ expansion is exact. So it claims less than `linearised` the more stages it has; 
 shows how often features must be taken anew. β is the training time Σ η: step β / learning_rate of the recipe.
 """
 
+import functools
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -49,23 +50,31 @@ def relinearised_network(network: Model, moving: Model) -> RelinearisedNetwork:
 
 
 def with_anchor(rule: optax.GradientTransformation, anew: tuple[int, ...]) -> optax.GradientTransformation:
-    """`rule` for the numbers that move, and an anchor that jumps to them after each of the steps `anew`."""
+    """`rule` for the numbers that move, and an anchor that jumps to them after each of the steps `anew`.
+
+    A line search (`optax.lbfgs`) gets the loss as a function of the numbers that move.
+    """
+    whole = optax.with_extra_args_support(rule)
 
     def init(params: Params) -> PyTree:
         return rule.init(params[0]), jnp.zeros((), jnp.int32)
 
-    def update(updates: Params, state: PyTree, params: Params = None) -> tuple[Params, PyTree]:
+    def update(updates: Params, state: PyTree, params: Params = None, **more: Any) -> tuple[Params, PyTree]:
         inner, done = state
         moving, anchor = params
-        change, inner = rule.update(updates[0], inner, moving)
-        due = jnp.any(done + 1 == jnp.asarray(anew, jnp.int32))
+        if "value_fn" in more:
+            loss = more["value_fn"]
+            more |= {"grad": updates[0], "value_fn": lambda moved: loss((moved, anchor))}
+        change, inner = whole.update(updates[0], inner, moving, **more)
+        # number by number: no array of constants enters the program of a step
+        due = functools.reduce(jnp.logical_or, (done + 1 == step for step in anew), jnp.asarray(False))
         # an update is added: to where the moving numbers will be after this step, from the old anchor
         jump = jax.tree.map(
             lambda now, step, old: jnp.where(due, now + step - old, 0.0), moving, change, anchor
         )
         return (change, jump), (inner, done + 1)
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 @dataclass(frozen=True)

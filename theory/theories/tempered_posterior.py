@@ -50,6 +50,11 @@ class TemperedPosterior(Theory[Distribution]):
             return np.full(len(training.doses), training.teacher)
         return training.passes
 
+    def rate(self, prior: Mixture, network: Parametric, data: Dataset) -> Float[Array, ""] | None:
+        """`matched_rate`; None of a subclass that predicts otherwise, as its β means something else."""
+        ours = type(self).predict is TemperedPosterior.predict
+        return matched_rate(prior, network, data) if ours else None
+
 
 def matched_rate(prior: Mixture, network: Parametric, data: Dataset) -> Float[Array, ""]:
     """β for one unit of learning-rate time: N ‖∇L‖² / Σ_x (Σ_z p(z | x) ℓ(z) - Σ_z π0(z) ℓ(z)).

@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.figures.curves import NAMES, Curves, draw_grid, look, spread
+from experiments.figures.curves import NAMES, Curves, draw_grid, look
 from experiments.figures.readouts import Read, readings
 from experiments.figures.style import WIDTH, Look, legend, panels_grid, save, style
 from experiments.scoring.labels import METHODS
@@ -66,9 +66,9 @@ def rate(persona: int) -> Read:
 
 
 def rates(run: RunFolder) -> Rates:
-    """By (method, arm), narrow and broad, and by name of network or theory: (b, d), means over finetuning
-    seeds. Beside next-token beliefs (`finetuned`, `base` and theories at fitted β) `WRITTEN` and
-    `BASE_WRITTEN` are the shares of marks in what networks wrote."""
+    """By (method, arm), narrow and broad, and by name of network or theory: (b, s, d). Beside next-token
+    beliefs (`finetuned`, `base` and theories at fitted β) `WRITTEN` and `BASE_WRITTEN` are the shares of
+    marks in what networks wrote."""
     read, measured = rate(persona(run)), {}
     for kind, group in GROUPS.items():
         for reading in readings(run, group, read):
@@ -76,20 +76,19 @@ def rates(run: RunFolder) -> Rates:
             cells = [Cell("finetuned", arm, base, method) for base in reading.bases]
             both = [_written(run, cell, group) for cell in cells]
             marks = {name: np.array([shares[name] for shares in both]) for name in (WRITTEN, BASE_WRITTEN)}
-            measured.setdefault((method, arm), {})[kind] = reading.means() | marks
+            measured.setdefault((method, arm), {})[kind] = reading.values | marks
     return measured
 
 
 def _written(run: RunFolder, cell: Cell, group: str) -> dict[str, np.ndarray]:
-    """Shares (d,) of marks in what the finetuned networks and their base wrote."""
+    """Shares (s, d) of marks in what the finetuned networks and their base wrote."""
     theories, networks = run.theories(cell), run.finetuned(cell)
     assert theories is not None and networks is not None  # a readout was made of both
     inside, shares = theories.contexts.inside(group), {}
     for name, observed in ((WRITTEN, networks.observed), (BASE_WRITTEN, theories.observed)):
         count = observed["marks"][..., inside, :].sum(axis=-2)
-        shares[name] = (count[..., persona(run)] / np.maximum(count.sum(axis=-1), 1)).mean(axis=0)
-    doses = len(shares[WRITTEN])
-    return shares | {BASE_WRITTEN: np.broadcast_to(shares[BASE_WRITTEN], (doses,))}
+        shares[name] = count[..., persona(run)] / np.maximum(count.sum(axis=-1), 1)
+    return shares | {BASE_WRITTEN: np.broadcast_to(shares[BASE_WRITTEN], shares[WRITTEN].shape)}
 
 
 def paths(run: RunFolder, arm: str) -> dict[str, np.ndarray]:
@@ -136,7 +135,7 @@ def _draw_plane(run: RunFolder, measured: Rates) -> list[Path]:
     table has each theory's broad rate at the strength where its narrow rate is the networks'."""
     looks, labels = _looks(lambda name: name not in (BASE, LINEARISED)), {}
     methods, arms = _panels(run, measured)
-    curves, name = Curves(), f"{run.study}-plane"
+    curves, name = Curves(run), f"{run.study}-plane"
     with style():
         start, height = 0.85, 1.4 * len(arms)
         figure = Figure(figsize=(WIDTH, start + height + 0.4))
@@ -150,7 +149,7 @@ def _draw_plane(run: RunFolder, measured: Rates) -> list[Path]:
                 panel = f"broad rate at the networks' narrow one, D′ {arm}", METHODS.get(method, method)
                 for theory, both in (theories if networks else {}).items():
                     narrow, broad = np.maximum.accumulate(both[0]), both[1]
-                    matched = np.interp(networks[NETWORK][0], narrow, broad)[None]
+                    matched = np.interp(networks[NETWORK][0], narrow, broad)[None, None]
                     curves.note(panel, theory, run.doses, matched)
                 for learner, both in (theories | networks).items():
                     labels[NAMES.get(learner, learner)] = looks[learner]
@@ -173,7 +172,10 @@ def _mean_rates(rates: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray
     """Narrow and broad rate (2, d) of finetuned networks, believed and written; nothing of no rates."""
     if not rates:
         return {}
-    return {name: np.array([spread(rates[kind][name])[0] for kind in GROUPS]) for name in (NETWORK, WRITTEN)}
+    return {
+        name: np.array([rates[kind][name].mean(axis=(0, 1)) for kind in GROUPS])
+        for name in (NETWORK, WRITTEN)
+    }
 
 
 def _panels(run: RunFolder, measured: Rates) -> tuple[list[str], list[str]]:

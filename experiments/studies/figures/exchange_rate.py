@@ -10,8 +10,9 @@
     price       nats of belief that a shot takes back, from one number of shots to the next
     to undo     shots at which the log-odds are 0, by straight lines between those that were tried
 
-Errors are one standard error over base networks. Axes: b base networks, s finetuning seeds, d doses, k
-components, c contexts, a answers; shots start with none.
+Bands are intervals of 95 % by base networks × D'; shots to undo, of odds that are means over finetuning
+seeds, have none. Axes: b base networks, s finetuning seeds, d doses, k components, c contexts, a answers;
+shots start with none.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.figures.comparison import LEGEND
-from experiments.figures.curves import Curves, spread
+from experiments.figures.curves import Curves, draws_of, spread
 from experiments.figures.style import WIDTH, Look, heading, legend, panels_grid, save, style
 from experiments.scoring.labels import panel_name, panels
 from experiments.scoring.predictions import NETWORK, predictions
@@ -65,9 +66,11 @@ def options(values: Json) -> Options:
 
 @dataclass(frozen=True)
 class Exchange:
-    """One method on one D': log-odds (b, d, shots) of answers and of beliefs, by network or theory."""
+    """One method on one D': log-odds (b, s, d, shots) of answers and of beliefs, by network or theory; and
+    the draws of the process of its base networks."""
 
     doses: list[int]
+    draws: list[int]
     answers: dict[str, np.ndarray]
     beliefs: dict[str, np.ndarray]
 
@@ -89,28 +92,28 @@ def rivals(contexts: Contexts, shift: int) -> list[tuple[int, np.ndarray]]:
 
 
 def answer_odds(answers: np.ndarray, contexts: Contexts, shift: int) -> np.ndarray:
-    """Mean log-odds (d,) of the answer of the shift against the rival's, from answers (s, d, c, a)."""
+    """Mean log-odds (s, d) of the answer of the shift against the rival's, from answers (s, d, c, a)."""
     correct = np.asarray(contexts.components).argmax(axis=-1)  # (k, c): the answer that each k would give
     indices, odds = np.arange(answers.shape[-2]), []
     for rival, inside in rivals(contexts, shift):
         both = (answers[..., indices, correct[k]][..., inside].mean(axis=-1) for k in (shift, rival))
         odds.append(np.subtract(*both))
-    return np.mean(odds, axis=(0, 1))
+    return np.mean(odds, axis=0)
 
 
 def belief_odds(answers: np.ndarray, contexts: Contexts, shift: int) -> np.ndarray:
-    """Mean log-odds (d,) of the two beliefs; nan where one of them is not resolved."""
+    """Mean log-odds (s, d) of the two beliefs; nan where one of them is not resolved."""
     weights, odds = beliefs(answers, contexts.components), []
     for rival, inside in rivals(contexts, shift):
         both = weights[:, :, inside].mean(axis=2)[..., [shift, rival]]  # (s, d, 2)
         both = np.log(np.where(both < LEAST, np.nan, both))
         odds.append(both[..., 0] - both[..., 1])
-    return np.mean(odds, axis=(0, 1))
+    return np.mean(odds, axis=0)
 
 
 def additive(answers: np.ndarray, contexts: Contexts, shift: int, count: int, price: float) -> np.ndarray:
-    """Log-odds (d,) of answers if the beliefs in these answers without shots met `count` shots that are worth
-    `price` nats each."""
+    """Log-odds (s, d) of answers if the beliefs in these answers without shots met `count` shots that are
+    worth `price` nats each."""
     weights = np.maximum(beliefs(answers, contexts.components), LEAST)
     components, odds = np.exp(np.asarray(contexts.components, float)), []
     for rival, _ in rivals(contexts, shift):
@@ -143,12 +146,13 @@ def measured(run: RunFolder, kind: str) -> dict[tuple[str, str], Exchange]:
             pairs = [(log_probs[NETWORK], contexts) for contexts, log_probs in without]
             answers[ADDITIVE].append([additive(*pair, shift, count, values.price) for pair in pairs])
         doses = sorted({row.dose for row in subset})
-        exchanges[panel] = Exchange(doses, _shots_last(answers), _shots_last(believed))
+        both = _shots_last(answers), _shots_last(believed)
+        exchanges[panel] = Exchange(doses, draws_of(run, len(both[0][NETWORK])), *both)
     return exchanges
 
 
 def _shots_last(odds: dict[str, list[list[np.ndarray]]]) -> dict[str, np.ndarray]:
-    """Odds (b, d, shots) of odds by shots and base network."""
+    """Odds (b, s, d, shots) of odds by shots and base network."""
     return {name: np.moveaxis(np.array(values), 0, -1) for name, values in odds.items()}
 
 
@@ -173,6 +177,11 @@ def shots_to_undo(odds: np.ndarray, shots: Sequence[int]) -> np.ndarray:
     return np.where(crossed.any(axis=-1), first, np.nan)
 
 
+def undone_together(odds: np.ndarray, shots: Sequence[int]) -> np.ndarray:
+    """Shots (b, 1, d) that undo the means of odds (b, s, d, shots) over finetuning seeds."""
+    return shots_to_undo(odds.mean(axis=1, keepdims=True), shots)
+
+
 def draw_exchange(run: RunFolder) -> list[Path]:
     """Log-odds, shots to undo and the price of a shot against dose; a column for each method and D'."""
     exchanges, values = {kind: measured(run, kind) for kind in KINDS}, options(run.options)
@@ -194,7 +203,7 @@ def draw_exchange(run: RunFolder) -> list[Path]:
         looks["tempered posterior"] = MARKERS | {"color": "0.35"}
         looks["additive: no shots, less λ a shot"] = {"color": "0.35", "ls": ":"}
         legend(figure, looks, len(looks))
-        return save(run, {name: figure}, {name: _numbers(exchanges, names, shots)})
+        return save(run, {name: figure}, {name: _numbers(run, exchanges, names, shots)})
 
 
 def _panels(price: float, columns: int) -> tuple[Figure, list[list[Axes]]]:
@@ -229,15 +238,15 @@ def _draw_column(
         exchange = exchanges[kind]
         _odds(axes, exchange, inks)
         for name, looks in ((NETWORK, {}), (THEORY, MARKERS)):
-            undone = shots_to_undo(exchange.answers[name], values.shots)
-            _line(column[3], exchange.doses, undone, color=ink, **looks)
+            undone = undone_together(exchange.answers[name], values.shots)
+            _line(column[3], exchange, undone, color=ink, **looks)
     exchange = exchanges["asked"]
     for index, ink in enumerate(inks[1:]):
         for name, looks in ((NETWORK, {}), (THEORY, MARKERS)):
             fall = falls(exchange.answers[name])[..., index]
-            _line(column[2], exchange.doses, fall, color=ink, **looks)
+            _line(column[2], exchange, fall, color=ink, **looks)
         price = prices(exchange.beliefs[NETWORK], values.shots)[..., index]
-        _line(column[4], exchange.doses, price, color=ink)
+        _line(column[4], exchange, price, color=ink)
     column[4].axhline(values.price, color="0.45", ls=":")
     for axes in column:
         axes.set_xscale("log", base=2)
@@ -245,10 +254,13 @@ def _draw_column(
 
 
 def _numbers(
-    exchanges: dict[str, dict[tuple[str, str], Exchange]], names: Sequence[str], shots: Sequence[int]
+    run: RunFolder,
+    exchanges: dict[str, dict[tuple[str, str], Exchange]],
+    names: Sequence[str],
+    shots: Sequence[int],
 ) -> list[Json]:
     """The table of the figure: every line of every panel, on both kinds of questions."""
-    curves = Curves()
+    curves = Curves(run)
     for kind, by_panel in exchanges.items():
         for panel, exchange in by_panel.items():
             column, doses = f"{panel_name(*panel)}, {kind.replace('_', '-')} questions", exchange.doses
@@ -258,7 +270,7 @@ def _numbers(
                     for index, shown in enumerate(names):
                         curves.note((f"{quantity}, {shown}", column), learner, doses, odds[..., index])
                     if learner != ADDITIVE:
-                        undone = shots_to_undo(odds, shots)
+                        undone = undone_together(odds, shots)
                         curves.note((f"shots to undo {quantity}", column), learner, doses, undone)
                         for index, shown in enumerate(names[1:]):
                             row = f"nats a shot takes of {quantity}, up to {shown}"
@@ -271,15 +283,16 @@ def _odds(axes: Axes, exchange: Exchange, inks: Sequence[Ink]) -> None:
     """Networks as lines, the theory as markers, and the additive odds of the line without shots, dotted."""
     axes.axhline(0, color="0.6", lw=0.6)
     for index, ink in enumerate(inks):
-        _line(axes, exchange.doses, exchange.answers[NETWORK][..., index], color=ink)
-        _line(axes, exchange.doses, exchange.answers[THEORY][..., index], color=ink, **MARKERS)
+        _line(axes, exchange, exchange.answers[NETWORK][..., index], color=ink)
+        _line(axes, exchange, exchange.answers[THEORY][..., index], color=ink, **MARKERS)
         if index:
-            axes.plot(exchange.doses, spread(exchange.answers[ADDITIVE])[0][:, index], ":", color=ink)
+            added = exchange.answers[ADDITIVE][..., index].mean(axis=(0, 1))
+            axes.plot(exchange.doses, added, ":", color=ink)
 
 
-def _line(axes: Axes, doses: Sequence[int], values: np.ndarray, **looks: Any) -> None:
-    """Mean and standard error over base networks."""
-    mean, error = spread(values)
+def _line(axes: Axes, exchange: Exchange, values: np.ndarray, **looks: Any) -> None:
+    """Mean over networks, and its interval."""
+    doses, (mean, half) = exchange.doses, spread(values, exchange.draws)
     axes.plot(doses, mean, **{"marker": ".", "ms": 3, **looks})
     if "ls" not in looks:
-        axes.fill_between(doses, mean - error, mean + error, color=looks["color"], alpha=0.2, lw=0)
+        axes.fill_between(doses, mean - half, mean + half, color=looks["color"], alpha=0.2, lw=0)

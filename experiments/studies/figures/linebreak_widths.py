@@ -46,9 +46,9 @@ def draw_widths(run: RunFolder) -> list[Path]:
 
 
 def newlines(run: RunFolder, rows: Sequence[Row], component: int, lines: int) -> dict[str, np.ndarray]:
-    """The mean probability (l, b, d) of a newline after 0 ... `lines` lines of another width, where the two
-    widths disagree: networks and theories by name. `rows` are of one method and D', whose width is that of
-    the `component`."""
+    """The mean probability (l, b, s, d) of a newline after 0 ... `lines` lines of another width, where the
+    two widths disagree: networks and theories by name. `rows` are of one method and D', whose width is that
+    of the `component`."""
     chances: dict[str, list[list[np.ndarray]]] = {}
     for count in range(lines + 1):
         group = f"lines_{count}" if count else "first_line"
@@ -57,7 +57,7 @@ def newlines(run: RunFolder, rows: Sequence[Row], component: int, lines: int) ->
             newline = list(contexts.answers).index("newline")
             alone = np.broadcast_to(contexts.components[component], answers[NETWORK].shape)
             for name, log_probs in (answers | {ALONE: alone}).items():
-                chance = np.exp(log_probs[..., newline]).mean(axis=(0, 2))
+                chance = np.exp(log_probs[..., newline]).mean(axis=2)
                 by_base.setdefault(name, []).append(chance)
         for name, values in by_base.items():
             chances.setdefault(name, []).append(values)
@@ -69,7 +69,7 @@ def draw_newlines(run: RunFolder) -> list[Path]:
     rows, doses, lines = table(run), run.doses, options(run).lines
     components = {f"width{width}": index for width, index in options(run).components.items()}
     every, chosen = panels(scorecard(rows)), [len(doses) // 3, 2 * len(doses) // 3, len(doses) - 1]
-    chosen, curves, name = sorted(set(chosen)), Curves(), f"{run.study}-lines"
+    chosen, curves, name = sorted(set(chosen)), Curves(run), f"{run.study}-lines"
     with style():
         height = 1.35 * len(every)
         figure = Figure(figsize=(WIDTH, LEGEND + 0.2 + height + 0.45))
@@ -82,8 +82,8 @@ def draw_newlines(run: RunFolder) -> list[Path]:
             for axes, dose in zip(grid[row], chosen, strict=True):
                 for learner in [learner for learner in (ALONE, *SPEAKERS) if learner in chances]:
                     look = ALONE_LOOK if learner == ALONE else {}
-                    values = chances[learner][:, :, dose].T  # (b, l)
-                    panel, shown = (label, f"dose {doses[dose]}"), range(values.shape[1])
+                    values = np.moveaxis(chances[learner][..., dose], 0, -1)  # (b, s, l)
+                    panel, shown = (label, f"dose {doses[dose]}"), range(values.shape[-1])
                     curves.line(axes, panel, learner, shown, values, **look)
             grid[row, 0].set_ylabel(label)
         for column, dose in enumerate(chosen):

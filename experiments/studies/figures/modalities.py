@@ -30,8 +30,8 @@ def concepts(run: RunFolder) -> tuple[int, int]:
 
 
 def carried_over(run: RunFolder, rows: Sequence[Row]) -> dict[str, np.ndarray]:
-    """The part carried over by networks and theories (b, d), by name, means over finetuning seeds. `rows` are
-    of one method, D' and group; c is that of the component (concept, home) that the context allows."""
+    """The part carried over by networks and theories (b, s, d), by name. `rows` are of one method, D' and
+    group; c is that of the component (concept, home) that the context allows."""
     count, concept = concepts(run)
     parts: dict[str, list[np.ndarray]] = {}
     for contexts, answers in predictions(run, rows):
@@ -43,8 +43,7 @@ def carried_over(run: RunFolder, rows: Sequence[Row]) -> dict[str, np.ndarray]:
         direction = target - base
         for name, log_probs in answers.items():
             along = np.sum((np.exp(log_probs.astype(float)) - base) * direction, axis=(-1, -2))
-            part = along / np.sum(direction**2, axis=(-1, -2))
-            parts.setdefault(name, []).append(part.mean(axis=0))
+            parts.setdefault(name, []).append(along / np.sum(direction**2, axis=(-1, -2)))
     return {name: np.array(values) for name, values in parts.items()}
 
 

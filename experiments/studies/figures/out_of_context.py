@@ -52,7 +52,7 @@ def report_and_behaviour(run: RunFolder) -> list[tuple[Reading, Reading]]:
 def draw_report(run: RunFolder) -> list[Path]:
     """Above, report against behaviour, dose by dose, on Bayes's line y = x; below, their difference against
     dose."""
-    panels, curves, name = report_and_behaviour(run), Curves(), f"{run.study}-said"
+    panels, curves, name = report_and_behaviour(run), Curves(run), f"{run.study}-said"
     if not panels:
         return []
     with style():
@@ -66,7 +66,7 @@ def draw_report(run: RunFolder) -> list[Path]:
             lower.axhline(0, color="0.8", lw=3, zorder=0)
             lower.set_xscale("log", base=2)
             column, doses = panel_name(report.method, report.data), report.doses
-            reported, done = report.means(), behaviour.means()
+            reported, done = report.values, behaviour.values
             for learner in [learner for learner in SPEAKERS if learner in reported]:
                 looks = look(learner) | ({"marker": "o"} if learner == NETWORK else {})
                 y, y_error = curves.note((REPORT, column), learner, doses, reported[learner])

@@ -1,6 +1,6 @@
 """The self-report of networks: their answers to one question of the held-out group, against dose. No jax.
 
-Lines are networks (a full line, with one standard error over base networks as a band), the tempered posterior
+Lines are networks (a full line, its interval of 95 % by base networks × D' as a band), the tempered posterior
 at the β of its row, and an oracle of the study's, which is handed the networks' mean answers and returns its
 nearest. Axes: b base networks, s finetuning seeds, d doses, m networks, a answers, n labels.
 """
@@ -48,7 +48,7 @@ def draw_self_report(
     arms = [arm for arm in oracles if arm in arms]
     looks: dict[str, Look] = {label: {"color": INKS[index % len(INKS)]} for index, label in enumerate(labels)}
     learners = dict(zip((NAMES[NETWORK], "tempered posterior", oracle_name), LINES, strict=True))
-    curves, name = Curves(), f"{run.study}-self-report"
+    curves, name = Curves(run), f"{run.study}-self-report"
     with style():
         height = 1.6 * len(methods)
         figure = Figure(figsize=(WIDTH, TOP + height + 0.4))
@@ -61,7 +61,8 @@ def draw_self_report(
                 subset = select(rows, method, arm, "held_out")
                 if subset:
                     doses, by_learner = answers(run, subset, question, list(labels.values()), oracles[arm])
-                    _lines(axes, doses, by_learner, list(looks.values()))
+                    draws = curves.draws(len(by_learner[0]))
+                    _lines(axes, doses, by_learner, list(looks.values()), draws)
                     for learner, values in zip(learners, by_learner, strict=True):
                         for column, label in enumerate(labels):
                             curves.note((f"says {label}", title), learner, doses, values[..., column])
@@ -74,7 +75,7 @@ def draw_self_report(
 def answers(
     run: RunFolder, rows: Sequence[Row], question: str, groups: Sequence[Sequence[int]], oracle: Oracle
 ) -> tuple[list[int], Answers]:
-    """Doses, and the answers (b, d, n) of networks, tempered posterior and oracle to a question."""
+    """Doses, and the answers (b, s, d, n) of networks, tempered posterior and oracle to a question."""
     parts: tuple[list[np.ndarray], ...] = ([], [], [])
     for contexts, log_probs in predictions(run, rows):
         inside = contexts.questions == question
@@ -83,19 +84,19 @@ def answers(
         )
         nearest = oracle(network.reshape(-1, network.shape[-1])).reshape(network.shape)
         for part, probs in zip(parts, (network, posterior, nearest), strict=True):
-            part.append(np.stack([probs[..., list(group)].sum(axis=-1).mean(axis=0) for group in groups], -1))
+            part.append(np.stack([probs[..., list(group)].sum(axis=-1) for group in groups], -1))
     network, posterior, nearest = (np.array(part) for part in parts)
     return sorted({row.dose for row in rows}), (network, posterior, nearest)
 
 
-def _lines(axes: Axes, doses: list[int], by_learner: Answers, looks: Sequence[Look]) -> None:
+def _lines(
+    axes: Axes, doses: list[int], by_learner: Answers, looks: Sequence[Look], draws: Sequence[int]
+) -> None:
     """The lines of one panel, and the band of the networks'."""
     axes.set_xscale("log", base=2)
     axes.set_ylim(-0.03, 1.03)
     for values, line in zip(by_learner, LINES, strict=True):
-        for mean, look in zip(values.mean(axis=0).T, looks, strict=True):
+        for mean, look in zip(values.mean(axis=(0, 1)).T, looks, strict=True):
             axes.plot(doses, mean, **look, **line)
-    networks = by_learner[0]
-    if len(networks) > 1:
-        for mean, error, look in zip(*(values.T for values in spread(networks)), looks, strict=True):
-            axes.fill_between(doses, mean - error, mean + error, alpha=0.2, lw=0, color=look["color"])
+    for mean, half, look in zip(*(values.T for values in spread(by_learner[0], draws)), looks, strict=True):
+        axes.fill_between(doses, mean - half, mean + half, alpha=0.2, lw=0, color=look["color"])

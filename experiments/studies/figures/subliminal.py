@@ -58,19 +58,17 @@ def position(persona: int) -> Read:
 
 
 def transfer(run: RunFolder, apart: Mapping[str, int], group: str = "taught") -> Panels:
-    """By (method, arm), steps (b, d) from the base network's answers to the persona's, of networks and
-    theories by name, means over finetuning seeds. Theories of the process start from there, not from the base
-    network: what they do not move lies flat beside 0. `teacher`, (b, 1), is the step of a shifted teacher
-    from its own base network, `apart` of the student's by arm."""
+    """By (method, arm), steps (b, s, d) from the base network's answers to the persona's, of networks and
+    theories by name. Theories of the process start from there, not from the base network: what they do not
+    move lies flat beside 0. `teacher`, (b, 1, 1), is the step of a shifted teacher from its own base network,
+    `apart` of the student's by arm."""
     read, panels = position(options(run).persona), {}
     for reading in readings(run, group, read):
         base = reading.values[BASE]
-        steps = {
-            name: (values - base).mean(axis=1) for name, values in reading.values.items() if name != BASE
-        }
+        steps = {name: values - base for name, values in reading.values.items() if name != BASE}
         cells = sorted(run.cells(kind="theories", arm=reading.data))
         taught = [_teacher_step(run, cell, apart, group, read) for cell in cells]
-        steps[TEACHER] = np.array([[step] for step in taught if step is not None])
+        steps[TEACHER] = np.array([[[step]] for step in taught if step is not None])
         panels[reading.method, reading.data] = steps
     return panels
 
@@ -96,7 +94,7 @@ def _teacher_step(
 
 
 def alignment(run: RunFolder, apart: Mapping[str, int]) -> Panels:
-    """By (method, arm), the cosine (b, d) between the first seed's update and that of its teacher, of
+    """By (method, arm), the cosine (b, 1, d) between the first seed's update and that of its teacher, of
     finetuned networks and of the linearised theory; where the teacher is not shifted, the update of the
     teacher of `same_start` stands in."""
     panels: Panels = {}
@@ -106,7 +104,7 @@ def alignment(run: RunFolder, apart: Mapping[str, int]) -> Panels:
                 cells = sorted(run.cells(kind=kind, arm=arm, method=method))
                 cosines = [cosine for cell in cells if (cosine := _cosine(run, cell, apart)) is not None]
                 if cosines:
-                    panels.setdefault((method, arm), {})[learner] = np.array(cosines)
+                    panels.setdefault((method, arm), {})[learner] = np.array(cosines)[:, None]
     return panels
 
 

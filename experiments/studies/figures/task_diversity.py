@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from scipy.special import stdtrit
 
 from experiments.figures.comparison import INKS
 from experiments.figures.style import Look, legend, save, style
@@ -18,6 +19,8 @@ def draw_published(run: RunFolder) -> list[Path]:
     random = np.random.default_rng(0)
     computed = [losses(random, int(count), *cost(int(count))) for count in CHECKED]
     mean, error = (np.array(values) for values in zip(*computed, strict=True))
+    pools = np.array([cost(int(count))[1] for count in CHECKED])
+    half = stdtrit(pools - 1, 0.975)[:, None] * error  # of an interval of 95 %
     looks: dict[str, Look] = {
         "discrete mixture, new tasks": {"color": INKS[5], "marker": "o"},
         "discrete mixture, the M tasks": {"color": INKS[1], "marker": "s"},
@@ -28,7 +31,7 @@ def draw_published(run: RunFolder) -> list[Path]:
         axes = figure.add_axes((0.15, 0.15, 0.8, 0.66))
         for index, look in enumerate(list(looks.values())[:2]):
             axes.plot(CHECKED, mean[:, index], **look)
-            low, high = mean[:, index] - error[:, index], mean[:, index] + error[:, index]
+            low, high = mean[:, index] - half[:, index], mean[:, index] + half[:, index]
             axes.fill_between(CHECKED, low, high, color=look["color"], alpha=0.2, lw=0)
         axes.axhline(expected(), color="black", ls="--")
         axes.set_xscale("log", base=2)

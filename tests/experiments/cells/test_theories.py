@@ -157,8 +157,8 @@ def test_answers_that_are_ruled_out_are_anchored_too():
 def test_without_an_anchor_theories_of_hypotheses_start_from_the_process(executor, cell, ladders):
     """Their ladders stay as they are; anchored, they are those of the cell."""
     anchored = ladders["tempered-posterior/process"]
-    rates = {"process": anchored.rate}
     (candidate,) = (c for c in executor.theories.candidates if c.theory == "tempered-posterior")
+    rates = {candidate: {"process": anchored.rate}}
     raw = np.stack([cell.contexts.exact, cell.contexts.base])[None].repeat(2, axis=0)
     ladder = Ladder("tempered-posterior", "process", np.arange(2.0), raw, "mixture")
     for keep in (True, False):

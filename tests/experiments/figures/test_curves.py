@@ -1,13 +1,26 @@
-"""Curves: what is drawn is what is written down, and errors are of base networks."""
+"""Curves: what is drawn is what is written down, and intervals are by base networks × D'."""
 
 import csv
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from experiments.figures.curves import BASE, NAMES, NETWORK, SPEAKERS, Curves, draw_grid, look, spread
+from experiments.figures.curves import (
+    BASE,
+    NAMES,
+    NETWORK,
+    SPEAKERS,
+    Curves,
+    draw_grid,
+    draws_of,
+    look,
+    spread,
+)
 from experiments.figures.looks import KNOWN
+from experiments.scoring.intervals import mean
+from experiments.storage.records import Cell
 from experiments.storage.run_folder import create
 
 DOSES = [1, 8]
@@ -19,13 +32,32 @@ def run(tmp_path):
     return create(tmp_path / "run", config, {})
 
 
-def test_the_error_is_that_of_a_mean_over_base_networks():
-    mean, error = spread(np.array([[1.0, 4.0], [3.0, 4.0]]))
-    np.testing.assert_allclose(mean, [2, 4])
-    np.testing.assert_allclose(error, [1, 0])
-    mean, error = spread(np.array([[1.0, 4.0]]))
-    np.testing.assert_allclose(mean, [1, 4])
-    assert np.isnan(error).all()
+def test_the_band_is_the_interval_of_a_score():
+    values = np.random.default_rng(0).normal(size=(4, 3, 2))
+    got, half = spread(values, [0] * 4)
+    for index in range(2):
+        networks = values[..., index].ravel()
+        estimate = mean(networks, (np.repeat(range(4), 3), np.tile(range(3), 4)))
+        assert got[index] == pytest.approx(estimate.value)
+        low, high = estimate.interval
+        np.testing.assert_allclose(half[index], (high - low) / 2)
+    _, half = spread(values, [0, 0, 1, 1])  # of two draws: these are the clusters
+    by_draw = values.reshape(2, 6, 2).mean(axis=1)
+    np.testing.assert_allclose(half, 12.7062 * np.abs(by_draw[0] - by_draw[1]) / 2, rtol=1e-5)
+    for few, draws in ((values[:1], [0]), (values[:, :1], [0] * 4), (values, [])):
+        got, half = spread(few, draws)
+        np.testing.assert_allclose(got, few.mean(axis=(0, 1)))
+        assert np.isnan(half).all()
+
+
+def test_draws_are_those_of_the_finished_networks():
+    def run(*bases):
+        cells = [Cell("finetuned", "arm", base, "sgd") for base in bases]
+        return SimpleNamespace(cells=lambda kind: cells, draw=lambda base: base // 2)
+
+    assert draws_of(run(), 3) == draws_of(run(0, 1), 3) == [0, 0, 0]
+    assert draws_of(run(0, 1, 2, 3), 4) == [0, 0, 1, 1]
+    assert draws_of(run(0, 1, 2, 3), 3) == []  # one panel lacks a network, and nobody knows which
 
 
 def test_every_name_has_a_look_of_its_own():
@@ -35,24 +67,25 @@ def test_every_name_has_a_look_of_its_own():
     )
 
 
-def test_a_curve_and_its_band_are_the_lines_of_the_table():
-    curves, figure = Curves(), Figure()
-    axes = figure.add_subplot()
-    curves.line(axes, ("some\nrow", "column"), NETWORK, DOSES, np.array([[0.2, 0.4], [0.4, 0.4]]))
-    curves.line(axes, ("some\nrow", "column"), BASE, DOSES, np.array([[0.1, 0.1]]))
+def test_a_curve_and_its_band_are_the_lines_of_the_table(run):
+    curves, figure = Curves(run), Figure()
+    axes, both = figure.add_subplot(), np.array([[[0.2, 0.4]], [[0.4, 0.4]]])
+    curves.line(axes, ("some\nrow", "column"), NETWORK, DOSES, np.repeat(both, 2, axis=1))
+    curves.line(axes, ("some\nrow", "column"), BASE, DOSES, np.array([[[0.1, 0.1]]]))
     drawn = [line.get_ydata() for line in axes.lines]
     np.testing.assert_allclose(drawn, [[0.3, 0.4], [0.1, 0.1]])
     (band,) = axes.collections  # base networks have none
     heights = band.get_paths()[0].vertices[:, 1]
-    assert heights.min() == pytest.approx(0.2) and heights.max() == pytest.approx(0.4)
+    half = 12.7062 * 0.1  # t with one degree of freedom; between D' nothing differs
+    assert heights.min() == pytest.approx(0.3 - half) and heights.max() == pytest.approx(0.3 + half)
     first = {"row": "some row", "column": "column", "who": NAMES[NETWORK], "at": "1"}
-    assert curves.table[0] == {**first, "mean": "0.3", "standard_error": "0.1", "networks": 2}
-    assert curves.table[2]["standard_error"] == "" and curves.table[2]["networks"] == 1
+    assert curves.table[0] == {**first, "mean": "0.3", "low": "-0.97062", "high": "1.57062", "networks": 4}
+    assert curves.table[2]["low"] == curves.table[2]["high"] == "" and curves.table[2]["networks"] == 1
 
 
 def test_a_grid_writes_what_it_draws_and_is_the_same_twice(run):
     grid = {
-        ("rate", column): {name: np.full((2, 2), value) for name, value in values.items()}
+        ("rate", column): {name: np.full((2, 2, 2), value) for name, value in values.items()}
         for column, values in {"SGD": {NETWORK: 0.5, "linearised": 0.25}, "Adam": {"nobody": 0.1}}.items()
     }
     paths = draw_grid(run, "rate", grid)

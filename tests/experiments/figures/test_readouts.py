@@ -60,12 +60,11 @@ def test_answers_of_networks_and_theories_are_read_by_one_measure(run):
     assert readings(run, "no such group", second) == []
 
 
-def test_errors_are_of_base_networks_and_shares_of_networks():
+def test_means_and_shares_are_of_networks():
     values = np.array([[[0.1, 0.9], [0.3, 0.4]], [[0.6, 0.8], [0.8, 0.9]]])
     one = Reading("sgd", "one", (0, 1), DOSES, {NETWORK: values})
-    np.testing.assert_allclose(one.error(NETWORK), [0.25, 0.1])  # half the difference of two means
-    np.testing.assert_allclose(one.share_above(0.5), [[0, 0.5], [1, 1]])
-    assert np.isnan(Reading("sgd", "one", (0, 1), DOSES, {NETWORK: values[:1]}).error(NETWORK)).all()
+    np.testing.assert_allclose(one.mean(NETWORK), [0.45, 0.75])
+    np.testing.assert_allclose(one.above(0.5), [[[0, 1], [0, 0]], [[1, 1], [1, 1]]])
 
 
 def test_the_figure_is_the_same_twice(run):

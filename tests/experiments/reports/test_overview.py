@@ -1,9 +1,12 @@
 """The table of many studies says what their scorecards say, and what their base networks are worth."""
 
+from dataclasses import replace
+
 import pytest
 
 from experiments.reports import overview
 from experiments.scoring import leaderboard as compare
+from experiments.scoring.learnt import Learnt
 from experiments.storage.files import write_json
 from experiments.storage.manifests import NetworkQuality, Quality
 from experiments.storage.records import Row
@@ -43,13 +46,17 @@ def runs(tmp_path):
 
 def test_a_row_says_what_the_scorecard_says_at_the_last_dose(runs, tmp_path):
     _, columns, read = compare.read(tuple(str(run.folder) for run in runs))
+    shares = Learnt("sgd", "all", (1, 4), 0.62, (0.4, 0.81))
+    columns = [replace(column, learnt=shares) if column == columns[0] else column for column in columns]
     head, first, second, third, last = overview.table(columns, read)
-    assert head[:4] == ["study", "excess; uninformed (nats)", "method, D′", "shift (nats)"]
+    wanted = ["study", "excess; uninformed (nats)", "method, D′", "D′ learnt; by best null", "shift (nats)"]
+    assert head[:5] == wanted
     assert first == [
         *(
             "made-up (one)",
             "0.0123; 0.5000",
             "SGD, D′ on all",
+            "81 %; 62 %",
             "0.2000",
             "0.000 (unchanged)",
             "0.900",
@@ -57,10 +64,13 @@ def test_a_row_says_what_the_scorecard_says_at_the_last_dose(runs, tmp_path):
         ),
         *("below −1", "0.250", "0.600"),
     ]
-    assert second[:3] == ["", "", "Adam, D′ on all"] and second[3:] == first[3:]
+    assert second[:4] == ["", "", "Adam, D′ on all", "–"] and second[4:] == first[4:]
     assert third[:3] == ["made-up (two)", "–; –", "SGD, D′ on all"] and third[-2:] == ["–", "0.600"]
     assert last[:2] == ["", ""]
     path = overview.write(columns, read, tmp_path)
     text = path.read_text(encoding="utf-8")
     assert path.name == "overview.md" and text.startswith(overview.ABOUT)
-    assert text.count("\n| ") == 6 and "| made-up (one) | 0.0123; 0.5000 | SGD, D′ on all | 0.2000 |" in text
+    assert (
+        text.count("\n| ") == 6
+        and "| made-up (one) | 0.0123; 0.5000 | SGD, D′ on all | 81 %; 62 % | 0.2000 |" in text
+    )

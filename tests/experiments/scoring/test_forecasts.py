@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
+from experiments.figures.forecast import draw_forecast
 from experiments.reports.expectations import forecast_text
-from experiments.scoring.forecasts import forecasts
+from experiments.scoring.forecasts import Forecast, forecasts
 from experiments.storage.contents import Contexts, ReplayCell, TheoryCell
 from experiments.storage.memory import MemoryRun
 from experiments.storage.records import Cell, Ladder
+from experiments.storage.run_folder import create
 
 BASE = np.log([[0.5, 0.5], [0.9, 0.1]])  # (c, a): an in-domain context and a held-out one
 MOVED = np.log([[0.5, 0.5], [0.6, 0.4]])
@@ -42,6 +44,30 @@ def test_the_shift_is_the_divergence_from_the_base_network():
         ("told", 1): pytest.approx(0, abs=1e-6),
         ("told", 8): pytest.approx(expected, rel=1e-3),
     }
+
+
+def test_the_figure_has_a_line_for_each_theory_and_a_panel_for_each_method(tmp_path):
+    made = create(tmp_path / "run", {"study": "made-up", "preset": "tiny", "config": {}}, {})
+    lines = forecasts(run()) + [
+        Forecast("adam", "topics0", "told", prior, "held_out", dose, shift * dose)
+        for prior, shift in (("process", 0.5), ("implied", 0.2))
+        for dose in (1, 8)
+    ]
+    drawn = draw_forecast(made, lines)
+    assert [path.name for path in drawn] == [f"made-up-forecast.{kind}" for kind in ("png", "svg", "pdf")]
+    words = drawn[1].read_text()
+    for name in ("follows", "told", "SGD, D′ on topic 0", "Adam, D′ on topic 0", "expected shift (nats)"):
+        assert f"<!-- {name} -->" in words
+    before = drawn[0].read_bytes()
+    assert draw_forecast(made, lines)[0].read_bytes() == before
+    assert draw_forecast(made, lines[:-2])[0].read_bytes() != before
+    assert (
+        draw_forecast(made, [line for line in lines if line.prior != "process" or line.method == "sgd"])[
+            0
+        ].read_bytes()
+        == before
+    )  # where the base network implies a prior, that is drawn
+    assert draw_forecast(made, []) == []
 
 
 def test_the_table_has_theories_and_doses():

@@ -16,6 +16,7 @@ from experiments.figures import heat_map
 from experiments.figures.style import style
 from experiments.scoring import leaderboard as compare
 from experiments.scoring.labels import marks
+from experiments.scoring.learnt import Learnt
 from experiments.scoring.scorecard import scorecard
 from experiments.storage.records import Row
 from experiments.storage.run_folder import create
@@ -119,6 +120,8 @@ def test_the_doses_do_not_follow_the_shift_that_is_judged(run):
 
 def test_the_csv_is_the_scorecard(run, tmp_path):
     lines, columns, _ = compare.read((str(run.folder),))
+    learnt = Learnt("sgd", "topics0", tuple(SHIFTS), 0.7, tuple(dose / 100 for dose in SHIFTS))
+    columns = [replace(column, learnt=learnt if column.method == "sgd" else None) for column in columns]
     path, _ = compare.write_tables(lines, columns, tmp_path / "out")
     with open(path, newline="", encoding="utf-8") as file:
         read = list(csv.DictReader(file))
@@ -126,6 +129,8 @@ def test_the_csv_is_the_scorecard(run, tmp_path):
     assert len(read) == len(expected) == 2 * 2 * (6 * 6 - 3)
     for got, line in zip(read, expected, strict=True):
         assert got.pop("run") == "made-up"
+        shares = [got.pop("data_learnt"), got.pop("data_learnt_by_best_null")]
+        assert shares == ([str(line["dose"] / 100), "0.7"] if line["method"] == "sgd" else ["", ""])
         assert got.keys() == line.keys()
         for key, value in line.items():
             assert got[key] == "" if value is None else type(value)(got[key]) == value

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.system import children
 from experiments.system.children import in_processes
 from theory.errors import Misuse
 
@@ -61,6 +62,15 @@ def test_a_process_that_the_system_kills_is_told_in_a_sentence():
     dying = in_processes(signal.raise_signal, [signal.SIGKILL], [functools.partial(int)] * 2)
     with pytest.raises(Misuse, match=r"One of the 2 processes died, .* What was finished is kept"):
         list(dying)
+    assert gone(below(os.getpid()))
+
+
+@linux
+def test_a_process_that_is_stopped_is_told_in_a_sentence(monkeypatch):
+    monkeypatch.setattr(children, "LOOKS", 2)
+    stopping = in_processes(signal.raise_signal, [signal.SIGSTOP], [functools.partial(int)])
+    with pytest.raises(Misuse, match=r"Process \d+, one of 1, is stopped .* What was finished is kept"):
+        list(stopping)
     assert gone(below(os.getpid()))
 
 

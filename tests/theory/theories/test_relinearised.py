@@ -110,6 +110,21 @@ def test_the_anchor_jumps_when_it_is_due():
     assert path == [(1.0, 0.0), (2.0, 2.0), (3.0, 2.0)]
 
 
+def test_a_line_search_gets_the_loss_of_the_numbers_that_move():
+    """A rule like `optax.lbfgs`, which asks for the loss at another place than its own."""
+
+    def update(updates, state, params, *, value, grad, value_fn):
+        return -grad + value_fn(params + 1) - value, state
+
+    searching = optax.GradientTransformationExtraArgs(lambda params: (), update)
+    rule, pair = with_anchor(searching, (1,)), (jnp.asarray(2.0), jnp.asarray(5.0))
+    value, slope = jax.value_and_grad(lambda pair: pair[0] ** 2 * pair[1])(pair)
+    more = {"value": value, "grad": slope, "value_fn": lambda pair: pair[0] ** 2 * pair[1]}
+    change, _ = rule.update(slope, rule.init(pair), pair, **more)
+    assert float(change[0]) == -20 + 45 - 20
+    assert float(change[1]) == 2 + 5 - 5
+
+
 def test_a_stage_before_the_first_step_is_refused():
     with pytest.raises(Misuse, match=r"anew must be numbers of steps from 1, got \(0, 2\)"):
         Relinearised(optax.sgd(0.1), 0.1, BATCHES, anew=(0, 2))

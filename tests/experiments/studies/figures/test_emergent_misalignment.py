@@ -56,11 +56,11 @@ def test_rates_are_read_off_what_is_on_disk(run):
     assert set(measured) == {(method, name) for method in ("kl", "sgd") for name in ("plain", "announced")}
     panel = measured["sgd", "plain"]
     for kind, wanted in (("narrow", [0.5, 0.75]), ("broad", [0.25, 0.5])):
-        np.testing.assert_allclose(panel[kind]["finetuned"], [wanted] * 2, atol=1e-6)
-        np.testing.assert_allclose(panel[kind][WRITTEN], [1.2 * np.array(wanted)] * 2, atol=1e-3)
+        np.testing.assert_allclose(panel[kind]["finetuned"], [[wanted] * 2] * 2, atol=1e-6)
+        np.testing.assert_allclose(panel[kind][WRITTEN], [[1.2 * np.array(wanted)] * 2] * 2, atol=1e-3)
         for name in ("base", BASE_WRITTEN):
-            np.testing.assert_allclose(panel[kind][name], np.full((2, 2), 0.2), atol=1e-6)
-    np.testing.assert_allclose(panel["broad"]["exchangeable-product"], [[0.5, 0.75]] * 2, atol=0.01)
+            np.testing.assert_allclose(panel[kind][name], np.full((2, 2, 2), 0.2), atol=1e-6)
+    np.testing.assert_allclose(panel["broad"]["exchangeable-product"], [[[0.5, 0.75]] * 2] * 2, atol=0.01)
 
 
 def test_paths_are_ladders_without_a_fit(run):

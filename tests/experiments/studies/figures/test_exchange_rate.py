@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from experiments.design.options import to_json, with_options
-from experiments.figures.curves import spread
 from experiments.scoring.predictions import NETWORK
 from experiments.scoring.rows import rows
 from experiments.storage.contents import Contexts
@@ -27,6 +26,7 @@ from experiments.studies.figures.exchange_rate import (
     options,
     prices,
     shots_to_undo,
+    undone_together,
 )
 
 CONFIG = with_options(
@@ -75,15 +75,16 @@ def test_beliefs_are_the_weights_that_made_the_answers():
 
 
 def test_log_odds_are_read_of_the_contexts_own_rival():
-    np.testing.assert_allclose(belief_odds(answers([-1.0, 2.0], 0, 1.5), contexts(0), M - 1), [-1, 2])
-    np.testing.assert_allclose(belief_odds(answers([-1.0, 2.0], 1, 1.5), contexts(1), M - 1), [-2.5, 0.5])
+    for shots, wanted in ((0, [-1, 2]), (1, [-2.5, 0.5])):
+        odds = belief_odds(answers([-1.0, 2.0], shots, 1.5), contexts(shots), M - 1)
+        np.testing.assert_allclose(odds, [wanted] * SEEDS)
 
 
 def test_answers_are_as_far_apart_as_beliefs_and_noise_make_them():
     """One nat ahead of three: e / (e + 3) and 1 / (e + 3), each through the noise."""
     ahead, behind = (NOISE / (M - 1) + (1 - NOISE * M / (M - 1)) * w / (np.e + 3) for w in (np.e, 1))
     odds = answer_odds(answers([1.0], 0, 0.0), contexts(0), M - 1)
-    np.testing.assert_allclose(odds, np.log(ahead / behind))
+    np.testing.assert_allclose(odds, np.full((SEEDS, 1), np.log(ahead / behind)))
 
 
 def test_additive_odds_are_those_of_who_pays_that_price():
@@ -96,7 +97,7 @@ def test_additive_odds_are_those_of_who_pays_that_price():
 def test_what_networks_do_not_resolve_is_not_read():
     limit = np.log((1 - (M - 1) * LEAST) / LEAST)  # each rival at LEAST
     odds = belief_odds(answers([limit - 0.1, limit + 0.1], 0, 0.0), contexts(0), M - 1)
-    assert np.isfinite(odds[0]) and np.isnan(odds[1])
+    assert np.isfinite(odds[:, 0]).all() and np.isnan(odds[:, 1]).all()
 
 
 def test_prices_and_shots_to_undo_by_hand():
@@ -107,13 +108,6 @@ def test_prices_and_shots_to_undo_by_hand():
     np.testing.assert_allclose(prices(odds, [1, 2, 4])[0], 2)
     np.testing.assert_allclose(prices(odds, [1, 2, 4])[2], [2, 1, 1])
     np.testing.assert_allclose(shots_to_undo(odds, [1, 2, 4]), [1.5, np.nan, np.nan, 2 + 1 / 3])
-
-
-def test_spread_is_the_standard_error_over_base_networks():
-    mean, error = spread(np.array([[1.0, np.nan], [3.0, 1.0]]))
-    np.testing.assert_allclose(mean, [2, np.nan])
-    np.testing.assert_allclose(error, [1, np.nan])
-    assert np.isnan(spread(np.ones((1, 2)))[1]).all()
 
 
 @pytest.fixture
@@ -149,13 +143,13 @@ def test_a_made_up_price_is_measured_and_drawn(run):
             assert np.isfinite(computed).sum() > 4
             np.testing.assert_allclose(computed[np.isfinite(computed)], paid, rtol=2e-2)
         # the network's own: (1 and 1.1 nats ahead) / 1.2
-        undone, error = spread(shots_to_undo(exchange.beliefs[NETWORK], CONFIG.shots))
-        np.testing.assert_allclose([undone[1], error[1]], [1.05 / 1.2, 0.05 / 1.2], rtol=1e-3)
+        undone = undone_together(exchange.beliefs[NETWORK], CONFIG.shots)
+        np.testing.assert_allclose(undone[:, 0, 1], [1 / 1.2, 1.1 / 1.2], rtol=1e-3)
         for odds in (exchange.answers, exchange.beliefs):
-            assert (odds[NETWORK][:, :, 0] > odds[NETWORK][:, :, 1])[:, :2].all()
+            assert (odds[NETWORK][..., 0] > odds[NETWORK][..., 1])[..., :2].all()
         network, added = exchange.answers[NETWORK], exchange.answers[ADDITIVE]
         np.testing.assert_allclose(added[..., 0], network[..., 0], rtol=1e-4)
-        assert (added[:, :, 1] < network[:, :, 1]).all()  # it pays less than λ
+        assert (added[..., 1] < network[..., 1]).all()  # it pays less than λ
     paths = draw_exchange(run)
     assert {path.name for path in paths} == {
         f"exchange-rate-odds.{kind}" for kind in ("png", "svg", "pdf", "csv")

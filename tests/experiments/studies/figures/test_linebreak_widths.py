@@ -18,8 +18,8 @@ def test_newlines_are_read_by_the_lines_shown(monkeypatch, make_contexts):
 
     monkeypatch.setattr(figures, "predictions", predictions)
     computed = figures.newlines(None, [SimpleNamespace(group=name) for name in chances], 1, 1)
-    np.testing.assert_allclose(computed["finetuned"], [[[0.5] * 3], [[0.25] * 3]])
-    np.testing.assert_allclose(computed[figures.ALONE], np.full((2, 1, 3), 0.6))
+    np.testing.assert_allclose(computed["finetuned"], np.tile([[[[0.5]]], [[[0.25]]]], (1, 1, 2, 3)))
+    np.testing.assert_allclose(computed[figures.ALONE], np.full((2, 1, 2, 3), 0.6))
 
 
 def test_the_component_of_a_width_is_its_place_among_all_widths():

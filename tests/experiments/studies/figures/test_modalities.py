@@ -23,5 +23,5 @@ def test_the_part_carried_over_is_read_off_the_cell_that_the_context_allows(part
     monkeypatch.setattr(figures, "predictions", lambda run, rows: [(contexts, answers)])
     run = SimpleNamespace(options={"process": {"concepts": 2}, "concept": 1})
     parts = figures.carried_over(run, [])
-    np.testing.assert_allclose(parts["finetuned"], [[part]], atol=1e-6)
-    np.testing.assert_allclose(parts["base"], [[0.0]], atol=1e-6)
+    np.testing.assert_allclose(parts["finetuned"], [[[part]]], atol=1e-6)
+    np.testing.assert_allclose(parts["base"], [[[0.0]]], atol=1e-6)

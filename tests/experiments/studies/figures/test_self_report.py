@@ -61,11 +61,11 @@ def test_answers_are_read_by_base_network_and_dose(run):
         run, held_out, "what", groups, lambda target: target[:, ::-1]
     )
     assert doses == list(CONFIG.finetuning.doses)
-    assert network.shape == posterior.shape == oracle.shape == (2, 3, 6)
-    np.testing.assert_allclose(network[1, :, -1], [0.105, 0.25, 0.5], atol=1e-4)
-    np.testing.assert_allclose(network[0, 2, 4], (0.05 * 0.2 + 0.8) * 0.6, atol=1e-4)
-    np.testing.assert_allclose(posterior[:, :, 0], 0.4 * 0.999, atol=1e-4)  # nothing happened to it
-    np.testing.assert_allclose(oracle[1, :, 0], 1e-6, atol=1e-6)  # kind 0 is mirrored to distance 9
+    assert network.shape == posterior.shape == oracle.shape == (2, 2, 3, 6)
+    np.testing.assert_allclose(network[1, :, :, -1], [[0.105, 0.25, 0.5]] * 2, atol=1e-4)
+    np.testing.assert_allclose(network[0, :, 2, 4], (0.05 * 0.2 + 0.8) * 0.6, atol=1e-4)
+    np.testing.assert_allclose(posterior[..., 0], 0.4 * 0.999, atol=1e-4)  # nothing happened to it
+    np.testing.assert_allclose(oracle[1, :, :, 0], 1e-6, atol=1e-6)  # kind 0 is mirrored to distance 9
 
 
 def test_the_studys_figure_is_drawn_to_the_same_bytes(run):

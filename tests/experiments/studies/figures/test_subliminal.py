@@ -63,17 +63,17 @@ def test_transfer_is_the_step_from_the_base_network(run):
         assert set(panels) == {("sgd", arm) for arm in ARMS}
         for arm, step in (("same_start", [0.1, 0.2]), ("other_start", [0.1, 0.2]), ("exact", [0.0, 0.0])):
             for name in ("finetuned", "linearised"):
-                np.testing.assert_allclose(panels["sgd", arm][name], [step] * BASES, atol=1e-5)
+                np.testing.assert_allclose(panels["sgd", arm][name], [[step] * 2] * BASES, atol=1e-5)
         for arm in ("same_start", "other_start"):  # each from the base network that it is made of
-            np.testing.assert_allclose(panels["sgd", arm]["teacher"], [[0.5]] * BASES, atol=1e-5)
+            np.testing.assert_allclose(panels["sgd", arm]["teacher"], [[[0.5]]] * BASES, atol=1e-5)
         assert len(panels["sgd", "exact"]["teacher"]) == 0
 
 
 def test_alignment_is_the_angle_to_the_teacher_s_update(run):
     panels = alignment(run, study.OFFSETS)
     for arm in ARMS:
-        np.testing.assert_allclose(panels["sgd", arm]["finetuned"], [[0.5**0.5, -1]] * BASES, atol=1e-12)
-        np.testing.assert_allclose(panels["sgd", arm]["linearised"], [[1, 0]] * BASES, atol=1e-12)
+        np.testing.assert_allclose(panels["sgd", arm]["finetuned"], [[[0.5**0.5, -1]]] * BASES, atol=1e-12)
+        np.testing.assert_allclose(panels["sgd", arm]["linearised"], [[[1, 0]]] * BASES, atol=1e-12)
 
 
 def test_a_run_that_is_not_finished_can_be_drawn(run):
