@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from experiments.cells.answers import AnswerPrograms
+from experiments.cells.axioms import AxiomPrograms, axiom_failure
 from experiments.cells.candidates import candidates
 from experiments.cells.data import FinetuningData
 from experiments.cells.finetuned import FinetunedPrograms, failure
@@ -41,6 +42,11 @@ class Executor:
         self.replays = ReplayPrograms(experiment, template, self.answers, scored)
         self.finetuned = FinetunedPrograms(experiment, template, self.answers)
         self.posteriors = PosteriorPrograms(experiment, template, rows) if experiment.sampling else None
+        self.axioms = (
+            AxiomPrograms(experiment, template, self.answers, self.theories, self.data)
+            if experiment.axioms
+            else None
+        )
 
     def compile(self) -> None:
         """Compile the large programs ahead of their first call."""
@@ -59,6 +65,10 @@ class Executor:
             batch = experiment.arms[0].batch or experiment.batch
             return shape((count, experiment.steps, batch), np.int32)
 
+        self.answers.read.compile(tokens, stacked(1, stacked(1, params)))
+        if self.axioms is not None:
+            self.axioms.compile(tokens, params)
+            return
         self.theories.compile(tokens, stacked(seeds, params), data(seeds))
         for name in experiment.methods:
             numbers = [shape((count,), np.int32) for count in (2 * seeds, seeds)]
@@ -69,7 +79,6 @@ class Executor:
             self.posteriors.compile()
         self.theories.modes.compile(params, data(1))
         self.answers.read.compile(tokens, stacked(2 * seeds, stacked(len(experiment.doses), params)))
-        self.answers.read.compile(tokens, stacked(1, stacked(1, params)))
         if experiment.observe is not None:
             self.answers.observe.compile(tokens, stacked(seeds, stacked(len(experiment.doses), params)))
 
@@ -77,6 +86,9 @@ class Executor:
         """The content of a cell, and why it failed ("" if it did not). If D' has a teacher, it is made of the
         base network `source`: the student's own, if none is given."""
         arm, source = self.experiment.arm(cell.arm), source or network
+        if self.axioms is not None:
+            axioms = self.axioms.run(cell.method, arm, network, cell.base)
+            return axioms, axiom_failure(axioms)
         path = cell.base, self.experiment.arms.index(arm)  # of the random streams of this cell alone
         questions, finetuning = self.data.questions(arm), self.data.finetuning(arm, source)
         if cell.kind == "theories":

@@ -6,6 +6,10 @@ Its cells, the least parts of a run that are redone, are for each base network a
     posteriors    posteriors over weights, sampled, with their convergence diagnostics
     replays       for each way of finetuning, the theories that follow it step by step, and forecasts of β
     finetuned     for each way of finetuning, the finetuned networks' answers at every dose
+
+or, in place of these, for each base network, arm and way of finetuning
+
+    axioms        answers after sequences of finetunings, on which the axioms of Bayes are measured
 """
 
 import inspect
@@ -17,6 +21,7 @@ import numpy as np
 from jaxtyping import Array
 
 from experiments.design import random_streams
+from experiments.design.axiom_plan import AxiomPlan
 from experiments.design.checks import FIT_ON, check_choice, check_process
 from experiments.design.sampling import Sampling
 from experiments.design.sizes import check_sizes
@@ -42,13 +47,14 @@ class Arm:
     Where a `teacher` writes D', it is made of a base network alone, so that a run can be resumed, and
     `task.data`
     gets it after the key and n. It is made of the base network `teacher_offset` after the student's,
-    cyclically.
+    cyclically. `rival` is a second D', for the axioms of Bayes.
     """
 
     task: Task
     batch: int | None = None  # documents in a finetuning step, where it is not the experiment's
     teacher: Callable[[Network], Network] | None = None
     teacher_offset: int = 0
+    rival: Task | None = None
 
     def __post_init__(self) -> None:
         check_name("The arm", self.name)
@@ -75,7 +81,8 @@ class Experiment:
     hypotheses are `anchored` at the base network, or start from the process. `teacher_strength` is β of the
     tempered posterior that teaches where a method distils. `replayed` writes the documents that methods
     replay (None: the process). `observe` is what else is looked at, of a network and an arm's contexts
-    (tokens): {name: an array with a row each}.
+    (tokens): {name: an array with a row each}. With a plan of `axioms` no theory is scored: its cells are
+    those of the axioms alone.
     """
 
     process: Process
@@ -100,6 +107,7 @@ class Experiment:
     anchored: bool = True
     replayed: Mixture | None = None
     observe: Callable[[Network, Array], Mapping[str, Array]] | None = None
+    axioms: AxiomPlan | None = None
     catalogue: Catalogue = field(default_factory=Catalogue)
 
     def __post_init__(self) -> None:
@@ -128,6 +136,10 @@ class Experiment:
                     f"got {method!r:.60}."
                 )
         check_sizes(self)
+        if self.axioms is not None:
+            self.axioms.check(
+                self.doses, {arm.name: arm.rival is not None and arm.teacher is None for arm in self.arms}
+            )
 
     @property
     def steps(self) -> int:
@@ -141,6 +153,13 @@ class Experiment:
 
     def cells(self) -> list[Cell]:
         """Every cell, in the order it is run."""
+        if self.axioms is not None:
+            return [
+                Cell("axioms", arm.name, base, method)
+                for base in range(self.first_base, self.first_base + self.base_seeds)
+                for arm in self.arms
+                for method in self.methods
+            ]
         sampled = self.sampling.bases if self.sampling else 0
         return [
             cell

@@ -81,6 +81,11 @@ def _question(run: RunFolder) -> tuple[str, str]:
 
 def _opening(run: RunFolder, lines: list[ScoreLine]) -> list[str]:
     """Answer, figure and small table: all that is seen without scrolling."""
+    findings = Study.of(run).findings(run)
+    if findings:
+        sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in findings.sentences)
+        parts = f"<div class=answer>{sentences}</div>{first(run, findings.caption)}"
+        return [f'<div class="first wide">{parts}</div>', html_table(findings.table)]
     scored = last_scores(lines)
     names = "|".join(re.escape(escape(words(theory))) for theory, _ in theories(scored))
     sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in answer(scored, on_target(run, lines)))

@@ -9,7 +9,7 @@ from rich.markup import escape
 from experiments.cells.candidates import candidates
 from experiments.cells.programs import Executor
 from experiments.design.experiment import Experiment
-from experiments.design.study import StudyRun
+from experiments.design.study import Study, StudyRun
 from experiments.own_files import blaming
 from experiments.reports.expectations import forecast_text
 from experiments.reports.html import write_report
@@ -57,7 +57,7 @@ def run(
     experiments = prepare(study_run, progress)
     folder, kept = places(study_run, out, networks)
     with locked(folder):
-        made = _create(folder, study_run, experiments[0], progress, again)
+        made = _create(folder, study_run, experiments, progress, again)
         (folder / DONE).unlink(missing_ok=True)
         progress.say(f"{study_run.study.name} ({study_run.preset}) in {folder}")
         sealed = seal.check(made)
@@ -77,7 +77,7 @@ def run(
         write(folder / DONE, lambda file: None)
         progress.say("drawing")
         try:
-            if made.rows():
+            if made.rows() or made.cells("axioms"):
                 (draw or study_run.study.draw)(made)
         finally:
             write_report(made)
@@ -99,10 +99,12 @@ def summary(made: RunFolder) -> str:
     first = figure if figure.exists() else next(iter(figures), "(nothing to draw)")
     report = convergence_report(made)
     lines = scorecard(made.rows())
-    scored = last_scores(lines)
+    scored, findings = last_scores(lines), Study.of(made).findings(made)
+    sentences = findings.sentences if findings else answer(scored, on_target(made, lines))
     return "\n".join(
         [
-            *(f"{sentence}\n" for sentence in answer(scored, on_target(made, lines))),
+            *(f"{sentence}\n" for sentence in sentences),
+            *([aligned([list(row) for row in findings.table])] if findings else []),
             *([aligned(short_table(scored)), f"\n{SHORT.format(made.folder)}"] if scored else []),
             *(f"failed: {cell.name}: {reason}" for cell, reason in made.failures().items()),
             *([f"\nCONVERGENCE: {report.sentence}"] if report.sentence else []),
@@ -123,7 +125,7 @@ def forecast(study_run: StudyRun, out: str = "", networks: str = "", again: bool
     experiments = prepare(study_run, progress)
     folder, kept = places(study_run, out, networks)
     with locked(folder):
-        made = _create(folder, study_run, experiments[0], progress, again)
+        made = _create(folder, study_run, experiments, progress, again)
         progress.say(f"forecasts of {study_run.study.name} ({study_run.preset}) in {folder}")
         seal.refuse_late(made)
         run_cells(experiments, made, BaseNetworks(kept), progress, only=lambda cell: cell.is_forecast)
@@ -155,10 +157,11 @@ def prepare(study_run: StudyRun, progress: Progress) -> list[Experiment]:
 
 
 def _create(
-    folder: Path, study_run: StudyRun, experiment: Experiment, progress: Progress, again: bool
+    folder: Path, study_run: StudyRun, experiments: list[Experiment], progress: Progress, again: bool
 ) -> RunFolder:
     """The run's folder with copies of the user's own files; says which files in it nothing reads."""
-    code = run_code(study_run.study.module.__name__, experiment)
+    study = study_run.study.module.__name__
+    code = {name: sha for experiment in experiments for name, sha in run_code(study, experiment).items()}
     made = create(folder, study_run.record, environment(), code, again)
     study_run.keep_files(folder)
     for sentence in made.stray_sentences():
