@@ -24,7 +24,7 @@ from experiments.storage.axiom_cell import AxiomCell
 from experiments.storage.records import Arrays
 from models.finetuning.method import Method, finetune
 from models.network import Network
-from theory.base import Dataset, Key, Params
+from theory.base import Dataset, Key, Params, at_tokens
 from theory.compute.devices import ShardedMap, batch_per_device
 from theory.latent.generation import continuations
 
@@ -71,12 +71,12 @@ class AxiomPrograms:
         key = random_streams.stream(self.experiment.seed, random_streams.DRAWN_DOCUMENTS, base)
         rows = self.data.first(arm, np.asarray(self.write(network.params, key)))
         starts = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (rows.count, *leaf.shape)), network.params)
-        halves, first = self._run(method, tokens, starts, rows)
+        halves, first, evidence = self._run(method, tokens, starts, rows)
         blocks = {name: slice(seeds * index, seeds * (index + 1)) for index, name in enumerate(FIRST)}
         starts = jax.tree.map(
             lambda leaf: np.concatenate([leaf[blocks[name]] for name in SECOND.values()]), halves
         )
-        _, second = self._run(method, tokens, starts, self.data.second(arm))
+        _, second, _ = self._run(method, tokens, starts, self.data.second(arm))
         half = self.experiment.doses.index(self.data.half)
         ends: Arrays = {
             name: first[inside, -1] for name, inside in blocks.items() if name not in ("rival", "taught")
@@ -84,12 +84,16 @@ class AxiomPrograms:
         ends |= {name: second[blocks[FIRST[row]], half] for row, name in enumerate(SECOND)}
         ends["drawn"] = first[seeds * len(FIRST) :, -1]
         ends = {name: questions.at(answers) for name, answers in ends.items()}
+        ends["drawn_evidence"] = evidence[seeds * len(FIRST) :, questions.rows, questions.positions]
         contexts = self.theories.contexts(network, questions)
         taught = questions.at(first[blocks["taught"]])
         return AxiomCell(contexts, **ends, **self._shown(arm, network, taught))
 
-    def _run(self, method: str, tokens: np.ndarray, starts: Params, rows: Rows) -> tuple[Params, np.ndarray]:
-        """Weights after half of the steps (r, ...), and answers (r, d, n, t, a) of all rows."""
+    def _run(
+        self, method: str, tokens: np.ndarray, starts: Params, rows: Rows
+    ) -> tuple[Params, np.ndarray, np.ndarray]:
+        """Weights after half of the steps (r, ...), answers (r, d, n, t, a) after every dose, and log p of
+        what stands before each position (r, n, t) after the last, of all rows."""
         parts = []
         for begin in range(0, rows.count, self.together):
             # the last part is filled with its last row: every call has the same shape
@@ -98,8 +102,10 @@ class AxiomPrograms:
             parts.append(self.stage[method](tokens, *inputs))
         return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: rows.count], *parts)
 
-    def _stage(self, method: Method, tokens: Array, params: Params, rows: Rows) -> tuple[Params, Array]:
-        """One row: weights after half of the steps, and answers (d, n, t, a) after every dose."""
+    def _stage(
+        self, method: Method, tokens: Array, params: Params, rows: Rows
+    ) -> tuple[Params, Array, Array]:
+        """The same of one row."""
         experiment, doses = self.experiment, self.experiment.doses
         met = Dataset(rows.data.tokens, jnp.asarray(rows.met))
         extra = extra_data(experiment, method, met, jnp.asarray(rows.seed))
@@ -110,7 +116,10 @@ class AxiomPrograms:
         ends, _ = finetune(network, rows.data, jnp.asarray(rows.order), method, doses, extra)
         half = doses.index(self.data.half)
         answers = self.answers.stacked(self.template.with_params(ends), tokens)
-        return jax.tree.map(lambda leaf: leaf[half], ends), answers
+        last = self.template.with_params(jax.tree.map(lambda leaf: leaf[-1], ends))
+        chosen = at_tokens(last.predict(tokens), tokens)
+        before = jnp.cumsum(chosen, axis=-1) - chosen
+        return jax.tree.map(lambda leaf: leaf[half], ends), answers, before
 
     def _write(self, params: Params, key: Key) -> Array:
         """Documents (m, t) that a network writes from nothing."""

@@ -184,7 +184,8 @@ def _of_group(measure: Callable[..., Violation], *names: str) -> Measure:
 
 def _martingale(cell: AxiomCell, group: str, other_base: np.ndarray | None) -> Violation:
     inside = cell.contexts.inside(group)
-    return violations.martingale(cell.contexts.base[inside].astype(float), cell.drawn[:, inside])
+    base = cell.contexts.base[inside].astype(float)
+    return violations.martingale(base, cell.drawn[:, inside], cell.drawn_evidence[:, inside])
 
 
 def _context(cell: AxiomCell, group: str, other_base: np.ndarray | None) -> Violation | None:

@@ -7,7 +7,8 @@ would be 0 (docs/theory.md, section 5). J(p, q) is half of KL(p ‖ q) + KL(q �
     commutes        J(A then B, B then A)
     pools           mean of J(A then B, A and B mixed) and J(B then A, mixed)
     additive        J(2h steps, h steps then h steps with a new optimizer)
-    martingale      KL(base ‖ mean over D' of the answers), D' documents that the base network wrote itself
+    martingale      KL(base ‖ mean over D'), of context and answer together, D' documents that the base
+                    network wrote itself
     context         KL(document read ‖ document finetuned) on other questions, at the dose that is nearest on
                     the questions of D'
     filter          nats lost if evidence in the context must count as much as before the finetuning
@@ -84,24 +85,29 @@ def additive(ordered: np.ndarray, resumed: np.ndarray, reordered: np.ndarray, ba
     return Violation(apart(ordered, resumed), apart(ordered, reordered), mean_kl(ordered, base))
 
 
-def martingale(base: np.ndarray, drawn: np.ndarray, weights: np.ndarray | None = None) -> Violation:
+def martingale(
+    base: np.ndarray, drawn: np.ndarray, evidence: np.ndarray, weights: np.ndarray | None = None
+) -> Violation:
     """Networks (m, c, a), each finetuned on a document that the base network (c, a) wrote: one value.
 
-    The unit is the mean of KL(base ‖ network). Noise is what a mean over so few documents misses, ½ Σ_a p v /
-    (m q²), q and v the mean and variance of the answers over documents. With the probability of every
-    document as `weights` (m,) the mean is exact, and has no noise.
+    Of context and answer together the mean over documents is the base network's; so an answer counts by the
+    probability of the context after the document, `evidence` (m, c) its logarithm. The unit is the mean of
+    KL(base ‖ network). Noise is what a mean over so few documents misses, ½ Σ_a p v / q², q the mean and v
+    its squared standard error over documents. With the probability of every document as `weights` (m,) the
+    mean is exact, and has no noise.
     """
-    answers = np.exp(drawn.astype(float))
-    count = len(answers)
-    shares = np.full(count, 1 / count) if weights is None else weights / weights.sum()
-    centre = np.einsum("m,mca->ca", shares, answers)
-    nats = mean_kl(base, np.log(centre))
+    answers, count = np.exp(drawn.astype(float)), len(drawn)
+    documents = np.full(count, 1 / count) if weights is None else weights / weights.sum()
+    shares = documents[:, None] * np.exp(evidence.astype(float) - evidence.max(axis=0))
+    shares /= shares.sum(axis=0)
+    centre = np.einsum("mc,mca->ca", shares, answers)
     noise = 0.0
-    if weights is None and count > 1:
-        variance = answers.var(axis=0, ddof=1) / count
-        noise = float(np.sum(np.exp(base) * variance / (2 * centre**2), axis=-1).mean())
-    shift = shares @ mean_kl(base, drawn)
-    return Violation(np.array([nats]), np.array([noise]), np.array([shift]))
+    if weights is None:
+        errors = shares[..., None] * (answers - centre)
+        squares = np.sum(errors**2, axis=0) * count / (count - 1)
+        noise = float(np.sum(np.exp(base) * squares / (2 * centre**2), axis=-1).mean())
+    shift = documents @ mean_kl(base, drawn)
+    return Violation(np.array([mean_kl(base, np.log(centre))]), np.array([noise]), np.array([shift]))
 
 
 def context(

@@ -6,7 +6,8 @@ A and B are the two D' of an arm, h steps a stage, 2h in all; every stage begins
     resumed                 A for h steps, then for h steps the documents that `ordered` met there
     forward, backward       A then B, and B then A, h steps each
     pooled                  A and B mixed for 2h steps; `pooled_reordered` in another order
-    drawn                   one document that the base network wrote itself, for 2h steps, m times
+    drawn                   one document that the base network wrote itself, for 2h steps, n times;
+                            `drawn_evidence` is log p(context) after it
     shown, taught           pairs of one document of A in the context, or finetuned for d `doses`
     retrained               pretraining from scratch on D with a share of A
 """
@@ -23,10 +24,10 @@ from experiments.storage.records import Arrays
 
 @dataclass(frozen=True)
 class AxiomCell:
-    """Answers (s, c, a) of the networks above; `drawn` (m, c, a), `shown` (s, q, a), `taught` (s, d, q, a) at
-    the contexts `rows` (q,), in which nothing is shown; `pairs` are shown. Where documents are not pairs of
-    question and answer, `shown` and what belongs to it is None, as is `retrained` (r, c, a) without `shares`
-    (r,)."""
+    """Answers (s, c, a) of the networks above; `drawn` (n, c, a) with its evidence (n, c), `shown` (s, q, a),
+    `taught` (s, d, q, a) at the contexts `rows` (q,), in which nothing is shown; `pairs` are shown. Where
+    documents are not pairs of question and answer, `shown` and what belongs to it is None, as is `retrained`
+    (r, c, a) without `shares` (r,)."""
 
     contexts: Contexts
     ordered: np.ndarray
@@ -37,6 +38,7 @@ class AxiomCell:
     pooled: np.ndarray
     pooled_reordered: np.ndarray
     drawn: np.ndarray
+    drawn_evidence: np.ndarray
     shown: np.ndarray | None = None
     taught: np.ndarray | None = None
     rows: np.ndarray | None = None

@@ -17,6 +17,7 @@ HALF, MOST = np.log([[0.5, 0.5]]), np.log([[0.75, 0.25]])  # one context, two an
 KL_HALF_MOST = 0.5 * np.log(0.5 / 0.75) + 0.5 * np.log(0.5 / 0.25)  # 0.1438
 KL_MOST_HALF = 0.75 * np.log(1.5) + 0.25 * np.log(0.5)  # 0.1308
 J = (KL_HALF_MOST + KL_MOST_HALF) / 2
+NONE = np.zeros((2, 1))  # evidence of a context in which nothing stands
 EXACT = 1e-11  # nats: answers in float32 differ by 1e-7, and KL is quadratic
 
 
@@ -49,13 +50,15 @@ def test_sequences_by_hand():
 def test_a_mean_over_documents_by_hand():
     """Two documents pull apart by the same probability: the mean is the base network, to the noise of two."""
     drawn = np.log([[[0.75, 0.25]], [[0.25, 0.75]]])
-    nats, noise, shift = numbers(violations.martingale(HALF, drawn))
+    nats, noise, shift = numbers(violations.martingale(HALF, drawn, NONE))
     # variance 2 × 0.25² of the answers, over two documents, over twice the square of a mean of 1/2
     np.testing.assert_allclose([nats, noise, shift], [0, 0.125 / 2 / (2 * 0.25), KL_HALF_MOST], atol=1e-15)
+    likely = violations.martingale(HALF, drawn, np.log([[3.0], [1.0]]))  # centre 3/4 × 3/4 + 1/4 × 1/4
+    np.testing.assert_allclose(likely.nats, 0.5 * np.log(0.5 / 0.625) + 0.5 * np.log(0.5 / 0.375))
     drift = np.log([[[0.75, 0.25]], [[0.5, 0.5]]])
-    nats, _, shift = numbers(violations.martingale(HALF, drift))
+    nats, _, shift = numbers(violations.martingale(HALF, drift, NONE))
     np.testing.assert_allclose(nats, 0.5 * np.log(0.5 / 0.625) + 0.5 * np.log(0.5 / 0.375))
-    weighted = violations.martingale(HALF, drift, np.array([0.2, 0.8]))
+    weighted = violations.martingale(HALF, drift, NONE, np.array([0.2, 0.8]))
     wanted = 0.5 * np.log(0.5 / 0.55) + 0.5 * np.log(0.5 / 0.45)
     np.testing.assert_allclose(numbers(weighted), [wanted, 0, 0.2 * KL_HALF_MOST], atol=1e-15)
 
@@ -65,7 +68,7 @@ def test_the_noise_of_a_mean_is_what_a_mean_over_few_misses():
     random = np.random.default_rng(0)
     pulls = 0.1 * random.choice([-1, 1], (2000, 8))
     answers = np.stack([0.5 + pulls, 0.5 - pulls], axis=-1)[:, :, None]
-    measured = [violations.martingale(HALF, np.log(draw)) for draw in answers]
+    measured = [violations.martingale(HALF, np.log(draw), np.zeros((8, 1))) for draw in answers]
     nats, noise = (np.mean([getattr(part, name) for part in measured]) for name in ("nats", "noise"))
     np.testing.assert_allclose(noise, nats, rtol=0.1)
 
@@ -159,14 +162,26 @@ def test_exact_bayes_is_a_martingale_at_its_own_strength(contexts):
     weights = np.exp(np.asarray(MIXTURE.log_prob(tokens), float))
     np.testing.assert_allclose(weights.sum(), 1, rtol=1e-5)
 
-    def after(beta):
-        documents = [Dataset(row[None], jnp.asarray(PROCESS.answer_mask())[None]) for row in tokens]
-        return np.stack([read(MIXTURE.condition(document, beta), contexts) for document in documents])
+    mask = np.asarray(contexts.mask)
+    documents = [Dataset(row[None], jnp.asarray(PROCESS.answer_mask())[None]) for row in tokens]
+    base = read(MIXTURE, contexts)
 
-    base = read(MIXTURE, contexts)[:3]  # without a context: one reweights hypotheses before the mean is taken
-    measured = violations.martingale(base, after(1.0)[:, :3], weights)
+    def measure(beta):
+        after = [MIXTURE.condition(document, beta) for document in documents]
+        drawn = np.stack([read(predictor, contexts) for predictor in after])
+        before = [np.asarray(log_evidence(predictor, contexts.tokens))[mask] for predictor in after]
+        return violations.martingale(base, drawn, np.stack(before), weights)
+
+    measured = measure(1.0)
     assert measured.nats[0] < EXACT < 1e-3 < measured.shift[0]
-    assert violations.martingale(base, after(0.2)[:, :3], weights).nats[0] > 1e-6
+    assert measure(0.2).nats[0] > 1e-6
+
+
+@jax.jit
+def log_evidence(mixture, tokens):
+    """log p of what stands before each position."""
+    weighted = jax.nn.log_softmax(mixture.log_weights)[:, None, None] + mixture.evidence(tokens)
+    return jax.nn.logsumexp(weighted, axis=0)
 
 
 def test_exact_bayes_reads_what_it_would_learn(contexts, both):
