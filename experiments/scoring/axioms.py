@@ -95,7 +95,7 @@ def judged(groups: Sequence[str]) -> str:
 def axiom_lines(run: Run) -> list[AxiomLine]:
     """Every axiom by D', method and group of contexts, from the finished cells."""
     panels: dict[tuple[str, str], list[tuple[Cell, AxiomCell]]] = {}
-    for cell in run.cells("axioms"):
+    for cell in sorted(run.cells("axioms"), key=lambda cell: (cell.base, cell.method)):
         content = run.read(cell)
         assert isinstance(content, AxiomCell)
         panels.setdefault((cell.arm, cell.method), []).append((cell, content))

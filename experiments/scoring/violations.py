@@ -1,7 +1,7 @@
 """Violations of the axioms of Bayes, from answers after sequences of finetunings. Numpy and scipy only.
 
 If finetuning were a Bayesian update of any kind, over weights or hypotheses and from any prior, each of these
-would be 0 (docs/theory.md, section 5). J(p, q) is half of KL(p ‖ q) + KL(q ‖ p), means are over contexts:
+would be 0 (docs/theory.md, section 7). J(p, q) is half of KL(p ‖ q) + KL(q ‖ p), means are over contexts:
 
     exchangeable    J(A, A in another order)
     commutes        J(A then B, B then A)

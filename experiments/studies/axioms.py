@@ -7,7 +7,7 @@ hypotheses on the same questions. Networks are finetuned on A, on B, on one afte
 at a stretch and in two stages with a new optimizer, on one document of A and on documents of their own.
 
 An axiom is violated where the distance between two ends that should be one is above the noise by its whole
-interval, in units of the shift (docs/theory.md, section 5). Exact Bayes violates none; a network that
+interval, in units of the shift (docs/theory.md, section 7). Exact Bayes violates none; a network that
 violates one is no Bayesian of any kind, and no theory of the scorecard that is a posterior can be right of
 what it does there. An axiom that holds says no more than that: an update of answers by a bias adds up, too.
 """

@@ -21,7 +21,7 @@ from experiments.scoring.findings import Findings
 from experiments.scoring.labels import METHODS, number
 from experiments.storage.run_folder import RunFolder
 
-LEFT, TOP, EDGE = 1.0, 0.55, 0.06  # inches: before the columns, above the first panel, after the columns
+LEFT, TOP, EDGE = 1.12, 0.55, 0.06  # inches: before the columns, above the first panel, after the columns
 TALL, HEAD, GAP = 0.34, 0.5, 0.12  # a row, the head of a panel, the space under it
 COLOURS, SCALE = matplotlib.colormaps["YlOrBr"], LogNorm(1e-3, 3.0, clip=True)
 DARK = 0.4  # violations from here on are written in white
@@ -134,7 +134,7 @@ def short(value: float) -> str:
         return "–"
     if 0 < abs(value) < 1e-3:
         return f"{value:.0e}".replace("e-0", "e-").replace("-", "−")
-    return f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.2g}"
+    return f"{value:.{0 if abs(value) >= 10 else 2}f}" if abs(value) >= 0.1 else f"{value:.2g}"
 
 
 def _colour_bar(drawn: Figure) -> None:
