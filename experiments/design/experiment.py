@@ -6,6 +6,7 @@ Its cells, the least parts of a run that are redone, are for each base network a
     posteriors    posteriors over weights, sampled, with their convergence diagnostics
     replays       for each way of finetuning, the theories that follow it step by step, and forecasts of β
     finetuned     for each way of finetuning, the finetuned networks' answers at every dose
+    retrained     networks pretrained from scratch on D and shares of D', where a study asks for them
 
 or, in place of these, for each base network, arm and way of finetuning
 
@@ -23,6 +24,7 @@ from jaxtyping import Array
 from experiments.design import random_streams
 from experiments.design.axiom_plan import AxiomPlan
 from experiments.design.checks import FIT_ON, check_choice, check_process
+from experiments.design.retraining import Retraining
 from experiments.design.sampling import Sampling
 from experiments.design.sizes import check_sizes
 from experiments.discovery import Catalogue
@@ -107,6 +109,7 @@ class Experiment:
     anchored: bool = True
     replayed: Mixture | None = None
     observe: Callable[[Network, Array], Mapping[str, Array]] | None = None
+    retraining: Retraining = field(default_factory=Retraining)
     axioms: AxiomPlan | None = None
     catalogue: Catalogue = field(default_factory=Catalogue)
 
@@ -119,6 +122,11 @@ class Experiment:
         for arm in self.arms:
             if not isinstance(arm, Arm):
                 raise Misuse(f"An arm is needed, like Arm(process.task()), got {arm!r:.60}.")
+            if arm.teacher is not None and self.retraining.shares:
+                raise Misuse(
+                    f"D' of the arm {arm.name} is written by a teacher, who is made of a base network: none "
+                    "can be pretrained on it from scratch; omit retrained.shares."
+                )
             if arm.batch is not None and not 1 <= arm.batch <= self.n:
                 raise Misuse(f"batch of the arm {arm.name} must be from 1 to n = {self.n}, got {arm.batch}.")
         for name in ("theories", "extra_theories"):
@@ -153,24 +161,26 @@ class Experiment:
 
     def cells(self) -> list[Cell]:
         """Every cell, in the order it is run."""
-        if self.axioms is not None:
-            return [
-                Cell("axioms", arm.name, base, method)
-                for base in range(self.first_base, self.first_base + self.base_seeds)
-                for arm in self.arms
-                for method in self.methods
-            ]
-        sampled = self.sampling.bases if self.sampling else 0
         return [
             cell
             for base in range(self.first_base, self.first_base + self.base_seeds)
             for arm in self.arms
-            for cell in (
-                Cell("theories", arm.name, base),
-                *[Cell("posteriors", arm.name, base)] * (base < self.first_base + sampled),
-                *(Cell("replays", arm.name, base, method) for method in self.methods),
-                *(Cell("finetuned", arm.name, base, method) for method in self.methods),
-            )
+            for cell in self._cells(arm.name, base)
+        ]
+
+    def _cells(self, arm: str, base: int) -> list[Cell]:
+        """The cells of an arm and a base network."""
+        row, sampled = base - self.first_base, self.sampling.bases if self.sampling else 0
+        retrained = self.retraining.bases if self.retraining.shares else 0
+        again = [Cell("retrained", arm, base)] * (row < retrained)
+        if self.axioms is not None:
+            return [*again, *(Cell("axioms", arm, base, method) for method in self.methods)]
+        return [
+            Cell("theories", arm, base),
+            *[Cell("posteriors", arm, base)] * (row < sampled),
+            *again,
+            *(Cell("replays", arm, base, method) for method in self.methods),
+            *(Cell("finetuned", arm, base, method) for method in self.methods),
         ]
 
     def arm(self, name: str) -> Arm:

@@ -21,6 +21,7 @@ from experiments.runs.environment import compile_fast, environment, fix_settings
 from experiments.runs.plan import plan
 from experiments.runs.pretraining import template
 from experiments.runs.progress import Progress
+from experiments.runs.retraining import pretrain_again
 from experiments.runs.workers import Finished, one_by_one, side_by_side
 from experiments.scoring.convergence import convergence_report
 from experiments.scoring.forecasts import forecasts
@@ -199,6 +200,11 @@ def run_cells(
                 seal.begin(made)
             yield cell
 
+    def again(experiment: Experiment) -> None:
+        """Pretrain the networks that missing cells of retrained ones need."""
+        for arm in dict.fromkeys(c.arm for c in missing(wanted(experiment)) if c.kind == "retrained"):
+            pretrain_again(experiment, experiment.arm(arm), networks, progress)
+
     cells = [cell for experiment in experiments for cell in wanted(experiment)]
     count = len(missing(cells))
     if count < len(cells):
@@ -207,6 +213,7 @@ def run_cells(
     if workers and unfinished:
         for experiment in unfinished:
             networks.pretrained(experiment, progress)
+            again(experiment)
         study_run, jobs = workers
         finished = side_by_side(study_run, networks.folder, made, list(noted(cells)), jobs)
         _follow(finished, progress, len(cells), count)
@@ -216,9 +223,10 @@ def run_cells(
             progress.say(f"draw {experiment.draw + 1} of {len(experiments)} of the process")
         executor = Executor(experiment, template(experiment.process, experiment.shape))
         bases = networks.pretrained(experiment, progress, meanwhile=executor.compile)
+        again(experiment)
         cells = wanted(experiment)
         count = len(missing(cells))
-        _follow(one_by_one(executor, bases, made, noted(cells)), progress, len(cells), count)
+        _follow(one_by_one(executor, bases, made, noted(cells), networks), progress, len(cells), count)
 
 
 def _follow(finished: Iterator[Finished], progress: Progress, count: int, missing: int) -> None:

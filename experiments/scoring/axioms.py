@@ -4,8 +4,9 @@
     noise     Σ noise / Σ shift
     excess    share - noise on the same networks; its interval says whether the axiom is violated
 
-Intervals of 95 % are by base networks and D' (experiments.scoring.intervals), of the martingale by base
-networks alone, as its documents are each network's own. D' of several draws of a process are one line.
+Intervals of 95 % are by base networks and D' (experiments.scoring.intervals); by base networks alone of the
+martingale, whose documents are each network's own, and of retrained networks, which met one D'. Draws of a
+process are one line.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +20,7 @@ from experiments.scoring.intervals import Estimate, clusters, ratio
 from experiments.scoring.labels import FITTED_ON
 from experiments.scoring.violations import Violation
 from experiments.storage.axiom_cell import AxiomCell
-from experiments.storage.records import Cell, Json
+from experiments.storage.records import Cell, Json, Ladder
 from experiments.storage.run import Run
 
 HELD_OUT, EVERY = "held_out", "all"  # groups: the one that is judged, and all contexts together
@@ -105,7 +106,7 @@ def axiom_lines(run: Run) -> list[AxiomLine]:
 def _panel(run: Run, panel: tuple[str, str], cells: Sequence[tuple[Cell, AxiomCell]]) -> Iterator[AxiomLine]:
     """The lines of one D' and method."""
     contexts = cells[0][1].contexts
-    others = _other_bases(run, cells)
+    others = _beside(run, cells)
     for axiom in AXIOMS:
         measure = MEASURES[axiom.name]
         groups = contexts.groups
@@ -138,7 +139,7 @@ def _line(
     ]
     draws, bases, seeds = zip(*networks, strict=True)
     ways = clusters(draws, bases, seeds)
-    if axiom == "martingale":  # one value a base network, over documents of its own
+    if len(set(seeds)) == 1:  # the martingale's documents are a base network's own; one D' is retrained on
         ways = ways[:-1]
     fitted = [violation.fitted for _, violation in measured if violation.fitted is not None]
     method, data = panel[1], panel[0]
@@ -156,25 +157,34 @@ def _line(
     )
 
 
-def _other_bases(run: Run, cells: Sequence[tuple[Cell, AxiomCell]]) -> list[np.ndarray | None]:
-    """For every cell the answers (c, a) of the next base network of its draw, cyclically; None of one."""
-    result: list[np.ndarray | None] = []
+def _beside(run: Run, cells: Sequence[tuple[Cell, AxiomCell]]) -> list["Beside"]:
+    """For every cell the next base network of its draw, cyclically, and the networks that were retrained."""
+    result: list[Beside] = []
     for cell, _ in cells:
         mates = [(c, content) for c, content in cells if run.draw(c.base) == run.draw(cell.base)]
         index = [c for c, _ in mates].index(cell)
-        result.append(
-            mates[(index + 1) % len(mates)][1].contexts.base.astype(float) if len(mates) > 1 else None
-        )
+        other = mates[(index + 1) % len(mates)][1].contexts.base.astype(float) if len(mates) > 1 else None
+        retrained = run.retrained(cell)
+        result.append(Beside(other, retrained.ladder if retrained else None))
     return result
 
 
-Measure: TypeAlias = Callable[[AxiomCell, str, np.ndarray | None], Violation | None]
+@dataclass(frozen=True)
+class Beside:
+    """Networks beside those of a cell: answers (c, a) of another base network, None of one alone, and the
+    ladder of those pretrained from scratch, None without."""
+
+    other_base: np.ndarray | None
+    retrained: Ladder | None
+
+
+Measure: TypeAlias = Callable[[AxiomCell, str, Beside], Violation | None]
 
 
 def _of_group(measure: Callable[..., Violation], *names: str) -> Measure:
     """A measure of arrays of a cell and its base network, in one group of contexts."""
 
-    def measured(cell: AxiomCell, group: str, other_base: np.ndarray | None) -> Violation:
+    def measured(cell: AxiomCell, group: str, beside: Beside) -> Violation:
         inside = cell.contexts.inside(group)
         arrays = [getattr(cell, name)[:, inside].astype(float) for name in names]
         return measure(*arrays, cell.contexts.base[inside].astype(float))
@@ -182,13 +192,13 @@ def _of_group(measure: Callable[..., Violation], *names: str) -> Measure:
     return measured
 
 
-def _martingale(cell: AxiomCell, group: str, other_base: np.ndarray | None) -> Violation:
+def _martingale(cell: AxiomCell, group: str, beside: Beside) -> Violation:
     inside = cell.contexts.inside(group)
     base = cell.contexts.base[inside].astype(float)
     return violations.martingale(base, cell.drawn[:, inside], cell.drawn_evidence[:, inside])
 
 
-def _context(cell: AxiomCell, group: str, other_base: np.ndarray | None) -> Violation | None:
+def _context(cell: AxiomCell, group: str, beside: Beside) -> Violation | None:
     """None where nothing can be shown in the context."""
     if cell.shown is None:
         return None
@@ -202,7 +212,7 @@ def _context(cell: AxiomCell, group: str, other_base: np.ndarray | None) -> Viol
     return replace(measured, fitted=measured.fitted / float(cell.pairs))
 
 
-def _filter(cell: AxiomCell, group: str, other_base: np.ndarray | None) -> Violation:
+def _filter(cell: AxiomCell, group: str, beside: Beside) -> Violation:
     contexts = cell.contexts
     outside = contexts.group != FITTED_ON
     return violations.filter_stays(
@@ -213,17 +223,17 @@ def _filter(cell: AxiomCell, group: str, other_base: np.ndarray | None) -> Viola
     )
 
 
-def _retrained(cell: AxiomCell, group: str, other_base: np.ndarray | None) -> Violation | None:
-    """None where nothing was retrained."""
-    if cell.retrained is None or cell.shares is None:
+def _retrained(cell: AxiomCell, group: str, beside: Beside) -> Violation | None:
+    """None where nothing was retrained; of the first D' alone."""
+    ladder, contexts = beside.retrained, cell.contexts
+    if ladder is None:
         return None
-    contexts = cell.contexts
+    networks = ladder.log_probs
     return violations.retrained(
-        cell.ordered.astype(float),
-        cell.retrained,
-        contexts.base,
-        other_base,
-        cell.shares,
+        cell.ordered[: len(networks)].astype(float),
+        networks,
+        beside.other_base,
+        ladder.betas,
         contexts.calibration,
         contexts.inside(group),
     )

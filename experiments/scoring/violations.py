@@ -168,20 +168,19 @@ def filter_stays(
 def retrained(
     finetuned: np.ndarray,
     networks: np.ndarray,
-    base: np.ndarray,
     other_base: np.ndarray | None,
     shares: np.ndarray,
     calibration: np.ndarray,
     judged: np.ndarray,
 ) -> Violation:
-    """Finetuned networks (s, c, a) against those pretrained from scratch (r, c, a) with shares of D'.
+    """Finetuned networks (s, c, a) against those pretrained from scratch (s, r, c, a) with shares of D'.
 
-    The share is fitted in `calibration` contexts, bool (c,), between the tried ones too (0 is the base
-    network), and scored in the `judged` ones. Noise is J of two base networks of other seeds (0 without).
+    The first share is 0, of the base network. The share is fitted in `calibration` contexts, bool (c,),
+    between the tried ones too, and scored in the `judged` ones. Noise is J of two base networks of other
+    seeds (0 without).
     """
-    rungs = np.concatenate([base[None], networks])[None].astype(float)
-    fine, rungs = finer(np.array([0.0, *shares]), rungs)
-    rungs = np.broadcast_to(rungs, (len(finetuned), *rungs.shape[1:]))
+    base = networks[0, 0]
+    fine, rungs = finer(shares, networks.astype(float))
     chosen = fit(finetuned[:, None][..., calibration, :].astype(float), rungs[..., calibration, :])
     best = choose(rungs, chosen)[:, 0]
     nats = mean_kl(finetuned[:, judged], best[:, judged])

@@ -9,7 +9,6 @@ A and B are the two D' of an arm, h steps a stage, 2h in all; every stage begins
     drawn                   one document that the base network wrote itself, for 2h steps, n times;
                             `drawn_evidence` is log p(context) after it
     shown, taught           pairs of one document of A in the context, or finetuned for d `doses`
-    retrained               pretraining from scratch on D with a share of A
 """
 
 from collections.abc import Mapping
@@ -26,8 +25,7 @@ from experiments.storage.records import Arrays
 class AxiomCell:
     """Answers (s, c, a) of the networks above; `drawn` (n, c, a) with its evidence (n, c), `shown` (s, q, a),
     `taught` (s, d, q, a) at the contexts `rows` (q,), in which nothing is shown; `pairs` are shown. Where
-    documents are not pairs of question and answer, `shown` and what belongs to it is None, as is `retrained`
-    (r, c, a) without `shares` (r,)."""
+    documents are not pairs of question and answer, `shown` and what belongs to it is None."""
 
     contexts: Contexts
     ordered: np.ndarray
@@ -44,8 +42,6 @@ class AxiomCell:
     rows: np.ndarray | None = None
     doses: np.ndarray | None = None
     pairs: np.ndarray | None = None
-    retrained: np.ndarray | None = None
-    shares: np.ndarray | None = None
 
     def to_arrays(self) -> Arrays:
         """Everything by name; `from_arrays` is the inverse."""

@@ -5,6 +5,7 @@
     PosteriorCell   theories whose posteriors were sampled
     ReplayCell      theories that follow a method step by step, and forecasts of strengths
     FinetunedCell   finetuned networks and their reshuffled replicas
+    RetrainedCell   networks pretrained from scratch on D and D'
     AxiomCell       networks after sequences of finetunings (experiments.storage.axiom_cell)
 
 All answers are log-probabilities. Axes: s finetuning seeds, b strengths, d doses, c contexts, a answers, k
@@ -89,6 +90,25 @@ class PosteriorCell:
 
 
 @dataclass(frozen=True)
+class RetrainedCell:
+    """Networks pretrained from scratch on D and shares of D', a ladder from the base network, share 0, on."""
+
+    ladder: Ladder
+
+    def to_arrays(self) -> Arrays:
+        """Everything by name; `from_arrays` is the inverse."""
+        return _ladder_arrays([self.ladder])
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """The inverse; raises `Misuse` for arrays that are missing or do not fit."""
+        ladders = _ladders(arrays)
+        if len(ladders) != 1:
+            raise Misuse(f"A ladder of shares is needed, got {len(ladders)}.")
+        return cls(ladders[0])
+
+
+@dataclass(frozen=True)
 class ReplayCell:
     """Theories that follow a method step by step, and forecasts of strengths for the others.
 
@@ -165,13 +185,14 @@ class FinetunedCell:
         )
 
 
-CellContent: TypeAlias = TheoryCell | PosteriorCell | ReplayCell | FinetunedCell | AxiomCell
+CellContent: TypeAlias = TheoryCell | PosteriorCell | ReplayCell | FinetunedCell | AxiomCell | RetrainedCell
 CONTENTS: dict[CellKind, type[CellContent]] = {
     "theories": TheoryCell,
     "posteriors": PosteriorCell,
     "replays": ReplayCell,
     "finetuned": FinetunedCell,
     "axioms": AxiomCell,
+    "retrained": RetrainedCell,
 }
 REACHABLE = ("base network", "best bias", "best hypothesis")  # of D' itself
 FINETUNED = ("finetuned", "replica", "loss", "distance")

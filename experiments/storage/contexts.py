@@ -1,7 +1,7 @@
 """Contexts of an arm, and the checks of arrays that cells share. Numpy only.
 
 Axes: s finetuning seeds, b strengths, d doses, c contexts, a answers, k hypotheses, m directions or
-documents, q questions, r shares.
+documents, q questions.
 """
 
 from collections.abc import Iterable, Mapping
@@ -41,8 +41,6 @@ SHAPES = {  # of the arrays without prefix: a letter an axis
     "pooled_reordered": "sca",
     "drawn": "nca",
     "drawn_evidence": "nc",
-    "retrained": "rca",
-    "shares": "r",
     "rows": "q",
     "shown": "sqa",
     "taught": "sdqa",

@@ -24,7 +24,7 @@ Arrays: TypeAlias = dict[str, np.ndarray]
 Json: TypeAlias = dict[str, Any]
 Numbers: TypeAlias = tuple[float, ...]
 Interval: TypeAlias = tuple[float, float]
-CellKind: TypeAlias = Literal["theories", "posteriors", "replays", "finetuned", "axioms"]
+CellKind: TypeAlias = Literal["theories", "posteriors", "replays", "finetuned", "axioms", "retrained"]
 Grade: TypeAlias = Literal["fitted", "law", "forecast"]
 
 SEPARATOR = "--"
@@ -49,7 +49,7 @@ def check_name(kind: str, name: str) -> str:
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """A part of a run: `theories` and `posteriors` have no method, all others have one."""
+    """A part of a run: `theories`, `posteriors` and `retrained` have no method, all others have one."""
 
     kind: CellKind
     arm: str

@@ -8,9 +8,9 @@ import pytest
 from experiments.scoring import violations
 from experiments.scoring.axioms import AXIOMS, MEASURES, axiom_lines, judged
 from experiments.storage.axiom_cell import AxiomCell
-from experiments.storage.contents import Contexts
+from experiments.storage.contents import Contexts, RetrainedCell
 from experiments.storage.memory import MemoryRun
-from experiments.storage.records import Cell
+from experiments.storage.records import Cell, Ladder
 
 GROUPS = ["in_domain", "in_domain", "held_out", "held_out", "conflict"]
 SEEDS, ANSWERS = 2, 3
@@ -48,7 +48,6 @@ def make_axioms():
         rows = np.array([0, 2])
         values |= {"shown": near(seeds)[:, rows], "taught": near(seeds, 2)[:, :, rows], "rows": rows}
         values |= {"doses": np.array([1, 4]), "pairs": np.asarray(2)}
-        values |= {"retrained": near(2), "shares": np.array([0.1, 0.3])}
         return AxiomCell(contexts, **(values | changes))
 
     return make
@@ -58,6 +57,11 @@ def make_axioms():
 def run(make_axioms):
     random = np.random.default_rng(0)
     cells = {Cell("axioms", "arm", base, "sgd"): make_axioms(random) for base in range(3)}
+    for base in range(2):
+        ladder = Ladder(
+            "retrained", "network", np.arange(3) / 4, log_probs(random, 1, 3, len(GROUPS), ANSWERS)
+        )
+        cells[Cell("retrained", "arm", base)] = RetrainedCell(ladder)
     return MemoryRun("axioms", (1, 4), cells)
 
 
@@ -69,14 +73,17 @@ def test_every_axiom_has_a_measure_and_lines_in_its_groups(run):
     for name in ("exchangeable", "commutes", "pools", "additive", "martingale"):
         assert groups[name] == every
     assert groups["filter"] == ["all"] and groups["context"] == groups["retrained"] == ["held_out"]
-    assert {line.networks for line in lines} == {3 * SEEDS, 3}
+    assert {line.axiom: line.networks for line in lines} == dict.fromkeys(MEASURES, 3 * SEEDS) | {
+        "martingale": 3,
+        "retrained": 2,
+    }
 
 
 def test_a_line_sums_over_networks(run):
     line = next(line for line in axiom_lines(run) if (line.axiom, line.group) == ("commutes", "held_out"))
     inside = np.array(GROUPS) == "held_out"
     parts = []
-    for cell in run.contents.values():
+    for cell in (content for content in run.contents.values() if isinstance(content, AxiomCell)):
         arrays = cell.forward, cell.backward, cell.pooled, cell.pooled_reordered
         parts.append(violations.commutes(*(array[:, inside] for array in arrays), cell.contexts.base[inside]))
     nats, noise, shift = (
@@ -109,7 +116,7 @@ def test_a_martingale_has_a_value_a_base_network(run):
 
 
 def test_what_was_not_measured_has_no_line(make_axioms):
-    absent = dict.fromkeys(("shown", "taught", "rows", "doses", "pairs", "retrained", "shares"))
+    absent = dict.fromkeys(("shown", "taught", "rows", "doses", "pairs"))
     cells = {
         Cell("axioms", "arm", base, "sgd"): make_axioms(np.random.default_rng(base), **absent)
         for base in (0, 1)
@@ -117,7 +124,7 @@ def test_what_was_not_measured_has_no_line(make_axioms):
     names = {line.axiom for line in axiom_lines(MemoryRun("axioms", (1, 4), cells))}
     assert names == {*MEASURES} - {"context", "retrained"}
     with_nothing = AxiomCell.from_arrays(next(iter(cells.values())).to_arrays())
-    assert with_nothing.shown is None and with_nothing.retrained is None
+    assert with_nothing.shown is None
 
 
 def test_the_judged_group_is_held_out_or_the_first_that_is_not_of_the_data():

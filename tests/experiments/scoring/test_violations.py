@@ -86,14 +86,14 @@ def test_a_document_read_against_finetuned_by_hand():
 
 def test_retrained_networks_by_hand():
     """The second share is right in calibration contexts; elsewhere it misses all."""
-    base = np.log([[0.5, 0.5], [0.5, 0.5]])
+    base = [[0.5, 0.5], [0.5, 0.5]]
     finetuned = np.log([[[0.75, 0.25], [0.75, 0.25]]])
-    scratch = np.log([[[0.6, 0.4], [0.75, 0.25]], [[0.75, 0.25], [0.5, 0.5]]])
-    inside = np.array([True, False])
-    measured = violations.retrained(finetuned, scratch, base, None, np.array([0.1, 0.2]), inside, ~inside)
+    scratch = np.log([[base, [[0.6, 0.4], [0.75, 0.25]], [[0.75, 0.25], [0.5, 0.5]]]])
+    shares, inside = np.array([0.0, 0.1, 0.2]), np.array([True, False])
+    measured = violations.retrained(finetuned, scratch, None, shares, inside, ~inside)
     np.testing.assert_allclose(numbers(measured), [KL_MOST_HALF, 0, KL_MOST_HALF])
     other = np.log([[0.5, 0.5], [0.75, 0.25]])
-    noisy = violations.retrained(finetuned, scratch, base, other, np.array([0.1, 0.2]), inside, ~inside)
+    noisy = violations.retrained(finetuned, scratch, other, shares, inside, ~inside)
     np.testing.assert_allclose([noisy.noise[0], noisy.fitted[0]], [J, 0.2])
 
 
@@ -219,9 +219,9 @@ def test_exact_bayes_moves_its_prior_and_keeps_its_filter(contexts, both):
 
 def test_exact_bayes_has_no_order_of_pretraining_and_finetuning(contexts, both):
     """The posterior given D and a share of D' is that of finetuning: one of the shares is the strength."""
-    base, after = read(MIXTURE, contexts), read(MIXTURE.condition(both[0], BETA), contexts)[None]
-    scratch = np.stack([read(MIXTURE.condition(both[0], beta), contexts) for beta in (0.1, BETA, 1.0)])
-    inside = np.arange(len(base)) < 2
-    measured = violations.retrained(after, scratch, base, base, np.array([0.1, BETA, 1.0]), inside, ~inside)
+    shares, after = np.array([0.0, 0.1, BETA, 1.0]), read(MIXTURE.condition(both[0], BETA), contexts)[None]
+    scratch = np.stack([read(MIXTURE.condition(both[0], beta), contexts) for beta in shares])
+    inside = np.arange(len(scratch[0])) < 2
+    measured = violations.retrained(after, scratch[None], scratch[0], shares, inside, ~inside)
     assert measured.nats[0] < EXACT < 1e-3 < measured.shift[0] and measured.noise[0] == 0
     np.testing.assert_allclose(measured.fitted, BETA)
