@@ -13,13 +13,14 @@ what it does there. An axiom that holds says no more than that: an update of ans
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from experiments.design.config import FinetuningConfig, PretrainingConfig, StudyConfig
 from experiments.design.options import ProcessOptions, process_options, with_options
 from experiments.design.presets import BRIEF, FULL
+from experiments.design.retraining import Retraining
 from experiments.discovery import choose
 from experiments.scoring.findings import Findings
 from experiments.storage.run_folder import RunFolder
@@ -71,6 +72,8 @@ class Config(StudyConfig):
     worlds: tuple[str, ...] = ("persona-domain",)
     """Further worlds, at their defaults, with base networks of their own."""
     pretraining: PretrainingConfig = PretrainingConfig(seeds=8)
+    retrained: Retraining = field(default_factory=lambda: Retraining((0.02, 0.1, 0.3)))
+    """Networks pretrained from scratch on D and A."""
     finetuning: FinetuningConfig = FinetuningConfig(seeds=4, methods=METHODS, doses=(1, 2, 4, 8, 16, 32, 64))
     """The finetuned networks; a stage is half of the last dose."""
     documents: int = 32
@@ -113,6 +116,8 @@ PRESETS = {
             "documents": 4,
             "worlds": (),
             "process.pairs": 3,
+            "retrained.shares": (0.2,),
+            "retrained.bases": 2,
         },
     ),
     "small": Config(),

@@ -20,7 +20,14 @@ from experiments.discovery import Catalogue
 from experiments.runs.pretraining import template
 from experiments.scoring.thresholds import COLUMNS
 from experiments.storage.axiom_cell import AxiomCell
-from experiments.storage.contents import Contexts, FinetunedCell, PosteriorCell, ReplayCell, TheoryCell
+from experiments.storage.contents import (
+    Contexts,
+    FinetunedCell,
+    PosteriorCell,
+    ReplayCell,
+    RetrainedCell,
+    TheoryCell,
+)
 from experiments.storage.records import Cell, Ladder
 from experiments.storage.run_folder import create
 
@@ -143,6 +150,10 @@ class MadeUp:
             self.observed(arm, seeds, doses),
         )
 
+    def retrained(self, arm, shape):
+        shares = np.array([0.0, *self.experiment.retraining.shares])
+        return RetrainedCell(Ladder("retrained", "network", shares, self.log_probs(1, len(shares), *shape)))
+
     def axioms(self, arm, shape):
         names = ("ordered", "reordered", "resumed", "forward", "backward", "pooled", "pooled_reordered")
         ends = {name: self.log_probs(self.leading[0], *shape) for name in names}
@@ -175,7 +186,7 @@ def test_every_study_is_read_without_jax(tmp_path, names):
     """One process reads them all; a failure is named by study and step."""
     folders = [make_run(name, tmp_path / name).folder for name in names]
     kinds = {Cell.parse(path.stem).kind for path in tmp_path.glob("*/cells/*.npz")}
-    assert kinds == {"theories", "posteriors", "replays", "finetuned", "axioms"}
+    assert kinds == {"theories", "posteriors", "replays", "finetuned", "axioms", "retrained"}
     words = [sys.executable, "-c", READER.format(blocked=BLOCKED), *map(str, folders)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(words, capture_output=True, text=True, env=environment, cwd=tmp_path)

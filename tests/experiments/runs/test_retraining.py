@@ -1,4 +1,4 @@
-"""Networks pretrained from scratch on D and D': named by both, kept like base networks, a ladder of shares."""
+"""Networks pretrained from scratch on D and D': named by both, kept like base networks, a ladder."""
 
 import json
 from dataclasses import replace

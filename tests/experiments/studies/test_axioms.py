@@ -19,7 +19,9 @@ def test_every_world_is_a_draw_with_base_networks_of_its_own(preset):
     config = study.PRESETS[preset]
     experiments = StudyRun.make(Study.find("axioms"), preset, config).experiments()
     assert [made.arms[0].name for made in experiments] == ["persona-topics", *config.worlds]
-    names = [cell.name for made in experiments for cell in made.cells()]
+    cells = [cell for made in experiments for cell in made.cells()]
+    names = [cell.name for cell in cells if cell.kind == "axioms"]
+    assert {cell.kind for cell in cells} == {"axioms", "retrained"}
     assert (
         len(names)
         == len(set(names))
