@@ -142,18 +142,19 @@ def _line(
     if len(set(seeds)) == 1:  # the martingale's documents are a base network's own; one D' is retrained on
         ways = ways[:-1]
     fitted = [violation.fitted for _, violation in measured if violation.fitted is not None]
-    method, data = panel[1], panel[0]
     return AxiomLine(
-        method,
-        data,
-        axiom,
-        group,
-        *(float(values.mean()) for values in (nats, noise, shift)),
-        ratio(nats, shift, ways),
-        float(noise.sum() / shift.sum()) if shift.sum() > 0 else float("nan"),
-        ratio(nats - noise, shift, ways),
-        float(np.concatenate(fitted).mean()) if fitted else None,
-        len(nats),
+        method=panel[1],
+        data=panel[0],
+        axiom=axiom,
+        group=group,
+        nats=float(nats.mean()),
+        noise_nats=float(noise.mean()),
+        shift=float(shift.mean()),
+        share=ratio(nats, shift, ways),
+        noise=float(noise.sum() / shift.sum()) if shift.sum() > 0 else float("nan"),
+        excess=ratio(nats - noise, shift, ways),
+        fitted=float(np.concatenate(fitted).mean()) if fitted else None,
+        networks=len(nats),
     )
 
 
@@ -216,7 +217,8 @@ def _filter(cell: AxiomCell, group: str, beside: Beside) -> Violation:
     contexts = cell.contexts
     outside = contexts.group != FITTED_ON
     return violations.filter_stays(
-        *(answers[:, outside].astype(float) for answers in (cell.ordered, cell.reordered)),
+        cell.ordered[:, outside].astype(float),
+        cell.reordered[:, outside].astype(float),
         contexts.base[outside].astype(float),
         contexts.components[:, outside],
         contexts.evidence[:, outside],

@@ -103,7 +103,7 @@ class Config(StudyConfig):
         """The config of every world, and in each of every draw of its process."""
         worlds = [self.process, *(WORLDS[name].process for name in self.worlds)]
         alone = [replace(self, process=process, worlds=()) for process in worlds]
-        return [draw for config in alone for draw in StudyConfig.draws(config)]
+        return [draw for config in alone for draw in super(Config, config).draws()]
 
 
 PRESETS = {

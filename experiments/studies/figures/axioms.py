@@ -141,7 +141,7 @@ def _colour_bar(drawn: Figure) -> None:
     high = drawn.get_figheight()
     bar = drawn.add_axes((5.3 / WIDTH, 1 - 0.2 / high, 1.6 / WIDTH, 0.08 / high))
     ends = np.log10([SCALE.vmin or 1e-3, SCALE.vmax or 1.0])
-    shades = np.logspace(*ends, 256)[None]
+    shades = np.logspace(ends[0], ends[1], 256)[None]
     bar.imshow(COLOURS(SCALE(shades)), aspect="auto", extent=(*ends, 0, 1))
     ticks = [-3, -2, -1, 0]
     bar.set_xticks(ticks, ["0.001", "0.01", "0.1", "1"], fontsize=5.5)
