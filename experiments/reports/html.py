@@ -40,6 +40,7 @@ def write_report(run: RunFolder) -> Path:
 
 def _page(run: RunFolder, lines: list[ScoreLine]) -> str:
     question, about = _question(run)
+    is_scored = bool(lines) or not run.cells("axioms")  # a study of axioms has no theory to score
     converged = convergence_report(run)
     return page(
         question,
@@ -49,11 +50,13 @@ def _page(run: RunFolder, lines: list[ScoreLine]) -> str:
             *([f"<p class=banner>{escape(converged.sentence)}</p>"] if converged.sentence else []),
             *_opening(run, lines),
             folded_figures(run),
-            section("About this study", [*map(paragraph, _paragraphs(about)), soft(_sealed(run))]),
+            section(
+                "About this study", [*map(paragraph, _paragraphs(about)), *[soft(_sealed(run))] * is_scored]
+            ),
             section("How much of D′ was learnt", _learnt(run)),
-            section("Findings", _findings(run, lines)),
-            section("Warnings: the best forecast and the most misleading", _warnings(lines)),
-            section("Scorecard", _scorecard(lines)),
+            section("Findings", _findings(run, lines) if is_scored else []),
+            section("Warnings: the best forecast and the most misleading", _warnings(lines) * is_scored),
+            section("Scorecard", _scorecard(lines) if is_scored else []),
             section("Inside the hull of the hypotheses?", _hull(run, lines)),
             section("Where the best forecast errs", _residuals(run, lines)),
             section("Convergence of the chains", _chains(converged)),

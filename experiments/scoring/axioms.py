@@ -106,7 +106,7 @@ def axiom_lines(run: Run) -> list[AxiomLine]:
 def _panel(run: Run, panel: tuple[str, str], cells: Sequence[tuple[Cell, AxiomCell]]) -> Iterator[AxiomLine]:
     """The lines of one D' and method."""
     contexts = cells[0][1].contexts
-    others = _beside(run, cells)
+    others = _companions(run, cells)
     for axiom in AXIOMS:
         measure = MEASURES[axiom.name]
         groups = contexts.groups
@@ -158,20 +158,20 @@ def _line(
     )
 
 
-def _beside(run: Run, cells: Sequence[tuple[Cell, AxiomCell]]) -> list["Beside"]:
+def _companions(run: Run, cells: Sequence[tuple[Cell, AxiomCell]]) -> list["Companions"]:
     """For every cell the next base network of its draw, cyclically, and the networks that were retrained."""
-    result: list[Beside] = []
+    result: list[Companions] = []
     for cell, _ in cells:
         mates = [(c, content) for c, content in cells if run.draw(c.base) == run.draw(cell.base)]
         index = [c for c, _ in mates].index(cell)
         other = mates[(index + 1) % len(mates)][1].contexts.base.astype(float) if len(mates) > 1 else None
         retrained = run.retrained(cell)
-        result.append(Beside(other, retrained.ladder if retrained else None))
+        result.append(Companions(other, retrained.ladder if retrained else None))
     return result
 
 
 @dataclass(frozen=True)
-class Beside:
+class Companions:
     """Networks beside those of a cell: answers (c, a) of another base network, None of one alone, and the
     ladder of those pretrained from scratch, None without."""
 
@@ -179,13 +179,13 @@ class Beside:
     retrained: Ladder | None
 
 
-Measure: TypeAlias = Callable[[AxiomCell, str, Beside], Violation | None]
+Measure: TypeAlias = Callable[[AxiomCell, str, Companions], Violation | None]
 
 
 def _of_group(measure: Callable[..., Violation], *names: str) -> Measure:
     """A measure of arrays of a cell and its base network, in one group of contexts."""
 
-    def measured(cell: AxiomCell, group: str, beside: Beside) -> Violation:
+    def measured(cell: AxiomCell, group: str, companions: Companions) -> Violation:
         inside = cell.contexts.inside(group)
         arrays = [getattr(cell, name)[:, inside].astype(float) for name in names]
         return measure(*arrays, cell.contexts.base[inside].astype(float))
@@ -193,13 +193,13 @@ def _of_group(measure: Callable[..., Violation], *names: str) -> Measure:
     return measured
 
 
-def _martingale(cell: AxiomCell, group: str, beside: Beside) -> Violation:
+def _martingale(cell: AxiomCell, group: str, companions: Companions) -> Violation:
     inside = cell.contexts.inside(group)
     base = cell.contexts.base[inside].astype(float)
     return violations.martingale(base, cell.drawn[:, inside], cell.drawn_evidence[:, inside])
 
 
-def _context(cell: AxiomCell, group: str, beside: Beside) -> Violation | None:
+def _context(cell: AxiomCell, group: str, companions: Companions) -> Violation | None:
     """None where nothing can be shown in the context."""
     if cell.shown is None:
         return None
@@ -213,7 +213,7 @@ def _context(cell: AxiomCell, group: str, beside: Beside) -> Violation | None:
     return replace(measured, fitted=measured.fitted / float(cell.pairs))
 
 
-def _filter(cell: AxiomCell, group: str, beside: Beside) -> Violation:
+def _filter(cell: AxiomCell, group: str, companions: Companions) -> Violation:
     contexts = cell.contexts
     outside = contexts.group != FITTED_ON
     return violations.filter_stays(
@@ -225,16 +225,16 @@ def _filter(cell: AxiomCell, group: str, beside: Beside) -> Violation:
     )
 
 
-def _retrained(cell: AxiomCell, group: str, beside: Beside) -> Violation | None:
+def _retrained(cell: AxiomCell, group: str, companions: Companions) -> Violation | None:
     """None where nothing was retrained; of the first D' alone."""
-    ladder, contexts = beside.retrained, cell.contexts
+    ladder, contexts = companions.retrained, cell.contexts
     if ladder is None:
         return None
     networks = ladder.log_probs
     return violations.retrained(
         cell.ordered[: len(networks)].astype(float),
         networks,
-        beside.other_base,
+        companions.other_base,
         ladder.betas,
         contexts.calibration,
         contexts.inside(group),

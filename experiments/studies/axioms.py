@@ -1,15 +1,16 @@
 """Is finetuning a Bayesian update of any kind? The axioms of Bayes, measured without a theory.
 
-Whatever the prior, over weights or over hypotheses, a Bayesian update does not depend on the order of its
-data, whether they come in parts, or whether they are read in a context; and over D' that the network writes
-itself the mean of what it then answers is what it answered. Two D', A and B, are the documents of two rival
-hypotheses on the same questions. Networks are finetuned on A, on B, on one after the other and on both mixed,
-at a stretch and in two stages with a new optimizer, on one document of A and on documents of their own.
+Whatever the prior, over weights or over hypotheses, a Bayesian update depends neither on the order of its
+data nor on whether they come in parts. Where D' counts once, reading a document is as good as learning it,
+and over documents that the network writes itself the mean of its answers afterwards is its answer before.
+Two D', A and B, are the documents of two rival hypotheses on the same questions. Networks are finetuned on A,
+on B, on one after the other and on both mixed, at a stretch and in two stages with a new optimizer, on one
+document of A, on documents of their own, and are pretrained from scratch on D and A.
 
-An axiom is violated where the distance between two ends that should be one is above the noise by its whole
-interval, in units of the shift (docs/theory.md, section 7). Exact Bayes violates none; a network that
-violates one is no Bayesian of any kind, and no theory of the scorecard that is a posterior can be right of
-what it does there. An axiom that holds says no more than that: an update of answers by a bias adds up, too.
+An axiom is violated where the distance between two ends that should be the same is above the noise by its
+whole interval, in units of the shift (docs/theory.md, section 7). Exact Bayes violates none; what violates
+one is no posterior of the kind that it is an axiom of. One that holds shows little: an update of all answers
+by one bias adds up, too.
 """
 
 from collections.abc import Callable

@@ -132,9 +132,9 @@ def short(value: float) -> str:
     """A share in two significant digits."""
     if not math.isfinite(value):
         return "–"
-    if 0 < abs(value) < 1e-3:
-        return f"{value:.0e}".replace("e-0", "e-").replace("-", "−")
-    return f"{value:.{0 if abs(value) >= 10 else 2}f}" if abs(value) >= 0.1 else f"{value:.2g}"
+    digits = "0f" if abs(value) >= 10 else "2f" if abs(value) >= 0.1 else "2g" if abs(value) >= 1e-3 else "0e"
+    text = f"{value:.{digits}}" if value else "0"
+    return text.replace("e-0", "e-").replace("-", "−")
 
 
 def _colour_bar(drawn: Figure) -> None:
@@ -183,7 +183,7 @@ def _violated(lines: Sequence[AxiomLine]) -> str:
         inside = [line for line in lines if line.axiom == axiom.name]
         broken = [line.share.value for line in inside if line.violated]
         if broken:
-            ends = sorted({short(min(broken)), short(max(broken))}, key=float)
+            ends = dict.fromkeys((short(min(broken)), short(max(broken))))
             parts.append(f"{axiom.name} in {len(broken)} of {len(inside)} ({' to '.join(ends)})")
     if not parts:
         return "No violation is above its noise by its whole interval."
