@@ -19,7 +19,7 @@ from typing import Self, TypeAlias
 
 import numpy as np
 
-from experiments.storage.axiom_cell import AxiomCell
+from experiments.storage.axiom_cell import AxiomCell as AxiomCell
 from experiments.storage.contexts import CONTEXTS, check_axes, pick, prefixed, present, unprefixed
 from experiments.storage.contexts import Contexts as Contexts
 from experiments.storage.records import Arrays, CellKind, Ladder

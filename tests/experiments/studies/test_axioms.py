@@ -9,6 +9,8 @@ import pytest
 
 from experiments.design.options import from_json, to_json, with_options
 from experiments.design.study import Study, StudyRun
+from experiments.runs.progress import Silent
+from experiments.runs.run import _create
 from experiments.storage.run_folder import create
 from experiments.studies import axioms as study
 from theory.errors import Misuse
@@ -84,3 +86,10 @@ def test_step_sizes_follow_the_world():
     configs = replace(study.PRESETS["small"]).draws()
     rates = [study.experiment(config).methods["sgd"].learning_rate for config in configs]
     assert rates == [study.WORLDS[name].rate * 0.008 for name in ("persona-topics", "persona-domain")]
+
+
+def test_a_run_is_of_the_code_of_all_its_worlds(tmp_path):
+    config = with_options(study.PRESETS["smoke"], {"worlds": ("persona-domain",)})
+    made = StudyRun.make(Study.find("axioms"), "smoke", config)
+    run = _create(tmp_path, made, made.experiments(), Silent(), False)
+    assert {"theory.processes.persona_topics", "theory.processes.persona_domain"} <= run.config.code.keys()
