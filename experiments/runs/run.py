@@ -9,12 +9,12 @@ from rich.markup import escape
 from experiments.cells.candidates import candidates
 from experiments.cells.programs import Executor
 from experiments.design.experiment import Experiment
-from experiments.design.study import Study, StudyRun
+from experiments.design.study import StudyRun
 from experiments.own_files import blaming
 from experiments.reports.expectations import forecast_text
 from experiments.reports.html import write_report
 from experiments.reports.sentences import aligned
-from experiments.reports.summary import answer, last_scores, on_target, short_table
+from experiments.reports.summary import answer, findings_text, last_scores, on_target, short_table
 from experiments.runs.base_networks import BaseNetworks
 from experiments.runs.code_digests import run_code
 from experiments.runs.environment import compile_fast, environment, fix_settings
@@ -100,12 +100,12 @@ def summary(made: RunFolder) -> str:
     first = figure if figure.exists() else next(iter(figures), "(nothing to draw)")
     report = convergence_report(made)
     lines = scorecard(made.rows())
-    scored, findings = last_scores(lines), Study.of(made).findings(made)
-    sentences = findings.sentences if findings else answer(scored, on_target(made, lines))
+    scored, findings = last_scores(lines), findings_text(made)
+    sentences = [] if findings else answer(scored, on_target(made, lines))
     return "\n".join(
         [
+            *([findings] if findings else []),
             *(f"{sentence}\n" for sentence in sentences),
-            *([aligned([list(row) for row in findings.table])] if findings else []),
             *([aligned(short_table(scored)), f"\n{SHORT.format(made.folder)}"] if scored else []),
             *(f"failed: {cell.name}: {reason}" for cell, reason in made.failures().items()),
             *([f"\nCONVERGENCE: {report.sentence}"] if report.sentence else []),

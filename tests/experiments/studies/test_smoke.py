@@ -34,6 +34,7 @@ def test_it_runs(name, tmp_path, finebayes):
     if name == "axioms":  # which scores no theory
         table = (tmp_path / "run" / "figures" / "axioms.csv").read_text().splitlines()
         assert table[0].startswith("data,method,axiom") and len(table) > 40
+        assert "K(s)/K(0)" in finebayes("score", folder)
     else:
         lines = json.loads(finebayes("score", folder, "--json"))
         assert {line["study"] for line in lines} == {name}
