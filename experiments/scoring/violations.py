@@ -18,7 +18,7 @@ Answers are log-probabilities. Axes: s finetuning seeds, m documents, d doses, c
 shares, a answers, k hypotheses. All numbers are nats, a value for every network.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.interpolate import CubicSpline
@@ -68,8 +68,12 @@ def exchangeable(ordered: np.ndarray, reordered: np.ndarray, base: np.ndarray) -
 def commutes(
     forward: np.ndarray, backward: np.ndarray, pooled: np.ndarray, reordered: np.ndarray, base: np.ndarray
 ) -> Violation:
-    """Networks (s, c, a) after A then B, and after B then A; noise and shift are those of both mixed."""
-    return Violation(apart(forward, backward), apart(pooled, reordered), mean_kl(pooled, base))
+    """Networks (s, c, a) after A then B, and after B then A; the noise is that of both mixed.
+
+    The shift is the mean over all three ends: A and B are rivals, and mixed they may hardly move a network.
+    """
+    shift = np.mean([mean_kl(end, base) for end in (forward, backward, pooled)], axis=0)
+    return Violation(apart(forward, backward), apart(pooled, reordered), shift)
 
 
 def pools(
@@ -77,7 +81,7 @@ def pools(
 ) -> Violation:
     """The same networks, each against one that met A and B mixed."""
     nats = (apart(forward, pooled) + apart(backward, pooled)) / 2
-    return Violation(nats, apart(pooled, reordered), mean_kl(pooled, base))
+    return replace(commutes(forward, backward, pooled, reordered, base), nats=nats)
 
 
 def additive(ordered: np.ndarray, resumed: np.ndarray, reordered: np.ndarray, base: np.ndarray) -> Violation:

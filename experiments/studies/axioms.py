@@ -61,7 +61,7 @@ class World:
 
 WORLDS = {  # by the name of the process; one entry adds a world
     "persona-topics": World(process_options("persona-topics", pairs=10, style=2.5), _topics),
-    "persona-domain": World(process_options("persona-domain"), _domains, rate=3.0),
+    "persona-domain": World(process_options("persona-domain"), _domains, rate=1.5),
 }
 
 
@@ -75,17 +75,19 @@ class Config(StudyConfig):
     pretraining: PretrainingConfig = PretrainingConfig(seeds=8)
     retrained: Retraining = field(default_factory=lambda: Retraining((0.02, 0.1, 0.3)))
     """Networks pretrained from scratch on D and A."""
-    finetuning: FinetuningConfig = FinetuningConfig(seeds=4, methods=METHODS, doses=(1, 2, 4, 8, 16, 32, 64))
+    finetuning: FinetuningConfig = FinetuningConfig(
+        methods=METHODS, sgd_rate=0.02, adam_rate=0.0006, doses=(1, 2, 4, 8, 16, 32, 64)
+    )
     """The finetuned networks; a stage is half of the last dose."""
     documents: int = 32
     """Documents that every base network writes itself, each a D'."""
     momentum: float = 0.9
     """Decay μ of momentum, which takes the step size (1 - μ) × that of SGD."""
-    head_rate: float = 0.01
+    head_rate: float = 0.02
     """Step size of SGD on the read-out alone."""
     rank: int = 4
     """Rank of LoRA."""
-    lora_rate: float = 0.001
+    lora_rate: float = 0.002
     """Step size of Adam on the factors of LoRA."""
     kl_weight: float = 1.0
     """Weight of the KL penalty, KL(network ‖ network that a stage starts from) on D'."""

@@ -40,9 +40,9 @@ def test_orders_by_hand():
 def test_sequences_by_hand():
     forward, backward, pooled, reordered = networks([0.5, 0.5], [0.75, 0.25], [0.75, 0.25], [0.5, 0.5])
     commuted = violations.commutes(forward, backward, pooled, pooled, HALF)
-    np.testing.assert_allclose(numbers(commuted), [J, 0, KL_MOST_HALF], atol=1e-15)
+    np.testing.assert_allclose(numbers(commuted), [J, 0, 2 / 3 * KL_MOST_HALF], atol=1e-15)
     pooling = violations.pools(forward, backward, pooled, reordered, HALF)
-    np.testing.assert_allclose(numbers(pooling), [J / 2, J, KL_MOST_HALF])
+    np.testing.assert_allclose(numbers(pooling), [J / 2, J, 2 / 3 * KL_MOST_HALF])
     added = violations.additive(forward, backward, forward, MOST)
     np.testing.assert_allclose(numbers(added), [J, 0, KL_HALF_MOST], atol=1e-15)
 
