@@ -72,11 +72,11 @@ class Config(StudyConfig):
     process: ProcessOptions = WORLDS["persona-topics"].process
     worlds: tuple[str, ...] = ("persona-domain",)
     """Further worlds, at their defaults, with base networks of their own."""
-    pretraining: PretrainingConfig = PretrainingConfig(seeds=8)
+    pretraining: PretrainingConfig = PretrainingConfig(seeds=8, steps=1500)
     retrained: Retraining = field(default_factory=lambda: Retraining((0.02, 0.1, 0.3)))
     """Networks pretrained from scratch on D and A."""
     finetuning: FinetuningConfig = FinetuningConfig(
-        methods=METHODS, sgd_rate=0.02, adam_rate=0.0006, doses=(1, 2, 4, 8, 16, 32, 64)
+        seeds=4, methods=METHODS, sgd_rate=0.02, adam_rate=0.0006, doses=(1, 2, 4, 8, 16, 32, 64)
     )
     """The finetuned networks; a stage is half of the last dose."""
     documents: int = 32
