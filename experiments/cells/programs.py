@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from experiments.cells.answers import AnswerPrograms
+from experiments.cells.axioms import AxiomPrograms, axiom_failure
 from experiments.cells.candidates import candidates
 from experiments.cells.data import FinetuningData
 from experiments.cells.finetuned import FinetunedPrograms, failure
@@ -17,9 +18,10 @@ from experiments.cells.posteriors import PosteriorPrograms
 from experiments.cells.replays import ReplayPrograms
 from experiments.cells.theories import TheoryPrograms
 from experiments.cells.theory_checks import check_theories
-from experiments.design.experiment import Experiment
-from experiments.storage.contents import CellContent
-from experiments.storage.records import Cell
+from experiments.design.experiment import Arm, Experiment
+from experiments.design.retraining import NAME
+from experiments.storage.contents import CellContent, RetrainedCell
+from experiments.storage.records import Cell, Ladder
 from models.network import Network
 from theory.base import Dataset, Params
 
@@ -41,6 +43,11 @@ class Executor:
         self.replays = ReplayPrograms(experiment, template, self.answers, scored)
         self.finetuned = FinetunedPrograms(experiment, template, self.answers)
         self.posteriors = PosteriorPrograms(experiment, template, rows) if experiment.sampling else None
+        self.axioms = (
+            AxiomPrograms(experiment, template, self.answers, self.theories, self.data)
+            if experiment.axioms
+            else None
+        )
 
     def compile(self) -> None:
         """Compile the large programs ahead of their first call."""
@@ -59,6 +66,10 @@ class Executor:
             batch = experiment.arms[0].batch or experiment.batch
             return shape((count, experiment.steps, batch), np.int32)
 
+        self.answers.read.compile(tokens, stacked(1, stacked(1, params)))
+        if self.axioms is not None:
+            self.axioms.compile(tokens, params)
+            return
         self.theories.compile(tokens, stacked(seeds, params), data(seeds))
         for name in experiment.methods:
             numbers = [shape((count,), np.int32) for count in (2 * seeds, seeds)]
@@ -69,14 +80,25 @@ class Executor:
             self.posteriors.compile()
         self.theories.modes.compile(params, data(1))
         self.answers.read.compile(tokens, stacked(2 * seeds, stacked(len(experiment.doses), params)))
-        self.answers.read.compile(tokens, stacked(1, stacked(1, params)))
         if experiment.observe is not None:
             self.answers.observe.compile(tokens, stacked(seeds, stacked(len(experiment.doses), params)))
 
-    def run(self, cell: Cell, network: Network, source: Network | None = None) -> tuple[CellContent, str]:
+    def run(
+        self,
+        cell: Cell,
+        network: Network,
+        source: Network | None = None,
+        retrained: Params = None,
+    ) -> tuple[CellContent, str]:
         """The content of a cell, and why it failed ("" if it did not). If D' has a teacher, it is made of the
-        base network `source`: the student's own, if none is given."""
+        base network `source`: the student's own, if none is given. `retrained` (r, ...) are the weights of
+        the networks pretrained with every share of D', of a cell that is of them."""
         arm, source = self.experiment.arm(cell.arm), source or network
+        if cell.kind == "retrained":
+            return self._retrained(arm, network, retrained), ""
+        if self.axioms is not None:
+            axioms = self.axioms.run(cell.method, arm, network, cell.base)
+            return axioms, axiom_failure(axioms)
         path = cell.base, self.experiment.arms.index(arm)  # of the random streams of this cell alone
         questions, finetuning = self.data.questions(arm), self.data.finetuning(arm, source)
         if cell.kind == "theories":
@@ -88,3 +110,15 @@ class Executor:
             return self.posteriors.run(network, finetuning.data, questions, path), ""
         content = self.finetuned.run(cell.method, network, finetuning, questions)
         return content, failure(content, self.experiment.doses)
+
+    def _retrained(self, arm: Arm, network: Network, retrained: Params) -> RetrainedCell:
+        """Answers of the base network and of those retrained with every share."""
+        questions, shares = self.data.questions(arm), self.experiment.retraining.shares
+        every = jax.tree.map(
+            lambda base, others: np.concatenate([np.asarray(base)[None], others])[:, None],
+            network.params,
+            retrained,
+        )
+        answers = self.answers.read(self.answers.padded(questions.tokens), every)[:, 0]
+        betas = np.array([0.0, *shares])
+        return RetrainedCell(Ladder(NAME, "network", betas, questions.at(answers)[None]))

@@ -112,18 +112,7 @@ class TheoryPrograms:
             [jax.random.key_data(self._key(*path, seed)) for seed in range(self.experiment.seeds)]
         )
         tokens = self.answers.padded(questions.tokens)
-        components, evidence, exact = self.exact(self.process, tokens)
-        contexts = Contexts(
-            group=questions.group,
-            questions=questions.questions,
-            answers=questions.answers,
-            components=questions.at(components),
-            evidence=np.asarray(evidence)[:, questions.rows, questions.positions].astype(np.float32),
-            exact=questions.at(exact),
-            base=questions.at(self.answers.base(network, tokens)),
-            position=questions.positions,
-            calibration=questions.calibration(self.experiment.fit_on),
-        )
+        contexts = self.contexts(network, questions)
         implied = self._implied_prior(network)
         priors = {"process": self.process, "implied": implied, "network": network}
         scale = self.experiment.scale(answers_per_document_set(finetuning.data))
@@ -151,6 +140,22 @@ class TheoryPrograms:
             teacher_update=update,
             observed=self.answers.observed(questions, alone(network.params)),
             reachable=reachable,
+        )
+
+    def contexts(self, network: Network, questions: Questions) -> Contexts:
+        """The contexts of an arm, with the exact process and a base network in them."""
+        tokens = self.answers.padded(questions.tokens)
+        components, evidence, exact = self.exact(self.process, tokens)
+        return Contexts(
+            group=questions.group,
+            questions=questions.questions,
+            answers=questions.answers,
+            components=questions.at(components),
+            evidence=np.asarray(evidence)[:, questions.rows, questions.positions].astype(np.float32),
+            exact=questions.at(exact),
+            base=questions.at(self.answers.base(network, tokens)),
+            position=questions.positions,
+            calibration=questions.calibration(self.experiment.fit_on),
         )
 
     def _finished(self, candidate: Candidate, contexts: Contexts, rates: Rates, ladder: Ladder) -> Ladder:

@@ -55,9 +55,10 @@ def score(arguments: list[str]) -> None:
         print(json.dumps([line.to_json() for line in lines], indent=1))
     else:
         from experiments.reports.sentences import SELECTED, aligned, scorecard_text
+        from experiments.reports.summary import findings_text
         from experiments.scoring import convex_hull
 
-        print(scorecard_text(lines, everything=options.everything))
+        print(findings_text(run) or scorecard_text(lines, everything=options.everything))
         if lines and not options.everything:
             print(f"\n{SELECTED}")
         outside = convex_hull.hull(run, lines)

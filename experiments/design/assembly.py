@@ -45,6 +45,7 @@ def assemble(
         "seed": config.seed,
         "fresh": finetuning.fresh,
         "sampling": _sampling(config),
+        "retraining": config.retrained,
         "theories": config.theories,
         "fit_on": config.fit_on,
         "anchored": config.anchored,

@@ -20,6 +20,7 @@ from experiments.design.checks import (
     check_rates,
 )
 from experiments.design.options import ProcessOptions, options, process_options
+from experiments.design.retraining import Retraining
 from experiments.discovery import Catalogue
 from theory.errors import Misuse
 
@@ -148,6 +149,8 @@ class StudyConfig:
     """The finetuned networks."""
     sampling: SamplingConfig = SamplingConfig()
     """The sampled posteriors over weights."""
+    retrained: Retraining = field(default_factory=Retraining)
+    """Networks pretrained from scratch on D and D'."""
     seed: int = 0
     """Master seed: contexts, D' and orders of data follow from it."""
     process_seeds: int = 1

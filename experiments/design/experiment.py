@@ -6,6 +6,11 @@ Its cells, the least parts of a run that are redone, are for each base network a
     posteriors    posteriors over weights, sampled, with their convergence diagnostics
     replays       for each way of finetuning, the theories that follow it step by step, and forecasts of β
     finetuned     for each way of finetuning, the finetuned networks' answers at every dose
+    retrained     networks pretrained from scratch on D and shares of D', where a study asks for them
+
+or, in place of these, for each base network, arm and way of finetuning
+
+    axioms        answers after sequences of finetunings, on which the axioms of Bayes are measured
 """
 
 import inspect
@@ -17,7 +22,9 @@ import numpy as np
 from jaxtyping import Array
 
 from experiments.design import random_streams
+from experiments.design.axiom_plan import AxiomPlan
 from experiments.design.checks import FIT_ON, check_choice, check_process
+from experiments.design.retraining import Retraining
 from experiments.design.sampling import Sampling
 from experiments.design.sizes import check_sizes
 from experiments.discovery import Catalogue
@@ -42,13 +49,14 @@ class Arm:
     Where a `teacher` writes D', it is made of a base network alone, so that a run can be resumed, and
     `task.data`
     gets it after the key and n. It is made of the base network `teacher_offset` after the student's,
-    cyclically.
+    cyclically. `rival` is a second D', for the axioms of Bayes.
     """
 
     task: Task
     batch: int | None = None  # documents in a finetuning step, where it is not the experiment's
     teacher: Callable[[Network], Network] | None = None
     teacher_offset: int = 0
+    rival: Task | None = None
 
     def __post_init__(self) -> None:
         check_name("The arm", self.name)
@@ -75,7 +83,8 @@ class Experiment:
     hypotheses are `anchored` at the base network, or start from the process. `teacher_strength` is β of the
     tempered posterior that teaches where a method distils. `replayed` writes the documents that methods
     replay (None: the process). `observe` is what else is looked at, of a network and an arm's contexts
-    (tokens): {name: an array with a row each}.
+    (tokens): {name: an array with a row each}. With a plan of `axioms` no theory is scored: its cells are
+    those of the axioms alone.
     """
 
     process: Process
@@ -100,6 +109,8 @@ class Experiment:
     anchored: bool = True
     replayed: Mixture | None = None
     observe: Callable[[Network, Array], Mapping[str, Array]] | None = None
+    retraining: Retraining = field(default_factory=Retraining)
+    axioms: AxiomPlan | None = None
     catalogue: Catalogue = field(default_factory=Catalogue)
 
     def __post_init__(self) -> None:
@@ -111,6 +122,11 @@ class Experiment:
         for arm in self.arms:
             if not isinstance(arm, Arm):
                 raise Misuse(f"An arm is needed, like Arm(process.task()), got {arm!r:.60}.")
+            if arm.teacher is not None and self.retraining.shares:
+                raise Misuse(
+                    f"D' of the arm {arm.name} is written by a teacher, who is made of a base network: none "
+                    "can be pretrained on it from scratch; omit retrained.shares."
+                )
             if arm.batch is not None and not 1 <= arm.batch <= self.n:
                 raise Misuse(f"batch of the arm {arm.name} must be from 1 to n = {self.n}, got {arm.batch}.")
         for name in ("theories", "extra_theories"):
@@ -128,6 +144,10 @@ class Experiment:
                     f"got {method!r:.60}."
                 )
         check_sizes(self)
+        if self.axioms is not None:
+            self.axioms.check(
+                self.doses, {arm.name: arm.rival is not None and arm.teacher is None for arm in self.arms}
+            )
 
     @property
     def steps(self) -> int:
@@ -141,17 +161,26 @@ class Experiment:
 
     def cells(self) -> list[Cell]:
         """Every cell, in the order it is run."""
-        sampled = self.sampling.bases if self.sampling else 0
         return [
             cell
             for base in range(self.first_base, self.first_base + self.base_seeds)
             for arm in self.arms
-            for cell in (
-                Cell("theories", arm.name, base),
-                *[Cell("posteriors", arm.name, base)] * (base < self.first_base + sampled),
-                *(Cell("replays", arm.name, base, method) for method in self.methods),
-                *(Cell("finetuned", arm.name, base, method) for method in self.methods),
-            )
+            for cell in self._cells(arm.name, base)
+        ]
+
+    def _cells(self, arm: str, base: int) -> list[Cell]:
+        """The cells of an arm and a base network."""
+        row, sampled = base - self.first_base, self.sampling.bases if self.sampling else 0
+        retrained = self.retraining.bases if self.retraining.shares else 0
+        again = [Cell("retrained", arm, base)] * (row < retrained)
+        if self.axioms is not None:
+            return [*again, *(Cell("axioms", arm, base, method) for method in self.methods)]
+        return [
+            Cell("theories", arm, base),
+            *[Cell("posteriors", arm, base)] * (row < sampled),
+            *again,
+            *(Cell("replays", arm, base, method) for method in self.methods),
+            *(Cell("finetuned", arm, base, method) for method in self.methods),
         ]
 
     def arm(self, name: str) -> Arm:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from experiments.design.config import StudyConfig
 from experiments.design.options import from_json, to_json
 from experiments.discovery import Catalogue, Entry, choose, read_file
+from experiments.scoring.findings import Findings
 from experiments.scoring.target import Target
 from experiments.storage.files import write
 from experiments.storage.records import Json
@@ -128,6 +129,12 @@ class Study:
         with self.entry.guard():
             named = getattr(self.module, "target", None)
             return named(run.options) if named else None
+
+    def findings(self, run: RunFolder) -> Findings | None:
+        """The study's own answer, where it has one (`findings(run)`); None: that of the scorecard."""
+        with self.entry.guard():
+            named = getattr(self.module, "findings", None)
+            return named(run) if named else None
 
     def draw(self, run: RunFolder) -> list[Path]:
         """The files of its figures, drawn from what is on disk."""

@@ -40,6 +40,7 @@ def write_report(run: RunFolder) -> Path:
 
 def _page(run: RunFolder, lines: list[ScoreLine]) -> str:
     question, about = _question(run)
+    is_scored = bool(lines) or not run.cells("axioms")  # a study of axioms has no theory to score
     converged = convergence_report(run)
     return page(
         question,
@@ -49,11 +50,13 @@ def _page(run: RunFolder, lines: list[ScoreLine]) -> str:
             *([f"<p class=banner>{escape(converged.sentence)}</p>"] if converged.sentence else []),
             *_opening(run, lines),
             folded_figures(run),
-            section("About this study", [*map(paragraph, _paragraphs(about)), soft(_sealed(run))]),
+            section(
+                "About this study", [*map(paragraph, _paragraphs(about)), *[soft(_sealed(run))] * is_scored]
+            ),
             section("How much of D′ was learnt", _learnt(run)),
-            section("Findings", _findings(run, lines)),
-            section("Warnings: the best forecast and the most misleading", _warnings(lines)),
-            section("Scorecard", _scorecard(lines)),
+            section("Findings", _findings(run, lines) if is_scored else []),
+            section("Warnings: the best forecast and the most misleading", _warnings(lines) * is_scored),
+            section("Scorecard", _scorecard(lines) if is_scored else []),
             section("Inside the hull of the hypotheses?", _hull(run, lines)),
             section("Where the best forecast errs", _residuals(run, lines)),
             section("Convergence of the chains", _chains(converged)),
@@ -81,6 +84,11 @@ def _question(run: RunFolder) -> tuple[str, str]:
 
 def _opening(run: RunFolder, lines: list[ScoreLine]) -> list[str]:
     """Answer, figure and small table: all that is seen without scrolling."""
+    findings = Study.of(run).findings(run)
+    if findings:
+        sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in findings.sentences)
+        parts = f"<div class=answer>{sentences}</div>{first(run, findings.caption)}"
+        return [f'<div class="first wide">{parts}</div>', html_table(findings.table)]
     scored = last_scores(lines)
     names = "|".join(re.escape(escape(words(theory))) for theory, _ in theories(scored))
     sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in answer(scored, on_target(run, lines)))

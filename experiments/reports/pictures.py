@@ -40,13 +40,14 @@ CAPTIONS = {
 ORDER = [*TITLES]
 
 
-def first(run: RunFolder) -> str:
-    """The summary figure (of an older run the main one); a click shows it as wide as the window."""
+def first(run: RunFolder, caption: str = "") -> str:
+    """The summary figure (of an older run the main one); a click shows it as wide as the window. A study with
+    findings of its own has a `caption`, too."""
     kinds = {kind: path for path, kind in _figures(run)}
     kind = next((kind for kind in (SUMMARY, "") if kind in kinds), None)
     if kind is None:
         return "<p>Nothing is drawn yet.</p>"
-    caption = CAPTIONS[kind]
+    caption = caption or CAPTIONS[kind]
     picture = f'<a href="#figure" title="full size">{image(kinds[kind], caption)}</a>'
     words = f"<figcaption class=small>{escape(caption)}</figcaption>"
     return f'<figure id=figure><a class=close href="#">Close</a>{picture}{words}</figure>'

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from experiments.design.study import Study
+from experiments.reports.sentences import aligned
 from experiments.scoring.labels import (
     METHODS,
     NULLS,
@@ -110,6 +111,14 @@ def on_target(run: RunFolder, lines: Sequence[ScoreLine]) -> str:
     """The sentence on what the study asks for; empty for a study without a target."""
     aim = Study.of(run).target(run)
     return minus(sentence(approaches(run, lines, aim), aim)) if aim else ""
+
+
+def findings_text(run: RunFolder) -> str:
+    """The sentences and the table of a study that answers by itself; "" of one that the scorecard answers."""
+    findings = Study.of(run).findings(run)
+    if findings is None:
+        return ""
+    return "\n\n".join([*findings.sentences, aligned([list(row) for row in findings.table])])
 
 
 def answer(scored: Sequence[PanelScores], first: str = "") -> list[str]:

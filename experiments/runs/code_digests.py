@@ -29,7 +29,8 @@ IGNORED = ("type_comment", "kind", "ctx", "type_params")  # fields without meani
 
 def network_code(process: object) -> dict[str, str]:
     """Digests by module of what makes base networks: the process, and the training of networks."""
-    return _digests([type(process)], [TRAINING])
+    parts = process, getattr(process, "process", None)  # a blended one is of another
+    return _digests([type(part) for part in parts if part is not None], [TRAINING])
 
 
 def run_code(study: str, experiment: Experiment) -> dict[str, str]:

@@ -19,7 +19,7 @@ from theory.errors import Misuse
 from theory.latent.mixture import Mixture, Uninformed
 
 QUALITY_DOCUMENTS, QUALITY_SEED = 4096, 2**31
-HOUSE = "theory.processes."
+HOUSE = "theory.processes.", "experiments.runs."  # also of a process with documents of D' among its own
 LARGEST = 20_000_000  # probabilities that are compared with samples at once
 
 

@@ -15,13 +15,14 @@ from experiments.own_files import blaming
 from experiments.reports.expectations import forecast_text
 from experiments.reports.html import write_report
 from experiments.reports.sentences import aligned
-from experiments.reports.summary import answer, last_scores, on_target, short_table
+from experiments.reports.summary import answer, findings_text, last_scores, on_target, short_table
 from experiments.runs.base_networks import BaseNetworks
 from experiments.runs.code_digests import run_code
 from experiments.runs.environment import compile_fast, environment, fix_settings
 from experiments.runs.plan import plan
 from experiments.runs.pretraining import template
 from experiments.runs.progress import Progress
+from experiments.runs.retraining import pretrain_again
 from experiments.runs.workers import Finished, one_by_one, side_by_side
 from experiments.scoring.convergence import convergence_report
 from experiments.scoring.forecasts import forecasts
@@ -60,7 +61,7 @@ def run(
     experiments = prepare(study_run, progress)
     folder, kept = places(study_run, out, networks)
     with locked(folder):
-        made = _create(folder, study_run, experiments[0], progress, again)
+        made = _create(folder, study_run, experiments, progress, again)
         (folder / DONE).unlink(missing_ok=True)
         progress.say(f"{study_run.study.name} ({study_run.preset}) in {folder}")
         sealed = seal.check(made)
@@ -80,7 +81,7 @@ def run(
         write(folder / DONE, lambda file: None)
         progress.say("drawing")
         try:
-            if made.rows():
+            if made.rows() or made.cells("axioms"):
                 (draw or study_run.study.draw)(made)
         finally:
             write_report(made)
@@ -104,10 +105,12 @@ def summary(made: RunFolder) -> str:
     first = figure if figure.exists() else next(iter(figures), "(nothing to draw)")
     report = convergence_report(made)
     lines = scorecard(made.rows())
-    scored = last_scores(lines)
+    scored, findings = last_scores(lines), findings_text(made)
+    sentences = [] if findings else answer(scored, on_target(made, lines))
     return "\n".join(
         [
-            *(f"{sentence}\n" for sentence in answer(scored, on_target(made, lines))),
+            *([findings] if findings else []),
+            *(f"{sentence}\n" for sentence in sentences),
             *([aligned(short_table(scored)), f"\n{SHORT.format(made.folder)}"] if scored else []),
             *(f"failed: {cell.name}: {reason}" for cell, reason in made.failures().items()),
             *([f"\nCONVERGENCE: {report.sentence}"] if report.sentence else []),
@@ -128,7 +131,7 @@ def forecast(study_run: StudyRun, out: str = "", networks: str = "", again: bool
     experiments = prepare(study_run, progress)
     folder, kept = places(study_run, out, networks)
     with locked(folder):
-        made = _create(folder, study_run, experiments[0], progress, again)
+        made = _create(folder, study_run, experiments, progress, again)
         progress.say(f"forecasts of {study_run.study.name} ({study_run.preset}) in {folder}")
         seal.refuse_late(made)
         run_cells(experiments, made, BaseNetworks(kept), progress, only=lambda cell: cell.is_forecast)
@@ -162,10 +165,11 @@ def prepare(study_run: StudyRun, progress: Progress) -> list[Experiment]:
 
 
 def _create(
-    folder: Path, study_run: StudyRun, experiment: Experiment, progress: Progress, again: bool
+    folder: Path, study_run: StudyRun, experiments: list[Experiment], progress: Progress, again: bool
 ) -> RunFolder:
     """The run's folder with copies of the user's own files; says which files in it nothing reads."""
-    code = run_code(study_run.study.module.__name__, experiment)
+    study = study_run.study.module.__name__
+    code = {name: sha for experiment in experiments for name, sha in run_code(study, experiment).items()}
     made = create(folder, study_run.record, environment(), code, again)
     study_run.keep_files(folder)
     for sentence in made.stray_sentences():
@@ -205,9 +209,16 @@ def run_cells(
     if len(todo) < count:
         progress.say(f"{count - len(todo)} of {count} cells were finished before")
     unfinished = [(experiment, count, cells) for experiment, count, cells in draws if cells]
+
+    def again(experiment: Experiment, cells: list[Cell]) -> None:
+        """Pretrain the networks that unfinished cells of retrained ones need."""
+        for arm in dict.fromkeys(cell.arm for cell in cells if cell.kind == "retrained"):
+            pretrain_again(experiment, experiment.arm(arm), networks, progress)
+
     if workers and unfinished:
-        for experiment, *_ in unfinished:
+        for experiment, _, cells in unfinished:
             networks.pretrained(experiment, progress)
+            again(experiment, cells)
         study_run, jobs = workers
         finished = side_by_side(study_run, networks.folder, made, list(noted(todo)), jobs)
         _follow(finished, progress, count, len(todo))
@@ -217,7 +228,8 @@ def run_cells(
             progress.say(f"draw {experiment.draw + 1} of {len(experiments)} of the process")
         executor = Executor(experiment, template(experiment.process, experiment.shape))
         bases = networks.pretrained(experiment, progress, meanwhile=executor.compile)
-        _follow(one_by_one(executor, bases, made, noted(cells)), progress, count, len(cells))
+        again(experiment, cells)
+        _follow(one_by_one(executor, bases, made, noted(cells), networks), progress, count, len(cells))
 
 
 def _follow(finished: Iterator[Finished], progress: Progress, count: int, missing: int) -> None:

@@ -25,6 +25,7 @@ from experiments.own_files import blaming
 from experiments.runs import environment
 from experiments.runs.base_networks import BaseNetworks
 from experiments.runs.pretraining import template
+from experiments.runs.retraining import retrained_weights
 from experiments.scoring.convergence import tuning_lines
 from experiments.storage.contents import PosteriorCell
 from experiments.storage.records import Cell
@@ -51,15 +52,19 @@ class Finished:
 
 
 def one_by_one(
-    executor: Executor, bases: Network, run: RunFolder, cells: Iterable[Cell]
+    executor: Executor, bases: Network, run: RunFolder, cells: Iterable[Cell], kept: BaseNetworks
 ) -> Iterator[Finished]:
-    """Run cells and save each; yields what has finished. `bases` are the base networks, stacked."""
+    """Run cells and save each; yields what has finished. `bases` are the base networks, stacked; retrained
+    ones are read from those that are `kept`."""
     experiment = executor.experiment
     networks = functools.cache(lambda row: jax.tree.map(lambda leaf: leaf[row], bases))
     for cell in cells:
         row = cell.base - experiment.first_base
         source = networks((row + experiment.arm(cell.arm).teacher_offset) % experiment.base_seeds)
-        content, failure = executor.run(cell, networks(row), source)
+        retrained = None
+        if cell.kind == "retrained":
+            retrained = retrained_weights(experiment, experiment.arm(cell.arm), kept, row)
+        content, failure = executor.run(cell, networks(row), source, retrained)
         if failure:
             run.fail(cell, failure)
         else:
@@ -105,7 +110,7 @@ def _settle(share: list[int], settings: dict[str, Any]) -> None:
 @blaming()
 def _task(study_run: "_Frozen", networks: Path, run: RunFolder, cells: list[Cell]) -> list[Finished]:
     executor, bases = _prepared(study_run, run.draw(cells[0].base), networks)  # all are of one program
-    return list(one_by_one(executor, bases, run, cells))
+    return list(one_by_one(executor, bases, run, cells, BaseNetworks(networks)))
 
 
 class _Frozen:

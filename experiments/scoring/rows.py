@@ -183,8 +183,9 @@ def load_outcome(run: Run, cell: Cell) -> Outcome | None:
     finetuned, theories = run.finetuned(cell), run.theories(cell)
     if finetuned is None or theories is None:
         return None
-    posteriors = run.posteriors(cell)
-    ladders = (*theories.ladders, *(posteriors.ladders if posteriors else ()))
+    posteriors, retrained = run.posteriors(cell), run.retrained(cell)
+    ladders = [*theories.ladders, *(posteriors.ladders if posteriors else ())]
+    ladders += [retrained.ladder] if retrained else []
     by_name = {ladder.name: ladder for ladder in ladders}
     return Outcome(run.doses, finetuned, theories, by_name, run.replays(cell))
 

@@ -5,6 +5,8 @@
     PosteriorCell   theories whose posteriors were sampled
     ReplayCell      theories that follow a method step by step, and forecasts of strengths
     FinetunedCell   finetuned networks and their reshuffled replicas
+    RetrainedCell   networks pretrained from scratch on D and D'
+    AxiomCell       networks after sequences of finetunings (experiments.storage.axiom_cell)
 
 All answers are log-probabilities. Axes: s finetuning seeds, b strengths, d doses, c contexts, a answers, k
 hypotheses, m directions. `update` arrays are full weights less those of the base network, of the first
@@ -17,90 +19,11 @@ from typing import Self, TypeAlias
 
 import numpy as np
 
+from experiments.storage.axiom_cell import AxiomCell as AxiomCell
+from experiments.storage.contexts import CONTEXTS, check_axes, pick, prefixed, present, unprefixed
+from experiments.storage.contexts import Contexts as Contexts
 from experiments.storage.records import Arrays, CellKind, Ladder
 from theory.errors import Misuse
-
-SHAPES = {  # of the arrays without prefix: a letter an axis
-    "group": "c",
-    "questions": "c",
-    "answers": "a",
-    "components": "kca",
-    "evidence": "kc",
-    "exact": "ca",
-    "base": "ca",
-    "position": "c",
-    "calibration": "c",
-    "implied_weights": "k",
-    "curvatures": "m",
-    "teacher_answers": "ca",
-    "reachable": "sr",
-    "data_loss": "sd",
-    "finetuned": "sdca",
-    "replica": "sdca",
-    "loss": "st",
-    "distance": "sd",
-}
-
-
-@dataclass(frozen=True)
-class Contexts:
-    """The contexts of an arm, in groups, with the exact process in each.
-
-    `group` (c,) and `questions` (c,), the last token of each context, are text, as are `answers` (a,).
-    `components` (k, c, a) are the answers of every hypothesis, `evidence` (k, c) the log-probability of the
-    context under it, `exact` (c, a) the answers of the process and `base` (c, a) those of the base network.
-    `position` (c,) is the place of the answer in its document, `calibration` bool (c,) says on which contexts
-    strengths are fitted: without it on all of `in_domain`.
-    """
-
-    group: np.ndarray
-    questions: np.ndarray
-    answers: np.ndarray
-    components: np.ndarray
-    evidence: np.ndarray
-    exact: np.ndarray
-    base: np.ndarray
-    position: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
-    calibration: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
-
-    def __post_init__(self) -> None:
-        defaults = {"position": np.zeros(len(self.group), int), "calibration": self.group == "in_domain"}
-        for name, default in defaults.items():
-            if not len(getattr(self, name)):
-                object.__setattr__(self, name, default)
-
-    @property
-    def groups(self) -> list[str]:
-        """Names of the groups in order of appearance."""
-        return list(dict.fromkeys(self.group.tolist()))
-
-    def inside(self, group: str) -> np.ndarray:
-        """Whether each context is of a group, bool (c,)."""
-        return self.group == group
-
-    def of(self, group: str) -> "Contexts":
-        """The contexts of one group."""
-        inside = self.inside(group)
-        return Contexts(
-            self.group[inside],
-            self.questions[inside],
-            self.answers,
-            self.components[:, inside],
-            self.evidence[:, inside],
-            self.exact[inside],
-            self.base[inside],
-            self.position[inside],
-            self.calibration[inside],
-        )
-
-    def to_arrays(self) -> Arrays:
-        """Its arrays by name."""
-        return {name: np.asarray(getattr(self, name)) for name in CONTEXTS}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
-        """The inverse; raises `Misuse` for arrays that are missing or do not fit."""
-        return cls(**_pick(arrays, CONTEXTS))
 
 
 @dataclass(frozen=True)
@@ -127,25 +50,25 @@ class TheoryCell:
     def to_arrays(self) -> Arrays:
         """Everything by name; `from_arrays` is the inverse."""
         arrays = self.contexts.to_arrays() | {"implied_weights": np.asarray(self.implied_weights)}
-        arrays |= {"curvatures": np.asarray(self.curvatures)} | _join("mode", self.modes)
-        arrays |= _join("observed", self.observed) | _join("teacher", self.teacher_update or {})
-        arrays |= _known(teacher_answers=self.teacher_answers, reachable=self.reachable)
+        arrays |= {"curvatures": np.asarray(self.curvatures)} | prefixed("mode", self.modes)
+        arrays |= prefixed("observed", self.observed) | prefixed("teacher", self.teacher_update or {})
+        arrays |= present(teacher_answers=self.teacher_answers, reachable=self.reachable)
         return arrays | _ladder_arrays(self.ladders)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
         """The inverse; raises `Misuse` for arrays that are missing or do not fit."""
         optional = [name for name in ("teacher_answers", "reachable") if name in arrays]
-        parts = _pick(arrays, (*CONTEXTS, "implied_weights", "curvatures", *optional))
+        parts = pick(arrays, (*CONTEXTS, "implied_weights", "curvatures", *optional))
         return cls(
             Contexts.from_arrays(arrays),
             _ladders(arrays, parts["base"].shape),
             parts["implied_weights"],
             parts["curvatures"],
-            _split(arrays, "mode"),
+            unprefixed(arrays, "mode"),
             parts.get("teacher_answers"),
-            _split(arrays, "teacher") if "teacher_answers" in optional else None,
-            _split(arrays, "observed"),
+            unprefixed(arrays, "teacher") if "teacher_answers" in optional else None,
+            unprefixed(arrays, "observed"),
             parts.get("reachable"),
         )
 
@@ -164,6 +87,25 @@ class PosteriorCell:
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
         """The inverse; raises `Misuse` for arrays that are missing or do not fit."""
         return cls(_ladders(arrays))
+
+
+@dataclass(frozen=True)
+class RetrainedCell:
+    """Networks pretrained from scratch on D and shares of D', a ladder from the base network, share 0, on."""
+
+    ladder: Ladder
+
+    def to_arrays(self) -> Arrays:
+        """Everything by name; `from_arrays` is the inverse."""
+        return _ladder_arrays([self.ladder])
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """The inverse; raises `Misuse` for arrays that are missing or do not fit."""
+        ladders = _ladders(arrays)
+        if len(ladders) != 1:
+            raise Misuse(f"A ladder of shares is needed, got {len(ladders)}.")
+        return cls(ladders[0])
 
 
 @dataclass(frozen=True)
@@ -190,21 +132,21 @@ class ReplayCell:
 
     def to_arrays(self) -> Arrays:
         """Everything by name; `from_arrays` is the inverse."""
-        prefixed = {
+        parts = {
             "replay": self.predictions,
             "strength": self.strengths,
             "time": self.times,
             "update": self.update,
         }
-        return {key: value for prefix, part in prefixed.items() for key, value in _join(prefix, part).items()}
+        return {key: value for prefix, part in parts.items() for key, value in prefixed(prefix, part).items()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
         """The inverse; raises `Misuse` for arrays that do not fit."""
-        cell = cls(*(_split(arrays, prefix) for prefix in ("replay", "strength", "time", "update")))
-        predictions = _join("replay", cell.predictions)
-        by_dose = _join("strength", cell.strengths) | _join("time", cell.times)
-        _fit(predictions | by_dose, dict.fromkeys(predictions, "sdca") | dict.fromkeys(by_dose, "d"))
+        cell = cls(*(unprefixed(arrays, prefix) for prefix in ("replay", "strength", "time", "update")))
+        predictions = prefixed("replay", cell.predictions)
+        by_dose = prefixed("strength", cell.strengths) | prefixed("time", cell.times)
+        check_axes(predictions | by_dose, dict.fromkeys(predictions, "sdca") | dict.fromkeys(by_dose, "d"))
         return cell
 
 
@@ -229,73 +171,31 @@ class FinetunedCell:
     def to_arrays(self) -> Arrays:
         """Everything by name; `from_arrays` is the inverse."""
         arrays = {name: np.asarray(getattr(self, name)) for name in FINETUNED}
-        arrays |= _known(data_loss=self.data_loss)
-        return arrays | _join("update", self.update) | _join("observed", self.observed)
+        arrays |= present(data_loss=self.data_loss)
+        return arrays | prefixed("update", self.update) | prefixed("observed", self.observed)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
         """The inverse; raises `Misuse` for arrays that are missing or do not fit."""
         optional = [name for name in ("data_loss",) if name in arrays]
         return cls(
-            **_pick(arrays, (*FINETUNED, *optional)),
-            update=_split(arrays, "update"),
-            observed=_split(arrays, "observed"),
+            **pick(arrays, (*FINETUNED, *optional)),
+            update=unprefixed(arrays, "update"),
+            observed=unprefixed(arrays, "observed"),
         )
 
 
-CellContent: TypeAlias = TheoryCell | PosteriorCell | ReplayCell | FinetunedCell
+CellContent: TypeAlias = TheoryCell | PosteriorCell | ReplayCell | FinetunedCell | AxiomCell | RetrainedCell
 CONTENTS: dict[CellKind, type[CellContent]] = {
     "theories": TheoryCell,
     "posteriors": PosteriorCell,
     "replays": ReplayCell,
     "finetuned": FinetunedCell,
+    "axioms": AxiomCell,
+    "retrained": RetrainedCell,
 }
-CONTEXTS = (
-    *("group", "questions", "answers", "components", "evidence", "exact", "base"),
-    *("position", "calibration"),
-)
 REACHABLE = ("base network", "best bias", "best hypothesis")  # of D' itself
 FINETUNED = ("finetuned", "replica", "loss", "distance")
-
-
-def _pick(arrays: Mapping[str, np.ndarray], names: Iterable[str]) -> Arrays:
-    """The named arrays; refuses those that are missing or whose axes do not fit."""
-    missing = [name for name in names if name not in arrays]
-    if missing:
-        raise Misuse(f"The arrays {', '.join(missing)} are missing.")
-    picked = {name: arrays[name] for name in names}
-    _fit(picked, SHAPES)
-    return picked
-
-
-def _fit(arrays: Arrays, shapes: Mapping[str, str]) -> None:
-    """Refuse arrays that have other axes than `shapes`, or disagree about the length of one."""
-    lengths: dict[str, int] = {}
-    for name, array in arrays.items():
-        axes = shapes[name]
-        fits = array.ndim == len(axes) and all(
-            lengths.setdefault(axis, size) == size for axis, size in zip(axes, array.shape, strict=True)
-        )
-        if not fits:
-            known = ", ".join(f"{axis} = {size}" for axis, size in lengths.items())
-            raise Misuse(
-                f"The array {name} of shape {array.shape} has not the axes ({', '.join(axes)}) with {known}."
-            )
-
-
-def _known(**arrays: np.ndarray | None) -> Arrays:
-    """The arrays that there are."""
-    return {name: np.asarray(array) for name, array in arrays.items() if array is not None}
-
-
-def _join(prefix: str, arrays: Arrays) -> Arrays:
-    return {f"{prefix}/{name}": np.asarray(array) for name, array in arrays.items()}
-
-
-def _split(arrays: Mapping[str, np.ndarray], prefix: str) -> Arrays:
-    """The inverse of `_join` among other arrays."""
-    keys = (key for key in arrays if key.startswith(f"{prefix}/"))
-    return {key.removeprefix(f"{prefix}/"): arrays[key] for key in keys}
 
 
 def _ladder_arrays(ladders: Iterable[Ladder]) -> Arrays:

@@ -24,13 +24,13 @@ Arrays: TypeAlias = dict[str, np.ndarray]
 Json: TypeAlias = dict[str, Any]
 Numbers: TypeAlias = tuple[float, ...]
 Interval: TypeAlias = tuple[float, float]
-CellKind: TypeAlias = Literal["theories", "posteriors", "replays", "finetuned"]
+CellKind: TypeAlias = Literal["theories", "posteriors", "replays", "finetuned", "axioms", "retrained"]
 Grade: TypeAlias = Literal["fitted", "law", "forecast"]
 
 SEPARATOR = "--"
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.,=+]|-(?!-))*(?<!-)")
 LONGEST = 100  # characters of a name: a file has two, and 255 in all
-OF_METHOD = ("replays", "finetuned")
+OF_METHOD = ("replays", "finetuned", "axioms")
 BOUNDS = ("path", "mixture")
 OPTIONAL = ("problems", "diagnostics", "times", "reference", "rate")  # of a ladder
 
@@ -49,7 +49,7 @@ def check_name(kind: str, name: str) -> str:
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """A part of a run: `theories` and `posteriors` have no method, `replays` and `finetuned` have one."""
+    """A part of a run: `theories`, `posteriors` and `retrained` have no method, all others have one."""
 
     kind: CellKind
     arm: str
@@ -90,7 +90,7 @@ class Cell:
     @property
     def is_forecast(self) -> bool:
         """Whether it holds expectations of theories only, and nothing of a finetuned network."""
-        return self.kind != "finetuned"
+        return self.kind not in ("finetuned", "axioms")
 
     def other(self, kind: CellKind, method: str = "") -> "Cell":
         """The cell of another kind at the same arm and base network."""

@@ -3,7 +3,14 @@
 from abc import ABC, abstractmethod
 from typing import TypeVar
 
-from experiments.storage.contents import CellContent, FinetunedCell, PosteriorCell, ReplayCell, TheoryCell
+from experiments.storage.contents import (
+    CellContent,
+    FinetunedCell,
+    PosteriorCell,
+    ReplayCell,
+    RetrainedCell,
+    TheoryCell,
+)
 from experiments.storage.records import Cell, CellKind
 
 ContentT = TypeVar("ContentT", bound=CellContent)
@@ -59,6 +66,10 @@ class Run(ABC):
     def finetuned(self, cell: Cell) -> FinetunedCell | None:
         """The networks of a cell's method, arm and base network; None if they are not finished."""
         return self._sibling(cell.other("finetuned", cell.method), FinetunedCell)
+
+    def retrained(self, cell: Cell) -> RetrainedCell | None:
+        """The networks retrained at a cell's arm and base network; None if they are not finished."""
+        return self._sibling(cell.other("retrained"), RetrainedCell)
 
     def _sibling(self, cell: Cell, kind: type[ContentT]) -> ContentT | None:
         content = self.read(cell)

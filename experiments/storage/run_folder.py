@@ -118,9 +118,11 @@ class RunFolder(Run):
             raise Misuse(f"{path} is damaged ({error}); {remedy}.") from error
 
     def draw(self, base: int) -> int:
-        """The draw of the process that a base network has learnt: each has as many networks."""
+        """The draw of the process that a base network has learnt: each has as many networks. The worlds of a
+        study are draws, too."""
         options = self.options
-        return base // options["pretraining"]["seeds"] if options.get("process_seeds", 1) > 1 else 0
+        several = options.get("process_seeds", 1) > 1 or options.get("worlds")
+        return base // options["pretraining"]["seeds"] if several else 0
 
     def refuse_other_version(self, path: Path) -> None:
         """Refuse a file that cannot be read where the run is not of this version."""

@@ -19,7 +19,15 @@ from experiments.design.study import Study, StudyRun
 from experiments.discovery import Catalogue
 from experiments.runs.pretraining import template
 from experiments.scoring.thresholds import COLUMNS
-from experiments.storage.contents import Contexts, FinetunedCell, PosteriorCell, ReplayCell, TheoryCell
+from experiments.storage.axiom_cell import AxiomCell
+from experiments.storage.contents import (
+    Contexts,
+    FinetunedCell,
+    PosteriorCell,
+    ReplayCell,
+    RetrainedCell,
+    TheoryCell,
+)
 from experiments.storage.records import Cell, Ladder
 from experiments.storage.run_folder import create
 
@@ -142,6 +150,16 @@ class MadeUp:
             self.observed(arm, seeds, doses),
         )
 
+    def retrained(self, arm, shape):
+        shares = np.array([0.0, *self.experiment.retraining.shares])
+        return RetrainedCell(Ladder("retrained", "network", shares, self.log_probs(1, len(shares), *shape)))
+
+    def axioms(self, arm, shape):
+        names = ("ordered", "reordered", "resumed", "forward", "backward", "pooled", "pooled_reordered")
+        ends = {name: self.log_probs(self.leading[0], *shape) for name in names}
+        evidence = self.random.normal(size=(4, shape[0]))
+        return AxiomCell(self.contexts(arm), **ends, drawn=self.log_probs(4, *shape), drawn_evidence=evidence)
+
 
 PRIORS = ("process", "implied")
 
@@ -158,8 +176,8 @@ def make_run(name, folder):
     return written
 
 
-# Four: with chains, with what networks write, with teachers, with readouts; make test-slow reads every study.
-FEW = ("langevin-vs-sgd", "emergent-misalignment", "subliminal", "out-of-context")
+# With chains, with what networks write, with teachers, with readouts, with axioms; make test-slow reads all.
+FEW = ("langevin-vs-sgd", "emergent-misalignment", "subliminal", "out-of-context", "axioms")
 PARTS = [pytest.param(FEW, id="few"), pytest.param(STUDIES, id="all", marks=pytest.mark.slow)]
 
 
@@ -168,7 +186,7 @@ def test_every_study_is_read_without_jax(tmp_path, names):
     """One process reads them all; a failure is named by study and step."""
     folders = [make_run(name, tmp_path / name).folder for name in names]
     kinds = {Cell.parse(path.stem).kind for path in tmp_path.glob("*/cells/*.npz")}
-    assert kinds == {"theories", "posteriors", "replays", "finetuned"}
+    assert kinds == {"theories", "posteriors", "replays", "finetuned", "axioms", "retrained"}
     words = [sys.executable, "-c", READER.format(blocked=BLOCKED), *map(str, folders)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(words, capture_output=True, text=True, env=environment, cwd=tmp_path)

@@ -20,8 +20,8 @@ PROCESSES = [
 CONFIG = weird_generalisation.PRESETS["small"]
 
 
-def test_there_are_eighteen_studies():
-    assert len(STUDIES) == 18
+def test_there_are_nineteen_studies():
+    assert len(STUDIES) == 19
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -11,7 +11,7 @@ from experiments.scoring.fits import finer
 from experiments.scoring.labels import NULLS
 from experiments.scoring.predictions import BASE, NETWORK, predictions
 from experiments.scoring.scorecard import score_json, scorecard
-from experiments.storage.contents import PosteriorCell, ReplayCell
+from experiments.storage.contents import PosteriorCell, ReplayCell, RetrainedCell
 from experiments.storage.records import Cell, Ladder
 from experiments.storage.run_folder import create
 from theory.errors import Misuse
@@ -453,3 +453,16 @@ def test_files_are_read_once(made_up, monkeypatch):
     assert all(one is other for one, other in zip(made_up.rows(), made_up.rows(), strict=True))
     pairs = zip(scorecard(made_up.rows()), scorecard(made_up.rows()), strict=True)
     assert all(one is other for one, other in pairs)
+
+
+def test_retrained_networks_are_a_line_of_the_scorecard(made_up):
+    """A network pretrained on the right share answers as the finetuned one does; of the first D' alone."""
+    theories = made_up.theories(Cell("theories", "arm", 0))
+    path = theories.ladders[0]
+    ladder = Ladder("retrained", "network", path.betas, path.log_probs[:1])
+    made_up.save(Cell("retrained", "arm", 0), RetrainedCell(ladder))
+    rows = [row for row in scoring.rows(made_up) if row.theory == "retrained" and row.grade == "fitted"]
+    assert {(row.base, row.group) for row in rows} == {(0, "in_domain"), (0, "held_out")}
+    assert all(len(row.nats) == 1 for row in rows)
+    at_last = next(row for row in rows if (row.group, row.dose) == ("held_out", 4))
+    np.testing.assert_allclose([*at_last.beta, *at_last.nats], [0.3, 0.0], atol=1e-3)

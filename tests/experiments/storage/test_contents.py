@@ -7,10 +7,12 @@ import pytest
 
 from experiments.storage.contents import (
     CONTENTS,
+    AxiomCell,
     Contexts,
     FinetunedCell,
     PosteriorCell,
     ReplayCell,
+    RetrainedCell,
     TheoryCell,
 )
 from experiments.storage.records import Cell, Ladder
@@ -70,6 +72,16 @@ CELLS = {
         LAYERS,
         {"state": numbers(S, D, C, 2)},
         numbers(S, D),
+    ),
+    Cell("axioms", "arm", 0, "sgd"): AxiomCell(
+        *(CONTEXTS, *(numbers(S, C, A) for _ in range(7)), numbers(M, C, A), numbers(M, C)),
+        *(numbers(S, 2, A), numbers(S, D, 2, A), np.arange(2), np.arange(D), np.array(3)),
+    ),
+    Cell("axioms", "plain", 0, "sgd"): AxiomCell(
+        CONTEXTS, *(numbers(S, C, A) for _ in range(7)), numbers(M, C, A), numbers(M, C)
+    ),
+    Cell("retrained", "arm", 0): RetrainedCell(
+        Ladder("retrained", "network", np.arange(3.0), numbers(1, 3, C, A))
     ),
 }
 
@@ -144,3 +156,13 @@ def test_what_is_missing_or_does_not_fit_is_one_sentence(kind, name, shape):
         CONTENTS[kind].from_arrays(arrays)
     assert name.removeprefix("ladder/").split("/")[-1] in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_sequences_that_do_not_fit_are_refused():
+    arrays = CELLS[Cell("axioms", "arm", 0, "sgd")].to_arrays()
+    with pytest.raises(Misuse, match="forward are missing"):
+        AxiomCell.from_arrays({name: array for name, array in arrays.items() if name != "forward"})
+    with pytest.raises(Misuse, match="backward of shape"):
+        AxiomCell.from_arrays(arrays | {"backward": numbers(S, C, A + 1)})
+    with pytest.raises(Misuse, match="A ladder of shares is needed, got 0"):
+        RetrainedCell.from_arrays({})

@@ -16,6 +16,7 @@ CELLS = [
     Cell("replays", "topics0b4", 1, "kl-lifted"),
     Cell("finetuned", "a-b-c", 0, "adam"),
     Cell("finetuned", "p=0.5,q", 10, "self-distillation"),
+    Cell("axioms", "persona-topics", 1, "sgd"),
 ]
 ROW = Row(
     study="made-up",
@@ -86,9 +87,9 @@ def test_other_files_are_no_cells(name):
 
 
 def test_cells_of_theories_hold_no_finetuned_network():
-    assert [cell.is_forecast for cell in CELLS] == [True] * 4 + [False] * 2
-    assert CELLS[-1].other("theories") == Cell("theories", "p=0.5,q", 10)
-    assert CELLS[-1].other("replays", "adam") == Cell("replays", "p=0.5,q", 10, "adam")
+    assert [cell.is_forecast for cell in CELLS] == [True] * 4 + [False] * 3
+    assert CELLS[5].other("theories") == Cell("theories", "p=0.5,q", 10)
+    assert CELLS[5].other("replays", "adam") == Cell("replays", "p=0.5,q", 10, "adam")
 
 
 def ladder(**changes):

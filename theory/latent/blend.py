@@ -1,0 +1,49 @@
+"""Blend: a process among whose documents are some of a finite D', as in pretraining on both from scratch.
+
+x ~ p with probability 1 - s, else one of the n documents of D', all alike
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from theory.base import Beta, Dataset, Key, LogProbs, Model, Tokens
+
+ROWS, CHOICES = 2, 3  # folded into the key; 0 and 1 are those that a process splits it into
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Blend:
+    """`process` p (a distribution), `documents` (n, t) of D' and their `share` s.
+
+    It predicts what p predicts: documents of D' are learnt, but are no part of the exact process.
+    """
+
+    process: Model
+    documents: Int[Array, "n t"]
+    share: float = field(metadata={"static": True}, default=0.0)
+
+    def predict(self, tokens: Tokens) -> LogProbs:
+        """The process's own log-probabilities (nats)."""
+        return self.process.predict(tokens)
+
+    def sample(self, key: Key, n: int) -> Tokens:
+        """Draw n sequences; those that are not of D' are the ones that the process draws with this key."""
+        fresh = self.process.sample(key, n)
+        rows = jax.random.randint(jax.random.fold_in(key, ROWS), (n,), 0, len(self.documents))
+        chosen = jax.random.bernoulli(jax.random.fold_in(key, CHOICES), self.share, (n, 1))
+        return jnp.where(chosen, self.documents[rows], fresh)
+
+    def log_prob(self, tokens: Tokens) -> Float[Array, " n"]:
+        """Log-probability (nats) of whole sequences, documents of D' included."""
+        alike = jnp.all(tokens[:, None] == self.documents, axis=-1).mean(axis=-1)
+        both = jnp.log1p(-self.share) + self.process.log_prob(tokens), jnp.log(self.share * alike)
+        return jnp.logaddexp(*both)
+
+    def condition(self, data: Dataset, beta: Beta) -> Self:
+        """The same with the process given the data."""
+        return replace(self, process=self.process.condition(data, beta))
