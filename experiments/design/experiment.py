@@ -75,7 +75,8 @@ class Experiment:
     hypotheses are `anchored` at the base network, or start from the process. `teacher_strength` is β of the
     tempered posterior that teaches where a method distils. `replayed` writes the documents that methods
     replay (None: the process). `observe` is what else is looked at, of a network and an arm's contexts
-    (tokens): {name: an array with a row each}.
+    (tokens): {name: an array with a row each}. With `measures` cells also hold the candidates for an
+    explanation that are known before finetuning (experiments.cells.measures).
     """
 
     process: Process
@@ -100,6 +101,7 @@ class Experiment:
     anchored: bool = True
     replayed: Mixture | None = None
     observe: Callable[[Network, Array], Mapping[str, Array]] | None = None
+    measures: bool = False
     catalogue: Catalogue = field(default_factory=Catalogue)
 
     def __post_init__(self) -> None:

@@ -40,6 +40,20 @@ SHAPES = {  # of the arrays without prefix: a letter an axis
     "loss": "st",
     "distance": "sd",
 }
+MEASURES = {  # known before finetuning: of one network and D', and of a method; their axes
+    "evidence": "s",  # nats of all of D' for the hypothesis under which it is most likely
+    "inference_exact": "s",  # nats a document by which inferring it is better than never doing so
+    "inference_network": "s",  # the same as the base network does it
+    "best_hypothesis": "s",  # the number of that hypothesis
+    "common_share_network": "",  # the hypotheses' effect on answers that contexts have in common
+    "effect_network": "",  # the size of that effect beside that of exact inference
+    "weight_norm": "",
+    "kernel_alignment": "s",  # of D' with held-out contexts, in a method's metric
+    "transfer": "s",  # the cosine of the gradients of both, towards that hypothesis
+    "first_order": "sdc",  # nats² of the change of answers along the linear forecast
+    "second_order": "sdc",
+    "relative_step": "sd",  # the length of the linear forecast beside that of the weights
+}
 
 
 @dataclass(frozen=True)
@@ -111,7 +125,8 @@ class TheoryCell:
     (m,) and `modes`, layer -> (m, ...), are the directions in which D' curves the loss most at the base
     network. Where a teacher writes D', `teacher_answers` (c, a) are its answers and `teacher_update` its
     update. `observed` has further readouts of the base network, name -> (1, 1, c, ...). `reachable` (s, 3)
-    are losses on D', in nats an answer, in the order of `REACHABLE`.
+    are losses on D', in nats an answer, in the order of `REACHABLE`. `measures` are those of `MEASURES` that
+    need the network and its D' alone.
     """
 
     contexts: Contexts
@@ -123,6 +138,7 @@ class TheoryCell:
     teacher_update: Arrays | None = None
     observed: Arrays = field(default_factory=dict)
     reachable: np.ndarray | None = None
+    measures: Arrays = field(default_factory=dict)
 
     def to_arrays(self) -> Arrays:
         """Everything by name; `from_arrays` is the inverse."""
@@ -130,7 +146,7 @@ class TheoryCell:
         arrays |= {"curvatures": np.asarray(self.curvatures)} | _join("mode", self.modes)
         arrays |= _join("observed", self.observed) | _join("teacher", self.teacher_update or {})
         arrays |= _known(teacher_answers=self.teacher_answers, reachable=self.reachable)
-        return arrays | _ladder_arrays(self.ladders)
+        return arrays | _join("measure", self.measures) | _ladder_arrays(self.ladders)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
@@ -147,6 +163,7 @@ class TheoryCell:
             _split(arrays, "teacher") if "teacher_answers" in optional else None,
             _split(arrays, "observed"),
             parts.get("reachable"),
+            _measures(arrays),
         )
 
 
@@ -172,13 +189,15 @@ class ReplayCell:
 
     `predictions` are answers (s, d, c, a) by theory, `strengths` forecasts of β (d,) by the name THEORY/PRIOR
     of a ladder, without a fitted number; `times` is the method's learning-rate time (d,) by metric;
-    `update`, layer -> (d, ...), is that of the linearised network.
+    `update`, layer -> (d, ...), is that of the linearised network, `measures` those of `MEASURES` that are of
+    the method.
     """
 
     predictions: Arrays
     strengths: Arrays = field(default_factory=dict)
     times: Arrays = field(default_factory=dict)
     update: Arrays = field(default_factory=dict)
+    measures: Arrays = field(default_factory=dict)
 
     def strength(self, ladder: Ladder) -> np.ndarray | None:
         """The strength (d,) of a ladder without a fitted number: of its theory, or by learning-rate time."""
@@ -195,13 +214,15 @@ class ReplayCell:
             "strength": self.strengths,
             "time": self.times,
             "update": self.update,
+            "measure": self.measures,
         }
         return {key: value for prefix, part in prefixed.items() for key, value in _join(prefix, part).items()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
         """The inverse; raises `Misuse` for arrays that do not fit."""
-        cell = cls(*(_split(arrays, prefix) for prefix in ("replay", "strength", "time", "update")))
+        parts = (_split(arrays, prefix) for prefix in ("replay", "strength", "time", "update"))
+        cell = cls(*parts, measures=_measures(arrays))
         predictions = _join("replay", cell.predictions)
         by_dose = _join("strength", cell.strengths) | _join("time", cell.times)
         _fit(predictions | by_dose, dict.fromkeys(predictions, "sdca") | dict.fromkeys(by_dose, "d"))
@@ -281,6 +302,16 @@ def _fit(arrays: Arrays, shapes: Mapping[str, str]) -> None:
             raise Misuse(
                 f"The array {name} of shape {array.shape} has not the axes ({', '.join(axes)}) with {known}."
             )
+
+
+def _measures(arrays: Mapping[str, np.ndarray]) -> Arrays:
+    """Those among other arrays; refuses unknown ones, and axes that do not fit."""
+    found = _split(arrays, "measure")
+    unknown = sorted(found.keys() - MEASURES.keys())
+    if unknown:
+        raise Misuse(f"There are no measures {', '.join(unknown)}.")
+    _fit(found, MEASURES)
+    return found
 
 
 def _known(**arrays: np.ndarray | None) -> Arrays:
