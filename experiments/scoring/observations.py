@@ -20,7 +20,7 @@ BEST_MIXTURE, BEST_NULL = "best-mixture", "best-null"
 MIXTURE = "tempered-posterior"  # whose best in class is that of any weights
 THEORIES = {
     "linearised": "forecast",
-    "proximal": "forecast",
+    "proximal": "fitted",
     "tempered-posterior": "fitted",
     "exchangeable-mixture": "fitted",
     BEST_MIXTURE: "fitted",

@@ -13,6 +13,7 @@ from experiments.storage.memory import MemoryRun
 from models.finetuning.head_only import HeadOnly
 from models.finetuning.sgd import Sgd
 
+pytestmark = pytest.mark.slow  # make test has the measures of one method (test_api.py)
 NAMES = ("linearised",)
 
 
