@@ -214,7 +214,9 @@ def test_paths_exist(page):
 @functools.cache
 def known_options(study):
     """The options of a study by the names of the command line, and the command line's own."""
-    source = (ROOT / "experiments" / "cli.py").read_text(encoding="utf-8")
+    source = "".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "experiments/commands").glob("*.py")
+    )
     fields = set(re.findall(r"^        (\w+): \w", source, flags=re.M))
     config = {name for name, _ in options(Study.find(study).preset("small"))} if study else set()
     return {name.replace("_", "-") for name in fields | config} | {

@@ -122,13 +122,18 @@ def options(config: object, prefix: str = "") -> Iterator[tuple[str, Any]]:
 def with_options(config: ConfigT, changes: Mapping[str, Any]) -> ConfigT:
     """A config with other values, by dotted names: {"pretraining.steps": 150}. All are set at once, so that
     what they say together is checked, not what each says beside the old values."""
-    known, kinds = dict(options(config)), dict(_kinds(config))
-    for name, value in changes.items():
+    known, types = dict(options(config)), dict(kinds(config))
+    for name in changes:
         choose("option", name, known)
-        if not _fits(kinds[name], value):
-            example = kinds[name] if known[name] == () else repr(known[name])
-            raise Misuse(f"{name} must be like {example}, got {value!r}.")
-    return _replaced(config, {name: _plain(kinds[name], value) for name, value in changes.items()})
+    values = {name: fitting(name, types[name], value, known[name]) for name, value in changes.items()}
+    return _replaced(config, values)
+
+
+def fitting(name: str, kind: Any, value: Any, example: Any) -> Any:
+    """The value of an option as its config holds it; refuses one of another type."""
+    if not _fits(kind, value):
+        raise Misuse(f"{name} must be like {kind if example == () else repr(example)}, got {value!r}.")
+    return _plain(kind, value)
 
 
 def from_json(config: ConfigT, values: Json) -> ConfigT:
@@ -169,13 +174,13 @@ def _replaced(config: Any, changes: Mapping[str, Any]) -> Any:
     return dataclasses.replace(config, **direct, **parts)
 
 
-def _kinds(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def kinds(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """The type of every option by its dotted name."""
     hints = get_type_hints(type(config), include_extras=True)
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):
-            yield from _kinds(value, f"{prefix}{field.name}.")
+            yield from kinds(value, f"{prefix}{field.name}.")
         else:
             yield f"{prefix}{field.name}", _bare(hints[field.name])
 

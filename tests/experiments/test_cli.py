@@ -11,6 +11,7 @@ from importlib.metadata import version
 import pytest
 
 from experiments import cli
+from experiments.commands import run
 from experiments.design.old_names import RENAMED
 from experiments.discovery import Catalogue
 from theory.errors import Misuse
@@ -227,7 +228,7 @@ def test_all_runs_every_study_and_names_those_that_fail(capsys, monkeypatch):
         called.append(words[4:])
         return subprocess.CompletedProcess(words, words[5] == "mixtures")
 
-    monkeypatch.setattr(cli.subprocess, "run", study)
+    monkeypatch.setattr(run.subprocess, "run", study)
     with pytest.raises(SystemExit) as stopped:
         cli.main(["run", "all", "--preset", "smoke"])
     names = Catalogue().names("studies")
@@ -237,7 +238,7 @@ def test_all_runs_every_study_and_names_those_that_fail(capsys, monkeypatch):
 
 
 def test_all_refuses_a_preset_once_and_runs_nothing(capsys, monkeypatch):
-    monkeypatch.setattr(cli.subprocess, "run", None)
+    monkeypatch.setattr(run.subprocess, "run", None)
     assert "no preset called 'nope'" in refused(capsys, "run", "all", "--preset", "nope")
 
 
@@ -268,7 +269,7 @@ def test_misuse_inside_a_command_reaches_the_user(capsys, monkeypatch):
     def broken(_):
         raise Misuse("The sentence.")
 
-    monkeypatch.setattr(cli, "_list", broken)
+    monkeypatch.setitem(cli.HANDLERS, "list", broken)
     assert refused(capsys, "list") == "finebayes: The sentence.\n"
 
 

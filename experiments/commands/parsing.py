@@ -1,0 +1,47 @@
+"""The common part of all commands: their names, how options become a dataclass, a sentence on stderr."""
+
+import sys
+from typing import Annotated, Any, TypeAlias, TypeVar
+
+import tyro
+
+from experiments.design.words import LISTS, names_of, refuse_unknown
+
+OptionsT = TypeVar("OptionsT")
+
+COMMANDS = {
+    "list": "Studies, processes, theories, methods and samplers, each in one line.",
+    "run": "Pretrain, finetune, predict, compare and draw one study; finished parts are not redone.",
+    "forecast": "Seal what every theory expects of a study before any finetuning; `run` scores exactly that.",
+    "plot": "Redraw the figures of a run (also an unfinished one) from what is on disk.",
+    "report": "Write one static report.html with figures and tables inside.",
+    "score": "Print the scorecard: how much of each shift every theory explains.",
+    "compare": "Draw theories × methods of one or several runs as a heat map, with the numbers as tables.",
+    "doctor": "Versions, devices, threads, and a three-second self-test.",
+}
+
+
+def parse(
+    kind: type[OptionsT], command: str, arguments: list[str], default: OptionsT | None = None
+) -> OptionsT:
+    """The options of a command; an unknown one, and one given twice, is refused in a sentence."""
+    extra: dict[str, Any] = {} if default is None else {"default": default, "registry": LISTS}
+    refuse_unknown(arguments, names_of(kind, getattr(default, "config", None)))
+    return tyro.cli(
+        kind,
+        prog=f"finebayes {command}",
+        description=COMMANDS[command.split()[0]],
+        args=arguments,
+        config=(tyro.conf.AvoidSubcommands,),
+        **extra,
+    )
+
+
+OwnFiles: TypeAlias = Annotated[
+    tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(name="with", metavar="FILE.py")
+]
+
+
+def say(sentence: str) -> None:
+    """Print a sentence on standard error."""
+    print(f"finebayes: {sentence}", file=sys.stderr, flush=True)

@@ -1,0 +1,91 @@
+"""The commands that read finished and unfinished runs: plot, report, score, compare. No jax."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from experiments.commands.parsing import parse, say
+from experiments.design.study import Study
+from experiments.figures import drawing_process
+from experiments.storage.run_folder import find
+
+
+@dataclasses.dataclass(frozen=True)
+class _Folder:
+    folder: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="FOLDER")]]
+    """The folder that `finebayes run` printed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Scored(_Folder):
+    json: bool = False
+    """Print JSON."""
+    everything: bool = False
+    """All doses and groups, not only a selection (JSON always has all)."""
+
+
+def plot(arguments: list[str]) -> None:
+    folder = parse(_Folder, "plot", arguments).folder
+    # -: a run, which names its folder when it is done
+    run = find(drawing_process.awaited_folder() if folder == "-" else folder, say)
+    for path in Study.of(run).draw(run):
+        print(path)
+
+
+def report(arguments: list[str]) -> None:
+    from experiments.reports.html import write_report
+
+    run = find(parse(_Folder, "report", arguments).folder, say)
+    Study.of(run).draw(run)
+    print(write_report(run))
+
+
+def score(arguments: list[str]) -> None:
+    from experiments.scoring.rows import table
+    from experiments.scoring.scorecard import scorecard
+
+    options = parse(_Scored, "score", arguments)
+    run = find(options.folder, say)
+    lines = scorecard(table(run))
+    if options.json:
+        print(json.dumps([line.to_json() for line in lines], indent=1))
+    else:
+        from experiments.reports.sentences import SELECTED, aligned, scorecard_text
+        from experiments.scoring import convex_hull
+
+        print(scorecard_text(lines, everything=options.everything))
+        if lines and not options.everything:
+            print(f"\n{SELECTED}")
+        outside = convex_hull.hull(run, lines)
+        if outside:
+            print(f"\n{convex_hull.ABOUT}\n\n{aligned(convex_hull.table(outside))}")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Compared:
+    places: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="FOLDER ...")]] = ()
+    """Folders that `finebayes run` printed, finished or not. A column is a method and D', a row a theory
+    with its explained share at a small and at a large dose. Example: finebayes compare
+    results/weird-generalisation/* --out comparison"""
+    out: str = ""
+    """Where heat-map.png (.svg, .pdf), scorecard.csv, scorecard.md, overview.md and ladders.md go (default:
+    FOLDER/figures, or ./comparison where there are several)."""
+
+
+def compare(arguments: list[str]) -> None:
+    options = parse(_Compared, "compare", arguments)
+    from experiments.figures import heat_map
+    from experiments.reports import overview
+    from experiments.reports import tables as ladders
+    from experiments.scoring import leaderboard as compare
+
+    lines, columns, runs = compare.read(options.places, say)
+    out = Path(options.out or (runs[0].folder / "figures" if len(runs) == 1 else "comparison"))
+    tables = compare.write_tables(lines, columns, out, runs)
+    more = overview.write(columns, runs, out), ladders.write(columns, out)
+    for path in (*heat_map.draw(columns, out), *tables, *more):
+        print(path)
+    print(*compare.summary(columns), sep="\n")
