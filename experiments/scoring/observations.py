@@ -1,7 +1,7 @@
 """Observations of a run for laws: the scores of a few theories with what was known before finetuning. No jax.
 
-Scores are those of the group that is judged first, over all networks of the run; measures are means over its
-base networks. Besides theories there are `best-mixture`, the best that any weights of the hypotheses reach,
+Scores are those of the group that is judged first, over all networks of one draw of the process; measures are
+means over its base networks. Besides theories there are `best-mixture`, the best that any weights of the hypotheses reach,
 and `best-null`, the best theory that knows nothing of hypotheses or weights.
 """
 
@@ -31,22 +31,31 @@ Panel = tuple[str, str, int]
 
 
 def observations(run: Run, point: str) -> list[Observation]:
-    """Those of one run, which is the point of a sweep; refuses a run without measures."""
-    known = _known(measures(run))
+    """Those of one run, which is the point of a sweep, for each draw of the process; refuses a run without
+    measures."""
+    known = measures(run)
     if not known:
         raise Misuse(f"{run.study} has no measures; its experiment must ask for them (measures=True).")
-    lines = scorecard(table(run))
+    rows = table(run)
+    found = []
+    for draw in sorted({row.draw for row in rows}):
+        of_draw = _known([line for line in known if line.draw == draw])
+        found += _of_draw(scorecard([row for row in rows if row.draw == draw]), of_draw, point)
+    return found
+
+
+def _of_draw(
+    lines: Sequence[ScoreLine], known: Mapping[Panel, Mapping[str, float]], point: str
+) -> Iterator[Observation]:
     group = judged_groups(lines)[0]
     judged = [line for line in lines if line.group == group]
     several = len({line.data for line in judged}) > 1
-    found = []
     for panel in dict.fromkeys((line.method, line.data, line.dose) for line in judged):
         method, data, dose = panel
         name = f"{method}, {data}" if several else method
         here = [line for line in judged if (line.method, line.data, line.dose) == panel]
         for theory, score in _scores(here):
-            found.append(Observation(point, name, dose, theory, score, known.get(panel, {})))
-    return found
+            yield Observation(point, name, dose, theory, score, known.get(panel, {}))
 
 
 def _known(every: Sequence[Measures]) -> dict[Panel, Mapping[str, float]]:

@@ -46,6 +46,13 @@ def test_scores_are_of_held_out_contexts_and_measures_are_means_over_base_networ
     assert found.keys() == {"linearised", "best-null"}
 
 
+def test_every_draw_of_the_process_is_an_observation(run, monkeypatch):
+    monkeypatch.setattr(MemoryRun, "draw", lambda run, base: base)
+    linear = [line for line in observations(run, "style=2") if line.theory == "linearised"]
+    assert [line.score for line in linear] == pytest.approx([1, 0], abs=1e-6)
+    assert [line.measures["evidence"] for line in linear] == [1, 2]
+
+
 def test_several_data_sets_are_told_apart_by_their_names(run):
     other = {replace(cell, arm="wide"): content for cell, content in run.contents.items()}
     found = observations(replace(run, contents=run.contents | other), "centre")
