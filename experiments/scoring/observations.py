@@ -1,8 +1,8 @@
 """Observations of a run for laws: the scores of a few theories with what was known before finetuning. No jax.
 
 Scores are those of the group that is judged first, over all networks of one draw of the process; measures are
-means over its base networks. Besides theories there are `best-mixture`, the best that any weights of the hypotheses reach,
-and `best-null`, the best theory that knows nothing of hypotheses or weights.
+means over its base networks. Besides theories there are `best-mixture`, the best that any weights of the
+hypotheses reach, and `best-null`, the best theory that knows nothing of hypotheses or weights.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
