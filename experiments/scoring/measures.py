@@ -18,7 +18,7 @@ from experiments.storage.contents import Contexts, ReplayCell, TheoryCell
 from experiments.storage.records import Cell, Json
 from experiments.storage.run import Run
 from experiments.storage.run_folder import RunFolder
-from theory.latent.effects import alike, common_share, projected_share
+from theory.latent.effects import common_share, projected_share
 
 LINEAR, HELD_OUT = "linearised", "held_out"
 Number = float | None
@@ -65,7 +65,7 @@ class Measures:
     forecast_shift: Number = None
     """KL (nats) of the forecast from the base network."""
     bias_share: Number = None
-    """Share of the forecast's change of log-probabilities that all contexts have in common."""
+    """Share of the forecast's change of log-probabilities that one bias for each answer reaches."""
     persona_share: Number = None
     """Share of that change along the best hypothesis against the process."""
     mixture_share: Number = None
@@ -158,12 +158,12 @@ def by_topic(contexts: Contexts) -> np.ndarray:
 def _changes(forecast: np.ndarray, held: Contexts, best: np.ndarray) -> dict[str, np.ndarray]:
     """Of a forecast (s, d, c, a) its size and the shares of its change, (s, d) each."""
     change = forecast.astype(float) - held.base
-    centred = change - change.mean(axis=-1, keepdims=True)
+    biases = np.broadcast_to(np.eye(change.shape[-1])[:, None], (change.shape[-1], *held.base.shape))
     with np.errstate(invalid="ignore"):
         hypotheses = np.where(np.isneginf(held.exact), 0.0, held.components - held.exact)
     return {
         "forecast_shift": mean_kl(forecast, held.base),
-        "bias_share": np.array([[alike(dose[None]) for dose in seed] for seed in centred]),
+        "bias_share": projected_share(change, biases, held.base),
         "persona_share": np.stack(
             [projected_share(part, hypotheses[[z]], held.base) for part, z in zip(change, best, strict=True)]
         ),

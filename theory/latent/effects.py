@@ -26,9 +26,14 @@ LEAST = -30.0  # nats: an answer that is ruled out counts as one of this log-pro
 
 
 def effects(log_probs: LogProbs, weights: Float[np.ndarray, " k"] | None = None) -> LogProbs:
-    """e_zc of the answers of every hypothesis, which have equal weights unless they are given."""
-    centred = np.maximum(np.asarray(log_probs, float), LEAST)
-    centred = centred - centred.mean(axis=-1, keepdims=True)
+    """e_zc of the answers of every hypothesis, which have equal weights unless they are given.
+
+    An answer that all hypotheses rule out in a context is none there, and has no effect.
+    """
+    clipped = np.maximum(np.asarray(log_probs, float), LEAST)
+    possible = np.any(clipped > LEAST, axis=0)
+    means = np.sum(clipped * possible, axis=-1) / np.maximum(possible.sum(axis=-1), 1)
+    centred = (clipped - means[..., None]) * possible
     return centred - np.tensordot(_weights(centred, weights), centred, axes=(0, 0))
 
 

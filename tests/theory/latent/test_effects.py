@@ -43,6 +43,15 @@ def test_effects_are_those_of_odds_and_add_to_nothing_in_the_mean_of_the_weights
     assert (found[1] - found[0])[:, 1:] - (found[1] - found[0])[:, :1] == pytest.approx(odds)
 
 
+def test_answers_that_are_ruled_out_everywhere_are_none():
+    """Words of other topics: the effects are those of a topic's own words, and have nothing in common."""
+    own = table(topics=3)  # two topics that are not neutral
+    apart = np.full((5, 2, 8), -np.inf)
+    apart[:, 0, :4], apart[:, 1, 4:] = own[:, 0], own[:, 1]
+    assert effects(apart)[:, 0, :4] == pytest.approx(effects(own)[:, 0])
+    assert np.abs(effects(apart)[:, 0, 4:]).max() == 0 and common_share(apart) == 0
+
+
 def test_a_change_of_weights_is_in_the_span_of_the_hypotheses_and_a_normaliser_is_nothing():
     log_probs = table()
     prior = np.full(5, 0.2)
