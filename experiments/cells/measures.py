@@ -93,10 +93,10 @@ class MeasurePrograms:
         position = int(np.flatnonzero(self.experiment.process.answer_mask())[-1])
         used = distinct(questions)
         topics = np.unique(questions.tokens[questions.rows[used], questions.positions[used] - 1])
-        found, exact = self.read(self.process, network, keys, jnp.asarray(topics), position=position)
-        ours, truth = effects(np.asarray(found)), effects(np.asarray(exact))
+        held, exact = self.read(self.process, network, keys, jnp.asarray(topics), position=position)
+        ours, truth = effects(np.asarray(held)), effects(np.asarray(exact))
         return {
-            "common_share_network": common_share(np.asarray(found)),
+            "common_share_network": common_share(np.asarray(held)),
             "effect_network": float(np.sum(ours * truth) / np.sum(truth**2)),
         }
 

@@ -28,9 +28,9 @@ def draw_laws(folder: Path, verdicts: Sequence[Verdict], observations: Sequence[
     """Write both figures; that of κ where scores of the linear theory have it."""
     with style():
         figures = {"laws": law_figure(verdicts, observations)}
-        bent = [line for line in observations if line.theory == LINEAR and line.measures.get(KAPPA)]
-        if bent:
-            figures["kappa"] = kappa_figure(bent)
+        linear = [line for line in observations if line.theory == LINEAR and line.measures.get(KAPPA)]
+        if linear:
+            figures["kappa"] = kappa_figure(linear)
         paths = []
         for name, figure in figures.items():
             for kind in FORMATS:
@@ -60,7 +60,7 @@ def law_figure(verdicts: Sequence[Verdict], observations: Sequence[Observation])
 
 
 def kappa_figure(observations: Sequence[Observation]) -> Figure:
-    """What the linear theory leaves unexplained against κ, both logarithmic, with κ²."""
+    """The part that the linear theory leaves unexplained against κ, both logarithmic, with κ²."""
     figure = Figure(figsize=(WIDTH / 2, 2.9), layout="constrained")
     axes = figure.subplots()
     x = np.array([line.measures[KAPPA] for line in observations])

@@ -69,8 +69,8 @@ class Scores:
         return as_frame(self.records())
 
     def measures(self) -> Any:
-        """What is known before finetuning and might explain scores (experiments.scoring.measures), by method,
-        D', base network and dose: a pandas DataFrame, or a list of dicts where pandas is not installed."""
+        """Measures known before finetuning, which might explain scores (experiments.scoring.measures), by
+        method, D', base network and dose: a pandas DataFrame, or dicts where pandas is not installed."""
         return as_frame(records(self.source))
 
     def table(self, group: str = "") -> Table:

@@ -169,11 +169,11 @@ def fit(form: str, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
     inner = np.log(x) if form == "power" else x
     middle, scale = inner.mean(axis=0), np.maximum(inner.std(axis=0), 1e-12)
     design = np.column_stack([np.ones(len(y)), (inner - middle) / scale])
-    bent = {
+    linked = {
         "line": y,
         "logistic": np.log(np.clip(y, 0.02, 0.98) / (1 - np.clip(y, 0.02, 0.98))),
     }.get(form, np.log(np.maximum(1 - y, 1e-4)))
-    start = np.linalg.lstsq(design, bent, rcond=None)[0]
+    start = np.linalg.lstsq(design, linked, rcond=None)[0]
     standard = "exponential" if form == "power" else form
     if form != "line":
         start = least_squares(lambda b: value(standard, b, design[:, 1:]) - y, start, max_nfev=200).x
@@ -199,9 +199,9 @@ def _best_form(lines: Sequence[Observation], theory: str, measures: tuple[str, .
         constants, predicted = fit(form, x, y), np.full(len(y), y.mean())
         for fold in np.unique(folds):
             held = folds == fold
-            found = fit(form, x[~held], y[~held]) if constants is not None and not held.all() else None
-            if found is not None:
-                predicted[held] = value(form, found, x[held])
+            fitted = fit(form, x[~held], y[~held]) if constants is not None and not held.all() else None
+            if fitted is not None:
+                predicted[held] = value(form, fitted, x[held])
         if constants is not None:
             numbers = tuple(float(f"{number:.7g}") for number in constants)
             laws.append(Law(theory, form, measures, numbers, r_squared(y, predicted)))

@@ -26,7 +26,7 @@ Number = float | None
 
 @dataclass(frozen=True)
 class Measures:
-    """What is known of one method, D', base network and dose before finetuning; None where it is not."""
+    """Measures of one method, D', base network and dose, known before finetuning; None where they are not."""
 
     study: str
     method: str
@@ -138,9 +138,9 @@ def _of_cell(
         if "first_order" in known:
             orders = (known[name][:, index, inside] for name in ("first_order", "second_order"))
             of_dose |= {"kappa": kappa(*orders), "relative_step": _mean(known["relative_step"][:, index])}
-        place = run.study, cell.method, cell.arm, run.draw(cell.base), cell.base, dose
+        panel = run.study, cell.method, cell.arm, run.draw(cell.base), cell.base, dose
         values = {name: _number(value) for name, value in (fixed | of_dose).items()}
-        lines.append(Measures(*place, **values))
+        lines.append(Measures(*panel, **values))
     return lines
 
 

@@ -37,11 +37,11 @@ def observations(run: Run, point: str) -> list[Observation]:
     if not known:
         raise Misuse(f"{run.study} has no measures; its experiment must ask for them (measures=True).")
     rows = table(run)
-    found = []
+    every = []
     for draw in sorted({row.draw for row in rows}):
         of_draw = _known([line for line in known if line.draw == draw])
-        found += _of_draw(scorecard([row for row in rows if row.draw == draw]), of_draw, point)
-    return found
+        every += _of_draw(scorecard([row for row in rows if row.draw == draw]), of_draw, point)
+    return every
 
 
 def _of_draw(

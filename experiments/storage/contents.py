@@ -306,12 +306,12 @@ def _fit(arrays: Arrays, shapes: Mapping[str, str]) -> None:
 
 def _measures(arrays: Mapping[str, np.ndarray]) -> Arrays:
     """Those among other arrays; refuses unknown ones, and axes that do not fit."""
-    found = _split(arrays, "measure")
-    unknown = sorted(found.keys() - MEASURES.keys())
+    measures = _split(arrays, "measure")
+    unknown = sorted(measures.keys() - MEASURES.keys())
     if unknown:
         raise Misuse(f"There are no measures {', '.join(unknown)}.")
-    _fit(found, MEASURES)
-    return found
+    _fit(measures, MEASURES)
+    return measures
 
 
 def _known(**arrays: np.ndarray | None) -> Arrays:

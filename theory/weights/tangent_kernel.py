@@ -43,8 +43,8 @@ def tangent_kernel(
         log_probs = network.with_params(params).predict(row[None])[0, position, answers]
         return log_probs - jnp.mean(log_probs)
 
-    def rows(place: tuple[Array, Array]) -> Float[Array, "a p"]:
-        jacobian = jax.jacrev(read)(network.params, *place)
+    def rows(context: tuple[Array, Array]) -> Float[Array, "a p"]:
+        jacobian = jax.jacrev(read)(network.params, *context)
         return jax.vmap(lambda row: ravel_pytree(scale(row))[0])(jacobian)
 
     features = jax.lax.map(rows, (jnp.asarray(tokens), jnp.asarray(positions)))

@@ -21,7 +21,7 @@ CONFIG = weird_generalisation.PRESETS["small"]
 
 
 def test_there_are_eighteen_studies():
-    assert len(STUDIES) == 18
+    assert len(STUDIES) == 19
 
 
 @pytest.mark.parametrize("name", STUDIES)
