@@ -2,6 +2,7 @@
 
 fb.pretrain, fb.finetune, fb.compare                  networks, and the scores of theories on them, in memory
 fb.run, fb.load                                       a study's folder, with the bytes of the command line
+fb.sweep, fb.load_sweep                               a folder of runs along fields of a study's config
 fb.processes, fb.theories, fb.methods, fb.samplers    everything that `finebayes list` shows, by class name
 """
 
@@ -9,6 +10,7 @@ from experiments.api import Finetuned, Pretrained, compare, finetune, pretrain
 from experiments.discovery import Namespace
 from experiments.reports.scores import Scores, Table
 from experiments.runs.study_result import StudyResult, load, run
+from experiments.runs.sweep_result import SweepResult, load_sweep, sweep
 from theory.base import Dataset, Distribution, Parametric, Predictor
 from theory.contracts import Process, Task, Theory, WeightTheory
 from theory.errors import Misuse
@@ -29,6 +31,7 @@ __all__ = [
     "Process",
     "Scores",
     "StudyResult",
+    "SweepResult",
     "Table",
     "Task",
     "Theory",
@@ -36,10 +39,12 @@ __all__ = [
     "compare",
     "finetune",
     "load",
+    "load_sweep",
     "methods",
     "pretrain",
     "processes",
     "run",
     "samplers",
+    "sweep",
     "theories",
 ]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
-from experiments.commands import reading, run
+from experiments.commands import reading, run, sweep
 from experiments.commands.parsing import COMMANDS, OwnFiles, parse, say
 from experiments.design.words import Unknown
 from experiments.discovery import FOLDERS, Catalogue
@@ -25,6 +25,7 @@ HELP = f"""{USAGE}
 
 Try:  finebayes run weird-generalisation --preset smoke
       finebayes run weird-generalisation --help      every field of the study's config
+      finebayes sweep --help                         how to vary them
 """
 
 
@@ -126,6 +127,7 @@ HANDLERS: dict[str, Callable[[list[str]], None]] = {
     "list": _list,
     "run": run.run,
     "forecast": run.forecast,
+    "sweep": sweep.sweep,
     "plot": reading.plot,
     "report": reading.report,
     "score": reading.score,

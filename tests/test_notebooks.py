@@ -29,7 +29,7 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def smaller(monkeypatch, folder):
     """Small networks, few steps; results go to a folder that is thrown away."""
-    pretrain, finetune, run = fb.pretrain, fb.finetune, fb.run
+    pretrain, finetune, run, sweep = fb.pretrain, fb.finetune, fb.run, fb.sweep
 
     def finetuned(*arguments, **options):
         return finetune(*arguments, **options | {"n": 8, "batch": 4, "seeds": 2, "progress": False})
@@ -39,6 +39,7 @@ def smaller(monkeypatch, folder):
     monkeypatch.setattr(fb, "pretrain", lambda *arguments, **options: pretrain(*arguments, **options | brief))
     monkeypatch.setattr(fb, "finetune", finetuned)
     monkeypatch.setattr(fb, "run", lambda study, **options: run(study, **options | BRIEF))
+    monkeypatch.setattr(fb, "sweep", lambda study, over, **options: sweep(study, over, **options | BRIEF))
     matplotlib.use("agg")
 
 
@@ -69,4 +70,5 @@ def test_every_block_of_the_page_runs(smaller, monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert "order-blind bound" in printed and "persona must be from 0 to 4, got 9" in printed
     assert module.again.rows == module.run.rows
+    assert len(module.sweep.runs) == 2 and module.same.records() == module.sweep.records()
     assert {line.theory for line in module.named.lines} == {*NULLS, "mine"}

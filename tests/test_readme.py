@@ -217,7 +217,7 @@ def known_options(study):
     source = "".join(
         path.read_text(encoding="utf-8") for path in (ROOT / "experiments/commands").glob("*.py")
     )
-    fields = set(re.findall(r"^        (\w+): \w", source, flags=re.M))
+    fields = set(re.findall(r"^ {4,8}(\w+): \w", source, flags=re.M))
     config = {name for name, _ in options(Study.find(study).preset("small"))} if study else set()
     return {name.replace("_", "-") for name in fields | config} | {
         "with",
@@ -234,7 +234,7 @@ def test_commands_and_studies_exist(page):
     commands = re.findall(r"^finebayes ([a-z-]+)", named(text), flags=re.M)
     assert set(commands) <= set(COMMANDS)
     studies = {*Catalogue().names("studies"), "all"}
-    given = re.findall(r"^finebayes (?:run|forecast) ([a-z][\w.-]*)", named(text), flags=re.M)
+    given = re.findall(r"^finebayes (?:run|forecast|sweep) ([a-z][\w.-]*)(?![\w/])", named(text), flags=re.M)
     assert {name for name in given if not name.endswith(".py")} <= studies
 
 
@@ -245,7 +245,7 @@ def test_options_exist(page):
     example = re.findall(r"^    (\w+): ", examples(page.read_text(encoding="utf-8")), flags=re.M)
     every = set(example).union(*map(known_options, studies))
     for line in re.sub(r"\\\n *", " ", named(page.read_text(encoding="utf-8"))).splitlines():
-        command = re.match(r"finebayes (?:run|forecast) ([a-z][\w-]*)", line)
+        command = re.match(r"finebayes (?:run|forecast|sweep) ([a-z][\w-]*)", line)
         study = command.group(1) if command and command.group(1) in studies else None
         if not (line.startswith(("finebayes ", "--"))):
             continue

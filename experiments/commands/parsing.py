@@ -13,6 +13,7 @@ COMMANDS = {
     "list": "Studies, processes, theories, methods and samplers, each in one line.",
     "run": "Pretrain, finetune, predict, compare and draw one study; finished parts are not redone.",
     "forecast": "Seal what every theory expects of a study before any finetuning; `run` scores exactly that.",
+    "sweep": "Run a study over values of its fields, a folder of ordinary runs; draw scores by these fields.",
     "plot": "Redraw the figures of a run (also an unfinished one) from what is on disk.",
     "report": "Write one static report.html with figures and tables inside.",
     "score": "Print the scorecard: how much of each shift every theory explains.",
@@ -22,10 +23,17 @@ COMMANDS = {
 
 
 def parse(
-    kind: type[OptionsT], command: str, arguments: list[str], default: OptionsT | None = None
+    kind: type[OptionsT],
+    command: str,
+    arguments: list[str],
+    default: OptionsT | None = None,
+    lists: bool = False,
 ) -> OptionsT:
-    """The options of a command; an unknown one, and one given twice, is refused in a sentence."""
-    extra: dict[str, Any] = {} if default is None else {"default": default, "registry": LISTS}
+    """The options of a command; an unknown one, and one given twice, is refused in a sentence. With a
+    default, and with `lists`, a list may have commas."""
+    extra: dict[str, Any] = {} if default is None else {"default": default}
+    if lists or default is not None:
+        extra["registry"] = LISTS
     refuse_unknown(arguments, names_of(kind, getattr(default, "config", None)))
     return tyro.cli(
         kind,

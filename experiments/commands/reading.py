@@ -11,6 +11,7 @@ from experiments.commands.parsing import parse, say
 from experiments.design.study import Study
 from experiments.figures import drawing_process
 from experiments.storage.run_folder import find
+from experiments.storage.sweep_folder import runs_in
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,9 +68,9 @@ def score(arguments: list[str]) -> None:
 @dataclasses.dataclass(frozen=True)
 class _Compared:
     places: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="FOLDER ...")]] = ()
-    """Folders that `finebayes run` printed, finished or not. A column is a method and D', a row a theory
-    with its explained share at a small and at a large dose. Example: finebayes compare
-    results/weird-generalisation/* --out comparison"""
+    """Folders that `finebayes run` printed, finished or not; one of `finebayes sweep` stands for its finished
+    runs. A column is a method and D', a row a theory with its explained share at a small and at a large dose.
+    Example: finebayes compare results/weird-generalisation/* --out comparison"""
     out: str = ""
     """Where heat-map.png (.svg, .pdf), scorecard.csv, scorecard.md, overview.md and ladders.md go (default:
     FOLDER/figures, or ./comparison where there are several)."""
@@ -82,7 +83,8 @@ def compare(arguments: list[str]) -> None:
     from experiments.reports import tables as ladders
     from experiments.scoring import leaderboard as compare
 
-    lines, columns, runs = compare.read(options.places, say)
+    places = [run for given in options.places for run in runs_in(given)]
+    lines, columns, runs = compare.read(places, say)
     out = Path(options.out or (runs[0].folder / "figures" if len(runs) == 1 else "comparison"))
     tables = compare.write_tables(lines, columns, out, runs)
     more = overview.write(columns, runs, out), ladders.write(columns, out)

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import subprocess
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -38,8 +38,36 @@ def run(arguments: list[str], command: str = "run") -> None:
     if folder is None and arguments[0].startswith("-"):
         raise Misuse(f"Name the study first, then options: finebayes {command} STUDY {arguments[0]} ...")
     given = None if not arguments or arguments[0].startswith("-") else arguments.pop(0)
-    study, preset, config = _defaults(given, folder, arguments)
+    study, preset, config = defaults(given, folder, arguments)
 
+    parser = parsers(study, preset, config)[command]
+    parser.__doc__ = COMMANDS[command]
+    refuse_old_names(arguments, config)
+    with study.reading_options():
+        parsed = parse(parser, f"{command} {study.name}", arguments, parser(config))
+    is_run = command == "run"
+    check_positive("", jobs=parsed.jobs if is_run else 1)
+    study_run = StudyRun.make(study, parsed.preset, parsed.config)
+    draws = is_run and not parsed.dry_run and "jax" not in sys.modules
+    with drawing_process.apart() if draws else contextlib.nullcontext(None) as draw:
+        from experiments.runs.environment import prepare_devices
+
+        prepare_devices()
+        from experiments.runs import run as runs
+
+        if not is_run:
+            print(runs.forecast(study_run, parsed.out, parsed.networks, parsed.again))
+        elif parsed.dry_run:
+            print(runs.dry_run(study_run))
+        else:
+            made = runs.run(study_run, parsed.out, parsed.networks, parsed.jobs, draw, again=parsed.again)
+            print(runs.summary(made))
+            if parsed.strict:
+                runs.refuse_unconverged(made)
+
+
+def parsers(study: Study, preset: str, config: StudyConfig) -> dict[str, Any]:
+    """The options of `run` and `forecast` as dataclasses, with a study's config among them."""
     kind, chosen = type(config), preset
 
     @dataclasses.dataclass(frozen=True)
@@ -64,32 +92,10 @@ def run(arguments: list[str], command: str = "run") -> None:
         dry_run: bool = False
         """Say what would be run, how long it takes and what it needs, and stop."""
 
-    parser = {"run": Run, "forecast": Forecast}[command]
-    parser.__doc__ = COMMANDS[command]
-    refuse_old_names(arguments, config)
-    with study.reading_options():
-        parsed = parse(parser, f"{command} {study.name}", arguments, parser(config))
-    check_positive("", jobs=parsed.jobs if isinstance(parsed, Run) else 1)
-    study_run = StudyRun.make(study, parsed.preset, parsed.config)
-    draws = isinstance(parsed, Run) and not parsed.dry_run and "jax" not in sys.modules
-    with drawing_process.apart() if draws else contextlib.nullcontext(None) as draw:
-        from experiments.runs.environment import prepare_devices
-
-        prepare_devices()
-        from experiments.runs import run as runs
-
-        if not isinstance(parsed, Run):
-            print(runs.forecast(study_run, parsed.out, parsed.networks, parsed.again))
-        elif parsed.dry_run:
-            print(runs.dry_run(study_run))
-        else:
-            made = runs.run(study_run, parsed.out, parsed.networks, parsed.jobs, draw, again=parsed.again)
-            print(runs.summary(made))
-            if parsed.strict:
-                runs.refuse_unconverged(made)
+    return {"run": Run, "forecast": Forecast}
 
 
-def _defaults(given: str | None, folder: str | None, arguments: list[str]) -> tuple[Study, str, StudyConfig]:
+def defaults(given: str | None, folder: str | None, arguments: list[str]) -> tuple[Study, str, StudyConfig]:
     """The study, its preset, and the config that supplies the defaults which the parser shows."""
     if folder is not None:
         stored = StudyRun.of(find(folder))

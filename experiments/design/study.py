@@ -111,6 +111,18 @@ class Study:
                 )
         return made
 
+    def axes(self, config: StudyConfig) -> Mapping[str, Any]:
+        """The axes of a sweep that the study declares, values by field; none where it has no
+        `axes(config)`."""
+        with self.entry.guard():
+            declared = getattr(self.module, "axes", None)
+            axes = declared(config) if declared else {}
+            if not isinstance(axes, Mapping):
+                raise Misuse(
+                    f"axes(config) must return a dict, {{field: values}}, got a {type(axes).__name__}."
+                )
+        return axes
+
     def target(self, run: RunFolder) -> Target | None:
         """The hypothesis that the study asks about, where it names one (`target(options)`)."""
         with self.entry.guard():

@@ -13,7 +13,7 @@ from theory.errors import Misuse
 
 LISTS = ConstructorRegistry()
 NONE = "none"  # a list without entries
-REPEATED = ("with",)  # options that may be given several times
+REPEATED = ("with", "over")  # options that may be given several times
 
 
 class Unknown(Misuse):

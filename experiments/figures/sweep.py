@@ -129,11 +129,11 @@ def _draw_lines(axes: Axes, choice: Choice, panel: Panel, values: list[Value], p
         null = np.array([panel.best_null.get((value,), np.nan) for value in values])
         axes.plot(positions, np.minimum(null, TOP), **BEST_NULL, ls="-" if joined else "", zorder=1)
         alone = _alone(null) if joined else np.isfinite(null)
-        look = {"color": BEST_NULL["color"], "alpha": BEST_NULL["alpha"], "ls": ""}
-        axes.plot(positions[alone], np.minimum(null, TOP)[alone], "_", ms=9, mew=2.6, zorder=1, **look)
+        mark: Look = {"color": BEST_NULL["color"], "alpha": BEST_NULL["alpha"], "ls": ""}
+        axes.plot(positions[alone], np.minimum(null, TOP)[alone], "_", ms=9, mew=2.6, zorder=1, **mark)
         drawn.append((null, BEST_NULL["color"]))
     for series in sorted(panel.numbers, key=series_rank):
-        look = _look(series) if joined else _look(series) | {"ls": ""}
+        look: Look = _look(series) if joined else {**_look(series), "ls": ""}
         numbers = np.array([panel.numbers[series].get((value,), np.nan) for value in values], float)
         shown = np.minimum(numbers, TOP) if shares else numbers
         axes.plot(positions, shown, **look)

@@ -1,6 +1,7 @@
 """The plan of a run: sizes and steps, with estimates of time and disk."""
 
 import json
+from dataclasses import dataclass
 
 import jax
 
@@ -8,44 +9,74 @@ from experiments.design.experiment import Experiment
 from experiments.storage.records import Json
 
 RATE = 25e9  # floating-point operations a second of a small network on one core
+COMPILING = 45.0  # seconds
 
 
-def plan(experiment: Experiment, draws: int, record: Json) -> str:
-    """The plan of a run: config, sizes, steps, and estimates of time and disk. Each draw of the process takes
-    as much as `experiment`, the first."""
+@dataclass(frozen=True)
+class Estimate:
+    """An estimate of a run: seconds of pretraining and of all else, and bytes on disk."""
+
+    pretraining: float
+    others: float
+    disk: float
+
+
+def estimate(experiment: Experiment, draws: int) -> Estimate:
+    """Time and disk of a run, compilation included; each draw of the process is like `experiment`."""
     process, sampling = experiment.process, experiment.sampling
     weights = experiment.shape.size(process.vocabulary, process.length)
     arms, bases = len(experiment.arms), experiment.base_seeds * draws
-    finetuned = arms * bases * len(experiment.methods) * experiment.seeds * 2
     pretraining = bases * experiment.pretraining.steps * experiment.pretraining.batch
+    finetuned = networks(experiment, draws)
     finetuning = finetuned * experiment.steps * experiment.batch
     # replayed steps cost about two, the proximal theory about 700 passes over D' for each base, arm and seed
     theories = finetuning + arms * bases * experiment.seeds * 700 * experiment.n
-    chains, posteriors = 0, 0
+    count, posteriors = chains(experiment, draws)
     if sampling:
-        posteriors = sum(len(ladder.times) for ladder in sampling.sets()) * (
-            arms * draws * sampling.bases * sampling.seeds
-        )
-        rounds = (1 + sampling.rounds) / 2  # about half of them need all
-        chains = int(posteriors * sampling.chains * rounds)
         # a sample costs about as much as a step; step-size tuning a third of a chain for each posterior
-        theories += (chains * (sampling.plan.steps + sampling.plan.samples) + posteriors * 40) * experiment.n
-    flops = 6 * weights * process.length
-    seconds = 45 + flops * (pretraining + finetuning + theories) / (RATE * len(jax.devices()))
+        theories += (count * (sampling.plan.steps + sampling.plan.samples) + posteriors * 40) * experiment.n
+    a_second = RATE * len(jax.devices()) / (6 * weights * process.length)  # documents, forth and back
     part = process.answer_tokens
     answers = 80 * (part.stop - part.start) * 4  # some 80 contexts in float32
     size = 4 * weights * bases + answers * (
         arms * bases * experiment.seeds * 700 + finetuned * 2 * len(experiment.doses) + posteriors
     )
+    return Estimate(pretraining / a_second, COMPILING + (finetuning + theories) / a_second, size)
+
+
+def networks(experiment: Experiment, draws: int) -> int:
+    """Finetuned networks, replicas included."""
+    bases = experiment.base_seeds * draws
+    return len(experiment.arms) * bases * len(experiment.methods) * experiment.seeds * 2
+
+
+def chains(experiment: Experiment, draws: int) -> tuple[int, int]:
+    """About how many Langevin chains are run, of how many posteriors."""
+    sampling = experiment.sampling
+    if not sampling:
+        return 0, 0
+    cells = len(experiment.arms) * draws * sampling.bases * sampling.seeds
+    posteriors = sum(len(ladder.times) for ladder in sampling.sets()) * cells
+    rounds = (1 + sampling.rounds) / 2  # about half of them need all
+    return int(posteriors * sampling.chains * rounds), posteriors
+
+
+def plan(experiment: Experiment, draws: int, record: Json) -> str:
+    """The plan of a run: config, sizes, steps, and estimates of time and disk."""
+    process, sampling = experiment.process, experiment.sampling
+    weights = experiment.shape.size(process.vocabulary, process.length)
+    bases, needed = experiment.base_seeds * draws, estimate(experiment, draws)
+    count, seconds = chains(experiment, draws)[0], needed.pretraining + needed.others
+    finetuned = networks(experiment, draws)
     return "\n".join(
         [
             json.dumps(record, indent=1),
             f"parameters          {weights}",
             f"pretraining steps   {experiment.pretraining.steps} × {bases} networks",
             f"finetuning steps    {experiment.steps} × {finetuned} networks (replicas included)",
-            *([f"Langevin chains     about {chains} of {sampling.plan.steps} steps"] if sampling else []),
+            *([f"Langevin chains     about {count} of {sampling.plan.steps} steps"] if sampling else []),
             f"cells               {len(experiment.cells()) * draws}",
             f"estimated time      {seconds:.0f} s on {len(jax.devices())} device(s)",
-            f"estimated disk      {size / 1e6:.0f} MB",
+            f"estimated disk      {needed.disk / 1e6:.0f} MB",
         ]
     )

@@ -30,7 +30,8 @@ class Progress:
     def say(self, text: str | Text) -> None:
         """One line, with the seconds since the start."""
         seconds = f"{time.monotonic() - self.started:6.1f} s"
-        self.console.print(Text.assemble((seconds, "dim"), "  ", text), highlight=False)
+        line = Text.assemble((seconds, "dim"), "  ", text)
+        self.console.print(line, highlight=False, soft_wrap=not self.console.is_terminal)
 
     @contextlib.contextmanager
     def training(self, steps: int) -> Iterator[Callable[[int, np.ndarray, np.ndarray], None]]:

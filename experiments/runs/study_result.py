@@ -22,6 +22,7 @@ from experiments.reports.html import summary_html
 from experiments.reports.scores import Scores
 from experiments.runs.progress import relay
 from experiments.runs.run import places
+from experiments.storage.records import Json
 from experiments.storage.run_folder import RunFolder, find
 from experiments.system import surroundings
 from theory.errors import Misuse
@@ -83,9 +84,18 @@ def run(
     run (default: results/STUDY/HASH), `networks` that of base networks; with `again` the results in it are
     deleted first, whatever code made them. Raises `Misuse` with the sentence of the command line.
     """
+    study_run = resolve(study, preset, files, options)
+    check_counts(jobs=jobs)
+    folder, kept = places(study_run, str(out), str(networks))
+    words = ["--out", str(folder), "--networks", str(kept), "--jobs", str(jobs), *["--again"] * again]
+    relay_command([*command_words(study_run), *words], progress)
+    return load(folder)
+
+
+def resolve(study: str, preset: str, files: Sequence[str | Path], options: Json) -> StudyRun:
+    """The run of a study that a notebook asks for, with its options checked."""
     if isinstance(files, str | Path):
         raise Misuse(f"files must be a list, got {files!r:.60}; write files=[...].")
-    check_counts(jobs=jobs)
     declared = Study.find(str(study))
     try:
         json.dumps(options)
@@ -96,11 +106,7 @@ def run(
         ) from None
     config = with_options(declared.preset(preset), dict(flat(options)))
     config = dataclasses.replace(config, files=tuple(map(str, files)))
-    study_run = StudyRun.make(declared, preset, config)
-    folder, kept = places(study_run, str(out), str(networks))
-    words = ["--out", str(folder), "--networks", str(kept), "--jobs", str(jobs), *["--again"] * again]
-    _relay_command([*command_words(study_run), *words], progress)
-    return load(folder)
+    return StudyRun.make(declared, preset, config)
 
 
 def load(folder: str | Path) -> StudyResult:
@@ -108,7 +114,7 @@ def load(folder: str | Path) -> StudyResult:
     return StudyResult(find(folder))
 
 
-def _relay_command(words: Sequence[str], progress: bool) -> None:
+def relay_command(words: Sequence[str], progress: bool) -> None:
     """Run the command line in a process of its own and show its progress; a failure raises its sentence."""
     variables = surroundings.variables(COLUMNS="1000", PYTHONIOENCODING="utf-8")
     kept = {name: value for name, value in variables.items() if name not in COLOURS}

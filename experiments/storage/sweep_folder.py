@@ -197,3 +197,14 @@ def find_sweep(folder: str | Path) -> SweepFolder:
     made = SweepFolder(below[0])
     made.record  # noqa: B018 (checked here, once)
     return made
+
+
+def runs_in(folder: str | Path) -> list[str | Path]:
+    """The folders of the finished runs of a sweep; the folder itself where it holds none."""
+    made = SweepFolder(Path(folder))
+    if not made.exists:
+        return [folder]
+    points = [point for point in made.record.points if made.status(point) == "finished"]
+    if not points:
+        raise Misuse(f"No run of the sweep in {folder} is finished yet.")
+    return [made.folder / point.folder for point in points]

@@ -4,7 +4,14 @@ import json
 
 import pytest
 
-from experiments.storage.sweep_folder import MANIFEST, SweepFolder, SweepRecord, create_sweep, find_sweep
+from experiments.storage.sweep_folder import (
+    MANIFEST,
+    SweepFolder,
+    SweepRecord,
+    create_sweep,
+    find_sweep,
+    runs_in,
+)
 from theory.errors import Misuse
 
 WORDS = "finetuned_topics=0/0+1,0", "style=0.5,1"
@@ -72,3 +79,14 @@ def test_every_run_has_a_state(sweeps, tmp_path):
     made.begin(failed)
     assert made.status(failed) == "missing"
     assert SweepFolder(tmp_path / "s").exists and not SweepFolder(tmp_path).exists
+
+
+def test_the_finished_runs_of_a_sweep_stand_for_it(sweeps, tmp_path):
+    shares = {0.5: {"linearised": 0.9}, 1.0: "It diverged."}
+    plan = sweeps.plan("style=0.5,1")
+    made = sweeps.make(tmp_path / "s", plan, lambda values: shares[values["process.style"]])
+    assert runs_in(made.folder) == [made.folder / "style=0.5"]
+    assert runs_in(str(tmp_path)) == [str(tmp_path)]  # it may be a run
+    (made.folder / "style=0.5" / "DONE").unlink()
+    with pytest.raises(Misuse, match=r"No run of the sweep in .* is finished yet"):
+        runs_in(made.folder)

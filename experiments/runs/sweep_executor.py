@@ -1,0 +1,85 @@
+"""Executors make the runs of a sweep, one at a time. `InThisProcess` is the only one there is.
+
+Two points with networks of one shape, on documents of one shape, share most of their programs, which are
+traced and compiled once. Programs of other shapes are dropped, so that memory does not grow with the number
+of points.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import jax
+
+from experiments.design.options import options
+from experiments.design.study import StudyRun
+from experiments.runs.progress import Progress
+from experiments.runs.run import refuse_unconverged, run
+from experiments.storage.run_folder import RunFolder
+
+OPTIMISATIONS = "jax_disable_most_optimizations"
+MOST = 2**30  # bytes by which memory may grow before programs are dropped
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of all runs of a sweep: the folder of base networks, and options of `finebayes run`."""
+
+    networks: Path
+    jobs: int = 1
+    again: bool = False
+    strict: bool = False
+
+
+Executor: TypeAlias = Callable[[StudyRun, Path, Settings, Progress], object]
+
+
+@dataclass
+class InThisProcess:
+    """An executor that keeps what the points before have compiled as long as it is of use."""
+
+    shapes: tuple[object, ...] = ()
+    memory: int = 0
+
+    def __call__(
+        self, study_run: StudyRun, folder: Path, settings: Settings, progress: Progress
+    ) -> RunFolder:
+        """Run a point as `finebayes run` does, to the same bytes."""
+        self._drop(study_run)
+        before = jax.config.values[OPTIMISATIONS]
+        try:
+            made = run(
+                study_run,
+                str(folder),
+                str(settings.networks),
+                settings.jobs,
+                progress=progress,
+                again=settings.again,
+            )
+        finally:
+            jax.config.update(OPTIMISATIONS, before)  # a smoke run sets it
+        if settings.strict:
+            refuse_unconverged(made)
+        return made
+
+    def _drop(self, study_run: StudyRun) -> None:
+        """Drop programs that the next point does not use, also those which checking the points has compiled:
+        with other optimisations their numbers differ in the last digits."""
+        config = study_run.config
+        fields = dict(options(config.process))
+        counts = {
+            name: value for name, value in fields.items() if name != "seed" and not isinstance(value, float)
+        }
+        shapes = config.network, config.optimise, type(config.process), counts
+        if shapes != self.shapes or _resident() > self.memory + MOST:
+            jax.clear_caches()
+            self.shapes, self.memory = shapes, _resident()
+
+
+def _resident() -> int:
+    """Bytes of this process in memory; 0 where the system does not say."""
+    try:
+        return 4096 * int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
