@@ -5,8 +5,10 @@ import csv
 import numpy as np
 import pytest
 
+from experiments import cli
 from experiments.reports import laws as module
 from experiments.reports.laws import sweep_laws, write_laws
+from experiments.runs.sweep_result import load_sweep
 from experiments.scoring.laws import Observation
 from experiments.scoring.sealed_laws import LAWS
 from theory.errors import Misuse
@@ -48,6 +50,14 @@ def test_laws_are_sealed_scored_written_and_drawn(sweep):
         ranks = {line["measure"]: float(line["linearised"]) for line in csv.DictReader(file)}
     assert ranks["kappa"] == -1 and abs(ranks["norm"]) < 0.9
     assert sweep_laws(made).sealed == found.sealed
+
+
+def test_the_command_and_the_notebook_give_the_same_laws(sweep, capsys):
+    made = sweep(lambda values: {"linearised": 1.0})
+    cli.main(["sweep", str(made.folder), "--law"])
+    printed = capsys.readouterr().out
+    assert "in kappa" in printed and str(made.folder / "observations.csv") in printed
+    assert str(load_sweep(made.folder).laws()) in printed
 
 
 def test_laws_wait_for_the_sweep(sweep):
