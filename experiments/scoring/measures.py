@@ -20,7 +20,7 @@ from experiments.storage.run import Run
 from experiments.storage.run_folder import RunFolder
 from theory.latent.effects import common_share, projected_share
 
-LINEAR, HELD_OUT = "linearised", "held_out"
+LINEAR, QUADRATIC, HELD_OUT = "linearised", "quadratic", "held_out"
 Number = float | None
 
 
@@ -70,6 +70,8 @@ class Measures:
     """Share of that change along the best hypothesis against the process."""
     mixture_share: Number = None
     """Share of it along any change of the weights of hypotheses."""
+    quadratic_gap: Number = None
+    """Share of the quadratic theory's forecast that the linear one misses, where a study asks for both."""
 
 
 CANDIDATES = tuple(
@@ -131,10 +133,15 @@ def _of_cell(
         "learnt": learnt,
     }
     forecast = replays.predictions.get(LINEAR)
-    changes = None if forecast is None else _changes(forecast[..., inside, :], held, known["best_hypothesis"])
+    changes = {}
+    if forecast is not None:
+        changes = _changes(forecast[..., inside, :], held, known["best_hypothesis"])
+        if QUADRATIC in replays.predictions:
+            second = replays.predictions[QUADRATIC][..., inside, :]
+            changes["quadratic_gap"] = _gap(second, forecast[..., inside, :], held.base)
     lines = []
     for index, dose in enumerate(run.doses):
-        of_dose = {} if changes is None else {name: _mean(part[:, index]) for name, part in changes.items()}
+        of_dose = {name: _mean(part[:, index]) for name, part in changes.items()}
         if "first_order" in known:
             orders = (known[name][:, index, inside] for name in ("first_order", "second_order"))
             of_dose |= {"kappa": kappa(*orders), "relative_step": _mean(known["relative_step"][:, index])}
@@ -169,6 +176,14 @@ def _changes(forecast: np.ndarray, held: Contexts, best: np.ndarray) -> dict[str
         ),
         "mixture_share": projected_share(change, np.exp(hypotheses), held.base),
     }
+
+
+def _gap(second: np.ndarray, first: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """1 - explained (s, d) of one forecast, had the network followed another; nan where that does not
+    move."""
+    shift = mean_kl(second, base)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(shift > 0, mean_kl(second, first) / shift, np.nan)
 
 
 def _leak(reachable: np.ndarray | None) -> float | None:

@@ -47,7 +47,7 @@ def test_columns_are_known_without_a_finetuned_network(made):
     lines = measures(made[2])
     assert len(lines) == 3 * 2 and {line.dose for line in lines} == {1, 2}
     unknown = {name for line in lines for name in CANDIDATES if getattr(line, name) is None}
-    assert unknown == {"learnt"}  # the quality of networks is that of a folder
+    assert unknown == {"learnt", "quadratic_gap"}  # of a folder; of a theory that is not scored
     assert {round(line.common_share, 6) for line in lines} == {1.0}  # specific is 0
 
 

@@ -69,6 +69,17 @@ def test_a_forecast_of_opposite_signs_is_no_bias_and_no_hypothesis(run):
     assert (first.bias_share, first.mixture_share) == pytest.approx((0, 0), abs=1e-6)
 
 
+def test_the_quadratic_forecast_tells_what_the_linear_one_misses(run):
+    cell = Cell("replays", "arm", 0, "sgd")
+    linear = run.contents[cell].predictions["linearised"]
+    still = np.broadcast_to(np.log(np.full((3, 2), 0.5)), linear.shape)
+    for quadratic, forecast, wanted in ((linear, linear, 0.0), (linear, still, 1.0)):
+        content = replace(run.contents[cell], predictions={"linearised": forecast, "quadratic": quadratic})
+        lines = measures(replace(run, contents=run.contents | {cell: content}))
+        assert [line.quadratic_gap for line in lines] == pytest.approx([wanted] * 2)
+    assert measures(run)[0].quadratic_gap is None
+
+
 def test_without_a_forecast_or_measures_there_are_no_such_columns(run):
     cell = Cell("replays", "arm", 0, "sgd")
     silent = run.contents | {cell: ReplayCell({})}
