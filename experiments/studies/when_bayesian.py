@@ -36,7 +36,7 @@ class Config(StudyConfig):
 
     process: ProcessOptions = process_options("persona-topics", pairs=8, style=2.0)
     network: NetworkConfig = NetworkConfig(width=24)
-    pretraining: PretrainingConfig = PretrainingConfig(seeds=4, steps=800)
+    pretraining: PretrainingConfig = PretrainingConfig(seeds=4, steps=600)
     finetuning: FinetuningConfig = FinetuningConfig(seeds=2, doses=(2, 8, 32, 128))
     process_seeds: int = 2
     theories: tuple[str, ...] = ("linearised", "proximal", "tempered-posterior", "exchangeable-mixture")
@@ -85,7 +85,7 @@ def axes(config: Config) -> Mapping[str, tuple[Any, ...]]:
         "process.pairs": (4, 6, 8, 12, 16),
         "process.rarity": (0.3, 0.45, 0.6, 0.8, 1.0),
         "process.personas": (2, 3, 5, 8, 12),
-        "pretraining.steps": (100, 200, 400, 800, 1600, 3200),
+        "pretraining.steps": (75, 150, 300, 600, 1200, 2400),
         "pretraining.rate": (0.001, 0.003, 0.01, 0.02),
         "network.width": (8, 16, 24, 32, 48),
         "network.layers": (1, 2, 3, 4),
