@@ -263,9 +263,10 @@ def compare(
     tuned: Finetuned,
     theories: str | Theory | Iterable[str | Theory] | Mapping[str, Theory] | None = None,
     *,
+    measures: bool = False,
     progress: bool = True,
 ) -> Scores:
-    """Score theories on finetuned networks.
+    """Score theories on finetuned networks; with `measures` also what might explain the scores.
 
     Theories are instances, or names (default: all but the costly ones; "all" for every one), or both;
     instances of one class need names, as {name: theory}. That finetuning changes nothing, "unchanged", is
@@ -282,7 +283,8 @@ def compare(
     )
     if instances and not names:
         names = ["unchanged"]
-    experiment = dataclasses.replace(tuned.experiment, theories=tuple(names), more_theories=instances)
+    scored = {"theories": tuple(names), "more_theories": instances, "measures": measures}
+    experiment = dataclasses.replace(tuned.experiment, **scored)
     candidates(experiment)  # refuses a name that no theory has
     executor = Executor(experiment, tuned.base.network())
     cells = [cell for cell in experiment.cells() if cell.kind in ("theories", "replays")]

@@ -21,7 +21,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from theory.base import LogProbs, Misuse, Tokens
+from theory.base import LogProbs, Misuse, Tokens, check_number
 
 ACTIVATIONS = ("relu", "gelu")
 UNROLLED = 16  # terms of a sum that XLA unrolls; a longer sum runs number by number, ten times slower
@@ -29,13 +29,17 @@ UNROLLED = 16  # terms of a sum that XLA unrolls; a longer sum runs number by nu
 
 @dataclass(frozen=True)
 class Architecture:
-    """The shape of a transformer. It is a smooth function of its weights with `gelu`, and not with `relu`."""
+    """The shape of a transformer. It is a smooth function of its weights with `gelu`, and not with `relu`.
+
+    Logits are divided by `output_scale`, γ0 (models.step_sizes).
+    """
 
     width: int = 32
     layers: int = 2
     heads: int = 4
     expansion: int = 4
     activation: str = "relu"
+    output_scale: float = 1.0
 
     def __post_init__(self) -> None:
         if self.activation not in ACTIVATIONS:
@@ -43,6 +47,7 @@ class Architecture:
         for name in ("width", "layers", "heads", "expansion"):
             if getattr(self, name) < 1:
                 raise Misuse(f"{name} must be at least 1, got {getattr(self, name)}.")
+        check_number("output_scale", self.output_scale, above=0)
         if self.width % self.heads:
             raise Misuse(f"heads must divide width, got width {self.width} and heads {self.heads}.")
 
@@ -104,6 +109,7 @@ class Transformer(nnx.Module):
 
     def __init__(self, shape: Architecture, vocabulary: int, length: int, rngs: nnx.Rngs):
         self.vocabulary = vocabulary
+        self.output_scale = shape.output_scale
         self.embed = Linear(vocabulary + 1, shape.width, rngs)
         self.position = normal(0.3, (length, shape.width), rngs)
         self.blocks = nnx.List([Block(shape, rngs) for _ in range(shape.layers)])
@@ -119,7 +125,10 @@ class Transformer(nnx.Module):
         stream = self.embed(inputs) + jnp.repeat(self.position[:t].T, n, axis=1)
         for block in self.blocks:
             stream = block(stream, t)
-        log_probs = jax.nn.log_softmax(self.unembed(rms_norm(stream)), axis=0)
+        logits = self.unembed(rms_norm(stream))
+        if self.output_scale != 1:
+            logits = logits / self.output_scale
+        log_probs = jax.nn.log_softmax(logits, axis=0)
         return log_probs.reshape(self.vocabulary, t, n).transpose(2, 1, 0)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import finebayes as fb
 from experiments.reports.arviz_export import to_arviz
-from experiments.reports.scores import as_frame
+from experiments.reports.scores import Scores, as_frame
 from experiments.runs.progress import Notebook, relay
 from experiments.scoring.labels import NULLS
 from experiments.storage.contents import PosteriorCell
@@ -73,7 +73,7 @@ def tuned(network):
 @pytest.fixture(scope="module")
 def result(tuned):
     theories = [fb.theories.TemperedPosterior(), DoubleCounting(), "linearised"]
-    return fb.compare(tuned, theories, **QUIET)
+    return fb.compare(tuned, theories, measures=True, **QUIET)
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +137,15 @@ def test_scores_are_a_table_records_and_figures(result):
     assert {"dose", "theory", "explained", "interval_low", "best_null", "order_blind"} <= set(records[0])
     for figure in (result.plot(), result.figure()):
         assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_measures_are_known_at_every_dose_where_they_are_asked_for(result, tuned):
+    table = result.measures()
+    lines = table if isinstance(table, list) else table.to_dict("records")
+    assert [line["dose"] for line in lines] == [1, 4]
+    assert all(line["kappa"] > 0 and -1 <= line["transfer"] <= 1 for line in lines)
+    assert {"common_share", "evidence", "mixture_share", "relative_step"} <= lines[0].keys()
+    assert not len(Scores(tuned.run).measures())
 
 
 def test_a_frame_is_of_pandas_where_it_is_installed(monkeypatch):

@@ -5,6 +5,8 @@ contexts, a answers). What is made of them (fits, noise ceilings, scores) is ari
 `experiments.scoring`.
 """
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 
@@ -13,6 +15,7 @@ from experiments.cells.axioms import AxiomPrograms, axiom_failure
 from experiments.cells.candidates import candidates
 from experiments.cells.data import FinetuningData
 from experiments.cells.finetuned import FinetunedPrograms, failure
+from experiments.cells.measures import MeasurePrograms
 from experiments.cells.method_checks import check_methods
 from experiments.cells.posteriors import PosteriorPrograms
 from experiments.cells.replays import ReplayPrograms
@@ -48,6 +51,7 @@ class Executor:
             if experiment.axioms
             else None
         )
+        self.measures = MeasurePrograms(experiment, template) if experiment.measures else None
 
     def compile(self) -> None:
         """Compile the large programs ahead of their first call."""
@@ -102,9 +106,15 @@ class Executor:
         path = cell.base, self.experiment.arms.index(arm)  # of the random streams of this cell alone
         questions, finetuning = self.data.questions(arm), self.data.finetuning(arm, source)
         if cell.kind == "theories":
-            return self.theories.run(arm, network, source, finetuning, questions, path), ""
+            content = self.theories.run(arm, network, source, finetuning, questions, path)
+            known = self.measures.of_data(network, finetuning.data, questions) if self.measures else {}
+            return replace(content, measures=known), ""
         if cell.kind == "replays":
-            return self.replays.run(cell.method, arm, network, finetuning, questions), ""
+            content = self.replays.run(cell.method, arm, network, finetuning, questions)
+            if self.measures:
+                known = self.measures.of_method(cell.method, network, finetuning, questions)
+                content = replace(content, measures=content.measures | known)
+            return content, ""
         if cell.kind == "posteriors":
             assert self.posteriors is not None
             return self.posteriors.run(network, finetuning.data, questions, path), ""

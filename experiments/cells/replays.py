@@ -23,7 +23,12 @@ from models.finetuning.method import ExtraData, FinetuningRun, Method
 from models.network import Network
 from theory.base import Dataset, Params
 from theory.compute.devices import ShardedMap
+from theory.contracts import name_of
+from theory.theories.linearised import Linearised
 from theory.theories.tempered_posterior import TemperedPosterior
+from theory.weights.taylor import orders, relative_size
+
+LINEAR = name_of(Linearised)
 
 
 class ReplayPrograms:
@@ -50,7 +55,7 @@ class ReplayPrograms:
         seeds = np.arange(self.experiment.seeds, dtype=np.int32)
         tokens = self.answers.padded(questions.tokens)
         inputs = network.params, tokens, finetuning.data, finetuning.order, seeds
-        answers, updates = self.replay[method](*inputs) if self.replay else ({}, {})
+        answers, updates, terms = self.replay[method](*inputs) if self.replay else ({}, {}, {})
         training = self.experiment.training(method, arm)
         scale = self.experiment.scale(answers_per_document_set(finetuning.data))
         strengths = {
@@ -64,18 +69,29 @@ class ReplayPrograms:
             strengths=strengths,
             times=dict(training.times),
             update=first_seed(updates),
+            measures={
+                name: (values[..., questions.rows, questions.positions] if values.ndim > 2 else values)
+                for name, values in terms.items()
+            },
         )
 
     def _replay(
         self, method: Method, params: Params, tokens: Array, data: Dataset, order: Array, seed: Array
-    ) -> tuple[dict[str, Array], Params]:
-        """Answers of the theories that replay the method, and the update of the first of them."""
+    ) -> tuple[dict[str, Array], Params, dict[str, Array]]:
+        """Answers of the theories that replay the method, the update of the first of them, and measures of
+        the displacement of the linearised network where they are wanted."""
         network, extra = self.template.with_params(params), extra_data(self.experiment, method, data, seed)
         run = FinetuningRun(data, order, method, self.experiment.doses, extra)
         ends = {theory: form.follow(network, run) for theory, form in self.replayed.items()}
         answers = {theory: self.answers.stacked(stacked, tokens) for theory, (stacked, _) in ends.items()}
         _, weights = next(iter(ends.values()))
-        return answers, jax.tree.map(lambda after, leaf: after - leaf, weights, params)
+        terms = {}
+        if self.experiment.measures and LINEAR in ends:
+            linear = ends[LINEAR][1]
+            first, second = orders(network, linear, tokens, self.answers.part)
+            terms = {"first_order": first, "second_order": second}
+            terms["relative_step"] = relative_size(network, linear)
+        return answers, jax.tree.map(lambda after, leaf: after - leaf, weights, params), terms
 
 
 def answers_per_document_set(data: Dataset) -> float:

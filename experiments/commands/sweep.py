@@ -20,6 +20,7 @@ from theory.errors import Misuse
 
 HELP = f"""usage: finebayes sweep STUDY --over FIELD=VALUE,VALUE [--over ...] [--one-at-a-time] [options]
        finebayes sweep FOLDER [--plot COLUMN] [--by FIELD [FIELD]] [--theory ...] [--dose ...]
+       finebayes sweep FOLDER --law
 
 {COMMANDS["sweep"]}
 
@@ -40,6 +41,10 @@ A column is any number of the scorecard (explained, over_null, shift, nats, beta
 draws lines with intervals of 95 %, two draw a heat map. scores.csv in the sweep's folder has every line of
 every scorecard, with the values of the fields as columns. Runs that failed or are missing are gaps.
 
+--law asks which one or two of the measures known before finetuning order the scores of each theory, over the
+points of a finished sweep whose study has them (when-bayesian). On half of the points a law is proposed and
+sealed in laws.json, on the other half it is scored, beside its rivals.
+
 finebayes sweep STUDY --help shows every option of a study, finebayes sweep FOLDER --help those of drawing."""
 
 
@@ -49,6 +54,8 @@ class Drawn:
     """The folder that `finebayes sweep` printed."""
     plot: str = ""
     """The column of the scorecard to draw, like explained, shift or learnt (none: say how far runs are)."""
+    law: bool = False
+    """Propose, seal and score laws of the scores in measures known before finetuning."""
     by: tuple[str, ...] = ()
     """One axis, for lines, or two, for a heat map (default: all where there are two at most; of a sweep of
     one axis at a time, each in a figure of its own)."""
@@ -87,7 +94,7 @@ def _is_read(words: list[str]) -> bool:
     named = not words[0].startswith("-")
     is_study = words[0].endswith(".py") or words[0] in Catalogue().names("studies")
     return (named and not is_study and Path(words[0]).is_dir()) or any(
-        word.partition("=")[0] == "--plot" for word in words
+        word.partition("=")[0] in ("--plot", "--law") for word in words
     )
 
 
@@ -98,6 +105,12 @@ def _read(words: list[str]) -> None:
     from experiments.scoring.sweep_table import read_sweep, write_scores
 
     made = find_sweep(options.folder)
+    if options.law:
+        from experiments.reports.laws import sweep_laws, write_laws
+
+        laws = sweep_laws(made)
+        print(laws, *write_laws(made, laws), sep="\n")
+        return
     if not options.plot:
         print(summary(made))
         return

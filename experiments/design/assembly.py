@@ -12,6 +12,7 @@ from models.finetuning.adam import Adam
 from models.finetuning.method import Method
 from models.finetuning.sgd import Sgd
 from models.pretraining import Pretraining
+from models.step_sizes import scaled
 from models.transformer import Architecture
 from theory.compute.memory import check_fits
 from theory.contracts import Process
@@ -31,9 +32,18 @@ def assemble(
     network, pretraining, finetuning = config.network, config.pretraining, config.finetuning
     fields: dict[str, Any] = {
         "process": process,
-        "shape": Architecture(network.width, network.layers, network.heads, activation=network.activation),
+        "shape": Architecture(
+            network.width,
+            network.layers,
+            network.heads,
+            activation=network.activation,
+            output_scale=network.output_scale,
+        ),
         "pretraining": Pretraining(
-            pretraining.optimizer, pretraining.rate, pretraining.steps, pretraining.batch
+            pretraining.optimizer,
+            pretraining.rate * network.output_scale,  # both optimisers normalise gradients
+            pretraining.steps,
+            pretraining.batch,
         ),
         "base_seeds": pretraining.seeds,
         "arms": tuple(arms),
@@ -64,7 +74,9 @@ def _methods(config: StudyConfig, made_here: Mapping[str, Method] | None) -> dic
     made = dict(made_here or {"sgd": Sgd(tuned.sgd_rate), "adam": Adam(tuned.adam_rate)})
     known = dict.fromkeys([*made, *catalogue.names("methods")])
     return {
-        choose("method", name, known): made.get(name) or _example(catalogue.find("methods", name))
+        choose("method", name, known): scaled(
+            made.get(name) or _example(catalogue.find("methods", name)), config.network.output_scale
+        )
         for name in tuned.methods
     }
 

@@ -41,6 +41,11 @@ class NetworkConfig:
     """Attention heads of a layer, which must divide the width."""
     activation: str = "relu"
     """Nonlinearity of the perceptrons, relu or gelu (smooth)."""
+    output_scale: float = 1.0
+    """Scale γ0 by which outputs are divided, step sizes growing with it: features move γ0 times as far."""
+
+    def __post_init__(self) -> None:
+        check_rates("network", output_scale=self.output_scale)
 
 
 @dataclass(frozen=True)

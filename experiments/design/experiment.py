@@ -84,7 +84,8 @@ class Experiment:
     tempered posterior that teaches where a method distils. `replayed` writes the documents that methods
     replay (None: the process). `observe` is what else is looked at, of a network and an arm's contexts
     (tokens): {name: an array with a row each}. With a plan of `axioms` no theory is scored: its cells are
-    those of the axioms alone.
+    those of the axioms alone. With `measures` cells also hold the candidates for an explanation that are
+    known before finetuning (experiments.cells.measures).
     """
 
     process: Process
@@ -111,6 +112,7 @@ class Experiment:
     observe: Callable[[Network, Array], Mapping[str, Array]] | None = None
     retraining: Retraining = field(default_factory=Retraining)
     axioms: AxiomPlan | None = None
+    measures: bool = False
     catalogue: Catalogue = field(default_factory=Catalogue)
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from experiments.reports.markup import html_table, soft
 from experiments.reports.sentences import aligned
 from experiments.reports.tables import dose_table
 from experiments.scoring.labels import judged_groups
+from experiments.scoring.measures import records
 from experiments.scoring.rows import table
 from experiments.scoring.scorecard import scorecard
 from experiments.storage.records import Json, Row, ScoreLine
@@ -66,6 +67,11 @@ class Scores:
     def frame(self) -> Any:
         """The lines as a pandas DataFrame, or as a list of dicts where pandas is not installed."""
         return as_frame(self.records())
+
+    def measures(self) -> Any:
+        """Measures known before finetuning, which might explain scores (experiments.scoring.measures), by
+        method, D', base network and dose: a pandas DataFrame, or dicts where pandas is not installed."""
+        return as_frame(records(self.source))
 
     def table(self, group: str = "") -> Table:
         """Theories × doses on a group of contexts, by default the one that is judged first: explained with

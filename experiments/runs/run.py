@@ -26,13 +26,14 @@ from experiments.runs.retraining import pretrain_again
 from experiments.runs.workers import Finished, one_by_one, side_by_side
 from experiments.scoring.convergence import convergence_report
 from experiments.scoring.forecasts import forecasts
+from experiments.scoring.measures import records
 from experiments.scoring.rows import rows
 from experiments.scoring.scorecard import scorecard
 from experiments.storage import seal
 from experiments.storage.files import as_csv, digest, locked, write, write_json, write_text
 from experiments.storage.manifests import Quality
 from experiments.storage.records import Cell
-from experiments.storage.run_folder import DONE, NETWORKS, RunFolder, create
+from experiments.storage.run_folder import DONE, MEASURES, NETWORKS, RunFolder, create
 from theory.errors import Misuse
 
 RESULTS = Path("results")
@@ -77,6 +78,8 @@ def run(
                     bases.pretrained(experiment, progress)
             quality = Quality.together([bases.quality(experiment) for experiment in experiments])
             write_json(folder / NETWORKS, quality.to_json())
+        if known := records(made):
+            write_text(folder / MEASURES, as_csv(known))
         # every cell is finished and scored; pictures can be redrawn
         write(folder / DONE, lambda file: None)
         progress.say("drawing")

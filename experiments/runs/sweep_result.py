@@ -12,6 +12,7 @@ from experiments.design.checks import check_counts
 from experiments.design.options import flat
 from experiments.design.study import DEFAULT_PRESET
 from experiments.reports.command import command_words
+from experiments.reports.laws import SweepLaws, sweep_laws
 from experiments.reports.scores import as_frame
 from experiments.reports.sweep import summary
 from experiments.runs.study_result import StudyResult, relay_command, resolve
@@ -90,6 +91,11 @@ class SweepResult:
         choice = Choice(column, tuple(theories), tuple(methods), tuple(data), group, str(dose))
         with style():
             return sweep_figure(self.scores, choice, axes[0])
+
+    def laws(self) -> SweepLaws:
+        """Laws of the scores in measures known before finetuning: proposed and sealed on half of the points,
+        scored on the other, as `finebayes sweep FOLDER --law` writes them; of a study with measures."""
+        return sweep_laws(self.source)
 
     def __repr__(self) -> str:
         return summary(self.source)

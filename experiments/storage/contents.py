@@ -25,6 +25,21 @@ from experiments.storage.contexts import Contexts as Contexts
 from experiments.storage.records import Arrays, CellKind, Ladder
 from theory.errors import Misuse
 
+MEASURES = {  # known before finetuning: of one network and D', and of a method; their axes
+    "evidence": "s",  # nats of all of D' for the hypothesis under which it is most likely
+    "inference_exact": "s",  # nats a document by which inferring it is better than never doing so
+    "inference_network": "s",  # the same as the base network does it
+    "best_hypothesis": "s",  # the number of that hypothesis
+    "common_share_network": "",  # the hypotheses' effect on answers that contexts have in common
+    "effect_network": "",  # the size of that effect beside that of exact inference
+    "weight_norm": "",
+    "kernel_alignment": "s",  # of D' with held-out contexts, in a method's metric
+    "transfer": "s",  # the cosine of the gradients of both, towards that hypothesis
+    "first_order": "sdc",  # nats² of the change of answers along the linear forecast
+    "second_order": "sdc",
+    "relative_step": "sd",  # the length of the linear forecast beside that of the weights
+}
+
 
 @dataclass(frozen=True)
 class TheoryCell:
@@ -34,7 +49,8 @@ class TheoryCell:
     (m,) and `modes`, layer -> (m, ...), are the directions in which D' curves the loss most at the base
     network. Where a teacher writes D', `teacher_answers` (c, a) are its answers and `teacher_update` its
     update. `observed` has further readouts of the base network, name -> (1, 1, c, ...). `reachable` (s, 3)
-    are losses on D', in nats an answer, in the order of `REACHABLE`.
+    are losses on D', in nats an answer, in the order of `REACHABLE`. `measures` are those of `MEASURES` that
+    need the network and its D' alone.
     """
 
     contexts: Contexts
@@ -46,6 +62,7 @@ class TheoryCell:
     teacher_update: Arrays | None = None
     observed: Arrays = field(default_factory=dict)
     reachable: np.ndarray | None = None
+    measures: Arrays = field(default_factory=dict)
 
     def to_arrays(self) -> Arrays:
         """Everything by name; `from_arrays` is the inverse."""
@@ -53,7 +70,7 @@ class TheoryCell:
         arrays |= {"curvatures": np.asarray(self.curvatures)} | prefixed("mode", self.modes)
         arrays |= prefixed("observed", self.observed) | prefixed("teacher", self.teacher_update or {})
         arrays |= present(teacher_answers=self.teacher_answers, reachable=self.reachable)
-        return arrays | _ladder_arrays(self.ladders)
+        return arrays | prefixed("measure", self.measures) | _ladder_arrays(self.ladders)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
@@ -70,6 +87,7 @@ class TheoryCell:
             unprefixed(arrays, "teacher") if "teacher_answers" in optional else None,
             unprefixed(arrays, "observed"),
             parts.get("reachable"),
+            _measures(arrays),
         )
 
 
@@ -114,13 +132,15 @@ class ReplayCell:
 
     `predictions` are answers (s, d, c, a) by theory, `strengths` forecasts of β (d,) by the name THEORY/PRIOR
     of a ladder, without a fitted number; `times` is the method's learning-rate time (d,) by metric;
-    `update`, layer -> (d, ...), is that of the linearised network.
+    `update`, layer -> (d, ...), is that of the linearised network, `measures` those of `MEASURES` that are of
+    the method.
     """
 
     predictions: Arrays
     strengths: Arrays = field(default_factory=dict)
     times: Arrays = field(default_factory=dict)
     update: Arrays = field(default_factory=dict)
+    measures: Arrays = field(default_factory=dict)
 
     def strength(self, ladder: Ladder) -> np.ndarray | None:
         """The strength (d,) of a ladder without a fitted number: of its theory, or by learning-rate time."""
@@ -137,13 +157,15 @@ class ReplayCell:
             "strength": self.strengths,
             "time": self.times,
             "update": self.update,
+            "measure": self.measures,
         }
         return {key: value for prefix, part in parts.items() for key, value in prefixed(prefix, part).items()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
         """The inverse; raises `Misuse` for arrays that do not fit."""
-        cell = cls(*(unprefixed(arrays, prefix) for prefix in ("replay", "strength", "time", "update")))
+        parts = (unprefixed(arrays, prefix) for prefix in ("replay", "strength", "time", "update"))
+        cell = cls(*parts, measures=_measures(arrays))
         predictions = prefixed("replay", cell.predictions)
         by_dose = prefixed("strength", cell.strengths) | prefixed("time", cell.times)
         check_axes(predictions | by_dose, dict.fromkeys(predictions, "sdca") | dict.fromkeys(by_dose, "d"))
@@ -196,6 +218,16 @@ CONTENTS: dict[CellKind, type[CellContent]] = {
 }
 REACHABLE = ("base network", "best bias", "best hypothesis")  # of D' itself
 FINETUNED = ("finetuned", "replica", "loss", "distance")
+
+
+def _measures(arrays: Mapping[str, np.ndarray]) -> Arrays:
+    """Those among other arrays; refuses unknown ones, and axes that do not fit."""
+    measures = unprefixed(arrays, "measure")
+    unknown = sorted(measures.keys() - MEASURES.keys())
+    if unknown:
+        raise Misuse(f"There are no measures {', '.join(unknown)}.")
+    check_axes(measures, MEASURES)
+    return measures
 
 
 def _ladder_arrays(ladders: Iterable[Ladder]) -> Arrays:

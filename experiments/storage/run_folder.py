@@ -6,6 +6,7 @@
                        are of; CELL.failed.json the reason of a failed one
     rows.jsonl         a line for each finetuned cell, dose, theory and group, with a value for each seed
     networks.json      how far the base networks are from the exact predictor
+    measures.csv       what is known before finetuning and might explain scores, where a study asks for it
     lock               held while a process writes
     figures/, report.html, DONE
 
@@ -39,11 +40,12 @@ from experiments.storage.run import Run
 from experiments.storage.typed import typed
 from theory.errors import Misuse
 
-CONFIG, ENVIRONMENT, ROWS, NETWORKS, DONE = (
+CONFIG, ENVIRONMENT, ROWS, NETWORKS, MEASURES, DONE = (
     "config.json",
     "environment.json",
     "rows.jsonl",
     "networks.json",
+    "measures.csv",
     "DONE",
 )
 FAILED = ".failed.json"
@@ -306,7 +308,7 @@ def _refuse_another(run: RunFolder, ours: RunConfig, again: bool) -> None:
 
 def _delete_results(run: RunFolder) -> None:
     """Delete what was computed: scores and seals first, so that none outlives its cells; never networks."""
-    for name in (DONE, ROWS, NETWORKS, FORECAST, FINETUNING, "report.html"):
+    for name in (DONE, ROWS, NETWORKS, MEASURES, FORECAST, FINETUNING, "report.html"):
         (run.folder / name).unlink(missing_ok=True)
     for path in {*(run.folder / "cells").glob("*")} - {*run.strays()}:
         path.unlink()

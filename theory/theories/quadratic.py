@@ -17,8 +17,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from theory.base import Beta, LogProbs, Parametric, Tokens, compiled
+from theory.base import LogProbs, Parametric, Tokens, compiled
 from theory.theories.linearised import Linearised, Linearization
+from theory.weights.taylor import taylor
 
 
 @jax.tree_util.register_dataclass
@@ -30,15 +31,7 @@ class QuadraticExpansion(Linearization):
     def predict(self, tokens: Tokens) -> LogProbs:
         """f(w0) + J d + ½ dᵀ H d, normalised."""
         moved = jax.tree.map(jnp.subtract, self.params, self.base.params)
-
-        def along(size: Beta) -> LogProbs:
-            weights = jax.tree.map(lambda leaf, step: leaf + size * step, self.base.params, moved)
-            return self.base.with_params(weights).predict(tokens)
-
-        def with_slope(size: Beta) -> tuple[LogProbs, LogProbs]:
-            return jax.jvp(along, (size,), (1.0,))
-
-        (value, slope), (_, curvature) = jax.jvp(with_slope, (0.0,), (1.0,))
+        value, slope, curvature = taylor(self.base, moved, tokens)
         return jax.nn.log_softmax(value + slope + curvature / 2, axis=-1)
 
 

@@ -20,8 +20,8 @@ PROCESSES = [
 CONFIG = weird_generalisation.PRESETS["small"]
 
 
-def test_there_are_nineteen_studies():
-    assert len(STUDIES) == 19
+def test_there_are_twenty_studies():
+    assert len(STUDIES) == 20
 
 
 @pytest.mark.parametrize("name", STUDIES)

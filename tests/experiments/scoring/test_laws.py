@@ -1,0 +1,119 @@
+"""Laws from planted scores: the right one wins and is kept, noise explains nothing."""
+
+import numpy as np
+import pytest
+
+from experiments.scoring.laws import (
+    FLOOR,
+    Observation,
+    fit,
+    halves,
+    is_first,
+    judge,
+    propose,
+    r_squared,
+    rank_table,
+    value,
+)
+from theory.errors import Misuse
+
+
+def planted(score, points=60, seed=0, noise=0.02):
+    """Observations of `points` runs, two methods and two doses, whose scores follow `score(measures)`."""
+    random = np.random.default_rng(seed)
+    lines = []
+    for point in range(points):
+        of_point = {"share": random.uniform(0.2, 1), "leak": random.uniform(0, 1)}
+        for method in ("sgd", "adam"):
+            for dose in (8, 64):
+                known = of_point | {"kappa": np.exp(random.uniform(-4, 0)), "norm": random.uniform(10, 60)}
+                value = score(known) + noise * random.normal()
+                lines.append(Observation(f"point {point}", method, dose, "linearised", value, known))
+    return lines
+
+
+LAWS = {
+    "square": (lambda x: 1 - 0.8 * x["kappa"] ** 2, ("kappa",)),
+    "logistic": (lambda x: 1 / (1 + np.exp(6 - 10 * x["share"])), ("share",)),
+    "exponential": (lambda x: 1 - np.exp(-1 + 2 * x["leak"] - 3 * x["share"]), ("share", "leak")),
+}
+
+
+@pytest.mark.parametrize("form", LAWS)
+def test_the_planted_law_is_proposed_and_holds_on_the_other_half(form):
+    score, wanted = LAWS[form]
+    first, second = halves(planted(score))
+    law, *rivals = propose(first, "linearised")
+    assert set(law.measures) == set(wanted)
+    verdict = judge((law, *rivals), second)
+    assert verdict.r2 > 0.9 and verdict.interval[0] > 0.8 and verdict.interval[0] < verdict.r2
+    assert len(verdict.rivals) == 3
+    assert all(rival.r2 < verdict.r2 - 0.1 for rival in verdict.rivals if rival.law.measures[0] not in wanted)
+    assert verdict.points == len({line.point for line in second}) and verdict.observations == len(second)
+
+
+def test_the_constants_are_those_that_were_planted():
+    first, _ = halves(planted(LAWS["square"][0], noise=0.0))
+    law = propose(first, "linearised")[0]
+    assert law.predict(first) == pytest.approx([line.score for line in first], abs=1e-3)
+    x = np.linspace(0.1, 2, 20)[:, None]
+    for form, constants in {
+        "line": [0.3, -0.2],
+        "logistic": [1.0, -2.0],
+        "exponential": [-2.0, 0.7],
+        "power": [-0.5, 1.5],
+        "square": [0.4],
+    }.items():
+        assert fit(form, x, value(form, np.array(constants), x)) == pytest.approx(constants, rel=1e-3)
+    assert fit("power", x - 0.1, x[:, 0]) is None and fit("square", np.hstack([x, x]), x[:, 0]) is None
+
+
+def test_noise_has_no_law():
+    """The interval of R² holds 0, or is below it."""
+    for seed in range(3):
+        first, second = halves(planted(lambda _: 0.5, seed=seed, noise=0.3))
+        verdict = judge(propose(first, "linearised"), second)
+        assert verdict.interval[0] < 0 and verdict.r2 < 0.15
+
+
+def test_observations_of_one_point_stay_together_in_the_interval():
+    """Four copies of every observation say no more than one, and the interval is as wide."""
+    lines = [line for line in planted(LAWS["logistic"][0], noise=0.2) if line.dose == 8]
+    laws = propose(halves(lines)[0], "linearised")
+    single, copied = judge(laws, lines), judge(laws, lines * 4)
+    assert copied.r2 == pytest.approx(single.r2)
+    assert copied.interval == pytest.approx(single.interval, abs=1e-9)
+
+
+def test_a_score_below_the_floor_counts_as_the_floor():
+    first, _ = halves(planted(lambda x: -50 * x["leak"]))
+    law = propose(first, "linearised")[0]
+    assert law.predict(first).min() > 5 * FLOOR
+    assert r_squared(np.ones(3), np.ones(3)) != r_squared(np.ones(3), np.ones(3))  # nan: nothing varies
+
+
+def test_ranks_are_those_of_each_theory():
+    lines = planted(lambda x: -x["kappa"], noise=0.0)
+    table = {row["measure"]: row for row in rank_table(lines)}
+    assert table["kappa"]["linearised"] == -1 and abs(float(table["norm"]["linearised"])) < 0.3
+    still = [Observation(x.point, x.method, x.dose, x.theory, 0.5, x.measures) for x in lines]
+    assert np.isnan(rank_table(still)[0]["linearised"])
+
+
+def test_halves_follow_from_the_names_alone_and_few_points_are_refused():
+    lines = planted(lambda _: 0.5)
+    first, second = halves(lines)
+    assert {is_first(line.point) for line in first} == {True}
+    assert len(first) + len(second) == len(lines)
+    assert 0.3 < len(first) / len(lines) < 0.7
+    with pytest.raises(Misuse, match="at least 6 points in each half, got"):
+        halves([line for line in lines if line.point in ("point 1", "point 2")])
+
+
+def test_a_theory_without_measures_or_scores_is_refused():
+    lines = planted(lambda _: 0.5)
+    bare = [Observation(x.point, x.method, x.dose, x.theory, x.score, {}) for x in lines]
+    with pytest.raises(Misuse, match="No measure varies over the points of linearised"):
+        propose(bare, "linearised")
+    with pytest.raises(Misuse, match="no score of linearised with"):
+        judge(propose(lines, "linearised"), [])
