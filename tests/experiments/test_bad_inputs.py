@@ -43,7 +43,7 @@ READING = ("plot", "report", "score", "compare")
 def fields(study):
     """Dotted name and type of every option of a study."""
     config = Study.find(study).preset("smoke")
-    return dict(design._kinds(config))
+    return dict(design.kinds(config))
 
 
 def commands(folder):
