@@ -4,6 +4,7 @@ import json
 
 import jax
 
+from experiments.cells.axiom_data import FIRST, SECOND
 from experiments.design.experiment import Experiment
 from experiments.storage.records import Json
 
@@ -17,10 +18,16 @@ def plan(experiment: Experiment, draws: int, record: Json) -> str:
     weights = experiment.shape.size(process.vocabulary, process.length)
     arms, bases = len(experiment.arms), experiment.base_seeds * draws
     finetuned = arms * bases * len(experiment.methods) * experiment.seeds * 2
-    pretraining = bases * experiment.pretraining.steps * experiment.pretraining.batch
+    if experiment.axioms is not None:  # so many rows for each D', and the documents of the base network
+        rows = experiment.seeds * (len(FIRST) + len(SECOND)) + experiment.axioms.documents
+        finetuned = arms * bases * len(experiment.methods) * rows
+    again = min(experiment.retraining.bases, experiment.base_seeds) * len(experiment.retraining.shares)
+    trained = bases + again * draws * arms
+    pretraining = trained * experiment.pretraining.steps * experiment.pretraining.batch
     finetuning = finetuned * experiment.steps * experiment.batch
     # replayed steps cost about two, the proximal theory about 700 passes over D' for each base, arm and seed
     theories = finetuning + arms * bases * experiment.seeds * 700 * experiment.n
+    theories *= experiment.axioms is None
     chains, posteriors = 0, 0
     if sampling:
         posteriors = sum(len(ladder.times) for ladder in sampling.sets()) * (
@@ -41,7 +48,7 @@ def plan(experiment: Experiment, draws: int, record: Json) -> str:
         [
             json.dumps(record, indent=1),
             f"parameters          {weights}",
-            f"pretraining steps   {experiment.pretraining.steps} × {bases} networks",
+            f"pretraining steps   {experiment.pretraining.steps} × {trained} networks",
             f"finetuning steps    {experiment.steps} × {finetuned} networks (replicas included)",
             *([f"Langevin chains     about {chains} of {sampling.plan.steps} steps"] if sampling else []),
             f"cells               {len(experiment.cells()) * draws}",
