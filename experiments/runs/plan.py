@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import jax
 
+from experiments.cells.axiom_data import FIRST, SECOND
 from experiments.design.experiment import Experiment
 from experiments.storage.records import Json
 
@@ -26,11 +27,12 @@ def estimate(experiment: Experiment, draws: int) -> Estimate:
     process, sampling = experiment.process, experiment.sampling
     weights = experiment.shape.size(process.vocabulary, process.length)
     arms, bases = len(experiment.arms), experiment.base_seeds * draws
-    pretraining = bases * experiment.pretraining.steps * experiment.pretraining.batch
+    pretraining = pretrained(experiment, draws) * experiment.pretraining.steps * experiment.pretraining.batch
     finetuned = networks(experiment, draws)
     finetuning = finetuned * experiment.steps * experiment.batch
     # replayed steps cost about two, the proximal theory about 700 passes over D' for each base, arm and seed
     theories = finetuning + arms * bases * experiment.seeds * 700 * experiment.n
+    theories *= experiment.axioms is None
     count, posteriors = chains(experiment, draws)
     if sampling:
         # a sample costs about as much as a step; step-size tuning a third of a chain for each posterior
@@ -44,10 +46,19 @@ def estimate(experiment: Experiment, draws: int) -> Estimate:
     return Estimate(pretraining / a_second, COMPILING + (finetuning + theories) / a_second, size)
 
 
+def pretrained(experiment: Experiment, draws: int) -> int:
+    """Networks that are pretrained: base networks, and those that meet a share of D' from the start."""
+    retraining, bases = experiment.retraining, experiment.base_seeds
+    again = min(retraining.bases, bases) * len(retraining.shares) * len(experiment.arms)
+    return (bases + again) * draws
+
+
 def networks(experiment: Experiment, draws: int) -> int:
     """Finetuned networks, replicas included."""
-    bases = experiment.base_seeds * draws
-    return len(experiment.arms) * bases * len(experiment.methods) * experiment.seeds * 2
+    rows = experiment.seeds * 2
+    if experiment.axioms is not None:  # so many rows for each D', and the documents of the base network
+        rows = experiment.seeds * (len(FIRST) + len(SECOND)) + experiment.axioms.documents
+    return len(experiment.arms) * experiment.base_seeds * draws * len(experiment.methods) * rows
 
 
 def chains(experiment: Experiment, draws: int) -> tuple[int, int]:
@@ -65,14 +76,14 @@ def plan(experiment: Experiment, draws: int, record: Json) -> str:
     """The plan of a run: config, sizes, steps, and estimates of time and disk."""
     process, sampling = experiment.process, experiment.sampling
     weights = experiment.shape.size(process.vocabulary, process.length)
-    bases, needed = experiment.base_seeds * draws, estimate(experiment, draws)
+    trained, needed = pretrained(experiment, draws), estimate(experiment, draws)
     count, seconds = chains(experiment, draws)[0], needed.pretraining + needed.others
     finetuned = networks(experiment, draws)
     return "\n".join(
         [
             json.dumps(record, indent=1),
             f"parameters          {weights}",
-            f"pretraining steps   {experiment.pretraining.steps} × {bases} networks",
+            f"pretraining steps   {experiment.pretraining.steps} × {trained} networks",
             f"finetuning steps    {experiment.steps} × {finetuned} networks (replicas included)",
             *([f"Langevin chains     about {count} of {sampling.plan.steps} steps"] if sampling else []),
             f"cells               {len(experiment.cells()) * draws}",

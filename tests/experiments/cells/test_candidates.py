@@ -37,6 +37,7 @@ def experiment(process, *theories, extra=(), more=None, catalogue=None):
     """The part of an experiment that candidates depend on."""
     return SimpleNamespace(
         sampling=None,
+        axioms=None,
         process=process,
         theories=theories,
         extra_theories=extra,
