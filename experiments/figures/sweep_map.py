@@ -46,7 +46,7 @@ def draw_maps(
         for first in range(0, len(panels), across)
     ]
     notes, down = notes_of(scores), len(blocks)
-    start, tall = 0.8, max(MAP_TALL, 0.3 * len(values[1]) + 0.5)
+    start, tall = 0.92, max(MAP_TALL, 0.3 * len(values[1]) + 0.5)
     figure = Drawing(figsize=(WIDTH, start + tall * down + 0.35 + NOTE * len(notes)))
     heading(figure, choice, names)
     every = panels_grid(figure, start, tall * down, down, across, wspace=0.12, hspace=0.4).subplots(

@@ -28,7 +28,7 @@ from experiments.scoring.sweep_panels import label
 from experiments.scoring.sweep_table import read_sweep, write_scores
 from experiments.storage.files import locked
 from experiments.storage.manifests import RunConfig
-from experiments.storage.run_folder import DONE, RunFolder
+from experiments.storage.run_folder import RunFolder
 from experiments.storage.sweep_folder import SweepFolder, SweepPoint, create_sweep
 from theory.errors import Misuse
 
@@ -123,7 +123,7 @@ def is_finished(sweep: SweepFolder, checked: CheckedPoint) -> bool:
     """Whether a point's run is finished, by the code that there is now."""
     run = sweep.run(checked.point)
     with contextlib.suppress(Misuse):  # of a damaged config, which running it again says
-        return (run.folder / DONE).exists() and run.config.hash == checked.hash
+        return sweep.status(checked.point) == "finished" and run.config.hash == checked.hash
     return False
 
 

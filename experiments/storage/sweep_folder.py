@@ -132,12 +132,12 @@ class SweepFolder:
         return RunFolder(self.folder / point.folder)
 
     def status(self, point: SweepPoint) -> Status:
-        """The state of a point's run."""
+        """The state of a point's run; one with a reason has failed, even if it was finished before that."""
         folder = self.folder / point.folder
-        if (folder / DONE).exists():
-            return "finished"
         if self._reason(point).exists():
             return "failed"
+        if (folder / DONE).exists():
+            return "finished"
         return "unfinished" if (folder / CONFIG).exists() else "missing"
 
     def reason(self, point: SweepPoint) -> str:
