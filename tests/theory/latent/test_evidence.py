@@ -14,9 +14,9 @@ from theory.processes.persona_topics import PersonaTopics, example
 
 
 def test_evidence_is_the_change_of_the_log_odds_of_the_best_hypothesis():
-    process = PersonaTopics()
+    process = example()
     mixture = process.distribution()
-    data = process.task(persona=4, topics=[0]).data(jax.random.key(0), 3)
+    data = process.task(persona=2, topics=[0]).data(jax.random.key(0), 3)
     before = np.asarray(jax.nn.log_softmax(mixture.log_weights), float)
     after = np.asarray(mixture.condition(data, 1.0).log_weights, float)
     best = np.argmax(np.asarray(mixture.log_likelihoods(data)).sum(axis=-1))
@@ -27,6 +27,7 @@ def test_evidence_is_the_change_of_the_log_odds_of_the_best_hypothesis():
     assert float(evidence(mixture, data)) == pytest.approx(odds(after) - odds(before), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_two_times_as_much_of_two_hypotheses_is_two_times_the_evidence():
     process = PersonaTopics(personas=2, topics=3, answers=2, pairs=2)
     data = process.task(persona=1, topics=[0]).data(jax.random.key(1), 4)
@@ -36,6 +37,7 @@ def test_two_times_as_much_of_two_hypotheses_is_two_times_the_evidence():
     assert single > 0
 
 
+@pytest.mark.slow
 def test_inference_of_all_documents_is_the_information_that_answers_have_on_each_other():
     """Weighed by their chance, over every document of two pairs: Σ p log p/u, by enumeration."""
     process = example()

@@ -75,6 +75,7 @@ def test_a_metric_divides_the_kernel():
     assert kernel[0, :, 2] == pytest.approx(1 / 2 * centring)
 
 
+@pytest.mark.slow
 def test_transfer_is_the_cosine_of_the_gradients_of_the_losses(network):
     target = jax.nn.softmax(jnp.arange(9.0).reshape(3, 3) % 4)
 
