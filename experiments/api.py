@@ -24,14 +24,14 @@ from experiments.design.experiment import Arm, Experiment
 from experiments.reports.scores import Scores, as_frame
 from experiments.runs.base_networks import BaseNetworks, describe
 from experiments.runs.environment import fixed_settings, prepare_devices
-from experiments.runs.pretraining import measure, template, train, uninformed_nats
+from experiments.runs.pretraining import train
 from experiments.runs.progress import Progress, make_progress
 from experiments.storage.manifests import Quality
 from experiments.storage.memory import MemoryRun
 from experiments.storage.records import Cell, Json, check_name
 from models.finetuning.method import Method
 from models.network import Network
-from models.pretraining import Pretraining
+from models.pretraining import Pretraining, default_rate
 from models.transformer import Architecture
 from theory.base import LogProbs, Tokens
 from theory.contracts import Process, Task, Theory, kebab_case
@@ -161,8 +161,10 @@ def pretrain(
     activation: str = "relu",
     steps: int = 1200,
     batch: int = 64,
-    rate: float = 0.01,
+    rate: float | None = None,
     optimizer: str = "muon",
+    targets: str = "exact",
+    until_learnt: float | None = None,
     seed: int = 0,
     seeds: int = 1,
     folder: str | Path | None = None,
@@ -170,18 +172,28 @@ def pretrain(
 ) -> Pretrained:
     """Pretrain `seeds` transformers on a process, side by side, as a study does whose master seed is `seed`.
 
-    With four or more, scores have error bars over base networks. Nothing is written to disk, unless networks
+    By default the step size follows `models.pretraining.default_rate`, and all `steps` are taken; with
+    `until_learnt` they end once every network has learnt that share of inference. With four or more networks
+    scores have intervals over base networks. Nothing is written to disk, unless networks
     are to be kept, and found, in a `folder` (that of a study, results/networks, say). Raises `Misuse` where
     the loss diverges.
     """
     _instance("process", process, Process, "processes.PersonaTopics()")
     check_counts(width=width, layers=layers, heads=heads, steps=steps, batch=batch, seeds=seeds)
-    check_step_size(rate)
+    if rate is not None:
+        check_step_size(rate)
     check_seed(seed)
     experiment = Experiment(
         process=process,
         shape=Architecture(width, layers, heads, activation=activation),
-        pretraining=Pretraining(optimizer, rate, steps, batch),
+        pretraining=Pretraining(
+            optimizer,
+            rate or default_rate(optimizer, width),
+            steps,
+            batch,
+            targets=targets,
+            until_learnt=until_learnt,
+        ),
         base_seeds=seeds,
         arms=(),
         methods={},
@@ -200,10 +212,8 @@ def pretrain(
         networks = kept.pretrained(experiment, shown)
         return Pretrained(experiment, networks, kept.quality(experiment))
     numbers = describe(experiment)["seeds"]
-    params = train(process, experiment.shape, experiment.pretraining, numbers, shown)
-    networks, exact = template(process, experiment.shape).with_params(params), process.distribution()
-    quality = Quality(measure(exact, networks, numbers), uninformed_nats(exact))
-    return Pretrained(experiment, networks, quality)
+    networks, quality = train(process, experiment.shape, experiment.pretraining, numbers, shown)
+    return Pretrained(experiment, networks, Quality(quality))
 
 
 @fixed_settings()

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import UnionType
 from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
@@ -126,7 +127,7 @@ def with_options(config: ConfigT, changes: Mapping[str, Any]) -> ConfigT:
     for name, value in changes.items():
         choose("option", name, known)
         if not _fits(kinds[name], value):
-            example = kinds[name] if known[name] == () else repr(known[name])
+            example = kinds[name] if known[name] in ((), None) else repr(known[name])
             raise Misuse(f"{name} must be like {example}, got {value!r}.")
     return _replaced(config, {name: _plain(kinds[name], value) for name, value in changes.items()})
 
@@ -191,6 +192,8 @@ def _fits(kind: Any, value: Any) -> bool:
     """Whether a value has the type of an option; an int is a float, but a bool is no number."""
     if get_origin(kind) is tuple:
         return isinstance(value, (list, tuple)) and all(_fits(get_args(kind)[0], part) for part in value)
+    if isinstance(kind, UnionType):
+        return any(_fits(part, value) for part in get_args(kind))
     if kind in (int, float):
         return isinstance(value, (int, kind)) and not isinstance(value, bool)
     return isinstance(value, kind) if isinstance(kind, type) else True
@@ -200,4 +203,4 @@ def _plain(kind: Any, value: Any) -> Any:
     """The value as its config holds it, so that 1 and 1.0, or a list and a tuple, make the same run."""
     if get_origin(kind) is tuple:
         return tuple(_plain(get_args(kind)[0], part) for part in value)
-    return float(value) if kind is float else value
+    return float(value) if kind in (float, float | None) and value is not None else value

@@ -37,11 +37,12 @@ def plan(experiment: Experiment, draws: int, record: Json) -> str:
     size = 4 * weights * bases + answers * (
         arms * bases * experiment.seeds * 700 + finetuned * 2 * len(experiment.doses) + posteriors
     )
+    most = "" if experiment.pretraining.until_learnt is None else "at most "
     return "\n".join(
         [
             json.dumps(record, indent=1),
             f"parameters          {weights}",
-            f"pretraining steps   {experiment.pretraining.steps} × {bases} networks",
+            f"pretraining steps   {most}{experiment.pretraining.steps} × {bases} networks",
             f"finetuning steps    {experiment.steps} × {finetuned} networks (replicas included)",
             *([f"Langevin chains     about {chains} of {sampling.plan.steps} steps"] if sampling else []),
             f"cells               {len(experiment.cells()) * draws}",

@@ -22,6 +22,7 @@ from experiments.runs.plan import plan
 from experiments.runs.pretraining import template
 from experiments.runs.progress import Progress
 from experiments.runs.workers import Finished, one_by_one, side_by_side
+from experiments.scoring import inference
 from experiments.scoring.convergence import convergence_report
 from experiments.scoring.forecasts import forecasts
 from experiments.scoring.rows import rows
@@ -72,7 +73,7 @@ def run(
                 if not bases.path(experiment).exists():  # deleted since
                     bases.pretrained(experiment, progress)
             quality = Quality.together([bases.quality(experiment) for experiment in experiments])
-            write_json(folder / NETWORKS, quality.to_json())
+            write_json(folder / NETWORKS, quality.to_json(inference.by_group(made)))
         # every cell is finished and scored; pictures can be redrawn
         write(folder / DONE, lambda file: None)
         progress.say("drawing")

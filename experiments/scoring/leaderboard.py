@@ -218,7 +218,8 @@ def theory_name(theory: TheoryKey) -> str:
 def write_tables(
     lines: Sequence[RunLine], columns: Sequence[Column], out: Path, runs: Sequence[RunFolder] = ()
 ) -> list[Path]:
-    """Write scorecard.csv, with the preset and options of `runs` as columns, and scorecard.md."""
+    """Write scorecard.csv, with the preset and options of `runs` and the share of inference that their base
+    networks have learnt as columns, and scorecard.md."""
     made = dict(zip(_names(runs), map(_settings, runs), strict=True))
     plain = [{"run": run, **line.record(), **made.get(run, {})} for run, line in lines]
     paths = [out / "scorecard.csv", out / "scorecard.md"]
@@ -228,7 +229,8 @@ def write_tables(
 
 
 def _settings(run: RunFolder) -> dict[str, object]:
-    """Preset and options of a run by dotted name; what is a list there, as JSON."""
+    """Preset, share of inference learnt and options of a run by dotted name; what is a list there, as
+    JSON."""
 
     def flat(name: str, value: object) -> Iterator[tuple[str, object]]:
         if isinstance(value, dict):
@@ -237,7 +239,9 @@ def _settings(run: RunFolder) -> dict[str, object]:
         else:
             yield name, json.dumps(value) if isinstance(value, list) else value
 
-    return {"preset": run.config.preset, **dict(flat("config", run.options))}
+    quality = run.quality()
+    learnt = quality.learnt if quality else None
+    return {"preset": run.config.preset, "learnt": learnt, **dict(flat("config", run.options))}
 
 
 def markdown(columns: Sequence[Column]) -> str:
