@@ -31,7 +31,7 @@ from experiments.storage.memory import MemoryRun
 from experiments.storage.records import Cell, Json, check_name
 from models.finetuning.method import Method
 from models.network import Network
-from models.pretraining import Pretraining, default_rate
+from models.pretraining import recipe
 from models.transformer import Architecture
 from theory.base import LogProbs, Tokens
 from theory.contracts import Process, Task, Theory, kebab_case
@@ -174,9 +174,8 @@ def pretrain(
 
     By default the step size follows `models.pretraining.default_rate`, and all `steps` are taken; with
     `until_learnt` they end once every network has learnt that share of inference. With four or more networks
-    scores have intervals over base networks. Nothing is written to disk, unless networks
-    are to be kept, and found, in a `folder` (that of a study, results/networks, say). Raises `Misuse` where
-    the loss diverges.
+    scores have intervals over base networks. Nothing is written to disk, unless networks are to be kept, and
+    found, in a `folder` (that of a study, results/networks, say). Raises `Misuse` where the loss diverges.
     """
     _instance("process", process, Process, "processes.PersonaTopics()")
     check_counts(width=width, layers=layers, heads=heads, steps=steps, batch=batch, seeds=seeds)
@@ -186,14 +185,7 @@ def pretrain(
     experiment = Experiment(
         process=process,
         shape=Architecture(width, layers, heads, activation=activation),
-        pretraining=Pretraining(
-            optimizer,
-            rate or default_rate(optimizer, width),
-            steps,
-            batch,
-            targets=targets,
-            until_learnt=until_learnt,
-        ),
+        pretraining=recipe(width, optimizer, rate, steps, batch, targets, until_learnt),
         base_seeds=seeds,
         arms=(),
         methods={},

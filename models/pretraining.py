@@ -200,6 +200,20 @@ def default_rate(optimizer: str, width: int) -> float:
     return 0.03 / width**0.5 if optimizer == "muon" else 0.2 / width
 
 
+def recipe(
+    width: int,
+    optimizer: str,
+    rate: float | None,
+    steps: int,
+    batch: int,
+    targets: str,
+    until_learnt: float | None,
+) -> Pretraining:
+    """The recipe for networks of a width; without a rate it is the rule's."""
+    rate = rate or default_rate(optimizer, width)
+    return Pretraining(optimizer, rate, steps, batch, targets=targets, until_learnt=until_learnt)
+
+
 def stream(seed: Integer[Array, ""] | int, name: int, index: Integer[Array, ""] | int) -> PRNGKeyArray:
     """An independent random stream for each (seed, purpose, step)."""
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), name), index)

@@ -11,7 +11,7 @@ from experiments.discovery import Entry, choose
 from models.finetuning.adam import Adam
 from models.finetuning.method import Method
 from models.finetuning.sgd import Sgd
-from models.pretraining import Pretraining, default_rate
+from models.pretraining import recipe
 from models.transformer import Architecture
 from theory.compute.memory import check_fits
 from theory.contracts import Process
@@ -32,13 +32,14 @@ def assemble(
     fields: dict[str, Any] = {
         "process": process,
         "shape": Architecture(network.width, network.layers, network.heads, activation=network.activation),
-        "pretraining": Pretraining(
+        "pretraining": recipe(
+            network.width,
             pretraining.optimizer,
-            pretraining.rate or default_rate(pretraining.optimizer, network.width),
+            pretraining.rate,
             pretraining.steps,
             pretraining.batch,
-            targets=pretraining.targets,
-            until_learnt=pretraining.until_learnt,
+            pretraining.targets,
+            pretraining.until_learnt,
         ),
         "base_seeds": pretraining.seeds,
         "arms": tuple(arms),

@@ -97,7 +97,7 @@ class NetworkQuality:
 
 @dataclass(frozen=True)
 class Quality:
-    """How far base networks are from the exact predictor, and how much of inference they have learnt."""
+    """Distance of base networks from the exact predictor, and the share of inference that they have learnt."""
 
     networks: tuple[NetworkQuality, ...]
 
