@@ -5,9 +5,10 @@
 The demo's process and network, one network at a time, by turns. Ours is pretraining as it is by default, its
 measurements included. PyTorch starts from the same weights, with AdamW (fused, b2 0.99), an embedding lookup
 and `scaled_dot_product_attention`; its documents are drawn before, and neither that nor its measurements are
-timed. Its targets are the tokens that were drawn, as everybody trains, with a step size that falls to 0 on a
-line over as many steps as it needs; or the exact probabilities, as ours, at a constant step size. The first
-ratio is what a user gains, the second what implementation, optimizer and averaging do.
+timed. Its step size rises over a twentieth of the steps. Its targets are the tokens that were drawn, as
+everybody trains, with a step size that falls to 0 on a line over as many steps as it needs; or the exact
+probabilities, as ours, at a constant step size. The first ratio is what a user gains, the second what
+implementation, optimizer and averaging do.
 
 `RECIPES` has the best of these, tried on one network with AdamW in jax, which makes the same steps sooner;
 with `--rates 0.002 0.003 0.005` PyTorch repeats them:
@@ -30,7 +31,7 @@ from benchmarks import _torch_reference
 from benchmarks._timing import row
 from experiments.studies import weird_generalisation as study
 from models.network import build, first
-from models.pretraining import DATA_STREAM, HELD, HELD_STREAM, WARMUP, excess_nats, pretrain, stream
+from models.pretraining import DATA_STREAM, HELD, HELD_STREAM, excess_nats, pretrain, stream
 from theory.latent.mixture import Uninformed
 
 CHUNK = 50
@@ -153,7 +154,7 @@ def _theirs(
         tokens, start = tokens.long(), time.perf_counter()
         for index in range(min(CHUNK, steps - begin)):
             step = begin + index
-            part = min(1, (step + 1) / WARMUP) * (1 - (1 - end) * step / steps)
+            part = min(1, (step + 1) / (steps // 20)) * (1 - (1 - end) * step / steps)
             optimizer.param_groups[0]["lr"] = rate * part
             loss = cross_entropy(tokens[index], (tokens if targets == "tokens" else probabilities)[index])
             optimizer.zero_grad(set_to_none=True)

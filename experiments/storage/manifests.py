@@ -97,7 +97,7 @@ class NetworkQuality:
 
 @dataclass(frozen=True)
 class Quality:
-    """Distance of base networks from the exact predictor, and the share of inference that they have learnt."""
+    """Distance of base networks from the exact predictor, and the share of inference that they learnt."""
 
     networks: tuple[NetworkQuality, ...]
 
