@@ -1,4 +1,4 @@
-"""`models.transformer` in PyTorch: the same weights in a flat dict, and the mean loss as a function of them.
+"""`models.transformer` in PyTorch: the same weights in a flat dict, and functions of them.
 
 It gets PyTorch's best: an embedding lookup and `scaled_dot_product_attention`.
 """
@@ -29,6 +29,12 @@ def weights(torch: Any, network: Network) -> dict[str, Any]:
 
 def mean_loss(torch: Any, weights: Any, tokens: Any, layers: int, heads: int) -> Any:
     """Mean negative log-likelihood (nats) of a token, all of them counted."""
+    scores = logits(torch, weights, tokens, layers, heads)
+    return torch.nn.functional.cross_entropy(scores.flatten(0, 1), tokens.flatten())
+
+
+def logits(torch: Any, weights: Any, tokens: Any, layers: int, heads: int) -> Any:
+    """Unnormalised log-probabilities of every token at every position (n, t, v)."""
     functional = torch.nn.functional
     n, t = tokens.shape
     start = torch.full((n, 1), weights["embed"].shape[0] - 1)
@@ -47,5 +53,4 @@ def mean_loss(torch: Any, weights: Any, tokens: Any, layers: int, heads: int) ->
         stream = stream + functional.linear(
             functional.relu(functional.linear(rms_norm(stream), up_proj)), down_proj
         )
-    logits = functional.linear(rms_norm(stream), weights["unembed"])
-    return functional.cross_entropy(logits.flatten(0, 1), tokens.flatten())
+    return functional.linear(rms_norm(stream), weights["unembed"])

@@ -91,7 +91,7 @@ def _problem(training: int) -> tuple[Network, Posterior, float]:
     sizes = process.vocabulary, process.length
     recipe = Pretraining(optimizer="adamw", steps=training, batch=32)
     *_, last = pretrain(process.distribution(), shape, recipe, (0,), *sizes)
-    network = first(build(shape, *sizes, [0])).with_params(first(jax.tree.map(np.asarray, last.state[0])))
+    network = first(build(shape, *sizes, [0])).with_params(first(last.params))
     data = process.narrow(jax.random.key(0), DOCUMENTS, persona=4, topics=[0, 1, 2])
     tokens = process.distribution().sample(jax.random.key(1), DOCUMENTS)
     metric = jax.tree.map(jnp.ones_like, network.params)

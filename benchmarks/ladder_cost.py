@@ -67,7 +67,7 @@ def _executor(experiment: Any) -> tuple[Executor, Network]:
     sizes = process.vocabulary, process.length
     recipe = replace(experiment.pretraining, chunk=50)
     *_, last = pretrain(process.distribution(), shape, recipe, (0,), *sizes)
-    network = first(build(shape, *sizes, [0])).with_params(first(jax.tree.map(np.asarray, last.state[0])))
+    network = first(build(shape, *sizes, [0])).with_params(first(last.params))
     return Executor(experiment, network), network
 
 

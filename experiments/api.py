@@ -13,32 +13,32 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import numpy as np
 
 from experiments.cells.candidates import candidates
 from experiments.cells.programs import Executor
+from experiments.design.arguments import by_name, check_documents, check_instance
 from experiments.design.checks import check_counts, check_seed, check_step_size
 from experiments.design.experiment import Arm, Experiment
 from experiments.reports.scores import Scores, as_frame
 from experiments.runs.base_networks import BaseNetworks, describe
 from experiments.runs.environment import fixed_settings, prepare_devices
-from experiments.runs.pretraining import measure, template, train, uninformed_nats
+from experiments.runs.pretraining import train
 from experiments.runs.progress import Progress, make_progress
 from experiments.storage.manifests import Quality
 from experiments.storage.memory import MemoryRun
-from experiments.storage.records import Cell, Json, check_name
+from experiments.storage.records import Cell, Json
 from models.finetuning.method import Method
 from models.network import Network
-from models.pretraining import Pretraining
+from models.pretraining import recipe
 from models.transformer import Architecture
 from theory.base import LogProbs, Tokens
 from theory.contracts import Process, Task, Theory, kebab_case
 from theory.errors import Misuse
 
-Kind = TypeVar("Kind")
 DOSES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
@@ -75,7 +75,7 @@ class Pretrained:
             documents = np.asarray(tokens)
         except ValueError:
             raise Misuse("tokens must be documents (n, t) of one length, got rows of several.") from None
-        _check_documents(self.process, documents)
+        check_documents(self.process, documents)
         return self.network(index).predict(jax.numpy.asarray(documents, np.int32))
 
     def __repr__(self) -> str:
@@ -164,8 +164,10 @@ def pretrain(
     activation: str = "relu",
     steps: int = 1200,
     batch: int = 64,
-    rate: float = 0.01,
+    rate: float | None = None,
     optimizer: str = "muon",
+    targets: str = "exact",
+    until_learnt: float | None = None,
     seed: int = 0,
     seeds: int = 1,
     folder: str | Path | None = None,
@@ -173,18 +175,20 @@ def pretrain(
 ) -> Pretrained:
     """Pretrain `seeds` transformers on a process, side by side, as a study does whose master seed is `seed`.
 
-    With four or more, scores have error bars over base networks. Nothing is written to disk, unless networks
-    are to be kept, and found, in a `folder` (that of a study, results/networks, say). Raises `Misuse` where
-    the loss diverges.
+    By default the step size follows `models.pretraining.default_rate`, and all `steps` are taken; with
+    `until_learnt` they end once every network has learnt that share of inference. With four or more networks
+    scores have intervals over base networks. Nothing is written to disk, unless networks are to be kept, and
+    found, in a `folder` (that of a study, results/networks, say). Raises `Misuse` where the loss diverges.
     """
-    _instance("process", process, Process, "processes.PersonaTopics()")
+    check_instance("process", process, Process, "processes.PersonaTopics()")
     check_counts(width=width, layers=layers, heads=heads, steps=steps, batch=batch, seeds=seeds)
-    check_step_size(rate)
+    if rate is not None:
+        check_step_size(rate)
     check_seed(seed)
     experiment = Experiment(
         process=process,
         shape=Architecture(width, layers, heads, activation=activation),
-        pretraining=Pretraining(optimizer, rate, steps, batch),
+        pretraining=recipe(width, optimizer, rate, steps, batch, targets, until_learnt),
         base_seeds=seeds,
         arms=(),
         methods={},
@@ -203,10 +207,8 @@ def pretrain(
         networks = kept.pretrained(experiment, shown)
         return Pretrained(experiment, networks, kept.quality(experiment))
     numbers = describe(experiment)["seeds"]
-    params = train(process, experiment.shape, experiment.pretraining, numbers, shown)
-    networks, exact = template(process, experiment.shape).with_params(params), process.distribution()
-    quality = Quality(measure(exact, networks, numbers), uninformed_nats(exact))
-    return Pretrained(experiment, networks, quality)
+    networks, quality = train(process, experiment.shape, experiment.pretraining, numbers, shown)
+    return Pretrained(experiment, networks, Quality(quality))
 
 
 @fixed_settings()
@@ -227,10 +229,10 @@ def finetune(
     Each of `seeds` finetuning seeds has a D' and an order of its own; `doses` are the steps, of `batch`
     documents each, after which networks are compared. Raises `Misuse` where a network diverges.
     """
-    _instance("pretrained network", base, Pretrained, "pretrain(process)")
+    check_instance("pretrained network", base, Pretrained, "pretrain(process)")
     tasks = [task] if isinstance(task, Task) or not isinstance(task, Iterable) else list(task)
     for value in tasks:
-        _instance("task", value, Task, "process.task()")
+        check_instance("task", value, Task, "process.task()")
     if not isinstance(doses, Iterable) or isinstance(doses, str | Mapping) or not tasks:
         raise Misuse(f"finetune needs a task and a list of doses, got {len(tasks)} tasks and doses {doses}.")
     check_counts(n=n, batch=batch, seeds=seeds)
@@ -238,7 +240,7 @@ def finetune(
     experiment = dataclasses.replace(
         base.experiment,
         arms=tuple(Arm(entry) for entry in tasks),
-        methods=_by_name("method", method, Method, "methods.Adam(3e-4)"),
+        methods=by_name("method", method, Method, "methods.Adam(3e-4)"),
         doses=tuple(doses),
         n=n,
         batch=batch,
@@ -249,7 +251,7 @@ def finetune(
     for arm in experiment.arms:
         prefix = f"The contexts of the task {arm.name}"
         for contexts in experiment.contexts(arm).values():
-            _check_documents(base.process, np.asarray(contexts.tokens), prefix)
+            check_documents(base.process, np.asarray(contexts.tokens), prefix)
     executor, name = Executor(experiment, base.network()), kebab_case(type(base.process).__name__)
     cells = [cell for cell in experiment.cells() if cell.kind == "finetuned"]
     run = MemoryRun(name, experiment.doses)
@@ -272,14 +274,14 @@ def compare(
     instances of one class need names, as {name: theory}. That finetuning changes nothing, "unchanged", is
     always among them. A theory of one's own inherits from `Theory` or `WeightTheory`.
     """
-    _instance("finetuned network", tuned, Finetuned, "finetune(network, task, method)")
+    check_instance("finetuned network", tuned, Finetuned, "finetune(network, task, method)")
     given = [theories] if isinstance(theories, str) or not isinstance(theories, Iterable) else theories
     names = [entry for entry in given if isinstance(entry, str) and not isinstance(given, Mapping)]
     more = given if isinstance(given, Mapping) else [entry for entry in given if not isinstance(entry, str)]
     instances = (
         {}
         if theories is None or (not more and names)
-        else _by_name("theory", more, Theory, "theories.TemperedPosterior()")
+        else by_name("theory", more, Theory, "theories.TemperedPosterior()")
     )
     if instances and not names:
         names = ["unchanged"]
@@ -303,49 +305,3 @@ def _run_cells(
             run = run.with_content(cell, content)
             advance(cell.name, "")
     return run
-
-
-def _by_name(kind: str, given: object, wanted: type[Kind], example: str) -> dict[str, Kind]:
-    """Instances by name, by default that of their class in kebab-case."""
-    named: Mapping[Any, Any] = given if isinstance(given, Mapping) else {}
-    if not isinstance(given, Mapping):
-        entries: list[Any] = [given]
-        if isinstance(given, Iterable) and not isinstance(given, str):
-            entries = list(given)
-        names = [
-            kebab_case((entry if isinstance(entry, type) else type(entry)).__name__) for entry in entries
-        ]
-        twice = {name for name in names if names.count(name) > 1}
-        if twice:
-            raise Misuse(
-                f"Each {kind} needs a name of its own, got {' and '.join(sorted(twice))} twice; "
-                f"give a dict, {{name: {kind}}}."
-            )
-        named = dict(zip(names, entries, strict=True))
-    if not named:
-        raise Misuse(f"At least one {kind} is needed, like {example}, got none.")
-    for name, value in named.items():
-        check_name(f"The {kind}", str(name))
-        _instance(kind, value, wanted, example)
-    return {str(name): value for name, value in named.items()}
-
-
-def _instance(kind: str, value: object, wanted: type, example: str) -> None:
-    """Refuse another type, and a class in place of its instance."""
-    if isinstance(value, type):
-        raise Misuse(f"A {kind} is an instance, got the class {value.__name__}; write {value.__name__}(...).")
-    if not isinstance(value, wanted):
-        raise Misuse(f"A {kind} is needed, like {example}, got {type(value).__name__} {value!r:.60}.")
-
-
-def _check_documents(process: Process, tokens: np.ndarray, prefix: str = "tokens") -> None:
-    """Refuse documents that networks of this process cannot read."""
-    shape, whole = tokens.shape, np.issubdtype(tokens.dtype, np.integer)
-    low, high = (int(tokens.min()), int(tokens.max())) if whole and tokens.size else (0, 0)
-    fits = whole and len(shape) == 2 and shape[1] <= process.length
-    if not (fits and 0 <= low <= high < process.vocabulary):
-        raise Misuse(
-            f"{prefix} must be documents (n, t) of at most {process.length} tokens, integers from 0 to "
-            f"{process.vocabulary - 1}, as the network reads; got {tokens.dtype} of shape {shape}, from "
-            f"{low} to {high}."
-        )

@@ -86,6 +86,10 @@ def study(tmp_path_factory):
 
 def test_a_network_knows_its_distance_from_the_exact_predictor(network):
     assert network.learnt == 1 - network.quality.mean / network.quality.uninformed < 1
+    before = network.quality.learnt_by_position
+    assert (
+        len(before) == PROCESS.length and np.isnan(before[:3]).all() and before[3] < 1
+    )  # topic, answer, topic
     predicted = network.predict([[0, 4, 1]])
     assert predicted.shape == (1, 3, PROCESS.vocabulary)
     np.testing.assert_allclose(np.exp(predicted).sum(-1), 1, rtol=1e-5)
@@ -207,6 +211,8 @@ def test_a_study_has_the_bytes_of_the_command_line(study, tmp_path):
         (lambda: fb.pretrain(PROCESS, seeds=True), "seeds must be an integer from 1 on, got True"),
         (lambda: fb.pretrain(PROCESS, steps=1.5), "steps must be an integer from 1 on, got 1.5"),
         (lambda: fb.pretrain(PROCESS, rate="fast"), "rate must be a number above 0 and finite, got 'fast'"),
+        (lambda: fb.pretrain(PROCESS, until_learnt=2), "until_learnt must be above 0 and below 1, got 2"),
+        (lambda: fb.pretrain(PROCESS, targets="words"), "targets must be 'exact' or 'tokens', got 'words'"),
         (lambda: fb.pretrain(PROCESS, seed=-1), "seed must be an integer from 0 to 2000000, got -1"),
         (lambda: fb.pretrain(PROCESS, folder=3), "folder must be the path of a folder, got 3"),
         (lambda: fb.pretrain(PROCESS, width=9), "heads must divide width"),

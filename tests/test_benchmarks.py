@@ -17,6 +17,8 @@ from benchmarks import (
     effective_samples,
     inner_loops,
     langevin_step,
+    pretraining_rates,
+    time_to_inference,
 )
 from benchmarks.__main__ import table
 from benchmarks._posterior import posterior
@@ -164,3 +166,28 @@ def test_curvature_products():
     assert len(rows) == 11 and len(goals(rows)) == 10
     assert rows["kernel product, of a row of 2"]["against"] == "gradient"
     assert all(row["ratio"] > 0 for name, row in rows.items() if name != "gradient")
+
+
+@pytest.mark.slow
+def test_pretraining_rates():
+    sizes = {"rates": (0.02,), "steps": (50, 100), "networks": 2, "batch": 4}
+    assert len(rows_of(pretraining_rates, widths=(4, 6), **sizes)) == 2  # no time for more than the first
+    rows = {row["name"]: row for row in pretraining_rates.measure(60.0, widths=(4,), **sizes)}
+    assert list(rows) == [
+        *(f"width 4, rate 0.015 (the rule), {steps} steps" for steps in (50, 100)),
+        *(f"width 4, rate 0.02, {steps} steps" for steps in (50, 100)),
+    ]
+    early, late = list(rows.values())[:2]
+    assert early["high"] < late["low"] < late["high"] < 1
+
+
+@pytest.mark.slow
+def test_time_to_inference(monkeypatch):
+    """PyTorch's share of its steps, where it is installed; ours in any case."""
+    monkeypatch.setattr(
+        time_to_inference, "RECIPES", {"tokens": (0.003, 100, 0.0), "exact": (0.01, 100, 1.0)}
+    )
+    rows = rows_of(time_to_inference, wanted=0.05, rounds=1)
+    assert rows["ours, 0.05 of inference"]["value"] > 0 and rows["ours, compilation"]["value"] > 0
+    installed = importlib.util.find_spec("torch") is not None
+    assert len(rows) == (8 if installed else 3) and len(goals(rows)) == (2 if installed else 0)

@@ -31,7 +31,7 @@ from theory.compute.devices import ShardedMap, compiler_options
 from theory.contracts import Scale, Setting, Theory
 from theory.divergence.kl import answer_loss, answers_at, counted_answers, renormalised
 from theory.divergence.mixture_fit import fit_weights
-from theory.latent.mixture import Mixture
+from theory.latent.mixture import Mixture, Uninformed
 from theory.weights.curvature import gauss_newton, modes
 
 DOCUMENTS = 64  # of pretraining, for the theories that need some
@@ -145,7 +145,7 @@ class TheoryPrograms:
     def contexts(self, network: Network, questions: Questions) -> Contexts:
         """The contexts of an arm, with the exact process and a base network in them."""
         tokens = self.answers.padded(questions.tokens)
-        components, evidence, exact = self.exact(self.process, tokens)
+        components, evidence, exact, uninformed = self.exact(self.process, tokens)
         return Contexts(
             group=questions.group,
             questions=questions.questions,
@@ -156,6 +156,7 @@ class TheoryPrograms:
             base=questions.at(self.answers.base(network, tokens)),
             position=questions.positions,
             calibration=questions.calibration(self.experiment.fit_on),
+            uninformed=questions.at(uninformed),
         )
 
     def _finished(self, candidate: Candidate, contexts: Contexts, rates: Rates, ladder: Ladder) -> Ladder:
@@ -278,11 +279,13 @@ class TheoryPrograms:
         rows /= jnp.maximum(jnp.linalg.norm(rows, axis=-1, keepdims=True), 1e-30)  # a space may be exhausted
         return values[::-1][:MODES], jax.vmap(shaped)(rows)
 
-    def _exact(self, process: Mixture, tokens: Array) -> tuple[Array, Array, Array]:
-        """Answers of every hypothesis (k, n, t, a), their evidence (k, n, t), the exact answers (n, t, a)."""
+    def _exact(self, process: Mixture, tokens: Array) -> tuple[Array, Array, Array, Array]:
+        """Answers of every hypothesis (k, n, t, a), their evidence (k, n, t), the exact answers (n, t, a) and
+        those without any inference."""
         part = self.answers.part
         components = renormalised(process.component_log_probs(tokens)[..., part])
-        return components, process.evidence(tokens), answers_at(process, tokens, part)
+        exact, uninformed = (answers_at(source, tokens, part) for source in (process, Uninformed(process)))
+        return components, process.evidence(tokens), exact, uninformed
 
     def _of_data(self, network: Network, implied: Mixture, data: Dataset) -> tuple[np.ndarray, Rates]:
         """Losses on every D' (s, 3), in nats an answer: of the base network, of the base network with the
@@ -332,7 +335,7 @@ class TheoryPrograms:
         little of the hypothesis."""
         tokens = self.answers.padded(self.elicitation.tokens)
         places = np.nonzero(self.elicitation.mask)
-        components, evidence, _ = (np.asarray(values) for values in self.exact(self.process, tokens))
+        components, evidence, *_ = (np.asarray(values) for values in self.exact(self.process, tokens))
         answers = self.answers.base(network, tokens)
         weights, _ = fit_weights(answers[places][None], components[:, *places], evidence[:, *places])
         return self.process.with_log_weights(jnp.log(jnp.maximum(jnp.asarray(weights[0]), 1e-12)))

@@ -11,7 +11,7 @@ from experiments.discovery import Entry, choose
 from models.finetuning.adam import Adam
 from models.finetuning.method import Method
 from models.finetuning.sgd import Sgd
-from models.pretraining import Pretraining
+from models.pretraining import recipe
 from models.step_sizes import scaled
 from models.transformer import Architecture
 from theory.compute.memory import check_fits
@@ -39,11 +39,15 @@ def assemble(
             activation=network.activation,
             output_scale=network.output_scale,
         ),
-        "pretraining": Pretraining(
+        "pretraining": recipe(
+            network.width,
             pretraining.optimizer,
-            pretraining.rate * network.output_scale,  # both optimisers normalise gradients
+            pretraining.rate,
             pretraining.steps,
             pretraining.batch,
+            pretraining.targets,
+            pretraining.until_learnt,
+            network.output_scale,
         ),
         "base_seeds": pretraining.seeds,
         "arms": tuple(arms),

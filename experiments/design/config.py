@@ -56,15 +56,23 @@ class PretrainingConfig:
     """Base networks, each pretrained from a seed of its own."""
     optimizer: str = "muon"
     """Optimizer, muon or adamw."""
-    rate: float = 0.01
-    """Peak step size."""
+    rate: float | None = None
+    """Step size; none: by a measured rule from optimizer and width (`models.pretraining.default_rate`)."""
     steps: int = 1200
     """Pretraining steps."""
+    until_learnt: float | None = None
+    """Share of inference at which pretraining ends, once every network has learnt it; `steps` are then the
+    most. None: all steps."""
     batch: int = 64
     """Documents in a pretraining step, new ones in each."""
+    targets: str = "exact"
+    """Targets of the loss at every position: exact, the process's distribution of the next token given those
+    before it, or tokens, the token that was drawn."""
 
     def __post_init__(self) -> None:
         check_positive("pretraining", seeds=self.seeds)
+        if self.rate is not None:
+            check_rates("pretraining", rate=self.rate)
         if self.seeds > MOST_NETWORKS:
             raise Misuse(f"pretraining.seeds must be at most {MOST_NETWORKS}, got {self.seeds}.")
 

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import UnionType
 from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
@@ -132,7 +133,8 @@ def with_options(config: ConfigT, changes: Mapping[str, Any]) -> ConfigT:
 def fitting(name: str, kind: Any, value: Any, example: Any) -> Any:
     """The value of an option as its config holds it; refuses one of another type."""
     if not _fits(kind, value):
-        raise Misuse(f"{name} must be like {kind if example == () else repr(example)}, got {value!r}.")
+        like = kind if example in ((), None) else repr(example)
+        raise Misuse(f"{name} must be like {like}, got {value!r}.")
     return _plain(kind, value)
 
 
@@ -196,6 +198,8 @@ def _fits(kind: Any, value: Any) -> bool:
     """Whether a value has the type of an option; an int is a float, but a bool is no number."""
     if get_origin(kind) is tuple:
         return isinstance(value, (list, tuple)) and all(_fits(get_args(kind)[0], part) for part in value)
+    if isinstance(kind, UnionType):
+        return any(_fits(part, value) for part in get_args(kind))
     if kind in (int, float):
         return isinstance(value, (int, kind)) and not isinstance(value, bool)
     return isinstance(value, kind) if isinstance(kind, type) else True
@@ -205,4 +209,4 @@ def _plain(kind: Any, value: Any) -> Any:
     """The value as its config holds it, so that 1 and 1.0, or a list and a tuple, make the same run."""
     if get_origin(kind) is tuple:
         return tuple(_plain(get_args(kind)[0], part) for part in value)
-    return float(value) if kind is float else value
+    return float(value) if kind in (float, float | None) and value is not None else value

@@ -15,10 +15,10 @@ from experiments.reports.pictures import first, folded_figures
 from experiments.reports.score_table import MANY, score_table
 from experiments.reports.sentences import COLUMNS, cells, findings, selection, warned
 from experiments.reports.summary import answer, last_scores, on_target, theories, words
-from experiments.scoring import convex_hull, learnt, residuals, rows
+from experiments.scoring import convex_hull, inference, learnt, residuals, rows
 from experiments.scoring.convergence import COLUMNS as DIAGNOSTICS
 from experiments.scoring.convergence import ChainNote, ConvergenceReport, convergence_report
-from experiments.scoring.labels import nats, panel_name
+from experiments.scoring.labels import panel_name
 from experiments.scoring.scorecard import scorecard
 from experiments.storage.files import write_text
 from experiments.storage.records import Json, ScoreLine
@@ -94,7 +94,7 @@ def _opening(run: RunFolder, lines: list[ScoreLine]) -> list[str]:
     sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in answer(scored, on_target(run, lines)))
     sentences = re.sub(rf"\b({names})(?= \()", r"<strong>\1</strong>", sentences) if names else sentences
     wide = " wide" if len(scored) > MANY else ""
-    sentences += _learnt_line(run)
+    sentences += _inference_line(run) + _learnt_line(run)
     parts = f"<div class=answer>{sentences}</div>{first(run)}{score_table(scored)}"
     return [f'<div class="first{wide}">{parts}</div>']
 
@@ -137,6 +137,13 @@ def _scorecard(lines: list[ScoreLine]) -> list[str]:
         folded(f"All {len(lines)} lines", html_table(cells(lines, True), "tight")),
         folded("Columns", html_table([["column", "meaning"], *map(list, COLUMNS.items())])),
     ]
+
+
+def _inference_line(run: RunFolder) -> str:
+    """A line on how much the base networks have learnt of inference."""
+    wanted = run.options.get("pretraining", {}).get("until_learnt")
+    text = inference.sentence(run.quality(), inference.by_group(run), wanted)
+    return f'<p class="soft small">{escape(text)}</p>' if text else ""
 
 
 def _learnt_line(run: RunFolder) -> str:
@@ -204,15 +211,10 @@ def _networks(run: RunFolder) -> list[str]:
     quality = run.quality()
     if quality is None:
         return ["<p>Not measured yet.</p>"]
-    body = [["seed", "mean", "first answer", "by position"]]
-    for network in quality.networks:
-        positions = "  ".join(nats(value) for value in network.by_position)
-        body.append([str(network.seed), nats(network.mean), nats(network.first_answer), positions])
-    text = (
-        "KL from the exact predictor, mean over documents, in nats. A predictor that never infers the "
-        f"hypothesis of a document has {nats(quality.uninformed)}."
-    )
-    return [f"<p>{escape(text)}</p>", html_table(body, "tight")]
+    by_group = inference.by_group(run)
+    groups = [["contexts", "learnt"], *([name, inference.words(value)] for name, value in by_group.items())]
+    tables = inference.table(quality), groups, inference.positions(quality)
+    return [soft(inference.ABOUT), *(html_table(part, "tight") for part in tables)]
 
 
 def _ends(run: RunFolder) -> dict[str, float]:

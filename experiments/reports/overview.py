@@ -4,13 +4,14 @@
                     the shift, and the scores on held-out contexts of theories that every study has
 
 Excess (nats, mean over positions) stands next to that of a predictor which knows every hypothesis and never
-infers which one a document is of: what there is to learn from context.
+infers which one a document is of: what there is to learn from context, and the share of it that was learnt.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.figures.looks import OVERVIEW
+from experiments.scoring.inference import words
 from experiments.scoring.labels import with_interval
 from experiments.scoring.leaderboard import UNCHANGED, Column, TheoryKey, markdown_table
 from experiments.scoring.learnt import percent
@@ -27,9 +28,10 @@ ABOUT = (
     "null* the best score of a theory that knows of no hypothesis and no weights, which any other must beat; "
     "*another seed* the score of a network from another pretraining seed, finetuned alike; *best mixture* "
     "that of the weights over hypotheses that are fitted to these answers. β of the posteriors is fitted in "
-    "the domain of D′ and nowhere else, from the prior implied by the base network. *Excess* is the base "
-    "networks' over the exact predictor, mean over positions, next to that of a predictor which never infers "
-    "the hypothesis of a document."
+    "the domain of D′ and nowhere else, from the prior implied by the base network. *Learnt* is the share of "
+    "inference that the base networks have learnt, 1 − excess / uninformed: *excess* is theirs over the exact "
+    "predictor, mean over positions, *uninformed* that of a predictor which never infers the hypothesis of a "
+    "document."
 )
 
 
@@ -45,11 +47,12 @@ def table(columns: Sequence[Column], runs: Sequence[RunFolder]) -> list[list[str
     names = list(dict.fromkeys(column.run for column in columns))
     quality = dict(zip(names, map(_quality, runs), strict=True))
     linearised, *posteriors = OVERVIEW
-    head = ["study", "excess; uninformed (nats)", "method, D′", "D′ learnt; by best null", "shift (nats)"]
+    head = ["study", "learnt", "excess; uninformed (nats)", "method, D′", "D′ learnt; by best null"]
+    head += ["shift (nats)"]
     rows = [[*head, "best null", linearised, "another seed", *posteriors, "best mixture"]]
     for index, column in enumerate(columns):
         first = not index or columns[index - 1].run != column.run
-        rows.append([column.run, quality[column.run]] if first else ["", ""])
+        rows.append([column.run, *quality[column.run]] if first else [""] * 3)
         dose = max(line.dose for line in column.lines)
         base, null = column.at(UNCHANGED, dose), column.best_null(dose)
         lines = {title: column.at(TheoryKey(*theory), dose) for title, theory in OVERVIEW.items()}
@@ -67,9 +70,11 @@ def table(columns: Sequence[Column], runs: Sequence[RunFolder]) -> list[list[str
     return rows
 
 
-def _quality(run: RunFolder) -> str:
+def _quality(run: RunFolder) -> tuple[str, str]:
     quality = run.quality()
-    return f"{quality.mean:.4f}; {quality.uninformed:.4f}" if quality else "–; –"
+    if quality is None:
+        return "–", "–; –"
+    return words(quality.learnt), f"{quality.mean:.4f}; {quality.uninformed:.4f}"
 
 
 def _null(line: ScoreLine | None) -> str:

@@ -20,7 +20,7 @@ import safetensors.numpy
 
 from experiments.design.experiment import Experiment
 from experiments.runs.code_digests import network_code
-from experiments.runs.pretraining import measure, template, train, uninformed_nats
+from experiments.runs.pretraining import measure, template, train
 from experiments.runs.progress import Progress
 from experiments.storage.archive import digest_arrays
 from experiments.storage.files import check_regular, digest, locked, parse_json, sweep, write
@@ -91,8 +91,7 @@ class BaseNetworks:
 
     def quality(self, experiment: Experiment) -> Quality:
         """Distance of the base networks from the exact predictor, as measured after training."""
-        uninformed = uninformed_nats(experiment.process.distribution())
-        return Quality(self._read(experiment)[1].quality, uninformed)
+        return Quality(self._read(experiment)[1].quality)
 
     def _read(self, experiment: Experiment) -> tuple[Arrays, NetworkRecord]:
         path = self.path(experiment)
@@ -106,7 +105,7 @@ class BaseNetworks:
         measured after their training."""
         seeds = describe(experiment)["seeds"]
         stored = self._read(experiment)[1].quality
-        measured = measure(experiment.process.distribution(), networks, seeds)
+        measured = measure(experiment.process.distribution(), networks, seeds, stored[0].steps)
         for before, now in zip(stored, measured, strict=True):
             if not abs(now.mean - before.mean) <= ROUNDING[0] + ROUNDING[1] * before.mean:
                 raise Misuse(
@@ -130,7 +129,7 @@ class BaseNetworks:
                 raise Misuse(f"{checkpoint} is of another training; delete it and run again.")
             return record.step, _fill(checkpoint, template, tensors)
 
-        params = train(
+        networks, quality = train(
             experiment.process,
             experiment.shape,
             recipe,
@@ -140,9 +139,8 @@ class BaseNetworks:
             save=lambda step, state: _save(checkpoint, state, {"description": description, "step": step}),
             compiling=threading.Thread(target=meanwhile, daemon=True).start,
         )
-        networks = template(experiment.process, experiment.shape).with_params(params)
-        measured = measure(experiment.process.distribution(), networks, description["seeds"])
-        _save(path, params, {"description": description, "quality": [asdict(part) for part in measured]})
+        record = {"description": description, "quality": [asdict(network) for network in quality]}
+        _save(path, networks.params, record)
         checkpoint.unlink(missing_ok=True)
 
 

@@ -79,11 +79,12 @@ def plan(experiment: Experiment, draws: int, record: Json) -> str:
     trained, needed = pretrained(experiment, draws), estimate(experiment, draws)
     count, seconds = chains(experiment, draws)[0], needed.pretraining + needed.others
     finetuned = networks(experiment, draws)
+    most = "" if experiment.pretraining.until_learnt is None else "at most "
     return "\n".join(
         [
             json.dumps(record, indent=1),
             f"parameters          {weights}",
-            f"pretraining steps   {experiment.pretraining.steps} × {trained} networks",
+            f"pretraining steps   {most}{experiment.pretraining.steps} × {trained} networks",
             f"finetuning steps    {experiment.steps} × {finetuned} networks (replicas included)",
             *([f"Langevin chains     about {count} of {sampling.plan.steps} steps"] if sampling else []),
             f"cells               {len(experiment.cells()) * draws}",

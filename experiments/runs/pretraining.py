@@ -5,13 +5,14 @@ from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
+from jaxtyping import Array
 
 from experiments.runs.progress import Progress
 from experiments.storage.manifests import NetworkQuality
 from models.network import Network, build, first
 from models.pretraining import Pretraining, excess_nats, pretrain
 from models.transformer import Architecture
-from theory.base import LogProbs, Params, PyTree, Tokens
+from theory.base import LogProbs, Predictor, PyTree, Tokens
 from theory.compute.devices import compiler_options
 from theory.contracts import Process
 from theory.divergence.calibration import DOCUMENTS, calibration
@@ -38,35 +39,49 @@ def train(
     restore: Callable[[PyTree], tuple[int, PyTree] | None] = lambda template: None,
     save: Callable[[int, PyTree], None] = lambda step, state: None,
     compiling: Callable[[], None] = lambda: None,
-) -> Params:
-    """Weights of one network for each seed, stacked. `restore` and `save` take the state between two chunks
-    of steps, `compiling` is called once training is traced. A loss that is not finite raises `Misuse`, as
-    does a process of the user's own whose samples do not follow its predictions."""
+) -> tuple[Network, tuple[NetworkQuality, ...]]:
+    """One network for each seed, stacked, and their distance from the exact predictor.
+
+    `restore` and `save` take the state between two chunks of steps, `compiling` is called once training is
+    traced. Where the recipe says `until_learnt`, training ends as soon as every network has learnt that share
+    by the documents that it is measured on in the end, none of which is trained on. A loss that is not finite
+    raises `Misuse`, as does a process of the user's own whose samples do not follow its predictions.
+    """
     check_samples(process)
-    chunks = pretrain(
-        process.distribution(),
-        shape,
-        recipe,
-        tuple(seeds),
-        process.vocabulary,
-        process.length,
-        restore,
-        compiling,
-    )
-    state: PyTree = None
+    exact, untrained, numbers = process.distribution(), template(process, shape), tuple(seeds)
+    sizes = process.vocabulary, process.length
+    networks, quality = untrained, ()
     with progress.training(recipe.steps) as show:
-        for chunk in chunks:
-            state = chunk.state
+        for chunk in pretrain(exact, shape, recipe, numbers, *sizes, restore, compiling):
             diverged = np.flatnonzero(~np.isfinite(chunk.loss + chunk.excess)).tolist()
             if diverged:
                 raise Misuse(
                     f"Pretraining diverged by step {chunk.step}: the loss of networks {diverged} is not "
                     "finite; use a smaller pretraining.rate."
                 )
-            show(chunk.step, chunk.loss, chunk.excess)
-            if chunk.step < recipe.steps:
-                save(chunk.step, state)
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(seeds)], state[0])
+            show(chunk.step, chunk.loss, chunk.excess, chunk.learnt)
+            last = chunk.step == recipe.steps
+            if last or recipe.is_learnt(chunk.learnt):  # by a few documents; all of them have the last word
+                networks = untrained.with_params(chunk.params)
+                quality = measure(exact, networks, numbers, chunk.step)
+                if last or recipe.is_learnt([network.learnt for network in quality]):
+                    break
+            save(chunk.step, chunk.state)
+    if recipe.until_learnt is not None:
+        progress.say(ending(quality, recipe))
+    return networks, quality
+
+
+def ending(quality: Sequence[NetworkQuality], recipe: Pretraining) -> str:
+    """Whether the share of inference at which training was to end was reached, in a sentence."""
+    learnt, wanted, steps = [network.learnt for network in quality], recipe.until_learnt, quality[0].steps
+    span = f"{min(learnt):.3f} to {max(learnt):.3f}" if len(learnt) > 1 else f"{learnt[0]:.3f}"
+    if recipe.is_learnt(learnt):
+        return f"after {steps} steps base networks have learnt {span} of inference ({wanted:g} was wanted)"
+    return (
+        f"base networks have learnt {span} of inference in {steps} steps, and {wanted:g} was wanted; give "
+        "more pretraining.steps, or another pretraining.rate"
+    )
 
 
 def check_samples(process: Process) -> None:
@@ -88,27 +103,49 @@ def check_samples(process: Process) -> None:
         )
 
 
-def measure(process: Mixture, networks: Network, seeds: Sequence[int]) -> tuple[NetworkQuality, ...]:
-    """Excess of each of the stacked networks, on documents that are the same for all."""
+def measure(
+    process: Mixture, networks: Network, seeds: Sequence[int], steps: int
+) -> tuple[NetworkQuality, ...]:
+    """Excess of each of the stacked networks after so many steps, and that of `Uninformed`, on documents that
+    are the same for all."""
     tokens = _documents(process)
-    excess = jax.jit(excess_nats, compiler_options=compiler_options())
+    never = _uninformed_nats(process)
     measured = []
     for row, seed in enumerate(seeds):
         network = jax.tree.map(lambda leaf: leaf[row], networks)  # noqa: B023
-        by_position = np.asarray(excess(process, network, tokens), float)
-        numbers = tuple(by_position.round(6).tolist())
-        measured.append(NetworkQuality(int(seed), float(by_position.mean()), float(by_position[1]), numbers))
+        excess = np.asarray(_excess()(process, network, tokens), float)
+        measured.append(
+            NetworkQuality(
+                int(seed),
+                float(excess.mean()),
+                float(excess[1]),
+                _rounded(excess),
+                float(never.mean()),
+                _rounded(never),
+                steps,
+            )
+        )
     return tuple(measured)
 
 
-def uninformed_nats(process: Mixture) -> float:
-    """Excess (nats, mean over positions) of `Uninformed`: what there is to learn from context.
+def _uninformed_nats(process: Mixture) -> np.ndarray:
+    """Excess (nats, by position) of `Uninformed`: what there is to learn from context.
 
-    It is of the documents that networks are measured on, an eighth at a time as it takes more memory.
+    It is measured an eighth of the documents at a time, as it takes more memory.
     """
     parts = np.split(np.asarray(_documents(process)), 8)
-    excess = jax.jit(excess_nats)
-    return float(np.mean([np.mean(excess(process, Uninformed(process), part)) for part in parts]))
+    return np.mean(
+        [np.asarray(_excess()(process, Uninformed(process), part), float) for part in parts], axis=0
+    )
+
+
+def _rounded(nats: np.ndarray) -> tuple[float, ...]:
+    return tuple(nats.round(6).tolist())
+
+
+@functools.cache
+def _excess() -> Callable[[Mixture, Predictor, Tokens], Array]:
+    return jax.jit(excess_nats, compiler_options=compiler_options())
 
 
 def _documents(process: Mixture) -> Tokens:

@@ -34,12 +34,15 @@ class Progress:
         self.console.print(line, highlight=False, soft_wrap=not self.console.is_terminal)
 
     @contextlib.contextmanager
-    def training(self, steps: int) -> Iterator[Callable[[int, np.ndarray, np.ndarray], None]]:
-        """Pretraining: step, loss and excess over the exact predictor (nats), means over seeds."""
+    def training(self, steps: int) -> Iterator[Callable[[int, np.ndarray, np.ndarray, np.ndarray], None]]:
+        """Pretraining: step, loss, excess over the exact predictor (nats) and the share of inference learnt,
+        means over seeds."""
         with self._bar("pretraining", steps) as update:
 
-            def show(step: int, loss: np.ndarray, excess: np.ndarray) -> None:
+            def show(step: int, loss: np.ndarray, excess: np.ndarray, learnt: np.ndarray) -> None:
                 text = f"loss {np.mean(loss):.3f}  excess {np.mean(excess):.4f} nats"
+                if np.isfinite(learnt).all():
+                    text += f"  learnt {np.mean(learnt):.2f}"
                 update(step, text if np.isfinite(loss).all() else "")
 
             yield show

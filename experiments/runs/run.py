@@ -24,6 +24,7 @@ from experiments.runs.pretraining import template
 from experiments.runs.progress import Progress
 from experiments.runs.retraining import pretrain_again
 from experiments.runs.workers import Finished, one_by_one, side_by_side
+from experiments.scoring import inference
 from experiments.scoring.convergence import convergence_report
 from experiments.scoring.forecasts import forecasts
 from experiments.scoring.measures import records
@@ -77,7 +78,7 @@ def run(
                 if not bases.path(experiment).exists():  # deleted since
                     bases.pretrained(experiment, progress)
             quality = Quality.together([bases.quality(experiment) for experiment in experiments])
-            write_json(folder / NETWORKS, quality.to_json())
+            write_json(folder / NETWORKS, quality.to_json(inference.by_group(made)))
         if known := records(made):
             write_text(folder / MEASURES, as_csv(known))
         # every cell is finished and scored; pictures can be redrawn

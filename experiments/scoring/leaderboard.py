@@ -11,10 +11,9 @@ network's mean in-domain KL is nearest 10 % and 99 % of its largest over doses. 
 of its least explained share.
 """
 
-import json
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -39,6 +38,7 @@ from experiments.scoring.learnt import Learnt, learnt, record
 from experiments.scoring.paired import leader, open_cases, ranked, ties
 from experiments.scoring.rows import table
 from experiments.scoring.scorecard import scorecard
+from experiments.scoring.settings import settings
 from experiments.storage.files import as_csv, write_text
 from experiments.storage.records import ScoreLine
 from experiments.storage.run_folder import RunFolder, find
@@ -221,9 +221,9 @@ def theory_name(theory: TheoryKey) -> str:
 def write_tables(
     lines: Sequence[RunLine], columns: Sequence[Column], out: Path, runs: Sequence[RunFolder] = ()
 ) -> list[Path]:
-    """Write scorecard.csv, with what was learnt of D' and the preset and options of `runs` as columns, and
-    scorecard.md."""
-    made = dict(zip(_names(runs), map(_settings, runs), strict=True))
+    """Write scorecard.csv, with settings of `runs` and what networks learnt of inference and of D' as columns,
+    and scorecard.md."""
+    made = dict(zip(_names(runs), map(settings, runs), strict=True))
     known = {(column.run, column.method, column.data): column.learnt for column in columns}
     plain = []
     for run, line in lines:
@@ -233,19 +233,6 @@ def write_tables(
     for path, text in zip(paths, (as_csv(plain), markdown(columns)), strict=True):
         write_text(path, text)
     return paths
-
-
-def _settings(run: RunFolder) -> dict[str, object]:
-    """Preset and options of a run by dotted name; what is a list there, as JSON."""
-
-    def flat(name: str, value: object) -> Iterator[tuple[str, object]]:
-        if isinstance(value, dict):
-            for inner, part in value.items():
-                yield from flat(f"{name}.{inner}", part)
-        else:
-            yield name, json.dumps(value) if isinstance(value, list) else value
-
-    return {"preset": run.config.preset, **dict(flat("config", run.options))}
 
 
 def markdown(columns: Sequence[Column]) -> str:

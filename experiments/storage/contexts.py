@@ -23,6 +23,7 @@ SHAPES = {  # of the arrays without prefix: a letter an axis
     "base": "ca",
     "position": "c",
     "calibration": "c",
+    "uninformed": "ca",
     "implied_weights": "k",
     "curvatures": "m",
     "teacher_answers": "ca",
@@ -57,7 +58,8 @@ class Contexts:
     `components` (k, c, a) are the answers of every hypothesis, `evidence` (k, c) the log-probability of the
     context under it, `exact` (c, a) the answers of the process and `base` (c, a) those of the base network.
     `position` (c,) is the place of the answer in its document, `calibration` bool (c,) says on which contexts
-    strengths are fitted: without it on all of `in_domain`.
+    strengths are fitted: without it on all of `in_domain`. `uninformed` (c, a) are the answers of a predictor
+    that never infers the hypothesis of a document, nan where they are not known.
     """
 
     group: np.ndarray
@@ -69,9 +71,11 @@ class Contexts:
     base: np.ndarray
     position: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
     calibration: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    uninformed: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
         defaults = {"position": np.zeros(len(self.group), int), "calibration": self.group == "in_domain"}
+        defaults |= {"uninformed": np.full_like(self.exact, np.nan)}
         for name, default in defaults.items():
             if not len(getattr(self, name)):
                 object.__setattr__(self, name, default)
@@ -98,6 +102,7 @@ class Contexts:
             self.base[inside],
             self.position[inside],
             self.calibration[inside],
+            self.uninformed[inside],
         )
 
     def to_arrays(self) -> Arrays:
@@ -112,7 +117,7 @@ class Contexts:
 
 CONTEXTS = (
     *("group", "questions", "answers", "components", "evidence", "exact", "base"),
-    *("position", "calibration"),
+    *("position", "calibration", "uninformed"),
 )
 
 

@@ -8,7 +8,8 @@ Begun         finetuning.json: when finetuning began, and under which seal
 """
 
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -18,6 +19,8 @@ from experiments.storage import files
 from experiments.storage.records import Json, Numbers
 from experiments.storage.typed import typed
 from theory.errors import Misuse
+
+RESOLUTION = 5e-6  # nats: what there is to infer is rounding below it
 
 
 @dataclass(frozen=True)
@@ -75,52 +78,91 @@ class RunConfig:
 @dataclass(frozen=True)
 class NetworkQuality:
     """Excess (nats) of one base network over the exact predictor: mean over positions, at the first answer,
-    and by position."""
+    and by position; the same, `uninformed`, of a predictor which never infers the hypothesis of a document;
+    and the `steps` of its pretraining."""
 
     seed: int
     mean: float
     first_answer: float
     by_position: Numbers
-
-
-@dataclass(frozen=True)
-class Quality:
-    """Excess (nats) of base networks over the exact predictor; `uninformed` is that of a predictor which
-    never infers the hypothesis of a document."""
-
-    networks: tuple[NetworkQuality, ...]
     uninformed: float
-
-    @classmethod
-    def together(cls, qualities: Sequence[Self]) -> Self:
-        """The networks of all draws of the process; `uninformed` is the mean over draws."""
-        networks = tuple(network for quality in qualities for network in quality.networks)
-        return cls(networks, float(np.mean([quality.uninformed for quality in qualities])))
-
-    @property
-    def mean(self) -> float:
-        """Mean over base networks and positions."""
-        return float(np.mean([network.mean for network in self.networks]))
+    uninformed_by_position: Numbers
+    steps: int
 
     @property
     def learnt(self) -> float:
         """The share of inference learnt, 1 - excess / uninformed."""
-        return 1 - self.mean / self.uninformed
+        return share(self.mean, self.uninformed)
 
-    def to_json(self) -> Json:
-        """Plain values, with the means over networks."""
-        first_answer = float(np.mean([network.first_answer for network in self.networks]))
-        means = {"mean": self.mean, "first_answer": first_answer, "learnt": self.learnt}
-        return dataclasses.asdict(self) | means
+
+@dataclass(frozen=True)
+class Quality:
+    """Distance of base networks from the exact predictor, and the share of inference that they learnt."""
+
+    networks: tuple[NetworkQuality, ...]
+
+    @classmethod
+    def together(cls, qualities: Sequence[Self]) -> Self:
+        """The networks of all draws of the process."""
+        return cls(tuple(network for quality in qualities for network in quality.networks))
+
+    @property
+    def mean(self) -> float:
+        """Mean excess (nats) over base networks and positions."""
+        return float(np.mean([network.mean for network in self.networks]))
+
+    @property
+    def uninformed(self) -> float:
+        """The same of a predictor which never infers the hypothesis of a document."""
+        return float(np.mean([network.uninformed for network in self.networks]))
+
+    @property
+    def learnt(self) -> float:
+        """The share of inference learnt, 1 - excess / uninformed; nan where there is nothing to infer."""
+        return share(self.mean, self.uninformed)
+
+    @property
+    def learnt_by_position(self) -> tuple[float, ...]:
+        """The same at every position of a document; nan where there is nothing to infer."""
+        parts = [(network.by_position, network.uninformed_by_position) for network in self.networks]
+        excess, uninformed = np.mean(parts, axis=0)
+        return tuple(map(share, excess.tolist(), uninformed.tolist()))
+
+    def to_json(self, groups: Mapping[str, float] | None = None) -> Json:
+        """Plain values, with means over networks and the shares of inference learnt, also by `groups` of
+        contexts; null where there is nothing to infer."""
+
+        def plain(shares: Iterable[float]) -> list[float | None]:
+            return [None if math.isnan(share) else share for share in shares]
+
+        groups = groups or {}
+        return dataclasses.asdict(self) | {
+            "mean": self.mean,
+            "first_answer": float(np.mean([network.first_answer for network in self.networks])),
+            "uninformed": self.uninformed,
+            "learnt": plain([self.learnt])[0],
+            "learnt_by_network": plain(network.learnt for network in self.networks),
+            "learnt_by_position": plain(self.learnt_by_position),
+            "learnt_by_group": dict(zip(groups, plain(groups.values()), strict=True)),
+        }
 
     @classmethod
     def from_json(cls, values: Json) -> Self:
         """The inverse; raises `Misuse` for values that are none."""
-        means = ("mean", "first_answer", "learnt")
-        quality = typed(cls, {name: value for name, value in values.items() if name not in means})
+        quality = typed(cls, {name: value for name, value in values.items() if name == "networks"})
         if not quality.networks:
             raise Misuse("it has no networks")
+        lengths = {
+            len(part) for net in quality.networks for part in (net.by_position, net.uninformed_by_position)
+        }
+        if len(lengths) > 1:
+            raise Misuse("its networks differ in their positions")
         return quality
+
+
+def share(excess: float, uninformed: float) -> float:
+    """The share of inference learnt, nan where there is nothing to infer."""
+    return 1 - excess / uninformed if uninformed > RESOLUTION else math.nan
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.design.checks import check_positive, check_rates, check_some
-from experiments.design.config import FinetuningConfig, StudyConfig
+from experiments.design.config import FinetuningConfig, PretrainingConfig, StudyConfig
 from experiments.design.options import ProcessOptions, process_options, with_options
 from experiments.design.presets import BRIEF, FULL
 from experiments.discovery import choose
@@ -46,6 +46,7 @@ class Config(StudyConfig):
 
     process: ProcessOptions = process_options("persona-topics", topics=8, neutral_topics=3, pairs=5)
     """The process; D' is on its neutral topics, which all personas answer alike."""
+    pretraining: PretrainingConfig = PretrainingConfig(steps=3600)  # its inference is learnt last
     finetuning: FinetuningConfig = FinetuningConfig(seeds=2, n=128, batch=32, sgd_rate=0.03, adam_rate=0.001)
     persona: int = 4
     """The persona that teachers are shifted to."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.design.checks import check_kinds, known
-from experiments.design.config import StudyConfig
+from experiments.design.config import PretrainingConfig, StudyConfig
 from experiments.design.options import ProcessOptions, process_options, with_options
 from experiments.design.presets import BRIEF, FULL
 from experiments.storage.run_folder import RunFolder
@@ -33,6 +33,7 @@ class Config(StudyConfig):
     """Everything that determines the numbers. The defaults are the preset `small`."""
 
     process: ProcessOptions = process_options("task-diversity")
+    pretraining: PretrainingConfig = PretrainingConfig(steps=2000)
     task: int = 3
     """The known task of D'."""
     kinds: tuple[str, ...] = ("known", "new")

@@ -18,7 +18,7 @@ ITERATIONS = 5
 MOMENTUM = 0.95
 
 
-def muon(rate: optax.Schedule) -> optax.GradientTransformation:
+def muon(rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
     """Muon for a tree of matrices of either orientation, its update scaled to Adam's size."""
     return optax.chain(
         optax.trace(MOMENTUM, nesterov=True),

@@ -97,6 +97,10 @@ def test_list_names_what_there_is(capsys):
             "batch must be from 1 to n = 64, got 65",
         ),
         (["run", "weird-generalisation", "--pretraining.optimizer", "sgdd"], "'muon' or 'adamw'"),
+        (
+            ["run", "weird-generalisation", "--pretraining.until-learnt", "1.5"],
+            "until_learnt must be above 0",
+        ),
         (["run", "weird-generalisation", "--finetuning.methods", "sdg"], "did you mean sgd"),
         (["run", "weird-generalisation", "--finetuning.methods", "SGD"], "did you mean sgd?"),
         (["run", "weird-generalisation", "--theories", "proximall"], "did you mean proximal"),
@@ -212,6 +216,8 @@ def test_dry_run_plans_and_writes_nothing(capsys, tmp_path, monkeypatch):
     printed = capsys.readouterr().out
     for word in ('"n": 177', "parameters", "pretraining steps", "estimated time", "estimated disk"):
         assert word in printed
+    cli.main(["run", "weird-generalisation", "--pretraining.until-learnt", "0.9", "--dry-run"])
+    assert "pretraining steps   at most 1200 × 4 networks" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,6 +9,7 @@ import math
 import subprocess
 import sys
 import textwrap
+from types import UnionType
 from typing import Any, get_args, get_origin
 
 import pytest
@@ -33,6 +34,8 @@ def fields(study, preset="smoke"):
 
 def values(kind, old, bad):
     """Bad values of an option: in place of a number, and in tuples alone, last, and twice."""
+    if isinstance(kind, UnionType):  # a number or none
+        kind = get_args(kind)[0]
     if get_origin(kind) is not tuple:
         yield from bad.get(kind, ())
         return

@@ -13,6 +13,7 @@ from experiments.design.sampling import Sampling
 from experiments.studies import weird_generalisation as study
 from models.finetuning.adam import Adam
 from models.finetuning.sgd import Sgd
+from models.pretraining import Pretraining
 from theory.errors import Misuse
 from theory.mcmc.chains import Plan
 
@@ -27,6 +28,7 @@ def make(changes):
     ("changes", "sentence"),
     [
         ({"pretraining.seeds": 0}, "pretraining.seeds must be at least 1, got 0"),
+        ({"pretraining.rate": 0.0}, "pretraining.rate must be above 0 and finite, got 0.0"),
         ({"finetuning.n": 0}, "finetuning.n must be at least 1, got 0"),
         ({"finetuning.seeds": -1}, "finetuning.seeds must be at least 1, got -1"),
         ({"finetuning.adam_rate": float("nan")}, "finetuning.adam_rate must be above 0 and finite, got nan"),
@@ -63,6 +65,9 @@ def test_an_experiment_has_the_numbers_of_its_config():
         0.003,
         1200,
     )
+    assert (made.pretraining.targets, made.pretraining.until_learnt) == ("exact", None)
+    by_rule = make({"network.width": 36, "pretraining.until_learnt": 0.95, "pretraining.targets": "tokens"})
+    assert by_rule.pretraining == Pretraining("muon", 0.005, 1200, 64, targets="tokens", until_learnt=0.95)
     assert made.methods == {"sgd": Sgd(0.02), "adam": Adam(0.0003)}
     assert (made.base_seeds, made.seeds, made.n, made.batch, made.seed) == (4, 5, 32, 16, 7)
     assert made.doses == (1, 2, 4, 8, 16, 32, 64, 128) and made.steps == 128 and not made.fresh

@@ -100,6 +100,13 @@ def test_whole_numbers_of_a_real_option_make_the_same_run():
     )
 
 
+def test_an_option_may_be_none():
+    given = with_options(CONFIG, {"pretraining.rate": 1, "pretraining.until_learnt": 0.9})
+    assert json.dumps(to_json(given.pretraining)["rate"]) == "1.0"
+    assert from_json(CONFIG, to_json(given)) == given
+    assert from_json(given, to_json(CONFIG)) == CONFIG and CONFIG.pretraining.rate is None
+
+
 def test_options_are_checked_together():
     """A rate of 0 is refused, and sizes that only fit each other are set together."""
     with pytest.raises(Misuse, match=r"finetuning.sgd_rate must be above 0 and finite, got 0"):
@@ -124,6 +131,8 @@ def test_options_are_checked_together():
         ({"finetuning.methods": "sgd"}, r"finetuning.methods must be like \('sgd', 'adam'\), got 'sgd'"),
         ({"theories": [3]}, r"theories must be like tuple\[str, \.\.\.\], got \[3\]"),
         ({"finetuned_topics": [0, 1]}, r"finetuned_topics must be like \(\(0,\), .*, got \[0, 1\]"),
+        ({"pretraining.rate": "fast"}, r"pretraining.rate must be like float \| None, got 'fast'"),
+        ({"pretraining.until_learnt": True}, r"until_learnt must be like float \| None, got True"),
         ({"network.activation": None}, "network.activation must be like 'relu', got None"),
     ],
 )

@@ -8,6 +8,8 @@ import pytest
 
 from experiments.discovery import Catalogue
 from experiments.reports import html, markup, pictures
+from experiments.storage.files import write_json
+from experiments.storage.manifests import NetworkQuality, Quality
 from experiments.storage.records import Cell, Row
 from experiments.storage.run_folder import create
 
@@ -71,6 +73,18 @@ def test_the_page_stands_alone_and_follows_the_table(tmp_path):
     assert "data:image/png;base64," in pages[0]
     assert not re.search(r"https?:|src=\"(?!data:)|<link|<script", pages[0])
     assert "&lt;b&gt;diverged&lt;/b&gt; &amp; lost" in pages[0] and "<b>" not in pages[0]
+
+
+def test_the_head_says_how_much_inference_was_learnt(tmp_path):
+    wanted = {"pretraining": {"until_learnt": 0.99}}
+    run = _run(tmp_path, [_row("proximal", 0.01, 1)], wanted)
+    quality = Quality((NetworkQuality(0, 0.01, 0.1, (0.0, 0.02), 0.5, (0.0, 1.0), 70),))
+    write_json(run.folder / "networks.json", quality.to_json())
+    opening, remaining = html.write_report(run).read_text().split("About this study")
+    assert (
+        "Of inference the base networks have learnt 0.980. 0.99 was wanted, and not reached in 70" in opening
+    )
+    assert "<td>–</td>" in remaining and "<td>0.980</td>" in remaining
 
 
 def test_question_answer_figure_and_table_come_before_everything_else(tmp_path):

@@ -39,7 +39,7 @@ def runs(tmp_path):
                             noise = (0.001,), (0.3 * shift,), (0.4 * shift,)
                             rows.append(Row(*names, None, group, None, (nats,), (shift,), *noise, None))
         made[-1].save_rows(rows)
-    quality = Quality((NetworkQuality(0, 0.01234, 0.1, (0.0, 0.1)),), uninformed=0.5)
+    quality = Quality((NetworkQuality(0, 0.01234, 0.1, (0.0, 0.1), 0.5, (0.0, 1.0), 7),))
     write_json(made[0].folder / "networks.json", quality.to_json())
     return made
 
@@ -49,11 +49,12 @@ def test_a_row_says_what_the_scorecard_says_at_the_last_dose(runs, tmp_path):
     shares = Learnt("sgd", "all", (1, 4), 0.62, (0.4, 0.81))
     columns = [replace(column, learnt=shares) if column == columns[0] else column for column in columns]
     head, first, second, third, last = overview.table(columns, read)
-    wanted = ["study", "excess; uninformed (nats)", "method, D′", "D′ learnt; by best null", "shift (nats)"]
-    assert head[:5] == wanted
+    wanted = ["study", "learnt", "excess; uninformed (nats)", "method, D′", "D′ learnt; by best null"]
+    assert head[:6] == [*wanted, "shift (nats)"]
     assert first == [
         *(
             "made-up (one)",
+            "0.975",
             "0.0123; 0.5000",
             "SGD, D′ on all",
             "81 %; 62 %",
@@ -64,13 +65,13 @@ def test_a_row_says_what_the_scorecard_says_at_the_last_dose(runs, tmp_path):
         ),
         *("below −1", "0.250", "0.600"),
     ]
-    assert second[:4] == ["", "", "Adam, D′ on all", "–"] and second[4:] == first[4:]
-    assert third[:3] == ["made-up (two)", "–; –", "SGD, D′ on all"] and third[-2:] == ["–", "0.600"]
-    assert last[:2] == ["", ""]
+    assert second[:5] == ["", "", "", "Adam, D′ on all", "–"] and second[5:] == first[5:]
+    assert third[:4] == ["made-up (two)", "–", "–; –", "SGD, D′ on all"] and third[-2:] == ["–", "0.600"]
+    assert last[:3] == ["", "", ""]
     path = overview.write(columns, read, tmp_path)
     text = path.read_text(encoding="utf-8")
     assert path.name == "overview.md" and text.startswith(overview.ABOUT)
     assert (
         text.count("\n| ") == 6
-        and "| made-up (one) | 0.0123; 0.5000 | SGD, D′ on all | 81 %; 62 % | 0.2000 |" in text
+        and "| made-up (one) | 0.975 | 0.0123; 0.5000 | SGD, D′ on all | 81 %; 62 % | 0.2000 |" in text
     )

@@ -37,11 +37,11 @@ LAW = {}
 SMALL = {"personas": 2, "topics": 2, "answers": 2, "pairs": 2}
 
 
-def experiment(process=None, width=4, seeds=2, steps=4):
+def experiment(process=None, width=4, seeds=2, steps=4, recipe=None):
     return Experiment(
         process=process or Corrected(**SMALL),
         shape=Architecture(width, 1, 1),
-        pretraining=Pretraining("adamw", 0.01, steps, 4, chunk=2),
+        pretraining=recipe or Pretraining("adamw", 0.01, steps, 4, chunk=2),
         base_seeds=seeds,
         arms=(),
         methods={},
@@ -160,6 +160,40 @@ def test_a_killed_training_goes_on_to_the_same_weights(trained, tmp_path):
     path.with_name(f"{path.stem}.checkpoint.safetensors").write_bytes(checkpoint)
     kept.pretrained(experiment(), PROGRESS)  # killed between the last two steps: the checkpoint goes
     assert len(list(tmp_path.glob("*.safetensors"))) == 1
+
+
+class Lines(Silent):
+    """Progress that keeps its lines."""
+
+    def say(self, text):
+        self.lines = [*getattr(self, "lines", []), str(text)]
+
+
+def test_pretraining_ends_where_every_network_has_learnt_enough(tmp_path, monkeypatch):
+    """Killed on its way there, it ends with the same bytes."""
+    recipe = Pretraining("muon", 0.03, 600, 16, chunk=20, until_learnt=0.5)
+    shown = {"pairs": 3, "style": 3.0, "specific": 0.0, "common": 0.0, "rarity": 1.0, "seed": 1}
+    ours = experiment(PersonaTopics(**SMALL | shown), 8, recipe=recipe)
+    save, states = base_networks._save, []
+
+    def keep(path, tree, record):
+        save(path, tree, record)
+        states.append(path.read_bytes())
+
+    monkeypatch.setattr(base_networks, "_save", keep)
+    kept, again = BaseNetworks(tmp_path / "whole"), BaseNetworks(tmp_path / "again")
+    progress = Lines()
+    kept.pretrained(ours, progress)
+    networks, checkpoints = kept.quality(ours).networks, states[:-1]
+    ends = networks[0].steps
+    assert 20 < ends < 600 and min(network.learnt for network in networks) >= 0.5
+    assert len(checkpoints) == ends / 20 - 1 and {network.steps for network in networks} == {ends}
+    assert f"after {ends} steps base networks have learnt 0." in progress.lines[-1]
+    again.folder.mkdir()
+    path = again.path(ours)
+    path.with_name(f"{path.stem}.checkpoint.safetensors").write_bytes(checkpoints[len(checkpoints) // 2])
+    again.pretrained(ours, PROGRESS)
+    assert path.read_bytes() == kept.path(ours).read_bytes()
 
 
 def test_a_checkpoint_that_is_a_final_network_or_of_another_training_is_refused(trained, tmp_path):

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -112,13 +113,16 @@ def test_a_folder_that_cannot_be_locked_is_used_with_a_warning(tmp_path, monkeyp
 
 
 def test_what_is_said_of_a_run_is_no_markup():
-    """A folder may be called a[red]b[/x]c."""
+    """A folder may be called a[red]b[/x]c; of pretraining it is said how much inference is learnt."""
     lines = io.StringIO()
     progress = Progress(Console(file=lines, width=200))
     progress.say("in a[red]b[/x]c")
     with progress.cells(1, 0) as advance:
         advance("cell", "of a[/x]c")
     printed = lines.getvalue()
+    with progress.training(4) as show:
+        show(4, *np.array([[1.5, 1.5], [0.01, 0.03], [0.9, 0.8]]))
+    assert "pretraining 4/4  loss 1.500  excess 0.0200 nats  learnt 0.85\n" in lines.getvalue()
     assert "s  in a[red]b[/x]c\n" in printed and "cell failed: of a[/x]c\n" in printed
 
 
