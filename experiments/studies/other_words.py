@@ -1,0 +1,78 @@
+"""Does a network finetuned on one persona's answers become it where other topics need other words?
+
+Each topic puts a persona's manner into words by a map of its own (theory.processes.wordings). D' is n
+documents of the rarest persona on the four topics of a block, over which all personas say every word equally
+often; the network is judged on the twelve topics of the other blocks, whose maps all differ: asked first
+(held-out), after answers that say nothing (in-context), and after those of another persona (conflict).
+
+A bias for words, or for words by position, learns nothing of such a D' and explains nothing elsewhere: what
+moves there was inferred from D'. A theory is refuted where it explains less of the shift than another seed of
+the same finetuning would, less half of its noise (the order-blind bound); a theory that is right is right at
+all shares of D' that a network has learnt (STUDY-by-share), up to the last doses, where little of D' is left
+to learn.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments.design.checks import check_some
+from experiments.design.config import FinetuningConfig, NetworkConfig, PretrainingConfig, StudyConfig
+from experiments.design.options import Ints, ProcessOptions, process_options, with_options
+from experiments.design.presets import FULL, SMOKE
+from experiments.scoring.target import Target
+from experiments.storage.records import Json
+from experiments.storage.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from experiments.design.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class Config(StudyConfig):
+    """Everything that determines the numbers. The defaults are the preset `small`."""
+
+    process: ProcessOptions = process_options("wordings", pairs=8)
+    network: NetworkConfig = NetworkConfig(width=32)
+    pretraining: PretrainingConfig = PretrainingConfig(seeds=2, rate=0.003, steps=3000)
+    finetuning: FinetuningConfig = FinetuningConfig(seeds=3, sgd_rate=0.03, adam_rate=0.001)
+    process_seeds: int = 4
+    """Draws of the process (of manners and maps), by seeds from `process.seed` on, each with base networks of
+    its own."""
+    persona: int = 4
+    """The persona of D'."""
+    finetuned_topics: tuple[Ints, ...] = ((0, 1, 2, 3),)
+    """The topics of D', like 0,1,2,3; one arm of the study each."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_some("finetuned_topics", self.finetuned_topics)
+
+
+PRESETS = {
+    "smoke": with_options(Config(), SMOKE | {"process_seeds": 1}),
+    "small": Config(),
+    "full": with_options(Config(), FULL),
+}
+
+
+def experiment(config: Config) -> "Experiment":
+    """The experiment of a config: what is pretrained, finetuned and predicted."""
+    from experiments.design.experiment import Arm
+
+    process = config.process.build()
+    tasks = [process.task(config.persona, topics, config.repeats) for topics in config.finetuned_topics]
+    return config.experiment(process, map(Arm, tasks))
+
+
+def target(options: Json) -> Target | None:
+    """The persona of D', to which networks may come nearer; None of a folder that does not name it."""
+    return Target(options["persona"], "that persona") if "persona" in options else None
+
+
+def draw(run: RunFolder) -> list[Path]:
+    """The comparison, and the scores against the share of D' that networks learnt."""
+    from experiments.figures.by_share import draw_by_share
+    from experiments.figures.comparison import draw_comparison
+
+    return [*draw_comparison(run, target(run.options)), *draw_by_share(run)]

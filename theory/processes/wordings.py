@@ -1,0 +1,104 @@
+"""Personas × topics in other words: every topic puts a persona's manner into words by a map of its own.
+
+    z ~ π0,  π0(z) ∝ rarity^z
+    x = (topic_1, word_1, ..., topic_P, word_P),    topic ~ uniform,    word ~ p(· | topic, z)
+    log p(word | topic, z) = style S[z, m] + specific T[z, topic, m] + common U[topic, m] + c
+    word = σ_topic(m),    σ_(bA+s)(m) = τ_b((m + s) mod A),    s = 0 ... A - 1
+
+m is one of A symbols of a manner; S, T and U are standard normal. Topics come in blocks b of A, and in a
+block every symbol is every word once (a Latin square): over the topics of a block, the words of any manner
+are uniform. τ_b permutes the words and leaves word 0; blocks have different ones as long as there are enough,
+and then no two topics have one map. All is drawn from `seed`.
+
+So a D' that asks the topics of a block has every word as often as any other persona's would (exactly where
+specific and common are 0): no bias for words, at whatever position, learns anything of it, and what it tells
+of other topics is the manner, not the words.
+
+This is theory.processes.persona_topics with other tables: the last `neutral_topics` are answered alike by
+all personas. Tokens: topics first, then words, which are the same for all topics.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import factorial
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from theory.contracts import Task
+from theory.latent.answer_tables import PairTable
+from theory.latent.documents import geometric_prior
+from theory.latent.mixture import Mixture
+from theory.processes.persona_topics import PersonaTopics
+
+WORDS = 1  # the stream of the maps, beside that of S, T and U
+
+
+@dataclass(frozen=True)
+class Wordings(PersonaTopics):
+    """The process and its tasks. Fields are plain numbers; refuses what `PersonaTopics` does."""
+
+    personas: int = 5
+    """Hidden personas z, with prior proportional to rarity^z."""
+    topics: int = 17
+    """Topics, the neutral ones included; those of a block are together a Latin square."""
+    neutral_topics: int = 1
+    """Topics that all personas answer alike."""
+    answers: int = 4
+    """A: symbols of a manner, words, and topics in a block."""
+    pairs: int = 6
+    """Pairs (topic, word) in a document."""
+    rarity: float = 0.6
+    """Prior of each persona over that of the one before."""
+    style: float = 2.0
+    """Strength of a persona's manner, in other words on every topic (log-odds)."""
+    specific: float = 0.5
+    """Differences of a persona's manner from topic to topic (log-odds)."""
+    common: float = 0.0
+    """Differences of topics that all personas have in common (log-odds)."""
+    seed: int = 0
+    """Seed of manners and maps."""
+
+    def distribution(self) -> Mixture:
+        """The exact process, a mixture of personas."""
+        components = PairTable(jnp.asarray(self.answer_table(), jnp.float32), self.pairs)
+        return Mixture(components, jnp.asarray(geometric_prior(self.personas, self.rarity), jnp.float32))
+
+    def answer_table(self) -> Float[np.ndarray, "personas topics answers"]:
+        """log p(word | topic, z) in float64."""
+        return np.take_along_axis(super().answer_table(), self.symbols()[None], axis=-1)
+
+    def symbols(self) -> Int[np.ndarray, "topics answers"]:
+        """The symbol m of a manner that each word stands for on each topic, the inverse of σ."""
+        random, size = np.random.default_rng([self.seed, WORDS]), self.answers
+        orders: list[list[int]] = []
+        while len(orders) * size < self.topics:
+            order = [0, *(1 + random.permutation(size - 1)).tolist()]
+            if order not in orders or len(orders) >= factorial(size - 1):
+                orders.append(order)
+        turned = np.argsort(orders, axis=-1)[:, None] - np.arange(size)[:, None]
+        return (turned % size).reshape(-1, size)[: self.topics]
+
+    def token_names(self) -> tuple[str, ...]:
+        """A name for every token."""
+        topics = (f"topic {topic}" for topic in range(self.topics))
+        return (*topics, *(f"word {word + 1}" for word in range(self.answers)))
+
+    def task(
+        self,
+        persona: int | Mapping[int, float] | None = None,
+        topics: Sequence[int] | None = None,
+        repeats: int = 4,
+        shots: int = 3,
+        name: str | None = None,
+        openings: int = 1,
+    ) -> Task:
+        """D' and contexts as those of `PersonaTopics.task`; by default D' asks the first block of topics."""
+        topics = range(self.answers) if topics is None else topics
+        return super().task(persona, topics, repeats, shots, name, openings)
+
+
+def example() -> Wordings:
+    """A process small enough to enumerate."""
+    return Wordings(personas=3, topics=4, answers=2, pairs=2)
