@@ -1,7 +1,7 @@
 """Does a network finetuned on one persona's answers become it where other topics need other words?
 
 Each topic puts a persona's manner into words by a map of its own (theory.processes.wordings). D' is n
-documents of the rarest persona on the four topics of a block, over which all personas say every word equally
+documents of the rarest persona on the three topics of a block, over which all personas say every word equally
 often; the network is judged on the twelve topics of the other blocks, whose maps all differ: asked first
 (held-out), after answers that say nothing (in-context), and after those of another persona (conflict).
 
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 class Config(StudyConfig):
     """Everything that determines the numbers. The defaults are the preset `small`."""
 
-    process: ProcessOptions = process_options("wordings", pairs=8)
+    process: ProcessOptions = process_options("wordings")
     network: NetworkConfig = NetworkConfig(width=32)
-    pretraining: PretrainingConfig = PretrainingConfig(seeds=2, rate=0.003, steps=3000)
+    pretraining: PretrainingConfig = PretrainingConfig(seeds=2, rate=0.01, steps=2400)
     finetuning: FinetuningConfig = FinetuningConfig(seeds=3, sgd_rate=0.03, adam_rate=0.001)
     process_seeds: int = 4
     """Draws of the process (of manners and maps), by seeds from `process.seed` on, each with base networks of
     its own."""
-    persona: int = 4
+    persona: int = 3
     """The persona of D'."""
-    finetuned_topics: tuple[Ints, ...] = ((0, 1, 2, 3),)
-    """The topics of D', like 0,1,2,3; one arm of the study each."""
+    finetuned_topics: tuple[Ints, ...] = ((0, 1, 2),)
+    """The topics of D', like 0,1,2; one arm of the study each."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

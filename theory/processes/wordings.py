@@ -5,10 +5,13 @@
     log p(word | topic, z) = style S[z, m] + specific T[z, topic, m] + common U[topic, m] + c
     word = σ_topic(m),    σ_(bA+s)(m) = τ_b((m + s) mod A),    s = 0 ... A - 1
 
-m is one of A symbols of a manner; S, T and U are standard normal. Topics come in blocks b of A, and in a
-block every symbol is every word once (a Latin square): over the topics of a block, the words of any manner
-are uniform. τ_b permutes the words and leaves word 0; blocks have different ones as long as there are enough,
-and then no two topics have one map. All is drawn from `seed`.
+m is one of A symbols of a manner. A persona prefers them in an order of its own: S[z, ·] are A equally spaced
+numbers of mean 0 and variance 1 in that order, which differs from persona to persona as long as there are
+enough; so each draw of the process has about as much to infer. T and U are standard normal.
+
+Topics come in blocks b of A, and in a block every symbol is every word once (a Latin square): over the topics
+of a block, the words of any manner are uniform. τ_b permutes the words and leaves word 0; blocks have
+different ones as long as there are enough, and then no two topics have one map. All is drawn from `seed`.
 
 So a D' that asks the topics of a block has every word as often as any other persona's would (exactly where
 specific and common are 0): no bias for words, at whatever position, learns anything of it, and what it tells
@@ -39,21 +42,21 @@ WORDS = 1  # the stream of the maps, beside that of S, T and U
 class Wordings(PersonaTopics):
     """The process and its tasks. Fields are plain numbers; refuses what `PersonaTopics` does."""
 
-    personas: int = 5
+    personas: int = 4
     """Hidden personas z, with prior proportional to rarity^z."""
-    topics: int = 17
+    topics: int = 16
     """Topics, the neutral ones included; those of a block are together a Latin square."""
     neutral_topics: int = 1
     """Topics that all personas answer alike."""
-    answers: int = 4
+    answers: int = 3
     """A: symbols of a manner, words, and topics in a block."""
-    pairs: int = 6
+    pairs: int = 8
     """Pairs (topic, word) in a document."""
-    rarity: float = 0.6
+    rarity: float = 0.7
     """Prior of each persona over that of the one before."""
     style: float = 2.0
     """Strength of a persona's manner, in other words on every topic (log-odds)."""
-    specific: float = 0.5
+    specific: float = 0.0
     """Differences of a persona's manner from topic to topic (log-odds)."""
     common: float = 0.0
     """Differences of topics that all personas have in common (log-odds)."""
@@ -67,17 +70,21 @@ class Wordings(PersonaTopics):
 
     def answer_table(self) -> Float[np.ndarray, "personas topics answers"]:
         """log p(word | topic, z) in float64."""
-        return np.take_along_axis(super().answer_table(), self.symbols()[None], axis=-1)
+        random, shape = np.random.default_rng(self.seed), (self.personas, self.topics, self.answers)
+        scores = np.linspace(1, -1, self.answers)
+        manners = (scores / scores.std())[_orders(random, self.personas, self.answers)]
+        logits = self.style * manners[:, None] + self.specific * random.normal(size=shape)
+        logits[:, self.topics - self.neutral_topics :] = 0
+        logits += self.common * random.normal(size=shape[1:])
+        logits -= np.logaddexp.reduce(logits, axis=-1, keepdims=True)
+        return np.take_along_axis(logits, self.symbols()[None], axis=-1)
 
     def symbols(self) -> Int[np.ndarray, "topics answers"]:
         """The symbol m of a manner that each word stands for on each topic, the inverse of σ."""
         random, size = np.random.default_rng([self.seed, WORDS]), self.answers
-        orders: list[list[int]] = []
-        while len(orders) * size < self.topics:
-            order = [0, *(1 + random.permutation(size - 1)).tolist()]
-            if order not in orders or len(orders) >= factorial(size - 1):
-                orders.append(order)
-        turned = np.argsort(orders, axis=-1)[:, None] - np.arange(size)[:, None]
+        orders = 1 + _orders(random, -(-self.topics // size), size - 1)
+        inverse = np.argsort(np.pad(orders, ((0, 0), (1, 0))), axis=-1)
+        turned = inverse[:, None] - np.arange(size)[:, None]
         return (turned % size).reshape(-1, size)[: self.topics]
 
     def token_names(self) -> tuple[str, ...]:
@@ -97,6 +104,16 @@ class Wordings(PersonaTopics):
         """D' and contexts as those of `PersonaTopics.task`; by default D' asks the first block of topics."""
         topics = range(self.answers) if topics is None else topics
         return super().task(persona, topics, repeats, shots, name, openings)
+
+
+def _orders(random: np.random.Generator, count: int, size: int) -> Int[np.ndarray, "count size"]:
+    """Permutations, all different as long as there are enough."""
+    orders: list[list[int]] = []
+    while len(orders) < count:
+        order = random.permutation(size).tolist()
+        if order not in orders or len(orders) >= factorial(size):
+            orders.append(order)
+    return np.array(orders)
 
 
 def example() -> Wordings:

@@ -14,17 +14,22 @@ from experiments.scoring.nulls import nulls
 from experiments.storage.contents import Contexts
 from theory.base import Dataset, Misuse
 from theory.divergence.mixture_fit import fit_weights
-from theory.processes.persona_topics import PersonaTopics
 from theory.processes.wordings import Wordings, example
 
-SMALL = replace(example(), common=0.7, seed=3)
-MANNER = Wordings(specific=0.0)
+SMALL = replace(example(), specific=0.4, common=0.7, seed=3)
+MANNER = Wordings()
 
 
 def by_hand(config):
-    """p(word | topic, z) from the formula, symbol by symbol."""
+    """p(word | topic, z) from the formula, symbol by symbol: three personas, two symbols, two orders."""
     random, size = np.random.default_rng(config.seed), config.answers
-    style = random.normal(size=(config.personas, 1, size))
+    assert (config.personas, size) == (3, 2)
+    orders = [random.permutation(2).tolist()]
+    while len(orders) < 3:
+        order = random.permutation(2).tolist()
+        if order not in orders or len(orders) == 2:
+            orders.append(order)
+    style = np.where(np.array(orders) == 0, 1.0, -1.0)[:, None]
     specific = random.normal(size=(config.personas, config.topics, size))
     logits = config.style * style + config.specific * specific
     logits[:, config.topics - config.neutral_topics :] = 0
@@ -102,18 +107,28 @@ def test_a_symbol_is_the_word_of_the_formula():
     shifts = np.arange(process.topics) % process.answers
     np.testing.assert_array_equal(process.symbols()[:, 0], -shifts % process.answers)
     turned = (process.symbols() + shifts[:, None]) % process.answers  # the inverse of τ, the same in a block
-    blocks = turned[:-1].reshape(4, process.answers, process.answers)
+    blocks = turned[:-1].reshape(5, process.answers, process.answers)
     np.testing.assert_array_equal(blocks, np.tile(blocks[:, :1], (1, process.answers, 1)))
     assert (Wordings(seed=6).symbols() != process.symbols()).any()
 
 
 def test_words_of_a_block_are_uniform_whoever_writes():
-    table = np.exp(MANNER.answer_table())[:, :16].reshape(MANNER.personas, 4, 4, 4)
-    np.testing.assert_allclose(table.mean(axis=2), 0.25, rtol=1e-12)
-    assert np.abs(table - 0.25).max() > 0.3
-    # with the same table for all topics, and no map, they are not
-    plain = np.exp(PersonaTopics(topics=17, style=2.0, specific=0.0, common=0.0).answer_table())[:, :16]
-    assert np.abs(plain.mean(axis=1) - 0.25).max() > 0.3
+    table = np.exp(MANNER.answer_table())[:, :15].reshape(MANNER.personas, 5, 3, 3)
+    np.testing.assert_allclose(table.mean(axis=2), 1 / 3, rtol=1e-12)
+    assert np.abs(table - 1 / 3).max() > 0.3
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_personas_prefer_symbols_in_different_orders(seed):
+    process = replace(MANNER, seed=seed)
+    table = np.exp(process.answer_table())
+    by_symbol = np.take_along_axis(table, np.argsort(process.symbols(), axis=-1)[None], axis=-1)
+    telling = by_symbol[:, :-1]
+    np.testing.assert_allclose(telling, telling[:, :1].repeat(15, axis=1), rtol=1e-12)
+    wanted = np.exp(process.style * np.sqrt(1.5) * np.array([-1.0, 0.0, 1.0]))
+    np.testing.assert_allclose(np.sort(telling[:, 0]), np.tile(wanted / wanted.sum(), (4, 1)), rtol=1e-12)
+    assert len({tuple(order) for order in np.argsort(telling[:, 0]).tolist()}) == 4
+    np.testing.assert_allclose(table[:, -1], 1 / 3, rtol=1e-12)  # the neutral topic
 
 
 # D' and what theories and nulls can make of it
@@ -122,13 +137,13 @@ def test_words_of_a_block_are_uniform_whoever_writes():
 def test_by_default_the_data_asks_the_first_block():
     process = Wordings()
     task = process.task()
-    assert task.name == "topics0_1_2_3"
+    assert task.name == "topics0_1_2"
     tokens = np.asarray(task.data(jax.random.key(0), 32).tokens)
-    assert set(tokens[:, ::2].ravel()) == {0, 1, 2, 3}
+    assert set(tokens[:, ::2].ravel()) == {0, 1, 2}
     held_out = np.asarray(task.contexts(jax.random.key(0))["held_out"].tokens)[:, 0]
-    np.testing.assert_array_equal(held_out, np.arange(4, 16))
+    np.testing.assert_array_equal(held_out, np.arange(3, 15))
     with pytest.raises(Misuse, match="No topic is left to hold out"):
-        Wordings(topics=5).task()
+        Wordings(topics=4).task()
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +164,7 @@ def exact():
     base = answers(process.predict(tokens))
     evidence = np.asarray(process.evidence(tokens), float)[:, rows, places]
     contexts = Contexts(
-        names, names, np.arange(4), answers(process.component_log_probs(tokens)), evidence, base, base, places
+        names, names, np.arange(3), answers(process.component_log_probs(tokens)), evidence, base, base, places
     )
     target = [answers(process.condition(data, beta).predict(tokens)) for beta in (0.01, 0.03, 1.0)]
     return contexts, np.array(target)[None]
