@@ -15,10 +15,9 @@ different ones as long as there are enough, and then no two topics have one map.
 
 So a D' that asks the topics of a block has every word as often as any other persona's would (exactly where
 specific and common are 0): no bias for words, at whatever position, learns anything of it, and what it tells
-of other topics is the manner, not the words.
-
-This is theory.processes.persona_topics with other tables: the last `neutral_topics` are answered alike by
-all personas. Tokens: topics first, then words, which are the same for all topics.
+of other topics is the manner, not the words. D' deals its topics, as their frequencies would else differ by
+chance. All else is as in theory.processes.persona_topics: the last `neutral_topics` are answered alike by all
+personas. Tokens: topics first, then words, which are the same for all topics.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,9 +28,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from theory.base import Dataset, Key, host_stream
 from theory.contracts import Task
 from theory.latent.answer_tables import PairTable
-from theory.latent.documents import geometric_prior
+from theory.latent.documents import dataset, geometric_prior, writers
 from theory.latent.mixture import Mixture
 from theory.processes.persona_topics import PersonaTopics
 
@@ -91,6 +91,18 @@ class Wordings(PersonaTopics):
         """A name for every token."""
         topics = (f"topic {topic}" for topic in range(self.topics))
         return (*topics, *(f"word {word + 1}" for word in range(self.answers)))
+
+    def blend(self, key: Key, n: int, shares: Mapping[int, float], topics: Sequence[int]) -> Dataset:
+        """D' of several personas; every topic is asked as often as any other at each position, and almost so
+        in each document."""
+        for persona in shares:
+            self._check(persona, topics)
+        personas, random, count = writers(shares, n), host_stream(key), len(topics)
+        place, turn = np.arange(self.pairs), np.arange(count)[:, None]
+        orders = np.tile(np.asarray(topics), (-(-n // count), -(-self.pairs // count), 1))
+        orders = random.permuted(orders, axis=-1)  # of as many documents as topics, which turn it differently
+        dealt = orders[:, place // count, (turn + place) % count].reshape(-1, self.pairs)
+        return dataset(self._documents(random, personas, dealt[:n]), self.answer_mask())
 
     def task(
         self,

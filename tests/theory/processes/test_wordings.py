@@ -146,6 +146,17 @@ def test_by_default_the_data_asks_the_first_block():
         Wordings(topics=4).task()
 
 
+@pytest.mark.parametrize("topics", [(0, 1, 2), (7, 4), (3,)])
+def test_the_data_asks_all_topics_alike_at_every_position(topics):
+    tokens = np.asarray(MANNER.narrow(jax.random.key(1), 12, 3, topics).tokens)
+    asked = tokens[:, ::2, None] == np.array(topics)
+    assert (asked.sum(axis=0) == 12 // len(topics)).all()
+    for many in asked.sum(axis=1):
+        assert many.sum() == 8 and np.ptp(many) <= (8 % len(topics) > 0) + 1
+    if len(topics) > 1:
+        assert len({tuple(row) for row in tokens[:, ::2].tolist()}) > len(topics)
+
+
 @pytest.fixture(scope="module")
 def exact():
     """Contexts of the default task with the exact process as base network, and what the exact learner says
