@@ -3,7 +3,7 @@
     figures/STUDY-by-share.png, .svg, .pdf, .csv    the judged group, a panel for each method and D'
 
 The share is that of experiments.scoring.learnt: 0 is the base network, 1 the hypothesis under which D' is
-most likely; networks that remember documents pass it. Points are doses, their shift stands below. The table
+most likely; networks that remember documents pass it. Points are doses. The table
 has a line for each theory (nulls included) and dose. Numpy and matplotlib only.
 """
 
@@ -13,7 +13,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.figures.comparison import LEGEND
 from experiments.figures.dose_panels import (
     BEST_NULL,
     BOTTOM,
@@ -23,19 +22,20 @@ from experiments.figures.dose_panels import (
     best_null,
     explained_axis,
     intervals,
+    off_scale,
     select,
     series,
 )
 from experiments.figures.looks import rank
 from experiments.figures.style import WIDTH, legend, marker_line, panels_grid, save, style
-from experiments.scoring.labels import UNCHANGED, judged_groups, panel_name, panels
+from experiments.scoring.labels import judged_groups, panel_name, panels
 from experiments.scoring.learnt import learnt
 from experiments.scoring.rows import table
 from experiments.scoring.scorecard import scorecard
 from experiments.storage.records import ScoreLine
 from experiments.storage.run_folder import RunFolder
 
-ABREAST, TALL = 2, 2.3  # panels side by side, inches
+ABREAST, TALL, GAP, START = 2, 2.3, 0.6, 0.55  # panels side by side; inches of them, below and above them
 COLUMNS = ("method", "data", "group", "dose", "theory", "prior", "grade", "explained", "shift")
 
 
@@ -64,18 +64,18 @@ Shares = dict[tuple[str, str], dict[int, float]]  # share of D' learnt, by panel
 
 def _figure(parts: Panels, shares: Shares) -> Figure:
     down = -(-len(parts) // ABREAST)
-    figure = Figure(figsize=(WIDTH, LEGEND + 0.2 + down * (TALL + 0.6)))
+    figure = Figure(figsize=(WIDTH, START + down * (TALL + GAP)))
     theories = {theory for lines in parts.values() for theory, _, _ in series(lines)}
     looks = {theory.replace("-", " "): marker_line(theory) for theory in sorted(theories, key=rank)}
     legend(figure, looks | {"best null": BEST_NULL}, 5)
-    tall = down * TALL + (down - 1) * 0.6
-    grid = panels_grid(figure, LEGEND + 0.2, tall, down, min(ABREAST, len(parts)), wspace=0.12, hspace=0.5)
+    tall = down * TALL + (down - 1) * GAP
+    grid = panels_grid(figure, START, tall, down, min(ABREAST, len(parts)), wspace=0.12, hspace=0.5)
     grid = grid.subplots(squeeze=False, sharey=True)
     for axes in grid.flat[len(parts) :]:
         axes.remove()
     for axes, (panel, lines) in zip(grid.flat, parts.items(), strict=False):
         axes.set_title(panel_name(*panel))
-        axes.set_xlabel("share of D′ learnt; below: shift (nats)")
+        axes.set_xlabel("share of D′ learnt")
         _draw(axes, lines, shares[panel])
     for axes in grid[:, 0]:
         axes.set_ylabel("explained")
@@ -83,21 +83,18 @@ def _figure(parts: Panels, shares: Shares) -> Figure:
 
 
 def _draw(axes: Axes, lines: list[ScoreLine], shares: dict[int, float]) -> None:
-    """Draw the scores of one panel; a value below the axis is drawn at its edge."""
+    """Draw the scores of one panel; a value below the axis leaves a triangle."""
     doses = sorted({line.dose for line in lines})
     at = np.array([shares[dose] for dose in doses])
     explained_axis(axes)
-    axes.plot(at, np.clip(best_null(lines, doses), BOTTOM, TOP), **BEST_NULL, zorder=1)
+    drawn = [(best_null(lines, doses), BEST_NULL["color"])]
+    axes.plot(at, np.minimum(drawn[0][0], TOP), **BEST_NULL, zorder=1)
     for theory, grade, curve in series(lines):
-        line = marker_line(theory)
+        line, values = marker_line(theory), at_doses(curve, "explained", doses)
         axes.fill_between(at, *intervals(curve, doses), color=line["color"], alpha=0.11, lw=0)
-        axes.plot(at, np.clip(at_doses(curve, "explained", doses), BOTTOM, TOP), **line, **GRADES[grade])
-    shift = at_doses([line for line in lines if line.theory == UNCHANGED], "shift", doses)
-    last = -np.inf
-    for place, nats in zip(at, shift, strict=True):
-        if place > last + 0.09:  # room for three digits
-            axes.text(place, BOTTOM + 0.03, f"{nats:.2g}", ha="center", fontsize=5, color="0.3")
-            last = place
+        axes.plot(at, np.minimum(values, TOP), **line, **GRADES[grade])
+        drawn.append((values, line["color"]))
+    off_scale(axes, at.tolist(), drawn, BOTTOM, "v")
 
 
 def _table(parts: Panels, shares: Shares) -> list[dict[str, object]]:

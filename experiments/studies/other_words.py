@@ -34,7 +34,7 @@ class Config(StudyConfig):
 
     process: ProcessOptions = process_options("wordings")
     network: NetworkConfig = NetworkConfig(width=32)
-    pretraining: PretrainingConfig = PretrainingConfig(seeds=2, rate=0.01, steps=2400)
+    pretraining: PretrainingConfig = PretrainingConfig(seeds=2, rate=0.01, steps=3000)
     finetuning: FinetuningConfig = FinetuningConfig(
         seeds=2, n=48, batch=12, sgd_rate=0.01, adam_rate=0.0003, doses=(4, 8, 16, 32, 64, 128, 256)
     )
