@@ -98,10 +98,10 @@ class Wordings(PersonaTopics):
         for persona in shares:
             self._check(persona, topics)
         personas, random, count = writers(shares, n), host_stream(key), len(topics)
-        place, turn = np.arange(self.pairs), np.arange(count)[:, None]
+        position, turn = np.arange(self.pairs), np.arange(count)[:, None]
         orders = np.tile(np.asarray(topics), (-(-n // count), -(-self.pairs // count), 1))
         orders = random.permuted(orders, axis=-1)  # of as many documents as topics, which turn it differently
-        dealt = orders[:, place // count, (turn + place) % count].reshape(-1, self.pairs)
+        dealt = orders[:, position // count, (turn + position) % count].reshape(-1, self.pairs)
         return dataset(self._documents(random, personas, dealt[:n]), self.answer_mask())
 
     def task(
