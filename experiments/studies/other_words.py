@@ -2,8 +2,8 @@
 
 Each topic puts a persona's manner into words by a map of its own (theory.processes.wordings). D' is n
 documents of the rarest persona on the three topics of a block, over which all personas say every word equally
-often; the network is judged on the twelve topics of the other blocks, whose maps all differ: asked first
-(held-out), after answers that say nothing (in-context), and after those of another persona (conflict).
+often; the network is judged on the twelve topics of the other blocks: asked first and after a few answers
+that say nothing (held-out; in-context: after three), and after those of another persona (conflict).
 
 A bias for words, or for words by position, learns nothing of such a D' and explains nothing elsewhere: what
 moves there was inferred from D'. A theory is refuted where it explains less of the shift than another seed of
@@ -36,11 +36,14 @@ class Config(StudyConfig):
     network: NetworkConfig = NetworkConfig(width=32)
     pretraining: PretrainingConfig = PretrainingConfig(seeds=2, rate=0.01, steps=3000)
     finetuning: FinetuningConfig = FinetuningConfig(
-        seeds=2, n=48, batch=12, sgd_rate=0.01, adam_rate=0.0003, doses=(4, 8, 16, 32, 64, 128, 256)
+        seeds=2, n=48, batch=12, sgd_rate=0.02, adam_rate=0.0003, doses=(4, 8, 16, 32, 64, 128, 256, 512)
     )
     process_seeds: int = 4
     """Draws of the process (of manners and maps), by seeds from `process.seed` on, each with base networks of
     its own."""
+    repeats: int = 3
+    """Contexts for each held-out topic in the groups that have a context. In-domain documents are four times
+    as many: a multiple of the topics of D', so that as many begin with each."""
     persona: int = 3
     """The persona of D'."""
     finetuned_topics: tuple[Ints, ...] = ((0, 1, 2),)
@@ -51,8 +54,10 @@ class Config(StudyConfig):
         check_some("finetuned_topics", self.finetuned_topics)
 
 
+OPENINGS = 4  # each held-out topic is asked first, and after one, two and three pairs that say nothing
 PRESETS = {
     "smoke": with_options(Config(), SMOKE | {"process_seeds": 1}),
+    "demo": with_options(Config(), {"process_seeds": 1}),
     "small": Config(),
     "full": with_options(Config(), FULL),
 }
@@ -63,7 +68,11 @@ def experiment(config: Config) -> "Experiment":
     from experiments.design.experiment import Arm
 
     process = config.process.build()
-    tasks = [process.task(config.persona, topics, config.repeats) for topics in config.finetuned_topics]
+    openings = min(OPENINGS, process.pairs)
+    tasks = [
+        process.task(config.persona, topics, config.repeats, openings=openings)
+        for topics in config.finetuned_topics
+    ]
     return config.experiment(process, map(Arm, tasks))
 
 

@@ -15,8 +15,10 @@ different ones as long as there are enough, and then no two topics have one map.
 
 So a D' that asks the topics of a block has every word as often as any other persona's would (exactly where
 specific and common are 0): no bias for words, at whatever position, learns anything of it, and what it tells
-of other topics is the manner, not the words. D' deals its topics, as their frequencies would else differ by
-chance. All else is as in theory.processes.persona_topics: the last `neutral_topics` are answered alike by all
+of other topics is the manner, not the words. D' deals topics and words, as their frequencies would else
+differ by chance, and a network learns even a small bias for words at once, for all topics alike.
+
+All else is as in theory.processes.persona_topics: the last `neutral_topics` are answered alike by all
 personas. Tokens: topics first, then words, which are the same for all topics.
 """
 
@@ -93,16 +95,20 @@ class Wordings(PersonaTopics):
         return (*topics, *(f"word {word + 1}" for word in range(self.answers)))
 
     def blend(self, key: Key, n: int, shares: Mapping[int, float], topics: Sequence[int]) -> Dataset:
-        """D' of several personas; every topic is asked as often as any other at each position, and almost so
-        in each document."""
+        """D' of several personas. At each position topics come equally often, and the words of each as often
+        as its persona says them, up to one document; topics come alike in each document, too."""
         for persona in shares:
             self._check(persona, topics)
         personas, random, count = writers(shares, n), host_stream(key), len(topics)
         position, turn = np.arange(self.pairs), np.arange(count)[:, None]
         orders = np.tile(np.asarray(topics), (-(-n // count), -(-self.pairs // count), 1))
         orders = random.permuted(orders, axis=-1)  # of as many documents as topics, which turn it differently
-        dealt = orders[:, position // count, (turn + position) % count].reshape(-1, self.pairs)
-        return dataset(self._documents(random, personas, dealt[:n]), self.answer_mask())
+        dealt = orders[:, position // count, (turn + position) % count].reshape(-1, self.pairs)[:n]
+        shares_below = np.cumsum(np.exp(self.answer_table()), axis=-1)[personas[:, None], dealt]
+        level = _levels(random, personas[:, None] * self.topics + dealt)
+        words = np.sum(level[..., None] >= shares_below[..., :-1], axis=-1) + self.topics
+        tokens = np.stack([dealt, words], axis=-1).reshape(n, -1).astype(np.int32)
+        return dataset(tokens, self.answer_mask())
 
     def task(
         self,
@@ -126,6 +132,16 @@ def _orders(random: np.random.Generator, count: int, size: int) -> Int[np.ndarra
         if order not in orders or len(orders) >= factorial(size):
             orders.append(order)
     return np.array(orders)
+
+
+def _levels(random: np.random.Generator, kinds: Int[np.ndarray, "n t"]) -> Float[np.ndarray, "n t"]:
+    """Numbers in [0, 1), evenly spaced over the rows of a column that are of one kind, in random order."""
+    levels = np.empty(kinds.shape)
+    for column in range(kinds.shape[1]):
+        for kind in np.unique(kinds[:, column]):
+            rows = np.flatnonzero(kinds[:, column] == kind)
+            levels[rows, column] = (random.permutation(len(rows)) + random.random()) / len(rows)
+    return levels
 
 
 def example() -> Wordings:

@@ -157,6 +157,17 @@ def test_the_data_asks_all_topics_alike_at_every_position(topics):
         assert len({tuple(row) for row in tokens[:, ::2].tolist()}) > len(topics)
 
 
+def test_the_words_of_the_data_come_as_often_as_their_persona_says_them():
+    """Up to one document, at each position and topic: of several personas, each in its documents."""
+    tokens = np.asarray(MANNER.blend(jax.random.key(2), 96, {3: 0.5, 1: 0.5}, (0, 1, 2)).tokens)
+    table = np.exp(MANNER.answer_table())
+    for persona, part in ((3, tokens[:48]), (1, tokens[48:])):
+        for position, topic in np.ndindex(MANNER.pairs, 3):
+            words = part[part[:, 2 * position] == topic, 2 * position + 1] - MANNER.topics
+            assert len(words) == 16
+            assert (np.abs(np.bincount(words, minlength=3) - 16 * table[persona, topic]) < 1).all()
+
+
 @pytest.fixture(scope="module")
 def exact():
     """Contexts of the default task with the exact process as base network, and what the exact learner says
