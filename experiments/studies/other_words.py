@@ -10,6 +10,14 @@ moves there was inferred from D'. A theory is refuted where it explains less of 
 the same finetuning would, less half of its noise (the order-blind bound); a theory that is right is right at
 all shares of D' that a network has learnt (STUDY-by-share), up to the last doses, where little of D' is left
 to learn.
+
+Chosen by measurements of two draws with two base networks each, pretrained for 3000 steps: D' is dealt and
+held-out topics are asked at four positions, as a bias for words otherwise explains up to 0.83 of SGD's small
+first shifts; so it explains 0.27 at most, and 0.02 of Adam's. `specific` is 0, as networks learn such tables
+sooner. The last doses are those after which networks had learnt all that the best persona gains on D' (108 %
+by SGD, 125 % by Adam). Those base networks had learnt 0.92, 0.93, 0.73 and 0.75 of the inference there is,
+and one of the second draw on a schedule of 6000 steps 0.98 after 2250 of them: hence 6000 steps in `small`.
+The preset `demo` has one draw and 3000.
 """
 
 from dataclasses import dataclass
@@ -34,7 +42,7 @@ class Config(StudyConfig):
 
     process: ProcessOptions = process_options("wordings")
     network: NetworkConfig = NetworkConfig(width=32)
-    pretraining: PretrainingConfig = PretrainingConfig(seeds=2, rate=0.01, steps=3000)
+    pretraining: PretrainingConfig = PretrainingConfig(seeds=2, rate=0.01, steps=6000)
     finetuning: FinetuningConfig = FinetuningConfig(
         seeds=2, n=48, batch=12, sgd_rate=0.02, adam_rate=0.0003, doses=(4, 8, 16, 32, 64, 128, 256, 512)
     )
@@ -55,9 +63,10 @@ class Config(StudyConfig):
 
 
 OPENINGS = 4  # each held-out topic is asked first, and after one, two and three pairs that say nothing
+SMALLER = {"process_seeds": 1, "process.pairs": 4, "network.width": 16}
 PRESETS = {
-    "smoke": with_options(Config(), SMOKE | {"process_seeds": 1}),
-    "demo": with_options(Config(), {"process_seeds": 1}),
+    "smoke": with_options(Config(), SMOKE | SMALLER),
+    "demo": with_options(Config(), {"process_seeds": 1, "pretraining.steps": 3000}),
     "small": Config(),
     "full": with_options(Config(), FULL),
 }
