@@ -16,7 +16,7 @@ held-out topics are asked at four positions, as a bias for words otherwise expla
 first shifts; so it explains 0.27 at most, and 0.02 of Adam's. `specific` is 0, as networks learn such tables
 sooner. The last doses are those after which networks had learnt all that the best persona gains on D' (108 %
 by SGD, 125 % by Adam). Those base networks had learnt 0.92, 0.93, 0.73 and 0.75 of the inference there is,
-and one of the second draw on a schedule of 6000 steps 0.98 after 2250 of them: hence 6000 steps in `small`.
+and one of the second draw 0.998 on a schedule of 6000 steps (0.98 after 2250): hence 6000 in `small`.
 The preset `demo` has one draw and 3000.
 """
 
