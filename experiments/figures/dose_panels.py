@@ -177,7 +177,7 @@ def _hatch_undefined(axes: Axes, doses: list[int], single: list[ScoreLine]) -> N
         axes.text(doses[index], 0.2, "undefined", bbox={"fc": "white", "ec": "none", "pad": 1}, **note)
 
 
-def off_scale(axes: Axes, doses: Sequence[int], drawn: Drawn, edge: float, marker: str) -> None:
+def off_scale(axes: Axes, doses: Sequence[float], drawn: Drawn, edge: float, marker: str) -> None:
     """Triangles on an edge of the axis ("v" below, "^" above), side by side, for what lies beyond it."""
     gap = _width(axes) / len(doses) if doses else 0
     for index, dose in enumerate(doses):

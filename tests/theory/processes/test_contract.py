@@ -154,6 +154,7 @@ NARROW = {  # the D' of the default tasks, by the names of `narrow`
     "subliminal": {"persona": 4, "topics": [0]},
     "task_diversity": {"task": 3, "inputs": [0]},
     "urns": {"urn": 3, "drawers": [0]},
+    "wordings": {"persona": 3, "topics": [0, 1, 2]},
 }
 HELD_OUT = {"inductive_backdoor": {"held_out": 4}}
 IN_DOMAIN = {"inductive_backdoor": 16, "persona_domain": 6}  # documents of a group that `task` draws itself

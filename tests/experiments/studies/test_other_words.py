@@ -1,0 +1,45 @@
+"""The study's declaration: D' and contexts are what the docstring says, for every draw of the process."""
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.design.options import with_options
+from experiments.studies import other_words as study
+from theory.errors import Misuse
+
+GROUPS = {"in_domain", "held_out", "in_context", "conflict"}
+
+
+@pytest.mark.parametrize("preset", study.PRESETS)
+def test_every_preset_makes_a_comparison(preset):
+    for config in study.PRESETS[preset].draws():
+        experiment = study.experiment(config)
+        assert len(experiment.cells()) == len(set(experiment.cells()))
+        assert set(experiment.methods) == {"sgd", "adam"}
+        assert set(experiment.contexts(experiment.arms[0])) == GROUPS
+
+
+def test_small_has_four_draws_and_eight_networks():
+    draws = study.PRESETS["small"].draws()
+    assert len(draws) == 4 and len({config.process.seed for config in draws}) == 4
+    assert sum(config.pretraining.seeds for config in draws) >= 8
+
+
+def test_the_persona_is_the_rarest_and_twelve_topics_are_held_out():
+    config = study.PRESETS["small"]
+    experiment = study.experiment(config)
+    assert int(np.argmin(experiment.process.distribution().log_weights)) == config.persona
+    (arm,) = experiment.arms
+    asked = set(np.asarray(arm.task.data(jax.random.key(0), 32).tokens)[:, ::2].ravel().tolist())
+    assert asked == set(config.finetuned_topics[0])
+    for group in GROUPS - {"in_domain"}:
+        contexts = experiment.contexts(arm)[group]
+        rows, places = np.nonzero(np.asarray(contexts.mask))
+        topics = set(np.asarray(contexts.tokens)[rows, places - 1].tolist())
+        assert len(topics) == 12 and not topics & asked
+
+
+def test_no_topics_of_the_data_are_refused():
+    with pytest.raises(Misuse, match="finetuned_topics"):
+        with_options(study.Config(), {"finetuned_topics": ()})
