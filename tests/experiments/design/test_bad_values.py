@@ -27,7 +27,7 @@ BAD = {float: (math.nan, math.inf, -1.0, 0.0, 1e9, 1e30), int: (-1, 0, 10**9, 2*
 def fields(study, preset="smoke"):
     """Name, type and value of every option."""
     config: Any = Study.find(study).preset(preset)
-    kinds = dict(design._kinds(config))
+    kinds = dict(design.kinds(config))
     return [(name, kinds[name], value) for name, value in design.options(config)]
 
 
