@@ -29,9 +29,9 @@ ABOUT = (
     "*another seed* the score of a network from another pretraining seed, finetuned alike; *best mixture* "
     "that of the weights over hypotheses that are fitted to these answers. β of the posteriors is fitted in "
     "the domain of D′ and nowhere else, from the prior implied by the base network. *Learnt* is the share of "
-    "inference that the base networks have learnt, 1 − excess / uninformed: *excess* is theirs over the exact "
-    "predictor, mean over positions, *uninformed* that of a predictor which never infers the hypothesis of a "
-    "document."
+    "inference that the base networks have learnt, 1 − excess / uninformed: *excess* is theirs over the "
+    "exact predictor, mean over positions, *uninformed* that of a predictor which never infers the "
+    "hypothesis of a document."
 )
 
 

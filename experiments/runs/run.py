@@ -79,8 +79,7 @@ def run(
                     bases.pretrained(experiment, progress)
             quality = Quality.together([bases.quality(experiment) for experiment in experiments])
             write_json(folder / NETWORKS, quality.to_json(inference.by_group(made)))
-        if known := records(made):
-            write_text(folder / MEASURES, as_csv(known))
+        _write_measures(made)
         # every cell is finished and scored; pictures can be redrawn
         write(folder / DONE, lambda file: None)
         progress.say("drawing")
@@ -140,6 +139,7 @@ def forecast(study_run: StudyRun, out: str = "", networks: str = "", again: bool
         seal.refuse_late(made)
         run_cells(experiments, made, BaseNetworks(kept), progress, only=lambda cell: cell.is_forecast)
         sealed = seal.seal(made)
+        _write_measures(made)
     expected = forecasts(made)
     write_text(folder / "forecasts.csv", as_csv([asdict(line) for line in expected]))
     drawn = draw_forecast(made, expected)
@@ -166,6 +166,12 @@ def prepare(study_run: StudyRun, progress: Progress) -> list[Experiment]:
     experiments = study_run.experiments()
     candidates(experiments[0])
     return experiments
+
+
+def _write_measures(made: RunFolder) -> None:
+    """Write the measures known before finetuning, as a table, where the experiment asks for them."""
+    if known := records(made):
+        write_text(made.folder / MEASURES, as_csv(known))
 
 
 def _create(

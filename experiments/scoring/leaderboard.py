@@ -221,8 +221,8 @@ def theory_name(theory: TheoryKey) -> str:
 def write_tables(
     lines: Sequence[RunLine], columns: Sequence[Column], out: Path, runs: Sequence[RunFolder] = ()
 ) -> list[Path]:
-    """Write scorecard.csv, with settings of `runs` and what networks learnt of inference and of D' as columns,
-    and scorecard.md."""
+    """Write scorecard.csv, with settings of `runs` and what networks learnt of inference and of D' as
+    columns, and scorecard.md."""
     made = dict(zip(_names(runs), map(settings, runs), strict=True))
     known = {(column.run, column.method, column.data): column.learnt for column in columns}
     plain = []

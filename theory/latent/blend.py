@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from theory.base import Beta, Dataset, Key, LogProbs, Model, Tokens
+from theory.base import Beta, Dataset, Key, LogProbs, Model, Tokens, at_tokens
 
 ROWS, CHOICES = 2, 3  # folded into the key; 0 and 1 are those that a process splits it into
 
@@ -18,18 +18,23 @@ ROWS, CHOICES = 2, 3  # folded into the key; 0 and 1 are those that a process sp
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Blend:
-    """`process` p (a distribution), `documents` (n, t) of D' and their `share` s.
-
-    It predicts what p predicts: documents of D' are learnt, but are no part of the exact process.
-    """
+    """`process` p (a distribution), `documents` (n, t) of D' and their `share` s."""
 
     process: Model
     documents: Int[Array, "n t"]
     share: float = field(metadata={"static": True}, default=0.0)
 
     def predict(self, tokens: Tokens) -> LogProbs:
-        """The process's own log-probabilities (nats)."""
-        return self.process.predict(tokens)
+        """Log-probabilities (nats) of the next token, by p or by the documents that began like this one."""
+        own = self.process.predict(tokens)
+        chosen = at_tokens(own, tokens)
+        fresh = jnp.log1p(-self.share) + jnp.cumsum(chosen, axis=-1) - chosen  # of all before each position
+        same = tokens[:, None] == self.documents
+        alike = jnp.cumprod(jnp.pad(same, ((0, 0), (0, 0), (1, 0)), constant_values=True)[..., :-1], axis=-1)
+        symbols = jax.nn.one_hot(self.documents, own.shape[-1])
+        next_tokens = jnp.einsum("mnt,ntv->mtv", alike.astype(own.dtype), symbols) / len(self.documents)
+        both = jnp.logaddexp(fresh[..., None] + own, jnp.log(self.share * next_tokens))
+        return jax.nn.log_softmax(both, axis=-1)
 
     def sample(self, key: Key, n: int) -> Tokens:
         """Draw n sequences; those that are not of D' are the ones that the process draws with this key."""

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from theory.base import at_tokens
 from theory.latent.blend import Blend
 from theory.processes.persona_topics import example
 
@@ -22,12 +23,10 @@ def test_a_share_of_the_samples_is_of_the_documents():
     np.testing.assert_allclose(of_data[:, :2].mean(axis=0), wanted, atol=0.02)
 
 
-def test_without_a_share_it_is_the_process_and_predictions_are_its_own():
-    blend = Blend(PROCESS, DOCUMENTS, 0.0)
-    np.testing.assert_array_equal(blend.sample(jax.random.key(1), 50), PROCESS.sample(jax.random.key(1), 50))
-    np.testing.assert_array_equal(
-        Blend(PROCESS, DOCUMENTS, 0.5).predict(DOCUMENTS), PROCESS.predict(DOCUMENTS)
-    )
+def test_without_a_share_it_is_the_process():
+    blend, tokens = Blend(PROCESS, DOCUMENTS, 0.0), PROCESS.sample(jax.random.key(1), 50)
+    np.testing.assert_array_equal(blend.sample(jax.random.key(1), 50), tokens)
+    np.testing.assert_allclose(blend.predict(tokens), PROCESS.predict(tokens), atol=2e-6)
 
 
 def test_whole_documents_have_the_probability_of_both():
@@ -37,3 +36,11 @@ def test_whole_documents_have_the_probability_of_both():
     wanted = 0.75 * own + 0.25 * np.array([1, 2, 2, 0]) / 3
     both = np.exp(np.asarray(blend.log_prob(jnp.concatenate([DOCUMENTS, other]))))
     np.testing.assert_allclose(both, wanted, rtol=1e-5)
+
+
+def test_predictions_of_all_positions_are_those_of_whole_documents():
+    blend, fresh = Blend(PROCESS, DOCUMENTS, 0.25), PROCESS.sample(jax.random.key(2), 50)
+    tokens = jnp.concatenate([DOCUMENTS, fresh])
+    predictions = blend.predict(tokens)
+    np.testing.assert_allclose(jax.nn.logsumexp(predictions, axis=-1), 0, atol=1e-6)
+    np.testing.assert_allclose(at_tokens(predictions, tokens).sum(axis=-1), blend.log_prob(tokens), atol=1e-5)
