@@ -39,7 +39,7 @@ def _topics(config: "Config", process: Any) -> "tuple[Task, Task]":
     rarest, few = process.personas - 1, tuple(range(min(3, process.topics - process.neutral_topics - 1)))
     openings = min(4, process.pairs)
     return (
-        process.task(rarest, few, config.repeats, openings=openings, name="persona-topics"),
+        process.task(rarest, few, config.repeats, openings=openings, name=config.process.entry.name),
         process.task(rarest - 1, few, config.repeats, name="rival"),
     )
 
@@ -61,6 +61,7 @@ class World:
 
 WORLDS = {  # by the name of the process; one entry adds a world
     "persona-topics": World(process_options("persona-topics", pairs=10, style=2.5), _topics),
+    "wordings": World(process_options("wordings"), _topics),
     "persona-domain": World(process_options("persona-domain"), _domains, rate=1.5),
 }
 
@@ -70,7 +71,7 @@ class Config(StudyConfig):
     """Everything that determines the numbers. The defaults are the preset `small`."""
 
     process: ProcessOptions = WORLDS["persona-topics"].process
-    worlds: tuple[str, ...] = ("persona-domain",)
+    worlds: tuple[str, ...] = ("wordings", "persona-domain")
     """Further worlds, at their defaults, with base networks of their own."""
     pretraining: PretrainingConfig = PretrainingConfig(seeds=8, steps=1500)
     retrained: Retraining = field(default_factory=lambda: Retraining((0.02, 0.1, 0.3)))

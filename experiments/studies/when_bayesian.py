@@ -36,7 +36,7 @@ class Config(StudyConfig):
 
     process: ProcessOptions = process_options("persona-topics", pairs=8, style=2.0)
     network: NetworkConfig = NetworkConfig(width=24)
-    pretraining: PretrainingConfig = PretrainingConfig(seeds=4, steps=600)
+    pretraining: PretrainingConfig = PretrainingConfig(seeds=4, rate=0.006, steps=3000, until_learnt=0.95)
     finetuning: FinetuningConfig = FinetuningConfig(seeds=2, doses=(2, 8, 32, 128))
     process_seeds: int = 2
     theories: tuple[str, ...] = ("linearised", "proximal", "tempered-posterior", "exchangeable-mixture")
@@ -85,8 +85,8 @@ def axes(config: Config) -> Mapping[str, tuple[Any, ...]]:
         "process.pairs": (4, 6, 8, 12, 16),
         "process.rarity": (0.3, 0.45, 0.6, 0.8, 1.0),
         "process.personas": (2, 3, 5, 8, 12),
-        "pretraining.steps": (75, 150, 300, 600, 1200, 2400),
-        "pretraining.rate": (0.001, 0.003, 0.01, 0.02),
+        "pretraining.until_learnt": (0.3, 0.5, 0.7, 0.85, 0.95, 0.98),
+        "pretraining.rate": (0.0015, 0.003, 0.006, 0.012, 0.024),
         "network.width": (8, 16, 24, 32, 48),
         "network.layers": (1, 2, 3, 4),
         "network.output_scale": (0.25, 0.5, 1.0, 2.0, 4.0),

@@ -47,7 +47,7 @@ def finish(sweep, point, study_run, explained, learnt=0.5, **more):
     """Write the finished run of a point."""
     run = create(sweep.folder / point.folder, study_run.record, {})
     run.save_rows(list(rows(explained, **more)))
-    quality = Quality((NetworkQuality(0, 1 - learnt, 1 - learnt, (1 - learnt,)),), 1.0)
+    quality = Quality((NetworkQuality(0, 1 - learnt, 1 - learnt, (1 - learnt,), 1.0, (1.0,), 50),))
     write_json(run.folder / NETWORKS, quality.to_json())
     write(run.folder / DONE, lambda file: None)
 

@@ -26,14 +26,16 @@ class Blend:
 
     def predict(self, tokens: Tokens) -> LogProbs:
         """Log-probabilities (nats) of the next token, by p or by the documents that began like this one."""
-        own = self.process.predict(tokens)
-        chosen = at_tokens(own, tokens)
-        fresh = jnp.log1p(-self.share) + jnp.cumsum(chosen, axis=-1) - chosen  # of all before each position
-        same = tokens[:, None] == self.documents
-        alike = jnp.cumprod(jnp.pad(same, ((0, 0), (0, 0), (1, 0)), constant_values=True)[..., :-1], axis=-1)
-        symbols = jax.nn.one_hot(self.documents, own.shape[-1])
-        next_tokens = jnp.einsum("mnt,ntv->mtv", alike.astype(own.dtype), symbols) / len(self.documents)
-        both = jnp.logaddexp(fresh[..., None] + own, jnp.log(self.share * next_tokens))
+        log_probs = self.process.predict(tokens)
+        chosen = at_tokens(log_probs, tokens)
+        before = jnp.pad(jnp.cumsum(chosen, axis=-1)[:, :-1], ((0, 0), (1, 0)))
+        equal = tokens[:, None] == self.documents
+        alike = jnp.cumprod(jnp.pad(equal, ((0, 0), (0, 0), (1, 0)), constant_values=True)[..., :-1], axis=-1)
+        symbols = jax.nn.one_hot(self.documents, log_probs.shape[-1])
+        next_tokens = jnp.einsum("mnt,ntv->mtv", alike.astype(log_probs.dtype), symbols) / len(self.documents)
+        both = jnp.logaddexp(
+            jnp.log1p(-self.share) + before[..., None] + log_probs, jnp.log(self.share * next_tokens)
+        )
         return jax.nn.log_softmax(both, axis=-1)
 
     def sample(self, key: Key, n: int) -> Tokens:

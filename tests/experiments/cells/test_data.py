@@ -96,14 +96,14 @@ def test_cells_hand_over_the_base_network_of_the_teacher(offset):
     class Executor:
         experiment = SimpleNamespace(base_seeds=3, first_base=0, arm=lambda name: only)
 
-        def run(self, cell, student, source):
+        def run(self, cell, student, source, retrained):
             seen.append((cell.method, int(student.params["weight"]), int(source.params["weight"])))
             return None, ""
 
     run = SimpleNamespace(save=lambda cell, content: None)
     bases = network(0).with_params({"weight": np.arange(3)})
     cells = [Cell("finetuned", "some", base, "sgd") for base in range(3)]
-    assert [finished.cell for finished in one_by_one(Executor(), bases, run, cells)] == cells
+    assert [finished.cell for finished in one_by_one(Executor(), bases, run, cells, None)] == cells
     assert seen == [("sgd", base, (base + offset) % 3) for base in range(3)]
 
 

@@ -321,6 +321,7 @@ def test_the_same_run_has_the_same_bits_and_another_data_others(run, ladders):
         assert (ladder.log_probs[0] != ladder.log_probs[1]).any(axis=(-1, -2)).all()
 
 
+@pytest.mark.slow
 def test_a_diverged_chain_is_reported_and_the_others_are_kept(executor, run, ladders, monkeypatch):
     real, calls = executor.posteriors.programs.run, []
 

@@ -20,8 +20,8 @@ PROCESSES = [
 CONFIG = weird_generalisation.PRESETS["small"]
 
 
-def test_there_are_twenty_studies():
-    assert len(STUDIES) == 20
+def test_there_are_twenty_one_studies():
+    assert len(STUDIES) == 21
 
 
 @pytest.mark.parametrize("name", STUDIES)

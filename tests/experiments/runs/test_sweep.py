@@ -39,7 +39,7 @@ class Stub:
         if folder.name in self.errors:
             raise self.errors[folder.name]
         made.save_rows(list(self.rows({"linearised": 0.9})))
-        quality = Quality((NetworkQuality(0, 0.25, 0.25, (0.25,)),), 1.0)
+        quality = Quality((NetworkQuality(0, 0.25, 0.25, (0.25,), 1.0, (1.0,), 50),))
         write_json(made.folder / NETWORKS, quality.to_json())
         write(made.folder / DONE, lambda file: None)
         return made

@@ -85,7 +85,7 @@ def test_plans_that_cannot_be_are_refused(changes, words):
 def test_step_sizes_follow_the_world():
     configs = replace(study.PRESETS["small"]).draws()
     rates = [study.experiment(config).methods["sgd"].learning_rate for config in configs]
-    assert rates == [study.WORLDS[name].rate * 0.02 for name in ("persona-topics", "persona-domain")]
+    assert rates == [study.WORLDS[name].rate * 0.02 for name in study.WORLDS]
 
 
 def test_a_run_is_of_the_code_of_all_its_worlds(tmp_path):

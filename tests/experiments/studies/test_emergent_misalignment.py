@@ -127,6 +127,7 @@ def test_the_rate_is_the_process_s(experiment, exact, make_contexts):
         np.testing.assert_allclose(rate(1)(contexts, answers), wanted[name], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_every_family_is_scored_as_itself():
     """Theories of one kind, by name: each ladder is of the family that its name says."""
     smoke = study.PRESETS["smoke"]

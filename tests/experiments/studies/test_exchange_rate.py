@@ -68,12 +68,12 @@ def test_exact_bayes_pays_lambda_for_every_shot_at_every_strength(kind, make_con
             answers.append([answer_odds(*each, CONFIG.shift)[0] for each in read])
             counts = [0, *shots]
             added.append([additive(*read[0], CONFIG.shift, count, worth)[0] for count in counts])
-        beliefs, answers, added = (np.array(each) for each in (beliefs, answers, added))
+        beliefs, answers, added = (np.moveaxis(each, 1, -1) for each in (beliefs, answers, added))
         paid = prices(beliefs, shots)
         assert np.isfinite(paid).sum() >= 3
         np.testing.assert_allclose(paid[np.isfinite(paid)], worth, atol=2e-3)
         # where the beliefs are read, what is added to those without shots gives the answers
-        finite = np.isfinite(beliefs[:, :1]) & np.isfinite(beliefs)
+        finite = np.isfinite(beliefs[..., :1]) & np.isfinite(beliefs)
         np.testing.assert_allclose(added[finite], answers[finite], atol=2e-3)
         rivals = [k for k in range(CONFIG.process.modulus) if k != CONFIG.shift]
         undo = [EXPERIMENT.process.shots_to_undo(data, STRENGTH, CONFIG.shift, rival) for rival in rivals]

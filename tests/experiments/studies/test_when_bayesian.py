@@ -47,7 +47,7 @@ def test_the_factor_and_the_output_scale_reach_every_step_size():
         power = 1 if name in ("adam", "lora") else 2
         assert richer[name].learning_rate == pytest.approx(2**power * method.learning_rate)
     pretraining = study.experiment(with_options(study.Config(), {"network.output_scale": 2.0})).pretraining
-    assert pretraining.learning_rate == pytest.approx(0.02)
+    assert pretraining.learning_rate == pytest.approx(0.012)
 
 
 @pytest.mark.parametrize("name", ["rate", "head_rate", "lora_rate"])

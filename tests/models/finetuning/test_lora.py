@@ -138,7 +138,7 @@ def test_bad_fields_are_refused(field, value):
         Lora(**{field: value})
 
 
-@pytest.mark.parametrize("layers", [("attn_qkv", "position"), ("query",), ()])
+@pytest.mark.parametrize("layers", [("attn_qkv", "position"), ("query",)])
 def test_a_layer_that_is_no_linear_one_is_refused(network, layers):
     with pytest.raises(Misuse, match="layers must be linear layers of the network"):
         Lora(layers=layers).coordinates(network, ExtraData())

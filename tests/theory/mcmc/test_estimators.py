@@ -264,6 +264,7 @@ def one_hidden(inputs, outputs, beta_n):
     return np.sum(weights * outputs / 2 * product / (1 + product)) / np.sum(weights)
 
 
+@pytest.mark.slow
 def test_reduced_rank_regression_of_one_hidden_unit():
     """λ = 1 of 5 parameters, 0.994 at βn = 10⁴; 64 chains of 21 000 steps."""
     estimate = deep_linear((3, 1, 2), 0, 1e4, 4e-3, Plan(3000, 600, 30))

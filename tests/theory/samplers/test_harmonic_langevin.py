@@ -118,6 +118,7 @@ def test_it_finds_the_target_whatever_scale_and_centre_are(agree, second, law):
     )
 
 
+@pytest.mark.slow
 def test_beyond_gaussians_the_bias_vanishes_with_the_step(agree):
     """U = z²/2 + 3 log cosh(z - 1.5), from a wrong centre and a wrong scale: the truth by quadrature."""
     centre, scale = 0.4, 0.8

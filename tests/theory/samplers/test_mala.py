@@ -31,6 +31,7 @@ def test_a_correlated_gaussian_at_a_large_step(draw, agree, second):
     agree(second(samples, CENTRE), covariance, against=[ula, np.diag(np.diag(covariance))])
 
 
+@pytest.mark.slow
 def test_a_scale_changes_the_mixing_and_not_the_target(draw, agree):
     precision = jnp.array([100.0, 1.0])
     moments, moved = {}, {}

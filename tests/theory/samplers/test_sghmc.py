@@ -110,6 +110,7 @@ def test_no_friction_is_verlet():
     assert 3.5 < losses[0] / losses[1] < 4.5
 
 
+@pytest.mark.slow
 def test_a_tempered_regression(draw, agree, second, law, regression):
     """Exact on the whole potential; with minibatches, the law of all pairs of rows."""
     h, friction = 0.4, 2.0

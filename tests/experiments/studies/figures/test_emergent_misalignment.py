@@ -70,6 +70,7 @@ def test_paths_are_ladders_without_a_fit(run):
         np.testing.assert_allclose(both, [np.linspace(0.2, 0.9, 5)] * 2, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_not_finished_can_be_drawn(run):
     unfinished = Cell("finetuned", "plain", 1, "kl"), Cell("finetuned", "announced", 1, "sgd")
     for cell in (Cell("theories", "announced", 0), *unfinished):

@@ -81,6 +81,7 @@ def test_the_studys_figure_is_drawn_to_the_same_bytes(run):
     ] == before
 
 
+@pytest.mark.slow
 def test_every_figure_of_the_study_comes_of_a_folder(run):
     names = {path.stem for path in study.draw(run)}
     assert names == {f"far-away{end}" for end in ("", "-groups", "-summary", "-self-report", "-beliefs")}

@@ -76,6 +76,7 @@ def test_alignment_is_the_angle_to_the_teacher_s_update(run):
         np.testing.assert_allclose(panels["sgd", arm]["linearised"], [[[1, 0]]] * BASES, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_not_finished_can_be_drawn(run):
     unfinished = Cell("theories", "other_start", 0), Cell("theories", "exact", 2)
     for cell in (*unfinished, Cell("finetuned", "same_start", 1, "sgd")):
