@@ -37,7 +37,7 @@ class BlendedProcess:
     def distribution(self) -> Blend:
         """The process, with documents of D' among its samples."""
         documents = jnp.asarray(np.array(self.documents, np.int32))
-        return Blend(self.process.distribution(), documents, self.share)
+        return Blend.of(self.process.distribution(), documents, self.share)
 
 
 def retrained_experiments(experiment: Experiment, arm: Arm) -> Iterator[Experiment]:

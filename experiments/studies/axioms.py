@@ -73,7 +73,7 @@ class Config(StudyConfig):
     process: ProcessOptions = WORLDS["persona-topics"].process
     worlds: tuple[str, ...] = ("wordings", "persona-domain")
     """Further worlds, at their defaults, with base networks of their own."""
-    pretraining: PretrainingConfig = PretrainingConfig(seeds=8, steps=1500)
+    pretraining: PretrainingConfig = PretrainingConfig(seeds=8, steps=3000, batch=128, until_learnt=0.95)
     retrained: Retraining = field(default_factory=lambda: Retraining((0.02, 0.1, 0.3)))
     """Networks pretrained from scratch on D and A."""
     finetuning: FinetuningConfig = FinetuningConfig(

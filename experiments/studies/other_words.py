@@ -42,11 +42,16 @@ class Config(StudyConfig):
 
     process: ProcessOptions = process_options("wordings")
     network: NetworkConfig = NetworkConfig(width=32)
-    pretraining: PretrainingConfig = PretrainingConfig(seeds=2, steps=6000, until_learnt=0.95)
+    pretraining: PretrainingConfig = PretrainingConfig(seeds=2, steps=6000, batch=128, until_learnt=0.95)
     finetuning: FinetuningConfig = FinetuningConfig(
-        seeds=2, n=48, batch=12, sgd_rate=0.02, adam_rate=0.0003, doses=(4, 8, 16, 32, 64, 128, 256, 512)
+        seeds=2,
+        n=48,
+        batch=12,
+        sgd_rate=0.02,
+        adam_rate=0.0003,
+        doses=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
     )
-    process_seeds: int = 4
+    process_seeds: int = 8
     """Draws of the process (of manners and maps), by seeds from `process.seed` on, each with base networks of
     its own."""
     repeats: int = 3
@@ -66,7 +71,7 @@ OPENINGS = 4  # each held-out topic is asked first, and after one, two and three
 SMALLER = {"process_seeds": 1, "process.pairs": 4, "network.width": 16}
 PRESETS = {
     "smoke": with_options(Config(), SMOKE | SMALLER),
-    "demo": with_options(Config(), {"process_seeds": 1, "pretraining.seeds": 4}),
+    "demo": with_options(Config(), {"process_seeds": 2}),
     "small": Config(),
     "full": with_options(Config(), FULL),
 }

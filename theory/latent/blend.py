@@ -3,30 +3,36 @@
 x ~ p with probability 1 - s, else one of the n documents of D', all alike
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Self
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from theory.base import Beta, Dataset, Key, LogProbs, Model, Tokens, at_tokens
+from theory.base import Key, LogProbs, Tokens, at_tokens
+from theory.latent.mixture import Mixture
 
 ROWS, CHOICES = 2, 3  # folded into the key; 0 and 1 are those that a process splits it into
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Blend:
-    """`process` p (a distribution), `documents` (n, t) of D' and their `share` s."""
+class Blend(Mixture):
+    """The mixture p with the `documents` (n, t) of D' at their `share` s: these are of no hypothesis of p."""
 
-    process: Model
-    documents: Int[Array, "n t"]
-    share: float = field(metadata={"static": True}, default=0.0)
+    documents: Int[Array, "n t"] = field(kw_only=True)
+    share: float = field(metadata={"static": True}, default=0.0, kw_only=True)
+
+    @classmethod
+    def of(cls, process: Mixture, documents: Int[Array, "n t"], share: float) -> Self:
+        """A process with documents among its own."""
+        parts = process.components, process.log_weights, process.factors
+        return cls(*parts, documents=documents, share=share)
 
     def predict(self, tokens: Tokens) -> LogProbs:
         """Log-probabilities (nats) of the next token, by p or by the documents that began like this one."""
-        log_probs = self.process.predict(tokens)
+        log_probs = super().predict(tokens)
         chosen = at_tokens(log_probs, tokens)
         before = jnp.pad(jnp.cumsum(chosen, axis=-1)[:, :-1], ((0, 0), (1, 0)))
         equal = tokens[:, None] == self.documents
@@ -39,8 +45,8 @@ class Blend:
         return jax.nn.log_softmax(both, axis=-1)
 
     def sample(self, key: Key, n: int) -> Tokens:
-        """Draw n sequences; those that are not of D' are the ones that the process draws with this key."""
-        fresh = self.process.sample(key, n)
+        """Draw n sequences; those that are not of D' are the ones that p draws with this key."""
+        fresh = super().sample(key, n)
         rows = jax.random.randint(jax.random.fold_in(key, ROWS), (n,), 0, len(self.documents))
         chosen = jax.random.bernoulli(jax.random.fold_in(key, CHOICES), self.share, (n, 1))
         return jnp.where(chosen, self.documents[rows], fresh)
@@ -48,9 +54,5 @@ class Blend:
     def log_prob(self, tokens: Tokens) -> Float[Array, " n"]:
         """Log-probability (nats) of whole sequences, documents of D' included."""
         alike = jnp.all(tokens[:, None] == self.documents, axis=-1).mean(axis=-1)
-        both = jnp.log1p(-self.share) + self.process.log_prob(tokens), jnp.log(self.share * alike)
+        both = jnp.log1p(-self.share) + super().log_prob(tokens), jnp.log(self.share * alike)
         return jnp.logaddexp(*both)
-
-    def condition(self, data: Dataset, beta: Beta) -> Self:
-        """The same with the process given the data."""
-        return replace(self, process=self.process.condition(data, beta))
