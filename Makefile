@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
-STUDY ?= weird-generalisation
+STUDY ?= other-words
+PRESET ?= demo
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
@@ -26,7 +27,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 demo: $(STAMP)  ## run the headline study: scorecard, figure and report
-	@$(BIN)/finebayes run $(STUDY)
+	@$(BIN)/finebayes run $(STUDY) --preset $(PRESET)
 
 smoke: $(STAMP)  ## the same study, made tiny
 	@$(BIN)/finebayes run $(STUDY) --preset smoke
