@@ -20,9 +20,9 @@ def test_every_preset_makes_a_comparison(preset):
         assert set(experiment.contexts(experiment.arms[0])) == GROUPS
 
 
-def test_small_has_four_draws_and_eight_networks():
+def test_small_has_eight_draws_and_as_many_networks():
     draws = study.PRESETS["small"].draws()
-    assert len(draws) == 4 and len({config.process.seed for config in draws}) == 4
+    assert len(draws) == 8 and len({config.process.seed for config in draws}) == 8
     assert sum(config.pretraining.seeds for config in draws) >= 8
 
 
