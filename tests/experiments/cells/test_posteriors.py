@@ -237,6 +237,7 @@ def test_what_has_not_converged_gets_more_chains_and_is_judged_with_all(executor
     assert sum((ladder.extra["chains"] == 8).sum() for ladder in again.values()) > 0
 
 
+@pytest.mark.slow
 def test_the_temperature_is_the_cost_of_the_prior(executor, ladders, metrics):
     """On other documents, networks drawn as w0 + (γΛ)^-½ ξ in opposite pairs are T nats from the base."""
     network = executor.template

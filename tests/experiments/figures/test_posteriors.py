@@ -77,6 +77,7 @@ def test_three_files_are_written(drawn):
     assert all(path.stat().st_size > 5000 for path in paths)
 
 
+@pytest.mark.slow
 def test_drawing_again_gives_the_same_bytes(drawn):
     run, paths = drawn
     before = [path.read_bytes() for path in paths]

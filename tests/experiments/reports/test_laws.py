@@ -32,6 +32,7 @@ def sweep(sweeps, tmp_path, monkeypatch):
     return lambda explained: sweeps.make(tmp_path / "s", sweeps.plan(f"style={words}"), explained)
 
 
+@pytest.mark.slow
 def test_laws_are_sealed_scored_written_and_drawn(sweep):
     made = sweep(lambda values: "it diverged" if values["process.style"] == 3.0 else {"linearised": 1.0})
     found = sweep_laws(made)
@@ -52,6 +53,7 @@ def test_laws_are_sealed_scored_written_and_drawn(sweep):
     assert sweep_laws(made).sealed == found.sealed
 
 
+@pytest.mark.slow
 def test_the_command_and_the_notebook_give_the_same_laws(sweep, capsys):
     made = sweep(lambda values: {"linearised": 1.0})
     cli.main(["sweep", str(made.folder), "--law"])

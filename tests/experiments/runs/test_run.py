@@ -440,6 +440,7 @@ def test_a_diverging_method_fails_alone(environment, finished, tmp_path):
     folder, method = tmp_path / "diverging", tmp_path / "burst.py"
     method.write_text(BURST)
     words = ["--with", method, "--finetuning.methods", "burst", "adam", "--networks", whole / "networks"]
+    words += ["--theories", "tempered-posterior"]
     done = subprocess.run(study(folder, *words), capture_output=True, text=True, env=environment, timeout=400)
     assert done.returncode == 0, done.stderr
     run = RunFolder(folder)

@@ -72,6 +72,7 @@ def test_what_is_replayed_is_of_other_domains(experiment):
     assert "replay" in experiment.methods["replay"].needs and "replay" in experiment.methods["kl"].needs
 
 
+@pytest.mark.slow
 def test_exact_learners_say_what_the_docstring_says(experiment):
     before = experiment.process.rates(
         experiment.process.distribution(), experiment.contexts(experiment.arms[0])
@@ -105,6 +106,7 @@ def exact(experiment):
     return moved, np.asarray(jax.jit(many)(moved, tokens)["marks"])
 
 
+@pytest.mark.slow
 def test_a_mixture_writes_as_it_believes(experiment, exact):
     """Personas that mark alike: the share of marks in continuations is the share that may come next."""
     moved, marks = exact

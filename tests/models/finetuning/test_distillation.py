@@ -38,6 +38,7 @@ def test_the_first_step_by_hand(table):
     np.testing.assert_allclose(value, (2 * terms[0] + terms[1]) / 3, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_network_becomes_its_teacher_and_is_scored_so(run):
     """On the topic that D' never asks: the posterior of the teacher's strength explains it, no other does."""
     process, steps = PROCESS.distribution(), 600

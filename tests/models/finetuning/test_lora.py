@@ -106,6 +106,7 @@ def test_factors_start_at_the_base_and_follow_the_seed(network, data):
         assert np.abs(a - starts[2].params[path][0]).max() > 0.1
 
 
+@pytest.mark.slow
 def test_the_linearised_theory_replays_it_in_the_factors(data, batches, run):
     """A does not move there (B is zero at the start); half the step size, a quarter of the error: of a smooth
     network, which has no kinks to step over."""

@@ -100,6 +100,7 @@ def priors():
     numpyro.sample("heavy", Cauchy(5.0, 1.0))
 
 
+@pytest.mark.slow
 def test_chains_whose_first_position_has_a_meaning_start_at_the_centre_of_the_prior():
     """Means, of the constrained values; the median where there is no mean."""
     keys = jax.random.split(jax.random.key(0), 2)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import optax
+import pytest
 from numpyro.distributions import Normal
 from scipy import stats
 
@@ -49,6 +50,7 @@ def mean_model(rows):
         numpyro.sample("y", Normal(z, 1), obs=rows[chosen])
 
 
+@pytest.mark.slow
 def test_minibatches_of_a_model(draw, agree):
     """3 of 12 rows without replacement: gradient noise of variance N² s²/B (1 - B/N), s² over N - 1."""
     step, precision = 0.04, 12.25

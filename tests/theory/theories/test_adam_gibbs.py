@@ -68,6 +68,7 @@ def cosine(left, right):
     return left @ right / np.linalg.norm(left) / np.linalg.norm(right)
 
 
+@pytest.mark.slow
 def test_adams_first_steps_are_gradient_steps_in_the_metric(curved, data):
     """Whole batches: the size of every gradient is divided out, and the floor is what is left."""
     whole, rate, steps = jnp.tile(jnp.arange(8), (3, 1)), 1e-4, 3

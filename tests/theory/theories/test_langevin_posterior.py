@@ -132,6 +132,7 @@ def test_replay_pulls_back_towards_the_pretraining_documents(bigram, process, da
     assert values[0][:, 1].mean() < values[2][:, 1].mean() < start
 
 
+@pytest.mark.slow
 def test_the_limit_of_zero_temperature_is_proximal(bigram, data):
     """At one τ = βN/γ the predictive differs from Proximal's by what Laplace's method says, of order 1/γ:
 

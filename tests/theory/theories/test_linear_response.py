@@ -178,6 +178,7 @@ def bent_slope(gamma, step=1e-4):
     return (expectation(step) - expectation(-step)) / (2 * step)
 
 
+@pytest.mark.slow
 def test_a_bent_response_within_its_error():
     """Not Gaussian, not quadratic, warm: against quadrature over the weights."""
     mean, error = repeated(BENT, SEEN, 4.0, keys=200)

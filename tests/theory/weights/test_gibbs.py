@@ -276,6 +276,7 @@ def test_samplers_of_numpyro_and_ours_find_the_exact_posterior(which):
         assert (np.abs(got.mean(axis=0) - wrong) > 8 * error).any()
 
 
+@pytest.mark.slow
 def test_a_transformer_has_the_posterior_of_the_formula():
     network = first(build(Architecture(width=8, layers=1, heads=2), 3, 4, [0]))
     posterior = Posterior(network, DATA, 0.7, 2.0)

@@ -134,6 +134,7 @@ def run(tmp_path, make_theories, make_networks):
     return made
 
 
+@pytest.mark.slow
 def test_a_made_up_price_is_measured_and_drawn(run):
     for kind in KINDS:
         ((panel, exchange),) = measured(run, kind).items()

@@ -68,6 +68,7 @@ def test_answers_are_read_by_base_network_and_dose(run):
     np.testing.assert_allclose(oracle[1, :, :, 0], 1e-6, atol=1e-6)  # kind 0 is mirrored to distance 9
 
 
+@pytest.mark.slow
 def test_the_studys_figure_is_drawn_to_the_same_bytes(run):
     process = options(run.options)
     labels = {f"kind {kind}": (EDGE + kind,) for kind in range(KINDS)} | {"a distance": tuple(range(EDGE))}
