@@ -68,9 +68,15 @@ class Config(StudyConfig):
 
 OPENINGS = 4  # each held-out topic is asked first, and after one, two and three pairs that say nothing
 SMALLER = {"process_seeds": 1, "process.pairs": 4, "network.width": 16}
+ONE = {  # draw alone: intervals are then by base networks and D'
+    "process_seeds": 1,
+    "pretraining.seeds": 4,
+    "finetuning.seeds": 4,
+    "finetuning.doses": (1, 4, 16, 64, 256),
+}
 PRESETS = {
     "smoke": with_options(Config(), SMOKE | SMALLER),
-    "demo": with_options(Config(), {"process_seeds": 2}),
+    "demo": with_options(Config(), ONE),
     "small": Config(),
     "full": with_options(Config(), FULL),
 }
