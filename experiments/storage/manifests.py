@@ -31,6 +31,13 @@ class OwnFile:
     sha256: str
 
 
+def check_hash(values: Json, generation: int) -> None:
+    """Refuse a record whose `hash`, over all else in it, is not that of its content."""
+    content = {name: value for name, value in values.items() if name != "hash"}
+    if files.digest(content, generation) != values["hash"]:
+        raise Misuse("it was changed after it was written: its hash is another")
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """A run's purpose: the options `config` of a study, the user's own `files`, and the `code` that
@@ -54,9 +61,7 @@ class RunConfig:
     def from_json(cls, values: Json) -> Self:
         """The inverse; raises `Misuse` for what is none, or was changed since its hash was made."""
         config = typed(cls, values)
-        content = {name: value for name, value in values.items() if name != "hash"}
-        if files.digest(content, config.generation) != config.hash:
-            raise Misuse("it was changed after it was written: its hash is another")
+        check_hash(values, config.generation)
         return config
 
     @property

@@ -16,7 +16,7 @@ from typing import Any, Literal, Self, TypeAlias
 
 from experiments.storage import files
 from experiments.storage.files import read_json, sweep, write_json
-from experiments.storage.manifests import Failure, OwnFile
+from experiments.storage.manifests import Failure, OwnFile, check_hash
 from experiments.storage.records import Json
 from experiments.storage.run_folder import CONFIG, DONE, RunFolder
 from experiments.storage.typed import typed
@@ -78,9 +78,7 @@ class SweepRecord:
     def from_json(cls, values: Json) -> Self:
         """The inverse of `to_json`; raises `Misuse` for what is none, or was changed since it was written."""
         record = typed(cls, values)
-        content = {name: value for name, value in values.items() if name != "hash"}
-        if files.digest(content, record.generation) != record.hash:
-            raise Misuse("it was changed after it was written: its hash is another")
+        check_hash(values, record.generation)
         axes = tuple(replace(axis, values=tuple(map(plain, axis.values))) for axis in record.axes)
         points = tuple(
             replace(point, values={name: plain(value) for name, value in point.values.items()})
