@@ -109,7 +109,7 @@ def measure(
     """Excess of each of the stacked networks after so many steps, and that of `Uninformed`, on documents that
     are the same for all."""
     tokens = _documents(process)
-    never = _uninformed_nats(process)
+    never = _uninformed_nats(process, tokens)
     measured = []
     for row, seed in enumerate(seeds):
         network = jax.tree.map(lambda leaf: leaf[row], networks)  # noqa: B023
@@ -128,12 +128,12 @@ def measure(
     return tuple(measured)
 
 
-def _uninformed_nats(process: Mixture) -> np.ndarray:
+def _uninformed_nats(process: Mixture, tokens: Tokens) -> np.ndarray:
     """Excess (nats, by position) of `Uninformed`: what there is to learn from context.
 
     It is measured an eighth of the documents at a time, as it takes more memory.
     """
-    parts = np.split(np.asarray(_documents(process)), 8)
+    parts = np.split(np.asarray(tokens), 8)
     return np.mean(
         [np.asarray(_excess()(process, Uninformed(process), part), float) for part in parts], axis=0
     )
