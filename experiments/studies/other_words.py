@@ -23,20 +23,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.design.checks import check_some
-from experiments.design.config import FinetuningConfig, NetworkConfig, PretrainingConfig, StudyConfig
+from experiments.design.config import FinetuningConfig, NetworkConfig, PretrainingConfig, SamplingConfig
 from experiments.design.options import Ints, ProcessOptions, process_options, with_options
 from experiments.design.presets import FULL, SMOKE
-from experiments.scoring.target import Target
-from experiments.storage.records import Json
 from experiments.storage.run_folder import RunFolder
+from experiments.studies import weird_generalisation as shared
 
 if TYPE_CHECKING:
     from experiments.design.experiment import Experiment
 
 
 @dataclass(frozen=True)
-class Config(StudyConfig):
+class Config(shared.Config):
     """Everything that determines the numbers. The defaults are the preset `small`."""
 
     process: ProcessOptions = process_options("wordings")
@@ -50,6 +48,7 @@ class Config(StudyConfig):
         adam_rate=0.0003,
         doses=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
     )
+    sampling: SamplingConfig = SamplingConfig()
     process_seeds: int = 8
     """Draws of the process (of manners and maps), by seeds from `process.seed` on, each with base networks of
     its own."""
@@ -61,14 +60,9 @@ class Config(StudyConfig):
     finetuned_topics: tuple[Ints, ...] = ((0, 1, 2),)
     """The topics of D', like 0,1,2; one arm of the study each."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_some("finetuned_topics", self.finetuned_topics)
 
-
-OPENINGS = 4  # each held-out topic is asked first, and after one, two and three pairs that say nothing
 SMALLER = {"process_seeds": 1, "process.pairs": 4, "network.width": 16}
-ONE = {  # draw alone: intervals are then by base networks and D'
+ONE = {  # draw of the process alone, so that intervals are by base networks and D'
     "process_seeds": 1,
     "pretraining.seeds": 4,
     "finetuning.seeds": 4,
@@ -84,20 +78,11 @@ PRESETS = {
 
 def experiment(config: Config) -> "Experiment":
     """The experiment of a config: what is pretrained, finetuned and predicted."""
-    from experiments.design.experiment import Arm
-
     process = config.process.build()
-    openings = min(OPENINGS, process.pairs)
-    tasks = [
-        process.task(config.persona, topics, config.repeats, openings=openings)
-        for topics in config.finetuned_topics
-    ]
-    return config.experiment(process, map(Arm, tasks))
+    return config.experiment(process, shared.arms(config, process))
 
 
-def target(options: Json) -> Target | None:
-    """The persona of D', to which networks may come nearer; None of a folder that does not name it."""
-    return Target(options["persona"], "that persona") if "persona" in options else None
+target = shared.target
 
 
 def draw(run: RunFolder) -> list[Path]:
