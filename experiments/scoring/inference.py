@@ -71,10 +71,11 @@ def table(quality: Quality) -> list[list[str]]:
 
 def positions(quality: Quality) -> list[list[str]]:
     """Header and rows: excess and share by position of a document, means over networks."""
-    excess = np.mean([network.by_position for network in quality.networks], axis=0)
     rows = [
-        [str(position), nats(value), words(learnt)]
-        for position, (value, learnt) in enumerate(zip(excess, quality.learnt_by_position, strict=True))
+        [str(position), nats(excess), words(learnt)]
+        for position, ((excess, _), learnt) in enumerate(
+            zip(quality.by_position, quality.learnt_by_position, strict=True)
+        )
     ]
     return [["position", "excess (nats)", "learnt"], *rows]
 

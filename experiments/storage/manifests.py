@@ -11,6 +11,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any, Self
 
 import numpy as np
@@ -127,11 +128,22 @@ class Quality:
         return share(self.mean, self.uninformed)
 
     @property
+    def by_position(self) -> tuple[tuple[float, float], ...]:
+        """Excess and that of a predictor which never infers, at every position of a document: means over the
+        networks whose documents are so long (worlds differ in length)."""
+        each = (
+            zip(network.by_position, network.uninformed_by_position, strict=True) for network in self.networks
+        )
+        return tuple(
+            tuple(np.mean([pair for pair in pairs if pair is not None], axis=0).tolist())
+            for pairs in zip_longest(*each)
+        )
+
+    @property
     def learnt_by_position(self) -> tuple[float, ...]:
-        """The same at every position of a document; nan where there is nothing to infer."""
-        parts = [(network.by_position, network.uninformed_by_position) for network in self.networks]
-        excess, uninformed = np.mean(parts, axis=0)
-        return tuple(map(share, excess.tolist(), uninformed.tolist()))
+        """The share of inference learnt at every position of a document; nan where there is nothing to
+        infer."""
+        return tuple(share(*pair) for pair in self.by_position)
 
     def to_json(self, groups: Mapping[str, float] | None = None) -> Json:
         """Plain values, with means over networks and the shares of inference learnt, also by `groups` of
@@ -157,11 +169,8 @@ class Quality:
         quality = typed(cls, {name: value for name, value in values.items() if name == "networks"})
         if not quality.networks:
             raise Misuse("it has no networks")
-        lengths = {
-            len(part) for net in quality.networks for part in (net.by_position, net.uninformed_by_position)
-        }
-        if len(lengths) > 1:
-            raise Misuse("its networks differ in their positions")
+        if any(len(net.by_position) != len(net.uninformed_by_position) for net in quality.networks):
+            raise Misuse("a network's two lists by position differ in length")
         return quality
 
 

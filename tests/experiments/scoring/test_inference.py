@@ -63,6 +63,16 @@ def test_shares_of_networks_and_positions():
     assert math.isnan(Quality((replace(QUALITY.networks[0], uninformed=0.0),)).learnt)
 
 
+def test_positions_are_means_over_the_networks_whose_documents_have_them():
+    short = replace(QUALITY.networks[0], by_position=(0.3,), uninformed_by_position=(0.6,))
+    both = Quality((*QUALITY.networks, short))
+    (excess, uninformed), last = both.by_position
+    firsts = [network.by_position[0] for network in both.networks]
+    assert excess == pytest.approx(np.mean(firsts)) and uninformed == pytest.approx(0.2)
+    assert last == QUALITY.by_position[1] and len(inference.positions(both)) == 3
+    assert Quality.from_json(json.loads(json.dumps(both.to_json(), allow_nan=False))) == both
+
+
 def test_what_is_written_can_be_read_back():
     written = json.loads(json.dumps(QUALITY.to_json({"held_out": 0.4, "first": math.nan}), allow_nan=False))
     assert Quality.from_json(written) == QUALITY
@@ -70,7 +80,7 @@ def test_what_is_written_can_be_read_back():
     assert written["learnt_by_position"] == [None, QUALITY.learnt_by_position[1]]
     assert written["learnt"] == QUALITY.learnt and written["learnt_by_network"] == pytest.approx([0.9, 0.7])
     written["networks"][0]["by_position"] = [0.1]
-    with pytest.raises(Misuse, match="differ in their positions"):
+    with pytest.raises(Misuse, match="differ in length"):
         Quality.from_json(written)
 
 
