@@ -7,6 +7,7 @@ A panel has the scores against the law's measure or, where it has two, against w
 points score the law, pale ones proposed it; colours are ways of finetuning. Numpy and matplotlib only.
 """
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from matplotlib.figure import Figure
 
 from experiments.figures.style import FORMATS, WIDTH, Look, legend, save_figure, style
 from experiments.scoring.labels import METHODS
-from experiments.scoring.laws import FLOOR, Observation, Verdict, is_first, value
+from experiments.scoring.laws import FLOOR, Observation, Verdict, is_first, leftover, value
+from theory.errors import Misuse
 
 COLUMNS = 3
 TALL = 2.1  # inches of a row of panels
@@ -60,7 +62,8 @@ def law_figure(verdicts: Sequence[Verdict], observations: Sequence[Observation])
 
 
 def kappa_figure(observations: Sequence[Observation]) -> Figure:
-    """The part that the linear theory leaves unexplained against κ, both logarithmic, with κ²."""
+    """The part that the linear theory leaves unexplained against κ, both logarithmic, with κ² and the power
+    of κ that fits the first half of the points; its R² is of logarithms on the second half."""
     figure = Figure(figsize=(WIDTH / 2, 2.9), layout="constrained")
     axes = figure.subplots()
     x = np.array([line.measures[KAPPA] for line in observations])
@@ -70,6 +73,11 @@ def kappa_figure(observations: Sequence[Observation]) -> Figure:
         axes.plot(x[of_method], y[of_method], "o", color=colour, ms=2.5, label=METHODS.get(name, name))
     ends = np.array([x.min(), x.max()])
     axes.plot(ends, ends**2, "--", color="black", lw=0.8, label="κ²")
+    with contextlib.suppress(Misuse):  # too few points for a law
+        verdict = leftover(observations, KAPPA, LEFT_OVER)
+        (offset, slope), (low, high) = verdict.law.constants, verdict.interval
+        label = f"{np.exp(offset):.2g} κ^{slope:.2f}\n(R² {verdict.r2:.2f}, {low:.2f} to {high:.2f})"
+        axes.plot(ends, np.exp(offset) * ends**slope, color="black", lw=0.9, label=label)
     axes.set(xscale="log", yscale="log", xlabel="κ, second order of answers beside the first")
     axes.set_ylabel("1 − explained, linearised")
     axes.legend()

@@ -131,6 +131,28 @@ def judge(laws: Sequence[Law], observations: Sequence[Observation]) -> Verdict:
     return Verdict(first.law, first.r2, first.interval, first.points, first.observations, tuple(rivals))
 
 
+def leftover(observations: Sequence[Observation], measure: str, least: float) -> Verdict:
+    """The law 1 - explained = exp(a) × measure^b, fitted in logarithms to the first half, with its R² of
+    logarithms on the second: it weighs a score of 0.9999 as it does one of 0.9. Raises `Misuse` for too few
+    points.
+
+    `least` stands for a smaller 1 - explained.
+    """
+    first, second = halves([line for line in observations if line.measures.get(measure, 0) > 0])
+
+    def columns(lines: Sequence[Observation]) -> tuple[np.ndarray, np.ndarray]:
+        left = np.array([max(1 - line.score, least) for line in lines])
+        return np.log(_columns(lines, (measure,))[:, 0]), np.log(left)
+
+    (x, y), (seen, wanted) = columns(first), columns(second)
+    slope, offset = np.polyfit(x, y, 1).tolist()
+    points = np.unique([line.point for line in second], return_inverse=True)[1]
+    count, predicted = int(points.max()) + 1, offset + slope * seen
+    law = Law(first[0].theory, "power", (measure,), (offset, slope), float("nan"))
+    interval = _bootstrap(wanted, predicted, points, count)
+    return Verdict(law, r_squared(wanted, predicted), interval, count, len(second))
+
+
 def rank_table(observations: Sequence[Observation]) -> list[dict[str, float | str]]:
     """Spearman's correlation of every measure (rows) with the scores of every theory (columns); nan where
     either is constant."""

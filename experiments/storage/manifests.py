@@ -131,12 +131,12 @@ class Quality:
     def by_position(self) -> tuple[tuple[float, float], ...]:
         """Excess and that of a predictor which never infers, at every position of a document: means over the
         networks whose documents are so long (worlds differ in length)."""
-        each = (
+        columns = (
             zip(network.by_position, network.uninformed_by_position, strict=True) for network in self.networks
         )
         return tuple(
             tuple(np.mean([pair for pair in pairs if pair is not None], axis=0).tolist())
-            for pairs in zip_longest(*each)
+            for pairs in zip_longest(*columns)
         )
 
     @property

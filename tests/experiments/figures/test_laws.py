@@ -42,6 +42,7 @@ def test_what_is_left_lies_on_kappa_squared(lines):
     x, y = (np.asarray(axes.lines[0].get_xdata()), np.asarray(axes.lines[0].get_ydata()))
     np.testing.assert_allclose(y, np.maximum(x**2, 1e-5))
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    assert any("κ^2.00" in line.get_label() for line in axes.lines)
 
 
 def test_files_are_written(lines, tmp_path, monkeypatch):

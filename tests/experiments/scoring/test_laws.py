@@ -1,5 +1,7 @@
 """Laws from planted scores: the right one wins and is kept, noise explains nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from experiments.scoring.laws import (
     halves,
     is_first,
     judge,
+    leftover,
     propose,
     r_squared,
     rank_table,
@@ -121,3 +124,21 @@ def test_a_theory_without_measures_or_scores_is_refused():
         propose(bare, "linearised")
     with pytest.raises(Misuse, match="no score of linearised with"):
         judge(propose(lines, "linearised"), [])
+
+
+def test_what_is_left_follows_the_planted_power_in_logarithms():
+    random = np.random.default_rng(1)
+    lines = [
+        replace(line, score=1 - 0.5 * line.measures["kappa"] ** 1.5 * np.exp(0.1 * random.normal()))
+        for line in planted(lambda known: 0.0)
+    ]
+    verdict = leftover(lines, "kappa", 1e-9)
+    (offset, slope), second = verdict.law.constants, halves(lines)[1]
+    assert slope == pytest.approx(1.5, abs=0.03) and np.exp(offset) == pytest.approx(0.5, rel=0.05)
+    wanted = np.log([1 - line.score for line in second])
+    predicted = np.log(1 - verdict.law.predict(second))
+    assert verdict.r2 == pytest.approx(r_squared(wanted, predicted)) and 0.9 < verdict.r2 < 1
+    assert verdict.interval[0] < verdict.r2 < verdict.interval[1]
+    few = [line for line in lines if line.point in ("point 0", "point 1")]
+    with pytest.raises(Misuse, match="at least"):
+        leftover(few, "kappa", 1e-9)
