@@ -30,7 +30,10 @@ BY_DEFAULT = {
 OPTIONAL = {
     *("narrow-or-broad", "complexity-prior", "belief-dynamics", "in-context", "quadratic", "relinearised"),
     *("spectrum", "kernel-predictor", "gaussian-process", "laplace", "linear-response"),
+    "hierarchical-personas",
 }
+
+OF_PRODUCTS = {"structure-posterior"}  # by default, where the hidden variable is a product
 
 
 def experiment(process, *theories, extra=(), more=None, catalogue=None):
@@ -66,9 +69,9 @@ OVER_WEIGHTS = [each for each in EVERY if each.kind == "weights"]
 
 
 def test_all_are_the_theories_of_the_catalogue():
-    """But for the reference, whose answers are those of the base network."""
+    """But for the reference, whose answers are those of the base network, and what needs a product."""
     known = {entry.name for entry in Catalogue().entries("theories")}
-    assert names("all") == known - {"unchanged"} == BY_DEFAULT | OPTIONAL
+    assert names("all") == known - {"unchanged", *OF_PRODUCTS} == BY_DEFAULT | OPTIONAL
     forms = [(each.theory, prior) for each in EVERY for prior in each.priors]
     assert len(set(forms)) == len(forms)
 
@@ -87,9 +90,10 @@ def test_a_costly_theory_is_scored_only_where_it_is_named():
 def test_other_families_are_scored_where_the_hidden_variable_is_a_product():
     families = {"exchangeable-product", "exchangeable-tilted"}
     every = {each.theory: each for each in candidates(experiment(product(), "all"))}
-    assert set(every) == BY_DEFAULT | OPTIONAL | families
+    tables = {"hierarchical-personas"}  # it needs tables of answers
+    assert set(every) == BY_DEFAULT | OPTIONAL - tables | OF_PRODUCTS | families
     assert all(every[name].form.optional and every[name].form.bound == "path" for name in families)
-    assert {each.theory for each in candidates(experiment(product()))} == BY_DEFAULT
+    assert {each.theory for each in candidates(experiment(product()))} == BY_DEFAULT | OF_PRODUCTS
 
 
 @pytest.mark.parametrize(
@@ -116,7 +120,9 @@ def test_the_kind_of_a_theory_says_where_it_starts():
     assert kinds["sampled"] == {"langevin-posterior": [], "adam-gibbs": []}  # priors are temperatures
     hypotheses = ("tempered-posterior", "exchangeable-mixture", "narrow-or-broad", "complexity-prior")
     both = ["process", "implied"]
-    assert kinds["hypotheses"] == dict.fromkeys((*hypotheses, "belief-dynamics"), both)
+    assert kinds["hypotheses"] == dict.fromkeys(
+        (*hypotheses, "belief-dynamics", "hierarchical-personas"), both
+    )
     predictors = "geometric-path", "linear-mixture", "in-context"
     replays = "linearised", "quadratic", "relinearised"
     assert kinds["predictor"] == {name: ["network"] for name in predictors}
@@ -141,11 +147,12 @@ def test_a_form_is_told_by_the_learning_rate_time_of_its_metric():
 
 def test_the_grids_of_closed_forms():
     likelihood = np.concatenate([[0.0], np.logspace(-6, 3, 109)]).astype(np.float32)
+    counts = np.concatenate([[0.0], np.logspace(-5, 3, 99)]).astype(np.float32)
     path = np.concatenate([[0.0], np.logspace(-4, 1.2, 79)]).astype(np.float32)
     grids = {
         **dict.fromkeys(("tempered-posterior", "narrow-or-broad", "complexity-prior"), likelihood),
         "belief-dynamics": likelihood,
-        "exchangeable-mixture": np.concatenate([[0.0], np.logspace(-5, 3, 99)]).astype(np.float32),
+        **dict.fromkeys(("exchangeable-mixture", "hierarchical-personas"), counts),
         **dict.fromkeys(("geometric-path", "linear-mixture"), path),
         "in-context": np.concatenate([[0.0], np.logspace(-2, 0, 13)]).astype(np.float32),
     }
