@@ -30,6 +30,7 @@ BY_DEFAULT = {
 OPTIONAL = {
     *("narrow-or-broad", "complexity-prior", "belief-dynamics", "in-context", "quadratic", "relinearised"),
     *("spectrum", "kernel-predictor", "gaussian-process", "laplace", "linear-response"),
+    "finite-time-langevin",
 }
 
 
@@ -125,6 +126,7 @@ def test_the_kind_of_a_theory_says_where_it_starts():
         "proximal": ["network"],
         "spectrum": ["identity", "adam"],
         "laplace": ["isotropic", "fisher", "kronecker", "last-layer", "sequential"],
+        "finite-time-langevin": ["network"],
         **{name: ["identity"] for name in ("kernel-predictor", "gaussian-process", "linear-response")},
     }
 
@@ -134,6 +136,7 @@ def test_a_form_is_told_by_the_learning_rate_time_of_its_metric():
     identity = {name for name, metric in metrics.items() if metric == "identity"}
     assert identity == {
         *(("proximal", "network"), ("laplace", "isotropic"), ("spectrum", "identity")),
+        ("finite-time-langevin", "network"),
         *((name, "identity") for name in ("kernel-predictor", "gaussian-process", "linear-response")),
     }
     assert {name for name, metric in metrics.items() if metric == "adam"} == {("spectrum", "adam")}
