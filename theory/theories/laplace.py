@@ -21,6 +21,7 @@ from ξ. Its error is that of as many steps of conjugate gradients: a stiff repl
 ≫ γ) needs more.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
@@ -69,16 +70,7 @@ class Gaussian:
 
     def samples(self, key: PRNGKeyArray, count: int) -> Params:
         """`count` displacements (even), stacked: in opposite pairs about the mean, which is then exact."""
-        mean = self.mean()
-        flat, shaped = ravel_pytree(mean)
-
-        def deviation(key: PRNGKeyArray) -> Params:
-            return self.deviation(shaped(jax.random.normal(key, flat.shape, flat.dtype)))
-
-        # in sequence and not at once: Lanczos keeps `iterations` vectors for each
-        deviations = jax.lax.map(deviation, jax.random.split(key, count // 2))
-        pair = lambda middle, leaf: jnp.concatenate([middle + leaf, middle - leaf])  # noqa: E731
-        return jax.tree.map(pair, mean, deviations)
+        return opposite_pairs(self.mean(), self.deviation, key, count)
 
 
 @dataclass(frozen=True)
@@ -165,6 +157,21 @@ def displaced(prior: Model, displacement: Params, linear: bool = True) -> Model:
     if linear:
         return Tangent(prior, displacement)
     return prior.with_params(jax.tree.map(jnp.add, prior.params, displacement))
+
+
+def opposite_pairs(
+    mean: Params, deviation: Callable[[Params], Params], key: PRNGKeyArray, count: int
+) -> Params:
+    """`count` displacements (even), stacked, in opposite pairs about the mean, by a map of normals."""
+    flat, shaped = ravel_pytree(mean)
+
+    def drawn(key: PRNGKeyArray) -> Params:
+        return deviation(shaped(jax.random.normal(key, flat.shape, flat.dtype)))
+
+    # in sequence and not at once: Lanczos keeps `iterations` vectors for each
+    deviations = jax.lax.map(drawn, jax.random.split(key, count // 2))
+    pair = lambda middle, leaf: jnp.concatenate([middle + leaf, middle - leaf])  # noqa: E731
+    return jax.tree.map(pair, mean, deviations)
 
 
 def averaged(prior: Model, displacements: Params, linear: bool = True) -> Average:

@@ -30,7 +30,7 @@ BY_DEFAULT = {
 OPTIONAL = {
     *("narrow-or-broad", "complexity-prior", "belief-dynamics", "in-context", "quadratic", "relinearised"),
     *("spectrum", "kernel-predictor", "gaussian-process", "laplace", "linear-response"),
-    "hierarchical-personas",
+    *("hierarchical-personas", "finite-time-langevin"),
 }
 
 OF_PRODUCTS = {"structure-posterior"}  # by default, where the hidden variable is a product
@@ -131,6 +131,7 @@ def test_the_kind_of_a_theory_says_where_it_starts():
         "proximal": ["network"],
         "spectrum": ["identity", "adam"],
         "laplace": ["isotropic", "fisher", "kronecker", "last-layer", "sequential"],
+        "finite-time-langevin": ["network"],
         **{name: ["identity"] for name in ("kernel-predictor", "gaussian-process", "linear-response")},
     }
 
@@ -140,6 +141,7 @@ def test_a_form_is_told_by_the_learning_rate_time_of_its_metric():
     identity = {name for name, metric in metrics.items() if metric == "identity"}
     assert identity == {
         *(("proximal", "network"), ("laplace", "isotropic"), ("spectrum", "identity")),
+        ("finite-time-langevin", "network"),
         *((name, "identity") for name in ("kernel-predictor", "gaussian-process", "linear-response")),
     }
     assert {name for name, metric in metrics.items() if metric == "adam"} == {("spectrum", "adam")}
