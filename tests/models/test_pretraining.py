@@ -145,6 +145,7 @@ def test_seeds_differ(history):
     assert all(not np.array_equal(leaf[0], leaf[1]) for leaf in jax.tree.leaves(history[-1][2]))
 
 
+@pytest.mark.slow
 def test_adamw_learns_from_tokens_too():
     recipe = Pretraining("adamw", 0.01, steps=30, batch=16, chunk=30, targets="tokens")
     last = list(chunks(recipe, (0, 1)))[-1]

@@ -229,6 +229,7 @@ def test_the_prediction_is_the_mean_over_structures_by_odds_and_evidence():
     np.testing.assert_allclose(np.exp(belief), [0.75, 0.25], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_one_structure_is_the_exchangeable_mixture():
     process, data = topics().distribution(), topics().narrow(jax.random.key(3), 8, 2, [0, 1])
     one, other = (
