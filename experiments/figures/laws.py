@@ -24,13 +24,16 @@ COLUMNS = 3
 TALL = 2.1  # inches of a row of panels
 LINEAR, KAPPA = "linearised", "kappa"
 LEFT_OVER = 1e-5  # of 1 - explained: what is below is drawn there
+ROUNDING = 1e-6  # of κ: 0 for a read-out that moves alone, but for float32; no logarithm of it says anything
 
 
 def draw_laws(folder: Path, verdicts: Sequence[Verdict], observations: Sequence[Observation]) -> list[Path]:
     """Write both figures; that of κ where scores of the linear theory have it."""
     with style():
         figures = {"laws": law_figure(verdicts, observations)}
-        linear = [line for line in observations if line.theory == LINEAR and line.measures.get(KAPPA)]
+        linear = [
+            line for line in observations if line.theory == LINEAR and line.measures.get(KAPPA, 0) > ROUNDING
+        ]
         if linear:
             figures["kappa"] = kappa_figure(linear)
         paths = []
