@@ -244,7 +244,6 @@ def sampled(tmp_path_factory, environment):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_killed_while_it_samples_it_ends_with_the_same_bytes(sampled, environment, tmp_path):
     whole, _ = sampled
     folder = tmp_path / "killed"
@@ -286,7 +285,6 @@ def test_sampled_posteriors_are_scored_drawn_and_judged(sampled):
     assert "class=banner" in (folder / "report.html").read_text().replace('"', "")
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_a_strict_run_fails_on_bad_chains_after_everything_is_written(sampled, environment):
     folder, done = sampled

@@ -72,7 +72,6 @@ def test_losses_are_those_of_the_table():
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_diversity_takes_the_mixture_to_ridge_as_their_figure_2_says():
     """From above on new tasks, from below on the M, and at 2^15 it is still well above."""
     new, known = np.array([mean for mean, _ in found()]).T

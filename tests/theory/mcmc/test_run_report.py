@@ -58,7 +58,6 @@ def test_the_ratio_comes_from_model_and_plate():
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_a_run_whose_gradient_noise_is_not_small_warns_after_warm_up():
     with pytest.warns(UserWarning, match="After the warm-up of SGHMC gradient noise is .* control variate"):
         run(SGHMC(conjugate, step_size=0.05), VALUES)

@@ -20,7 +20,6 @@ QUICK = {"xla_backend_optimization_level": 1}  # these programs compile for long
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_the_limit_of_zero_temperature_is_proximal_in_the_same_metric(bigram, data, documents):
     """At γ = 10⁶ the draws wander by 10⁻³; the identity's answer is far off."""
     gamma, key = 1e6, jax.random.key(3)

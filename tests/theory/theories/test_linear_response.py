@@ -215,7 +215,6 @@ def test_the_cold_limit_is_a_step_of_the_linearised_network(curved, data, docume
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_gradients_are_less_noisy_than_products(curved, data, documents):
     """Than a plain covariance of as many independent weights; and ten times the precision makes a tenth of χ,
     a hundredth of its error."""

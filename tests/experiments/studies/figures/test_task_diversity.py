@@ -8,7 +8,6 @@ from experiments.studies.figures import task_diversity as figures
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_the_outside_check_is_drawn_from_what_it_computes(tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "CHECKED", np.array([2, 64]))
     made = create(tmp_path / "run", {"study": "task-diversity", "preset": "small", "config": {}}, {})
