@@ -37,12 +37,12 @@ from theory.base import (
     Params,
     PyTree,
     check_number,
-    log_likelihood,
 )
 from theory.contracts import Process, Setting, WeightTheory
 from theory.theories.laplace import averaged, check_samples, displaced, opposite_pairs
 from theory.theories.spectrum import check_filter, early_stopping, made, to_weights
 from theory.weights.curvature import Product, apply, gauss_newton, gradient, modes
+from theory.weights.document_gradients import gradient_rows
 
 
 @dataclass(frozen=True)
@@ -177,18 +177,7 @@ def gradient_variance(network: Parametric, data: Dataset, batch: int) -> Float[A
     check_number("batch", batch, least=1, whole=True)
     if batch > documents:
         raise Misuse(f"A batch has at most the {documents} documents of D', got {batch}; take a smaller one.")
-    share = documents / jnp.sum(data.mask)
-
-    def single(tokens: Array, mask: Array) -> Float[Array, " p"]:
-        document = Dataset(tokens[None], mask[None])
-
-        def loss(params: Params) -> Float[Array, ""]:
-            return -share * jnp.sum(log_likelihood(network.with_params(params), document))
-
-        return ravel_pytree(jax.grad(loss)(network.params))[0]
-
-    gradients = jax.lax.map(lambda row: single(*row), (data.tokens, data.mask))
-    return jnp.sum(jnp.var(gradients, axis=0))
+    return jnp.sum(jnp.var(gradient_rows(network, data), axis=0))
 
 
 def variants(process: Process) -> dict[str, FiniteTimeLangevin]:

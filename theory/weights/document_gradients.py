@@ -25,6 +25,11 @@ def document_gradients(
     Refuses fewer than two documents, and batches that they cannot fill.
     """
     check_batch(data, batch)
+    return gradient_rows(network, data, metric)
+
+
+def gradient_rows(network: Parametric, data: Dataset, metric: Metric = None) -> Float[Array, "n p"]:
+    """Λ^-½ u_i, of any number of documents."""
     scale, share = inverse_root(metric), data.tokens.shape[0] / jnp.sum(data.mask)
 
     def row(tokens: Array, mask: Array) -> Float[Array, " p"]:
