@@ -24,7 +24,10 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from theory._pytrees import tell_classes_apart
 from theory.errors import Misuse as Misuse
+
+tell_classes_apart()  # before a class is registered
 
 Tokens: TypeAlias = Int[Array | np.ndarray, "n t"]
 LogProbs: TypeAlias = Float[Array, "n t v"]  # entry t is log p(x_t | x_<t), t = 0 included
