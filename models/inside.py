@@ -170,7 +170,8 @@ def shape(network: Network | Edited) -> tuple[int, int, int]:
     position = network.params["position"][...]
     if not isinstance(position, Array | np.ndarray) or position.ndim != 2:
         return 0, 0, 0
-    return 1 + len(network.params["blocks"]), *position.shape
+    length, width = position.shape
+    return 1 + len(network.params["blocks"]), length, width
 
 
 def _run(network: Network | Edited, tokens: Tokens, at: Hook) -> LogProbs:

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from experiments.cells.answers import updated
 from experiments.cells.finetuned import failure, swap
 from experiments.cells.programs import Executor
 from experiments.cells.replays import answers_per_document_set
@@ -85,12 +86,7 @@ def test_the_finetuned_networks_are_those_of_the_method(executor, finetuning, qu
 def test_a_swap_has_the_other_s_read_out(executor, finetuning, finetuned, questions):
     """By hand, of one network: weights with one part replaced, read by themselves."""
     base, ours = executor.template, finetuned.finetuned[0, 1]
-    last = jax.tree_util.tree_map_with_path(
-        lambda path, leaf: (
-            leaf + finetuned.update[jax.tree_util.keystr(path[:-1], simple=True, separator=".")][1]
-        ),
-        base.params,
-    )
+    last = updated(base.params, finetuned.update, 1)
     tokens = executor.answers.padded(questions.tokens)
 
     def nats(blocks, read_out):
