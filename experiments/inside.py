@@ -18,7 +18,7 @@ from theory.errors import Misuse
 
 
 class Inside:
-    """What can be looked into: an object with networks of a process, of which `network(**which)` is one."""
+    """An object with networks of a process that can be looked into; `network(**which)` is one of them."""
 
     @property
     def process(self) -> Process:

@@ -1,4 +1,4 @@
-"""Where finetuning moved the answers: state share and read-out share against dose, a line a method.
+"""Shares of state and read-out in the shift against dose, a line a method.
 
     figures/STUDY-swap.png, .svg, .pdf, .csv    the judged group, a row for each D'
 
