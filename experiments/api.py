@@ -18,16 +18,19 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.cells.answers import updated
 from experiments.cells.candidates import candidates
 from experiments.cells.programs import Executor
 from experiments.design.arguments import by_name, check_documents, check_instance
 from experiments.design.checks import check_counts, check_seed, check_step_size
 from experiments.design.experiment import Arm, Experiment
+from experiments.inside import Inside, documents
 from experiments.reports.scores import Scores, as_frame
 from experiments.runs.base_networks import BaseNetworks, describe
 from experiments.runs.environment import fixed_settings, prepare_devices
 from experiments.runs.pretraining import train
 from experiments.runs.progress import Progress, make_progress
+from experiments.storage.contents import FinetunedCell
 from experiments.storage.manifests import Quality
 from experiments.storage.memory import MemoryRun
 from experiments.storage.records import Cell, Json
@@ -43,7 +46,7 @@ DOSES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 @dataclass(frozen=True, eq=False)
-class Pretrained:
+class Pretrained(Inside):
     """Base networks of one shape, pretrained on a process: `networks` are stacked along a leading axis,
     `quality` has their excess (nats) over the exact predictor."""
 
@@ -71,12 +74,7 @@ class Pretrained:
     @fixed_settings()
     def predict(self, tokens: Tokens | Sequence[Sequence[int]], index: int = 0) -> LogProbs:
         """Log-probabilities (nats) of all tokens at every position (n, t, vocabulary), by a base network."""
-        try:
-            documents = np.asarray(tokens)
-        except ValueError:
-            raise Misuse("tokens must be documents (n, t) of one length, got rows of several.") from None
-        check_documents(self.process, documents)
-        return self.network(index).predict(jax.numpy.asarray(documents, np.int32))
+        return self.network(index).predict(documents(self.process, tokens))
 
     def __repr__(self) -> str:
         count, size = self.experiment.base_seeds, self.network().size
@@ -87,7 +85,7 @@ class Pretrained:
 
 
 @dataclass(frozen=True, eq=False)
-class Finetuned:
+class Finetuned(Inside):
     """Networks finetuned from every base network, at every dose, each with a replica that met the same D' in
     another order."""
 
@@ -96,9 +94,26 @@ class Finetuned:
     run: MemoryRun = field(repr=False)
     executor: Executor = field(repr=False)
 
+    @property
+    def process(self) -> Process:
+        """The process."""
+        return self.experiment.process
+
+    def network(self, method: str = "", task: str = "", base: int = 0, dose: int | None = None) -> Network:
+        """The network of the first finetuning seed, by default of the first method and task at the last dose,
+        to rounding."""
+        content, doses = self._content(method, task, base), list(self.experiment.doses)
+        if dose is not None and dose not in doses:
+            raise Misuse(f"There are the doses {', '.join(map(str, doses))}; got {dose!r}.")
+        start, index = self.base.network(base), -1 if dose is None else doses.index(dose)
+        return start.with_params(updated(start.params, content.update, index))
+
     def log_probs(self, method: str = "", task: str = "", base: int = 0) -> np.ndarray:
         """Log-probabilities (nats) of the answers (seeds, doses, contexts, answers), by one method on one
         task, by default the first, from one base network."""
+        return self._content(method, task, base).finetuned
+
+    def _content(self, method: str, task: str, base: int) -> FinetunedCell:
         methods, tasks = list(self.experiment.methods), [arm.name for arm in self.experiment.arms]
         chosen = task or tasks[0], base, method or methods[0]
         known = chosen in list(itertools.product(tasks, range(self.experiment.base_seeds), methods))
@@ -108,7 +123,7 @@ class Finetuned:
                 f"There are the methods {', '.join(methods)}, the tasks {', '.join(tasks)} and the base "
                 f"networks 0 to {self.experiment.base_seeds - 1}; got {method!r}, {task!r} and {base}."
             )
-        return content.finetuned
+        return content
 
     @fixed_settings()
     def records(self) -> list[Json]:

@@ -12,8 +12,9 @@ out_proj, up_proj in a block; blocks, embed, position, unembed in the network): 
 pytree of weights, and so of every random number drawn for them and of every sum over them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,9 @@ from jaxtyping import Array, Float
 from theory.base import LogProbs, Misuse, Tokens, check_number
 
 ACTIVATIONS = ("relu", "gelu")
+Hook: TypeAlias = Callable[[int, Array], Array]
+"""A function (depth, stream) -> stream, of the stream (d, t n) at depth 0, the embedding, and after each
+block."""
 UNROLLED = 16  # terms of a sum that XLA unrolls; a longer sum runs number by number, ten times slower
 
 
@@ -115,7 +119,8 @@ class Transformer(nnx.Module):
         self.blocks = nnx.List([Block(shape, rngs) for _ in range(shape.layers)])
         self.unembed = Linear(shape.width, vocabulary, rngs)
 
-    def __call__(self, tokens: Tokens) -> LogProbs:
+    def __call__(self, tokens: Tokens, at: Hook | None = None) -> LogProbs:
+        """Log-probabilities (nats); `at` reads the stream, or replaces it, at every depth (models.inside)."""
         n, t = tokens.shape
         if t > len(self.position):
             raise Misuse(f"Documents of {t} tokens are too long: the network reads {len(self.position)}.")
@@ -123,13 +128,21 @@ class Transformer(nnx.Module):
         before = jnp.concatenate([begin, tokens[:, :-1].T.reshape(-1)])
         inputs = jax.nn.one_hot(before, self.vocabulary + 1, axis=0)
         stream = self.embed(inputs) + jnp.repeat(self.position[:t].T, n, axis=1)
-        for block in self.blocks:
+        # decided while tracing: without a hook the compiled program is what it would be if there were none
+        stream = stream if at is None else at(0, stream)
+        for depth, block in enumerate(self.blocks, 1):
             stream = block(stream, t)
+            stream = stream if at is None else at(depth, stream)
+        return self.read_out(stream, t)
+
+    def read_out(self, stream: Float[Array, "d tn"], length: int) -> LogProbs:
+        """Log-probabilities (nats) from the last stream. The normalisation has no weights, so `unembed` is
+        all that finetuning can change of it."""
         logits = self.unembed(rms_norm(stream))
         if self.output_scale != 1:
             logits = logits / self.output_scale
         log_probs = jax.nn.log_softmax(logits, axis=0)
-        return log_probs.reshape(self.vocabulary, t, n).transpose(2, 1, 0)
+        return log_probs.reshape(self.vocabulary, length, -1).transpose(2, 1, 0)
 
 
 def attention(heads: Float[Array, "3 h d t n"]) -> Float[Array, "h d t n"]:

@@ -96,6 +96,29 @@ def test_a_network_knows_its_distance_from_the_exact_predictor(network):
     assert "1 network of" in repr(network) and "learnt" in repr(network)
 
 
+def test_streams_are_read_and_edited(network, tuned):
+    """One document patched into another, in the base network and in the finetuned one."""
+    ours, theirs = [[0, 4, 1, 5]], [[0, 6, 1, 4]]
+    for source, which in ((network, {"index": 0}), (tuned, {"dose": 4, "base": 0})):
+        streams = [source.streams(document, **which) for document in (ours, theirs)]
+        assert streams[0].shape == (1, 2, 4, 8)
+        shift = np.zeros((PROCESS.length, 8))
+        shift[:4] = (streams[1] - streams[0])[0, 1]
+        patched = source.edited(1, shift, **which).predict(np.array(ours))
+        wanted = source.network(**which).predict(np.array(theirs))
+        np.testing.assert_allclose(patched, wanted, atol=1e-5)
+
+
+def test_a_finetuned_network_is_that_of_the_first_seed(network, tuned):
+    questions = tuned.executor.data.questions(tuned.experiment.arms[0])
+    for index, dose in enumerate((1, 4)):
+        answers = tuned.executor.answers.base(
+            tuned.network("sgd", "topics0", 0, dose), tuned.executor.answers.padded(questions.tokens)
+        )
+        np.testing.assert_allclose(questions.at(answers), tuned.log_probs()[0, index], atol=1e-5)
+    assert "unembed" in tuned.network().params and tuned.process is network.process
+
+
 def test_networks_are_kept_only_where_a_folder_is_given(network, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     sizes = {"width": 8, "layers": 1, "heads": 2, "steps": 20, "batch": 8}
@@ -301,6 +324,22 @@ def test_a_prior_that_does_not_predict_is_refused(theory, prior, sentence):
     data = PROCESS.task().data(jax.random.key(0), 4)
     with pytest.raises(fb.Misuse, match=sentence):
         theory.predict(prior, data, 0.5)
+
+
+@pytest.mark.parametrize(
+    "call, sentence",
+    [
+        (lambda network, tuned: network.streams([[99]]), "tokens must be documents"),
+        (lambda network, tuned: network.streams([[0]], index=1), "base networks, from 0 on; got 1"),
+        (lambda network, tuned: network.edited(2, np.ones(8)), "depth must be from 0, .* to 1, .* got 2"),
+        (lambda network, tuned: network.edited(1, np.ones(9)), r"d = 8, got \(9,\)"),
+        (lambda network, tuned: tuned.streams([[0]], dose=2), "There are the doses 1, 4; got 2"),
+        (lambda network, tuned: tuned.network(task="none"), "There are the methods sgd, .* 'none'"),
+    ],
+)
+def test_a_mistake_in_looking_inside_is_one_sentence(network, tuned, call, sentence):
+    with pytest.raises(fb.Misuse, match=sentence):
+        call(network, tuned)
 
 
 def test_networks_and_tokens_in_place_of_one_and_of_data_are_refused(network):

@@ -62,7 +62,14 @@ def alone(params: Params) -> Params:
 
 def first_seed(tree: Params) -> Arrays:
     """The first seed's weights out of a stack, by the place of each leaf."""
-    return {
-        jax.tree_util.keystr(path[:-1], simple=True, separator="."): leaf[0]
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)  # a path ends in .value
-    }
+    return {_name(path): leaf[0] for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def updated(params: Params, update: Arrays, dose: int) -> Params:
+    """Weights with the update of the first seed added, at a dose by its number: the finetuned weights, to
+    rounding."""
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: leaf + update[_name(path)][dose], params)
+
+
+def _name(path: jax.tree_util.KeyPath) -> str:
+    return jax.tree_util.keystr(path[:-1], simple=True, separator=".")  # a path ends in .value

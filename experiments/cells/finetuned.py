@@ -1,5 +1,5 @@
-"""Finetuned networks: every dose of every finetuning seed, and a replica that met the same D' in another
-order."""
+"""Finetuned networks: every dose of every finetuning seed, a replica that met the same D' in another order,
+and the swap of read-outs with the base network, which tells where finetuning moved the answers."""
 
 import functools
 from collections.abc import Sequence
@@ -12,8 +12,10 @@ from experiments.cells.answers import AnswerPrograms, first_seed
 from experiments.cells.data import Finetuning, Questions
 from experiments.cells.replays import extra_data
 from experiments.design.experiment import Experiment
+from experiments.scoring.fits import divergence
 from experiments.storage.contents import FinetunedCell
 from models.finetuning.method import Method, finetune
+from models.inside import exchanged
 from models.network import Network
 from theory.base import Dataset, Params
 from theory.compute.devices import ShardedMap
@@ -45,6 +47,8 @@ class FinetunedPrograms:
         squares = [
             np.sum(np.square(leaf), axis=tuple(range(2, leaf.ndim))) for leaf in jax.tree.leaves(updates)
         ]
+        swapped = questions.at(self.answers.read(tokens, swap(params, network.params)))
+        missed = np.maximum(divergence(np.concatenate([answers[:count]] * 2), swapped), 0)
         return FinetunedCell(
             finetuned=answers[:count],
             replica=answers[count:],
@@ -53,6 +57,8 @@ class FinetunedPrograms:
             update=first_seed(updates),
             observed=self.answers.observed(questions, jax.tree.map(lambda leaf: leaf[:count], params)),
             data_loss=data_loss[:count].astype(np.float32),
+            base_read_out=missed[:count].astype(np.float32),
+            base_blocks=missed[count:].astype(np.float32),
         )
 
     def _finetune(
@@ -68,6 +74,18 @@ class FinetunedPrograms:
             return answer_loss(answers, data, self.answers.part)
 
         return params, losses, jax.lax.map(of_data, params)
+
+
+def swap(params: Params, base: Params) -> Params:
+    """Weights of networks with the base network's read-out, then of that network with theirs, (s, d) each.
+
+    `params` (2 s, d) are those of networks and replicas. Replicas are not swapped, so all that is read has
+    the shape of `params`: one program reads both.
+    """
+    ours = jax.tree.map(lambda leaf: leaf[: len(leaf) // 2], params)
+    base = jax.tree.map(lambda after, leaf: np.broadcast_to(np.asarray(leaf), after.shape), ours, base)
+    halves = exchanged(ours, base), exchanged(base, ours)
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *halves)
 
 
 def failure(cell: FinetunedCell, doses: Sequence[int]) -> str:

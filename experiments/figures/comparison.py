@@ -4,6 +4,7 @@
                                             conflict contexts, where there are any; β
     figures/STUDY-groups.png, .svg, .pdf    the explained shift in each group of contexts
     figures/STUDY-summary.png, .svg, .pdf   the explained shift in the judged group alone, for the report
+    figures/STUDY-swap.png, ..., .csv       the shares of state and read-out (experiments.figures.swap)
 
 A theory keeps its colour and marker everywhere; a full line is fitted, a dashed one with open markers is a
 forecast. Theories of a latent mixture are drawn with the prior implied by the base network where it is known
@@ -48,6 +49,7 @@ from experiments.figures.style import (
     without_formulas,
 )
 from experiments.figures.summary import draw_summary
+from experiments.figures.swap import swap_figure
 from experiments.scoring.labels import judged_groups, of_panel, panel_name, panels
 from experiments.scoring.predictions import BASE, NETWORK, predictions
 from experiments.scoring.rows import table
@@ -85,7 +87,8 @@ def draw_comparison(run: RunFolder, target: Target | None = None) -> list[Path]:
             f"{run.study}-groups": partial(_groups, lines, mixtures),
             f"{run.study}-summary": partial(draw_summary, lines, mixtures),
         }
-        return save(run, figures)
+        shares, tables = swap_figure(run.study, lines)
+        return save(run, figures | shares, tables)
 
 
 def main_figure(run: Run) -> Figure:

@@ -12,6 +12,7 @@ TITLES = {
     "": "Answers, explained shift and strength by dose",
     "-groups": "Every group of contexts",
     "-posteriors": "Sampled posteriors",
+    "-swap": "State or read-out: which part of the network moved the answers",
     "-forecast": "Expected shift, sealed before any finetuning",
     "heat-map": "Heat map",
 }
@@ -30,6 +31,10 @@ CAPTIONS = {
     "limit; a red ring marks scores whose chains have not all converged. Below: diagnostics of the chains "
     "against the strength τ = βN/γ, median (line) and worst (edge of the band) over networks, and limits.",
     "-groups": "The explained part of the shift in each group of contexts, drawn as in (b).",
+    "-swap": "State share: how much of the shift on held-out contexts is left when the finetuned blocks get "
+    "the base network's read-out; read-out share: when the base network's blocks get the finetuned read-out; "
+    "with intervals of 95 % over base networks and D′. A belief that moves under a fixed p(answer | belief) "
+    "is 1 and 0. Dashed: controls, which move one part alone. Triangles: below the axis.",
     "-forecast": "How far each theory expected finetuning to move the answers, before any network was "
     "finetuned: mean KL(theory ‖ base network) on the first group of contexts that theories are judged on, "
     "against dose (forecasts.csv has all groups).",

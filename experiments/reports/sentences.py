@@ -63,9 +63,13 @@ COLUMNS = {
     "noise ceiling": "the same score for a reshuffled replica (D′ in another order): twice as far off",
     "other base": "the same score for a network of another pretraining seed, finetuned on the same D′",
     "best in class": "the same score for the best member of the theory's class, fitted to these contexts",
+    "state share": "what is left of the shift when the finetuned network has the base network's read-out",
+    "read-out share": "what the base network has of the shift with the finetuned read-out; both shares are "
+    "of the whole, and for all theories alike",
     "nats": "mean KL(finetuned ‖ theory); for “unchanged” it is the shift that is to be explained",
     "networks": "finetuned networks: base networks × finetuning seeds",
 }
+FOLDED = ("group", "state share", "read-out share")  # columns of the whole table alone
 GOOD = 0.95  # a forecast explains the shift while it stays above this
 PART = 0.5  # ... and most of it while it stays above this
 SELECTED = (
@@ -96,7 +100,7 @@ def findings(lines: Lines, ends: Mapping[str, float] | None = None) -> dict[str,
         groups = judged_groups(ours)
         inside = [line for line in ours if line.group == groups[0]]
         sentences = [_best(inside, dose) for dose in three(inside)]
-        sentences += _forecasts(inside) + _refuted(inside, ends or {})
+        sentences += _forecasts(inside) + _refuted(inside, ends or {}) + _swapped(inside)
         for group in groups[1:]:
             there = [line for line in ours if line.group == group]
             sentences.append(f"On {group} contexts: {_best(there, three(there)[-1])}")
@@ -227,6 +231,20 @@ def _refuted(lines: Lines, ends: Mapping[str, float]) -> list[str]:
     return [title + "; ".join(entries) + "." for title, entries in titles.items() if entries]
 
 
+def _swapped(lines: Lines) -> list[str]:
+    """The part of the network that moved the answers, at the last dose where it is known."""
+    known = [line for line in lines if line.state_share is not None]
+    if not known:
+        return []
+    last = max(known, key=lambda line: line.dose)
+    state = with_interval(last.state_share, last.state_share_interval)
+    read_out = with_interval(last.read_out_share, last.read_out_share_interval)
+    return [
+        f"Dose {last.dose}: the finetuned blocks make {state} of the shift without the finetuned read-out, "
+        f"which makes {read_out} without them."
+    ]
+
+
 def _range(subset: Lines, series: Lines, lowest: str, dose: int) -> str:
     """The doses of some lines of a series, and the lowest value there."""
     every = len(subset) == len(series) > 1
@@ -241,7 +259,7 @@ def cells(lines: Lines, everything: bool) -> list[list[str]]:
         score = explained(line) if defined(line) else -np.inf
         return line.method, line.data, line.dose, line.group, -score
 
-    names = [name for name in COLUMNS if everything or name != "group"]
+    names = [name for name in COLUMNS if everything or name not in FOLDED]
     words: dict[str, Callable[[ScoreLine], str]] = {
         "explained": _score,
         "over null": lambda line: (
@@ -251,6 +269,8 @@ def cells(lines: Lines, everything: bool) -> list[list[str]]:
         "noise ceiling": lambda line: score(line.noise_ceiling),
         "other base": lambda line: score(line.other_base),
         "best in class": lambda line: score(line.best_in_class),
+        "state share": lambda line: with_interval(line.state_share, line.state_share_interval),
+        "read-out share": lambda line: with_interval(line.read_out_share, line.read_out_share_interval),
         "nats": lambda line: nats(line.nats),
         "converged": lambda line: "-" if line.converged is None else f"{line.converged:.2g}",
     }

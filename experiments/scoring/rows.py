@@ -8,6 +8,8 @@ A row is one (finetuned cell, dose, theory, prior, grade, group) with a value fo
     other_base      the same for a network pretrained from another seed, finetuned on the same D'
     best_in_class   the same for the best member of the theory's class, fitted to this very group
     base_error      mean KL(exact process ‖ base network), for all seeds alike
+    base_read_out   the same for the finetuned blocks with the base network's read-out, and
+    base_blocks     for the base network's blocks with the finetuned read-out: in rows of “unchanged” alone
 
 A theory that rules out an answer which the network gives has nats = ∞; one without a prediction has no row.
 
@@ -40,7 +42,7 @@ from experiments.scoring.fits import (
 from experiments.scoring.labels import UNCHANGED
 from experiments.scoring.nulls import nulls
 from experiments.storage.contents import Contexts, FinetunedCell, ReplayCell, TheoryCell
-from experiments.storage.records import Cell, Grade, Ladder, Numbers, Row
+from experiments.storage.records import SWAP, Cell, Grade, Ladder, Numbers, Row
 from experiments.storage.run import Run
 from experiments.storage.run_folder import RunFolder
 from experiments.storage.seal import check
@@ -209,6 +211,7 @@ def _rows(
     shift, replica = means(nats(contexts.base)), means(nats(outcome.finetuned.replica))
     other = None if other_base is None else means(nats(other_base))
     base_error = np.maximum(divergence(contexts.exact, contexts.base), 0.0)
+    swap = {name: means(values) for name in SWAP if (values := getattr(outcome.finetuned, name)) is not None}
     for prediction in outcome.predictions(fine):
         gap, seeds = nats(prediction.log_probs), len(prediction.log_probs)
         missed = means(gap)
@@ -240,6 +243,11 @@ def _rows(
                     if prediction.converged is None
                     else tuple(prediction.converged[:, index].tolist()),
                     base_error=float(f"{base_error[inside].mean():.7g}"),
+                    **{
+                        name: values[group][index]
+                        for name, values in swap.items()
+                        if prediction.theory == UNCHANGED
+                    },
                 )
 
 

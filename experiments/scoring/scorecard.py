@@ -22,6 +22,7 @@ import numpy as np
 from experiments.scoring.intervals import Estimate
 from experiments.scoring.labels import FITTED_ON, NULLS, UNCHANGED
 from experiments.scoring.paired import CENTRE, advantage, covers, on_networks_of, share
+from experiments.scoring.swap import shares
 from experiments.storage.records import Grade, Json, Numbers, Row, Sample, ScoreLine
 
 RESOLUTION = 1e-6  # nats: a shift below it is rounding of float32
@@ -40,6 +41,13 @@ def _scorecard(rows: tuple[Row, ...]) -> tuple[ScoreLine, ...]:
         key = row.study, row.method, row.data, row.dose, row.theory, row.prior, row.grade, row.group
         gathered[key].append(row)
     lines = [_line(part) for part in gathered.values()]
+    swapped = {
+        _panel(line): known
+        for line, part in zip(lines, gathered.values(), strict=True)
+        if line.theory == UNCHANGED and line.noise_ceiling is not None and line.sample is not None
+        if (known := shares(part, line.sample)) is not None
+    }
+    lines = [replace(line, **swapped.get(_panel(line), {})) for line in lines]
     nulls: dict[tuple[object, ...], list[ScoreLine]] = defaultdict(list)
     for line in lines:
         if line.theory in NULLS and line.explained is not None:

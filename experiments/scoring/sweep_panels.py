@@ -25,12 +25,17 @@ from experiments.storage.records import ScoreLine
 from experiments.storage.sweep_folder import SweepRecord, Value
 from theory.errors import Misuse
 
-SHARES = ("explained", "noise_ceiling", "order_blind", "other_base", "best_in_class")  # 1: all of the shift
-OF_PANELS = ("shift", "noise_ceiling", "order_blind", "other_base", "base_error", "networks", LEARNT)
-ENDS = {
+SWAP = ("state_share", "read_out_share")
+SHARES = (  # 1: all of the shift
+    *("explained", "noise_ceiling", "order_blind", "other_base", "best_in_class"),
+    *SWAP,
+)
+OF_PANELS = ("shift", "noise_ceiling", "order_blind", "other_base", "base_error", "networks", *SWAP, LEARNT)
+ENDS = {  # columns with an interval: what its ends begin with
     "explained": "interval",
     "over_null": "over_null",
-}  # columns with an interval: what its ends begin with
+    **{name: name for name in SWAP},
+}
 COLUMNS = tuple(  # that can be plotted; those in OF_PANELS are the same for every theory
     dict.fromkeys(
         [

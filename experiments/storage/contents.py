@@ -179,7 +179,9 @@ class FinetunedCell:
     `finetuned` and `replica` (s, d, c, a) are their answers after every dose, `loss` (s, t) is the training
     loss in nats, `distance` (s, d) the Euclidean norm of the update, `update`, layer -> (d, ...), that of the
     first seed, `observed` further readouts, name -> (s, d, c, ...). `data_loss` (s, d) is the loss on all of
-    D', in nats an answer.
+    D', in nats an answer. `base_read_out` and `base_blocks` (s, d, c) are, in nats, KL(finetuned ‖ swapped)
+    from the finetuned network with the base network's read-out, and from the base network with the finetuned
+    read-out; None of cells made before there was such a swap.
     """
 
     finetuned: np.ndarray
@@ -189,17 +191,19 @@ class FinetunedCell:
     update: Arrays = field(default_factory=dict)
     observed: Arrays = field(default_factory=dict)
     data_loss: np.ndarray | None = None
+    base_read_out: np.ndarray | None = None
+    base_blocks: np.ndarray | None = None
 
     def to_arrays(self) -> Arrays:
         """Everything by name; `from_arrays` is the inverse."""
         arrays = {name: np.asarray(getattr(self, name)) for name in FINETUNED}
-        arrays |= present(data_loss=self.data_loss)
+        arrays |= present(**{name: getattr(self, name) for name in OF_FINETUNED})
         return arrays | prefixed("update", self.update) | prefixed("observed", self.observed)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
         """The inverse; raises `Misuse` for arrays that are missing or do not fit."""
-        optional = [name for name in ("data_loss",) if name in arrays]
+        optional = [name for name in OF_FINETUNED if name in arrays]
         return cls(
             **pick(arrays, (*FINETUNED, *optional)),
             update=unprefixed(arrays, "update"),
@@ -218,6 +222,7 @@ CONTENTS: dict[CellKind, type[CellContent]] = {
 }
 REACHABLE = ("base network", "best bias", "best hypothesis")  # of D' itself
 FINETUNED = ("finetuned", "replica", "loss", "distance")
+OF_FINETUNED = ("data_loss", "base_read_out", "base_blocks")  # optional
 
 
 def _measures(arrays: Mapping[str, np.ndarray]) -> Arrays:

@@ -29,6 +29,8 @@ SHAPES = {  # of the arrays without prefix: a letter an axis
     "teacher_answers": "ca",
     "reachable": "sr",
     "data_loss": "sd",
+    "base_read_out": "sdc",
+    "base_blocks": "sdc",
     "finetuned": "sdca",
     "replica": "sdca",
     "loss": "st",

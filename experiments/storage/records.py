@@ -33,6 +33,7 @@ LONGEST = 100  # characters of a name: a file has two, and 255 in all
 OF_METHOD = ("replays", "finetuned", "axioms")
 BOUNDS = ("path", "mixture")
 OPTIONAL = ("problems", "diagnostics", "times", "reference", "rate")  # of a ladder
+SWAP = ("base_read_out", "base_blocks")  # of a row
 
 
 def check_name(kind: str, name: str) -> str:
@@ -189,7 +190,9 @@ class Row:
     member of the theory's class, fitted to these contexts. `nats` is ∞ where the theory rules out an answer
     that the network gives. `converged` says whether the chains behind β converged. `base_error` is the mean
     of KL(exact process ‖ base network): below it a shift says as much of pretraining as of finetuning.
-    `draw` is the draw of the process; base networks are numbered through all draws.
+    `draw` is the draw of the process; base networks are numbered through all draws. Rows of “unchanged” alone
+    have `base_read_out` and `base_blocks`, the mean KL from the finetuned network with a part swapped for the
+    base network's (experiments.scoring.swap); of cells made before there was a swap they have none.
     """
 
     study: str
@@ -211,14 +214,18 @@ class Row:
     converged: tuple[bool, ...] | None
     base_error: float | None = None
     draw: int = 0
+    base_read_out: Numbers | None = None
+    base_blocks: Numbers | None = None
 
     def to_json(self) -> Json:
-        """Plain values, in a fixed order; ∞, for which JSON has no number, is a word."""
+        """Plain values, in a fixed order, without a swap that there is not; ∞, for which JSON has no number,
+        is a word."""
         return {
             key: [INFINITE if part == math.inf else part for part in value]
             if isinstance(value, tuple)
             else value
             for key, value in vars(self).items()
+            if value is not None or key not in SWAP
         }
 
     @classmethod
@@ -251,7 +258,8 @@ class ScoreLine:
     best that a theory blind to that order can reach, `other_base` the score of another pretraining seed,
     `best_in_class` that of the best member of the theory's class. `over_null` is what the theory explains
     beyond `best_null`, the best null theory on the same networks. `base_error` is what the base
-    networks got wrong of the process, in nats. `sample` are the networks, None of a line made up.
+    networks got wrong of the process, in nats. `state_share` and `read_out_share` say where the shift lies,
+    whatever the theory (experiments.scoring.swap). `sample` are the networks, None of a line made up.
     """
 
     study: str
@@ -279,6 +287,10 @@ class ScoreLine:
     split: str | None
     networks: int
     base_error: float | None = None
+    state_share: float | None = None
+    state_share_interval: Interval | None = None
+    read_out_share: float | None = None
+    read_out_share_interval: Interval | None = None
     sample: Sample | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> Json:
@@ -299,4 +311,9 @@ class ScoreLine:
         return record
 
 
-INTERVALS = {"interval": "interval", "over_null_interval": "over_null"}  # fields, and the names of columns
+INTERVALS = {  # fields, and the names of columns
+    "interval": "interval",
+    "over_null_interval": "over_null",
+    "state_share_interval": "state_share",
+    "read_out_share_interval": "read_out_share",
+}

@@ -86,6 +86,7 @@ def experiment(config: Config) -> "Experiment":
 
 def draw(run: RunFolder) -> list[Path]:
     """The unexplained share against the step size, with the slopes that are expected."""
+    from experiments.figures.swap import draw_swap
     from experiments.studies.figures.lazy_limit import draw_unexplained
 
-    return draw_unexplained(run, rates(from_json(Config(), run.options)))
+    return [*draw_unexplained(run, rates(from_json(Config(), run.options))), *draw_swap(run)]

@@ -131,9 +131,11 @@ def experiment(config: Config) -> "Experiment":
 
 
 def draw(run: RunFolder) -> list[Path]:
-    """The heat map of every theory against every way of finetuning."""
+    """The heat map of every theory against every way of finetuning, and the part of the network that each
+    moved."""
     from experiments.figures import heat_map
+    from experiments.figures.swap import draw_swap
     from experiments.scoring import leaderboard
 
     _, columns, _ = leaderboard.read((str(run.folder),))
-    return heat_map.draw(columns, run.folder / "figures")
+    return [*heat_map.draw(columns, run.folder / "figures"), *draw_swap(run)]

@@ -6,12 +6,16 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.cells.finetuned import failure
+from experiments.cells.answers import updated
+from experiments.cells.finetuned import failure, swap
 from experiments.cells.programs import Executor
 from experiments.cells.replays import answers_per_document_set
 from experiments.design.experiment import Arm
+from experiments.scoring.fits import divergence
 from experiments.storage.contents import FinetunedCell, ReplayCell
 from experiments.storage.records import Cell
+from models.finetuning.head_only import HeadOnly
+from models.finetuning.lora import Lora
 from models.finetuning.method import finetune
 from theory.theories.tempered_posterior import TemperedPosterior
 
@@ -77,6 +81,61 @@ def test_the_finetuned_networks_are_those_of_the_method(executor, finetuning, qu
     size = sum(np.sum(np.square(leaf), axis=tuple(range(1, leaf.ndim))) for leaf in finetuned.update.values())
     np.testing.assert_allclose(np.sqrt(size), finetuned.distance[0], rtol=1e-5)
     assert finetuned.observed == {}
+
+
+def test_a_swap_has_the_other_s_read_out(executor, finetuning, finetuned, questions):
+    """By hand, of one network: weights with one part replaced, read by themselves."""
+    base, ours = executor.template, finetuned.finetuned[0, 1]
+    last = updated(base.params, finetuned.update, 1)
+    tokens = executor.answers.padded(questions.tokens)
+
+    def nats(blocks, read_out):
+        parts = {name: blocks[name] for name in ("blocks", "embed", "position")}
+        mixed = base.with_params(type(last)(parts | {"unembed": read_out["unembed"]}))
+        return divergence(ours, questions.at(executor.answers.base(mixed, tokens)))
+
+    assert finetuned.base_blocks.shape == (2, 2, len(questions.rows))
+    np.testing.assert_allclose(finetuned.base_read_out[0, 1], nats(last, base.params), atol=2e-6)
+    np.testing.assert_allclose(finetuned.base_blocks[0, 1], nats(base.params, last), atol=2e-6)
+    parts = finetuned.base_read_out[0, 1].mean(), finetuned.base_blocks[0, 1].mean()
+    assert min(parts) > 1e-5 and max(parts) < nats(base.params, base.params).mean()
+
+
+@pytest.mark.parametrize("moved", ["read-out", "blocks"])
+def test_a_part_that_moves_alone_makes_all_of_the_shift(executor, questions, moved):
+    """Finetuning of the read-out alone: S = 0, H = 1; a read-out that stays: S = 1, H = 0."""
+
+    def move(path, leaf):
+        inside = path[0].key == "unembed"
+        grown = 1.5 if inside == (moved == "read-out") else 1.0
+        return np.tile(grown * leaf, (4, 2, *[1] * leaf.ndim))
+
+    base, tokens = executor.template.params, executor.answers.padded(questions.tokens)
+    params = jax.tree_util.tree_map_with_path(move, base)
+    read = [executor.answers.read(tokens, part) for part in (params, swap(params, base))]
+    answers, swapped = map(questions.at, read)
+    start = questions.at(executor.answers.base(executor.template, tokens))
+    same, still = (swapped[2:], swapped[:2]) if moved == "read-out" else (swapped[:2], swapped[2:])
+    np.testing.assert_array_equal(same, answers[:2])
+    np.testing.assert_allclose(still, np.broadcast_to(start, still.shape), atol=1e-6)
+    assert divergence(answers, start).mean() > 1e-3
+
+
+@pytest.mark.slow
+def test_methods_that_move_one_part_alone_are_exact_controls(executor):
+    methods = {"head-only": HeadOnly(), "lora": Lora(rank=2)}
+    other = Executor(replace(executor.experiment, methods=methods), executor.template)
+    questions = other.data.questions(other.experiment.arms[0])
+    base = questions.at(other.answers.base(other.template, other.answers.padded(questions.tokens)))
+    for method in methods:
+        content, _ = other.run(Cell("finetuned", "topics0", 0, method), other.template)
+        shift = divergence(content.finetuned, base)
+        same, moved = content.base_blocks, content.base_read_out
+        if method == "lora":
+            same, moved = moved, same
+        np.testing.assert_array_equal(same, 0)
+        np.testing.assert_allclose(moved, shift, atol=1e-6)
+        assert shift[:, -1].mean() > 1e-4
 
 
 def test_a_network_that_is_not_finite_is_a_failure_in_a_sentence(finetuned):

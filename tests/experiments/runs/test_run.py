@@ -102,8 +102,9 @@ def test_the_run_leaves_everything_it_promises(forecast, finished):
     folder, done = finished
     for name in ("config.json", "environment.json", "rows.jsonl", "report.html", "DONE"):
         assert (folder / name).exists(), name
-    suffixes = {path.suffix for path in (folder / "figures").iterdir()}
-    assert {".png", ".svg", ".pdf"} <= suffixes
+    figures = {path.name for path in (folder / "figures").iterdir()}
+    for name in ("weird-generalisation", "weird-generalisation-swap"):
+        assert {f"{name}.png", f"{name}.svg", f"{name}.pdf"} <= figures
     assert "report.html" in done.stdout
     assert "pretraining" in forecast[2].stderr
     assert sorted(cell.name for cell in RunFolder(folder).cells()) == sorted(

@@ -71,7 +71,10 @@ CELLS = {
         numbers(S, D),
         LAYERS,
         {"state": numbers(S, D, C, 2)},
-        numbers(S, D),
+        *(numbers(S, D), numbers(S, D, C), numbers(S, D, C)),
+    ),
+    Cell("finetuned", "arm", 0, "older"): FinetunedCell(
+        numbers(S, D, C, A), numbers(S, D, C, A), numbers(S, 9), numbers(S, D)
     ),
     Cell("axioms", "arm", 0, "sgd"): AxiomCell(
         *(CONTEXTS, *(numbers(S, C, A) for _ in range(7)), numbers(M, C, A), numbers(M, C)),
@@ -111,6 +114,8 @@ def test_what_is_optional_stays_absent(run):
     assert plain.teacher_answers is None and plain.teacher_update is None and plain.observed == {}
     assert taught.teacher_update.keys() == LAYERS.keys() and taught.ladders == () and taught.modes == {}
     assert [ladder.bound for ladder in plain.ladders] == ["path", "mixture"]
+    older = run.finetuned(Cell("finetuned", "arm", 0, "older"))
+    assert older.data_loss is older.base_read_out is older.base_blocks is None
 
 
 def test_a_group_has_its_contexts_alone():
@@ -139,6 +144,7 @@ def test_a_group_has_its_contexts_alone():
         ("finetuned", "replica", (S, D, C)),
         ("finetuned", "loss", (S + 1, D)),
         ("finetuned", "distance", (S, D + 1)),
+        ("finetuned", "base_blocks", (S, D, C + 1)),
         ("replays", "replay/linearised", (D, C, A)),
         ("replays", "strength/proximal/network", (D + 1,)),
         ("replays", "time/adam", (D + 1,)),

@@ -2,11 +2,12 @@
 
 import dataclasses
 import json
+import math
 
 import numpy as np
 import pytest
 
-from experiments.storage.records import Cell, Ladder, Row, ScoreLine, check_name
+from experiments.storage.records import INTERVALS, Cell, Ladder, Row, ScoreLine, check_name
 from theory.errors import Misuse
 
 CELLS = [
@@ -154,8 +155,10 @@ def test_a_ladder_without_its_strengths_is_refused():
 
 
 def test_rows_come_back_from_json():
-    for row in (ROW, dataclasses.replace(ROW, beta=None, converged=None, other_base=(1.0, 2.0))):
+    swapped = dataclasses.replace(ROW, base_read_out=(0.1, 0.2), base_blocks=(0.3, math.inf))
+    for row in (ROW, dataclasses.replace(ROW, beta=None, converged=None, other_base=(1.0, 2.0)), swapped):
         assert Row.from_json(json.loads(json.dumps(row.to_json()))) == row
+    assert swapped.to_json().keys() - ROW.to_json().keys() == {"base_read_out", "base_blocks"}
 
 
 @pytest.mark.parametrize("change", [{"order": [0.1]}, {"replica": None}])
@@ -169,7 +172,7 @@ def test_rows_of_another_version_are_refused(change):
 
 def test_lines_keep_the_names_of_one_version_ago():
     numbers = dict.fromkeys((field.name for field in dataclasses.fields(ScoreLine)), 0.5)
-    ends = {"interval": (0.1, 0.9), "over_null_interval": None}
+    ends = dict.fromkeys(INTERVALS) | {"interval": (0.1, 0.9)}
     line = ScoreLine(**(numbers | ends | {"noise_ceiling": 0.9, "best_in_class": None}))
     values = line.to_json()
     assert (
