@@ -24,7 +24,7 @@ TABLE = ("position",)  # its rows are added where the stream begins
 class ConstantVector(Wrapper):
     """The rows of the position embedding move together, by one vector; the rule sees that vector."""
 
-    rule: Method = field(default_factory=lambda: Adam(0.003))
+    rule: Method = field(default_factory=lambda: Adam(0.01))
 
     def coordinates(self, network: Parametric, extra: ExtraData) -> Parametric:
         """The vector (d,), 0 at the start; refuses a network without a position embedding."""
