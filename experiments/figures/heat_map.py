@@ -132,6 +132,8 @@ def _cell(axes: Axes, line: ScoreLine | None, left: float, top: float, wide: flo
     if line.interval is not None:
         half = line.explained - line.interval[0]
         axes.text(y=top + 0.155, s=f"± {difference(half, None)}", fontsize=5, **centre)
+    if line.failed:
+        axes.text(y=top + 0.155, s=f"failed {line.failed}/{line.networks}", fontsize=5, **centre)
     if line.best_in_class != line.explained:
         bound = f"≤ {_minus(score(line.best_in_class))}"
         axes.text(y=top + 0.235, s=bound, fontsize=5, color="0.3", **centre)

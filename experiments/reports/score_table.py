@@ -15,7 +15,8 @@ MANY = 4  # with more ways of finetuning, the table is set smaller
 NOTE = (
     "Explained part of the shift at the last dose, with its interval of 95 % over base networks and D′ "
     "(none of one D′); the best in bold, grey what does not beat the best null. –: undefined; empty: no "
-    "prediction; *: some chains have not converged; °: the shift is smaller than the base networks' error."
+    "prediction; *: some chains have not converged; °: the shift is smaller than the base networks' error; "
+    "†: over fewer networks than were finetuned."
 )
 
 

@@ -17,9 +17,11 @@ from experiments.scoring.labels import (
     defined,
     difference,
     explained,
+    failing,
     is_worse,
     judged_groups,
     nats,
+    networks,
     of_panel,
     one_prior,
     over_null,
@@ -64,7 +66,8 @@ COLUMNS = {
     "other base": "the same score for a network of another pretraining seed, finetuned on the same D′",
     "best in class": "the same score for the best member of the theory's class, fitted to these contexts",
     "nats": "mean KL(finetuned ‖ theory); for “unchanged” it is the shift that is to be explained",
-    "networks": "finetuned networks: base networks × finetuning seeds",
+    "networks": "the networks that the line is over: base networks × finetuning seeds; of how many, where "
+    "not of all that were finetuned; those for which the theory failed, which scores -∞, and why",
 }
 GOOD = 0.95  # a forecast explains the shift while it stays above this
 PART = 0.5  # ... and most of it while it stays above this
@@ -196,7 +199,7 @@ def _forecasts(lines: Lines) -> list[str]:
 
 
 def _refuted(lines: Lines, ends: Mapping[str, float]) -> list[str]:
-    classes, worse, short, impossible = {}, [], [], []
+    classes, worse, short, impossible, failures = {}, [], [], [], []
     for series in _series(lines):
         first = series[0]
         low = [
@@ -210,8 +213,15 @@ def _refuted(lines: Lines, ends: Mapping[str, float]) -> list[str]:
             classes[first.theory] = f"{first.theory} {doses}"
         end = ends.get(f"{first.theory}/{first.prior}", np.inf)
         at_end = [line for line in series if line.beta is not None and line.beta >= end]
-        excluded = [line for line in series if line.explained == -np.inf]
-        beaten = [line for line in series if is_worse(line) and line not in excluded]
+        failed = [line for line in series if line.failed]
+        excluded = [line for line in series if line.explained == -np.inf and not line.failed]
+        beaten = [line for line in series if is_worse(line) and line not in (*excluded, *failed)]
+        if failed:
+            most = max(failed, key=lambda line: line.failed)
+            doses = _doses({line.dose for line in failed})
+            failures.append(
+                f"{_name(first)} at {doses} ({failing(most)} at dose {most.dose}: {most.failure})"
+            )
         for subset, listed in ((beaten, worse), (at_end, short), (excluded, impossible)):
             if subset:
                 least = min(subset, key=explained)
@@ -223,6 +233,7 @@ def _refuted(lines: Lines, ends: Mapping[str, float]) -> list[str]:
         "Worse than “nothing changed” by the whole interval: ": worse,
         "β at the end of the range that was tried: ": short,
         "Rules out an answer that the network gives, which scores -∞: ": impossible,
+        "Fails for some networks, which scores -∞: ": failures,
     }
     return [title + "; ".join(entries) + "." for title, entries in titles.items() if entries]
 
@@ -253,6 +264,7 @@ def cells(lines: Lines, everything: bool) -> list[list[str]]:
         "best in class": lambda line: score(line.best_in_class),
         "nats": lambda line: nats(line.nats),
         "converged": lambda line: "-" if line.converged is None else f"{line.converged:.2g}",
+        "networks": networks,
     }
     table = [names]
     for line in sorted(lines, key=order):
@@ -297,7 +309,7 @@ def _score(line: ScoreLine) -> str:
         return "fitted here"
     if not defined(line):
         return "undefined"
-    return with_interval(explained(line), line.interval)
+    return with_interval(explained(line), line.interval) + f" ({failing(line)})" * bool(line.failed)
 
 
 def _doses(doses: Collection[int]) -> str:

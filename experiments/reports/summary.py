@@ -20,6 +20,7 @@ from experiments.scoring.labels import (
     UNCHANGED,
     beats_nulls,
     defined,
+    failing,
     interval,
     is_worse,
     judged_groups,
@@ -160,12 +161,13 @@ def theories(scored: Sequence[PanelScores]) -> list[tuple[str, str]]:
 
 
 def cell(line: ScoreLine | None) -> tuple[str, str]:
-    """Words for a score and for its interval: empty where nothing is predicted, "–" where undefined."""
+    """Words for a score and for its interval, or for the networks that a theory fails for: empty where
+    nothing is predicted, "–" where undefined."""
     if line is None:
         return "", ""
     if not defined(line):
         return "–", ""
-    return minus(score(line.explained)) + marks(line), minus(interval(line.interval))
+    return minus(score(line.explained)) + marks(line), failing(line) or minus(interval(line.interval))
 
 
 def words(theory: str) -> str:

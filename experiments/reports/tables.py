@@ -7,7 +7,16 @@ ladders.md      theories × doses: the explained part of the shift on held-out c
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.scoring.labels import judged_groups, marks, nats, of_panel, panels, score, with_interval
+from experiments.scoring.labels import (
+    failing,
+    judged_groups,
+    marks,
+    nats,
+    of_panel,
+    panels,
+    score,
+    with_interval,
+)
 from experiments.scoring.leaderboard import UNCHANGED, Column, markdown_table, theories, theory_name
 from experiments.storage.files import write_text
 from experiments.storage.records import ScoreLine
@@ -16,8 +25,9 @@ ABOUT = (
     "Explained part of the shift with its interval of 95 % over base networks and D′, under the score of the "
     "best null and the most that a theory blind to the order of D′ can reach. *Reached*: the base network's "
     "in-domain KL as a part of its largest over doses. –: undefined, for the shift does not exceed its "
-    "noise; empty: no prediction at this dose; *: some of the chains behind it have not converged; °: the "
-    "shift is smaller than the base networks' error over the process."
+    "noise; −∞: the theory rules out an answer that a network gives, or fails for networks; empty: no "
+    "prediction at this dose; *: some of the chains behind it have not converged; °: the shift is smaller "
+    "than the base networks' error over the process; †: over fewer networks than were finetuned."
 )
 Table = list[list[str]]
 
@@ -91,4 +101,4 @@ def _cell(line: ScoreLine | None) -> str:
         return ""
     if line.explained is None:
         return "–"
-    return with_interval(line.explained, line.interval) + marks(line)
+    return " ".join(filter(None, [with_interval(line.explained, line.interval) + marks(line), failing(line)]))

@@ -100,9 +100,31 @@ def below_base_error(line: ScoreLine) -> bool:
     return line.base_error is not None and line.shift < line.base_error
 
 
+def partial(line: ScoreLine) -> bool:
+    """Whether a line is over fewer networks than were finetuned."""
+    return line.finetuned is not None and line.networks < line.finetuned
+
+
+def failed_for(failed: int, networks: int) -> str:
+    """Words for the networks that a theory fails for; empty without any."""
+    return f"failed for {failed} of {networks} networks" * bool(failed)
+
+
+def failing(line: ScoreLine) -> str:
+    """The same of a line."""
+    return failed_for(line.failed, line.networks)
+
+
 def marks(line: ScoreLine) -> str:
-    """The marks behind a score: * for chains, ° for a small shift."""
-    return "*" * doubted(line) + "°" * below_base_error(line)
+    """The marks behind a score: * for chains, ° for a small shift, † for fewer networks than were
+    finetuned."""
+    return "*" * doubted(line) + "°" * below_base_error(line) + "†" * partial(line)
+
+
+def networks(line: ScoreLine) -> str:
+    """The number of networks of a line, of how many, and for how many the theory fails and why."""
+    text = str(line.networks) + f" of {line.finetuned}" * partial(line)
+    return f"{text}, {line.failed} failed: {line.failure}" if line.failed else text
 
 
 def beats_nulls(line: ScoreLine) -> bool:

@@ -24,6 +24,7 @@ from experiments.scoring.labels import (
     NULLS,
     doubted,
     explained,
+    failing,
     judged_groups,
     marks,
     nats,
@@ -72,7 +73,8 @@ ABOUT = (
     f"best in the theory's class (≤). {RULE} Worst dose: that of the least score, of all doses. –: "
     "undefined, for the shift does not exceed its noise; empty: no prediction at this dose; *: some of the "
     "chains behind it have not converged; °: the shift is smaller than the base networks' error over the "
-    "process."
+    "process; †: over fewer networks than were finetuned; -∞: the theory rules out an answer that a network "
+    "gives, or fails for networks."
 )
 CEILINGS = (
     "What there is to explain; the score of the best null theory; the most that a theory blind to the order "
@@ -319,7 +321,7 @@ def _cell(line: ScoreLine | None) -> str:
 
 
 def _score(line: ScoreLine) -> str:
-    return with_interval(explained(line), line.interval)
+    return " ".join(filter(None, [with_interval(explained(line), line.interval), failing(line)]))
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:

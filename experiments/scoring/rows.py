@@ -9,7 +9,8 @@ A row is one (finetuned cell, dose, theory, prior, grade, group) with a value fo
     best_in_class   the same for the best member of the theory's class, fitted to this very group
     base_error      mean KL(exact process ‖ base network), for all seeds alike
 
-A theory that rules out an answer which the network gives has nats = ∞; one without a prediction has no row.
+A theory that rules out an answer which the network gives has nats = ∞, and so has one that fails for the
+network: its answers are not numbers, which `failures` says. One that says nothing of a dose has no row.
 
 A `fitted` β is chosen for each network and dose on in-domain contexts alone, and is scored on the other
 groups alone; so are the nulls (experiments.scoring.nulls). A `law` has two constants, fitted on other doses
@@ -35,6 +36,7 @@ from experiments.scoring.fits import (
     least_on_path,
     mean_kl,
     nearest_rungs,
+    off_grid,
     refined,
 )
 from experiments.scoring.labels import UNCHANGED
@@ -45,6 +47,7 @@ from experiments.storage.run import Run
 from experiments.storage.run_folder import RunFolder
 from experiments.storage.seal import check
 
+FAILED = "its answers are not numbers"
 BY_RATE = "-by-rate"  # of a theory's name, where β follows from learning-rate time and not from its strength
 
 
@@ -72,10 +75,11 @@ def rows(run: Run) -> list[Row]:
 
 
 class Prediction(NamedTuple):
-    """A theory's answers `log_probs` (s, d, c, a) at every dose, nan where it makes no prediction.
+    """A theory's answers `log_probs` (s, d, c, a) at every dose, nan where it fails or says nothing.
 
-    `betas` (s, d) are its strengths, None without any; `best_in_class` has by group the least nats (s, d)
-    that its class reaches, None without a class; `converged` (s, d) says whether the chains behind β
+    `silent` (s, d) says where it says nothing: at doses that a law has seen, past the end of its grid. None:
+    nowhere. `betas` (s, d) are its strengths, None without any; `best_in_class` has by group the least nats
+    (s, d) that its class reaches, None without a class; `converged` (s, d) says whether the chains behind β
     converged, None without chains. A sampled theory may predict the first finetuning seeds alone.
     """
 
@@ -86,6 +90,7 @@ class Prediction(NamedTuple):
     betas: np.ndarray | None = None
     best_in_class: Mapping[str, np.ndarray] | None = None
     converged: np.ndarray | None = None
+    silent: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -136,24 +141,31 @@ class Outcome:
                 least[group] = least_on_path(ours, rungs[..., inside, :])
 
         def prediction(
-            grade: Grade, betas: np.ndarray, log_probs: np.ndarray, theory: str = ladder.theory
+            grade: Grade,
+            betas: np.ndarray,
+            log_probs: np.ndarray,
+            theory: str = ladder.theory,
+            silent: np.ndarray | None = None,
         ) -> Prediction:
             few = {group: values[: len(betas)] for group, values in least.items()}
             converged = converged_at(ladder.problems, ladder.betas, betas)
-            return Prediction(theory, ladder.prior, grade, log_probs, betas, few, converged)
+            return Prediction(theory, ladder.prior, grade, log_probs, betas, few, converged, silent)
+
+        def at(grade: Grade, wanted: np.ndarray, theory: str = ladder.theory) -> Prediction:
+            """At strengths (s, d) that are not fitted to a network."""
+            nearest = nearest_rungs(betas, rungs[: len(wanted)], wanted)
+            return prediction(grade, *nearest, theory, off_grid(betas, wanted))
 
         yield prediction("fitted", fitted, log_probs)
         by_law = law(np.asarray(self.doses), fitted)
         if by_law is not None:
-            yield prediction("law", *nearest_rungs(betas, rungs[: len(by_law)], by_law))
+            yield at("law", by_law)
         strengths = self.replays.strength(ladder) if self.replays is not None else None
         if strengths is not None:
-            wanted = np.broadcast_to(strengths, (len(rungs), len(strengths)))
-            yield prediction("forecast", *nearest_rungs(betas, rungs, wanted))
+            yield at("forecast", np.broadcast_to(strengths, (len(rungs), len(strengths))))
         times = self.replays.times.get("identity") if self.replays is not None else None
         if ladder.rate is not None and times is not None:
-            wanted = ladder.rate[: len(rungs), None] * times
-            yield prediction("forecast", *nearest_rungs(betas, rungs, wanted), ladder.theory + BY_RATE)
+            yield at("forecast", ladder.rate[: len(rungs), None] * times, ladder.theory + BY_RATE)
 
 
 class Mixtures:
@@ -211,13 +223,15 @@ def _rows(
     base_error = np.maximum(divergence(contexts.exact, contexts.base), 0.0)
     for prediction in outcome.predictions(fine):
         gap, seeds = nats(prediction.log_probs), len(prediction.log_probs)
-        missed = means(gap)
+        failed, silent = np.isnan(gap), prediction.silent
+        missed = means(np.where(failed, np.inf, gap))
+        predicts = np.ones(gap.shape[1], bool) if silent is None else ~silent.any(axis=0)
         betas = None if prediction.betas is None else _numbers(prediction.betas)
         for group, inside in groups.items():
             least = prediction.best_in_class
-            best = missed[group] if least is None else _numbers(least[group])
-            # past the end of a ladder, and at a dose that the law has seen, there is no prediction
-            for index in np.flatnonzero(~np.isnan(gap[..., inside]).any(axis=(0, 2))):
+            best = missed[group] if least is None else _numbers(np.nan_to_num(least[group], nan=np.inf))
+            absent = failed[..., inside].any(axis=-1)
+            for index in np.flatnonzero(predicts):
                 yield Row(
                     study=study,
                     method=cell.method,
@@ -240,6 +254,9 @@ def _rows(
                     if prediction.converged is None
                     else tuple(prediction.converged[:, index].tolist()),
                     base_error=float(f"{base_error[inside].mean():.7g}"),
+                    failures=tuple(FAILED * bool(fails) for fails in absent[:, index])
+                    if absent[:, index].any()
+                    else None,
                 )
 
 

@@ -187,9 +187,10 @@ class Row:
     that of the replica which met the same D' in another order, `other_base` that of a network pretrained from
     another seed and finetuned on the same D' (None where there is none), `best_in_class` that of the best
     member of the theory's class, fitted to these contexts. `nats` is ∞ where the theory rules out an answer
-    that the network gives. `converged` says whether the chains behind β converged. `base_error` is the mean
-    of KL(exact process ‖ base network): below it a shift says as much of pretraining as of finetuning.
-    `draw` is the draw of the process; base networks are numbered through all draws.
+    that the network gives, and where it fails for a network: `failures` has the reasons, "" for networks
+    that it predicts, and is None without any. `converged` says whether the chains behind β converged.
+    `base_error` is the mean of KL(exact process ‖ base network): below it a shift says as much of pretraining
+    as of finetuning. `draw` is the draw of the process; base networks are numbered through all draws.
     """
 
     study: str
@@ -211,6 +212,7 @@ class Row:
     converged: tuple[bool, ...] | None
     base_error: float | None = None
     draw: int = 0
+    failures: tuple[str, ...] | None = None
 
     def to_json(self) -> Json:
         """Plain values, in a fixed order; ∞, for which JSON has no number, is a word."""
@@ -251,7 +253,9 @@ class ScoreLine:
     best that a theory blind to that order can reach, `other_base` the score of another pretraining seed,
     `best_in_class` that of the best member of the theory's class. `over_null` is what the theory explains
     beyond `best_null`, the best null theory on the same networks. `base_error` is what the base
-    networks got wrong of the process, in nats. `sample` are the networks, None of a line made up.
+    networks got wrong of the process, in nats. The line is over `networks` of the `finetuned` ones; for
+    `failed` of them the theory has no prediction, which scores -∞, and `failure` says why. `sample` are the
+    networks, None of a line made up.
     """
 
     study: str
@@ -279,6 +283,9 @@ class ScoreLine:
     split: str | None
     networks: int
     base_error: float | None = None
+    finetuned: int | None = None
+    failed: int = 0
+    failure: str = ""
     sample: Sample | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> Json:
