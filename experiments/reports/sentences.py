@@ -12,7 +12,8 @@ import numpy as np
 
 from experiments.scoring.labels import (
     FITTED_ON,
-    NULLS,
+    LAST_DOSE,
+    REFERENCES,
     beats_nulls,
     defined,
     difference,
@@ -139,7 +140,7 @@ def _warning(lines: Lines) -> str:
 
 def _best(lines: Lines, dose: int) -> str:
     here = [line for line in lines if line.dose == dose]
-    order = ranked([line for line in here if line.theory not in NULLS])
+    order = ranked([line for line in here if line.theory not in REFERENCES])
     if not order:
         return f"Dose {dose}: no theory has a score, for the shift does not exceed its noise."
     first = leader(order)
@@ -158,7 +159,8 @@ def _best(lines: Lines, dose: int) -> str:
     if tied:
         more = f" and {len(tied) - TIES} more" * (len(tied) > TIES)
         text += f"; tied with {', '.join(_compared(first, line) for line in tied[:TIES])}{more}"
-    return f"{text}."
+    last = [line for line in here if line.theory == LAST_DOSE and defined(line)]
+    return f"{text}{''.join(f'; the dose before, scaled: {_score(line)}' for line in last)}."
 
 
 def _compared(first: ScoreLine, line: ScoreLine) -> str:

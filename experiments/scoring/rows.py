@@ -8,14 +8,15 @@ A row is one (finetuned cell, dose, theory, prior, grade, group) with a value fo
     other_base      the same for a network pretrained from another seed, finetuned on the same D'
     best_in_class   the same for the best member of the theory's class, fitted to this very group
     base_error      mean KL(exact process ‖ base network), for all seeds alike
+    predicted_shift mean KL(theory ‖ base network): how far the theory says that the network moves
 
 A theory that rules out an answer which the network gives has nats = ∞, and so has one that fails for the
 network: its answers are not numbers, which `failures` says. One that says nothing of a dose has no row.
 
 A `fitted` β is chosen for each network and dose on in-domain contexts alone, and is scored on the other
-groups alone; so are the nulls (experiments.scoring.nulls). A `law` has two constants, fitted on other doses
-and seeds (experiments.scoring.dose_law). A `forecast` has no fitted number. experiments.scoring.scorecard
-puts rows together over networks.
+groups alone; so are the nulls (experiments.scoring.nulls) and a yardstick (experiments.scoring.yardsticks). A
+`law` has two constants, fitted on other doses and seeds (experiments.scoring.dose_law). A `forecast` has no
+fitted number. experiments.scoring.scorecard puts rows together over networks.
 """
 
 import itertools
@@ -39,8 +40,9 @@ from experiments.scoring.fits import (
     off_grid,
     refined,
 )
-from experiments.scoring.labels import UNCHANGED
+from experiments.scoring.labels import LAST_DOSE, UNCHANGED
 from experiments.scoring.nulls import nulls
+from experiments.scoring.yardsticks import last_dose
 from experiments.storage.contents import Contexts, FinetunedCell, ReplayCell, TheoryCell
 from experiments.storage.records import Cell, Grade, Ladder, Numbers, Row
 from experiments.storage.run import Run
@@ -113,6 +115,9 @@ class Outcome:
         yield Prediction(UNCHANGED, "network", "forecast", base)
         for null in nulls(target, contexts):
             yield Prediction(null.name, "network", "fitted", null.log_probs, None, null.best_in_class)
+        last = last_dose(target, contexts)
+        parts = last.log_probs, last.scales, last.best_in_class, None, last.undefined
+        yield Prediction(LAST_DOSE, "network", "fitted", *parts)
         if self.replays is not None:
             for theory in sorted(self.replays.predictions):
                 yield Prediction(theory, "network", "forecast", self.replays.predictions[theory])
@@ -224,12 +229,13 @@ def _rows(
     for prediction in outcome.predictions(fine):
         gap, seeds = nats(prediction.log_probs), len(prediction.log_probs)
         failed, silent = np.isnan(gap), prediction.silent
-        missed = means(np.where(failed, np.inf, gap))
+        missed = means(_finite(gap))
+        sizes = means(_finite(divergence(prediction.log_probs, contexts.base)))
         predicts = np.ones(gap.shape[1], bool) if silent is None else ~silent.any(axis=0)
         betas = None if prediction.betas is None else _numbers(prediction.betas)
         for group, inside in groups.items():
             least = prediction.best_in_class
-            best = missed[group] if least is None else _numbers(np.nan_to_num(least[group], nan=np.inf))
+            best = missed[group] if least is None else _numbers(_finite(least[group]))
             absent = failed[..., inside].any(axis=-1)
             for index in np.flatnonzero(predicts):
                 yield Row(
@@ -257,6 +263,7 @@ def _rows(
                     failures=tuple(FAILED * bool(fails) for fails in absent[:, index])
                     if absent[:, index].any()
                     else None,
+                    predicted_shift=sizes[group][index],
                 )
 
 
@@ -269,6 +276,11 @@ def _other_base(run: Run, cell: Cell) -> np.ndarray | None:
         return None
     other = run.finetuned(cells[(cells.index(cell) + 1) % len(cells)])
     return None if other is None else other.finetuned
+
+
+def _finite(nats: np.ndarray) -> np.ndarray:
+    """Nats with ∞ where they are not numbers."""
+    return np.where(np.isnan(nats), np.inf, np.maximum(nats, 0.0))
 
 
 def _numbers(values: np.ndarray) -> list[Numbers]:

@@ -191,6 +191,7 @@ class Row:
     that it predicts, and is None without any. `converged` says whether the chains behind β converged.
     `base_error` is the mean of KL(exact process ‖ base network): below it a shift says as much of pretraining
     as of finetuning. `draw` is the draw of the process; base networks are numbered through all draws.
+    `predicted_shift` is the mean of KL(theory ‖ base network): the size of the shift as the theory has it.
     """
 
     study: str
@@ -213,6 +214,7 @@ class Row:
     base_error: float | None = None
     draw: int = 0
     failures: tuple[str, ...] | None = None
+    predicted_shift: Numbers | None = None
 
     def to_json(self) -> Json:
         """Plain values, in a fixed order; ∞, for which JSON has no number, is a word."""

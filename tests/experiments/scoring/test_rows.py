@@ -10,7 +10,7 @@ from experiments.reports.sentences import findings
 from experiments.scoring import labels
 from experiments.scoring import rows as scoring
 from experiments.scoring.fits import finer
-from experiments.scoring.labels import NULLS
+from experiments.scoring.labels import LAST_DOSE, NULLS
 from experiments.scoring.predictions import BASE, NETWORK, predictions
 from experiments.scoring.scorecard import score_json, scorecard
 from experiments.storage.contents import PosteriorCell, ReplayCell, RetrainedCell
@@ -235,6 +235,19 @@ def test_every_table_holds_the_nulls(made_up):
         }
 
 
+def test_every_table_holds_the_yardstick_but_at_the_first_dose(made_up):
+    """The made-up network goes straight, from 0.01 of the path to 0.3 of it."""
+    mine = select(scoring.rows(made_up), theory=LAST_DOSE)
+    assert {(row.prior, row.grade, row.dose) for row in mine} == {("network", "fitted", 4)}
+    assert {(row.group, row.base) for row in mine} == {
+        (group, base) for group in ("in_domain", "held_out") for base in range(2)
+    }
+    for row in mine:
+        np.testing.assert_allclose(row.beta, 30, rtol=1e-4)
+        np.testing.assert_allclose(row.nats, 0, atol=1e-9)
+        np.testing.assert_allclose(row.predicted_shift, row.shift, rtol=1e-4)
+
+
 def test_a_row_says_how_far_the_base_network_is_from_the_process(made_up):
     content = made_up.theories(Cell("theories", "arm", 0))
     exact = log_softmax(content.contexts.base + RANDOM.normal(size=(7, 3)))
@@ -427,7 +440,10 @@ def test_rows_do_not_depend_on_the_order_of_cells_on_disk(made_up):
     cell = Cell("finetuned", "arm", 0, "sgd")
     made_up.save(cell, made_up.load(cell))
     assert scoring.rows(made_up) == first
-    assert len(first) == 2 * 2 * 2 * (5 + 3)  # bases × doses × groups × (theories and grades, and nulls)
+    assert (
+        len(first) == 2 * 2 * 2 * (5 + 3) + 2 * 2
+    )  # bases × doses × groups × (theories and grades, and nulls); bases ×
+    # groups of the yardstick, which the first dose lacks
 
 
 def test_the_table_is_the_saved_one_or_else_made(made_up):
