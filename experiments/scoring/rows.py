@@ -228,7 +228,7 @@ def _rows(
     base_error = np.maximum(divergence(contexts.exact, contexts.base), 0.0)
     for prediction in outcome.predictions(fine):
         gap, seeds = nats(prediction.log_probs), len(prediction.log_probs)
-        failed, silent = np.isnan(gap), prediction.silent
+        silent = prediction.silent
         missed = means(_finite(gap))
         sizes = means(_finite(divergence(prediction.log_probs, contexts.base)))
         predicts = np.ones(gap.shape[1], bool) if silent is None else ~silent.any(axis=0)
@@ -236,7 +236,7 @@ def _rows(
         for group, inside in groups.items():
             least = prediction.best_in_class
             best = missed[group] if least is None else _numbers(_finite(least[group]))
-            absent = failed[..., inside].any(axis=-1)
+            failed = np.any(np.isnan(gap[..., inside]), axis=-1)
             for index in np.flatnonzero(predicts):
                 yield Row(
                     study=study,
@@ -260,8 +260,8 @@ def _rows(
                     if prediction.converged is None
                     else tuple(prediction.converged[:, index].tolist()),
                     base_error=float(f"{base_error[inside].mean():.7g}"),
-                    failures=tuple(FAILED * bool(fails) for fails in absent[:, index])
-                    if absent[:, index].any()
+                    failures=tuple(FAILED * bool(fails) for fails in failed[:, index])
+                    if failed[:, index].any()
                     else None,
                     predicted_shift=sizes[group][index],
                 )

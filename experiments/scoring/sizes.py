@@ -126,8 +126,8 @@ def _of_curves(unchanged: dict[tuple[object, ...], list[Row]]) -> Iterator[SizeL
     for (method, data, group, dose), (x, *_) in points.items():
         others = [
             (x[clear], y[clear])
-            for (other, *place), (x, y, clear) in points.items()
-            if other != method and place[:2] == [data, group]
+            for (other, *where), (x, y, clear) in points.items()
+            if other != method and where[:2] == [data, group]
         ]
         curve = fit_curve(*map(np.concatenate, zip(*others, strict=True))) if others else None
         part = unchanged[method, data, group, dose]

@@ -77,7 +77,7 @@ def experiment(config: Config) -> "Experiment":
 
 
 def remark(run: RunFolder) -> str:
-    """What finetuning moves: the prior, or the weight of the context."""
+    """A sentence on the prior and the weight of the context, of which finetuning may move either."""
     from experiments.studies.figures.exchange_filter import filter_sentence
 
     return filter_sentence(run)

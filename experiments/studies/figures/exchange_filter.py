@@ -27,6 +27,8 @@ from experiments.studies.figures.exchange_rate import KINDS, Options, options
 
 NAMES = {"asked": "questions of D′", "held_out": "questions that D′ never asks"}
 LOOKS: dict[str, Look] = {NAMES["asked"]: {"color": "black"}, NAMES["held_out"]: {"color": "#d55e00"}}
+LESS, MORE = "counts less than before", "counts more than before"
+OPEN, UNUSED = "is not shown to count otherwise than before", "counted for nothing before and is not compared"
 Panel = tuple[str, str]
 
 
@@ -94,40 +96,35 @@ def _of_cell(run: RunFolder, cell: Cell, kind: str, values: Options) -> tuple[fl
 def draw_filter(run: RunFolder) -> list[Path]:
     """K, K(s)/K(0) and the prior's move against dose; a column for each method and D'."""
     grid: dict[Panel, dict[str, np.ndarray]] = {}
-    for (panel, kind), found in filters(run).items():
-        rows = {"K": found.after, "K(s) / K(0)": found.relative, "move of the prior (nats)": found.move}
+    for (panel, kind), measured in filters(run).items():
+        rows = {
+            "K": measured.after,
+            "K(s) / K(0)": measured.relative,
+            "move of the prior (nats)": measured.move,
+        }
         for row, values in rows.items():
             grid.setdefault((row, panel_name(*panel)), {})[NAMES[kind]] = values
-    order = sorted(grid, key=lambda place: list(dict.fromkeys(row for row, _ in grid)).index(place[0]))
-    return draw_grid(run, "filter", {place: grid[place] for place in order}, limits=None, looks=LOOKS)
+    order = sorted(grid, key=lambda where: list(dict.fromkeys(row for row, _ in grid)).index(where[0]))
+    return draw_grid(run, "filter", {where: grid[where] for where in order}, limits=None, looks=LOOKS)
 
 
 def filter_sentence(run: RunFolder) -> str:
-    """What moves at the last dose, on the questions that D' never asks: one sentence, empty without cells."""
+    """A sentence on the last dose and the questions that D' never asks; empty without cells."""
     verdicts: dict[str, list[str]] = {}
-    for (panel, kind), found in filters(run).items():
+    for (panel, kind), measured in filters(run).items():
         if kind != "held_out":
             continue
-        stays, move = found.at_last()
-        relative = Estimate(stays.value - 1, None, stays.interval and _less_one(stays))
-        verdict = "less" if relative.below else "more" if relative.above else ""
+        stays, move = measured.at_last()
+        low, high = stays.interval or (-np.inf, np.inf)
+        verdict = LESS if high < 1 else MORE if low > 1 else UNUSED if np.isnan(stays.value) else OPEN
         moved = difference(move.value, move.interval) + ", no interval" * (move.interval is None)
         numbers = f"K(s)/K(0) {with_interval(stays.value, stays.interval)}, prior {moved} nats"
         name = panel_name(*panel).replace(", D′ on ", " on ")
         verdicts.setdefault(verdict, []).append(f"{name} ({numbers})")
     if not verdicts:
         return ""
-    words = {"less": "counts less than before", "more": "counts more than before"}
-    parts = [
-        f"{words.get(verdict, 'is not shown to count otherwise than before')} after {' and '.join(cases)}"
-        for verdict, cases in verdicts.items()
-    ]
+    parts = [f"{verdict} after {' and '.join(cases)}" for verdict, cases in verdicts.items()]
     return (
         "Does the prior move, or the filter? On questions that D′ never asks, evidence in the context "
         f"{'; it '.join(parts)}."
     )
-
-
-def _less_one(estimate: Estimate) -> tuple[float, float]:
-    assert estimate.interval is not None
-    return estimate.interval[0] - 1, estimate.interval[1] - 1
