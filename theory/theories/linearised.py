@@ -11,7 +11,7 @@ method and in its own coordinates: only the network is expanded, the product of 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +36,7 @@ from theory.base import (
     compiled,
     mean_loss,
 )
+from theory.compute.cost import Cost
 from theory.compute.descent import descend
 from theory.contracts import Theory, TrainingRun
 
@@ -104,6 +105,7 @@ class Linearised(Theory[Parametric]):
             "exchangeable": "documents are met in the recipe's order",
         }
     )
+    cost: ClassVar[Cost] = Cost(gradients=1, per="step")
 
     def __post_init__(self) -> None:
         check_number("learning_rate", self.learning_rate, above=0)
