@@ -28,8 +28,7 @@ import optax
 from jaxtyping import Array, PRNGKeyArray
 
 from theory.arguments import checked_drawing
-from theory.base import Beta, Dataset, Key, Misuse, Model, Parametric, Params, Predictor, check_beta
-from theory.compute.cost import Cost
+from theory.base import Beta, Cost, Dataset, Key, Misuse, Model, Parametric, Params, Predictor, check_beta
 
 PriorT = TypeVar("PriorT", contravariant=True)
 Bound: TypeAlias = Literal["path", "mixture"]

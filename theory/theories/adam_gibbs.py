@@ -15,8 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from theory.base import Beta, Dataset, Misuse, Parametric, Params, check_beta, check_number
-from theory.compute.cost import Cost
+from theory.base import Beta, Cost, Dataset, Misuse, Parametric, Params, check_beta, check_number
 from theory.contracts import WeightTheory
 from theory.latent.mixture import Average
 from theory.mcmc.chains import Plan

@@ -30,6 +30,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from theory.base import (
     Beta,
+    Cost,
     Dataset,
     Misuse,
     Model,
@@ -38,7 +39,6 @@ from theory.base import (
     PyTree,
     check_number,
 )
-from theory.compute.cost import Cost
 from theory.contracts import Process, Setting, WeightTheory
 from theory.theories.laplace import averaged, check_samples, displaced, opposite_pairs
 from theory.theories.spectrum import check_filter, early_stopping, filter_cost, made, to_weights

@@ -22,8 +22,7 @@ from typing import ClassVar, Self
 
 from jaxtyping import PRNGKeyArray
 
-from theory.base import Beta, Dataset, Misuse, Parametric, PyTree, check_beta
-from theory.compute.cost import Cost
+from theory.base import Beta, Cost, Dataset, Misuse, Parametric, PyTree, check_beta
 from theory.contracts import Process, Setting, WeightTheory
 from theory.latent.mixture import Average
 from theory.theories.laplace import Gaussian, averaged, check_samples

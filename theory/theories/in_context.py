@@ -23,8 +23,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from theory.base import Beta, Dataset, LogProbs, Misuse, Model, Predictor, Tokens, check_beta, check_number
-from theory.compute.cost import Cost
+from theory.base import (
+    Beta,
+    Cost,
+    Dataset,
+    LogProbs,
+    Misuse,
+    Model,
+    Predictor,
+    Tokens,
+    check_beta,
+    check_number,
+)
 from theory.contracts import Process, Scale, Theory
 
 Shots = tuple[Int[Array, "m w"], Bool[Array, " m"]]

@@ -20,8 +20,7 @@ from typing import ClassVar, Self
 
 from jaxtyping import PRNGKeyArray
 
-from theory.base import Beta, Dataset, Parametric, PyTree, check_beta
-from theory.compute.cost import Cost
+from theory.base import Beta, Cost, Dataset, Parametric, PyTree, check_beta
 from theory.contracts import Process, Setting, WeightTheory
 from theory.theories.linearised import Tangent
 from theory.theories.spectrum import check_filter, early_stopping, filter_cost, filtered, made

@@ -30,8 +30,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import PRNGKeyArray
 
-from theory.base import Beta, Dataset, Misuse, Model, Parametric, Params, PyTree, check_number
-from theory.compute.cost import Cost
+from theory.base import Beta, Cost, Dataset, Misuse, Model, Parametric, Params, PyTree, check_number
 from theory.contracts import Process, Setting, WeightTheory
 from theory.latent.mixture import Average
 from theory.theories.linearised import Tangent, stacked

@@ -33,6 +33,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from theory.base import (
     Beta,
+    Cost,
     Dataset,
     LogProbs,
     Misuse,
@@ -45,7 +46,6 @@ from theory.base import (
     check_number,
     log_likelihood,
 )
-from theory.compute.cost import Cost
 from theory.contracts import Process, WeightTheory
 from theory.theories.langevin_posterior import LangevinPosterior
 

@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from theory.base import (
     Beta,
     Betas,
+    Cost,
     Dataset,
     LogProbs,
     Misuse,
@@ -36,7 +37,6 @@ from theory.base import (
     compiled,
     mean_loss,
 )
-from theory.compute.cost import Cost
 from theory.compute.descent import descend
 from theory.contracts import Theory, TrainingRun
 

@@ -23,6 +23,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from theory.base import (
     Beta,
     Betas,
+    Cost,
     Dataset,
     LogProbs,
     Model,
@@ -35,7 +36,6 @@ from theory.base import (
     check_number,
     mean_loss,
 )
-from theory.compute.cost import Cost
 from theory.contracts import Scale, WeightTheory
 
 UNCONVERGED = 0.05

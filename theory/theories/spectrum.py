@@ -27,8 +27,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from theory.base import Beta, Dataset, Misuse, Parametric, PyTree, check_beta, check_number
-from theory.compute.cost import Cost
+from theory.base import Beta, Cost, Dataset, Misuse, Parametric, PyTree, check_beta, check_number
 from theory.contracts import Process, Setting, WeightTheory
 from theory.theories.adam_gibbs import AdamGibbs
 from theory.theories.linearised import Tangent

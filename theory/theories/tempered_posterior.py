@@ -19,8 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from theory.base import Beta, Dataset, Distribution, Parametric, check_beta, mean_loss
-from theory.compute.cost import Cost
+from theory.base import Beta, Cost, Dataset, Distribution, Parametric, check_beta, mean_loss
 from theory.contracts import Bound, Scale, Theory, Training
 from theory.latent.mixture import Mixture
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.discovery import Catalogue
-from theory.base import Parametric, mean_loss
-from theory.compute.cost import Cost
+from theory.base import Cost, Parametric, mean_loss
 from theory.contracts import required_prior, variants
 from theory.processes import persona_topics
 from theory.theories.spectrum import Spectrum
