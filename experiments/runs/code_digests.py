@@ -1,7 +1,7 @@
 """Digests of the code that makes numbers: of a study, its process, theories, methods and networks.
 
 A digest is of a module's syntax tree without strings that stand alone (docstrings, descriptions of fields):
-comments, line breaks and docstrings cost no run, and neither do a study's `draw` and `remark`. A module counts
+comments, line breaks and docstrings cost no run, neither do a study's `draw` and `remark`. A module counts
 with those that it imports of the folders in `FOLLOWED`, where people add and correct files. Code that all of
 them share counts by `experiments.storage.files.GENERATION`.
 """
