@@ -32,11 +32,11 @@ LAST = ("the dose before, and its in-domain answers", "1 a network and dose")
 NULL = ("its in-domain answers", "as many as answers, or more")
 BY_RATE = "-by-rate"
 ABOUT = (
-    "Explained part of the shift at the large dose: the median over runs and D′ (least to most), and in how "
-    "many of them the theory is shown to beat the best null, of those in which it has a score; † it says "
-    "nothing in some runs. Work on the network is beside its answers in the contexts; a product is that of a "
-    "curvature with a vector, about 1.4 gradients. Time is that of the whole ladder of strengths, of one D′, "
-    "over one finetuning run by SGD (256 steps) of the headline study."
+    "Explained part of the shift at the large dose: the median over runs and D′ (least to most); in how many "
+    "of them the theory is shown to beat the best null, of those in which it has a score; in how many it "
+    "fails for some network (-∞); † it says nothing in some. Work on the network is beside its answers in "
+    "the contexts; a product is that of a curvature with a vector, about 1.4 gradients. Time is that of the "
+    "whole ladder of strengths, of one D′, over one finetuning run by SGD (256 steps) of the headline study."
 )
 Entry = tuple[Column, ScoreLine | None]
 
@@ -101,8 +101,9 @@ def _cell(entries: Sequence[Entry]) -> str:
         return ""
     values = sorted(line.explained for line in scored if line.explained is not None)
     silent = "†" * any(line is None for _, line in judged)
-    middle = score(median(values)) + silent
-    spread = f" ({score(values[0])} to {score(values[-1])})" * (len(values) > 1)
+    middle, *ends = map(score, (median(values), values[0], values[-1]))
+    spread = f" ({' to '.join(ends)})" * (ends[0] != ends[1])
     compared = [line for line in scored if line.over_null is not None]
     beaten = f"; {sum(map(beats_nulls, compared))} of {len(compared)}" * bool(compared)
-    return middle + spread + beaten
+    failed = sum(line.failed > 0 for line in scored)
+    return middle + silent + spread + beaten + f"; failed in {failed}" * bool(failed)
