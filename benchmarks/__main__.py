@@ -16,6 +16,8 @@ import benchmarks
 from experiments.discovery import choose
 from theory.errors import Misuse
 
+TABLE = "forecasts"  # which reads runs, and has a command of its own
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -32,7 +34,8 @@ class Options:
 def main(arguments: list[str] | None = None) -> None:
     """Run the chosen benchmarks one after the other, then print."""
     options = tyro.cli(Options, prog="python -m benchmarks", args=arguments)
-    names = [module.name for module in pkgutil.iter_modules(benchmarks.__path__) if module.name[0] != "_"]
+    modules = {module.name for module in pkgutil.iter_modules(benchmarks.__path__)} - {TABLE}
+    names = sorted(name for name in modules if name[0] != "_")
     chosen = [choose("benchmark", name.replace("-", "_"), names) for name in options.only] or names
     import jax
 

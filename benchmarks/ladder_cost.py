@@ -2,7 +2,8 @@
 
 Seconds are of all five finetuning seeds, answers at all contexts included, as `experiments.cells.programs`
 runs them. The ratio is per seed: one ladder over one finetuning run by SGD (256 steps; a cell runs ten, the
-replicas included). The base network is pretrained for 300 steps only.
+replicas included). The base network is pretrained for 300 steps only. Optional theories are measured too by
+`python -m benchmarks.forecasts`; theories that follow the steps are measured one by one.
 """
 
 import time
@@ -15,7 +16,10 @@ import jax
 import numpy as np
 
 from benchmarks._timing import row
+from experiments.cells.candidates import PRIORS, Candidate
 from experiments.cells.programs import Executor
+from experiments.cells.replays import ReplayPrograms
+from experiments.design.experiment import EVERY
 from experiments.design.options import with_options
 from experiments.storage.records import Cell
 from experiments.studies import weird_generalisation as study
@@ -31,34 +35,65 @@ SIZES = {
 
 def measure(seconds: float) -> list[dict[str, Any]]:
     """One row a theory, after the finetuning that they are measured against."""
-    config = with_options(study.PRESETS["small"], SIZES)
+    finetuning, timings, sizes = _measured(seconds, {})
+    name = f"{2 * sizes[0]} finetuning runs by SGD, {sizes[1]} steps"
+    return [row(name, finetuning, "s")] + [
+        row(f"{name}, {sizes[0]} seeds", cost, "s", "finetuning, per seed", ratio)
+        for name, (cost, ratio) in timings.items()
+    ]
+
+
+def ratios(seconds: float) -> dict[str, float]:
+    """Of every theory, the optional ones too, its ladder over one finetuning run: medians, by name."""
+    _, timings, _ = _measured(seconds, {"theories": (EVERY,)})
+    return {name: float(np.median(ratio)) for name, (_, ratio) in timings.items()}
+
+
+def _measured(
+    seconds: float, options: dict[str, Any]
+) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, np.ndarray]], tuple[int, int]]:
+    """Seconds of finetuning, seconds and ratios of every theory by round; seeds and steps."""
+    config = with_options(study.PRESETS["small"], SIZES | options)
     executor, network = _executor(study.experiment(config))
     timings: dict[str, list[float]] = defaultdict(list)
-    finetune, replay, theories = executor.finetuned.finetune, executor.replays.replay, executor.theories
+    finetune, theories, replays = executor.finetuned.finetune, executor.theories, executor.replays
     finetune[METHOD] = _timed(finetune[METHOD], lambda *_: "finetuning", timings)
-    replay[METHOD] = _timed(replay[METHOD], lambda *_: "linearised", timings)
-    theories._ladder = _timed(theories._ladder, lambda candidate, *_: candidate.theory, timings)
-    arm = executor.experiment.arms[-1].name
+    theories._ladder = _timed(theories._ladder, lambda candidate, label, *_: _name(candidate, label), timings)
+    followers = []
+    for candidate in replays.candidates:
+        if candidate.kind == "replay":
+            alone = ReplayPrograms(executor.experiment, replays.template, replays.answers, [candidate])
+            name = _name(candidate, "network")
+            alone.replay[METHOD] = _timed(alone.replay[METHOD], lambda *_, name=name: name, timings)
+            followers.append(alone)
+    arm = executor.experiment.arms[-1]
+    inputs = executor.data.finetuning(arm, network), executor.data.questions(arm)
 
     def cells() -> None:
-        cells = Cell("theories", arm, 0), Cell("replays", arm, 0, METHOD), Cell("finetuned", arm, 0, METHOD)
-        for cell in cells:
+        for cell in (Cell("theories", arm.name, 0), Cell("finetuned", arm.name, 0, METHOD)):
             _, failure = executor.run(cell, network)
             assert not failure, failure
+        for alone in followers:
+            alone.run(METHOD, arm, network, *inputs)
 
     cells()  # compiles
     timings.clear()
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(timings["finetuning"]) < LEAST_ROUNDS:
         cells()
-    finetuning = np.asarray(timings.pop("finetuning"))
-    seeds = config.finetuning.seeds
+    finetuning, seeds = np.asarray(timings.pop("finetuning")), config.finetuning.seeds
+    costs = {  # of both priors, where there are two
+        name: np.reshape(ladder, (len(finetuning), -1)).mean(axis=1) for name, ladder in timings.items()
+    }
     run = finetuning / (2 * seeds)
-    rows = [row(f"{2 * seeds} finetuning runs by SGD, {config.finetuning.doses[-1]} steps", finetuning, "s")]
-    for name, ladder in timings.items():
-        cost = np.reshape(ladder, (len(finetuning), -1)).mean(axis=1)  # of both priors, where there are two
-        rows.append(row(f"{name}, {seeds} seeds", cost, "s", "finetuning, per seed", cost / seeds / run))
-    return rows
+    measured = {name: (cost, cost / seeds / run) for name, cost in costs.items()}
+    return finetuning, measured, (seeds, config.finetuning.doses[-1])
+
+
+def _name(candidate: Candidate, label: str) -> str:
+    """A theory, and its form where that is not the kind of its prior."""
+    kinds = {prior for priors in PRIORS.values() for prior in priors}
+    return candidate.theory if label in kinds else f"{candidate.theory} ({label})"
 
 
 def _executor(experiment: Any) -> tuple[Executor, Network]:

@@ -14,7 +14,7 @@ import finebayes as fb
 from experiments.reports.arviz_export import to_arviz
 from experiments.reports.scores import Scores, as_frame
 from experiments.runs.progress import Notebook, relay
-from experiments.scoring.labels import NULLS
+from experiments.scoring.labels import LAST_DOSE, NULLS
 from experiments.storage.contents import PosteriorCell
 from experiments.storage.memory import MemoryRun
 from experiments.storage.records import Cell, Ladder
@@ -144,7 +144,14 @@ def test_answers_of_finetuned_networks_are_tidy(tuned):
 
 
 def test_theories_are_scored_by_instance_and_by_name(result):
-    names = {"tempered-posterior", "tempered-posterior-by-rate", "double-counting", "linearised", *NULLS}
+    names = {
+        "tempered-posterior",
+        "tempered-posterior-by-rate",
+        "double-counting",
+        "linearised",
+        *NULLS,
+        LAST_DOSE,
+    }
     assert {line.theory for line in result.lines} == names
     # at β it predicts what the other does at 2 β, so the best fits are as good
     fits = [line for line in result.lines if (line.grade, line.prior, line.dose) == ("fitted", "process", 4)]
@@ -193,7 +200,7 @@ def test_instances_of_one_class_need_names(tuned):
     with pytest.raises(fb.Misuse, match=r"double-counting twice; give a dict, \{name: theory\}"):
         fb.compare(tuned, [DoubleCounting(), DoubleCounting(3.0)], **QUIET)
     scores = fb.compare(tuned, {"twice": DoubleCounting(), "thrice": DoubleCounting(3.0)}, **QUIET)
-    assert {line.theory for line in scores.lines} == {"twice", "thrice", *NULLS}
+    assert {line.theory for line in scores.lines} == {"twice", "thrice", *NULLS, LAST_DOSE}
 
 
 @pytest.mark.slow

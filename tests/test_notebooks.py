@@ -10,7 +10,7 @@ import matplotlib
 import pytest
 
 import finebayes as fb
-from experiments.scoring.labels import NULLS
+from experiments.scoring.labels import LAST_DOSE, NULLS
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.py"))
@@ -80,4 +80,4 @@ def test_every_block_of_the_page_runs(smaller, monkeypatch, capsys):
     assert "order-blind bound" in printed and "persona must be from 0 to 4, got 9" in printed
     assert module.again.rows == module.run.rows
     assert len(module.sweep.runs) == 2 and module.same.records() == module.sweep.records()
-    assert {line.theory for line in module.named.lines} == {*NULLS, "mine"}
+    assert {line.theory for line in module.named.lines} == {*NULLS, LAST_DOSE, "mine"}

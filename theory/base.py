@@ -4,6 +4,7 @@
     Distribution  a predictor that samples and conditions exactly  (a process, its Bayes predictor known)
     Parametric    a predictor with weights                         (a network)
     Theory        (prior, data, β) -> predictor                    (see theory.contracts)
+    Cost          a theory's work on the network
 
 Axes, unless a docstring states others: n sequences, t positions, v vocabulary, k hypotheses, c contexts,
 a answers, b strengths. All log-probabilities are in nats. Every predictor is a pytree, so `jax.vmap` stacks
@@ -16,7 +17,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, TypeAlias, TypeVar, cast, runtime_checkable
+from typing import Any, Literal, Protocol, Self, TypeAlias, TypeVar, cast, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -234,3 +235,53 @@ def check_beta(beta: object) -> None:
         raise Misuse(
             f"The strength beta must be finite and at least 0, got {number!r:.60}; use 0 for the prior."
         )
+
+
+Unit: TypeAlias = Literal["data", "dose", "strength", "step", "chain"]
+UNITS: dict[Unit, str] = {
+    "data": "",
+    "dose": " a dose",
+    "strength": " a strength",
+    "step": " a step of the finetuning",
+    "chain": " a step of every chain",
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What predictions need of the network beside its answers in the contexts.
+
+    `gradients` of the loss and `products` of a curvature with a vector are over all of D' (over a batch where
+    they are counted by steps), `other_gradients` over other documents, for a metric; `passes` are forward
+    passes of the contexts. They are counted once for one D' ("data": doses and strengths share them), or
+    `per` dose, strength of the grid, step of a finetuning that is followed, or step of a chain; `most` says
+    that a solver may stop before.
+    """
+
+    gradients: int = 0
+    products: int = 0
+    other_gradients: int = 0
+    passes: int = 0
+    per: Unit = "data"
+    most: bool = False
+
+    @property
+    def replays(self) -> bool:
+        """Whether the steps of a finetuning are followed."""
+        return self.per == "step"
+
+    def __str__(self) -> str:
+        counts = {
+            "gradient": self.gradients,
+            "product": self.products,
+            "gradient for the metric": self.other_gradients,
+            "pass of the contexts": self.passes,
+        }
+        parts = [f"{count} {_plural(name, count)}" for name, count in counts.items() if count]
+        return "at most " * self.most + ", ".join(parts) + UNITS[self.per] if parts else "none"
+
+
+def _plural(name: str, count: int) -> str:
+    first, *others = name.split(" ", 1)
+    ending = "es" if first.endswith("s") else "s"
+    return " ".join([first + ending * (count > 1), *others])

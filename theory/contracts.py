@@ -28,7 +28,7 @@ import optax
 from jaxtyping import Array, PRNGKeyArray
 
 from theory.arguments import checked_drawing
-from theory.base import Beta, Dataset, Key, Misuse, Model, Parametric, Params, Predictor, check_beta
+from theory.base import Beta, Cost, Dataset, Key, Misuse, Model, Parametric, Params, Predictor, check_beta
 
 PriorT = TypeVar("PriorT", contravariant=True)
 Bound: TypeAlias = Literal["path", "mixture"]
@@ -210,6 +210,11 @@ class Theory(Protocol[PriorT]):
         return False
 
     @property
+    def cost(self) -> Cost:
+        """Its work on the network (`rate_cost`: that of its rate), as docs/forecasts.md has it."""
+        return Cost()
+
+    @property
     def metric_name(self) -> str:
         """The metric whose learning-rate time forecasts its strength, "" without one."""
         return ""
@@ -306,7 +311,7 @@ def variants(module: ModuleType, process: Process) -> dict[str, Theory]:
     """
     if hasattr(module, "variants"):
         return module.variants(process)
-    return {_kebab(module.__name__): module.example()}
+    return {module.__name__.rsplit(".", 1)[-1].replace("_", "-"): module.example()}
 
 
 def required_prior(theory: Theory) -> type:
@@ -342,7 +347,3 @@ def _checked(predict: Callable[..., Any]) -> Callable[..., Any]:
         return predict(self, prior, data, *more, **named)
 
     return checked
-
-
-def _kebab(module: str) -> str:
-    return module.rsplit(".", 1)[-1].replace("_", "-")

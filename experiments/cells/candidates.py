@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 from experiments.design.experiment import EVERY, Experiment
 from experiments.discovery import choose
-from experiments.scoring.labels import NULLS, UNCHANGED
+from experiments.scoring.labels import NULLS, REFERENCES, UNCHANGED
 from theory.base import Parametric, Predictor
 from theory.contracts import Theory, required_prior
 from theory.errors import Misuse
@@ -89,8 +89,9 @@ def _forms(experiment: Experiment) -> dict[str, Theory]:
 def _given(name: str, theory: Theory) -> Candidate:
     """An instance under its name."""
     candidate = _candidate(name, theory)
-    if candidate.theory in NULLS:
-        raise Misuse(f"{name} is a null, which every table holds anyway; give the theory another name.")
+    if candidate.theory in REFERENCES:
+        kind = "null" if candidate.theory in NULLS else "yardstick"
+        raise Misuse(f"{name} is a {kind}, which every table holds anyway; give the theory another name.")
     if candidate.kind == "sampled":
         raise Misuse(f"{name} is sampled by chains; choose its temperatures (sampling.temperatures) instead.")
     return candidate
@@ -98,7 +99,7 @@ def _given(name: str, theory: Theory) -> Candidate:
 
 def _check_forms(new: dict[str, Theory], forms: dict[str, Theory]) -> None:
     """Refuse forms of an own file that take the name of another theory, or that are none."""
-    known = {name.partition("/")[0] for name in forms} | {*NULLS}
+    known = {name.partition("/")[0] for name in forms} | {*REFERENCES}
     for name, form in new.items():
         if name.partition("/")[0] in known:
             raise Misuse(f"there is a theory called {name.partition('/')[0]} already; rename the form.")

@@ -26,6 +26,8 @@ class _Scored(_Folder):
     """Print JSON."""
     everything: bool = False
     """All doses and groups, not only a selection (JSON always has all)."""
+    sizes: bool = False
+    """The sizes of shifts that theories and the yardstick shift-curve forecast, not the scorecard."""
 
 
 def plot(arguments: list[str]) -> None:
@@ -45,16 +47,24 @@ def report(arguments: list[str]) -> None:
 
 
 def score(arguments: list[str]) -> None:
+    from experiments.reports.sentences import aligned
+    from experiments.scoring import sizes
     from experiments.scoring.rows import table
     from experiments.scoring.scorecard import scorecard
 
     options = parse(_Scored, "score", arguments)
     run = find(options.folder, say)
-    lines = scorecard(table(run))
+    rows = table(run)
+    lines, forecast = scorecard(rows), sizes.sizes(rows)
     if options.json:
-        print(json.dumps([line.to_json() for line in lines], indent=1))
+        records = (
+            [line.record() for line in forecast] if options.sizes else [line.to_json() for line in lines]
+        )
+        print(json.dumps(records, indent=1))
+    elif options.sizes:
+        print(f"{aligned(sizes.table(forecast))}\n\n{sizes.ABOUT}" if forecast else sizes.NONE)
     else:
-        from experiments.reports.sentences import SELECTED, aligned, scorecard_text
+        from experiments.reports.sentences import SELECTED, scorecard_text
         from experiments.reports.summary import findings_text
         from experiments.scoring import convex_hull
 
@@ -73,8 +83,8 @@ class _Compared:
     runs. A column is a method and D', a row a theory with its explained share at a small and at a large dose.
     Example: finebayes compare results/weird-generalisation/* --out comparison"""
     out: str = ""
-    """Where heat-map.png (.svg, .pdf), scorecard.csv, scorecard.md, overview.md and ladders.md go (default:
-    FOLDER/figures, or ./comparison where there are several)."""
+    """Where heat-map.png (.svg, .pdf), scorecard.csv, sizes.csv, scorecard.md, overview.md and ladders.md go
+    (default: FOLDER/figures, or ./comparison where there are several)."""
 
 
 def compare(arguments: list[str]) -> None:
@@ -83,12 +93,16 @@ def compare(arguments: list[str]) -> None:
     from experiments.reports import overview
     from experiments.reports import tables as ladders
     from experiments.scoring import leaderboard as compare
+    from experiments.scoring import sizes
+    from experiments.scoring.rows import table
 
     places = [run for given in options.places for run in runs_in(given)]
     lines, columns, runs = compare.read(places, say)
     out = Path(options.out or (runs[0].folder / "figures" if len(runs) == 1 else "comparison"))
     tables = compare.write_tables(lines, columns, out, runs)
-    more = overview.write(columns, runs, out), ladders.write(columns, out)
+    names = dict.fromkeys(line.run for line in lines)
+    forecast = {name: sizes.sizes(table(run)) for name, run in zip(names, runs, strict=True)}
+    more = overview.write(columns, runs, out), ladders.write(columns, out), sizes.write(forecast, out)
     for path in (*heat_map.draw(columns, out), *tables, *more):
         print(path)
     print(*compare.summary(columns), sep="\n")

@@ -130,6 +130,12 @@ class Study:
             named = getattr(self.module, "target", None)
             return named(run.options) if named else None
 
+    def remark(self, run: RunFolder) -> str:
+        """A sentence of the study's own that opens its answer (`remark(run)`); "" without one."""
+        with self.entry.guard():
+            named = getattr(self.module, "remark", None)
+            return named(run) if named else ""
+
     def findings(self, run: RunFolder) -> Findings | None:
         """The study's own answer, where it has one (`findings(run)`); None: that of the scorecard."""
         with self.entry.guard():

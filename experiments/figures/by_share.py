@@ -14,12 +14,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.figures.dose_panels import (
-    BEST_NULL,
     BOTTOM,
     GRADES,
+    REFERENCES,
     TOP,
     at_doses,
-    best_null,
+    draw_references,
     explained_axis,
     intervals,
     off_scale,
@@ -67,7 +67,7 @@ def _figure(parts: Panels, shares: Shares) -> Figure:
     figure = Figure(figsize=(WIDTH, START + down * (TALL + GAP)))
     theories = {theory for lines in parts.values() for theory, _, _ in series(lines)}
     looks = {theory.replace("-", " "): marker_line(theory) for theory in sorted(theories, key=rank)}
-    legend(figure, looks | {"best null": BEST_NULL}, 5)
+    legend(figure, looks | REFERENCES, 5)
     tall = down * TALL + (down - 1) * GAP
     grid = panels_grid(figure, START, tall, down, min(ABREAST, len(parts)), wspace=0.12, hspace=0.5)
     grid = grid.subplots(squeeze=False, sharey=True)
@@ -87,8 +87,7 @@ def _draw(axes: Axes, lines: list[ScoreLine], shares: dict[int, float]) -> None:
     doses = sorted({line.dose for line in lines})
     at = np.array([shares[dose] for dose in doses])
     explained_axis(axes)
-    drawn = [(best_null(lines, doses), BEST_NULL["color"])]
-    axes.plot(at, np.minimum(drawn[0][0], TOP), **BEST_NULL, zorder=1)
+    drawn = draw_references(axes, at, lines)
     for theory, grade, curve in series(lines):
         line, values = marker_line(theory), at_doses(curve, "explained", doses)
         axes.fill_between(at, *intervals(curve, doses), color=line["color"], alpha=0.11, lw=0)

@@ -20,9 +20,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.figures.dose_panels import (
-    BEST_NULL,
     DASHES,
     GRADES,
+    REFERENCES,
     at_doses,
     dose_ticks,
     draw_explained,
@@ -290,7 +290,7 @@ def _legend(figure: Figure, lines: list[ScoreLine], target: Target | None = None
         "forecast": {"color": "0.45", "marker": "o", **GRADES["forecast"]},
         "best in class: any mixture": {"color": "black", "ls": DASHES["best_in_class"], "lw": 0.9},
         "another pretraining seed": {"color": "0.45", "ls": DASHES["other_base"], "lw": 0.9},
-        "best null": BEST_NULL,
+        **REFERENCES,
         "above the order-blind bound": {"color": "0.8", "lw": 5},
         "off the scale": {"color": "0.45", "marker": "v", "ls": "", "ms": 2.6, "mew": 0},
         "finetuned network": {"color": "0.87", "lw": 5},

@@ -1,10 +1,10 @@
 """Panels of a score against dose: their axis, the lines that they show, and what lies off their scale.
 
-A full line is fitted, a dashed one with open markers is a forecast; bands are intervals of 95 %,
-the broad pale line is the best null. Theories of
-a latent mixture are drawn with the prior implied by the base network where it is known (the tables have
-both). The axis of scores is linear up to BEND and logarithmic in 1 - explained from there on, so that curves
-which all lie near 1 are told apart.
+A full line is fitted, a dashed one with open markers is a forecast; bands are intervals of 95 %, the broad
+pale line is the best null, the narrow pale one the dose before, scaled. Theories of a latent mixture are
+drawn with the prior implied by the base network where it is known (the tables have both). The axis of scores
+is linear up to BEND and logarithmic in 1 - explained from there on, so that curves which all lie near 1 are
+told apart.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from experiments.figures.looks import rank
 from experiments.figures.style import Look, marker_line
-from experiments.scoring.labels import NULLS, defined, explained, one_prior
+from experiments.scoring.labels import LAST_DOSE, NULLS, defined, explained, one_prior
 from experiments.storage.records import ScoreLine
 from experiments.storage.run import Run
 
@@ -30,6 +30,8 @@ BEND = 0.9  # of the explained shift: from here on the axis is logarithmic in wh
 BOTTOM, TOP = -0.6, 1 - 10**-4.3  # of the explained shift; what is closer to 1 is drawn at the edge
 TICKS = {-0.5: "−0.5", 0.0: "0", 0.5: "0.5", 0.9: "0.9", 0.99: "0.99", 0.999: "0.999", 0.9999: "0.9999"}
 BEST_NULL: Look = {"color": "#c9a227", "lw": 2.6, "alpha": 0.55, "solid_capstyle": "butt"}
+YARDSTICK: Look = {"color": "#7f9fc4", "lw": 1.8, "alpha": 0.7, "solid_capstyle": "butt"}
+REFERENCES: dict[str, Look] = {"best null": BEST_NULL, "last dose, scaled": YARDSTICK}
 Drawn = Sequence[tuple[np.ndarray, str]]  # values at the doses, and their colour
 
 
@@ -141,8 +143,7 @@ def draw_explained(axes: Axes, lines: list[ScoreLine], mixtures: frozenset[str])
     best = np.array([max((c for c in at if c is not None), default=np.nan) for at in bounds])
     bound = np.minimum(at_doses(single, "order_blind", doses), TOP)
     axes.fill_between(doses, bound, TOP, color="0.8", lw=0, zorder=0)
-    null = best_null(lines, doses)
-    axes.plot(doses, np.minimum(null, TOP), **BEST_NULL, zorder=1)
+    references = draw_references(axes, doses, lines)
     drawn = [(at_doses(single, "other_base", doses), "0.45"), (best, "black")]
     for (values, colour), name in zip(drawn, ("other_base", "best_in_class"), strict=True):
         axes.plot(doses, np.minimum(values, TOP), color=colour, ls=DASHES[name], lw=0.9)
@@ -152,8 +153,21 @@ def draw_explained(axes: Axes, lines: list[ScoreLine], mixtures: frozenset[str])
         axes.fill_between(doses, *intervals(curve, doses), color=line["color"], alpha=0.11, lw=0)
         axes.plot(doses, np.minimum(values, TOP), **line, **GRADES[grade])
         drawn.append((values, line["color"]))
-    off_scale(axes, doses, [*drawn, (null, BEST_NULL["color"])], BOTTOM, "v")
+    off_scale(axes, doses, [*drawn, *references], BOTTOM, "v")
     _hatch_undefined(axes, doses, single)
+
+
+def draw_references(
+    axes: Axes, at: Sequence[float] | np.ndarray, lines: Sequence[ScoreLine]
+) -> list[tuple[np.ndarray, str]]:
+    """Draw the best null and the last dose, scaled, at the positions of the doses; returns values and
+    colours."""
+    doses = sorted({line.dose for line in lines})
+    last = [line for line in lines if line.theory == LAST_DOSE and defined(line)]
+    drawn = [best_null(lines, doses), at_doses(last, "explained", doses)]
+    for values, look in zip(drawn, REFERENCES.values(), strict=True):
+        axes.plot(at, np.minimum(values, TOP), **look, zorder=1)
+    return [(values, look["color"]) for values, look in zip(drawn, REFERENCES.values(), strict=True)]
 
 
 def best_null(lines: Iterable[ScoreLine], doses: Sequence[int]) -> np.ndarray:

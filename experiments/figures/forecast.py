@@ -53,7 +53,7 @@ def draw_forecast(run: RunFolder, lines: Sequence[Forecast]) -> list[Path]:
             axes.set(yscale="log", title=panel_name(*panel))
             for name in names:
                 points = [line for line in ours if (line.method, line.data, line.theory) == (*panel, name)]
-                points = sorted((line.dose, line.shift) for line in points if line.shift > LEAST)
+                points = sorted((line.dose, line.shift) for line in points if (line.shift or 0) > LEAST)
                 axes.plot(*zip(*points, strict=True) if points else ([], []), **marker_line(name))
         for axes in every.flat[len(panels) :]:
             axes.remove()

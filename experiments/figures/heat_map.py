@@ -18,7 +18,7 @@ from matplotlib.patches import Rectangle
 from experiments.figures.looks import INKS
 from experiments.figures.style import FORMATS, WIDTH, save_figure, style
 from experiments.scoring.labels import beats_nulls, difference, doubted, score
-from experiments.scoring.leaderboard import RULE, Column, theories, theory_name
+from experiments.scoring.leaderboard import CEILINGS, RULE, Column, theories, theory_name
 from experiments.storage.records import ScoreLine
 
 SHADES = [(0, INKS[1]), (0.5, "#fdf0d2"), (0.5, "#f2f9fe"), (1, INKS[2])]  # a step at 0: the sign is seen
@@ -34,9 +34,9 @@ NOTES = (
     f"{RULE} Numbers: explained part of the shift, ± half of its interval of 95 % (none of one base network "
     "or one D′); ≤ the score of the best member of the theory's class (best in class), where it is "
     "another. Best null: of theories that know of no hypothesis and no weights; grey numbers do not beat "
-    "it. Order-blind bound: the most that a theory can explain which does not know the order of D′. Blank: "
-    "the theory predicts nothing for this method or dose; a law predicts nothing at doses that it was "
-    "fitted on."
+    "it. Last dose, scaled: the shift of these networks at the dose before, times one fitted number. "
+    "Order-blind bound: the most that a theory can explain which does not know the order of D′. Blank: the "
+    "theory predicts nothing for this method or dose; a law predicts nothing at doses that it was fitted on."
 )
 
 
@@ -61,7 +61,7 @@ def figure(columns: list[Column]) -> Figure:
     rows = [theory for theory in theories(columns) if any(column.at(theory, dose) for column, dose in shown)]
     grades = [list(block) for _, block in groupby(rows, key=lambda theory: theory[2])]
     strip = 0.42 + TITLE * max(map(len, titles))
-    body = strip + 4.6 * LOW
+    body = strip + (1.6 + len(CEILINGS)) * LOW
     under = body + sum(len(block) * TALL + GAP for block in grades) + 0.1
     drawn = Figure(figsize=(WIDTH, under + 0.1 * len(notes)))
     axes = drawn.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(drawn.get_figheight(), 0))
@@ -69,9 +69,7 @@ def figure(columns: list[Column]) -> Figure:
     groups = " / ".join(dict.fromkeys(column.group.replace("_", "-") for column in columns))
     axes.text(0.06, 0.16, f"Explained part of the shift on {groups} contexts", fontsize=8)
     _key(drawn, axes)
-    for row, words in enumerate(
-        ("shift (nats)", "best null", "order-blind bound", "another pretraining seed"), 1
-    ):
+    for row, words in enumerate(("shift (nats)", *CEILINGS), 1):
         axes.text(LEFT - 0.06, strip + LOW * row, words, ha="right", va="center", fontsize=6, color="0.35")
     for index, (column, title) in enumerate(zip(columns, titles, strict=True)):
         left = LEFT + index * (2 * half + GAP)
@@ -132,6 +130,8 @@ def _cell(axes: Axes, line: ScoreLine | None, left: float, top: float, wide: flo
     if line.interval is not None:
         half = line.explained - line.interval[0]
         axes.text(y=top + 0.155, s=f"± {difference(half, None)}", fontsize=5, **centre)
+    if line.failed:
+        axes.text(y=top + 0.155, s=f"failed {line.failed}/{line.networks}", fontsize=5, **centre)
     if line.best_in_class != line.explained:
         bound = f"≤ {_minus(score(line.best_in_class))}"
         axes.text(y=top + 0.235, s=bound, fontsize=5, color="0.3", **centre)

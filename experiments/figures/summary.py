@@ -4,7 +4,7 @@ import math
 
 from matplotlib.figure import Figure
 
-from experiments.figures.dose_panels import BEST_NULL, DASHES, GRADES, draw_explained, select, series
+from experiments.figures.dose_panels import DASHES, GRADES, REFERENCES, draw_explained, select, series
 from experiments.figures.looks import rank
 from experiments.figures.style import Drawing, Look, legend, marker_line, panels_grid
 from experiments.scoring.labels import judged_groups, panel_name, panels
@@ -48,6 +48,6 @@ def _looks(lines: list[ScoreLine]) -> dict[str, Look]:
         "forecast": {"color": "0.45", "marker": "o", **GRADES["forecast"]},
         "best mixture": {"color": "black", "ls": DASHES["best_in_class"], "lw": 0.9},
         "another seed": {"color": "0.45", "ls": DASHES["other_base"], "lw": 0.9},
-        "best null": BEST_NULL,
+        **REFERENCES,
         "order-blind bound": {"color": "0.8", "lw": 5},
     }

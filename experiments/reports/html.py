@@ -15,7 +15,7 @@ from experiments.reports.pictures import first, folded_figures
 from experiments.reports.score_table import MANY, score_table
 from experiments.reports.sentences import COLUMNS, cells, findings, selection, warned
 from experiments.reports.summary import answer, last_scores, on_target, theories, words
-from experiments.scoring import convex_hull, inference, learnt, residuals, rows
+from experiments.scoring import convex_hull, inference, learnt, residuals, rows, sizes
 from experiments.scoring.convergence import COLUMNS as DIAGNOSTICS
 from experiments.scoring.convergence import ChainNote, ConvergenceReport, convergence_report
 from experiments.scoring.labels import panel_name
@@ -57,6 +57,7 @@ def _page(run: RunFolder, lines: list[ScoreLine]) -> str:
             section("Findings", _findings(run, lines) if is_scored else []),
             section("Warnings: the best forecast and the most misleading", _warnings(lines) * is_scored),
             section("Scorecard", _scorecard(lines) if is_scored else []),
+            section("Sizes of shifts", _sizes(run)),
             section("Inside the hull of the hypotheses?", _hull(run, lines)),
             section("Where the best forecast errs", _residuals(run, lines)),
             section("Convergence of the chains", _chains(converged)),
@@ -165,6 +166,12 @@ def _learnt(run: RunFolder) -> list[str]:
     parts = [soft(learnt.ABOUT), html_table(learnt.table(every), "tight")] if every else []
     notes = learnt.notes(run)
     return [*parts, *([bullets(notes)] if notes else [])]
+
+
+def _sizes(run: RunFolder) -> list[str]:
+    """Sizes of shifts, forecast by theories and by a yardstick."""
+    lines = sizes.sizes(rows.table(run))
+    return [soft(sizes.ABOUT), html_table(sizes.table(lines), "tight")] if lines else []
 
 
 def _hull(run: RunFolder, lines: list[ScoreLine]) -> list[str]:

@@ -12,10 +12,13 @@ from experiments.storage.records import ScoreLine
 
 ROWS = 7  # theories that are shown, the others are folded
 MANY = 4  # with more ways of finetuning, the table is set smaller
+BOUNDS = ("order-blind bound", "best null", "last dose, scaled")
 NOTE = (
     "Explained part of the shift at the last dose, with its interval of 95 % over base networks and D′ "
-    "(none of one D′); the best in bold, grey what does not beat the best null. –: undefined; empty: no "
-    "prediction; *: some chains have not converged; °: the shift is smaller than the base networks' error."
+    "(none of one D′); the best in bold, grey what does not beat the best null. Last dose, scaled: a "
+    "yardstick, the shift of the same networks at the dose before times one fitted number. –: undefined; "
+    "empty: no prediction; *: some chains have not converged; °: the shift is smaller than the error of the "
+    "base networks; †: over fewer networks than were finetuned."
 )
 
 
@@ -25,10 +28,15 @@ def score_table(scored: Sequence[PanelScores]) -> str:
     if not names:
         return ""
     nulls = [_score(p.null, None, words(p.null.theory)) if p.null else _cell("–") for p in scored]
+    before = [_score(p.last, None) if p.last else _cell("–") for p in scored]
     bounds = [_cell("–" if (c := panel.base.order_blind) is None else score(c)) for panel in scored]
     above = [
         f"<tr class=bound><td>{name}</td>{''.join(cells)}</tr>"
-        for name, cells in (("order-blind bound", bounds), ("best null", nulls))
+        for name, cells in (
+            ("order-blind bound", bounds),
+            ("best null", nulls),
+            ("last dose, scaled", before),
+        )
     ]
     best = [panel.best if panel.ranked else None for panel in scored]
     rows = [_row(scored, best, *name) for name in names]

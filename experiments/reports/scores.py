@@ -127,9 +127,9 @@ ABOUT = (
     "Explained: 1 − KL(finetuned ‖ theory) / KL(finetuned ‖ base), with its interval of 95 %; ≤: the best "
     "in the theory's class; best null: the best theory that knows of no hypothesis and no weights; "
     "order-blind bound: the most that a theory can explain which does not know the order of D′; –: the "
-    "shift does not exceed its noise; −∞: the theory rules out an answer that a network gives; empty: no "
-    "prediction at this dose; *: chains have not converged; °: the shift is smaller than the base networks' "
-    "error over the process."
+    "shift does not exceed its noise; −∞: the theory rules out an answer that a network gives, or fails for "
+    "networks; empty: no prediction at this dose; *: chains have not converged; °: the shift is smaller than "
+    "the base networks' error over the process; †: over fewer networks than were finetuned."
 )
 
 

@@ -12,14 +12,17 @@ import numpy as np
 
 from experiments.scoring.labels import (
     FITTED_ON,
-    NULLS,
+    LAST_DOSE,
+    REFERENCES,
     beats_nulls,
     defined,
     difference,
     explained,
+    failing,
     is_worse,
     judged_groups,
     nats,
+    networks,
     of_panel,
     one_prior,
     over_null,
@@ -67,7 +70,8 @@ COLUMNS = {
     "read-out share": "what the base network has of the shift with the finetuned read-out; both shares are "
     "of the whole, and for all theories alike",
     "nats": "mean KL(finetuned ‖ theory); for “unchanged” it is the shift that is to be explained",
-    "networks": "finetuned networks: base networks × finetuning seeds",
+    "networks": "the networks that the line is over: base networks × finetuning seeds; of how many, where "
+    "not of all that were finetuned; those for which the theory failed, which scores -∞, and why",
 }
 FOLDED = ("group", "state share", "read-out share")  # columns of the whole table alone
 GOOD = 0.95  # a forecast explains the shift while it stays above this
@@ -140,7 +144,7 @@ def _warning(lines: Lines) -> str:
 
 def _best(lines: Lines, dose: int) -> str:
     here = [line for line in lines if line.dose == dose]
-    order = ranked([line for line in here if line.theory not in NULLS])
+    order = ranked([line for line in here if line.theory not in REFERENCES])
     if not order:
         return f"Dose {dose}: no theory has a score, for the shift does not exceed its noise."
     first = leader(order)
@@ -159,7 +163,8 @@ def _best(lines: Lines, dose: int) -> str:
     if tied:
         more = f" and {len(tied) - TIES} more" * (len(tied) > TIES)
         text += f"; tied with {', '.join(_compared(first, line) for line in tied[:TIES])}{more}"
-    return f"{text}."
+    last = [line for line in here if line.theory == LAST_DOSE and defined(line)]
+    return f"{text}{''.join(f'; the dose before, scaled: {_score(line)}' for line in last)}."
 
 
 def _compared(first: ScoreLine, line: ScoreLine) -> str:
@@ -200,7 +205,7 @@ def _forecasts(lines: Lines) -> list[str]:
 
 
 def _refuted(lines: Lines, ends: Mapping[str, float]) -> list[str]:
-    classes, worse, short, impossible = {}, [], [], []
+    classes, worse, short, impossible, failures = {}, [], [], [], []
     for series in _series(lines):
         first = series[0]
         low = [
@@ -214,8 +219,15 @@ def _refuted(lines: Lines, ends: Mapping[str, float]) -> list[str]:
             classes[first.theory] = f"{first.theory} {doses}"
         end = ends.get(f"{first.theory}/{first.prior}", np.inf)
         at_end = [line for line in series if line.beta is not None and line.beta >= end]
-        excluded = [line for line in series if line.explained == -np.inf]
-        beaten = [line for line in series if is_worse(line) and line not in excluded]
+        failed = [line for line in series if line.failed]
+        excluded = [line for line in series if line.explained == -np.inf and not line.failed]
+        beaten = [line for line in series if is_worse(line) and line not in (*excluded, *failed)]
+        if failed:
+            most = max(failed, key=lambda line: line.failed)
+            doses = _doses({line.dose for line in failed})
+            failures.append(
+                f"{_name(first)} at {doses} ({failing(most)} at dose {most.dose}: {most.failure})"
+            )
         for subset, listed in ((beaten, worse), (at_end, short), (excluded, impossible)):
             if subset:
                 least = min(subset, key=explained)
@@ -227,6 +239,7 @@ def _refuted(lines: Lines, ends: Mapping[str, float]) -> list[str]:
         "Worse than “nothing changed” by the whole interval: ": worse,
         "β at the end of the range that was tried: ": short,
         "Rules out an answer that the network gives, which scores -∞: ": impossible,
+        "Fails for some networks, which scores -∞: ": failures,
     }
     return [title + "; ".join(entries) + "." for title, entries in titles.items() if entries]
 
@@ -273,6 +286,7 @@ def cells(lines: Lines, everything: bool) -> list[list[str]]:
         "read-out share": lambda line: with_interval(line.read_out_share, line.read_out_share_interval),
         "nats": lambda line: nats(line.nats),
         "converged": lambda line: "-" if line.converged is None else f"{line.converged:.2g}",
+        "networks": networks,
     }
     table = [names]
     for line in sorted(lines, key=order):
@@ -317,7 +331,7 @@ def _score(line: ScoreLine) -> str:
         return "fitted here"
     if not defined(line):
         return "undefined"
-    return with_interval(explained(line), line.interval)
+    return with_interval(explained(line), line.interval) + f" ({failing(line)})" * bool(line.failed)
 
 
 def _doses(doses: Collection[int]) -> str:

@@ -15,11 +15,13 @@ from functools import cached_property
 from experiments.design.study import Study
 from experiments.reports.sentences import aligned
 from experiments.scoring.labels import (
+    LAST_DOSE,
     METHODS,
     NULLS,
     UNCHANGED,
     beats_nulls,
     defined,
+    failing,
     interval,
     is_worse,
     judged_groups,
@@ -44,7 +46,7 @@ WORST = -1.0  # scores below it weigh alike in the order of the table
 @dataclass(frozen=True)
 class PanelScores:
     """A method on a D' at its last dose: `lines` of theories, `base` of the unchanged base network, `null` of
-    the best null (None without a score)."""
+    the best null, `last` of the dose before, scaled (None without a score)."""
 
     method: str
     data: str
@@ -53,6 +55,7 @@ class PanelScores:
     base: ScoreLine
     null: ScoreLine | None
     lines: tuple[ScoreLine, ...]
+    last: ScoreLine | None = None
 
     @property
     def name(self) -> str:
@@ -103,14 +106,16 @@ def last_scores(lines: Sequence[ScoreLine]) -> list[PanelScores]:
             nulls = [line for line in last if line.theory in NULLS]
             null = next(iter(ranked(nulls)), None)
             base = next((line for line in nulls if line.theory == UNCHANGED), last[0])
-            result.append(PanelScores(*key, group, dose, base, null, at_last))
+            before = next((line for line in last if line.theory == LAST_DOSE and defined(line)), None)
+            result.append(PanelScores(*key, group, dose, base, null, at_last, before))
     return result
 
 
 def on_target(run: RunFolder, lines: Sequence[ScoreLine]) -> str:
-    """The sentence on what the study asks for; empty for a study without a target."""
-    aim = Study.of(run).target(run)
-    return minus(sentence(approaches(run, lines, aim), aim)) if aim else ""
+    """The sentence on what the study asks for, its target's or its own; empty for a study without either."""
+    study = Study.of(run)
+    aim = study.target(run)
+    return minus(sentence(approaches(run, lines, aim), aim) if aim else study.remark(run))
 
 
 def findings_text(run: RunFolder) -> str:
@@ -136,11 +141,12 @@ def answer(scored: Sequence[PanelScores], first: str = "") -> list[str]:
 
 
 def short_table(scored: Sequence[PanelScores], most: int = 8) -> list[list[str]]:
-    """Header and rows of at most so many theories, under the bound and the best null."""
+    """Header and rows of at most so many theories, under the bound, the best null and the last dose."""
     nulls = [panel.null for panel in scored]
     rows = [["theory", "grade", *(panel.name for panel in scored)]]
     rows.append(["order-blind bound", "", *(score(panel.base.order_blind) for panel in scored)])
     rows.append(["best null", "", *(f"{score(n.explained)} {words(n.theory)}" if n else "–" for n in nulls)])
+    rows.append(["last dose, scaled", "", *(score(p.last.explained) if p.last else "–" for p in scored)])
     for name in theories(scored)[:most]:
         lines = [panel.at(*name) for panel in scored]
         rows.append([words(name[0]), name[1], *(" ".join(filter(None, cell(line))) for line in lines)])
@@ -160,12 +166,13 @@ def theories(scored: Sequence[PanelScores]) -> list[tuple[str, str]]:
 
 
 def cell(line: ScoreLine | None) -> tuple[str, str]:
-    """Words for a score and for its interval: empty where nothing is predicted, "–" where undefined."""
+    """Words for a score and for its interval, or for the networks that a theory fails for: empty where
+    nothing is predicted, "–" where undefined."""
     if line is None:
         return "", ""
     if not defined(line):
         return "–", ""
-    return minus(score(line.explained)) + marks(line), minus(interval(line.interval))
+    return minus(score(line.explained)) + marks(line), failing(line) or minus(interval(line.interval))
 
 
 def words(theory: str) -> str:

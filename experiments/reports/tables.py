@@ -7,17 +7,35 @@ ladders.md      theories × doses: the explained part of the shift on held-out c
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.scoring.labels import judged_groups, marks, nats, of_panel, panels, score, with_interval
-from experiments.scoring.leaderboard import UNCHANGED, Column, markdown_table, theories, theory_name
+from experiments.scoring.labels import (
+    failing,
+    judged_groups,
+    marks,
+    nats,
+    of_panel,
+    panels,
+    score,
+    with_interval,
+)
+from experiments.scoring.leaderboard import (
+    CEILINGS,
+    UNCHANGED,
+    Column,
+    markdown_table,
+    theories,
+    theory_name,
+)
 from experiments.storage.files import write_text
 from experiments.storage.records import ScoreLine
 
 ABOUT = (
     "Explained part of the shift with its interval of 95 % over base networks and D′, under the score of the "
-    "best null and the most that a theory blind to the order of D′ can reach. *Reached*: the base network's "
-    "in-domain KL as a part of its largest over doses. –: undefined, for the shift does not exceed its "
-    "noise; empty: no prediction at this dose; *: some of the chains behind it have not converged; °: the "
-    "shift is smaller than the base networks' error over the process."
+    "best null, that of the dose before, scaled by one fitted number (which the first dose lacks), and the "
+    "most that a theory blind to the order of D′ can reach. *Reached*: the base network's in-domain KL as a "
+    "part of its largest over doses. –: undefined, for the shift does not exceed its noise; −∞: the theory "
+    "rules out an answer that a network gives, or fails for networks; empty: no prediction at this dose; *: "
+    "some of the chains behind it have not converged; °: the shift is smaller than the base networks' error "
+    "over the process; †: over fewer networks than were finetuned."
 )
 Table = list[list[str]]
 
@@ -72,12 +90,10 @@ def dose_table(lines: Sequence[ScoreLine], group: str | None = None) -> Table:
 
 
 def bounds(column: Column, doses: Sequence[int]) -> Table:
-    """Two rows between which theories stand: the best null, and the bound of those blind to order."""
+    """Rows between which theories stand: the best null, the last dose, and the bound of those blind to
+    order."""
     columns = [column.ceilings(dose) for dose in doses]
-    return [
-        ["best null", "", *(row[1] for row in columns)],
-        ["order-blind bound", "", *(row[2] for row in columns)],
-    ]
+    return [[name, "", *(row[1 + index] for row in columns)] for index, name in enumerate(CEILINGS[:3])]
 
 
 def _bounded(line: ScoreLine | None) -> str:
@@ -91,4 +107,4 @@ def _cell(line: ScoreLine | None) -> str:
         return ""
     if line.explained is None:
         return "–"
-    return with_interval(line.explained, line.interval) + marks(line)
+    return " ".join(filter(None, [with_interval(line.explained, line.interval) + marks(line), failing(line)]))

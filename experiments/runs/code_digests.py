@@ -1,9 +1,9 @@
 """Digests of the code that makes numbers: of a study, its process, theories, methods and networks.
 
 A digest is of a module's syntax tree without strings that stand alone (docstrings, descriptions of fields):
-comments, line breaks and docstrings cost no run, and neither does a study's `draw`. A module counts with
-those that it imports of the folders in `FOLLOWED`, where people add and correct files. Code that all of them
-share counts by `experiments.storage.files.GENERATION`.
+comments, line breaks and docstrings cost no run, neither do a study's `draw` and `remark`. A module counts
+with those that it imports of the folders in `FOLLOWED`, where people add and correct files. Code that all of
+them share counts by `experiments.storage.files.GENERATION`.
 """
 
 import ast
@@ -12,7 +12,7 @@ import hashlib
 import inspect
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from experiments import own_files
 from experiments.cells.candidates import candidates
@@ -24,6 +24,7 @@ FOLLOWED = ("models", *(folder.replace("/", ".") for folder in FOLDERS.values())
 OURS = ("theory", "models", "experiments")
 STUDIES = FOLDERS["studies"].replace("/", ".")
 TRAINING = "models.pretraining"
+READING = ("draw", "remark")  # of a study: they read what is on disk
 IGNORED = ("type_comment", "kind", "ctx", "type_params")  # fields without meaning, or not in every Python
 
 
@@ -46,10 +47,10 @@ def run_code(study: str, experiment: Experiment) -> dict[str, str]:
     return _digests(kinds, [study, TRAINING, *(entry.load().__name__ for entry in entries)])
 
 
-def digest_source(source: str | bytes, ignored: str = "") -> str:
-    """Twelve hexadecimal digits of a source's syntax; a function `ignored` at its top does not count."""
+def digest_source(source: str | bytes, ignored: Sequence[str] = ()) -> str:
+    """Twelve hexadecimal digits of a source's syntax; functions `ignored` at its top do not count."""
     tree = ast.parse(source)
-    tree.body = [node for node in tree.body if getattr(node, "name", None) != ignored]
+    tree.body = [node for node in tree.body if getattr(node, "name", None) not in ignored]
     return hashlib.sha256("\n".join(_words(tree)).encode()).hexdigest()[:12]
 
 
@@ -108,7 +109,7 @@ def _read(source: bytes, draws: bool) -> tuple[str, tuple[str, ...]]:
             imported += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             imported += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return digest_source(source, "draw" if draws else ""), tuple(imported)
+    return digest_source(source, READING if draws else ()), tuple(imported)
 
 
 def _is_foreign(module: str) -> bool:

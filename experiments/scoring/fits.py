@@ -55,8 +55,20 @@ def nearest_rungs(betas: np.ndarray, rungs: np.ndarray, wanted: np.ndarray) -> t
     missing = np.isnan(rungs[..., 0, 0])[:, None]
     chosen = np.where(missing, np.inf, np.abs(betas - np.nan_to_num(wanted)[..., None])).argmin(axis=-1)
     ends = np.where(missing[:, 0], -np.inf, betas).max(axis=-1, keepdims=True)
-    inside = wanted <= ends * (1 + 1e-3)
+    inside = _up_to(wanted, ends)
     return betas[chosen], np.where(inside[..., None, None], choose(rungs, chosen), np.nan)
+
+
+def off_grid(betas: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Whether a theory has no strength (nan), or one past the end of its grid, (s, d): it says nothing there.
+
+    Answers that are nan at any other strength are a failure of the theory.
+    """
+    return ~_up_to(wanted, betas[-1])
+
+
+def _up_to(wanted: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    return wanted <= ends * (1 + 1e-3)
 
 
 def choose(rungs: np.ndarray, chosen: np.ndarray) -> np.ndarray:

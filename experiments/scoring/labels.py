@@ -2,24 +2,45 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
-from experiments.storage.records import Interval, Row, ScoreLine
+from experiments.storage.records import Interval, ScoreLine
 
 SMALL = 0.01  # what is left of a score is printed below this
 FAR = 2.0  # from here on scores have one digit
-LineT = TypeVar("LineT", Row, ScoreLine)
+
+
+class _Line(Protocol):
+    """A row or a line: of one method, one D', one group of contexts, one theory."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def data(self) -> str: ...
+    @property
+    def group(self) -> str: ...
+    @property
+    def theory(self) -> str: ...
+    @property
+    def prior(self) -> str: ...
+
+
+LineT = TypeVar("LineT", bound=_Line)
 
 FITTED_ON = "in_domain"  # the group of contexts that strengths are fitted on
 UNCHANGED = "unchanged"  # the theory that finetuning changes nothing: prior "network", grade "forecast"
 NULLS = ("unchanged", "answer-bias", "position-bias", "mean-shift")
 """Theories that know nothing of hypotheses or weights: what one must beat to explain anything."""
+LAST_DOSE, SHIFT_CURVE = YARDSTICKS = ("last-dose", "shift-curve")
+"""Forecasts that look at other finetuned networks: what a theory of finetuning should do without."""
+REFERENCES = (*NULLS, *YARDSTICKS)
+"""What every table holds beside theories, whose names these are."""
 METHODS = {"sgd": "SGD", "adam": "Adam"}
 
 
-def panels(lines: Sequence[Row] | Sequence[ScoreLine]) -> list[tuple[str, str]]:
+def panels(lines: Sequence[_Line]) -> list[tuple[str, str]]:
     """(method, D′) of every panel: methods as in METHODS, the broadest D′ last."""
     order = [*METHODS, *sorted({line.method for line in lines})]
 
@@ -48,11 +69,11 @@ def panel_name(method: str, data: str) -> str:
 
 
 def one_prior(lines: Iterable[LineT]) -> list[LineT]:
-    """The lines of each theory with one prior, without the nulls.
+    """The lines of each theory with one prior, without nulls and yardsticks.
 
     Of several priors it is the one that the base network implies, or else the coldest.
     """
-    changed = [line for line in lines if line.theory not in NULLS]
+    changed = [line for line in lines if line.theory not in REFERENCES]
     best: dict[str, tuple[bool, float, int, str]] = {}
     for line in changed:
         rank = line.prior != "implied", temperature(line.prior), len(line.prior), line.prior
@@ -65,7 +86,7 @@ def temperature(prior: str) -> float:
     return float(prior.rpartition("T=")[2]) if "T=" in prior else 0.0
 
 
-def judged_groups(lines: Sequence[Row] | Sequence[ScoreLine]) -> list[str]:
+def judged_groups(lines: Sequence[_Line]) -> list[str]:
     """The groups that theories are judged on, held_out first."""
     groups = dict.fromkeys(line.group for line in lines if line.group != FITTED_ON)
     return sorted(groups, key=lambda name: name != "held_out") or [FITTED_ON]
@@ -100,9 +121,31 @@ def below_base_error(line: ScoreLine) -> bool:
     return line.base_error is not None and line.shift < line.base_error
 
 
+def partial(line: ScoreLine) -> bool:
+    """Whether a line is over fewer networks than were finetuned."""
+    return line.finetuned is not None and line.networks < line.finetuned
+
+
+def failed_for(failed: int, networks: int) -> str:
+    """Words for the networks that a theory fails for; empty without any."""
+    return f"failed for {failed} of {networks} networks" * bool(failed)
+
+
+def failing(line: ScoreLine) -> str:
+    """The same of a line."""
+    return failed_for(line.failed, line.networks)
+
+
 def marks(line: ScoreLine) -> str:
-    """The marks behind a score: * for chains, ° for a small shift."""
-    return "*" * doubted(line) + "°" * below_base_error(line)
+    """The marks behind a score: * for chains, ° for a small shift, † for fewer networks than were
+    finetuned."""
+    return "*" * doubted(line) + "°" * below_base_error(line) + "†" * partial(line)
+
+
+def networks(line: ScoreLine) -> str:
+    """The number of networks of a line, of how many, and for how many the theory fails and why."""
+    text = str(line.networks) + f" of {line.finetuned}" * partial(line)
+    return f"{text}, {line.failed} failed: {line.failure}" if line.failed else text
 
 
 def beats_nulls(line: ScoreLine) -> bool:

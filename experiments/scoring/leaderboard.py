@@ -21,9 +21,12 @@ from typing import NamedTuple
 from experiments.scoring import labels
 from experiments.scoring.labels import (
     FITTED_ON,
+    LAST_DOSE,
     NULLS,
+    REFERENCES,
     doubted,
     explained,
+    failing,
     judged_groups,
     marks,
     nats,
@@ -61,6 +64,7 @@ class RunLine(NamedTuple):
 
 
 UNCHANGED = TheoryKey(labels.UNCHANGED, "network", "forecast")
+YARDSTICK = TheoryKey(LAST_DOSE, "network", "fitted")
 GRADES = ("forecast", "law", "fitted")
 PARTS = (0.10, 0.99)  # of the largest in-domain shift: the small dose and the large one
 RULE = (
@@ -72,11 +76,14 @@ ABOUT = (
     f"best in the theory's class (≤). {RULE} Worst dose: that of the least score, of all doses. –: "
     "undefined, for the shift does not exceed its noise; empty: no prediction at this dose; *: some of the "
     "chains behind it have not converged; °: the shift is smaller than the base networks' error over the "
-    "process."
+    "process; †: over fewer networks than were finetuned; -∞: the theory rules out an answer that a network "
+    "gives, or fails for networks."
 )
-CEILINGS = (
-    "What there is to explain; the score of the best null theory; the most that a theory blind to the order "
-    "of D′ can reach; and the score of a network of another pretraining seed:"
+CEILINGS = ("best null", "last dose, scaled", "order-blind bound", "another pretraining seed")
+ABOUT_CEILINGS = (
+    "What there is to explain; the score of the best null theory; that of a yardstick, the shift of the same "
+    "networks at the dose before times one fitted number (undefined at the first dose); the most that a "
+    "theory blind to the order of D′ can reach; and the score of a network of another pretraining seed:"
 )
 
 
@@ -146,12 +153,13 @@ class Column:
         return {line.dose for line in self.of(UNCHANGED) if line.explained is not None}
 
     def ceilings(self, dose: int) -> list[str]:
-        """Words for the shift in nats, the best null, the order-blind bound and another pretraining seed."""
-        base, null = self.at(UNCHANGED, dose), self.best_null(dose)
+        """Words for the shift in nats, and the scores of `CEILINGS`: the best null, the last dose, the
+        order-blind bound and another pretraining seed."""
+        base, null, last = self.at(UNCHANGED, dose), self.best_null(dose), self.at(YARDSTICK, dose)
         if base is None:
-            return [nats(None), *[score(None)] * 3]
-        best = score(null.explained if null else None)
-        return [nats(base.shift), best, score(base.order_blind), score(base.other_base)]
+            return [nats(None), *[score(None)] * len(CEILINGS)]
+        references = [score(line.explained if line else None) for line in (null, last)]
+        return [nats(base.shift), *references, score(base.order_blind), score(base.other_base)]
 
 
 def key(line: ScoreLine) -> TheoryKey:
@@ -173,7 +181,7 @@ def read(
     lines, columns = [], []
     for run, name in zip(runs, _names(runs), strict=True):
         ours = scorecard(table(run))
-        if all(line.theory in NULLS for line in ours):
+        if all(line.theory in REFERENCES for line in ours):
             raise Misuse(
                 f"Nothing is scored yet in {run.folder}: no finetuned cell is finished together with its "
                 "theories; let `finebayes run` finish one."
@@ -201,7 +209,7 @@ def theories(columns: Sequence[Column]) -> list[TheoryKey]:
 
     The best has the largest mean of the scores that are shown, each no lower than -1.
     """
-    keys = {key(line) for column in columns for line in column.lines if line.theory not in NULLS}
+    keys = {key(line) for column in columns for line in column.lines if line.theory not in REFERENCES}
 
     def order(theory: TheoryKey) -> tuple[int, str, float, TheoryKey]:
         shown = [column.at(theory, dose) for column in columns for dose in (column.small, column.large)]
@@ -244,22 +252,21 @@ def markdown(columns: Sequence[Column]) -> str:
             lines = column.at(theory, column.small), column.at(theory, column.large), column.worst(theory)
             names = [theory_name(theory), theory.grade, *[column.run] * several, column.name]
             scores.append([*names, *map(_cell, lines)])
-    head = [
-        "method",
-        "contexts",
-        "dose",
-        "shift (nats)",
-        "best null",
-        "order-blind bound",
-        "another pretraining seed",
-    ]
+    head = ["method", "contexts", "dose", "shift (nats)", *CEILINGS]
     ceilings = [[*["run"] * several, *head]]
     for column in columns:
         for dose in dict.fromkeys((column.small, column.large)):
             names = [*[column.run] * several, column.name, column.group, str(dose)]
             ceilings.append([*names, *column.ceilings(dose)])
     sentences = "\n".join(f"- {sentence}" for sentence in summary(columns))
-    parts = ["# Scorecard", sentences, ABOUT, markdown_table(scores), CEILINGS, markdown_table(ceilings)]
+    parts = [
+        "# Scorecard",
+        sentences,
+        ABOUT,
+        markdown_table(scores),
+        ABOUT_CEILINGS,
+        markdown_table(ceilings),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -319,7 +326,7 @@ def _cell(line: ScoreLine | None) -> str:
 
 
 def _score(line: ScoreLine) -> str:
-    return with_interval(explained(line), line.interval)
+    return " ".join(filter(None, [with_interval(explained(line), line.interval), failing(line)]))
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:

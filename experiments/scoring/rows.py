@@ -10,13 +10,15 @@ A row is one (finetuned cell, dose, theory, prior, grade, group) with a value fo
     base_error      mean KL(exact process ‖ base network), for all seeds alike
     base_read_out   the same for the finetuned blocks with the base network's read-out, and
     base_blocks     for the base network's blocks with the finetuned read-out: in rows of “unchanged” alone
+    predicted_shift mean KL(theory ‖ base network): how far the theory says that the network moves
 
-A theory that rules out an answer which the network gives has nats = ∞; one without a prediction has no row.
+A theory that rules out an answer which the network gives has nats = ∞, and so has one that fails for the
+network: its answers are not numbers, which `failures` says. One that says nothing of a dose has no row.
 
 A `fitted` β is chosen for each network and dose on in-domain contexts alone, and is scored on the other
-groups alone; so are the nulls (experiments.scoring.nulls). A `law` has two constants, fitted on other doses
-and seeds (experiments.scoring.dose_law). A `forecast` has no fitted number. experiments.scoring.scorecard
-puts rows together over networks.
+groups alone; so are the nulls (experiments.scoring.nulls) and a yardstick (experiments.scoring.yardsticks). A
+`law` has two constants, fitted on other doses and seeds (experiments.scoring.dose_law). A `forecast` has no
+fitted number. experiments.scoring.scorecard puts rows together over networks.
 """
 
 import itertools
@@ -37,16 +39,19 @@ from experiments.scoring.fits import (
     least_on_path,
     mean_kl,
     nearest_rungs,
+    off_grid,
     refined,
 )
-from experiments.scoring.labels import UNCHANGED
+from experiments.scoring.labels import LAST_DOSE, UNCHANGED
 from experiments.scoring.nulls import nulls
+from experiments.scoring.yardsticks import last_dose
 from experiments.storage.contents import Contexts, FinetunedCell, ReplayCell, TheoryCell
 from experiments.storage.records import SWAP, Cell, Grade, Ladder, Numbers, Row
 from experiments.storage.run import Run
 from experiments.storage.run_folder import RunFolder
 from experiments.storage.seal import check
 
+FAILED = "its answers are not numbers"
 BY_RATE = "-by-rate"  # of a theory's name, where β follows from learning-rate time and not from its strength
 
 
@@ -74,10 +79,11 @@ def rows(run: Run) -> list[Row]:
 
 
 class Prediction(NamedTuple):
-    """A theory's answers `log_probs` (s, d, c, a) at every dose, nan where it makes no prediction.
+    """A theory's answers `log_probs` (s, d, c, a) at every dose, nan where it fails or says nothing.
 
-    `betas` (s, d) are its strengths, None without any; `best_in_class` has by group the least nats (s, d)
-    that its class reaches, None without a class; `converged` (s, d) says whether the chains behind β
+    `silent` (s, d) says where it says nothing: at doses that a law has seen, past the end of its grid. None:
+    nowhere. `betas` (s, d) are its strengths, None without any; `best_in_class` has by group the least nats
+    (s, d) that its class reaches, None without a class; `converged` (s, d) says whether the chains behind β
     converged, None without chains. A sampled theory may predict the first finetuning seeds alone.
     """
 
@@ -88,6 +94,7 @@ class Prediction(NamedTuple):
     betas: np.ndarray | None = None
     best_in_class: Mapping[str, np.ndarray] | None = None
     converged: np.ndarray | None = None
+    silent: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +117,9 @@ class Outcome:
         yield Prediction(UNCHANGED, "network", "forecast", base)
         for null in nulls(target, contexts):
             yield Prediction(null.name, "network", "fitted", null.log_probs, None, null.best_in_class)
+        last = last_dose(target, contexts)
+        parts = last.log_probs, last.scales, last.best_in_class, None, last.undefined
+        yield Prediction(LAST_DOSE, "network", "fitted", *parts)
         if self.replays is not None:
             for theory in sorted(self.replays.predictions):
                 yield Prediction(theory, "network", "forecast", self.replays.predictions[theory])
@@ -138,24 +148,31 @@ class Outcome:
                 least[group] = least_on_path(ours, rungs[..., inside, :])
 
         def prediction(
-            grade: Grade, betas: np.ndarray, log_probs: np.ndarray, theory: str = ladder.theory
+            grade: Grade,
+            betas: np.ndarray,
+            log_probs: np.ndarray,
+            theory: str = ladder.theory,
+            silent: np.ndarray | None = None,
         ) -> Prediction:
             few = {group: values[: len(betas)] for group, values in least.items()}
             converged = converged_at(ladder.problems, ladder.betas, betas)
-            return Prediction(theory, ladder.prior, grade, log_probs, betas, few, converged)
+            return Prediction(theory, ladder.prior, grade, log_probs, betas, few, converged, silent)
+
+        def at(grade: Grade, wanted: np.ndarray, theory: str = ladder.theory) -> Prediction:
+            """At strengths (s, d) that are not fitted to a network."""
+            nearest = nearest_rungs(betas, rungs[: len(wanted)], wanted)
+            return prediction(grade, *nearest, theory, off_grid(betas, wanted))
 
         yield prediction("fitted", fitted, log_probs)
         by_law = law(np.asarray(self.doses), fitted)
         if by_law is not None:
-            yield prediction("law", *nearest_rungs(betas, rungs[: len(by_law)], by_law))
+            yield at("law", by_law)
         strengths = self.replays.strength(ladder) if self.replays is not None else None
         if strengths is not None:
-            wanted = np.broadcast_to(strengths, (len(rungs), len(strengths)))
-            yield prediction("forecast", *nearest_rungs(betas, rungs, wanted))
+            yield at("forecast", np.broadcast_to(strengths, (len(rungs), len(strengths))))
         times = self.replays.times.get("identity") if self.replays is not None else None
         if ladder.rate is not None and times is not None:
-            wanted = ladder.rate[: len(rungs), None] * times
-            yield prediction("forecast", *nearest_rungs(betas, rungs, wanted), ladder.theory + BY_RATE)
+            yield at("forecast", ladder.rate[: len(rungs), None] * times, ladder.theory + BY_RATE)
 
 
 class Mixtures:
@@ -214,13 +231,16 @@ def _rows(
     swap = {name: means(values) for name in SWAP if (values := getattr(outcome.finetuned, name)) is not None}
     for prediction in outcome.predictions(fine):
         gap, seeds = nats(prediction.log_probs), len(prediction.log_probs)
-        missed = means(gap)
+        silent = prediction.silent
+        missed = means(_finite(gap))
+        sizes = means(_finite(divergence(prediction.log_probs, contexts.base)))
+        predicts = np.ones(gap.shape[1], bool) if silent is None else ~silent.any(axis=0)
         betas = None if prediction.betas is None else _numbers(prediction.betas)
         for group, inside in groups.items():
             least = prediction.best_in_class
-            best = missed[group] if least is None else _numbers(least[group])
-            # past the end of a ladder, and at a dose that the law has seen, there is no prediction
-            for index in np.flatnonzero(~np.isnan(gap[..., inside]).any(axis=(0, 2))):
+            best = missed[group] if least is None else _numbers(_finite(least[group]))
+            failed = np.any(np.isnan(gap[..., inside]), axis=-1)
+            for index in np.flatnonzero(predicts):
                 yield Row(
                     study=study,
                     method=cell.method,
@@ -248,6 +268,10 @@ def _rows(
                         for name, values in swap.items()
                         if prediction.theory == UNCHANGED
                     },
+                    failures=tuple(FAILED * bool(fails) for fails in failed[:, index])
+                    if failed[:, index].any()
+                    else None,
+                    predicted_shift=sizes[group][index],
                 )
 
 
@@ -260,6 +284,11 @@ def _other_base(run: Run, cell: Cell) -> np.ndarray | None:
         return None
     other = run.finetuned(cells[(cells.index(cell) + 1) % len(cells)])
     return None if other is None else other.finetuned
+
+
+def _finite(nats: np.ndarray) -> np.ndarray:
+    """Nats with ∞ where they are not numbers."""
+    return np.where(np.isnan(nats), np.inf, np.maximum(nats, 0.0))
 
 
 def _numbers(values: np.ndarray) -> list[Numbers]:

@@ -3,12 +3,13 @@
 explained       1 - Σ nats / Σ shift over networks; undefined (None) where Σ shift does not exceed Σ replica,
                 the noise of another order of the data, or is too small for float32, and where a theory was
                 fitted to what it would be scored on; -∞, without an interval, where the theory rules out an
-                answer that a network gives
+                answer that a network gives, and where it fails for a network
 interval        of 95 %, by base networks × D' (experiments.scoring.intervals)
 noise_ceiling   1 - Σ replica / Σ shift: what another order of the same D' scores
 order_blind     1 - ½ Σ replica / Σ shift: what the centre of all orders scores, the best that a theory can
                 reach which does not know the order
 over_null       what a theory explains beyond the best null theory, on the same networks
+networks        those that a line is over, of the finetuned ones; for `failed` of them the theory fails
 """
 
 import functools
@@ -52,6 +53,8 @@ def _scorecard(rows: tuple[Row, ...]) -> tuple[ScoreLine, ...]:
     for line in lines:
         if line.theory in NULLS and line.explained is not None:
             nulls[_panel(line)].append(line)
+    finetuned = {_panel(line): line.networks for line in lines if line.theory == UNCHANGED}
+    lines = [replace(line, finetuned=finetuned.get(_panel(line))) for line in lines]
     return tuple(_over_null(line, nulls[_panel(line)]) for line in lines)
 
 
@@ -81,6 +84,7 @@ def _line(rows: Sequence[Row]) -> ScoreLine:
     betas = [row.beta for row in rows if row.beta is not None]
     converged = [row.converged for row in rows if row.converged is not None]
     errors = [row.base_error for row in rows if row.base_error is not None]
+    failures = [reason for row in rows for reason in row.failures or () if reason]
 
     def score(part: Numbers) -> float:
         return 1 - fmean(part) / shift
@@ -111,6 +115,8 @@ def _line(rows: Sequence[Row]) -> ScoreLine:
         split=first.split,
         networks=len(sample.nats),
         base_error=float(np.mean(errors)) if errors else None,
+        failed=len(failures),
+        failure="; ".join(dict.fromkeys(failures)),
         sample=sample,
     )
 

@@ -12,6 +12,7 @@ import numpy as np
 from experiments.discovery import choose
 from experiments.scoring.labels import (
     NULLS,
+    REFERENCES,
     UNCHANGED,
     defined,
     explained,
@@ -39,7 +40,17 @@ ENDS = {  # columns with an interval: what its ends begin with
 COLUMNS = tuple(  # that can be plotted; those in OF_PANELS are the same for every theory
     dict.fromkeys(
         [
-            *(*SHARES, "over_null", "standard_error", "nats", "beta", "converged", *OF_PANELS),
+            *(
+                *SHARES,
+                "over_null",
+                "standard_error",
+                "nats",
+                "beta",
+                "converged",
+                "finetuned",
+                "failed",
+                *OF_PANELS,
+            ),
             *(f"{name}_{end}" for name in ENDS.values() for end in ("low", "high")),
         ]
     )
@@ -119,10 +130,14 @@ def settled(scores: SweepTable, choice: Choice) -> Choice:
     if choice.dose not in (FIRST, LAST, *doses):
         raise Misuse(f"--dose is first, last or one of {', '.join(doses)}; got {choice.dose}.")
     shown = [name for name in SHOWN if any(line.theory == name for line in lines)]
-    theories = choice.theories or tuple(shown) or tuple(sorted({line.theory for line in lines} - {*NULLS}))
+    theories = choice.theories or tuple(shown) or _all_theories(lines)
     if choice.column in OF_PANELS:
         theories = (UNCHANGED,)
     return replace(choice, theories=theories, group=choice.group or judged_groups(lines)[0])
+
+
+def _all_theories(lines: Sequence[ScoreLine]) -> tuple[str, ...]:
+    return tuple(sorted({line.theory for line in lines} - {*REFERENCES}))
 
 
 def sweep_panels(scores: SweepTable, choice: Choice, by: Sequence[str]) -> list[Panel]:
@@ -201,8 +216,8 @@ def choose_lines(point: PointScores, choice: Choice) -> Iterator[ScoreLine]:
         and line.method in (choice.methods or (line.method,))
         and line.data in (choice.data or (line.data,))
     ]
-    nulls = [line for line in lines if line.theory in NULLS]
-    yield from (line for line in [*one_prior(lines), *nulls] if line.theory in choice.theories)
+    references = [line for line in lines if line.theory in REFERENCES]
+    yield from (line for line in [*one_prior(lines), *references] if line.theory in choice.theories)
 
 
 def best_null(point: PointScores, choice: Choice, method: str, data: str) -> float | None:

@@ -21,13 +21,9 @@ shares, a answers, k hypotheses. All numbers are nats, a value for every network
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 
+from experiments.scoring.context_filter import efficiency
 from experiments.scoring.fits import choose, divergence, finer, fit
-from theory.divergence.mixture_fit import fit_weights
-
-COUNTS = np.array([0.0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 4.0])
-"""Values of K, by how much evidence in the context counts."""
 
 
 @dataclass(frozen=True)
@@ -150,11 +146,7 @@ def filter_stays(
     K / K(base).
     """
     count = len(finetuned)
-    every = np.concatenate([base[None], finetuned, replica])
-    nats = np.stack([fit_weights(every, components, scale * evidence)[1] for scale in COUNTS])
-    curves = CubicSpline(COUNTS, nats)  # (K,) -> (1 + 2s,)
-    fine = np.unique(np.concatenate([np.linspace(0, COUNTS[-1], 801), COUNTS]))
-    best = fine[curves(fine).argmin(axis=0)]
+    best, curves = efficiency(np.concatenate([base[None], finetuned, replica]), components, evidence)
     ours = slice(1, 1 + count)
 
     def cost(scales: np.ndarray) -> np.ndarray:

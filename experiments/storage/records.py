@@ -188,11 +188,14 @@ class Row:
     that of the replica which met the same D' in another order, `other_base` that of a network pretrained from
     another seed and finetuned on the same D' (None where there is none), `best_in_class` that of the best
     member of the theory's class, fitted to these contexts. `nats` is ∞ where the theory rules out an answer
-    that the network gives. `converged` says whether the chains behind β converged. `base_error` is the mean
-    of KL(exact process ‖ base network): below it a shift says as much of pretraining as of finetuning.
-    `draw` is the draw of the process; base networks are numbered through all draws. Rows of “unchanged” alone
-    have `base_read_out` and `base_blocks`, the mean KL from the finetuned network with a part swapped for the
-    base network's (experiments.scoring.swap); of cells made before there was a swap they have none.
+    that the network gives, and where it fails for a network: `failures` has the reasons, "" for networks
+    that it predicts, and is None without any. `converged` says whether the chains behind β converged.
+    `base_error` is the mean of KL(exact process ‖ base network): below it a shift says as much of pretraining
+    as of finetuning. `draw` is the draw of the process; base networks are numbered through all draws.
+    `predicted_shift` is the mean of KL(theory ‖ base network): the size of the shift as the theory has it.
+    Rows of “unchanged” alone have `base_read_out` and `base_blocks`, the mean KL from the finetuned network
+    with a part swapped for the base network's (experiments.scoring.swap); of cells made before there was a
+    swap they have none.
     """
 
     study: str
@@ -216,6 +219,8 @@ class Row:
     draw: int = 0
     base_read_out: Numbers | None = None
     base_blocks: Numbers | None = None
+    failures: tuple[str, ...] | None = None
+    predicted_shift: Numbers | None = None
 
     def to_json(self) -> Json:
         """Plain values, in a fixed order, without a swap that there is not; ∞, for which JSON has no number,
@@ -259,7 +264,9 @@ class ScoreLine:
     `best_in_class` that of the best member of the theory's class. `over_null` is what the theory explains
     beyond `best_null`, the best null theory on the same networks. `base_error` is what the base
     networks got wrong of the process, in nats. `state_share` and `read_out_share` say where the shift lies,
-    whatever the theory (experiments.scoring.swap). `sample` are the networks, None of a line made up.
+    whatever the theory (experiments.scoring.swap). The line is over `networks` of the `finetuned` ones; for
+    `failed` of them the theory has no prediction, which scores -∞, and `failure` says why. `sample` are the
+    networks, None of a line made up.
     """
 
     study: str
@@ -291,6 +298,9 @@ class ScoreLine:
     state_share_interval: Interval | None = None
     read_out_share: float | None = None
     read_out_share_interval: Interval | None = None
+    finetuned: int | None = None
+    failed: int = 0
+    failure: str = ""
     sample: Sample | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> Json:

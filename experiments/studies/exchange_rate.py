@@ -13,6 +13,9 @@ also where its line without shots leaves the network's, on held-out questions fi
 that learnt the answers of D', and not its k, is moved the other way, and on questions of D' its log-odds of
 answers fall with shots by the same at every dose. D' of one question and of all but one bracket how much D'
 says of k. Odds and beliefs are computed in experiments.studies.figures.exchange_rate.
+
+Under any Bayesian update of the prior the log-odds move and the context keeps its weight: K(s), by how much
+its evidence counts after s steps, is K(0) (experiments.studies.figures.exchange_filter).
 """
 
 from dataclasses import dataclass
@@ -73,9 +76,18 @@ def experiment(config: Config) -> "Experiment":
     return config.experiment(process, map(Arm, tasks))
 
 
+def remark(run: RunFolder) -> str:
+    """A sentence on the prior and the weight of the context, of which finetuning may move either."""
+    from experiments.studies.figures.exchange_filter import filter_sentence
+
+    return filter_sentence(run)
+
+
 def draw(run: RunFolder) -> list[Path]:
-    """The comparison; and log-odds, shots to undo and the price of a shot against dose."""
+    """The comparison; log-odds, shots to undo and the price of a shot; the context's weight and the prior's
+    move, all against dose."""
     from experiments.figures.comparison import draw_comparison
+    from experiments.studies.figures.exchange_filter import draw_filter
     from experiments.studies.figures.exchange_rate import draw_exchange
 
-    return [*draw_comparison(run), *draw_exchange(run)]
+    return [*draw_comparison(run), *draw_exchange(run), *draw_filter(run)]

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from theory.base import Beta, Dataset, Misuse, Parametric, Params, check_beta, check_number
+from theory.base import Beta, Cost, Dataset, Misuse, Parametric, Params, check_beta, check_number
 from theory.contracts import WeightTheory
 from theory.latent.mixture import Average
 from theory.mcmc.chains import Plan
@@ -43,6 +43,7 @@ class AdamGibbs(WeightTheory):
     )
 
     sampled: ClassVar[bool] = True
+    cost: ClassVar[Cost] = Cost(gradients=1, per="chain")
 
     def __post_init__(self) -> None:
         for name in ("batch", "batches"):

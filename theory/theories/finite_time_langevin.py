@@ -30,6 +30,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from theory.base import (
     Beta,
+    Cost,
     Dataset,
     Misuse,
     Model,
@@ -40,7 +41,7 @@ from theory.base import (
 )
 from theory.contracts import Process, Setting, WeightTheory
 from theory.theories.laplace import averaged, check_samples, displaced, opposite_pairs
-from theory.theories.spectrum import check_filter, early_stopping, made, to_weights
+from theory.theories.spectrum import check_filter, early_stopping, filter_cost, made, to_weights
 from theory.weights.curvature import Product, apply, gauss_newton, gradient, modes
 from theory.weights.document_gradients import gradient_rows
 
@@ -160,6 +161,11 @@ class FiniteTimeLangevin(WeightTheory):
         scale = to_weights(self.metric)
         product, pull = gauss_newton(prior, data).within(scale).product, scale(gradient(prior, data))
         return Transient(product, pull, scale, time, self.temperature, self.prior_precision, self.iterations)
+
+    @property
+    def cost(self) -> Cost:
+        """A gradient, and Lanczos for the mean and for every pair of samples."""
+        return filter_cost(self.metric, self.iterations, self.samples)
 
     @property
     def unit(self) -> Beta:

@@ -22,11 +22,11 @@ from typing import ClassVar, Self
 
 from jaxtyping import PRNGKeyArray
 
-from theory.base import Beta, Dataset, Misuse, Parametric, PyTree, check_beta
+from theory.base import Beta, Cost, Dataset, Misuse, Parametric, PyTree, check_beta
 from theory.contracts import Process, Setting, WeightTheory
 from theory.latent.mixture import Average
 from theory.theories.laplace import Gaussian, averaged, check_samples
-from theory.theories.spectrum import check_filter, made, to_weights
+from theory.theories.spectrum import check_filter, filter_cost, made, to_weights
 from theory.weights.curvature import gradient, squared
 
 
@@ -67,6 +67,11 @@ class GaussianProcess(WeightTheory):
         scale, time = to_weights(self.metric), beta / self.prior_precision
         product, pull = squared(prior, data).within(scale).product, scale(gradient(prior, data))
         return Gaussian(product, pull, scale, time, time, self.prior_precision, self.iterations)
+
+    @property
+    def cost(self) -> Cost:
+        """A gradient, and Lanczos for the mean and for every pair of samples."""
+        return filter_cost(self.metric, self.iterations, self.samples)
 
     def complete(self, setting: Setting) -> Self:
         """With the metric that it names."""

@@ -23,7 +23,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from theory.base import Beta, Dataset, LogProbs, Misuse, Model, Predictor, Tokens, check_beta, check_number
+from theory.base import (
+    Beta,
+    Cost,
+    Dataset,
+    LogProbs,
+    Misuse,
+    Model,
+    Predictor,
+    Tokens,
+    check_beta,
+    check_number,
+)
 from theory.contracts import Process, Scale, Theory
 
 Shots = tuple[Int[Array, "m w"], Bool[Array, " m"]]
@@ -110,6 +121,11 @@ class InContext(Theory[Predictor]):
         count = jnp.sum(counted)
         strength = jnp.asarray(beta, float) * count / data.tokens.shape[0]
         return Prompted(prior, shots[first], count, strength, self.starts, self.length)
+
+    @property
+    def cost(self) -> Cost:
+        """Passes with shots before every context: two numbers of shots from every start."""
+        return Cost(passes=2 * self.starts, per="strength")
 
     def grid(self, scale: Scale) -> np.ndarray:
         """Up to all of D'."""

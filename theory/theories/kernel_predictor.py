@@ -20,10 +20,10 @@ from typing import ClassVar, Self
 
 from jaxtyping import PRNGKeyArray
 
-from theory.base import Beta, Dataset, Parametric, PyTree, check_beta
+from theory.base import Beta, Cost, Dataset, Parametric, PyTree, check_beta
 from theory.contracts import Process, Setting, WeightTheory
 from theory.theories.linearised import Tangent
-from theory.theories.spectrum import check_filter, early_stopping, filtered, made
+from theory.theories.spectrum import check_filter, early_stopping, filter_cost, filtered, made
 from theory.weights.curvature import squared
 
 
@@ -52,6 +52,11 @@ class KernelPredictor(WeightTheory):
         check_beta(beta)
         time, kernel = beta / self.prior_precision, squared(prior, data)
         return filtered(prior, data, time, kernel, early_stopping, self.metric, self.iterations)
+
+    @property
+    def cost(self) -> Cost:
+        """A gradient and the products of Lanczos, whatever the strengths."""
+        return filter_cost(self.metric, self.iterations)
 
     def complete(self, setting: Setting) -> Self:
         """With the metric that it names."""

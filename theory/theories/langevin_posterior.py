@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
 
-from theory.base import Beta, Dataset, Misuse, Parametric, Params, check_beta, check_number
+from theory.base import Beta, Cost, Dataset, Misuse, Parametric, Params, check_beta, check_number
 from theory.contracts import WeightTheory
 from theory.latent.mixture import Average
 from theory.mcmc.chains import Plan, Stream, advance, begin, finish, trace
@@ -52,6 +52,7 @@ class LangevinPosterior(WeightTheory):
     )
 
     sampled: ClassVar[bool] = True
+    cost: ClassVar[Cost] = Cost(gradients=1, per="chain")
 
     def __post_init__(self) -> None:
         check_number("chains", self.chains, least=1, whole=True)

@@ -30,11 +30,11 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import PRNGKeyArray
 
-from theory.base import Beta, Dataset, Misuse, Model, Parametric, Params, PyTree, check_number
+from theory.base import Beta, Cost, Dataset, Misuse, Model, Parametric, Params, PyTree, check_number
 from theory.contracts import Process, Setting, WeightTheory
 from theory.latent.mixture import Average
 from theory.theories.linearised import Tangent, stacked
-from theory.theories.spectrum import check_filter, made, to_weights
+from theory.theories.spectrum import check_filter, filter_cost, made, to_weights
 from theory.weights.curvature import Product, apply, gauss_newton, gradient
 from theory.weights.gibbs import Posterior
 from theory.weights.kronecker import Kronecker
@@ -144,6 +144,13 @@ class Laplace(WeightTheory):
     def octaves(self) -> tuple[int, int]:
         """Far ones against the curvature of pretraining."""
         return STRONG if self.alpha else super().octaves
+
+    @property
+    def cost(self) -> Cost:
+        """A gradient and Lanczos; against the curvature of pretraining two products at a time, for every
+        strength anew."""
+        whole = filter_cost(self.metric, self.iterations, self.samples)
+        return replace(whole, products=2 * whole.products, per="strength") if self.alpha else whole
 
     def complete(self, setting: Setting) -> Self:
         """With the metric that it names, and with documents of pretraining where α counts them."""

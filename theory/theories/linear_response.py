@@ -33,6 +33,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from theory.base import (
     Beta,
+    Cost,
     Dataset,
     LogProbs,
     Misuse,
@@ -173,6 +174,11 @@ class LinearResponse(WeightTheory):
 
         drawn = jax.lax.map(pair, (jnp.arange(pairs), jax.random.split(key, pairs)))
         return SmearedTangent(prior, *jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), drawn))
+
+    @property
+    def cost(self) -> Cost:
+        """A gradient for every sample; of chains, at every step."""
+        return Cost(gradients=self.samples) if self.samples else Cost(gradients=1, per="chain")
 
     @property
     def prior_precision(self) -> Beta:

@@ -11,7 +11,7 @@ method and in its own coordinates: only the network is expanded, the product of 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from theory.base import (
     Beta,
     Betas,
+    Cost,
     Dataset,
     LogProbs,
     Misuse,
@@ -104,6 +105,7 @@ class Linearised(Theory[Parametric]):
             "exchangeable": "documents are met in the recipe's order",
         }
     )
+    cost: ClassVar[Cost] = Cost(gradients=1, per="step")
 
     def __post_init__(self) -> None:
         check_number("learning_rate", self.learning_rate, above=0)

@@ -23,6 +23,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from theory.base import (
     Beta,
     Betas,
+    Cost,
     Dataset,
     LogProbs,
     Model,
@@ -81,6 +82,11 @@ class Proximal(WeightTheory):
         check_number("prior_precision", self.prior_precision, above=0)
         check_number("iterations", self.iterations, least=1, whole=True)
         check_number("tolerance", self.tolerance, above=0)
+
+    @property
+    def cost(self) -> Cost:
+        """The gradients of L-BFGS, of which easy strengths take fewer."""
+        return Cost(gradients=self.iterations, per="strength", most=True)
 
     def predict(
         self, prior: Parametric, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None

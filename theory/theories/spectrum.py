@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from theory.base import Beta, Dataset, Misuse, Parametric, PyTree, check_beta, check_number
+from theory.base import Beta, Cost, Dataset, Misuse, Parametric, PyTree, check_beta, check_number
 from theory.contracts import Process, Setting, WeightTheory
 from theory.theories.adam_gibbs import AdamGibbs
 from theory.theories.linearised import Tangent
@@ -93,6 +93,11 @@ class Spectrum(WeightTheory):
         time, curvature = beta / self.prior_precision, gauss_newton(prior, data)
         return filtered(prior, data, time, curvature, self.filter, self.metric, self.iterations)
 
+    @property
+    def cost(self) -> Cost:
+        """A gradient and the products of Lanczos, whatever the strengths."""
+        return filter_cost(self.metric, self.iterations)
+
     def complete(self, setting: Setting) -> Self:
         """With the metric that it names."""
         return replace(self, metric=made(self.metric, setting))
@@ -128,6 +133,13 @@ METRICS = {
 def made(metric: PyTree, setting: Setting) -> PyTree:
     """The metric of that name at the setting's network; a metric that is no name stays as it is."""
     return METRICS[metric](setting) if isinstance(metric, str) else metric
+
+
+def filter_cost(metric: PyTree, products: int, samples: int = 0) -> Cost:
+    """A gradient, and Lanczos for it and every opposite pair of samples, in a metric that is made by name."""
+    of_metric = {"adam": AdamGibbs.batches, "fisher": 1, "kronecker": 1}
+    other = of_metric.get(metric, 0) if isinstance(metric, str) else 0
+    return Cost(gradients=1, products=products * (1 + samples // 2), other_gradients=other)
 
 
 def to_weights(metric: PyTree) -> Product:

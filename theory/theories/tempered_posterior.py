@@ -12,14 +12,14 @@ at first, as gradient flow from the base network does (theory.md, section 4).
 """
 
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from theory.base import Beta, Dataset, Distribution, Parametric, check_beta, mean_loss
+from theory.base import Beta, Cost, Dataset, Distribution, Parametric, check_beta, mean_loss
 from theory.contracts import Bound, Scale, Theory, Training
 from theory.latent.mixture import Mixture
 
@@ -49,6 +49,8 @@ class TemperedPosterior(Theory[Distribution]):
         if training.teacher is not None:
             return np.full(len(training.doses), training.teacher)
         return training.passes
+
+    rate_cost: ClassVar[Cost] = Cost(gradients=1)
 
     def rate(self, prior: Mixture, network: Parametric, data: Dataset) -> Float[Array, ""] | None:
         """`matched_rate`; None of a subclass that predicts otherwise, as its β means something else."""

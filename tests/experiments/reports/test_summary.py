@@ -90,7 +90,9 @@ def test_the_best_of_each_column_is_bold_and_undefined_scores_are_dashes(lines):
     ]
     text = score_table(last_scores(lines))
     assert re.findall("<strong>(.*?)</strong>", text) == ["0.970"]
-    assert text.count("<td>–</td>") == 5  # three theories, the bound and the best null
+    assert (
+        text.count("<td>–</td>") == 7
+    )  # three theories, the bound, the best null; the last dose of both methods
     best, *_ = answer(last_scores(lines))
     assert "undefined after Adam on topic 0, where the shift does not exceed its noise" in best
 
@@ -136,10 +138,11 @@ def test_a_run_ends_in_at_most_three_sentences_and_a_short_table(lines):
     assert len(answer(scored)) == 3
     first, *others = answer(scored, "Does it become that persona? It does.")
     assert first == "Does it become that persona? It does." and len(others) == 2
-    head, bound, null, *rows = short_table(scored, 2)
+    head, bound, null, last, *rows = short_table(scored, 2)
     assert head == ["theory", "grade", "SGD on topic 0", "Adam on topic 0"]
     assert bound == ["order-blind bound", "", "0.990", "0.990"]
     assert null == ["best null", "", "0.000 unchanged", "0.000 unchanged"]
+    assert last == ["last dose, scaled", "", "–", "–"]
     assert rows == [
         ["proximal", "fitted", "0.900 [0.880, 0.920]", "0.800 [0.780, 0.820]"],
         ["linearised", "forecast", "0.970 [0.950, 0.990]", "0.400 [0.380, 0.420]"],

@@ -15,6 +15,7 @@ SCORES = {  # (theory, grade): explained at dose 1 and at dose 4; None: says not
     ("worse", "forecast"): (0.5, None),
     ("better", "forecast"): (0.9, 0.8),
     ("fits", "fitted"): (0.97, 0.96),
+    ("last-dose", "fitted"): (None, 0.3),
 }
 
 
@@ -42,6 +43,7 @@ def test_every_dose_and_theory_has_its_cell(column):
         ["reached", "", "50.0 %", "100.0 %"],
         ["shift (nats)", "", "0.10000", "0.20000"],
         ["best null", "", "0.000", "0.000"],
+        ["last dose, scaled", "", "-", "0.300"],
         ["order-blind bound", "", "1 − 0.005", "1 − 0.0025"],
         ["better", "forecast", "0.900 [0.773, 1]", "0.800 [0.673, 0.927]"],
         ["worse", "forecast", "0.500 [0.373, 0.627]", ""],
@@ -52,7 +54,7 @@ def test_every_dose_and_theory_has_its_cell(column):
 def test_what_is_below_its_noise_is_undefined(column):
     hidden = [replace(line, explained=None) if line.dose == 1 else line for line in column.lines]
     rows = ladders.table(replace(column, lines=tuple(hidden)))
-    assert [row[2] for row in rows[5:]] == ["–", "–", "–"]
+    assert [row[2] for row in rows[6:]] == ["–", "–", "–"]
 
 
 def test_the_file_has_a_table_for_each_column(column, tmp_path):
@@ -67,15 +69,16 @@ def test_a_notebook_has_theories_by_doses(column):
     assert [row[0] for row in rows] == [
         "shift (nats)",
         "best null",
+        "last dose, scaled",
         "order-blind bound",
         "better",
         "worse",
         "fits",
     ]
     assert rows[0] == ["shift (nats)", "", "0.10000", "0.20000"]
-    assert rows[2] == ["order-blind bound", "", "1 − 0.005", "1 − 0.0025"]
+    assert rows[3] == ["order-blind bound", "", "1 − 0.005", "1 − 0.0025"]
     better = ["0.900 [0.773, 1] (≤ 1.000)", "0.800 [0.673, 0.927] (≤ 1.000)"]
-    assert rows[3] == ["better", "forecast", *better] and rows[4][-1] == ""
+    assert rows[4] == ["better", "forecast", *better] and rows[5][-1] == ""
     several = [*column.lines, *(replace(line, method="adam") for line in column.lines)]
     head, *rows = ladders.dose_table(several, "held_out")
-    assert head[0] == "method, D′" and [row[0] for row in rows[::6]] == ["SGD, D′ on all", "Adam, D′ on all"]
+    assert head[0] == "method, D′" and [row[0] for row in rows[::7]] == ["SGD, D′ on all", "Adam, D′ on all"]

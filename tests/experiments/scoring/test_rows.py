@@ -6,9 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from experiments.reports.sentences import findings
+from experiments.scoring import labels
 from experiments.scoring import rows as scoring
 from experiments.scoring.fits import finer
-from experiments.scoring.labels import NULLS
+from experiments.scoring.labels import LAST_DOSE, NULLS
 from experiments.scoring.predictions import BASE, NETWORK, predictions
 from experiments.scoring.scorecard import score_json, scorecard
 from experiments.storage.contents import PosteriorCell, ReplayCell, RetrainedCell
@@ -138,20 +140,63 @@ def test_a_shift_of_rounding_errors_is_undefined(made_up):
     assert scorecard([replace(tiny, shift=(1e-4,) * 2)])[0].explained == 1
 
 
-def test_a_forecast_past_the_end_of_its_ladder_makes_no_prediction(made_up):
-    """Two passes at dose 4: a ladder up to one pass, or not solved beyond it, says nothing of them."""
-    for base in range(2):
-        cell = Cell("theories", "arm", base)
-        content = made_up.theories(cell)
-        path, stuck = content.ladders
-        log_probs = stuck.log_probs.copy()
-        if base == 1:
-            log_probs[:, 4:] = np.nan
-        stuck = replace(stuck, betas=stuck.betas / (4, 1)[base], log_probs=log_probs)
-        made_up.save(cell, replace(content, ladders=(path, stuck)))
-    rows = select(scoring.rows(made_up), theory="tempered-posterior")
-    assert {row.dose for row in rows if row.grade == "forecast"} == {1}
-    assert {row.dose for row in rows if row.grade == "fitted"} == {1, 4}
+def test_a_forecast_past_the_end_of_its_grid_says_nothing(made_up):
+    """Two passes at dose 4, and a grid up to one for one base network: the line is over the others, which it
+    says."""
+    shorten(made_up, base=0)
+    rows = select(scoring.rows(made_up), theory="tempered-posterior", grade="forecast", dose=4)
+    assert {row.base for row in rows} == {1} and {row.failures for row in rows} == {None}
+    line = card(made_up, theory="tempered-posterior", grade="forecast", group="held_out", dose=4)
+    assert (line.networks, line.finetuned, line.failed) == (2, 4, 0) and np.isfinite(line.explained)
+    assert labels.networks(line) == "2 of 4" and labels.marks(line).endswith("†")
+    fitted = card(made_up, theory="tempered-posterior", grade="fitted", group="held_out", dose=4)
+    assert (labels.networks(fitted), fitted.finetuned) == ("4", 4) and "†" not in labels.marks(fitted)
+
+
+def test_a_theory_that_fails_for_a_network_scores_minus_infinity(made_up):
+    """Not solved beyond 1.2 passes for one of two base networks: no mean over the others flatters it."""
+    cell = Cell("theories", "arm", 1)
+    content = made_up.theories(cell)
+    path, stuck = content.ladders
+    log_probs = stuck.log_probs.copy()
+    log_probs[:, 4:] = np.nan
+    made_up.save(cell, replace(content, ladders=(path, replace(stuck, log_probs=log_probs))))
+    made_up.save_rows(scoring.rows(made_up))
+    assert scoring.rows(made_up) == made_up.rows()
+    wanted = {"theory": "tempered-posterior", "grade": "forecast", "group": "held_out"}
+    (failed,) = select(made_up.rows(), **wanted, dose=4, base=1)
+    assert failed.nats == (np.inf, np.inf) and failed.failures == (scoring.FAILED,) * 2
+    line = card(made_up, **wanted, dose=4)
+    assert (line.explained, line.networks, line.failed, line.failure) == (-np.inf, 4, 2, scoring.FAILED)
+    assert labels.networks(line) == "4, 2 failed: its answers are not numbers"
+    assert card(made_up, **wanted, dose=1).failed == 0
+    fitted = card(made_up, **wanted | {"grade": "fitted"}, dose=4)
+    assert fitted.failed == 0 and np.isfinite(fitted.explained)
+
+
+def test_a_replay_that_diverges_for_a_network_fails_and_does_not_vanish(made_up):
+    """One finetuning seed of one base network: the other networks alone would be explained exactly."""
+    cell = Cell("replays", "arm", 0, "sgd")
+    content = made_up.replays(cell)
+    answers = content.predictions["linearised"].copy()
+    answers[1, 1] = np.nan
+    made_up.save(cell, replace(content, predictions={"linearised": answers}))
+    wanted = {"theory": "linearised", "group": "held_out"}
+    (row,) = select(scoring.rows(made_up), **wanted, dose=4, base=0)
+    assert row.nats[1] == np.inf > row.nats[0] and row.failures == ("", scoring.FAILED)
+    line = card(made_up, **wanted, dose=4)
+    assert (line.explained, line.networks, line.failed) == (-np.inf, 4, 1)
+    text = "\n".join(findings(scorecard(scoring.rows(made_up)))["SGD, D′ on arm"])
+    assert "Fails for some networks, which scores -∞" in text
+    assert "linearised (forecast) at dose 4 (failed for 1 of 4 networks at dose 4: its answers" in text
+
+
+def shorten(made_up, base):
+    """End the grid of the tempered posterior of a base network at one pass."""
+    cell = Cell("theories", "arm", base)
+    content = made_up.theories(cell)
+    path, stuck = content.ladders
+    made_up.save(cell, replace(content, ladders=(path, replace(stuck, betas=stuck.betas / 4))))
 
 
 def test_networks_of_different_bases_are_compared(made_up):
@@ -188,6 +233,19 @@ def test_every_table_holds_the_nulls(made_up):
         assert {(row.dose, row.group, row.base) for row in mine} == {
             (row.dose, row.group, row.base) for row in select(rows, theory="unchanged")
         }
+
+
+def test_every_table_holds_the_yardstick_but_at_the_first_dose(made_up):
+    """The made-up network goes straight, from 0.01 of the path to 0.3 of it."""
+    mine = select(scoring.rows(made_up), theory=LAST_DOSE)
+    assert {(row.prior, row.grade, row.dose) for row in mine} == {("network", "fitted", 4)}
+    assert {(row.group, row.base) for row in mine} == {
+        (group, base) for group in ("in_domain", "held_out") for base in range(2)
+    }
+    for row in mine:
+        np.testing.assert_allclose(row.beta, 30, rtol=1e-4)
+        np.testing.assert_allclose(row.nats, 0, atol=1e-9)
+        np.testing.assert_allclose(row.predicted_shift, row.shift, rtol=1e-4)
 
 
 def test_a_row_says_how_far_the_base_network_is_from_the_process(made_up):
@@ -382,7 +440,10 @@ def test_rows_do_not_depend_on_the_order_of_cells_on_disk(made_up):
     cell = Cell("finetuned", "arm", 0, "sgd")
     made_up.save(cell, made_up.load(cell))
     assert scoring.rows(made_up) == first
-    assert len(first) == 2 * 2 * 2 * (5 + 3)  # bases × doses × groups × (theories and grades, and nulls)
+    assert (
+        len(first) == 2 * 2 * 2 * (5 + 3) + 2 * 2
+    )  # bases × doses × groups × (theories and grades, and nulls); bases ×
+    # groups of the yardstick, which the first dose lacks
 
 
 def test_the_table_is_the_saved_one_or_else_made(made_up):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.design.options import to_json, with_options
+from experiments.scoring.context_filter import efficiency, prior_odds
 from experiments.studies import exchange_rate as study
 from experiments.studies.figures.exchange_rate import (
     KINDS,
@@ -78,6 +79,31 @@ def test_exact_bayes_pays_lambda_for_every_shot_at_every_strength(kind, make_con
         rivals = [k for k in range(CONFIG.process.modulus) if k != CONFIG.shift]
         undo = [EXPERIMENT.process.shots_to_undo(data, STRENGTH, CONFIG.shift, rival) for rival in rivals]
         np.testing.assert_allclose(shots_to_undo(beliefs, shots)[1], np.mean(undo), atol=2e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_tempered_posterior_moves_the_prior_and_leaves_the_filter(kind, make_contexts):
+    """K(s)/K(0) = 1, and log-odds move by β × evidence of D'; with half of the evidence K(s)/K(0) is ½."""
+    arm = EXPERIMENT.arms[0]
+    data, tuned = arm.task.data(jax.random.key(0), 8), []
+    for beta in (0.0, STRENGTH):
+        after = TEMPERED(PROCESS, data, beta)
+        read = [answers_in(after, EXPERIMENT.contexts(arm)[name], make_contexts) for name in names(kind)]
+        tuned.append(np.concatenate([answers[0, 0] for answers, _ in read]))
+    process = tuple(
+        np.concatenate([getattr(contexts, name) for _, contexts in read], axis=1)
+        for name in ("components", "evidence")
+    )
+    halved = after.log_weights[:, None] + process[1] / 2
+    halved = np.exp(halved - np.logaddexp.reduce(halved, axis=0))
+    tuned.append(np.log(np.einsum("kc,kca->ca", halved, np.exp(process[0]))))
+    counts, _ = efficiency(np.stack(tuned), *process)
+    np.testing.assert_allclose(counts / counts[0], [1, 1, 0.5], atol=0.006)
+    odds = prior_odds(np.stack(tuned), *process, counts, CONFIG.shift)
+    explained = [EXPERIMENT.process.explained(data.tokens, data.mask, k).sum() for k in range(4)]
+    rivals = np.delete(explained, CONFIG.shift).mean()
+    worth = STRENGTH * EXPERIMENT.process.evidence_of_a_pair * (explained[CONFIG.shift] - rivals)
+    np.testing.assert_allclose(odds - odds[0], [0, worth, worth], atol=0.03)
 
 
 def names(kind):

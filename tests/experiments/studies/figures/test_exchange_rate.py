@@ -12,6 +12,7 @@ from experiments.storage.contents import Contexts
 from experiments.storage.records import Cell, Ladder
 from experiments.storage.run_folder import create
 from experiments.studies import exchange_rate as study
+from experiments.studies.figures.exchange_filter import draw_filter, filter_sentence, filters
 from experiments.studies.figures.exchange_rate import (
     ADDITIVE,
     KINDS,
@@ -134,6 +135,20 @@ def run(tmp_path, make_theories, make_networks):
     return made
 
 
+def test_the_weight_of_the_context_and_the_move_of_the_prior_are_those_of_the_made_up_run(run):
+    """Base networks pay λ for a shot and are 1.5 nats behind; finetuned ones pay 1.2."""
+    for kind in KINDS:
+        found = filters(run)[("sgd", "questions0"), kind]
+        np.testing.assert_allclose(found.before, 1.0)
+        np.testing.assert_allclose(found.relative, 1.2 / PRICE, atol=0.006)
+        ahead = np.array([-1.0, 1.0, 3.0])
+        np.testing.assert_allclose(found.move[0], [ahead + 1.5] * SEEDS, atol=0.03)
+        np.testing.assert_allclose(found.move[1], [ahead + 1.6] * SEEDS, atol=0.03)
+    said = filter_sentence(run)
+    assert "evidence in the context counts less than before after SGD on question 0 (K(s)/K(0) 0.4" in said
+    assert "prior 4.55 [" in said or "prior 4.5 [" in said
+
+
 @pytest.mark.slow
 def test_a_made_up_price_is_measured_and_drawn(run):
     for kind in KINDS:
@@ -155,5 +170,7 @@ def test_a_made_up_price_is_measured_and_drawn(run):
     assert {path.name for path in paths} == {
         f"exchange-rate-odds.{kind}" for kind in ("png", "svg", "pdf", "csv")
     }
+    paths += draw_filter(run)
+    assert paths[-1].name == "exchange-rate-filter.csv"
     before = [path.read_bytes() for path in paths]
-    assert [path.read_bytes() for path in draw_exchange(run)] == before
+    assert [path.read_bytes() for path in (*draw_exchange(run), *draw_filter(run))] == before

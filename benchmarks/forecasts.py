@@ -1,0 +1,75 @@
+"""Who forecasts what, where, at which cost: the table of docs/forecasts.md, from finished runs and sweeps.
+
+    python -m benchmarks.forecasts FOLDER ... [--rescore] [--seconds 15] [--no-times]
+
+Scores are read from the folders, or made anew from their cells, where older code had scored them; work on the
+network is what the theories state (`cost`); times are measured here, on the headline study
+(benchmarks.ladder_cost), and compile every theory: some minutes.
+"""
+
+import dataclasses
+import os
+from typing import Annotated
+
+import tyro
+
+from benchmarks import ladder_cost
+from experiments.discovery import Catalogue
+from experiments.reports.forecast_table import ABOUT, BY_RATE, forecast_table
+from experiments.scoring.labels import panels
+from experiments.scoring.leaderboard import Column, column, markdown_table
+from experiments.scoring.rows import rows, table
+from experiments.scoring.scorecard import scorecard
+from experiments.storage.run_folder import RunFolder, find
+from experiments.storage.sweep_folder import runs_in
+from theory.base import Cost
+from theory.contracts import variants
+from theory.processes import persona_topics
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Theories × cost × explained, as Markdown."""
+
+    places: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="FOLDER ...")]]
+    """Folders of finished runs, or of sweeps."""
+    seconds: float = 15.0
+    """How long times are measured, compilation not counted."""
+    times: bool = True
+    """Measure times."""
+    rescore: bool = False
+    """Score from the cells, whatever rows are on disk; nothing is written."""
+
+
+def costs() -> dict[str, Cost]:
+    """What every theory states, by "THEORY/FORM" or "THEORY"; of a rate, by its forecast's name."""
+    stated = {}
+    for entry in Catalogue().entries("theories"):
+        for name, form in variants(entry.load(), persona_topics.example()).items():
+            stated[name] = form.cost
+            if hasattr(form, "rate_cost"):
+                stated[name + BY_RATE] = form.rate_cost
+    return stated
+
+
+def of_run(run: RunFolder, rescore: bool) -> list[Column]:
+    """Every way of finetuning of a run, on every D'."""
+    lines = scorecard(rows(run) if rescore else table(run))
+    return [column(run.study, lines, *panel) for panel in panels(lines)]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the table and what its columns mean."""
+    options = tyro.cli(Options, prog="python -m benchmarks.forecasts", args=arguments)
+    import jax
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    jax.config.update("jax_num_cpu_devices", cores)  # as `finebayes run` does
+    runs = [find(run) for place in options.places for run in runs_in(place)]
+    columns = [part for run in runs for part in of_run(run, options.rescore)]
+    ratios = ladder_cost.ratios(options.seconds) if options.times else {}
+    print(f"{ABOUT}\n\n{markdown_table(forecast_table(columns, costs(), ratios))}")
+
+
+if __name__ == "__main__":
+    main()
