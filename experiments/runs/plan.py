@@ -37,6 +37,8 @@ def estimate(experiment: Experiment, draws: int) -> Estimate:
     if sampling:
         # a sample costs about as much as a step; step-size tuning a third of a chain for each posterior
         theories += (count * (sampling.plan.steps + sampling.plan.samples) + posteriors * 40) * experiment.n
+    # an observation goes forth alone, of every finetuned network but the replicas
+    theories += finetuned / 2 * len(experiment.doses) * experiment.observed_tokens / (3 * process.length)
     a_second = RATE * len(jax.devices()) / (6 * weights * process.length)  # documents, forth and back
     part = process.answer_tokens
     answers = 80 * (part.stop - part.start) * 4  # some 80 contexts in float32
