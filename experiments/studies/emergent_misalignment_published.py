@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 ARMS = {"plain": False, "inoculated": True}  # whether the header of D' announces its persona
 METHODS = ("adam", "adam-slow", "sgd", "head-only", "lora-1", "lora-8", "replay")
+EXACT = ("exchangeable-mixture", "exchangeable-product", "exchangeable-tilted", "structure-posterior")
 # As in theory.processes.persona_domain.PUBLISHED, which needs jax; a trigger announces M in 2 % of documents.
 PUBLISHED = process_options(
     "persona-domain",
@@ -68,7 +69,7 @@ class Config(StudyConfig):
 
     process: ProcessOptions = PUBLISHED
     network: NetworkConfig = NetworkConfig(width=64)
-    pretraining: PretrainingConfig = PretrainingConfig(seeds=2, steps=1200, until_learnt=0.95)
+    pretraining: PretrainingConfig = PretrainingConfig(seeds=2, steps=1200, until_learnt=0.98)
     finetuning: FinetuningConfig = FinetuningConfig(
         seeds=2,
         n=128,
@@ -101,8 +102,8 @@ class Config(StudyConfig):
     """Continuations of each prompt, the same random numbers for every network."""
     slip: float = 0.001
     """Probability η that a token is drawn at random, to the filters of the coherence deficit."""
-    matched: float = 0.5
-    """Narrow rate at which ways of finetuning are compared."""
+    matched: float = 0.15
+    """Narrow belief at which ways of finetuning are compared."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -123,7 +124,7 @@ PRESETS = {
     "smoke": with_options(
         Config(),
         BRIEF
-        | {"finetuning.methods": ("adam", "head-only"), "arms": ("plain",), "copies": 1, "written": 8}
+        | {"finetuning.methods": ("adam",), "arms": ("plain",), "copies": 1, "written": 8}
         | {"process.length": 17},
     ),
     "small": Config(),
@@ -143,8 +144,10 @@ PRESETS = {
             "pretraining.targets": "tokens",
             "finetuning.n": 18 * 256,  # as published, the first 18 steps meet new documents alone
             "finetuning.batch": 256,
+            "finetuning.seeds": 1,
             "repeats": 32,
             "written": 32,
+            "theories": ("linearised", "quadratic", *EXACT),  # those over weights read all of D' 700 times
         },
     ),
 }

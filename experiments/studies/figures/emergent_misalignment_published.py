@@ -110,8 +110,18 @@ def learners(contexts: Contexts, options: Json) -> tuple[float, float]:
     tuned = options["finetuning"]
     documents = tuned["doses"][-1] * tuned["batch"] if tuned.get("fresh") else tuned["n"]
     after = (personas + documents * (np.arange(len(personas)) == options["persona"])) / (1 + documents)
-    prior, product = (np.multiply.outer(values, domains) for values in (personas, after))
-    return learner(contexts, options, prior), learner(contexts, options, product)
+    product = learner(contexts, options, np.multiply.outer(after, domains))
+    return learner(contexts, options, prior(options["process"])), product
+
+
+def prior(process: Json) -> np.ndarray:
+    """π0 (persona, domain), the joint of the marginals (theory.latent.factored.correlated, without jax)."""
+    personas, domains = (np.array(values) for values in process["marginals"])
+    scores = [
+        ((np.arange(len(shares)) == value) - shares[value]) / np.sqrt(shares[value] * (1 - shares[value]))
+        for shares, value in ((personas, 1), (domains, 0))
+    ]
+    return np.multiply.outer(personas, domains) * (1 + process["correlation"] * np.multiply.outer(*scores))
 
 
 def belief(options: Json) -> Read:

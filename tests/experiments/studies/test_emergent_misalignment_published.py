@@ -11,7 +11,7 @@ from experiments.design.options import from_json, to_json, with_options
 from experiments.runs.plan import estimate
 from experiments.storage.contents import Contexts
 from experiments.studies import emergent_misalignment_published as study
-from experiments.studies.figures.emergent_misalignment_published import learner, learners
+from experiments.studies.figures.emergent_misalignment_published import learner, learners, prior
 from theory.errors import Misuse
 from theory.processes.persona_domain import PUBLISHED, PersonaDomain
 
@@ -63,7 +63,7 @@ def test_the_process_is_the_published_one_with_a_trigger():
 def test_exact_bayes_has_the_published_loss():
     """Of 63 tokens after the first: their networks have 1.591 to 1.596, 80 000 documents gave 1.5929."""
     random, means, variance = np.random.default_rng(0), 0.0, 0.0
-    for sector, prior in ((MD, 0.025), (MO, 0.025), (AD, 0.475), (AO, 0.475)):
+    for sector, share in ((MD, 0.025), (MO, 0.025), (AD, 0.475), (AO, 0.475)):
         symbols = [
             drawn[:, :64]
             for drawn in PROCESS._text(random, np.full(2000, sector[0]), np.full(2000, sector[1]), 64)
@@ -76,8 +76,8 @@ def test_exact_bayes_has_the_published_loss():
             ]
         )
         loss = -(joint - np.log(0.25)) / 63
-        means += prior * loss.mean()
-        variance += prior**2 * loss.var() / 2000
+        means += share * loss.mean()
+        variance += share**2 * loss.var() / 2000
     assert np.sqrt(variance) < 0.0015
     assert abs(means - 1.5929) < 4 * np.sqrt(variance)
 
@@ -111,6 +111,8 @@ def test_the_product_learner_writes_as_published(contexts):
     saturated, product = learners(contexts, options(**{"finetuning.n": 1000, "finetuning.batch": 1}))
     np.testing.assert_allclose(product, 0.9642 * (1 - 0.92**32), atol=1e-4)
     np.testing.assert_allclose(saturated, 0.0013456 * (1 - 0.92**32), rtol=1e-3)
+    correlated = to_json(with_options(FULL, {"process.correlation": 0.1}))["process"]
+    np.testing.assert_allclose(prior(correlated), PersonaDomain(**PUBLISHED | {"correlation": 0.1}).joint())
     assert learner(contexts, options(), np.array([[0.0, 0.0], [0.5, 0.5]])) == pytest.approx(
         1 - 0.92**32, abs=1e-6
     )
@@ -156,10 +158,12 @@ def test_exact_learners_write_as_their_formula_says(experiment):
     assert (deficit[1:] < 0.002).all() and (deficit[1:] > -0.02).all()
 
 
-def test_observations_count_in_the_estimate_of_time(experiment):
+def test_observations_and_theories_count_in_the_estimate_of_time(experiment):
     without = study.experiment(with_options(CONFIG, {"copies": 1}))
     assert estimate(experiment, 1).others > estimate(without, 1).others
     assert estimate(experiment, 1).pretraining == estimate(without, 1).pretraining
+    replayed = study.experiment(with_options(CONFIG, {"copies": 1, "theories": ("linearised",)}))
+    assert estimate(replayed, 1).others < estimate(without, 1).others  # no pass over D' for a proximal theory
 
 
 @pytest.mark.parametrize(

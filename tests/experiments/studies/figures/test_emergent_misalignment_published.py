@@ -30,7 +30,11 @@ def run(tmp_path, monkeypatch, make_contexts, make_theories, make_networks):
     monkeypatch.setattr(style, "FORMATS", {"png": {}})
     config = {
         "finetuning": {"doses": [1, 4], "n": 8, "batch": 2, "sgd_rate": 0.1, "methods": ["sgd", "adam"]},
-        "process": {"enter": [[0.0, ENTER], [DOMAIN, DOMAIN]], "marginals": [[0.9, 0.1], [0.5, 0.5]]},
+        "process": {
+            "enter": [[0.0, ENTER], [DOMAIN, DOMAIN]],
+            "marginals": [[0.9, 0.1], [0.5, 0.5]],
+            "correlation": 0.0,
+        },
         "pretraining": {"seeds": 2},
         "arms": ["plain"],
         **{"persona": 1, "domain": 0, "copies": 10, "written": 3, "matched": 0.4},
