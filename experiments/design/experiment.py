@@ -83,9 +83,10 @@ class Experiment:
     hypotheses are `anchored` at the base network, or start from the process. `teacher_strength` is β of the
     tempered posterior that teaches where a method distils. `replayed` writes the documents that methods
     replay (None: the process). `observe` is what else is looked at, of a network and an arm's contexts
-    (tokens): {name: an array with a row each}. With a plan of `axioms` no theory is scored: its cells are
-    those of the axioms alone. With `measures` cells also hold the candidates for an explanation that are
-    known before finetuning (experiments.cells.measures).
+    (tokens): {name: an array with a row each}; it reads `observed_tokens` with each network, for estimates of
+    time. With a plan of `axioms` no theory is scored: its cells are those of the axioms alone. With
+    `measures` cells also hold the candidates for an explanation that are known before finetuning
+    (experiments.cells.measures).
     """
 
     process: Process
@@ -110,6 +111,7 @@ class Experiment:
     anchored: bool = True
     replayed: Mixture | None = None
     observe: Callable[[Network, Array], Mapping[str, Array]] | None = None
+    observed_tokens: int = 0
     retraining: Retraining = field(default_factory=Retraining)
     axioms: AxiomPlan | None = None
     measures: bool = False

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import jax
 
 from experiments.cells.axiom_data import FIRST, SECOND
-from experiments.design.experiment import Experiment
+from experiments.design.experiment import EVERY, Experiment
 from experiments.storage.records import Json
 
 RATE = 25e9  # floating-point operations a second of a small network on one core
@@ -31,12 +31,16 @@ def estimate(experiment: Experiment, draws: int) -> Estimate:
     finetuned = networks(experiment, draws)
     finetuning = finetuned * experiment.steps * experiment.batch
     # replayed steps cost about two, the proximal theory about 700 passes over D' for each base, arm and seed
-    theories = finetuning + arms * bases * experiment.seeds * 700 * experiment.n
+    named = {*experiment.theories}
+    passes = 700 * experiment.n if not named or named & {"proximal", EVERY} else 0
+    theories = finetuning + arms * bases * experiment.seeds * passes
     theories *= experiment.axioms is None
     count, posteriors = chains(experiment, draws)
     if sampling:
         # a sample costs about as much as a step; step-size tuning a third of a chain for each posterior
         theories += (count * (sampling.plan.steps + sampling.plan.samples) + posteriors * 40) * experiment.n
+    # an observation goes forth alone, of every finetuned network but the replicas
+    theories += finetuned / 2 * len(experiment.doses) * experiment.observed_tokens / (3 * process.length)
     a_second = RATE * len(jax.devices()) / (6 * weights * process.length)  # documents, forth and back
     part = process.answer_tokens
     answers = 80 * (part.stop - part.start) * 4  # some 80 contexts in float32
