@@ -12,7 +12,7 @@ from pathlib import Path
 
 from experiments.figures.looks import OVERVIEW
 from experiments.scoring.inference import words
-from experiments.scoring.labels import with_interval
+from experiments.scoring.labels import beats_nulls, with_interval
 from experiments.scoring.leaderboard import UNCHANGED, Column, TheoryKey, markdown_table
 from experiments.scoring.learnt import percent
 from experiments.storage.files import write_text
@@ -25,7 +25,8 @@ ABOUT = (
     "base networks and D′ (1: all; 0: no better than “nothing changed”). *D′ learnt* is the part of D′ that "
     "the networks learnt, and that one bias for each answer could learn, by the loss on D′ itself (0 %: the "
     "base network; 100 %: the best hypothesis of the process). *Shift* is what there is to explain; *best "
-    "null* the best score of a theory that knows of no hypothesis and no weights, which any other must beat; "
+    "null* the best score of a theory that knows of no hypothesis and no weights, which any other must beat "
+    "(in bold those that do, by the whole interval of the difference on the same networks); "
     "*another seed* the score of a network from another pretraining seed, finetuned alike; *best mixture* "
     "that of the weights over hypotheses that are fitted to these answers. β of the posteriors is fitted in "
     "the domain of D′ and nowhere else, from the prior implied by the base network. *Learnt* is the share of "
@@ -82,7 +83,10 @@ def _null(line: ScoreLine | None) -> str:
 
 
 def _line(line: ScoreLine | None) -> str:
-    return _score(line.explained, line.interval) if line else "–"
+    if line is None:
+        return "–"
+    text = _score(line.explained, line.interval)
+    return f"**{text}**" if beats_nulls(line) else text
 
 
 def _score(explained: float | None, interval: Interval | None = None) -> str:

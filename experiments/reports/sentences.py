@@ -156,7 +156,8 @@ def _best(lines: Lines, dose: int) -> str:
         return f"{text}no theory beats “nothing changed”; the least bad is {named}."
     verdict = "best is" if beats_nulls(first) else "nothing is shown to beat the nulls; the highest is"
     text += f"{verdict} {named}, {over_null(first)}, {_noise(first)}"
-    others = [line for line in order if line.theory != first.theory]
+    rivals = [line for line in order if not np.isnan(advantage(first, line).value)]  # share a network with it
+    others = [line for line in rivals if line.theory != first.theory]
     tied = [line for line in ties(first, order) if line.theory != first.theory]
     if others and others[0] not in tied:
         text += f"; next {_compared(first, others[0])}"

@@ -73,13 +73,14 @@ def on_networks_of(line: ScoreLine, other: ScoreLine) -> tuple[float | None, flo
 
 
 def ranked(lines: Sequence[ScoreLine]) -> list[ScoreLine]:
-    """The lines with a score, best first: each by its advantage over the best of those with most networks."""
+    """The lines with a score, best first: each by its advantage over the best of those with most networks;
+    last those that share no network with it."""
     scored = [line for line in lines if line.explained is not None and not np.isnan(line.explained)]
     if not scored:
         return []
     reference = max(scored, key=lambda line: (line.networks, line.explained))
     order = {id(line): advantage(line, reference).value for line in scored}
-    return sorted(scored, key=lambda line: -order[id(line)])
+    return sorted(scored, key=lambda line: (np.isnan(order[id(line)]), -order[id(line)]))
 
 
 def leader(order: Sequence[ScoreLine]) -> ScoreLine:

@@ -75,3 +75,11 @@ def test_a_row_says_what_the_scorecard_says_at_the_last_dose(runs, tmp_path):
         text.count("\n| ") == 6
         and "| made-up (one) | 0.975 | 0.0123; 0.5000 | SGD, D′ on all | 81 %; 62 % | 0.2000 |" in text
     )
+
+
+def test_what_beats_the_best_null_is_bold(runs):
+    _, (column, *_), read = compare.read((str(runs[0].folder),))
+    ends = {"linearised": (0.1, 0.3), "tempered-posterior": (-0.1, 0.3)}
+    lines = tuple(replace(line, over_null_interval=ends.get(line.theory)) for line in column.lines)
+    row = overview.table([replace(column, lines=lines)], read)[1]
+    assert row[7] == "**0.900**" and not any("*" in cell for cell in row[8:])

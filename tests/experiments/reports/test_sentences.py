@@ -79,6 +79,21 @@ def test_theories_are_compared_on_the_same_networks(line):
     assert "next langevin-posterior (fitted), 0.960, 0.030 behind on 1 networks, no interval" in words
 
 
+def test_theories_without_a_network_in_common_are_not_compared(line):
+    """Laws of few networks, say: the next best is one that can be compared."""
+    whole = line("linearised", 0.9, half=0.02)
+    half = [
+        Sample(*(column[part] for column in vars(whole.sample).values())) for part in (slice(2), slice(2, 4))
+    ]
+    first, other = (
+        replace(whole, theory=name, explained=value, networks=2, sample=sample)
+        for name, value, sample in zip(("proximal", "fisher"), (0.95, 0.93), half, strict=True)
+    )
+    words = _words([first, other])
+    assert "best is proximal (fitted), 0.950" in words and "fisher (fitted), 0.930" not in words
+    assert "next fisher" not in _words([first, other, replace(whole, explained=0.5)])
+
+
 def test_a_forecast_is_followed_to_the_dose_where_it_fails(line):
     scores = {1: 0.99, 2: 0.97, 4: 0.7}
     lines = [line("linearised", score, dose, "forecast") for dose, score in scores.items()]
