@@ -61,6 +61,12 @@ class Finetuning:
     order: np.ndarray
     replica_order: np.ndarray
 
+    def padded(self, n: int) -> Dataset:
+        """D' and after it documents that no order meets and of which nothing counts, n in all: one program
+        then serves D' of every size."""
+        more = n - self.data.tokens.shape[1]
+        return jax.tree.map(lambda leaf: np.pad(leaf, ((0, 0), (0, more), (0, 0))), self.data)
+
 
 class FinetuningData:
     """The documents of an experiment; D' is drawn when it is first asked for and kept as long as its run."""
@@ -105,12 +111,10 @@ class FinetuningData:
 
         def order(number: int) -> np.ndarray:
             batch, steps = arm.batch or experiment.batch, experiment.steps
-            return np.stack(
-                [np.asarray(epochs(stream(number, seed), experiment.n, batch, steps)) for seed in seeds]
-            )
+            return np.stack([np.asarray(epochs(stream(number, seed), n, batch, steps)) for seed in seeds])
 
-        seeds = range(experiment.seeds)
-        data = [arm.task.data(stream(random_streams.DATA, seed), experiment.n, *teacher) for seed in seeds]
+        n, seeds = arm.n or experiment.n, range(experiment.seeds)
+        data = [arm.task.data(stream(random_streams.DATA, seed), n, *teacher) for seed in seeds]
         return Finetuning(
             jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *data),
             order(random_streams.ORDER),

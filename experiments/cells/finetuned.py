@@ -37,7 +37,8 @@ class FinetunedPrograms:
     ) -> FinetunedCell:
         """The networks finetuned by a method, from one base network."""
         count = self.experiment.seeds
-        data = jax.tree.map(lambda leaf: np.concatenate([leaf, leaf]), finetuning.data)
+        data = finetuning.padded(self.experiment.n)
+        data = jax.tree.map(lambda leaf: np.concatenate([leaf, leaf]), data)
         orders = np.concatenate([finetuning.order, finetuning.replica_order])
         seeds = np.arange(2 * count, dtype=np.int32) % count
         params, losses, data_loss = self.finetune[method](network.params, data, orders, seeds)

@@ -54,7 +54,7 @@ class ReplayPrograms:
         """Predictions and forecasts of strengths for a method, from one base network."""
         seeds = np.arange(self.experiment.seeds, dtype=np.int32)
         tokens = self.answers.padded(questions.tokens)
-        inputs = network.params, tokens, finetuning.data, finetuning.order, seeds
+        inputs = network.params, tokens, finetuning.padded(self.experiment.n), finetuning.order, seeds
         answers, updates, terms = self.replay[method](*inputs) if self.replay else ({}, {}, {})
         training = self.experiment.training(method, arm)
         scale = self.experiment.scale(answers_per_document_set(finetuning.data))

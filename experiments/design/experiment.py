@@ -29,6 +29,7 @@ from experiments.design.sampling import Sampling
 from experiments.design.sizes import check_sizes
 from experiments.discovery import Catalogue
 from experiments.storage.records import Cell, check_name
+from models.finetuning.early_stopping import EarlyStopping
 from models.finetuning.method import Method
 from models.network import Network
 from models.pretraining import Pretraining
@@ -49,14 +50,16 @@ class Arm:
     Where a `teacher` writes D', it is made of a base network alone, so that a run can be resumed, and
     `task.data`
     gets it after the key and n. It is made of the base network `teacher_offset` after the student's,
-    cyclically. `rival` is a second D', for the axioms of Bayes.
+    cyclically. `rival` is a second D', for the axioms of Bayes. A `batch` (documents in a finetuning step)
+    and an `n` (documents in D') of its own may be smaller than the experiment's.
     """
 
     task: Task
-    batch: int | None = None  # documents in a finetuning step, where it is not the experiment's
+    batch: int | None = None
     teacher: Callable[[Network], Network] | None = None
     teacher_offset: int = 0
     rival: Task | None = None
+    n: int | None = None
 
     def __post_init__(self) -> None:
         check_name("The arm", self.name)
@@ -131,8 +134,7 @@ class Experiment:
                     f"D' of the arm {arm.name} is written by a teacher, who is made of a base network: none "
                     "can be pretrained on it from scratch; omit retrained.shares."
                 )
-            if arm.batch is not None and not 1 <= arm.batch <= self.n:
-                raise Misuse(f"batch of the arm {arm.name} must be from 1 to n = {self.n}, got {arm.batch}.")
+            self._check_size(arm)
         for name in ("theories", "extra_theories"):
             given = getattr(self, name)
             if not isinstance(given, tuple | list) or not all(isinstance(entry, str) for entry in given):
@@ -152,6 +154,22 @@ class Experiment:
             self.axioms.check(
                 self.doses, {arm.name: arm.rival is not None and arm.teacher is None for arm in self.arms}
             )
+
+    def _check_size(self, arm: Arm) -> None:
+        """Refuse a batch or an n of an arm's own that does not fit the experiment."""
+        if arm.n is not None:
+            if not self.batch <= arm.n <= self.n:
+                raise Misuse(
+                    f"n of the arm {arm.name} must be from batch = {self.batch} to n = {self.n}, got {arm.n}."
+                )
+            if self.fresh or self.axioms or any(isinstance(m, EarlyStopping) for m in self.methods.values()):
+                raise Misuse(
+                    f"The arm {arm.name} has an n of its own, which goes with no fresh documents, axioms or "
+                    "early stopping; omit these."
+                )
+        n = arm.n or self.n
+        if arm.batch is not None and not 1 <= arm.batch <= n:
+            raise Misuse(f"batch of the arm {arm.name} must be from 1 to n = {n}, got {arm.batch}.")
 
     @property
     def steps(self) -> int:
@@ -207,7 +225,7 @@ class Experiment:
         rule = self.methods[method]
         teacher = self.teacher_strength if "teacher" in rule.needs else None
         times = rule.training_time(self.doses)
-        return Training(self.doses, arm.batch or self.batch, self.n, self.fresh, times, teacher)
+        return Training(self.doses, arm.batch or self.batch, arm.n or self.n, self.fresh, times, teacher)
 
     def scale(self, answers: float) -> Scale:
         """The scale of the grids of strengths, for a D' that counts so many answers."""

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import jax
 
 from experiments.cells.axiom_data import FIRST, SECOND
-from experiments.design.experiment import EVERY, Experiment
+from experiments.cells.candidates import candidates
+from experiments.design.experiment import Experiment
 from experiments.storage.records import Json
 
 RATE = 25e9  # floating-point operations a second of a small network on one core
@@ -31,9 +32,8 @@ def estimate(experiment: Experiment, draws: int) -> Estimate:
     finetuned = networks(experiment, draws)
     finetuning = finetuned * experiment.steps * experiment.batch
     # replayed steps cost about two, the proximal theory about 700 passes over D' for each base, arm and seed
-    named = {*experiment.theories}
-    passes = 700 * experiment.n if not named or named & {"proximal", EVERY} else 0
-    theories = finetuning + arms * bases * experiment.seeds * passes
+    scored = {candidate.theory for candidate in candidates(experiment)}
+    theories = finetuning + arms * bases * experiment.seeds * 700 * experiment.n * ("proximal" in scored)
     theories *= experiment.axioms is None
     count, posteriors = chains(experiment, draws)
     if sampling:

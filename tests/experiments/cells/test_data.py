@@ -77,6 +77,16 @@ def test_an_arm_may_have_a_batch_of_its_own():
     np.testing.assert_array_equal(ours.data.tokens, theirs.data.tokens)
 
 
+def test_an_arm_may_have_fewer_documents():
+    """No order meets what pads its D', and nothing of it counts."""
+    made = FinetuningData(EXPERIMENT).finetuning(arm("small", n=3), network(1))
+    assert made.data.tokens.shape == (2, 3, 3) and max(made.order.max(), made.replica_order.max()) == 2
+    padded = made.padded(EXPERIMENT.n)
+    assert padded.tokens.shape == padded.mask.shape == (2, 4, 3) and not padded.mask[:, 3:].any()
+    np.testing.assert_array_equal(padded.tokens[:, :3], made.data.tokens)
+    assert padded.mask[:, :3].all()
+
+
 def test_a_teacher_is_made_once_for_each_base_network_and_writes_for_every_seed(taught):
     student, made = taught
     documents, (one, other) = FinetuningData(EXPERIMENT), map(network, (1, 2))

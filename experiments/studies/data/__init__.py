@@ -1,0 +1,1 @@
+"""D' that a study chooses itself: what its experiment imports beside processes."""
