@@ -145,6 +145,7 @@ def filter_stays(
     costs against the best K, at the best ρ each time; the noise is the cost of the replica's K. `fitted` is
     K / K(base).
     """
+
     count = len(finetuned)
     best, curves = efficiency(np.concatenate([base[None], finetuned, replica]), components, evidence)
     ours = slice(1, 1 + count)
