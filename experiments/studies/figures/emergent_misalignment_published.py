@@ -274,7 +274,9 @@ def _draw_orders(run: RunFolder, breadth: dict[tuple[str, str], Breadth]) -> lis
         left.set(ylabel="broad rate, believed", title=f"at the narrow rate {target:g}, D′ {first}")
         right.set(xlabel="λ0, first-order transfer", ylabel="λ, written", title="a point a network")
         dots: dict[str, Look] = {
-            theory: {"marker": "o", **look(theory), "ls": ""} for theory in names if theory != NETWORK
+            theory: {"marker": "o", **look(theory), "ls": ""}
+            for theory in REPLAYS
+            if any(("broad", theory) in panel.believed for panel in breadth.values())
         }
         lines = {METHODS.get(method, method): looks[method] for method in methods}
         legend(figure, {"finetuned network": {"color": "black", "marker": "o", "ls": ""}} | dots | lines, 6)
