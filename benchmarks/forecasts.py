@@ -9,14 +9,15 @@ network is what the theories state (`cost`); times are measured here, on the hea
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from typing import Annotated
 
 import tyro
 
 from benchmarks import ladder_cost
-from experiments.discovery import Catalogue
+from experiments.discovery import Catalogue, Entry
 from experiments.reports.forecast_table import ABOUT, BY_RATE, forecast_table
-from experiments.scoring.labels import panels
+from experiments.scoring.labels import UNCHANGED, panels
 from experiments.scoring.leaderboard import Column, column, markdown_table
 from experiments.scoring.rows import rows, table
 from experiments.scoring.scorecard import scorecard
@@ -41,10 +42,14 @@ class Options:
     """Score from the cells, whatever rows are on disk; nothing is written."""
 
 
+def _theories() -> list[Entry]:
+    return Catalogue().entries("theories")
+
+
 def costs() -> dict[str, Cost]:
     """What every theory states, by "THEORY/FORM" or "THEORY"; of a rate, by its forecast's name."""
     stated = {}
-    for entry in Catalogue().entries("theories"):
+    for entry in _theories():
         for name, form in variants(entry.load(), persona_topics.example()).items():
             stated[name] = form.cost
             if hasattr(form, "rate_cost"):
@@ -58,6 +63,15 @@ def of_run(run: RunFolder, rescore: bool) -> list[Column]:
     return [column(run.study, lines, *panel) for panel in panels(lines)]
 
 
+def timed(columns: Sequence[Column]) -> tuple[str, ...]:
+    """The theories in some columns whose time is measured: not those sampled by chains, whose plan is a
+    study's."""
+    shown = {line.theory for part in columns for line in part.lines}
+    forms = {entry.name: variants(entry.load(), persona_topics.example()) for entry in _theories()}
+    sampled = {name for name, made in forms.items() if any(form.sampled for form in made.values())}
+    return tuple(sorted(name for name in forms if name in shown - sampled - {UNCHANGED}))
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Print the table and what its columns mean."""
     options = tyro.cli(Options, prog="python -m benchmarks.forecasts", args=arguments)
@@ -67,7 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
     jax.config.update("jax_num_cpu_devices", cores)  # as `finebayes run` does
     runs = [find(run) for place in options.places for run in runs_in(place)]
     columns = [part for run in runs for part in of_run(run, options.rescore)]
-    ratios = ladder_cost.ratios(options.seconds) if options.times else {}
+    ratios = ladder_cost.ratios(options.seconds, timed(columns)) if options.times else {}
     print(f"{ABOUT}\n\n{markdown_table(forecast_table(columns, costs(), ratios))}")
 
 

@@ -2,8 +2,8 @@
 
 Seconds are of all five finetuning seeds, answers at all contexts included, as `experiments.cells.programs`
 runs them. The ratio is per seed: one ladder over one finetuning run by SGD (256 steps; a cell runs ten, the
-replicas included). The base network is pretrained for 300 steps only. Optional theories are measured too by
-`python -m benchmarks.forecasts`; theories that follow the steps are measured one by one.
+replicas included). The base network is pretrained for 300 steps only. `python -m benchmarks.forecasts`
+measures optional theories as well; theories that follow the steps are measured one by one.
 """
 
 import time
@@ -19,7 +19,6 @@ from benchmarks._timing import row
 from experiments.cells.candidates import PRIORS, Candidate
 from experiments.cells.programs import Executor
 from experiments.cells.replays import ReplayPrograms
-from experiments.design.experiment import EVERY
 from experiments.design.options import with_options
 from experiments.storage.records import Cell
 from experiments.studies import weird_generalisation as study
@@ -43,9 +42,9 @@ def measure(seconds: float) -> list[dict[str, Any]]:
     ]
 
 
-def ratios(seconds: float) -> dict[str, float]:
-    """Of every theory, the optional ones too, its ladder over one finetuning run: medians, by name."""
-    _, timings, _ = _measured(seconds, {"theories": (EVERY,)})
+def ratios(seconds: float, theories: tuple[str, ...]) -> dict[str, float]:
+    """Of theories, the optional ones too, the ladder over one finetuning run: medians, by name."""
+    _, timings, _ = _measured(seconds, {"theories": theories})
     return {name: float(np.median(ratio)) for name, (_, ratio) in timings.items()}
 
 

@@ -18,7 +18,7 @@ from theory.divergence.mixture_fit import fit_weights
 COUNTS = np.array([0.0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 4.0])
 """Values of K at which ρ is fitted; between them nats are a cubic spline."""
 FINE = np.unique(np.concatenate([np.linspace(0, COUNTS[-1], 801), COUNTS]))
-FAINTEST = 1e-6  # of a weight: hypotheses below it are not told apart
+LEAST = 0.01  # of a belief: networks do not resolve what is below it
 
 
 def efficiency(
@@ -38,11 +38,15 @@ def prior_odds(
     answers: np.ndarray, components: np.ndarray, evidence: np.ndarray, counts: np.ndarray, hypothesis: int
 ) -> np.ndarray:
     """Log-odds (m,) of a hypothesis against the others, their mean, in the ρ of answers whose K is `counts`
-    (m,)."""
+    (m,); nan where one of them is believed less than `LEAST` in every context."""
     odds = np.empty(len(answers))
     for count in np.unique(counts):
         here = counts == count
         weights, _ = fit_weights(answers[here], components, count * evidence)
-        logs = np.log(np.maximum(weights, FAINTEST))
+        with np.errstate(divide="ignore"):
+            logs = np.log(weights)
+        joint = logs[..., None] + count * evidence
+        beliefs = np.exp(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True))
+        logs = np.where(beliefs.max(axis=-1) < LEAST, np.nan, logs)
         odds[here] = logs[:, hypothesis] - np.delete(logs, hypothesis, axis=1).mean(axis=1)
     return odds

@@ -3,7 +3,7 @@
     K        by how much evidence in the context counts (experiments.scoring.context_filter); exact Bayes: 1
     K(s)/K(0)   after s steps, beside the base network; under any Bayesian update of the prior: 1
     move     of the log-odds of D's k against the others in the prior ρ, nats; under the tempered posterior
-             β × evidence of D'
+             β × evidence of D'. Nan where networks do not resolve one of them
 
 Both are fitted together to the answers without shots and with each number of them, on the questions of D' and
 on the others apart. Intervals of 95 % are by base networks × D'. Axes: b base networks, s finetuning seeds, d
@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 
-from experiments.figures.curves import draw_grid
+from experiments.figures.curves import Curves, draw_grid
 from experiments.figures.style import Look
 from experiments.scoring.context_filter import efficiency, prior_odds
 from experiments.scoring.intervals import Estimate, clusters, mean, ratio
@@ -28,7 +29,8 @@ from experiments.studies.figures.exchange_rate import KINDS, Options, options
 NAMES = {"asked": "questions of D′", "held_out": "questions that D′ never asks"}
 LOOKS: dict[str, Look] = {NAMES["asked"]: {"color": "black"}, NAMES["held_out"]: {"color": "#d55e00"}}
 LESS, MORE = "counts less than before", "counts more than before"
-OPEN, UNUSED = "is not shown to count otherwise than before", "counted for nothing before and is not compared"
+OPEN, UNUSED = "is not shown to count otherwise than before", "counted for nothing before"
+RATIO, MOVE = "K(s) / K(0)", "move of the prior (nats)"  # rows of the figure
 Panel = tuple[str, str]
 
 
@@ -94,37 +96,47 @@ def _of_cell(run: RunFolder, cell: Cell, kind: str, values: Options) -> tuple[fl
 
 
 def draw_filter(run: RunFolder) -> list[Path]:
-    """K, K(s)/K(0) and the prior's move against dose; a column for each method and D'."""
+    """K(s)/K(0) and the prior's move against dose; a column for each method and D'."""
     grid: dict[Panel, dict[str, np.ndarray]] = {}
     for (panel, kind), measured in filters(run).items():
-        rows = {
-            "K": measured.after,
-            "K(s) / K(0)": measured.relative,
-            "move of the prior (nats)": measured.move,
-        }
+        rows = {RATIO: measured.relative, MOVE: measured.move}
         for row, values in rows.items():
             grid.setdefault((row, panel_name(*panel)), {})[NAMES[kind]] = values
-    order = sorted(grid, key=lambda where: list(dict.fromkeys(row for row, _ in grid)).index(where[0]))
-    return draw_grid(run, "filter", {where: grid[where] for where in order}, limits=None, looks=LOOKS)
+
+    def unmoved(axes: Axes, curves: Curves, panel: Panel) -> None:
+        axes.axhline(1.0 if panel[0] == RATIO else 0.0, color="0.6", lw=0.6)
+
+    rows = sorted(grid, key=lambda panel: panel[0] == MOVE)
+    every = {panel: grid[panel] for panel in rows}
+    return draw_grid(run, "filter", every, limits=None, annotate=unmoved, looks=LOOKS)
 
 
 def filter_sentence(run: RunFolder) -> str:
-    """A sentence on the last dose and the questions that D' never asks; empty without cells."""
-    verdicts: dict[str, list[str]] = {}
-    for (panel, kind), measured in filters(run).items():
-        if kind != "held_out":
-            continue
-        stays, move = measured.at_last()
-        low, high = stays.interval or (-np.inf, np.inf)
-        verdict = LESS if high < 1 else MORE if low > 1 else UNUSED if np.isnan(stays.value) else OPEN
-        moved = difference(move.value, move.interval) + ", no interval" * (move.interval is None)
-        numbers = f"K(s)/K(0) {with_interval(stays.value, stays.interval)}, prior {moved} nats"
-        name = panel_name(*panel).replace(", D′ on ", " on ")
-        verdicts.setdefault(verdict, []).append(f"{name} ({numbers})")
-    if not verdicts:
+    """A sentence on the last dose; empty without cells."""
+    parts = []
+    for kind, name in NAMES.items():
+        verdicts: dict[str, list[str]] = {}
+        for (panel, of), measured in filters(run).items():
+            if of == kind:
+                verdict, numbers = _verdict(measured)
+                ours = panel_name(*panel).replace(", D′ on ", " on ")
+                verdicts.setdefault(verdict, []).append(f"{ours} ({numbers})")
+        cases = [f"{verdict} after {' and '.join(listed)}" for verdict, listed in verdicts.items()]
+        parts += [f"on {name} it {'; it '.join(cases)}"] * bool(cases)
+    if not parts:
         return ""
-    parts = [f"{verdict} after {' and '.join(cases)}" for verdict, cases in verdicts.items()]
-    return (
-        "Does the prior move, or the filter? On questions that D′ never asks, evidence in the context "
-        f"{'; it '.join(parts)}."
-    )
+    steps = f"after {run.doses[-1]} steps, evidence in the context"
+    return f"Does the prior move, or the weight of the context? {steps.capitalize()}: {'; '.join(parts)}."
+
+
+def _verdict(measured: Filters) -> tuple[str, str]:
+    """Words for the context's weight by its interval, and the numbers."""
+    stays, move = measured.at_last()
+    low, high = stays.interval or (-np.inf, np.inf)
+    verdict = LESS if high < 1 else MORE if low > 1 else UNUSED if np.isnan(stays.value) else OPEN
+    if np.isnan(move.value):
+        moved = "prior not resolved"
+    else:
+        none = ", no interval" * (move.interval is None)
+        moved = f"prior moved by {difference(move.value, move.interval)} nats{none}"
+    return verdict, f"K(s)/K(0) {with_interval(stays.value, stays.interval)}, {moved}"
