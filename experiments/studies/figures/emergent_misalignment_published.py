@@ -233,7 +233,11 @@ def _unit(axes: Axes, breadth: Breadth) -> None:
     for level, text in ((saturated, "saturated"), (product, "product")):
         axes.axhline(level, color="0.6", lw=0.7, ls="--")
         axes.annotate(text, (0.01, level), xycoords=("axes fraction", "data"), va="bottom", fontsize=6)
-    scale = breadth.unit, lambda unit: saturated + unit * (product - saturated)
+    width = product - saturated
+    scale = (
+        lambda broad: (np.asarray(broad) - saturated) / width,
+        lambda unit: saturated + width * np.asarray(unit),
+    )
     axes.secondary_yaxis("right", functions=scale).set_ylabel("λ")
 
 
