@@ -202,7 +202,7 @@ def experiment(config: Config) -> "Experiment":
         process,
         [Arm(task(name)) for name in config.arms],
         methods,
-        extra_theories=("exchangeable-product", "exchangeable-tilted", "quadratic", "relinearised"),
+        extra_theories=("exchangeable-product", "exchangeable-tilted", "quadratic"),
         observe=observation(config, process),
         observed_tokens=prompts * config.copies * config.written * (config.begin + config.written),
     )

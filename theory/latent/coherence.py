@@ -1,4 +1,4 @@
-"""Coherence of continuations: are they what one hidden value could have written?
+"""Coherence of continuations: how far they are from what one hidden value could have written.
 
     deficit(x) = (1/T) (log p(x | prompt) - max_z log q_z(x | prompt))    nats a token, over T tokens
     q_z   the filter of value z, in which a token is drawn at random with probability η:

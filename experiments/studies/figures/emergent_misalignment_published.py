@@ -136,7 +136,7 @@ def belief(options: Json) -> Read:
 
 
 def breadths(run: RunFolder) -> dict[tuple[str, str], Breadth]:
-    """What is finished, by (method, arm)."""
+    """The breadth of all that is finished, by (method, arm)."""
     options = run.options
     believed: dict[tuple[str, str], dict[tuple[str, str], np.ndarray]] = {}
     others: dict[tuple[str, str], tuple[dict[str, np.ndarray], tuple[float, float]]] = {}
@@ -181,8 +181,8 @@ def _written(run: RunFolder, cells: list[Cell]) -> tuple[dict[str, np.ndarray], 
 
 def draw_breadth(run: RunFolder) -> list[Path]:
     """Broad, flip and deficit against the narrow belief, and what forecasts the broad one."""
-    found = breadths(run)
-    return [*_draw_plane(run, found), *_draw_orders(run, found)] if found else []
+    measured = breadths(run)
+    return [*_draw_plane(run, measured), *_draw_orders(run, measured)] if measured else []
 
 
 def _looks(run: RunFolder) -> dict[str, Look]:
@@ -234,11 +234,11 @@ def _unit(axes: Axes, breadth: Breadth) -> None:
         axes.axhline(level, color="0.6", lw=0.7, ls="--")
         axes.annotate(text, (0.01, level), xycoords=("axes fraction", "data"), va="bottom", fontsize=6)
     width = product - saturated
-    scale = (
-        lambda broad: (np.asarray(broad) - saturated) / width,
-        lambda unit: saturated + width * np.asarray(unit),
+    there, back = (
+        (lambda rate: np.subtract(rate, saturated) / width),
+        (lambda unit: np.multiply(unit, width) + saturated),
     )
-    axes.secondary_yaxis("right", functions=scale).set_ylabel("λ")
+    axes.secondary_yaxis("right", functions=(there, back)).set_ylabel("λ")
 
 
 def _draw_orders(run: RunFolder, breadth: dict[tuple[str, str], Breadth]) -> list[Path]:
