@@ -37,9 +37,10 @@ class Automaton:
         if self.horizon < 1:
             raise Misuse(f"The horizon of {self.title} must be at least 1 token, got {self.horizon}.")
         if not self.undecided[self.horizon, 0]:
+            when = "always" if self.can(True)[-1, 0] else "never"
             raise Misuse(
-                f"{self.title} is {'always' if self.can(True)[-1, 0] else 'never'} true, whatever comes in "
-                f"{self.horizon} tokens; there is nothing to predict."
+                f"Whatever comes in {self.horizon} tokens, {self.title} is {when} true; there is nothing to "
+                "predict."
             )
 
     @property
@@ -63,8 +64,7 @@ class Automaton:
         """Whether the event holds for continuations of m tokens."""
         if continuations.shape[-1] != self.horizon:
             raise Misuse(
-                f"{self.title} is about {self.horizon} tokens, got continuations of "
-                f"{continuations.shape[-1]}."
+                f"Continuations of {self.title} have {self.horizon} tokens, got {continuations.shape[-1]}."
             )
         state = np.zeros(continuations.shape[:-1], int)
         for step in range(self.horizon):
@@ -91,6 +91,7 @@ def at_least(
     count: int, tokens: Collection[int], vocabulary: int, horizon: int, description: str = ""
 ) -> Automaton:
     """At least `count` of the next m are among the tokens."""
+    count = min(count, horizon + 1)  # more than there can be is as good as any
     moves = _counting(count, tokens, vocabulary)
     return Automaton(moves, np.arange(count + 1) == count, horizon, description)
 

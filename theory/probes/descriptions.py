@@ -42,25 +42,20 @@ def event(described: object, process: Process, horizon: int | None = None) -> Au
     if isinstance(described, str):
         if horizon is not None:
             raise Misuse(f"A description has its own horizon, got {horizon!r} beside {described!r}.")
-        automaton = read(described, process.token_names())
-    elif isinstance(described, Automaton):
-        automaton = described
-    elif callable(described):
+        return read(described, process.token_names(), process.length)
+    if isinstance(described, Automaton):
+        _check_horizon(described.title, described.horizon, process.length)
+        return described
+    if callable(described):
         if not isinstance(horizon, int) or isinstance(horizon, bool):
             raise Misuse(f"A predicate needs a horizon, the number of tokens it is about, got {horizon!r}.")
-        automaton = from_predicate(cast(Predicate, described), process.vocabulary, horizon)
-    else:
-        raise Misuse(f"An event is a description like '{FORMS}', or a predicate, got {described!r:.60}.")
-    if automaton.horizon > process.length:
-        raise Misuse(
-            f"The horizon of {automaton.title} is {automaton.horizon} tokens, and a document has "
-            f"{process.length}; choose a shorter horizon."
-        )
-    return automaton
+        _check_horizon("the predicate", horizon, process.length)
+        return from_predicate(cast(Predicate, described), process.vocabulary, horizon)
+    raise Misuse(f"An event is a description like '{FORMS}', or a predicate, got {described!r:.60}.")
 
 
-def read(description: str, names: Sequence[str]) -> Automaton:
-    """The automaton of a description over tokens of these names."""
+def read(description: str, names: Sequence[str], longest: int) -> Automaton:
+    """The automaton of a description over tokens of these names, with a horizon of at most `longest`."""
     words = list(re.finditer(r"\S+", description))
     text = [word.group().lower() for word in words]
     if not words:
@@ -71,6 +66,7 @@ def read(description: str, names: Sequence[str]) -> Automaton:
         head, horizon = len(text) - 2, _horizon(description, words)
     if head < 1:
         raise _refusal(description, words[0], "is no token with a horizon", [], f"Write one of: {FORMS}")
+    _check_horizon(repr(description), horizon, longest)
     make = partial(_tokens, description, words, names)
     common = {
         "vocabulary": len(names),
@@ -85,9 +81,17 @@ def read(description: str, names: Sequence[str]) -> Automaton:
         middle = text.index("before", 1)
         first, second = make(0, middle), make(middle + 1, head)
         if set(first) & set(second):
-            raise _refusal(description, words[middle + 1], "says tokens that stand before 'before', too", [])
+            raise _refusal(description, words[middle + 1], "stands on both sides of 'before'", [])
         return before(first, second, **common)
     return within(make(0, head), **common)
+
+
+def _check_horizon(title: str, horizon: int, longest: int) -> None:
+    """Refuse a horizon beyond the document."""
+    if horizon > longest:
+        raise Misuse(
+            f"The horizon of {title} is {horizon} tokens, and a document has {longest}; choose a shorter one."
+        )
 
 
 def _horizon(description: str, words: list[re.Match[str]]) -> int:
@@ -139,5 +143,6 @@ def _refusal(
     wrong = wrong or word.group().lower()
     near = difflib.get_close_matches(wrong, [name.lower() for name in right], n=1, cutoff=0.5)
     nearest = [f"did you mean {name!r}?" for name in right if near and name.lower() == near[0]][:1]
-    ends = "; ".join(["", *nearest, *([f"{advice}."] if advice else [])]) if nearest or advice else "."
-    return Misuse(f"In {description!r}, {wrong!r} at character {word.start() + 1} {problem}{ends}")
+    ends = f"; {nearest[0]}" if nearest else "."
+    more = f" {advice}." if advice else ""
+    return Misuse(f"In {description!r}, {wrong!r} at character {word.start() + 1} {problem}{ends}{more}")

@@ -25,7 +25,7 @@ LEAST = 1e-12  # probability that a reading counts as at least
 
 @dataclass(frozen=True)
 class Reading:
-    """How well probabilities of an event are read; `prior` is the entropy (nats) of its mean probability."""
+    """The quality of readings of an event; `prior` is the entropy (nats) of its mean probability."""
 
     prior: float
     floor: float

@@ -76,7 +76,7 @@ def test_a_parity_needs_two_states_a_token():
 @pytest.mark.parametrize(
     "make, sentence",
     [
-        (lambda: at_least(3, [0], V, 2), "the event is never true, whatever comes in 2 tokens"),
+        (lambda: at_least(3, [0], V, 2), "Whatever comes in 2 tokens, the event is never true"),
         (lambda: none_within([], V, 2, "no x within 2"), "the event 'no x within 2' is always true"),
         (lambda: within([0], V, 0), "horizon of the event must be at least 1 token, got 0"),
         (lambda: from_predicate(lambda tokens: tokens[:, 0] >= 0, V, 2), "is always true"),
@@ -86,7 +86,7 @@ def test_a_parity_needs_two_states_a_token():
         ),
         (lambda: from_predicate(lambda tokens: np.array([True]), V, 2), r"of 9 .*got bool of shape \(1,\)"),
         (lambda: from_predicate(lambda tokens: tokens[:, 0] > 1, V, 40), "power of the horizon, got 40"),
-        (lambda: within([0], V, 2).holds(CONTINUATIONS), "is about 2 tokens, got continuations of 4"),
+        (lambda: within([0], V, 2).holds(CONTINUATIONS), "Continuations of the event have 2 tokens, got 4"),
     ],
 )
 def test_what_is_no_event_is_refused(make, sentence):

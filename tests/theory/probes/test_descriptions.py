@@ -49,9 +49,9 @@ def test_tokens_by_number_and_by_part_of_their_name():
 def test_words_that_are_also_names():
     """Only what leaves a token is read as a form."""
     names = ("no", "at least", "before", "a before")
-    assert read("no within 2", names).holds(np.array([[1, 0], [1, 1]])).tolist() == [True, False]
-    assert read("at least next", names).holds(np.array([[1]])).tolist() == [True]
-    assert read("no no next", names).holds(np.array([[0], [1]])).tolist() == [False, True]
+    assert read("no within 2", names, 4).holds(np.array([[1, 0], [1, 1]])).tolist() == [True, False]
+    assert read("at least next", names, 4).holds(np.array([[1]])).tolist() == [True]
+    assert read("no no next", names, 4).holds(np.array([[0], [1]])).tolist() == [False, True]
 
 
 def test_predicates_and_automata_are_events():
@@ -78,16 +78,21 @@ def test_predicates_and_automata_are_events():
         ("newline within", "'within' at character 9 needs a number of tokens after it"),
         ("newline nex", "'nex' at character 9 stands where a description ends.*; did you mean 'next'?"),
         ("newline 3", "'newline' at character 1 stands where 'within' is expected"),
-        ("within 3", "'within' at character 1 is no token with a horizon; Write one of: TOKEN next"),
+        ("within 3", "'within' at character 1 is no token with a horizon. Write one of: TOKEN next"),
         ("next", "'next' at character 1 stands where a description ends"),
         ("at least two newline within 3", "'two' at character 10 must be a whole number from 1 up."),
         ("newline before word * before 2 within 3", "'word * before 2' at character 16 is no token"),
-        ("newline before newline within 3", "'newline' at character 16 says tokens that stand before"),
+        ("newline before newline within 3", "'newline' at character 16 stands on both sides of 'before'."),
         ("  ", "The description is empty"),
-        ("at least 3 newline within 2", "'at least 3 newline within 2' is never true, whatever comes in 2"),
+        (
+            "at least 3 newline within 2",
+            "Whatever comes in 2 tokens, the event 'at least 3 newline within 2' is never true",
+        ),
         ("* within 2", "'* within 2' is always true"),
         ("no * within 2", "'no * within 2' is never true"),
-        ("newline within 6", "horizon of the event 'newline within 6' is 6 tokens, and a document has 5"),
+        ("newline within 999999999", "is 999999999 tokens, and a document has 5"),
+        ("at least 999999999 newline within 2", "is never true"),
+        ("newline within 6", "horizon of 'newline within 6' is 6 tokens, and a document has 5"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_its_place(description, sentence):
