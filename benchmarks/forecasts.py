@@ -1,4 +1,4 @@
-"""Who forecasts what, where, at which cost: the table of docs/forecasts.md, from finished runs and sweeps.
+"""Forecasts with their costs: the table of docs/forecasts.md, from finished runs and sweeps.
 
     python -m benchmarks.forecasts FOLDER ... [--rescore] [--seconds 15] [--no-times]
 

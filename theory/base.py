@@ -249,7 +249,7 @@ UNITS: dict[Unit, str] = {
 
 @dataclass(frozen=True)
 class Cost:
-    """What predictions need of the network beside its answers in the contexts.
+    """Work on the network that predictions need, beside its answers in the contexts.
 
     `gradients` of the loss and `products` of a curvature with a vector are over all of D' (over a batch where
     they are counted by steps), `other_gradients` over other documents, for a metric; `passes` are forward

@@ -1,4 +1,4 @@
-"""Who forecasts what, where, at which cost: theories × (cost, what they look at) × explained. No jax.
+"""Forecasts with their costs: theories × (cost, what they look at) × explained. No jax.
 
 One row a theory and grade, one column a study and way of finetuning, over all runs and D' of it: of a sweep
 its regimes. A number is the median of what is explained at the large dose of each run

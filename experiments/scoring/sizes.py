@@ -17,7 +17,7 @@ noise of another order, or float32, are left out of the curve and of the scores.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -28,6 +28,7 @@ from experiments.scoring.labels import (
     FITTED_ON,
     SHIFT_CURVE,
     UNCHANGED,
+    YARDSTICKS,
     difference,
     judged_groups,
     nats,
@@ -147,6 +148,8 @@ def _line(
     with np.errstate(over="ignore"):
         squares = (np.log(np.maximum(predicted, RESOLUTION)) - _logs(rows)) ** 2
     error = mean(squares, clusters(*zip(*ways, strict=True)))
+    if error.interval is not None:  # squares are not below 0
+        error = replace(error, interval=(max(error.interval[0], 0.0), error.interval[1]))
     names = first.study, first.method, first.data, first.dose, first.group, theory, prior, grade
     return SizeLine(*names, float(np.mean(predicted)), shift, error, len(ways))
 
@@ -181,9 +184,9 @@ def table(lines: Sequence[SizeLine]) -> list[list[str]]:
     every, group = panels(lines), judged_groups(lines)[0]
     last = {panel: max(line.dose for line in lines if (line.method, line.data) == panel) for panel in every}
     shown = [line for line in lines if line.group == group and line.dose == last[line.method, line.data]]
-    curve = [line for line in shown if line.theory == SHIFT_CURVE]
+    yardsticks = [line for line in shown if line.theory in YARDSTICKS]
     by_name: dict[tuple[str, str], dict[tuple[str, str], SizeLine]] = defaultdict(dict)
-    for line in [*one_prior(shown), *curve]:
+    for line in [*one_prior(shown), *yardsticks]:
         by_name[line.theory, line.grade][line.method, line.data] = line
     rows = [["theory", "grade", *(f"{panel_name(*panel)}, dose {last[panel]}" for panel in every)]]
     networks = {(line.method, line.data): line.shift for line in shown}
@@ -200,4 +203,6 @@ def table(lines: Sequence[SizeLine]) -> list[list[str]]:
 
 
 def _cell(line: SizeLine) -> str:
+    if not np.isfinite(line.predicted):
+        return "failed for some networks"
     return f"{nats(line.predicted)}; {difference(line.error.value, line.error.interval)}"

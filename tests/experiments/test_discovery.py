@@ -15,7 +15,7 @@ from experiments.design.options import process_options
 from experiments.design.study import FILES, Study, StudyRun
 from experiments.discovery import FOLDERS, ROOT, Catalogue, Namespace, read_file
 from experiments.own_files import LARGEST
-from experiments.scoring.labels import LAST_DOSE, NULLS
+from experiments.scoring.labels import NULLS
 from experiments.storage.files import digest
 from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse
@@ -99,7 +99,7 @@ def studied(call, tmp_path_factory):
 
 def test_a_study_and_a_process_enter_by_one_file_each(studied):
     folder, _, done = studied
-    assert {row["theory"] for row in rows(folder)} == {*NULLS, LAST_DOSE, "my-theory"}
+    assert {row["theory"] for row in rows(folder)} == {*NULLS, "my-theory"}
     assert {(row["study"], row["data"]) for row in rows(folder)} == {("my-study", "coin2")}
     assert "my-study.png" in done.stdout
 
