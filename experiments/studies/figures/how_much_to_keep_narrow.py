@@ -310,6 +310,10 @@ def _figure(run: RunFolder, reading: Matched) -> Figure:
             axes.set_xscale("symlog", base=2, linthresh=threshold)
             axes.set_xticks(ticks, [f"1/{1 / tick:g}" if 0 < tick < 1 else f"{tick:g}" for tick in ticks])
             axes.minorticks_off()
+            axes.set_xlim(
+                -0.3 * threshold, 1.15 * max(ticks[-1], options["added"][-1] / (min(ns) if column else 1))
+            )
+            axes.set_ylim(0, 1)
             for height in (1, options["limit"]):
                 axes.axhline(height * reading.base[:, 1].mean(), color="0.8", lw=0.7, zorder=0)
     legend(figure, looks, 6)
