@@ -10,7 +10,6 @@ from experiments.cells.candidates import candidates
 from experiments.cells.programs import Executor
 from experiments.design.experiment import Experiment
 from experiments.design.study import StudyRun
-from experiments.figures.forecast import draw_forecast
 from experiments.own_files import blaming
 from experiments.reports.expectations import forecast_text
 from experiments.reports.html import write_report
@@ -130,6 +129,8 @@ def dry_run(study_run: StudyRun) -> str:
 
 def forecast(study_run: StudyRun, out: str = "", networks: str = "", again: bool = False) -> str:
     """Everything `finebayes forecast` does: the predictions of all theories, sealed before any finetuning."""
+    from experiments.figures.forecast import draw_forecast  # with matplotlib, which a run has elsewhere
+
     progress = Progress()
     experiments = prepare(study_run, progress)
     folder, kept = places(study_run, out, networks)

@@ -21,7 +21,6 @@ shares, a answers, k hypotheses. All numbers are nats, a value for every network
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 
 from experiments.scoring.fits import choose, divergence, finer, fit
 from theory.divergence.mixture_fit import fit_weights
@@ -149,6 +148,8 @@ def filter_stays(
     costs against the best K, at the best ρ each time; the noise is the cost of the replica's K. `fitted` is
     K / K(base).
     """
+    from scipy.interpolate import CubicSpline  # takes a while to import
+
     count = len(finetuned)
     every = np.concatenate([base[None], finetuned, replica])
     nats = np.stack([fit_weights(every, components, scale * evidence)[1] for scale in COUNTS])
