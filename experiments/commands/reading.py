@@ -31,9 +31,15 @@ class _Scored(_Folder):
 def plot(arguments: list[str]) -> None:
     folder = parse(_Folder, "plot", arguments).folder
     # -: a run, which names its folder when it is done
-    run = find(drawing_process.awaited_folder() if folder == "-" else folder, say)
+    run = find(drawing_process.awaited_folder(_draw_early) if folder == "-" else folder, say)
     for path in Study.of(run).draw(run):
         print(path)
+
+
+def _draw_early(folder: str, note: str) -> None:
+    from experiments.figures.comparison import draw_early
+
+    draw_early(find(folder), note)
 
 
 def report(arguments: list[str]) -> None:

@@ -61,7 +61,8 @@ def run(arguments: list[str], command: str = "run") -> None:
             print(runs.dry_run(study_run))
         else:
             places = parsed.out, parsed.networks, parsed.jobs
-            made = runs.run(study_run, *places, draw, again=parsed.again, show=True)
+            early = draw.early if draw and study_run.config.optimise else None  # else the run is short
+            made = runs.run(study_run, *places, draw, again=parsed.again, show=True, early=early)
             if parsed.strict:
                 runs.refuse_unconverged(made)
 

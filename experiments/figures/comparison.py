@@ -3,7 +3,8 @@
     figures/STUDY.png, .svg, .pdf           answers; explained shift, with what there is to explain, and on
                                             conflict contexts, where there are any; β
     figures/STUDY-groups.png, .svg, .pdf    the explained shift in each group of contexts
-    figures/STUDY-summary.png, .svg, .pdf   the explained shift in the judged group alone, for the report
+    figures/STUDY-summary.png, .svg, .pdf   the explained shift in the judged group alone, for the report; the
+                                            PNG is there early in a long run, with a note on what it lacks
 
 A theory keeps its colour and marker everywhere; a full line is fitted, a dashed one with open markers is a
 forecast. Theories of a latent mixture are drawn with the prior implied by the base network where it is known
@@ -30,6 +31,7 @@ from experiments.figures.dose_panels import (
     select,
     series,
 )
+from experiments.figures.drawing_process import early_path
 from experiments.figures.looks import INKS as INKS
 from experiments.figures.looks import rank
 from experiments.figures.style import (
@@ -43,6 +45,7 @@ from experiments.figures.style import (
     marker_line,
     panels_grid,
     save,
+    save_figure,
     style,
     titles,
     without_formulas,
@@ -50,6 +53,7 @@ from experiments.figures.style import (
 from experiments.figures.summary import draw_summary
 from experiments.scoring.labels import judged_groups, of_panel, panel_name, panels
 from experiments.scoring.predictions import BASE, NETWORK, predictions
+from experiments.scoring.rows import rows as rows_of
 from experiments.scoring.rows import table
 from experiments.scoring.scorecard import scorecard
 from experiments.scoring.target import Target
@@ -86,6 +90,19 @@ def draw_comparison(run: RunFolder, target: Target | None = None) -> list[Path]:
             f"{run.study}-summary": partial(draw_summary, lines, mixtures),
         }
         return save(run, figures)
+
+
+def draw_early(run: RunFolder, note: str) -> Path:
+    """Draw the summary figure of what is finished, with a note on what it lacks, in PNG alone; the path."""
+    lines, path = [line for line in scorecard(rows_of(run)) if line.grade != "law"], early_path(run)
+    if not lines:
+        raise Misuse("nothing is scored yet")
+    with style():
+        figure = draw_summary(lines, mixture_theories(run))
+        margin = {"rotation": 90, "ha": "right", "va": "center", "fontsize": 7, "fontweight": "bold"}
+        figure.text(0.999, 0.45, note, color="#c00000", **margin)
+        save_figure(path, figure)
+    return path
 
 
 def main_figure(run: Run) -> Figure:

@@ -17,6 +17,7 @@ from experiments.reports.sentences import aligned
 from experiments.reports.summary import answer, findings_text, last_scores, on_target, short_table
 from experiments.runs.base_networks import BaseNetworks
 from experiments.runs.code_digests import run_code
+from experiments.runs.early_figure import DrawEarly, EarlyFigure
 from experiments.runs.environment import compile_fast, environment, fix_settings
 from experiments.runs.plan import plan
 from experiments.runs.pretraining import template
@@ -49,12 +50,14 @@ def run(
     progress: Progress | None = None,
     again: bool = False,
     show: bool = False,
+    early: DrawEarly | None = None,
 ) -> RunFolder:
     """Everything `finebayes run` does after its options are parsed; finished parts are not redone.
 
     `out` is the run's folder (default: results/STUDY/HASH), `networks` that of base networks. `draw` stands
-    for the study's own. With `again` the folder's results are deleted first. With `show` the summary is
-    printed when the report is written, also where drawing fails.
+    for the study's own, and `early` draws a first figure while the run goes on. With `again` the folder's
+    results are deleted first. With `show` the summary is printed when the report is written, also where
+    drawing fails.
     """
     if jobs < 1:
         raise Misuse(f"jobs must be at least 1, got {jobs}.")
@@ -66,7 +69,8 @@ def run(
         (folder / DONE).unlink(missing_ok=True)
         progress.say(f"{study_run.study.name} ({study_run.preset}) in {folder}")
         sealed = seal.check(made)
-        run_cells(experiments, made, BaseNetworks(kept), progress, (study_run, jobs) if jobs > 1 else None)
+        workers = (study_run, jobs) if jobs > 1 else None
+        run_cells(experiments, made, BaseNetworks(kept), progress, workers, early=early)
         if sealed:
             progress.say(f"the forecasts are those sealed on {sealed.made} ({sealed.hash})")
         progress.say("scoring")
@@ -202,9 +206,11 @@ def run_cells(
     progress: Progress,
     workers: tuple[StudyRun, int] | None = None,
     only: Callable[[Cell], bool] = lambda cell: True,
+    early: DrawEarly | None = None,
 ) -> None:
     """Run every cell that is not finished, draw by draw; the first finetuning notes its time. `workers` are a
-    run and a number of processes, where the cells of all draws are to run side by side."""
+    run and a number of processes, where the cells of all draws are to run side by side. `early` draws a first
+    figure when the cells of a base network are finished."""
 
     def noted(cells: list[Cell]) -> Iterator[Cell]:
         for cell in cells:
@@ -220,6 +226,10 @@ def run_cells(
     if len(todo) < count:
         progress.say(f"{count - len(todo)} of {count} cells were finished before")
     unfinished = [(experiment, count, cells) for experiment, count, cells in draws if cells]
+    figure = None
+    if early:
+        networks_in_all = sum(experiment.base_seeds for experiment in experiments)
+        figure = EarlyFigure(early, made, progress, todo, networks_in_all)
 
     def again(experiment: Experiment, cells: list[Cell]) -> None:
         """Pretrain the networks that unfinished cells of retrained ones need."""
@@ -232,7 +242,7 @@ def run_cells(
             again(experiment, cells)
         study_run, jobs = workers
         finished = side_by_side(study_run, networks.folder, made, list(noted(todo)), jobs)
-        _follow(finished, progress, count, len(todo))
+        _follow(finished, progress, count, len(todo), figure)
         return
     for experiment, count, cells in unfinished:
         if len(experiments) > 1:
@@ -240,13 +250,20 @@ def run_cells(
         executor = Executor(experiment, template(experiment.process, experiment.shape))
         bases = networks.pretrained(experiment, progress, meanwhile=executor.compile)
         again(experiment, cells)
-        _follow(one_by_one(executor, bases, made, noted(cells), networks), progress, count, len(cells))
+        finished = one_by_one(executor, bases, made, noted(cells), networks)
+        _follow(finished, progress, count, len(cells), figure)
 
 
-def _follow(finished: Iterator[Finished], progress: Progress, count: int, missing: int) -> None:
+def _follow(
+    finished: Iterator[Finished], progress: Progress, count: int, missing: int, figure: EarlyFigure | None
+) -> None:
     """Show cells as they finish, `missing` of them out of `count`."""
+    if figure:
+        figure.begin()
     with progress.cells(count, count - missing) as advance:
         for done in finished:
             advance(done.cell.name, done.failure)
+            if figure:
+                figure.finished(done.cell)
             for line in done.tuning:
                 progress.say(f"        {line}")

@@ -6,8 +6,14 @@ from html import escape
 import numpy as np
 import pytest
 
-from experiments.figures import style
-from experiments.figures.comparison import _probabilities, draw_comparison, explained_figure, main_figure
+from experiments.figures import comparison, style
+from experiments.figures.comparison import (
+    _probabilities,
+    draw_comparison,
+    draw_early,
+    explained_figure,
+    main_figure,
+)
 from experiments.figures.dose_panels import best_null, mixture_theories
 from experiments.figures.looks import look
 from experiments.figures.summary import draw_summary
@@ -76,6 +82,8 @@ def test_drawing_twice_gives_the_same_bytes(tmp_path, make):
     assert {path.suffix for path in paths} == {".png", ".svg", ".pdf"}
     assert [path.stem for path in paths[::3]] == ["made-up", "made-up-groups", "made-up-summary"]
     before = [path.read_bytes() for path in paths]
+    early = draw_early(run, "partial: 1 of 2 base networks")
+    assert early in paths and early.read_bytes() != before[paths.index(early)]
     assert [path.read_bytes() for path in draw_comparison(run)] == before
 
 
@@ -90,6 +98,19 @@ def test_an_unfinished_run_is_drawn_from_what_there_is(tmp_path, make, svg_alone
     (run.folder / "cells" / "finetuned--sgd--topics0--1.npz").unlink()
     run.fail(Cell("finetuned", "topics0", 1, "sgd"), "Non-finite answers.")
     assert all(path.stat().st_size > 1000 for path in draw_comparison(run))
+
+
+def test_an_early_figure_has_a_note_and_what_is_scored(tmp_path, make, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(comparison, "save_figure", drawn.__setitem__)
+    run = _run(tmp_path / "run", make, bases=1)
+    path = draw_early(run, "partial: 1 of 2 base networks")
+    figure = drawn.pop(path)
+    assert path == run.folder / "figures" / "made-up-summary.png" and not drawn
+    assert "partial: 1 of 2 base networks" in [text.get_text() for text in figure.texts]
+    assert any(len(line.get_xdata()) == len(DOSES) for line in figure.axes[0].lines)
+    with pytest.raises(Misuse, match="nothing is scored yet"):
+        draw_early(_run(tmp_path / "begun", make, bases=1, cells=("theories",)), "partial")
 
 
 def test_doses_without_a_defined_score_are_drawn(tmp_path, make, svg_alone):

@@ -61,7 +61,7 @@ def test_a_run_that_ends_early_leaves_no_process_that_waits():
 )
 def test_a_process_that_dies_or_is_stopped_is_not_waited_for(monkeypatch, started, sent, sentence):
     monkeypatch.setattr(children, "PATIENCE", 0.1)
-    run = SimpleNamespace(folder=Path("a run"))
+    run = SimpleNamespace(folder=Path("a run"), study="study")
     with drawing.apart() as draw:
         started[0].send_signal(sent)
         with pytest.raises(Misuse, match=sentence):
@@ -81,9 +81,30 @@ def test_what_cannot_be_drawn_is_said_and_nothing_here_is_imported(tmp_path, cap
     (tmp_path / "experiments" / "__init__.py").write_text("raise RuntimeError('foreign')")
     monkeypatch.chdir(tmp_path)
     with drawing.apart() as draw, pytest.raises(Misuse, match="The process that draws failed;"):
-        draw(SimpleNamespace(folder=tmp_path / "none"))
-    complaint = capfd.readouterr().err
-    assert complaint.startswith("finebayes: ") and "none" in complaint and "foreign" not in complaint
+        run = SimpleNamespace(folder=tmp_path / "none", study="study")
+        assert draw.early(run, "partial") == run.folder / "figures" / "study-summary.png"
+        draw(run)
+    early, whole = capfd.readouterr().err.splitlines()
+    assert early.startswith("finebayes: no early figure was drawn (") and "none" in early
+    assert whole.startswith("finebayes: ") and "none" in whole and "foreign" not in early + whole
+
+
+def test_an_early_figure_of_which_there_is_no_whole_one_is_deleted(tmp_path):
+    run = SimpleNamespace(folder=tmp_path, study="study")
+    early = drawing.early_path(run)
+    early.parent.mkdir()
+    for paths, stays in ((f"{early}\n", True), ("study.png\n", False)):
+        early.touch()
+        process = SimpleNamespace(communicate=lambda *_, paths=paths: (paths, None), returncode=0)
+        assert drawing.Drawer(process)(run) == [Path(paths.strip())]
+        assert early.exists() == stays
+
+
+def test_a_process_that_has_died_costs_an_early_figure_and_nothing_else(started):
+    with drawing.apart() as draw:
+        started[0].kill()
+        started[0].wait()
+        assert draw.early(SimpleNamespace(folder=Path("a run"), study="study"), "partial").name
 
 
 @pytest.fixture
