@@ -104,7 +104,7 @@ def _choose_devices() -> None:
         cache = Path(home) / "finebayes" / "jax"
         cache.mkdir(parents=True, exist_ok=True, mode=0o700)
         jax.config.update("jax_compilation_cache_dir", str(cache))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     except (OSError, RuntimeError):  # no home, or none to write in, costs compilations, nothing else
         pass
 

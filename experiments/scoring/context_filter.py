@@ -10,10 +10,14 @@ differ in evidence. A Bayesian finetuning moves ρ and leaves K: a tempered post
 p(D' | k)^β. Numpy and scipy only. Axes: m networks, c contexts, a answers, k hypotheses.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from scipy.interpolate import CubicSpline
 
 from theory.divergence.mixture_fit import fit_weights
+
+if TYPE_CHECKING:
+    from scipy.interpolate import CubicSpline
 
 COUNTS = np.array([0.0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 4.0])
 """Values of K at which ρ is fitted; between them nats are a cubic spline."""
@@ -23,11 +27,13 @@ LEAST = 0.01  # of a belief: networks do not resolve what is below it
 
 def efficiency(
     answers: np.ndarray, components: np.ndarray, evidence: np.ndarray
-) -> tuple[np.ndarray, CubicSpline]:
+) -> tuple[np.ndarray, "CubicSpline"]:
     """K (m,) of answers (m, c, a), and the nats (m,) that any K reaches, at the best ρ each time.
 
     `components` (k, c, a) are log-probabilities, `evidence` (k, c) is log p(context | k).
     """
+    from scipy.interpolate import CubicSpline  # takes a while to import
+
     curves = CubicSpline(
         COUNTS, np.stack([fit_weights(answers, components, scale * evidence)[1] for scale in COUNTS])
     )
