@@ -161,14 +161,14 @@ def continuation_marks(
     `held_out`, summed over copies and positions, (rows, personas); none in rows of other groups."""
     import jax.numpy as jnp
 
-    from experiments.design import random_streams
+    from experiments.studies.data.writing import writing_key
     from theory.latent.factored import symbols_of
     from theory.latent.generation import continuations
 
     documents = -(-config.repeats // 2)  # of the group in_domain, whose rows come first
     begin = 1 + config.shown
     prompted = slice(documents, documents + config.repeats * len(process.marginals[1]))
-    key = random_streams.stream(config.seed, random_streams.CONTINUATIONS)
+    key = writing_key(config.seed)
 
     def observe(network: "Network", tokens: "Array") -> "dict[str, Array]":
         continued = continuations(network, key, tokens[prompted], begin, config.copies)[:, begin:]

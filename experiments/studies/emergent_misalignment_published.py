@@ -244,7 +244,7 @@ def observation(config: Config, process: "PersonaDomain") -> "Callable[[Network,
     """
     import jax.numpy as jnp
 
-    from experiments.design import random_streams
+    from experiments.studies.data.writing import writing_key
     from theory.base import at_tokens
     from theory.latent.coherence import Restricted, Sectors
     from theory.latent.factored import symbols_of
@@ -252,7 +252,7 @@ def observation(config: Config, process: "PersonaDomain") -> "Callable[[Network,
 
     documents, domains = -(-config.repeats // 2), len(process.marginals[1])  # of in_domain, which is first
     prompted, end = slice(documents, documents + config.repeats * domains), config.begin + config.written
-    key = random_streams.stream(config.seed, random_streams.CONTINUATIONS)
+    key = writing_key(config.seed)
     sectors = Sectors.of(process.factors(), config.slip)
 
     def observe(network: "Network", tokens: "Array") -> "dict[str, Array]":

@@ -46,6 +46,7 @@ def test_the_first_step_is_plain_descent_on_what_is_left(network, data, batches,
             np.testing.assert_allclose(new, old - accepted * rate * g, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [0.3, 1.0])  # much larger ones are chaos: two programs part ways
 def test_weights_of_a_dose_are_the_best_so_far(network, run, rate):
     """Labels without rule are memorised: what is held out gets worse, and the choice is an earlier step's."""

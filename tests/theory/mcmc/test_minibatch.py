@@ -88,6 +88,7 @@ def test_whole_positions_give_the_right_posterior(agree):
         agree(((samples[name] - 1) ** 2).mean(axis=1), 2 / 3, against=[0.7**2])
 
 
+@pytest.mark.slow
 def test_a_discrete_site_summed_out_gives_the_right_posterior(agree):
     mu = sample(MALA(summed, step_size=1.0), None, steps=200)["mu"]
     agree(mu.mean(axis=1), 1.5)

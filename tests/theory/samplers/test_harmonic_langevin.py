@@ -79,6 +79,7 @@ def test_the_prior_alone_is_exact_at_any_step(h, agree, second):
     agree(lag, SCALE**2 * wanted, against=[SCALE**2 * np.cos(h), SCALE**2 * np.exp(-h)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("h", "friction"), [(0.9, 1.0), (0.3, 2.0)])
 def test_a_gaussian_likelihood_is_exact_at_a_large_step(h, friction, agree, second, law):
     """Mean, covariance and momentum; the kick h/2 instead of tan(h/2) would leave the bias of `untrue`."""
@@ -233,6 +234,7 @@ def test_it_is_unstable_from_the_curvature_that_the_module_says(h, friction, law
             law(step(h, friction, lambda x, _, extra=extra: extra * x), 3, 1)
 
 
+@pytest.mark.slow
 def test_beyond_the_limit_it_grows_as_the_exact_recursion(agree):
     h, steps = 1.0, 12
     edge = 1 / np.sin(h / 2) ** 2 - 1
@@ -255,6 +257,7 @@ def test_beyond_the_limit_it_grows_as_the_exact_recursion(agree):
     assert wanted[0] < 1.01 / (1 + extras[0]) and wanted[1] > 10 / (1 + extras[1])
 
 
+@pytest.mark.slow
 def test_gradient_noise_heats_by_the_lyapunov_equation(agree, law):
     """About h σ²/(2κ) of the temperature, as for SGHMC."""
     h, friction, sigma, extra = 0.4, 1.5, 2.0, 0.8

@@ -132,6 +132,7 @@ def test_simulation_based_calibration(draw):
         assert chance > 1e-3 if calibrated else chance < 1e-6
 
 
+@pytest.mark.slow
 def test_the_divergence_falls_with_the_number_of_draws(draw, agree):
     """KL from a Gaussian fitted to n draws to the truth: from n = 100 to 1600 it falls as 1/n."""
     samples = draw(MALA(potential_fn=lambda z: 0.5 * z**2, step_size=0.8), jnp.zeros(2000), 1600, warmup=20)

@@ -202,6 +202,7 @@ def test_documents_that_show_a_domain_alone_move_no_persona_in_a_tilted_learner(
     assert gap < 1e-6 if family == "tilted" else gap > 0.1
 
 
+@pytest.mark.slow
 def test_a_tilted_joint_of_three_factors_keeps_every_odds_ratio_and_gets_every_marginal():
     """With a cell that pretraining never saw: it stays impossible."""
     shape = (3, 2, 4)

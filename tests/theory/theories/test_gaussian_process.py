@@ -63,6 +63,7 @@ def moments(theory, prior, data, betas, model):
     return model[2] + means @ model[3].T, np.einsum("bia,bic->bac", roots, roots)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("which", "metric"), [("bigram", False), ("curved", False), ("curved", True)])
 def test_mean_and_covariance_are_the_regressions(request, data, which, metric):
     prior = request.getfixturevalue(which)

@@ -124,6 +124,7 @@ def chained(posterior, network, data, tokens):
     return chi, susceptibility(observed.reshape(*shape, *chi.shape), losses.reshape(shape))
 
 
+@pytest.mark.slow
 def test_a_chain_with_replay_within_its_error():
     """Sequential Bayes: the law at β = 0 has the precision of the replayed documents too."""
     chi, measured = chained(sampling(replay=REPLAY, alpha=1.5), LINE, DATA, TOKENS)
@@ -133,6 +134,7 @@ def test_a_chain_with_replay_within_its_error():
     assert np.abs(wanted - line_slope()).max() > 10 * measured.error.max()
 
 
+@pytest.mark.slow
 def test_a_chain_says_what_the_estimator_of_susceptibilities_says(curved, data, documents):
     """To rounding: with few draws its jackknife is over single ones."""
     posterior = LangevinPosterior(30.0, plan=Plan(20, 40, 1), chains=3)
