@@ -151,6 +151,7 @@ PRESETS = {
         },
     ),
 }
+PRESETS["full"] = PRESETS["published"]  # its name in `run all`
 
 
 def experiment(config: Config) -> "Experiment":

@@ -27,7 +27,7 @@ def test_there_are_twenty_three_studies():
 @pytest.mark.parametrize("name", STUDIES)
 def test_presets_go_to_json_and_back(name):
     presets = Study(name).module.PRESETS
-    assert {"smoke", "small"} < set(presets)  # and a larger one
+    assert {"smoke", "small", "full"} <= set(presets)
     for preset in presets.values():
         stored = json.loads(json.dumps(to_json(preset)))
         assert from_json(preset, stored) == preset
