@@ -200,6 +200,6 @@ def test_what_there_is_not_is_refused(wrong, sentence):
 
 
 def test_the_presets_survive_json():
-    assert {"smoke", "small", "published"} == set(study.PRESETS)
+    assert {"smoke", "small", "published"} < set(study.PRESETS)
     for config in study.PRESETS.values():
         assert from_json(study.Config(), json.loads(json.dumps(to_json(config)))) == config
