@@ -99,7 +99,8 @@ def dose_ticks(axes: Axes, lines: Iterable[_AtDose]) -> list[int]:
 def bend(explained: np.ndarray) -> np.ndarray:
     """A score as a length: itself up to BEND, then a logarithm of what is left, with the same slope there."""
     left = np.maximum(1 - np.asarray(explained, float), 1e-12)
-    return np.where(left >= 1 - BEND, 1 - left, BEND + (1 - BEND) * np.log((1 - BEND) / left))
+    beyond = np.minimum(left, 1 - BEND)  # where a theory fails, ∞ is left
+    return np.where(left >= 1 - BEND, 1 - left, BEND - (1 - BEND) * np.log(beyond / (1 - BEND)))
 
 
 def unbend(length: np.ndarray) -> np.ndarray:

@@ -23,6 +23,8 @@ def test_the_axis_is_linear_below_and_logarithmic_in_what_is_left_above():
     scores = np.array([-3.0, -0.6, 0.0, 0.5, 0.89, 0.9, 0.95, 0.99, 0.9999])
     np.testing.assert_allclose(unbend(bend(scores)), scores, atol=1e-12)
     np.testing.assert_allclose(bend(scores[:5]), scores[:5])
+    with np.errstate(all="raise"):
+        assert bend(np.array([-np.inf, 1.0]))[0] == -np.inf  # a theory that fails
     lengths = bend(1 - 10.0 ** -np.arange(1, 5))
     np.testing.assert_allclose(np.diff(lengths), (1 - BEND) * np.log(10))
     slopes = np.diff(bend(BEND + np.array([-1e-6, 0, 1e-6]))) / 1e-6

@@ -16,7 +16,8 @@ from theory.errors import Misuse
 
 linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 PARENT = """
-import functools, time
+import functools, signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background ignores
 from experiments.system.children import in_processes
 if __name__ == "__main__":
     try:
