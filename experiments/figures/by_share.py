@@ -19,6 +19,7 @@ from experiments.figures.dose_panels import (
     REFERENCES,
     TOP,
     at_doses,
+    draw_intervals,
     draw_references,
     explained_axis,
     intervals,
@@ -88,9 +89,9 @@ def _draw(axes: Axes, lines: list[ScoreLine], shares: dict[int, float]) -> None:
     at = np.array([shares[dose] for dose in doses])
     explained_axis(axes)
     drawn = draw_references(axes, at, lines)
-    for theory, grade, curve in series(lines):
+    for index, (theory, grade, curve) in enumerate(series(lines)):
         line, values = marker_line(theory), at_doses(curve, "explained", doses)
-        axes.fill_between(at, *intervals(curve, doses), color=line["color"], alpha=0.11, lw=0)
+        draw_intervals(axes, at, intervals(curve, doses), line["color"], index)
         axes.plot(at, np.minimum(values, TOP), **line, **GRADES[grade])
         drawn.append((values, line["color"]))
     off_scale(axes, at.tolist(), drawn, BOTTOM, "v")

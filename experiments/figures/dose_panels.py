@@ -1,6 +1,6 @@
 """Panels of a score against dose: their axis, the lines that they show, and what lies off their scale.
 
-A full line is fitted, a dashed one with open markers is a forecast; bands are intervals of 95 %, the broad
+A full line is fitted, a dashed one with open markers is a forecast; bars are intervals of 95 %, the broad
 pale line is the best null, the narrow pale one the dose before, scaled. Theories of a latent mixture are
 drawn with the prior implied by the base network where it is known (the tables have both). The axis of scores
 is linear up to BEND and logarithmic in 1 - explained from there on, so that curves which all lie near 1 are
@@ -32,6 +32,7 @@ TICKS = {-0.5: "−0.5", 0.0: "0", 0.5: "0.5", 0.9: "0.9", 0.99: "0.99", 0.999: 
 BEST_NULL: Look = {"color": "#c9a227", "lw": 2.6, "alpha": 0.55, "solid_capstyle": "butt"}
 YARDSTICK: Look = {"color": "#7f9fc4", "lw": 1.8, "alpha": 0.7, "solid_capstyle": "butt"}
 REFERENCES: dict[str, Look] = {"best null": BEST_NULL, "last dose, scaled": YARDSTICK}
+BARS, MIDDLE = 1.3, 4  # points between the bars of two theories; the theory whose bar is at the dose
 Drawn = Sequence[tuple[np.ndarray, str]]  # values at the doses, and their colour
 
 
@@ -130,6 +131,19 @@ def intervals(lines: Iterable[ScoreLine], doses: Sequence[int]) -> tuple[np.ndar
     return low, high
 
 
+def draw_intervals(
+    axes: Axes,
+    at: Sequence[float] | np.ndarray,
+    ends: tuple[np.ndarray, np.ndarray],
+    colour: str,
+    index: int,
+) -> None:
+    """Draw intervals as bars at the positions of the doses, those of the next theory a little to the right:
+    bands of many theories would cover each other and the lines."""
+    shift = ScaledTranslation((index - MIDDLE) * BARS / 72, 0, axes.figure.dpi_scale_trans)
+    axes.vlines(at, *ends, color=colour, lw=0.8, alpha=0.7, transform=axes.transData + shift)
+
+
 def draw_explained(axes: Axes, lines: list[ScoreLine], mixtures: frozenset[str]) -> None:
     """Draw the explained shift against dose, with its bounds; a value below the axis leaves a triangle."""
     doses = dose_ticks(axes, lines)
@@ -148,10 +162,10 @@ def draw_explained(axes: Axes, lines: list[ScoreLine], mixtures: frozenset[str])
     drawn = [(at_doses(single, "other_base", doses), "0.45"), (best, "black")]
     for (values, colour), name in zip(drawn, ("other_base", "best_in_class"), strict=True):
         axes.plot(doses, np.minimum(values, TOP), color=colour, ls=DASHES[name], lw=0.9)
-    for theory, grade, curve in series(lines):
+    for index, (theory, grade, curve) in enumerate(series(lines)):
         line = marker_line(theory)
         values = at_doses(curve, "explained", doses)
-        axes.fill_between(doses, *intervals(curve, doses), color=line["color"], alpha=0.11, lw=0)
+        draw_intervals(axes, doses, intervals(curve, doses), line["color"], index)
         axes.plot(doses, np.minimum(values, TOP), **line, **GRADES[grade])
         drawn.append((values, line["color"]))
     off_scale(axes, doses, [*drawn, *references], BOTTOM, "v")

@@ -23,7 +23,7 @@ CAPTIONS = {
     "axis that is logarithmic in 1 − explained above 0.9; below it the shift in nats, and its noise. Then "
     "the same in contexts that speak of another hypothesis, where a study has them. Last: β against dose, in "
     "units of each theory's last fitted β. Triangles stand for values off the scale.",
-    SUMMARY: "Explained part of the shift against dose; bands: intervals of 95 % over base networks and D′. "
+    SUMMARY: "Explained part of the shift against dose; bars: intervals of 95 % over base networks and D′. "
     "0: no better than “nothing changed”; above 0.9 the axis is logarithmic in 1 − explained; triangles: "
     "below the axis. Grey: above what a theory blind to the order of D′ can explain.",
     "-posteriors": "Sampled posteriors. Above: explained part of the shift on held-out contexts, for each "

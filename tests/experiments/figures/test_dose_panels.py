@@ -1,4 +1,4 @@
-"""Curves near 1 are told apart, and bands are the intervals of the scorecard."""
+"""Curves near 1 are told apart, and bars are the intervals of the scorecard."""
 
 from types import SimpleNamespace
 
@@ -47,7 +47,7 @@ def test_curves_that_lie_on_one_are_told_apart():
     assert {"0.9", "0.99", "0.999", "0.9999"} <= set(names)
 
 
-def test_bands_are_intervals_of_95_percent_inside_the_axis():
+def test_bars_are_intervals_of_95_percent_inside_the_axis():
     lines = [
         line("linearised", 0.99, 1, (0.97, 1.0)),
         line("linearised", 0.5, 2),
