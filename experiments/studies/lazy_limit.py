@@ -5,10 +5,12 @@ halves. To first order they move by d ∝ η. In a smooth network the expansion 
 log-probability, so its KL falls like η^(2k+2), against a shift like η²: what is left unexplained falls like
 η^(2k), η² for the linear forecast (the eNTK) and η⁴ for the quadratic one.
 
-Two things may break that. ReLUs: d moves a share ∝ d of them across their kink, each by ∝ d, an error ∝ d²
-that no derivative at w0 knows; the quadratic forecast then falls like η², too. And Adam, whose first steps
-are ±η whatever the gradient's size: where a gradient nearly vanishes, its sign is not smooth. What of it is
-the ReLUs' shows with networks that have none:
+Two things may break that. ReLUs: d moves a share ∝ d of them across their kink, each by ∝ d, which no
+derivative at w0 knows. Where these errors point the same way they add up to d², and the quadratic forecast
+then falls like η², too; where they are independent their squares add up to d³, and what is left unexplained
+falls like η alone, for both forecasts. And Adam, whose first steps are ±η whatever the gradient's size: where
+a gradient nearly vanishes, its sign is not smooth. What of it is the ReLUs' shows with networks that have
+none:
 
     finebayes run lazy-limit --network.activation gelu
 """
