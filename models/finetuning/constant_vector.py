@@ -28,8 +28,7 @@ class ConstantVector(Wrapper):
 
     def coordinates(self, network: Parametric, extra: ExtraData) -> Parametric:
         """The vector (d,), 0 at the start; refuses a network without a position embedding."""
-        if self.rule.coordinates(network, extra) is not network:
-            raise Misuse(f"ConstantVector needs a rule that moves all weights, got {self.rule}.")
+        self.check_rule(network, extra)
         table = dict(nnx.to_flat_state(network.params)).get(TABLE)
         if table is None:
             raise Misuse(f"ConstantVector needs a network with a position embedding, got {network!r:.60}.")

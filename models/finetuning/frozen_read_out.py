@@ -26,8 +26,7 @@ class FrozenReadOut(Wrapper):
 
     def coordinates(self, network: Parametric, extra: ExtraData) -> Parametric:
         """The other layers' weights; refuses a layer that the network does not have, and all of them."""
-        if self.rule.coordinates(network, extra) is not network:
-            raise Misuse(f"FrozenReadOut needs a rule that moves all weights, got {self.rule}.")
+        self.check_rule(network, extra)
         state = dict(nnx.to_flat_state(network.params))
         absent = [name for name in self.frozen if not any(name in path for path in state)]
         moving = {path: leaf for path, leaf in state.items() if not set(path) & set(self.frozen)}

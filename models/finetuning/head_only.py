@@ -26,8 +26,7 @@ class HeadOnly(Wrapper):
 
     def coordinates(self, network: Parametric, extra: ExtraData) -> Parametric:
         """The named layers' weights; refuses a layer that the network does not have."""
-        if self.rule.coordinates(network, extra) is not network:
-            raise Misuse(f"HeadOnly needs a rule that moves all weights, got {self.rule}.")
+        self.check_rule(network, extra)
         moving = [nnx.filter_state(network.params, nnx.PathContains(name)) for name in self.layers]
         if not moving or not all(moving):
             raise Misuse(f"layers must be layers of the network, got {self.layers}.")

@@ -42,8 +42,7 @@ class Lora(Wrapper):
 
     def coordinates(self, network: Parametric, extra: ExtraData) -> Parametric:
         """The factors, {path of a layer: (A, B)}; refuses a layer that the network does not have."""
-        if self.rule.coordinates(network, extra) is not network:
-            raise Misuse(f"Lora needs a rule that moves all weights, got {self.rule}.")
+        self.check_rule(network, extra)
         kernels = {path[:-1]: leaf for path, leaf in nnx.to_flat_state(network.params)}
         adapted = {path: leaf for path, leaf in kernels.items() if path and path[-1] in self.layers}
         if not adapted or set(self.layers) - {path[-1] for path in adapted}:

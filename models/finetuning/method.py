@@ -118,6 +118,11 @@ class Wrapper(Method):
         """The rule's."""
         return self.rule.coordinates(network, extra)
 
+    def check_rule(self, network: Parametric, extra: ExtraData) -> None:
+        """Refuse a rule with coordinates of its own, for a wrapper that chooses them."""
+        if self.rule.coordinates(network, extra) is not network:
+            raise Misuse(f"{type(self).__name__} needs a rule that moves all weights, got {self.rule}.")
+
     def loss(self, model: Parametric, base: Parametric, batch: Dataset, extra: ExtraData) -> Float[Array, ""]:
         """The rule's."""
         return self.rule.loss(model, base, batch, extra)
