@@ -17,7 +17,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from experiments.figures.looks import rank
 from experiments.figures.style import Look, marker_line
-from experiments.scoring.labels import LAST_DOSE, NULLS, defined, explained, one_prior
+from experiments.scoring.labels import LAST_DOSE, NULLS, OfPanel, defined, explained, one_prior
 from experiments.storage.records import ScoreLine
 from experiments.storage.run import Run
 
@@ -36,23 +36,12 @@ BARS, MIDDLE = 1.3, 4  # points between the bars of two theories; the theory who
 Drawn = Sequence[tuple[np.ndarray, str]]  # values at the doses, and their colour
 
 
-class _OfPanel(Protocol):
-    """A row or a line: of one method, one D' and one group of contexts."""
-
-    @property
-    def method(self) -> str: ...
-    @property
-    def data(self) -> str: ...
-    @property
-    def group(self) -> str: ...
-
-
 class _AtDose(Protocol):
     @property
     def dose(self) -> int: ...
 
 
-Entry = TypeVar("Entry", bound=_OfPanel)
+Entry = TypeVar("Entry", bound=OfPanel)
 
 
 def select(lines: Iterable[Entry], method: str, data: str, group: str) -> list[Entry]:

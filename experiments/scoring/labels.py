@@ -12,8 +12,8 @@ SMALL = 0.01  # what is left of a score is printed below this
 FAR = 2.0  # from here on scores have one digit
 
 
-class _Line(Protocol):
-    """A row or a line: of one method, one D', one group of contexts, one theory."""
+class OfPanel(Protocol):
+    """A row or a line: of one method, one D' and one group of contexts."""
 
     @property
     def method(self) -> str: ...
@@ -21,6 +21,11 @@ class _Line(Protocol):
     def data(self) -> str: ...
     @property
     def group(self) -> str: ...
+
+
+class _Line(OfPanel, Protocol):
+    """And of one theory."""
+
     @property
     def theory(self) -> str: ...
     @property
