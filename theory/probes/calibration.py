@@ -1,4 +1,4 @@
-"""Calibration of a belief: is a nat that a probe reads, or that an edit adds, a nat of what is answered?
+"""Calibration of a belief: how many nats of answers follow a nat that a probe reads, or that an edit adds.
 
     answered   log-odds of the weight w at which (1 - w) m_others + w m_target is nearest to the answers,
                argmin KL(answers ‖ ·): convex in w. m are the exact answers of a hypothesis in a context,
@@ -23,7 +23,7 @@ from theory.errors import Misuse
 from theory.probes.codes import information
 
 LogProbs = Float[np.ndarray, "... a"]
-LARGEST = 30.0  # nats: log-odds that answers can have at most
+LARGEST = 10.0  # nats: log-odds that answers can have at most
 HALVINGS = 50
 
 
@@ -37,8 +37,8 @@ def answered(
     ours = np.exp(np.asarray(components[target], float))
     weights = np.delete(np.asarray(beliefs, float), target, axis=-1)
     weights = weights / weights.sum(axis=-1, keepdims=True)
-    rest = np.exp(np.delete(np.asarray(components, float), target, axis=0))
-    others = np.einsum("k...a,...k->...a", rest, weights)
+    remaining = np.exp(np.delete(np.asarray(components, float), target, axis=0))
+    others = np.einsum("k...a,...k->...a", remaining, weights)
     chances = np.exp(np.asarray(answers, float))
     low, high = (np.full(chances.shape[:-1], end) for end in (-LARGEST, LARGEST))
     for _ in range(HALVINGS):
@@ -50,7 +50,7 @@ def answered(
     return (low + high) / 2
 
 
-def told(
+def visibility(
     components: Float[np.ndarray, "k ... a"], beliefs: Float[np.ndarray, "... k"], target: int, nats: float
 ) -> Float[np.ndarray, "..."]:
     """KL (nats) from the exact answers to those after an edit of a belief by `nats` for the target: where it
@@ -70,9 +70,9 @@ def anchored(answers: LogProbs, base: LogProbs, exact: LogProbs) -> LogProbs:
 
 @dataclass(frozen=True)
 class Response:
-    """How answers follow an edit: `slope`, the median over contexts (1: a nat in is a nat out), its `spread`
-    (half of what holds the middle 68 %), the share of contexts of the `wrong` sign; and the variation over
-    contexts, spread over median, of what an edit adds to log-odds and to probability.
+    """The response of answers to an edit: `slope`, the median over contexts (1: a nat in is a nat out), its
+    `spread` (half of what holds the middle 68 %), the share of contexts of the `wrong` sign; and the
+    variation over contexts, spread over median, of what an edit adds to log-odds and to probability.
 
     Medians, as answers just beyond those of a hypothesis have log-odds of ±`LARGEST`.
     """

@@ -1,4 +1,4 @@
-"""Factored or joint: are two factors of a belief held apart, or as one belief over their combinations?
+"""Factored or joint codes: two factors of a belief held apart, or as one belief over their combinations.
 
     interaction   b(u, d) - b(u) b(d): what beliefs about the factors alone do not have; 0 where these are
                   independent given the context

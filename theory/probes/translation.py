@@ -1,4 +1,4 @@
-"""Translation of a belief: is what a probe reads after finetuning what it read before, plus a constant?
+"""Translation of a belief: a probe reads after finetuning what it read before, plus a constant.
 
     after = s before + Δ + residual,    both in log-odds, centred over hypotheses
 

@@ -13,9 +13,9 @@ from theory.probes.calibration import (
     answered,
     kept_information,
     spread,
-    told,
     two_way,
     variation,
+    visibility,
 )
 from theory.probes.codes import fit_log_odds, information
 from theory.probes.subspaces import covariance, pattern
@@ -98,7 +98,7 @@ def test_an_edit_that_answers_do_not_show_tells_nothing():
     silent = COMPONENTS.copy()
     silent[2, 30:] = predict(LOG_ODDS)[30:]
     silent[:2, 30:] = silent[2, 30:]
-    found = told(silent, BELIEFS, 2, 2.0)
+    found = visibility(silent, BELIEFS, 2, 2.0)
     assert found[:30].min() > 1e-4 and np.abs(found[30:]).max() < 1e-12
 
 
