@@ -34,7 +34,7 @@ def estimate(experiment: Experiment, draws: int) -> Estimate:
     # replayed steps cost about two, the proximal theory about 700 passes over D' for each base, arm and seed
     scored = {candidate.theory for candidate in candidates(experiment)}
     theories = finetuning + arms * bases * experiment.seeds * 700 * experiment.n * ("proximal" in scored)
-    theories *= experiment.axioms is None
+    theories *= experiment.axioms is None and experiment.inside is None
     count, posteriors = chains(experiment, draws)
     if sampling:
         # a sample costs about as much as a step; step-size tuning a third of a chain for each posterior
