@@ -6,49 +6,49 @@ forgotten: a cell keeps numbers alone.
 """
 
 import functools
-from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.cells import probing
 from experiments.cells.answers import AnswerPrograms
 from experiments.cells.data import Finetuning, FinetuningData
 from experiments.cells.finetuned import FinetunedPrograms
-from experiments.cells.reading import Documents, Reading
+from experiments.cells.reading import Base, Documents, Reading
 from experiments.cells.steering import ConstantVectors, Weighed, along, steered, steered_alone
 from experiments.design import random_streams
 from experiments.design.experiment import Arm, Experiment
-from experiments.storage.inside_cell import CODES, FACTORS, FEATURES, RESPONSE, InsideCell
+from experiments.storage.inside_cell import (
+    CODES,
+    OLD_PROBES,
+    RESPONSE,
+    SLOPES,
+    TRANSLATION,
+    VECTORS,
+    InsideCell,
+)
 from models.inside import streams
 from models.network import Network, build, first
 from theory.base import Params
 from theory.latent.mixture import Mixture
-from theory.probes.calibration import (
-    Rescaling,
-    Response,
-    against_others,
-    anchored,
-    answered,
-    kept_information,
-    two_way,
-    visibility,
-)
-from theory.probes.codes import LogOdds, fit_log_odds, fit_probability
-from theory.probes.factors import (
-    beyond_factors,
-    explained_dimensions,
-    factor_angle,
-    interaction,
-    varies,
-)
-from theory.probes.scores import ProbeData, compare, score_numbers
-from theory.probes.subspaces import covariance, pattern
-from theory.probes.translation import Translation, centred
+from theory.probes.calibration import Response
+from theory.probes.codes import fit_log_odds, fit_probability
 
 FITS = dict(zip(CODES, (fit_log_odds, fit_probability), strict=True))
 UNTRAINED = 1000  # the seed of the untrained network
-CLEAR = 0.002  # nats by which exact answers change under the largest edit, in contexts that count for it
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Measures of a finetuned network, as in its cell: (l, t), (), (v,), (l, i) and (l, j)."""
+
+    translation: np.ndarray
+    shift: np.ndarray
+    missed: np.ndarray
+    old_probes: np.ndarray
+    slopes: np.ndarray
 
 
 class InsidePrograms:
@@ -63,10 +63,11 @@ class InsidePrograms:
         data: FinetuningData,
     ):
         assert experiment.inside is not None
-        self.experiment, self.template, self.plan = experiment, template, experiment.inside
+        self.experiment, self.plan = experiment, experiment.inside
         self.finetuned, self.data = finetuned, data
         self.process: Mixture = experiment.process.distribution()
         self.depths = np.arange(1, 1 + experiment.shape.layers)
+        self.edited = np.unique([1, self.depths[-1]])
         self.vectors = ConstantVectors(template, answers.part)
 
     @functools.cached_property
@@ -74,55 +75,52 @@ class InsidePrograms:
         """Drawn when the first cell is run."""
         return Documents.drawn(self.experiment, self.process)
 
+    @functools.cached_property
+    def untrained(self) -> np.ndarray:
+        """Streams of a network that was never trained."""
+        process = self.experiment.process
+        network = first(build(self.experiment.shape, process.vocabulary, process.length, [UNTRAINED]))
+        return np.asarray(streams(network, self.documents.tokens))
+
     def run(self, arm: Arm, network: Network) -> InsideCell:
         """The cell of a base network."""
-        documents = self.documents
+        documents, experiment = self.documents, self.experiment
         finetuning = self.data.finetuning(arm, network)
-        target = self._target(finetuning)
-        base = Reading.of(network, documents.tokens)
-        probes = [
-            fit_log_odds(part[documents.fitted], documents.beliefs[documents.fitted])
-            for part in base.normalised
-        ]
-        edited = sorted({1, int(self.depths[-1])})
-        written = {depth: self._patterns(base, probes, depth) for depth in edited}
-        key = random_streams.stream(self.experiment.seed, random_streams.INSIDE_DATA)
-        weighed = Weighed.of(self.data.questions(arm), arm.task.data(key, self.experiment.n))
-        every = [self._networks(method, network, finetuning) for method in self.experiment.methods]
-        measured = [
-            [
-                [
-                    self._finetuned(network, nets, seed, dose, base, probes, target, weighed, written[1])
-                    for dose in range(len(self.experiment.doses))
-                ]
-                for seed in range(self.experiment.seeds)
-            ]
-            for nets in every
-        ]
+        base = Base.of(network, documents, self._target(finetuning), max(self.plan.nats))
+        key = random_streams.stream(experiment.seed, random_streams.INSIDE_DATA)
+        contexts = Weighed.of(self.data.questions(arm), arm.task.data(key, experiment.n))
+        measured = []
+        for method in experiment.methods:
+            params = self._networks(method, network, finetuning)
+            for seed, dose in np.ndindex(experiment.seeds, len(experiment.doses)):
+                weights, twin = (
+                    jax.tree.map(lambda leaf, row=row, dose=dose: jnp.asarray(leaf[row, dose]), params)
+                    for row in (seed, seed + experiment.seeds)
+                )
+                measured.append(self._measured(base, weights, twin, contexts))
+        shape = len(experiment.methods), experiment.seeds, len(experiment.doses)
 
         def stacked(name: str) -> np.ndarray:
-            return np.array([[[part[name] for part in row] for row in rows] for rows in measured], np.float32)
+            every = np.array([getattr(part, name) for part in measured], np.float32)
+            return every.reshape(*shape, *every.shape[1:])
 
+        information = [
+            probing.information(documents, base.reading, self.untrained, fit, experiment.seed)
+            for fit in FITS.values()
+        ]
         response = [
-            [self._response(network, base, target, depth, written[depth], alone) for alone in (False, True)]
-            for depth in edited
+            [self._response(base, depth, alone) for alone in (False, True)] for depth in self.edited.tolist()
         ]
         return InsideCell(
-            methods=np.array([*self.experiment.methods]),
-            doses=np.array(self.experiment.doses),
+            methods=np.array([*experiment.methods]),
+            doses=np.array(experiment.doses),
             depths=self.depths,
-            edited=np.array(edited),
-            information=self._information(base),
-            response=np.array(
-                [[[getattr(part, name) for name in RESPONSE] for part in row] for row in response], np.float32
-            ),
-            translation=stacked("translation"),
-            shift=stacked("shift"),
-            missed=stacked("missed"),
-            old_probes=stacked("old_probes"),
-            slopes=stacked("slopes"),
-            base_slopes=np.array(self._slopes(base, base, probes, target), np.float32),
-            factors=self._factors(base),
+            edited=self.edited,
+            information=np.array(information, np.float32),
+            response=np.array(response, np.float32),
+            **{entry.name: stacked(entry.name) for entry in fields(Measured)},
+            base_slopes=np.array(probing.slopes(base, base.reading), np.float32),
+            factors=probing.factor_codes(documents, base.reading, self.process.factors),
         )
 
     def _target(self, finetuning: Finetuning) -> int:
@@ -139,199 +137,58 @@ class InsidePrograms:
         seeds = np.arange(2 * count, dtype=np.int32) % count
         return self.finetuned.finetune[method](network.params, data, orders, seeds)[0]
 
-    def _patterns(self, base: Reading, probes: Sequence[LogOdds], depth: int) -> np.ndarray:
-        """Directions (d, k) by which each hypothesis gains a nat on the others, as the probe reads it."""
-        documents, index = self.documents, depth - 1
-        return pattern(probes[index].filters, covariance(base.normalised[index][documents.fitted]))
+    def _measured(self, base: Base, weights: Params, twin: Params, contexts: Weighed) -> Measured:
+        """The measures of one finetuned network; nan where it, or its twin, is not finite."""
+        after, other = (
+            Reading.of(base.network.with_params(part), self.documents.tokens) for part in (weights, twin)
+        )
+        if not (after.is_finite and other.is_finite):
+            parts = (len(TRANSLATION), len(OLD_PROBES), len(SLOPES))
+            moved, kept, steep = (np.full((len(self.depths), count), np.nan) for count in parts)
+            return Measured(moved, np.array(np.nan), np.full(len(VECTORS), np.nan), kept, steep)
+        shift, *missed = self._vectors(base, weights, contexts)
+        return Measured(
+            np.array(probing.translation(base, after, other)),
+            np.array(shift),
+            np.array(missed),
+            np.array(probing.old_probes(base, after, other)),
+            np.array(probing.slopes(base, after)),
+        )
 
-    def _information(self, base: Reading) -> np.ndarray:
-        """I of streams and of all baselines, (p, l, f, h)."""
-        documents, process = self.documents, self.experiment.process
-        other = first(build(self.experiment.shape, process.vocabulary, process.length, [UNTRAINED]))
-        untrained = np.asarray(streams(other, documents.tokens))
-        tables = [
-            [
-                compare(
-                    ProbeData(
-                        base.streams[:, depth],
-                        documents.beliefs,
-                        base.answers,
-                        untrained[:, depth],
-                        documents.tokens,
-                        documents.foreign,
-                        documents.positions,
-                    ),
-                    fit,
-                    self.experiment.seed,
-                )
-                for depth in self.depths
-            ]
-            for fit in FITS.values()
-        ]
-        scores = [
-            [[(score.held_out, score.in_sample) for _, score in table.rows()] for table in row]
-            for row in tables
-        ]
-        assert len(scores[0][0]) == len(FEATURES)
-        return np.array(scores, np.float32)
-
-    def _response(
-        self, network: Network, base: Reading, target: int, depth: int, written: np.ndarray, alone: bool
-    ) -> Response:
-        """Steer along a pattern, in contexts whose exact answers would show it: every position, or `alone`
-        the one whose answer is read."""
-        documents, nats = self.documents, self.plan.nats
-        counted = documents.scored & self._shown(target, max(nats))
+    def _response(self, base: Base, depth: int, alone: bool) -> list[float]:
+        """Steer along a pattern at every position, or `alone` at the one whose answer is read; nan where no
+        exact answers would show it."""
+        if not base.clear.any():
+            return [np.nan] * len(RESPONSE)
+        edit, direction = steered_alone if alone else steered, base.patterns(depth)[:, base.target]
         read = []
-        for size in nats:
-            shifts = along(base.streams, depth, written[:, target], size)
-            answers = (steered_alone if alone else steered)(network, documents.tokens, shifts)
-            answers = np.asarray(answers, float)
-            read.append(self._answered(answers, base, target, counted))
-        return Response.of(nats, np.stack(read))
+        for size in self.plan.nats:
+            shifts = along(base.reading.streams, depth, direction, size)
+            answers = np.asarray(edit(base.network, self.documents.tokens, shifts), float)
+            read.append(base.answered(answers))
+        response = Response.of(self.plan.nats, np.stack(read))
+        return [getattr(response, name) for name in RESPONSE]
 
-    def _shown(self, target: int, nats: float) -> np.ndarray:
-        documents = self.documents
-        return visibility(documents.components, documents.beliefs, target, nats) > CLEAR
-
-    def _answered(self, answers: np.ndarray, base: Reading, target: int, counted: np.ndarray) -> np.ndarray:
-        """Log-odds of the target in a network's answers, without the error of the base network."""
-        documents = self.documents
-        put = anchored(answers[counted], base.answers[counted], documents.exact[counted])
-        return answered(put, documents.components[:, counted], documents.beliefs[counted], target)
-
-    def _finetuned(
-        self,
-        network: Network,
-        params: Params,
-        seed: int,
-        dose: int,
-        base: Reading,
-        probes: Sequence[LogOdds],
-        target: int,
-        weighed: Weighed,
-        written: np.ndarray,
-    ) -> dict[str, object]:
-        """Everything of one finetuned network and its replica."""
-        tokens, count = self.documents.tokens, self.experiment.seeds
-        weights, twins = (
-            jax.tree.map(lambda leaf, row=row: jnp.asarray(leaf[row, dose]), params)
-            for row in (seed, seed + count)
-        )
-        reading, twin = (Reading.of(network.with_params(part), tokens) for part in (weights, twins))
-        shift, missed = self._vectors(network, weights, weighed, written)
-        return {
-            "translation": self._translation(base, reading, twin, probes, target),
-            "old_probes": self._old_probes(base, reading, twin, probes),
-            "slopes": self._slopes(base, reading, probes, target),
-            "shift": shift,
-            "missed": missed,
-        }
-
-    def _translation(
-        self, base: Reading, after: Reading, twin: Reading, probes: Sequence[LogOdds], target: int
-    ) -> list[list[float]]:
-        """Of the probe's log-odds, by depth, with the spread between network and twin."""
-        results, scored = [], self.documents.scored
-        for index, probe in enumerate(probes):
-            before, moved, other = (
-                probe.numbers(reading.normalised[index][scored]) for reading in (base, after, twin)
-            )
-            translation = Translation.of(before, moved)
-            between = Translation.of(other, moved)
-            apart = np.std(centred(moved - other) - between.shift)
-            others = np.delete(translation.shift, target).mean()
-            results.append(
-                [
-                    translation.slope,
-                    translation.spread,
-                    translation.size,
-                    translation.shift[target] - others,
-                    float(apart),
-                ]
-            )
-        return results
-
-    def _old_probes(
-        self, base: Reading, after: Reading, twin: Reading, probes: Sequence[LogOdds]
-    ) -> list[list[float]]:
-        """I after one constant shift: of base, finetuned network and twin by the base network's probe, and of
-        the finetuned network by a probe of its own."""
-        documents, results = self.documents, []
-        scored, fitted = documents.scored, documents.fitted
-        for index, probe in enumerate(probes):
-            refitted = fit_log_odds(after.normalised[index][fitted], documents.beliefs[fitted])
-            pairs = ((base, probe), (after, probe), (twin, probe), (after, refitted))
-            results.append(
-                [
-                    kept_information(
-                        reader.numbers(reading.normalised[index][scored]),
-                        documents.beliefs[scored],
-                        reader.numbers(reading.normalised[index][fitted]),
-                        documents.beliefs[fitted],
-                    )
-                    for reading, reader in pairs
-                ]
-            )
-        return results
-
-    def _slopes(
-        self, base: Reading, after: Reading, probes: Sequence[LogOdds], target: int
-    ) -> list[list[float]]:
-        """The base network's probe against the exact posterior with one constant shift, and against the
-        network's own answers, where these would show the belief."""
-        documents = self.documents
-        scored = documents.scored
-        counted = scored & self._shown(target, max(self.plan.nats))
-        answers = two_way(self._answered(after.answers, base, target, counted))
-        results = []
-        for index, probe in enumerate(probes):
-            numbers = probe.numbers(after.normalised[index])
-            read = against_others(numbers[counted], target)
-            exact = Rescaling.fit(centred(numbers[scored]), documents.beliefs[scored]).slope
-            outputs = Rescaling.fit(np.stack([read, np.zeros_like(read)], axis=-1), answers).slope
-            results.append([exact, outputs])
-        return results
-
-    def _vectors(
-        self, network: Network, weights: Params, weighed: Weighed, written: np.ndarray
-    ) -> tuple[float, list[float]]:
-        """Distances elsewhere from the finetuned network: of the base network, and with each constant vector
-        after the first block."""
-        fit, params = self.vectors, network.params
-        answers = fit.answers(weights, weighed.tokens)
-        width = len(written)
+    def _vectors(self, base: Base, weights: Params, contexts: Weighed) -> list[float]:
+        """Distances elsewhere from a finetuned network: of the base network, and of that with each constant
+        vector after the first block."""
+        fit, params, written = self.vectors, base.network.params, base.patterns(1)
+        answers, width = fit.answers(weights, contexts.tokens), len(written)
         moved, before = (
-            np.asarray(streams(network.with_params(part), weighed.tokens))[:, 1] for part in (weights, params)
+            np.asarray(streams(base.network.with_params(part), contexts.tokens))[:, 1]
+            for part in (weights, params)
         )
-        inside = weighed.inside > 0
+        inside = contexts.inside > 0
         length = float(np.sqrt(np.mean(np.square(before[inside]))))
+        # as many columns for both bases, so that one program serves them
         span = np.pad(length * written, ((0, 0), (0, max(0, width - written.shape[1]))))[:, :width]
-        chosen = [
-            fit.fitted(params, answers, weighed, 1, span),
+        vectors = [
+            np.zeros(width),
+            fit.fitted(params, answers, contexts, 1, span),
             (moved - before)[inside].mean(axis=0),
-            fit.fitted(params, answers, weighed, 1, length * np.eye(width)),
+            fit.fitted(params, answers, contexts, 1, length * np.eye(width)),
         ]
-        missed = [fit.missed(params, answers, weighed, 1, vector) for vector in (np.zeros(width), *chosen)]
-        return missed[0], missed[1:]
-
-    def _factors(self, base: Reading) -> np.ndarray:
-        """Of every depth; nan where the hypotheses are no combinations of two factors."""
-        documents, factors = self.documents, self.process.factors
-        results = np.full((len(self.depths), len(FACTORS)), np.nan, np.float32)
-        if len(factors) != 2:
-            return results
-        both = interaction(documents.beliefs, factors)
-        beyond = beyond_factors(documents.beliefs, factors, documents.fitted)
-        rows = documents.beliefs[documents.fitted]
-        for index, part in enumerate(base.normalised):
-            for column, target in enumerate((both, beyond)):
-                if varies(target):
-                    score = score_numbers(part, target, documents.held, documents.positions)
-                    results[index, column] = score.held_out
-            inputs = part[documents.fitted]
-            results[index, 2:] = explained_dimensions(inputs, rows), factor_angle(inputs, rows, factors)
-        return results
+        return [fit.missed(params, answers, contexts, 1, vector) for vector in vectors]
 
 
 def inside_failure(cell: InsideCell) -> str:

@@ -157,6 +157,11 @@ class Experiment:
                     f"got {method!r:.60}."
                 )
         check_sizes(self)
+        if self.inside is not None and (self.axioms or any(arm.teacher for arm in self.arms)):
+            raise Misuse(
+                "An experiment measures the inside or the axioms, one of them, and the inside of networks "
+                "whose D' no teacher writes; omit axioms and teachers."
+            )
         if self.axioms is not None:
             self.axioms.check(
                 self.doses, {arm.name: arm.rival is not None and arm.teacher is None for arm in self.arms}

@@ -203,12 +203,18 @@ def _panel(axes: Axes, panel: Panel) -> None:
 
 
 def inside_findings(run: RunFolder) -> Findings:
-    """Counts of what is refuted, and a table of every test at its first and last depth."""
+    """Counts of what is refuted, and a table: all of which Bayes says something, codes, and factors."""
     lines = inside_lines(run)
     if not lines:
         return Findings(("Nothing is measured yet.",), (("test",),), CAPTION)
-    last = max(line.dose for line in lines)
-    shown = [line for line in lines if line.dose in (0, last) and "in sample" not in line.measure]
+    last, deepest = max(line.dose for line in lines), max(line.depth for line in lines)
+    shown = [
+        line
+        for line in sorted(lines, key=lambda line: (line.data, line.test))
+        if line.dose in (0, last)
+        and (line.bayes is not None or line.test == "T6" or line.depth == deepest)
+        and "in sample" not in line.measure
+    ]
     judged = [line for line in shown if line.judged]
     refuted = [line for line in judged if line.refuted]
     body = [

@@ -1,9 +1,12 @@
 """The study of the inside: worlds with a filter of no use, and what is refused."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
 
+from experiments.design.axiom_plan import AxiomPlan
 from experiments.design.options import with_options
 from experiments.design.study import Study, StudyRun
 from experiments.studies import inside_beliefs as study
@@ -33,6 +36,12 @@ def test_the_foreign_filter_reads_the_same_documents_otherwise(index):
 def test_small_has_eight_base_networks_and_persona_and_domain_that_depend():
     config = study.PRESETS["small"]
     assert config.pretraining.seeds >= 8 and config.process.build().correlation > 0
+
+
+def test_axioms_beside_the_inside_are_refused():
+    made = study.experiment(study.PRESETS["smoke"])
+    with pytest.raises(Misuse, match="one of them"):
+        replace(made, axioms=AxiomPlan())
 
 
 @pytest.mark.parametrize(
