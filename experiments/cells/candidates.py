@@ -36,8 +36,9 @@ class Candidate:
 
 
 def candidates(experiment: Experiment) -> list[Candidate]:
-    """Every theory that an experiment scores; refuses a name that no theory has. The axioms need none."""
-    if experiment.axioms is not None:
+    """Every theory that an experiment scores; refuses a name that no theory has. The axioms and the
+    inside need none."""
+    if experiment.axioms is not None or experiment.inside is not None:
         return []
     names, extra, more = experiment.theories, experiment.extra_theories, experiment.more_theories
     known = [_candidate(name, form) for name, form in _forms(experiment).items()]

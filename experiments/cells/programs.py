@@ -15,6 +15,7 @@ from experiments.cells.axioms import AxiomPrograms, axiom_failure
 from experiments.cells.candidates import candidates
 from experiments.cells.data import FinetuningData
 from experiments.cells.finetuned import FinetunedPrograms, failure
+from experiments.cells.inside import InsidePrograms, inside_failure
 from experiments.cells.measures import MeasurePrograms
 from experiments.cells.method_checks import check_methods
 from experiments.cells.posteriors import PosteriorPrograms
@@ -51,6 +52,11 @@ class Executor:
             if experiment.axioms
             else None
         )
+        self.inside = (
+            InsidePrograms(experiment, template, self.answers, self.finetuned, self.data)
+            if experiment.inside
+            else None
+        )
         self.measures = MeasurePrograms(experiment, template) if experiment.measures else None
 
     def compile(self) -> None:
@@ -74,12 +80,15 @@ class Executor:
         if self.axioms is not None:
             self.axioms.compile(tokens, params)
             return
-        self.theories.compile(tokens, stacked(seeds, params), data(seeds))
+        if self.inside is None:
+            self.theories.compile(tokens, stacked(seeds, params), data(seeds))
         for name in experiment.methods:
             numbers = [shape((count,), np.int32) for count in (2 * seeds, seeds)]
             self.finetuned.finetune[name].compile(params, data(2 * seeds), order(2 * seeds), numbers[0])
-            if self.replays.replay:
+            if self.replays.replay and self.inside is None:
                 self.replays.replay[name].compile(params, tokens, data(seeds), order(seeds), numbers[1])
+        if self.inside is not None:
+            return
         if self.posteriors is not None:
             self.posteriors.compile()
         self.theories.modes.compile(params, data(1))
@@ -103,6 +112,9 @@ class Executor:
         if self.axioms is not None:
             axioms = self.axioms.run(cell.method, arm, network, cell.base)
             return axioms, axiom_failure(axioms)
+        if self.inside is not None:
+            content = self.inside.run(arm, network)
+            return content, inside_failure(content)
         path = cell.base, self.experiment.arms.index(arm)  # of the random streams of this cell alone
         questions, finetuning = self.data.questions(arm), self.data.finetuning(arm, source)
         if cell.kind == "theories":

@@ -11,6 +11,10 @@ Its cells, the least parts of a run that are redone, are for each base network a
 or, in place of these, for each base network, arm and way of finetuning
 
     axioms        answers after sequences of finetunings, on which the axioms of Bayes are measured
+
+or, for each base network and arm,
+
+    inside        what probes find inside of the base network and its finetuned ones
 """
 
 import inspect
@@ -24,6 +28,7 @@ from jaxtyping import Array
 from experiments.design import random_streams
 from experiments.design.axiom_plan import AxiomPlan
 from experiments.design.checks import FIT_ON, check_choice, check_process
+from experiments.design.inside_plan import InsidePlan
 from experiments.design.retraining import Retraining
 from experiments.design.sampling import Sampling
 from experiments.design.sizes import check_sizes
@@ -87,7 +92,8 @@ class Experiment:
     tempered posterior that teaches where a method distils. `replayed` writes the documents that methods
     replay (None: the process). `observe` is what else is looked at, of a network and an arm's contexts
     (tokens): {name: an array with a row each}; it reads `observed_tokens` with each network, for estimates of
-    time. With a plan of `axioms` no theory is scored: its cells are those of the axioms alone. With
+    time. With a plan of `axioms` no theory is scored: its cells are those of the axioms alone; with a
+    plan of the `inside`, those of the inside alone. With
     `measures` cells also hold the candidates for an explanation that are known before finetuning
     (experiments.cells.measures).
     """
@@ -117,6 +123,7 @@ class Experiment:
     observed_tokens: int = 0
     retraining: Retraining = field(default_factory=Retraining)
     axioms: AxiomPlan | None = None
+    inside: InsidePlan | None = None
     measures: bool = False
     catalogue: Catalogue = field(default_factory=Catalogue)
 
@@ -150,6 +157,11 @@ class Experiment:
                     f"got {method!r:.60}."
                 )
         check_sizes(self)
+        if self.inside is not None and (self.axioms or any(arm.teacher for arm in self.arms)):
+            raise Misuse(
+                "An experiment measures the inside or the axioms, one of them, and the inside of networks "
+                "whose D' no teacher writes; omit axioms and teachers."
+            )
         if self.axioms is not None:
             self.axioms.check(
                 self.doses, {arm.name: arm.rival is not None and arm.teacher is None for arm in self.arms}
@@ -197,6 +209,8 @@ class Experiment:
         again = [Cell("retrained", arm, base)] * (row < retrained)
         if self.axioms is not None:
             return [*again, *(Cell("axioms", arm, base, method) for method in self.methods)]
+        if self.inside is not None:
+            return [*again, Cell("inside", arm, base)]
         return [
             Cell("theories", arm, base),
             *[Cell("posteriors", arm, base)] * (row < sampled),

@@ -40,7 +40,8 @@ def write_report(run: RunFolder) -> Path:
 
 def _page(run: RunFolder, lines: list[ScoreLine]) -> str:
     question, about = _question(run)
-    is_scored = bool(lines) or not run.cells("axioms")  # a study of axioms has no theory to score
+    # a study of axioms, or of the inside, has no theory to score
+    is_scored = bool(lines) or not (run.cells("axioms") or run.cells("inside"))
     converged = convergence_report(run)
     return page(
         question,

@@ -12,6 +12,7 @@ from experiments.storage.records import Json
 
 RATE = 25e9  # floating-point operations a second of a small network on one core
 COMPILING = 45.0  # seconds
+PROBING = 3.0  # seconds of a finetuned network whose inside is read, at one dose
 
 
 @dataclass(frozen=True)
@@ -34,20 +35,21 @@ def estimate(experiment: Experiment, draws: int) -> Estimate:
     # replayed steps cost about two, the proximal theory about 700 passes over D' for each base, arm and seed
     scored = {candidate.theory for candidate in candidates(experiment)}
     theories = finetuning + arms * bases * experiment.seeds * 700 * experiment.n * ("proximal" in scored)
-    theories *= experiment.axioms is None
+    theories *= experiment.axioms is None and experiment.inside is None
     count, posteriors = chains(experiment, draws)
     if sampling:
         # a sample costs about as much as a step; step-size tuning a third of a chain for each posterior
         theories += (count * (sampling.plan.steps + sampling.plan.samples) + posteriors * 40) * experiment.n
     # an observation goes forth alone, of every finetuned network but the replicas
     theories += finetuned / 2 * len(experiment.doses) * experiment.observed_tokens / (3 * process.length)
+    probing = PROBING * finetuned / 2 * len(experiment.doses) * (experiment.inside is not None)
     a_second = RATE * len(jax.devices()) / (6 * weights * process.length)  # documents, forth and back
     part = process.answer_tokens
     answers = 80 * (part.stop - part.start) * 4  # some 80 contexts in float32
     size = 4 * weights * bases + answers * (
         arms * bases * experiment.seeds * 700 + finetuned * 2 * len(experiment.doses) + posteriors
     )
-    return Estimate(pretraining / a_second, COMPILING + (finetuning + theories) / a_second, size)
+    return Estimate(pretraining / a_second, COMPILING + probing + (finetuning + theories) / a_second, size)
 
 
 def pretrained(experiment: Experiment, draws: int) -> int:

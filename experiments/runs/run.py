@@ -87,7 +87,7 @@ def run(
         write(folder / DONE, lambda file: None)
         progress.say("drawing")
         try:
-            if made.rows() or made.cells("axioms"):
+            if made.rows() or made.cells("axioms") or made.cells("inside"):
                 (draw or study_run.study.draw)(made)
         finally:
             write_report(made)

@@ -7,6 +7,7 @@
     FinetunedCell   finetuned networks and their reshuffled replicas
     RetrainedCell   networks pretrained from scratch on D and D'
     AxiomCell       networks after sequences of finetunings (experiments.storage.axiom_cell)
+    InsideCell      what probes find inside of networks (experiments.storage.inside_cell)
 
 All answers are log-probabilities. Axes: s finetuning seeds, b strengths, d doses, c contexts, a answers, k
 hypotheses, m directions. `update` arrays are full weights less those of the base network, of the first
@@ -22,6 +23,7 @@ import numpy as np
 from experiments.storage.axiom_cell import AxiomCell as AxiomCell
 from experiments.storage.contexts import CONTEXTS, check_axes, pick, prefixed, present, unprefixed
 from experiments.storage.contexts import Contexts as Contexts
+from experiments.storage.inside_cell import InsideCell as InsideCell
 from experiments.storage.records import Arrays, CellKind, Ladder
 from theory.errors import Misuse
 
@@ -211,7 +213,9 @@ class FinetunedCell:
         )
 
 
-CellContent: TypeAlias = TheoryCell | PosteriorCell | ReplayCell | FinetunedCell | AxiomCell | RetrainedCell
+CellContent: TypeAlias = (
+    TheoryCell | PosteriorCell | ReplayCell | FinetunedCell | AxiomCell | RetrainedCell | InsideCell
+)
 CONTENTS: dict[CellKind, type[CellContent]] = {
     "theories": TheoryCell,
     "posteriors": PosteriorCell,
@@ -219,6 +223,7 @@ CONTENTS: dict[CellKind, type[CellContent]] = {
     "finetuned": FinetunedCell,
     "axioms": AxiomCell,
     "retrained": RetrainedCell,
+    "inside": InsideCell,
 }
 REACHABLE = ("base network", "best bias", "best hypothesis")  # of D' itself
 FINETUNED = ("finetuned", "replica", "loss", "distance")

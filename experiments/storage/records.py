@@ -24,7 +24,9 @@ Arrays: TypeAlias = dict[str, np.ndarray]
 Json: TypeAlias = dict[str, Any]
 Numbers: TypeAlias = tuple[float, ...]
 Interval: TypeAlias = tuple[float, float]
-CellKind: TypeAlias = Literal["theories", "posteriors", "replays", "finetuned", "axioms", "retrained"]
+CellKind: TypeAlias = Literal[
+    "theories", "posteriors", "replays", "finetuned", "axioms", "retrained", "inside"
+]
 Grade: TypeAlias = Literal["fitted", "law", "forecast"]
 
 SEPARATOR = "--"
@@ -50,7 +52,8 @@ def check_name(kind: str, name: str) -> str:
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """A part of a run: `theories`, `posteriors` and `retrained` have no method, all others have one."""
+    """A part of a run: `theories`, `posteriors`, `retrained` and `inside` have no method, all others have
+    one."""
 
     kind: CellKind
     arm: str
@@ -91,7 +94,7 @@ class Cell:
     @property
     def is_forecast(self) -> bool:
         """Whether it holds expectations of theories only, and nothing of a finetuned network."""
-        return self.kind not in ("finetuned", "axioms")
+        return self.kind not in ("finetuned", "axioms", "inside")
 
     def other(self, kind: CellKind, method: str = "") -> "Cell":
         """The cell of another kind at the same arm and base network."""

@@ -28,6 +28,7 @@ from experiments.storage.contents import (
     RetrainedCell,
     TheoryCell,
 )
+from experiments.storage.inside_cell import AXES, InsideCell
 from experiments.storage.records import Cell, Ladder
 from experiments.storage.run_folder import create
 
@@ -160,6 +161,27 @@ class MadeUp:
         evidence = self.random.normal(size=(4, shape[0]))
         return AxiomCell(self.contexts(arm), **ends, drawn=self.log_probs(4, *shape), drawn_evidence=evidence)
 
+    def inside(self, arm, shape):
+        depths = np.arange(1, 1 + self.experiment.shape.layers)
+        known = {
+            "methods": np.array([*self.experiment.methods]),
+            "doses": np.array(self.experiment.doses),
+            "depths": depths,
+            "edited": depths,
+        }
+        sizes = dict(
+            zip("msdle", (len(known["methods"]), *self.leading, len(depths), len(depths)), strict=True)
+        )
+        sizes |= {"p": 2, "f": 7, "v": 3, "r": 5, "t": 5, "i": 4, "j": 2, "g": 4, "h": 2, "w": 2}
+        return InsideCell(
+            **known,
+            **{
+                name: self.random.uniform(0.5, 1, size=[sizes[axis] for axis in axes])
+                for name, axes in AXES.items()
+                if name not in known
+            },
+        )
+
 
 PRIORS = ("process", "implied")
 
@@ -176,8 +198,8 @@ def make_run(name, folder):
     return written
 
 
-# With chains, with what networks write, with teachers, with readouts, with axioms; make test-slow reads all.
-FEW = ("langevin-vs-sgd", "emergent-misalignment", "subliminal", "out-of-context", "axioms")
+# With chains, with what networks write, with teachers, readouts, axioms, probes; make test-slow reads all.
+FEW = ("langevin-vs-sgd", "emergent-misalignment", "subliminal", "out-of-context", "axioms", "inside-beliefs")
 PARTS = [pytest.param(FEW, id="few"), pytest.param(STUDIES, id="all", marks=pytest.mark.slow)]
 
 
@@ -186,7 +208,7 @@ def test_every_study_is_read_without_jax(tmp_path, names):
     """One process reads them all; a failure is named by study and step."""
     folders = [make_run(name, tmp_path / name).folder for name in names]
     kinds = {Cell.parse(path.stem).kind for path in tmp_path.glob("*/cells/*.npz")}
-    assert kinds == {"theories", "posteriors", "replays", "finetuned", "axioms", "retrained"}
+    assert kinds == {"theories", "posteriors", "replays", "finetuned", "axioms", "retrained", "inside"}
     words = [sys.executable, "-c", READER.format(blocked=BLOCKED), *map(str, folders)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(words, capture_output=True, text=True, env=environment, cwd=tmp_path)

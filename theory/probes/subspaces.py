@@ -52,7 +52,9 @@ def pattern(filters: Directions, streams_covariance: Covariance) -> Directions:
     return written @ np.linalg.pinv(filters.T @ written, rcond=1e-10, hermitian=True)
 
 
-def angles(first: Directions, second: Directions, streams_covariance: Covariance) -> Float[np.ndarray, " a"]:
+def angles(
+    first: Directions, second: Float[np.ndarray, "d j"], streams_covariance: Covariance
+) -> Float[np.ndarray, " a"]:
     """Principal angles (radians, ascending) between the spans of patterns, in whitened coordinates."""
     whiten, _ = _roots(streams_covariance)
     spans = [whiten @ directions for directions in (first, second)]

@@ -41,6 +41,7 @@ def experiment(process, *theories, extra=(), more=None, catalogue=None):
     return SimpleNamespace(
         sampling=None,
         axioms=None,
+        inside=None,
         process=process,
         theories=theories,
         extra_theories=extra,

@@ -10,6 +10,7 @@ from experiments.storage.contents import (
     AxiomCell,
     Contexts,
     FinetunedCell,
+    InsideCell,
     PosteriorCell,
     ReplayCell,
     RetrainedCell,
@@ -82,6 +83,12 @@ CELLS = {
     ),
     Cell("axioms", "plain", 0, "sgd"): AxiomCell(
         CONTEXTS, *(numbers(S, C, A) for _ in range(7)), numbers(M, C, A), numbers(M, C)
+    ),
+    Cell("inside", "arm", 0): InsideCell(
+        *(np.array(["sgd"]), np.array([1, 8]), np.array([1, 2, 3]), np.array([1, 3])),
+        *(numbers(2, 3, 7, 2), numbers(2, 2, 5), numbers(1, S, 2, 3, 5), numbers(1, S, 2)),
+        *(numbers(1, S, 2, 3), numbers(1, S, 2, 3, 4), numbers(1, S, 2, 3, 2)),
+        *(numbers(3, 2), numbers(3, 4)),
     ),
     Cell("retrained", "arm", 0): RetrainedCell(
         Ladder("retrained", "network", np.arange(3.0), numbers(1, 3, C, A))

@@ -18,6 +18,7 @@ CELLS = [
     Cell("finetuned", "a-b-c", 0, "adam"),
     Cell("finetuned", "p=0.5,q", 10, "self-distillation"),
     Cell("axioms", "persona-topics", 1, "sgd"),
+    Cell("inside", "persona-topics", 1),
 ]
 ROW = Row(
     study="made-up",
@@ -88,7 +89,7 @@ def test_other_files_are_no_cells(name):
 
 
 def test_cells_of_theories_hold_no_finetuned_network():
-    assert [cell.is_forecast for cell in CELLS] == [True] * 4 + [False] * 3
+    assert [cell.is_forecast for cell in CELLS] == [True] * 4 + [False] * 4
     assert CELLS[5].other("theories") == Cell("theories", "p=0.5,q", 10)
     assert CELLS[5].other("replays", "adam") == Cell("replays", "p=0.5,q", 10, "adam")
 

@@ -1,0 +1,112 @@
+"""Measures of networks that were read, by depth after the embedding: what probes tell of a base network, and
+what the base network's probes tell of a finetuned one."""
+
+import numpy as np
+
+from experiments.cells.reading import Base, Documents, Reading
+from experiments.storage.inside_cell import FACTORS
+from theory.probes.calibration import Rescaling, against_others, kept_information, two_way
+from theory.probes.codes import Fit, fit_log_odds
+from theory.probes.factors import (
+    beyond_factors,
+    explained_dimensions,
+    factor_angle,
+    interaction,
+    varies,
+)
+from theory.probes.scores import ProbeData, compare, score_numbers
+from theory.probes.translation import Translation, centred
+
+
+def information(
+    documents: Documents, reading: Reading, untrained: np.ndarray, fit: Fit, seed: int
+) -> list[list[tuple[float, float]]]:
+    """I of a code's probe and of all its baselines, held out and in sample, (l, f, h); `untrained` are
+    streams (n, l, t, d) of another network."""
+    tables = [
+        compare(
+            ProbeData(
+                reading.streams[:, depth],
+                documents.beliefs,
+                reading.answers,
+                untrained[:, depth],
+                documents.tokens,
+                documents.foreign,
+                documents.positions,
+            ),
+            fit,
+            seed,
+        )
+        for depth in range(1, reading.streams.shape[1])
+    ]
+    return [[(score.held_out, score.in_sample) for _, score in table.rows()] for table in tables]
+
+
+def translation(base: Base, after: Reading, twin: Reading) -> list[list[float]]:
+    """Of the probe's log-odds, (l, t), with the spread between network and twin."""
+    results, scored, target = [], base.documents.scored, base.target
+    for index, probe in enumerate(base.probes):
+        before, moved, other = (
+            probe.numbers(reading.normalised[index][scored]) for reading in (base.reading, after, twin)
+        )
+        step, between = Translation.of(before, moved), Translation.of(other, moved)
+        apart = np.sqrt(np.mean((centred(moved - other) - between.shift) ** 2))
+        gained = step.shift[target] - np.delete(step.shift, target).mean()
+        results.append([step.slope, step.spread, step.size, float(gained), float(apart)])
+    return results
+
+
+def old_probes(base: Base, after: Reading, twin: Reading) -> list[list[float]]:
+    """I after one constant shift, (l, i): of base, finetuned network and twin by the base network's probe,
+    and of the finetuned network by a probe of its own."""
+    documents, results = base.documents, []
+    scored, fitted = documents.scored, documents.fitted
+    for index, probe in enumerate(base.probes):
+        refitted = fit_log_odds(after.normalised[index][fitted], documents.beliefs[fitted])
+        pairs = ((base.reading, probe), (after, probe), (twin, probe), (after, refitted))
+        kept = []
+        for reading, reader in pairs:
+            numbers = reader.numbers(reading.normalised[index])
+            kept.append(
+                kept_information(
+                    numbers[scored], documents.beliefs[scored], numbers[fitted], documents.beliefs[fitted]
+                )
+            )
+        results.append(kept)
+    return results
+
+
+def slopes(base: Base, after: Reading) -> list[list[float]]:
+    """The base network's probe against the exact posterior with one constant shift, and against the network's
+    own answers in clear contexts, (l, j); nan without these."""
+    documents, clear = base.documents, base.clear
+    answers, results = two_way(base.answered(after.answers)), []
+    for index, probe in enumerate(base.probes):
+        numbers = probe.numbers(after.normalised[index])
+        read = against_others(numbers[clear], base.target)
+        scored = documents.scored
+        exact = Rescaling.fit(centred(numbers[scored]), documents.beliefs[scored]).slope
+        two = np.stack([read, np.zeros_like(read)], axis=-1)
+        results.append([exact, Rescaling.fit(two, answers).slope if clear.any() else np.nan])
+    return results
+
+
+def factor_codes(documents: Documents, reading: Reading, factors: tuple[int, ...]) -> np.ndarray:
+    """Factored or joint, (l, g); nan where the hypotheses are no combinations of two factors, and of targets
+    that do not vary."""
+    results = np.full((len(reading.normalised), len(FACTORS)), np.nan, np.float32)
+    if len(factors) != 2:
+        return results
+    both, fitted = (factors[0], factors[1]), documents.fitted
+    targets = interaction(documents.beliefs, both), beyond_factors(documents.beliefs, both, fitted)
+    known = documents.beliefs[fitted]
+    for index, part in enumerate(reading.normalised):
+        for column, target in enumerate(targets):
+            if varies(target):
+                score = score_numbers(part, target, documents.held, documents.positions)
+                results[index, column] = score.held_out
+        results[index, 2:] = (
+            explained_dimensions(part[fitted], known),
+            factor_angle(part[fitted], known, both),
+        )
+    return results
