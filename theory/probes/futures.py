@@ -25,6 +25,7 @@ from theory.probes.automata import Automaton
 from theory.probes.beliefs import as_chains, state_beliefs
 
 BATCH = 1024  # continuations in a forward pass
+LEAST = 1e-30  # probability that counts as possible in log-odds
 HELD = 1 << 18  # continuations held at once, if a context does not have more
 
 
@@ -40,6 +41,12 @@ class Futures(NamedTuple):
     def event(self) -> Float[np.ndarray, " c"]:
         """p(A) of every context."""
         return np.bincount(self.contexts, weights=self.chances * self.comes)
+
+    @property
+    def log_odds(self) -> Float[np.ndarray, " c"]:
+        """The log-odds of A in every context (nats), as exact where A is all but certain as anywhere."""
+        against = np.bincount(self.contexts, weights=self.chances * ~self.comes)
+        return np.log(self.event.clip(LEAST)) - np.log(against.clip(LEAST))
 
 
 def values(process: Mixture, event: Automaton) -> Float[np.ndarray, "k s"]:

@@ -17,11 +17,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import logit, rel_entr
+from scipy.special import rel_entr
 
 from theory.errors import Misuse
 from theory.probes.futures import Futures
-from theory.probes.readings import LEAST
 
 STILL = 1e-3  # nats below which an edit is not said to move the event
 
@@ -46,8 +45,7 @@ def conditioned(network: Futures, nats: float) -> Futures:
 
 def change(network: Futures, edited: Futures) -> Float[np.ndarray, " c"]:
     """The nats that the edit adds to the log-odds of the event in every context."""
-    before, after = (logit(part.event.clip(LEAST, 1 - LEAST)) for part in (network, edited))
-    return after - before
+    return edited.log_odds - network.log_odds
 
 
 def score_steering(network: Futures, edited: Futures) -> Steering:

@@ -57,6 +57,13 @@ def test_contexts_that_go_the_other_way_are_counted():
     assert found.score < 1
 
 
+def test_log_odds_are_exact_where_the_event_is_all_but_certain():
+    """Chances that add to 1 up to the rounding of float32 do not make log-odds infinite."""
+    chances = np.array([1.0, 1e-9, 1 + 1e-7, 1e-9 * np.e])
+    sure = Futures(np.array([0, 0, 1, 1]), np.array([True, False, True, False]), chances)
+    np.testing.assert_allclose(sure.log_odds, [9 * np.log(10), 9 * np.log(10) - 1], atol=1e-6)
+
+
 def test_a_still_network_has_no_score():
     network = futures()
     assert np.isnan(score_steering(network, network).score) and score_steering(network, network).change == 0
