@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments.design.arguments import check_instance
+from experiments.design.checks import check_seed
 from experiments.inside import Inside
 from experiments.reports.scores import Table, as_frame
 from experiments.runs.environment import fixed_settings
 from experiments.storage.records import Json
-from models.inside import Edited
+from models.inside import Edited, shape
 from models.network import Network
 from models.probing.events import DepthProbe, EventProbe, probe_event
 from theory.contracts import Process
@@ -182,6 +183,12 @@ def probe(
     chosen = network.network() if isinstance(network, Inside) else network
     if not isinstance(chosen, Network | Edited):
         raise Misuse(f"network must be what pretrain, finetune or edited give, got {type(network).__name__}.")
+    if (length := shape(chosen)[1]) != process.length:
+        raise Misuse(
+            f"The network reads {length} tokens, and documents of the process have {process.length}; "
+            "give the process of its pretraining."
+        )
+    check_seed(seed)
     automaton = event(described, process, horizon)
     options = {"depth": depth, "link": link, "labels": labels, "seed": seed}
     return ProbeResult(probe_event(chosen, process.distribution(), automaton, **options))

@@ -23,9 +23,9 @@ class _Probe:
     folder: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="FOLDER")]]
     """The folder that `finebayes run` printed."""
     description: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="DESCRIPTION")]]
-    """What comes, in words of the process: "newline within 3", "no newline within 2", "at least 2 newline
-    within 9", "word 1 (1) before newline within 3", "newline next". A wrong word is answered with all of
-    them. Example: finebayes probe results/linebreak-widths/HASH "newline within 3" --base 1"""
+    """What comes, in words of the process: "newline next", "newline within 3", "no newline within 2", "at
+    least 2 newline within 4", "word 1 (1) before newline within 3". A wrong word is answered with the names
+    of tokens. Example: finebayes probe results/linebreak-widths/HASH "newline within 3" --base 1"""
     base: int = 0
     """The base network, from 0 on."""
     depth: int | None = None

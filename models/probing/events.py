@@ -1,8 +1,8 @@
 """Probes of an event of the next m tokens in a network: from its description, or from what the network wrote.
 
-    fitted on     documents of the process, to its exact p(A | x_<t): no label is needed. Regression is linear
-                  in its targets, so this is V_A times the probe of the belief (theory.probes.futures). Or on
-                  contexts of the network's own documents, labelled by the one continuation that it wrote
+    fitted on     documents of the process, to its exact p(A | x_<t): no label is needed. A linear p̂ is then
+                  V_A times the linear probe of the belief (theory.probes.futures). Or on contexts of the
+                  network's own documents, labelled by the one continuation that it wrote
     judged on     other documents that the network writes, against its own exact p(A | x_<t)
     link          probability: p̂ = A h + a, clipped; log-odds: logit p̂ = A h + a
     filter f      what reads, in nats of log-odds for a unit of the normalised stream h; a linear p̂ counts as
@@ -109,8 +109,8 @@ def probe_event(
     """
     still = _checked(network, event, depth, link, labels)
     contexts = Contexts.drawn(still, process, event, labels, seed)
-    judged_futures = futures.decided(still, event, contexts.judged_documents, contexts.positions.tolist())
-    exact = judged_futures.event.clip(0, 1)
+    positions = contexts.positions.tolist()
+    exact = futures.of_predictor(still, event, contexts.judged_documents, positions).reshape(-1).clip(0, 1)
 
     def read(features: np.ndarray) -> tuple[Linear, np.ndarray, Reading, Reading]:
         """The probe of features (n t f), what it reads in the judged contexts, and its quality there and in

@@ -56,6 +56,11 @@ def test_the_figure_has_what_the_records_have(result):
         (lambda: fb.probe(NETWORK, PAGES, "at least 3 1 within 2"), "is never true; there is nothing"),
         (lambda: fb.probe(PAGES, PAGES, "newline next"), "what pretrain, finetune or edited give, got Line"),
         (lambda: fb.probe(NETWORK, NETWORK, "newline next"), "process"),
+        (lambda: fb.probe(NETWORK, PAGES, "newline next", seed=-1), "seed"),
+        (
+            lambda: fb.probe(NETWORK, fb.processes.LineBreak(), "newline next"),
+            "reads 5 tokens, and documents .* have 20",
+        ),
         (lambda: fb.probe(NETWORK, PAGES, lambda tokens: tokens[:, 0] == 2), "needs a horizon"),
     ],
 )
