@@ -1,6 +1,7 @@
 """finebayes: a Bayesian finetuning theory testbed. `import finebayes as fb` is the public API.
 
 fb.pretrain, fb.finetune, fb.compare                  networks, and the scores of theories on them, in memory
+fb.probe                                              a direction for an event that is described in words
 fb.run, fb.load                                       a study's folder, with the bytes of the command line
 fb.sweep, fb.load_sweep                               a folder of runs along fields of a study's config
 fb.processes, fb.theories, fb.methods, fb.samplers    everything that `finebayes list` shows, by class name
@@ -8,6 +9,7 @@ fb.processes, fb.theories, fb.methods, fb.samplers    everything that `finebayes
 
 from experiments.api import Finetuned, Pretrained, compare, finetune, pretrain
 from experiments.discovery import Namespace
+from experiments.probing import ProbeResult, probe
 from experiments.reports.scores import Scores, Table
 from experiments.runs.study_result import StudyResult, load, run
 from experiments.runs.sweep_result import SweepResult, load_sweep, sweep
@@ -28,6 +30,7 @@ __all__ = [
     "Parametric",
     "Predictor",
     "Pretrained",
+    "ProbeResult",
     "Process",
     "Scores",
     "StudyResult",
@@ -42,6 +45,7 @@ __all__ = [
     "load_sweep",
     "methods",
     "pretrain",
+    "probe",
     "processes",
     "run",
     "samplers",

@@ -18,6 +18,7 @@ COMMANDS = {
     "report": "Write one static report.html with figures and tables inside.",
     "score": "Print the scorecard: how much of each shift every theory explains.",
     "compare": "Draw theories × methods of one or several runs as a heat map, with the numbers as tables.",
+    "probe": "Find the direction of an event, described in words, in a base network of a run.",
     "doctor": "Versions, devices, threads, and a three-second self-test.",
 }
 

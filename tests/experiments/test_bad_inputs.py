@@ -70,6 +70,8 @@ def commands(folder):
         for place in ("missing", "file", "empty", ".", "list", "null", "text", "deep", "bare", "x" * 5000):
             yield [command, place]
         yield from ([command], [command, "list", "list"], [command, "--json=maybe", "list"])
+    for place in ("missing", "file", "empty", "list", "null", "text", "bare"):
+        yield ["probe", place, "newline next"]
     yield from (["compare", "empty", "--out"], ["compare", "--out", "file/x", "bare"], ["list", "--with"])
     for file in ("missing.py", "broken.py", "nothing.py", "empty", "file"):
         yield from (["list", "--with", file], ["run", "mixtures", "--with", file, "--dry-run"], ["run", file])

@@ -12,18 +12,41 @@ A network draws its tokens outside of itself, so nothing in it can know more of 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from theory.base import Misuse, Predictor, Tokens
+from theory.compute.random import sample_on_host
 from theory.latent.documents import predict
 from theory.latent.mixture import Mixture
 from theory.probes.automata import Automaton
 from theory.probes.beliefs import as_chains, state_beliefs
 
 BATCH = 1024  # continuations in a forward pass
+LEAST = 1e-30  # probability that counts as possible in log-odds
 HELD = 1 << 18  # continuations held at once, if a context does not have more
+
+
+class Futures(NamedTuple):
+    """The continuations (e,) of contexts, each up to the token that decides the event: the context (a number
+    below that of all contexts), whether the event comes, and the probability."""
+
+    contexts: Int[np.ndarray, " e"]
+    comes: Bool[np.ndarray, " e"]
+    chances: Float[np.ndarray, " e"]
+
+    @property
+    def event(self) -> Float[np.ndarray, " c"]:
+        """p(A) of every context."""
+        return np.bincount(self.contexts, weights=self.chances * self.comes)
+
+    @property
+    def log_odds(self) -> Float[np.ndarray, " c"]:
+        """The log-odds of A in every context (nats), as exact where A is all but certain as anywhere."""
+        against = np.bincount(self.contexts, weights=self.chances * ~self.comes)
+        return np.log(self.event.clip(LEAST)) - np.log(against.clip(LEAST))
 
 
 def values(process: Mixture, event: Automaton) -> Float[np.ndarray, "k s"]:
@@ -62,6 +85,15 @@ def of_predictor(
     beyond the documents.
     """
     tokens = np.asarray(tokens)
+    chances = decided(predictor, event, tokens, positions).event
+    return chances.reshape(len(tokens), -1)
+
+
+def decided(
+    predictor: Predictor, event: Automaton, tokens: Tokens, positions: Sequence[int] | None = None
+) -> Futures:
+    """The same before the sum: continuations up to where the event is decided, contexts (n p) in order."""
+    tokens = np.asarray(tokens)
     last = tokens.shape[1] - event.horizon
     if positions is None:
         positions = range(last + 1)
@@ -74,15 +106,40 @@ def of_predictor(
     widest = len(positions) * event.vocabulary ** (event.horizon - 1)
     block = max(1, HELD // widest)
     parts = [tokens[begin : begin + block] for begin in range(0, len(tokens), block)]
-    return np.concatenate([_followed(predictor, event, part, np.asarray(positions, int)) for part in parts])
+    followed = [_followed(predictor, event, part, np.asarray(positions, int)) for part in parts]
+    before = np.cumsum([0, *(len(part) * len(positions) for part in parts[:-1])])
+    contexts = [start + part.contexts for start, part in zip(before, followed, strict=True)]
+    _, comes, chances = map(np.concatenate, zip(*followed, strict=True))
+    return Futures(np.concatenate(contexts), comes, chances)
+
+
+def passes(event: Automaton) -> int:
+    """The most continuations of a context that the sum over the tree reads, its own among them."""
+    count, total = (np.arange(len(event.moves)) == 0).astype(int), 1
+    for left in range(event.horizon - 1, 0, -1):
+        grown = np.zeros_like(count)
+        np.add.at(grown, event.moves, np.broadcast_to(count[:, None], event.moves.shape))
+        count = grown * event.undecided[left]
+        total += int(count.sum())
+    return total
+
+
+def write(
+    predictor: Predictor, count: int, length: int, random: np.random.Generator
+) -> Int[np.ndarray, "n t"]:
+    """Documents that a predictor writes: each token drawn from its own predictions."""
+    tokens = np.zeros((count, length), np.int32)
+    for position in range(length):
+        chances = _next(predictor, tokens, np.full(count, position))
+        tokens[:, position] = sample_on_host(random, chances)
+    return tokens
 
 
 def _followed(
     predictor: Predictor, event: Automaton, tokens: np.ndarray, positions: Int[np.ndarray, " p"]
-) -> Float[np.ndarray, "n p"]:
-    """The sum over the tree of continuations of a block of documents."""
-    shape = len(tokens), len(positions)
-    count = shape[0] * shape[1]
+) -> Futures:
+    """The tree of continuations of a block of documents, down to where the event is decided."""
+    count = len(tokens) * len(positions)
     front = _Front(
         np.repeat(tokens, len(positions), axis=0),
         np.tile(positions, len(tokens)),
@@ -90,14 +147,14 @@ def _followed(
         np.zeros(count, int),
         np.ones(count),
     )
-    total = np.zeros(count)
+    leaves = []
     for left in range(event.horizon, 0, -1):
         front = front.grown(predictor, event)
-        true = event.can(True)[left - 1, front.states]
         is_open = event.undecided[left - 1, front.states]
-        np.add.at(total, front.roots[true & ~is_open], front.weights[true & ~is_open])
+        ended = front.kept(~is_open)
+        leaves.append((ended.roots, event.can(True)[left - 1, ended.states], ended.weights))
         front = front.kept(is_open)
-    return total.reshape(shape)
+    return Futures(*map(np.concatenate, zip(*leaves, strict=True)))
 
 
 @dataclass(frozen=True)

@@ -128,3 +128,31 @@ def test_what_cannot_be_predicted_is_refused():
         futures.values(golden.distribution(), event("at least 2 1 within 2", golden))
     with pytest.raises(Misuse, match="is always true; there is nothing to predict"):
         futures.values(golden.distribution(), event("0 within 2", golden))
+
+
+@pytest.mark.parametrize("process, description", EVENTS[:2])
+def test_continuations_end_where_the_event_is_decided(process, description):
+    """Each once, of a probability that adds to 1; p(A) is the sum over those in which it comes."""
+    automaton, tokens = event(description, process), documents(process, 4)
+    found = futures.decided(process.distribution(), automaton, tokens, [1, 2])
+    exact = futures.of_process(process.distribution(), automaton, tokens)[:, 1:3]
+    np.testing.assert_allclose(found.event, exact.reshape(-1), atol=2e-5)
+    np.testing.assert_allclose(np.bincount(found.contexts, weights=found.chances), 1, atol=1e-5)
+    assert len(found.chances) <= 8 * (3 if automaton.horizon == 1 else 1 + 2 + 12)
+
+
+def test_passes_are_counted_before_they_are_made():
+    assert futures.passes(event("newline next", PAGES)) == 1
+    assert futures.passes(event("newline within 3", PAGES)) == 1 + 2 + 4  # two words leave it open
+    assert futures.passes(event("at least 2 word 1 (1) within 3", PAGES)) == 1 + 3 + (
+        2 + 2
+    )  # two word 1, or none, decide
+
+
+def test_a_predictor_writes_documents_of_its_own():
+    """As often as it says, and none that cannot come."""
+    process = PAGES.distribution()
+    tokens = futures.write(process, 400, PAGES.length, np.random.default_rng(0))
+    assert np.isfinite(np.asarray(process.log_prob(tokens))).all()
+    first = np.bincount(tokens[:, 0], minlength=3) / 400
+    np.testing.assert_allclose(first, [0.5, 0.5, 0], atol=0.1)
