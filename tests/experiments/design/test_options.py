@@ -20,10 +20,6 @@ PROCESSES = [
 CONFIG = weird_generalisation.PRESETS["small"]
 
 
-def test_there_are_twenty_three_studies():
-    assert len(STUDIES) == 23
-
-
 @pytest.mark.parametrize("name", STUDIES)
 def test_presets_go_to_json_and_back(name):
     presets = Study(name).module.PRESETS
