@@ -109,7 +109,7 @@ def rows_of(lines: Sequence[InsideLine]) -> dict[str, list[Panel]]:
                 colour = COLOURS.get(method, OTHERS[index % len(OTHERS)])
                 made.append(
                     Series(
-                        label or "base",
+                        label.replace("_", " ") or "base",
                         [line.depth for line in chosen],
                         [line.value for line in chosen],
                         colour,
