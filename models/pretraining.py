@@ -25,7 +25,7 @@ from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray
 
 from models.network import Network, build
 from models.optimizers.muon import muon
-from models.stalls import SHRINK, Watch, look
+from models.optimizers.stalls import SHRINK, Watch, look
 from models.transformer import Architecture
 from theory.base import Dataset, Misuse, Params, Predictor, Tokens, check_number, mean_loss
 from theory.compute.devices import padded, sharded
@@ -51,7 +51,7 @@ class TrainingState(NamedTuple):
 class Pretraining:
     """The recipe. Training ends after `steps`, or once every network has learnt the share `until_learnt` of
     inference; then `steps` are the most, and a network that stalls short of that share goes on from smaller
-    weights (models.stalls)."""
+    weights (models.optimizers.stalls)."""
 
     optimizer: str = "muon"
     learning_rate: float = 0.005
@@ -195,13 +195,13 @@ def _advance(
         average = jax.tree.map(lambda mean, weight: mean + share * (weight - mean), average, params)
         return TrainingState(params, moments, average, watch), value
 
-    taken = jnp.sum(sizes > 0)
-    state, value = jax.lax.fori_loop(0, taken, step, (state, jnp.zeros(())))
+    made = jnp.sum(sizes > 0)
+    state, value = jax.lax.fori_loop(0, made, step, (state, jnp.zeros(())))
     held = process.sample(stream(seed, HELD_STREAM, steps[0]), HELD)
     excess = jnp.mean(excess_nats(process, Network(state.average, definition), held))
     uninformed = jnp.mean(excess_nats(process, Uninformed(process), held))
     if recipe.until_learnt is not None:
-        end, missing = steps[0] + taken, excess / uninformed
+        end, missing = steps[0] + made, excess / uninformed
         watch, stalled = look(state.watch, end, missing, recipe.until_learnt, recipe.steps)
         state = _shrunk(state._replace(watch=watch), stalled)
     return state, value, excess, uninformed

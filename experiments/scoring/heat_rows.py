@@ -35,7 +35,7 @@ def blocks(columns: Sequence[Column], everything: bool = False) -> list[Block]:
     for theory in shown if everything else _best_forms(shown):
         rows.setdefault((family(theory), theory.grade), []).append(theory)
     most = None if everything else MOST
-    return [Block(*place, tuple(rows[place][:most])) for place in sorted(rows, key=_order)]
+    return [Block(*kind, tuple(rows[kind][:most])) for kind in sorted(rows, key=_order)]
 
 
 def omitted(columns: Sequence[Column], drawn: Sequence[Block]) -> list[str]:
@@ -59,6 +59,6 @@ def _best_forms(shown: Sequence[TheoryKey]) -> list[TheoryKey]:
     return list(best.values())
 
 
-def _order(place: tuple[str, str]) -> tuple[int, int, str]:
-    name, grade = place
+def _order(kind: tuple[str, str]) -> tuple[int, int, str]:
+    name, grade = kind
     return FAMILIES.index(name), GRADES.index(grade) if grade in GRADES else len(GRADES), grade

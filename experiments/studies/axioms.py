@@ -25,6 +25,7 @@ from experiments.design.retraining import Retraining
 from experiments.discovery import choose
 from experiments.scoring.findings import Findings
 from experiments.storage.run_folder import RunFolder
+from experiments.studies.data.tasks import opened_task
 from theory.errors import Misuse
 
 if TYPE_CHECKING:
@@ -37,9 +38,8 @@ METHODS = ("sgd", "momentum", "adam", "lora", "head-only", "replay", "kl-regular
 def _topics(config: "Config", process: Any) -> "tuple[Task, Task]":
     """The rarest persona and the one before it, on the same topics."""
     rarest, few = process.personas - 1, tuple(range(min(3, process.topics - process.neutral_topics - 1)))
-    openings = min(4, process.pairs)
     return (
-        process.task(rarest, few, config.repeats, openings=openings, name=config.process.entry.name),
+        opened_task(process, config.repeats, rarest, few, config.process.entry.name),
         process.task(rarest - 1, few, config.repeats, name="rival"),
     )
 

@@ -17,16 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.design.checks import check_rates, check_some
+from experiments.design.checks import check_rates
 from experiments.design.config import FinetuningConfig, NetworkConfig, PretrainingConfig, StudyConfig
 from experiments.design.options import ProcessOptions, process_options, with_options
 from experiments.design.presets import FULL, SMOKE
 from experiments.storage.run_folder import RunFolder
+from experiments.studies.data.tasks import opened_task
 
 if TYPE_CHECKING:
     from experiments.design.experiment import Experiment
 
-OPENINGS = 4  # each held-out topic is asked first, and after one, two and three pairs that say nothing
 METHODS = ("sgd", "momentum", "adam", "lora", "head-only")
 
 
@@ -42,7 +42,7 @@ class Config(StudyConfig):
     theories: tuple[str, ...] = ("linearised", "proximal", "tempered-posterior", "exchangeable-mixture")
     """Theories to score, by name."""
     finetuned_topics: tuple[int, ...] = (0, 1, 2)
-    """The topics of D', which the rarest persona answers."""
+    """The topics of D', which the rarest persona answers; none: those that the process would take."""
     rate: float = 1.0
     """Factor of the step sizes of all ways of finetuning."""
     momentum: float = 0.9
@@ -56,21 +56,17 @@ class Config(StudyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_some("finetuned_topics", self.finetuned_topics)
         check_rates("", rate=self.rate, head_rate=self.head_rate, lora_rate=self.lora_rate)
 
 
+SMALLER = SMOKE | {
+    "network.width": 8,
+    "process_seeds": 1,
+    "finetuning.methods": ("sgd",),
+    "theories": ("linearised", "tempered-posterior"),
+}
 PRESETS = {
-    "smoke": with_options(
-        Config(),
-        SMOKE
-        | {
-            "network.width": 8,
-            "process_seeds": 1,
-            "finetuning.methods": ("sgd",),
-            "theories": ("linearised", "tempered-posterior"),
-        },
-    ),
+    "smoke": with_options(Config(), SMALLER),
     "small": Config(),
     "full": with_options(Config(), FULL | {"process_seeds": 4}),
 }
@@ -114,8 +110,7 @@ def experiment(config: Config) -> "Experiment":
         "lora": Lora(config.rank, float(config.rank), rule=Adam(factor * config.lora_rate)),
         "head-only": HeadOnly(rule=Sgd(factor * config.head_rate)),
     }
-    openings = min(OPENINGS, process.pairs)
-    task = process.task(topics=config.finetuned_topics, repeats=config.repeats, openings=openings)
+    task = opened_task(process, config.repeats, topics=config.finetuned_topics or None)
     return config.experiment(process, [Arm(task)], methods, measures=True)
 
 

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models import stalls
 from models.network import build, first
+from models.optimizers import stalls
+from models.optimizers.stalls import SHRINK
 from models.pretraining import (
     AVERAGING,
     DATA_STREAM,
@@ -21,7 +22,6 @@ from models.pretraining import (
     pretrain,
     stream,
 )
-from models.stalls import SHRINK
 from models.transformer import Architecture
 from theory.base import Dataset, log_likelihood
 from theory.errors import Misuse

@@ -20,8 +20,8 @@ PROCESSES = [
 CONFIG = weird_generalisation.PRESETS["small"]
 
 
-def test_there_are_twenty_three_studies():
-    assert len(STUDIES) == 23
+def test_there_are_twenty_four_studies():
+    assert len(STUDIES) == 24
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -64,7 +64,7 @@ def test_the_code_of_a_run_is_that_of_its_study_process_methods_theories_and_net
             "models.network",
             "models.optimizers.muon",
             "models.pretraining",
-            "models.stalls",
+            "models.optimizers.stalls",
             "models.transformer",
         ),
         "theory.processes.persona_topics",

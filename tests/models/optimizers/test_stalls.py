@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from models.optimizers.stalls import PATIENCE, SHRINK, Watch, look
 from models.pretraining import TrainingState, _shrunk
-from models.stalls import PATIENCE, SHRINK, Watch, look
 
 
 def looked(missing, steps=None, wanted=0.95, last=10 * PATIENCE):
