@@ -25,6 +25,7 @@ from experiments.design.retraining import Retraining
 from experiments.discovery import choose
 from experiments.scoring.findings import Findings
 from experiments.storage.run_folder import RunFolder
+from experiments.studies.data.methods import five_methods
 from experiments.studies.data.tasks import opened_task
 from theory.errors import Misuse
 
@@ -133,26 +134,13 @@ def experiment(config: Config) -> "Experiment":
     """The experiment of one world: what is pretrained, and finetuned in sequences."""
     from experiments.design.axiom_plan import AxiomPlan
     from experiments.design.experiment import Arm
-    from models.finetuning.adam import Adam
-    from models.finetuning.head_only import HeadOnly
     from models.finetuning.kl_regularised import KlRegularised
-    from models.finetuning.lora import Lora
-    from models.finetuning.momentum import Momentum
     from models.finetuning.replay import Replay
-    from models.finetuning.sgd import Sgd
 
     world, process = WORLDS[config.process.entry.name], config.process.build()
-    rate = world.rate * config.finetuning.sgd_rate
-    sgd = Sgd(rate)
-    methods = {
-        "sgd": sgd,
-        "momentum": Momentum((1 - config.momentum) * rate, config.momentum),
-        "adam": Adam(world.rate * config.finetuning.adam_rate),
-        "lora": Lora(config.rank, float(config.rank), rule=Adam(world.rate * config.lora_rate)),
-        "head-only": HeadOnly(rule=Sgd(world.rate * config.head_rate)),
-        "replay": Replay(config.replay_share, rule=sgd),
-        "kl-regularised": KlRegularised(config.kl_weight, rule=sgd),
-    }
+    methods = five_methods(config, world.rate)
+    methods["replay"] = Replay(config.replay_share, rule=methods["sgd"])
+    methods["kl-regularised"] = KlRegularised(config.kl_weight, rule=methods["sgd"])
     ours, rival = world.tasks(config, process)
     plan = AxiomPlan(config.documents)
     return config.experiment(process, [Arm(ours, rival=rival)], methods, axioms=plan)

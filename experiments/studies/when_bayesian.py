@@ -22,6 +22,7 @@ from experiments.design.config import FinetuningConfig, NetworkConfig, Pretraini
 from experiments.design.options import ProcessOptions, process_options, with_options
 from experiments.design.presets import FULL, SMOKE
 from experiments.storage.run_folder import RunFolder
+from experiments.studies.data.methods import five_methods
 from experiments.studies.data.tasks import opened_task
 
 if TYPE_CHECKING:
@@ -96,20 +97,9 @@ def axes(config: Config) -> Mapping[str, tuple[Any, ...]]:
 def experiment(config: Config) -> "Experiment":
     """The experiment of a config: what is pretrained, finetuned and predicted."""
     from experiments.design.experiment import Arm
-    from models.finetuning.adam import Adam
-    from models.finetuning.head_only import HeadOnly
-    from models.finetuning.lora import Lora
-    from models.finetuning.momentum import Momentum
-    from models.finetuning.sgd import Sgd
 
-    process, factor, tuned = config.process.build(), config.rate, config.finetuning
-    methods = {
-        "sgd": Sgd(factor * tuned.sgd_rate),
-        "momentum": Momentum(factor * (1 - config.momentum) * tuned.sgd_rate, config.momentum),
-        "adam": Adam(factor * tuned.adam_rate),
-        "lora": Lora(config.rank, float(config.rank), rule=Adam(factor * config.lora_rate)),
-        "head-only": HeadOnly(rule=Sgd(factor * config.head_rate)),
-    }
+    process = config.process.build()
+    methods = five_methods(config, config.rate)
     task = opened_task(process, config.repeats, topics=config.finetuned_topics or None)
     return config.experiment(process, [Arm(task)], methods, measures=True)
 

@@ -1,6 +1,5 @@
 """Matrix-free curvatures against matrices written out in float64, and functions of them by Lanczos."""
 
-
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,6 +1,5 @@
 """Metrics of localised posteriors against gradients written out in numpy."""
 
-
 import jax
 import jax.numpy as jnp
 import numpy as np

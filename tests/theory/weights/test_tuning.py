@@ -1,6 +1,5 @@
 """Step sizes and prior precisions against brute force: whole Hessians, exact draws, and rules by hand."""
 
-
 import jax
 import jax.numpy as jnp
 import numpy as np
