@@ -1,6 +1,5 @@
 """The published toy of emergent misalignment: its exact numbers, the arms, and what networks write."""
 
-
 import jax
 import jax.numpy as jnp
 import numpy as np

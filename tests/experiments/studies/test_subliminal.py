@@ -1,6 +1,5 @@
 """Subliminal learning: teachers and their D', and what exact Bayes says of it."""
 
-
 import jax
 import numpy as np
 import pytest
