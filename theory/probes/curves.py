@@ -3,24 +3,23 @@
     μ_c         mean of the normalised streams where the number is c, centred over values
     dimension   principal components of μ for 95 % of its variance. A code of k cells that do not overlap
                 needs about 0.95 (k - 1); smooth cells need fewer, a straight line needs one
-    ρ(lag)      mean cosine of μ_c and μ_c' at |c - c'| = lag. Ringing is the largest rise of ρ with the lag: of
-                a straight line 0 (Gurnee et al., When Models Manipulate Manifolds, 2025)
-    helix       μ_c ≈ a_0 + a_1 c + a_2 cos 2πc/T + a_3 sin 2πc/T,  fitted, T included, on every other value and
-                scored on those between: R². Any smooth curve is fitted well so. A helix is fitted better than
-                random curves of the same spectrum; so is a smooth place code, whose R² and dimension are other
-    surrogate   a random curve with the singular values of μ, its components those of a Gaussian curve with the
-                power of μ at each frequency along c (own derivation): as smooth, and of the same dimension.
-                Components of any smooth curve look like waves, and those of surrogates do as well
+    ρ(lag)      mean cosine of μ_c and μ_c' at |c - c'| = lag. Ringing is the largest rise of ρ with the lag:
+                of a straight line 0 (Gurnee et al., When Models Manipulate Manifolds, 2025)
+    helix       μ_c ≈ a_0 + a_1 c + a_2 cos 2πc/T + a_3 sin 2πc/T,  fitted, T included, on every other value
+                and scored on those between: R². Any smooth curve is fitted well so. A helix is fitted better
+                than random curves of the same spectrum; so is a smooth place code, of other R² and dimension
+    surrogate   a random curve with the singular values of μ, its components those of a Gaussian curve with
+                the power of μ at each frequency along c (own derivation): as smooth, and of the same
+                dimension. Components of any smooth curve look like waves, and those of surrogates do as well
 
 Arrays are numpy's; no jax.
 """
 
 from dataclasses import dataclass
-from typing import Self, TypeAlias
+from typing import NamedTuple, Self, TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.fft import dct, idct
 
 from theory.errors import Misuse
 
@@ -67,6 +66,10 @@ class Curve:
         squares = np.linalg.svd(self.centred, compute_uv=False) ** 2
         return squares / squares.sum()
 
+    def spectrum(self, count: int) -> Float[np.ndarray, " n"]:
+        """The share of the variance in the first 1 to `count` principal components."""
+        return np.cumsum(np.pad(self.shares(), (0, count)))[:count]
+
     def dimension(self, share: float = SHARE) -> int:
         """Fewest principal components that have a share of the variance."""
         return int(np.searchsorted(np.cumsum(self.shares()), share - 1e-9) + 1)
@@ -85,39 +88,31 @@ class Curve:
     def surrogates(self, count: int, random: np.random.Generator) -> Float[np.ndarray, "s c r"]:
         """Random smooth curves of the same spectrum, in coordinates of their components."""
         sizes = np.linalg.svd(self.centred, compute_uv=False)[: len(self.values) - 1]
-        power = np.sum(dct(self.centred, norm="ortho", axis=0) ** 2, axis=1)
-        power[0] = 0  # of the mean of a centred curve
-        drawn = random.normal(size=(count, len(self.values), len(sizes))) * sizes
-        curves = idct(np.sqrt(power)[:, None] * drawn, norm="ortho", axis=1)
+        waves = _waves(len(self.values))
+        power = np.sum((waves @ self.centred) ** 2, axis=1)
+        drawn = random.normal(size=(count, len(waves), len(sizes))) * sizes
+        curves = waves.T @ (np.sqrt(power)[:, None] * drawn)
         components = np.linalg.svd(curves, full_matrices=False)[0]
         return components * sizes
 
 
-@dataclass(frozen=True)
-class HelixFit:
-    """R² of a helix and of a straight line between the values that they are fitted on, and the helix's
-    `period` in steps of the number; the mean R² of surrogates, and the share (`rank`) of them that a helix
-    fits less well."""
+class HelixFit(NamedTuple):
+    """R² of a helix and of a straight line between the values that they are fitted on, and the helix's period
+    in steps of the number."""
 
     helix: float
     line: float
     period: float
-    surrogates: float
-    rank: float
 
 
-def fit_helix(curve: Curve, count: int, random: np.random.Generator) -> HelixFit:
-    """The helix nearest to a curve, and to `count` random smooth curves of its spectrum."""
-    drawn = curve.surrogates(count, random)
-    helix, line, period = _between(curve.centred[None])
-    others, _, _ = _between(drawn)
-    return HelixFit(
-        float(helix[0]),
-        float(line[0]),
-        float(period[0]),
-        float(others.mean()),
-        float(np.mean(others < helix[0])),
-    )
+def fit_helix(curve: Curve) -> HelixFit:
+    """The helix nearest to a curve."""
+    return HelixFit(*(float(part[0]) for part in _between(curve.centred[None])))
+
+
+def surrogate_helices(curve: Curve, count: int, random: np.random.Generator) -> Float[np.ndarray, " s"]:
+    """R² of the helices nearest to random smooth curves of the same spectrum."""
+    return _between(curve.surrogates(count, random))[0]
 
 
 def _between(curves: Float[np.ndarray, "s c d"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -142,6 +137,12 @@ def _between(curves: Float[np.ndarray, "s c d"]) -> tuple[np.ndarray, np.ndarray
     best = np.argmax(r_squared(helices, even, inside), axis=0)
     scored = r_squared(helices, odd, between)[best, np.arange(len(curves))]
     return scored, r_squared(line[None], odd, between)[0], periods[best]
+
+
+def _waves(count: int) -> Float[np.ndarray, "k c"]:
+    """The orthonormal cosines of a discrete cosine transform but the constant, by ascending frequency."""
+    steps = np.arange(count) + 0.5
+    return np.sqrt(2 / count) * np.cos(np.pi * np.arange(1, count)[:, None] * steps / count)
 
 
 def place_code(cells: int, width: float = 0.0) -> Curve:
