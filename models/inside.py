@@ -160,6 +160,15 @@ def heads(network: Network | Edited, streams: Float[Array, "n l t d"]) -> Heads:
     return Heads(*map(jnp.stack, zip(*every, strict=True)))
 
 
+def query_keys(network: Network | Edited) -> Float[Array, "l h 2 e d"]:
+    """Of every block and head the maps of a normalised stream to queries and to keys."""
+    matrices = [
+        block.attn_qkv.matrix.reshape(3, block.heads, -1, block.attn_qkv.inputs)[:2]
+        for block in _transformer(network).blocks
+    ]
+    return jnp.stack(matrices).swapaxes(1, 2)
+
+
 def exchanged(blocks: Params, read_out: Params) -> Params:
     """The weights of one network, all but the read-out, with the read-out of another."""
     return nnx.merge_state(blocks, nnx.filter_state(read_out, nnx.PathContains(READ_OUT)))

@@ -2,9 +2,10 @@
 and the swap of read-outs with the base network, which tells where finetuning moved the answers."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -37,11 +38,7 @@ class FinetunedPrograms:
     ) -> FinetunedCell:
         """The networks finetuned by a method, from one base network."""
         count = self.experiment.seeds
-        data = finetuning.padded(self.experiment.n)
-        data = jax.tree.map(lambda leaf: np.concatenate([leaf, leaf]), data)
-        orders = np.concatenate([finetuning.order, finetuning.replica_order])
-        seeds = np.arange(2 * count, dtype=np.int32) % count
-        params, losses, data_loss = self.finetune[method](network.params, data, orders, seeds)
+        params, losses, data_loss = self.networks(method, network, finetuning)
         tokens = self.answers.padded(questions.tokens)
         answers = questions.at(self.answers.read(tokens, params))
         updates = jax.tree.map(lambda after, before: after - np.asarray(before), params, network.params)
@@ -61,6 +58,30 @@ class FinetunedPrograms:
             base_read_out=missed[:count].astype(np.float32),
             base_blocks=missed[count:].astype(np.float32),
         )
+
+    def networks(
+        self, method: str, network: Network, finetuning: Finetuning
+    ) -> tuple[Params, np.ndarray, np.ndarray]:
+        """Weights (2 s, d, ...) of networks, then of those that met the same D' in another order, with the
+        loss of every step and at every dose that on all of D'."""
+        count = self.experiment.seeds
+        data = finetuning.padded(self.experiment.n)
+        data = jax.tree.map(lambda leaf: np.concatenate([leaf, leaf]), data)
+        orders = np.concatenate([finetuning.order, finetuning.replica_order])
+        seeds = np.arange(2 * count, dtype=np.int32) % count
+        return self.finetune[method](network.params, data, orders, seeds)
+
+    def pairs(self, network: Network, finetuning: Finetuning) -> Iterator[tuple[Params, Params]]:
+        """Weights of every network and of its twin, by method, seed and dose."""
+        experiment = self.experiment
+        for method in experiment.methods:
+            params = self.networks(method, network, finetuning)[0]
+            for seed, dose in np.ndindex(experiment.seeds, len(experiment.doses)):
+                weights, twin = (
+                    jax.tree.map(lambda leaf, row=row, dose=dose: jnp.asarray(leaf[row, dose]), params)
+                    for row in (seed, seed + experiment.seeds)
+                )
+                yield weights, twin
 
     def _finetune(
         self, method: Method, params: Params, data: Dataset, order: Array, seed: Array

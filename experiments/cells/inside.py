@@ -20,6 +20,7 @@ from experiments.cells.reading import Base, Documents, Reading
 from experiments.cells.steering import ConstantVectors, Weighed, along, steered, steered_alone
 from experiments.design import random_streams
 from experiments.design.experiment import Arm, Experiment
+from experiments.design.inside_plan import InsidePlan
 from experiments.storage.inside_cell import (
     CODES,
     OLD_PROBES,
@@ -63,7 +64,7 @@ class InsidePrograms:
         finetuned: FinetunedPrograms,
         data: FinetuningData,
     ):
-        assert experiment.inside is not None
+        assert isinstance(experiment.inside, InsidePlan)
         self.experiment, self.plan = experiment, experiment.inside
         self.finetuned, self.data = finetuned, data
         self.process: Mixture = experiment.process.distribution()
@@ -83,22 +84,16 @@ class InsidePrograms:
         network = first(build(self.experiment.shape, process.vocabulary, process.length, [UNTRAINED]))
         return np.asarray(streams(network, self.documents.tokens))
 
-    def run(self, arm: Arm, network: Network) -> InsideCell:
-        """The cell of a base network."""
+    def run(self, arm: Arm, network: Network) -> tuple[InsideCell, str]:
+        """The cell of a base network, and why it failed ("" if it did not)."""
         documents, experiment = self.documents, self.experiment
         finetuning = self.data.finetuning(arm, network)
         base = Base.of(network, documents, self._target(finetuning), max(self.plan.nats))
         key = random_streams.stream(experiment.seed, random_streams.INSIDE_DATA)
         contexts = Weighed.of(self.data.questions(arm), arm.task.data(key, experiment.n))
-        measured = []
-        for method in experiment.methods:
-            params = self._networks(method, network, finetuning)
-            for seed, dose in np.ndindex(experiment.seeds, len(experiment.doses)):
-                weights, twin = (
-                    jax.tree.map(lambda leaf, row=row, dose=dose: jnp.asarray(leaf[row, dose]), params)
-                    for row in (seed, seed + experiment.seeds)
-                )
-                measured.append(self._measured(base, weights, twin, contexts))
+        measured = [
+            self._measured(base, *pair, contexts) for pair in self.finetuned.pairs(network, finetuning)
+        ]
         shape = len(experiment.methods), experiment.seeds, len(experiment.doses)
 
         def stacked(name: str) -> np.ndarray:
@@ -112,7 +107,7 @@ class InsidePrograms:
         response = [
             [self._response(base, depth, alone) for alone in (False, True)] for depth in self.edited.tolist()
         ]
-        return InsideCell(
+        cell = InsideCell(
             methods=np.array([*experiment.methods]),
             doses=np.array(experiment.doses),
             depths=self.depths,
@@ -123,20 +118,12 @@ class InsidePrograms:
             base_slopes=np.array(probing.slopes(base, base.reading), np.float32),
             factors=probing.factor_codes(documents, base.reading, self.process.factors),
         )
+        return cell, inside_failure(cell)
 
     def _target(self, finetuning: Finetuning) -> int:
         """The hypothesis under which D' is most likely."""
         data = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), finetuning.data)
         return int(np.argmax(np.asarray(self.process.log_likelihoods(data)).sum(axis=-1)))
-
-    def _networks(self, method: str, network: Network, finetuning: Finetuning) -> Params:
-        """Weights (2 s, d, ...) of networks, then of those that met the same D' in another order."""
-        count = self.experiment.seeds
-        data = finetuning.padded(self.experiment.n)
-        data = jax.tree.map(lambda leaf: np.concatenate([leaf, leaf]), data)
-        orders = np.concatenate([finetuning.order, finetuning.replica_order])
-        seeds = np.arange(2 * count, dtype=np.int32) % count
-        return self.finetuned.finetune[method](network.params, data, orders, seeds)[0]
 
     def _measured(self, base: Base, weights: Params, twin: Params, contexts: Weighed) -> Measured:
         """The measures of one finetuned network; nan where it, or its twin, is not finite."""

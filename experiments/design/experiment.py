@@ -15,6 +15,7 @@ or, in place of these, for each base network, arm and way of finetuning
 or, for each base network and arm,
 
     inside        what probes find inside of the base network and its finetuned ones
+    curves        the curve of a number in their streams, in place of that
 """
 
 import inspect
@@ -28,6 +29,7 @@ from jaxtyping import Array
 from experiments.design import random_streams
 from experiments.design.axiom_plan import AxiomPlan
 from experiments.design.checks import FIT_ON, check_choice, check_process
+from experiments.design.curve_plan import CurvePlan
 from experiments.design.inside_plan import InsidePlan
 from experiments.design.retraining import Retraining
 from experiments.design.sampling import Sampling
@@ -93,7 +95,7 @@ class Experiment:
     replay (None: the process). `observe` is what else is looked at, of a network and an arm's contexts
     (tokens): {name: an array with a row each}; it reads `observed_tokens` with each network, for estimates of
     time. With a plan of `axioms` no theory is scored: its cells are those of the axioms alone; with a
-    plan of the `inside`, those of the inside alone. With
+    plan of the `inside`, those of the inside, or of curves, alone. With
     `measures` cells also hold the candidates for an explanation that are known before finetuning
     (experiments.cells.measures).
     """
@@ -123,7 +125,7 @@ class Experiment:
     observed_tokens: int = 0
     retraining: Retraining = field(default_factory=Retraining)
     axioms: AxiomPlan | None = None
-    inside: InsidePlan | None = None
+    inside: InsidePlan | CurvePlan | None = None
     measures: bool = False
     catalogue: Catalogue = field(default_factory=Catalogue)
 
@@ -210,7 +212,7 @@ class Experiment:
         if self.axioms is not None:
             return [*again, *(Cell("axioms", arm, base, method) for method in self.methods)]
         if self.inside is not None:
-            return [*again, Cell("inside", arm, base)]
+            return [*again, Cell(self.inside.kind, arm, base)]
         return [
             Cell("theories", arm, base),
             *[Cell("posteriors", arm, base)] * (row < sampled),

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from experiments.storage.records import CellKind
 from theory.errors import Misuse
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ class InsidePlan:
     by `nats`, 0 among them. `foreign` is a process of settings that pretraining never had, with the same
     tokens; the belief of its filter is of no use to the network."""
 
+    kind: ClassVar[CellKind] = "inside"
     foreign: "Mixture"
     documents: int = 400
     nats: tuple[float, ...] = (-1.0, -0.5, 0.0, 0.5, 1.0)

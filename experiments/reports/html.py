@@ -21,7 +21,7 @@ from experiments.scoring.convergence import ChainNote, ConvergenceReport, conver
 from experiments.scoring.labels import panel_name
 from experiments.scoring.scorecard import scorecard
 from experiments.storage.files import write_text
-from experiments.storage.records import Json, ScoreLine
+from experiments.storage.records import UNSCORED, Json, ScoreLine
 from experiments.storage.run_folder import RunFolder
 from experiments.storage.seal import check
 
@@ -40,8 +40,7 @@ def write_report(run: RunFolder) -> Path:
 
 def _page(run: RunFolder, lines: list[ScoreLine]) -> str:
     question, about = _question(run)
-    # a study of axioms, or of the inside, has no theory to score
-    is_scored = bool(lines) or not (run.cells("axioms") or run.cells("inside"))
+    is_scored = bool(lines) or not any(map(run.cells, UNSCORED))
     converged = convergence_report(run)
     return page(
         question,

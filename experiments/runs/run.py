@@ -33,7 +33,7 @@ from experiments.scoring.scorecard import scorecard
 from experiments.storage import seal
 from experiments.storage.files import as_csv, digest, locked, write, write_json, write_text
 from experiments.storage.manifests import Quality
-from experiments.storage.records import Cell
+from experiments.storage.records import UNSCORED, Cell
 from experiments.storage.run_folder import DONE, MEASURES, NETWORKS, RunFolder, create
 from theory.errors import Misuse
 
@@ -87,7 +87,7 @@ def run(
         write(folder / DONE, lambda file: None)
         progress.say("drawing")
         try:
-            if made.rows() or made.cells("axioms") or made.cells("inside"):
+            if made.rows() or any(map(made.cells, UNSCORED)):
                 (draw or study_run.study.draw)(made)
         finally:
             write_report(made)

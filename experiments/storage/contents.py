@@ -7,6 +7,7 @@
     FinetunedCell   finetuned networks and their reshuffled replicas
     RetrainedCell   networks pretrained from scratch on D and D'
     AxiomCell       networks after sequences of finetunings (experiments.storage.axiom_cell)
+    CurveCell       curves of a number in the stream of networks (experiments.storage.curve_cell)
     InsideCell      what probes find inside of networks (experiments.storage.inside_cell)
 
 All answers are log-probabilities. Axes: s finetuning seeds, b strengths, d doses, c contexts, a answers, k
@@ -23,6 +24,7 @@ import numpy as np
 from experiments.storage.axiom_cell import AxiomCell as AxiomCell
 from experiments.storage.contexts import CONTEXTS, check_axes, pick, prefixed, present, unprefixed
 from experiments.storage.contexts import Contexts as Contexts
+from experiments.storage.curve_cell import CurveCell as CurveCell
 from experiments.storage.inside_cell import InsideCell as InsideCell
 from experiments.storage.records import Arrays, CellKind, Ladder
 from theory.errors import Misuse
@@ -214,7 +216,14 @@ class FinetunedCell:
 
 
 CellContent: TypeAlias = (
-    TheoryCell | PosteriorCell | ReplayCell | FinetunedCell | AxiomCell | RetrainedCell | InsideCell
+    TheoryCell
+    | PosteriorCell
+    | ReplayCell
+    | FinetunedCell
+    | AxiomCell
+    | RetrainedCell
+    | InsideCell
+    | CurveCell
 )
 CONTENTS: dict[CellKind, type[CellContent]] = {
     "theories": TheoryCell,
@@ -224,6 +233,7 @@ CONTENTS: dict[CellKind, type[CellContent]] = {
     "axioms": AxiomCell,
     "retrained": RetrainedCell,
     "inside": InsideCell,
+    "curves": CurveCell,
 }
 REACHABLE = ("base network", "best bias", "best hypothesis")  # of D' itself
 FINETUNED = ("finetuned", "replica", "loss", "distance")

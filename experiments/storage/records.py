@@ -25,7 +25,7 @@ Json: TypeAlias = dict[str, Any]
 Numbers: TypeAlias = tuple[float, ...]
 Interval: TypeAlias = tuple[float, float]
 CellKind: TypeAlias = Literal[
-    "theories", "posteriors", "replays", "finetuned", "axioms", "retrained", "inside"
+    "theories", "posteriors", "replays", "finetuned", "axioms", "retrained", "inside", "curves"
 ]
 Grade: TypeAlias = Literal["fitted", "law", "forecast"]
 
@@ -33,6 +33,7 @@ SEPARATOR = "--"
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.,=+]|-(?!-))*(?<!-)")
 LONGEST = 100  # characters of a name: a file has two, and 255 in all
 OF_METHOD = ("replays", "finetuned", "axioms")
+UNSCORED = ("axioms", "inside", "curves")  # of studies that score no theory
 BOUNDS = ("path", "mixture")
 OPTIONAL = ("problems", "diagnostics", "times", "reference", "rate")  # of a ladder
 SWAP = ("base_read_out", "base_blocks")  # of a row
@@ -52,8 +53,7 @@ def check_name(kind: str, name: str) -> str:
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """A part of a run: `theories`, `posteriors`, `retrained` and `inside` have no method, all others have
-    one."""
+    """A part of a run: those of the kinds `OF_METHOD` have a method, all others have none."""
 
     kind: CellKind
     arm: str
@@ -94,7 +94,7 @@ class Cell:
     @property
     def is_forecast(self) -> bool:
         """Whether it holds expectations of theories only, and nothing of a finetuned network."""
-        return self.kind not in ("finetuned", "axioms", "inside")
+        return self.kind not in ("finetuned", *UNSCORED)
 
     def other(self, kind: CellKind, method: str = "") -> "Cell":
         """The cell of another kind at the same arm and base network."""

@@ -28,6 +28,8 @@ from experiments.storage.contents import (
     RetrainedCell,
     TheoryCell,
 )
+from experiments.storage.curve_cell import AXES as CURVE_AXES
+from experiments.storage.curve_cell import CODE, FOLLOWED, MOVED, TWIST, USED, CurveCell
 from experiments.storage.inside_cell import AXES, InsideCell
 from experiments.storage.records import Cell, Ladder
 from experiments.storage.run_folder import create
@@ -182,6 +184,21 @@ class MadeUp:
             },
         )
 
+    def curves(self, arm, shape):
+        methods, layers = [*self.experiment.methods], self.experiment.shape.layers
+        depths, columns, lengths = np.arange(1, 1 + layers), np.arange(1, 13), np.arange(6, 12)
+        parts = {"c": CODE, "t": TWIST, "u": USED, "f": FOLLOWED, "n": MOVED, "v": columns, "w": lengths}
+        sizes = {axis: len(names) for axis, names in parts.items()} | {"g": 9, "e": 8, "r": 2, "z": 2}
+        sizes |= dict(zip("msdlb", (len(methods), *self.leading, layers, layers), strict=True))
+        known = {"methods": np.array(methods), "doses": np.array(self.experiment.doses), "depths": depths}
+        known |= {"columns": columns, "lengths": lengths}
+        random = {
+            name: [sizes[axis] for axis in axes] for name, axes in CURVE_AXES.items() if name not in known
+        }
+        return CurveCell(
+            **known, **{name: self.random.uniform(0.5, 1, size) for name, size in random.items()}
+        )
+
 
 PRIORS = ("process", "implied")
 
@@ -199,7 +216,11 @@ def make_run(name, folder):
 
 
 # With chains, with what networks write, with teachers, readouts, axioms, probes; make test-slow reads all.
-FEW = ("langevin-vs-sgd", "emergent-misalignment", "subliminal", "out-of-context", "axioms", "inside-beliefs")
+FEW = (
+    *("langevin-vs-sgd", "emergent-misalignment", "subliminal", "out-of-context", "axioms"),
+    *("inside-beliefs", "linebreak-manifold"),
+)
+PROBED = ("inside", "curves")
 PARTS = [pytest.param(FEW, id="few"), pytest.param(STUDIES, id="all", marks=pytest.mark.slow)]
 
 
@@ -208,7 +229,7 @@ def test_every_study_is_read_without_jax(tmp_path, names):
     """One process reads them all; a failure is named by study and step."""
     folders = [make_run(name, tmp_path / name).folder for name in names]
     kinds = {Cell.parse(path.stem).kind for path in tmp_path.glob("*/cells/*.npz")}
-    assert kinds == {"theories", "posteriors", "replays", "finetuned", "axioms", "retrained", "inside"}
+    assert kinds == {"theories", "posteriors", "replays", "finetuned", "axioms", "retrained", *PROBED}
     words = [sys.executable, "-c", READER.format(blocked=BLOCKED), *map(str, folders)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(words, capture_output=True, text=True, env=environment, cwd=tmp_path)

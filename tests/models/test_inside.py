@@ -10,7 +10,7 @@ from flax import nnx
 
 from models.finetuning.method import finetune
 from models.finetuning.sgd import Sgd
-from models.inside import Edited, edited, exchanged, heads, read_out, streams
+from models.inside import Edited, edited, exchanged, heads, query_keys, read_out, streams
 from models.network import Network, build, first
 from models.transformer import Architecture, Transformer, rms_norm
 from theory.base import Dataset, Parametric, Predictor, mean_loss
@@ -85,6 +85,17 @@ def test_the_training_program_is_the_same_to_the_character():
     assert ours == program(BeforeHooks) == program(Unchanged)
     assert ours != program(Doubled)
     assert "dot_general" in ours and len(ours) > 10_000
+
+
+def test_queries_and_keys_make_the_patterns_of_heads(network):
+    seen = np.asarray(streams(network, tokens()))
+    maps, patterns = np.asarray(query_keys(network)), np.asarray(heads(network, seen).patterns)
+    assert maps.shape == (2, 2, 2, 8, D)
+    inputs = seen[:, 1] / np.sqrt(np.mean(np.square(seen[:, 1]), axis=-1, keepdims=True) + 1e-6)
+    query, key = np.einsum("htqd,nsd->thnsq", maps[1], inputs)
+    score = np.einsum("hntq,hnsq->hnts", query, key) / np.sqrt(8)
+    score = np.where(np.tril(np.ones((T, T), bool)), np.exp(score), 0)
+    np.testing.assert_allclose(score / score.sum(-1, keepdims=True), patterns[1], rtol=1e-4, atol=1e-5)
 
 
 def test_the_last_stream_through_the_read_out_is_the_prediction(network):

@@ -1,0 +1,137 @@
+"""Curves of a line's column in a base network and its finetuned ones, read on pages that are drawn once.
+
+Streams are read, measured and forgotten: a cell keeps numbers alone (experiments.storage.curve_cell).
+"""
+
+import functools
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from experiments.cells.curve_reading import CurveReading, moved, turned
+from experiments.cells.data import FinetuningData
+from experiments.cells.finetuned import FinetunedPrograms
+from experiments.cells.pages import Pages
+from experiments.design.curve_plan import CurvePlan
+from experiments.design.experiment import Arm, Experiment
+from experiments.storage.curve_cell import CODE, FOLLOWED, MOVED, TWIST, USED, CurveCell
+from models.network import Network, build, first
+from theory.probes.curves import fit_helix, surrogate_helices
+from theory.probes.twist import rotated, rotations
+
+UNTRAINED = 1000  # the seed of the untrained network
+COMPONENTS = 8  # of the spectrum that is kept
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Measures of a finetuned network, as in its cell: (l, c), (b, t), (u,), (l, f), (l, n) and (b, z)."""
+
+    code: np.ndarray
+    twist: np.ndarray
+    used: np.ndarray
+    followed: np.ndarray
+    moved: np.ndarray
+    turned: np.ndarray
+
+
+class CurvePrograms:
+    """Programs that finetune are those of other cells; a reading and a substitution are compiled once."""
+
+    def __init__(self, experiment: Experiment, finetuned: FinetunedPrograms, data: FinetuningData):
+        assert isinstance(experiment.inside, CurvePlan)
+        self.experiment, self.plan = experiment, experiment.inside
+        self.finetuned, self.data = finetuned, data
+        self.layers = experiment.shape.layers
+        self.depths = np.arange(1, 1 + self.layers)
+
+    @functools.cached_property
+    def pages(self) -> Pages:
+        """Drawn when the first cell is run."""
+        return Pages.drawn(self.experiment, self.plan.documents)
+
+    @functools.cached_property
+    def untrained(self) -> CurveReading:
+        """A network that was never trained, read."""
+        process = self.experiment.process
+        network = first(build(self.experiment.shape, process.vocabulary, process.length, [UNTRAINED]))
+        return self._read(network)
+
+    def run(self, arm: Arm, network: Network) -> tuple[CurveCell, str]:
+        """The cell of a base network, and why it failed ("" if it did not)."""
+        experiment, base = self.experiment, self._read(network)
+        pairs = self.finetuned.pairs(network, self.data.finetuning(arm, network))
+        measured = [self._measured(base, *map(network.with_params, pair)) for pair in pairs]
+        shape = len(experiment.methods), experiment.seeds, len(experiment.doses)
+
+        def stacked(name: str) -> np.ndarray:
+            every = np.array([getattr(part, name) for part in measured], np.float32)
+            return every.reshape(*shape, *every.shape[1:])
+
+        cell = CurveCell(
+            methods=np.array([*experiment.methods]),
+            doses=np.array(experiment.doses),
+            depths=self.depths,
+            columns=base.curves[0].values,
+            lengths=base.lengths[0].values,
+            base_code=_array(base.code()),
+            base_twist=_array(base.twist()),
+            base_used=_array(base.used()),
+            base_followed=_array([base.followed(depth, True) for depth in self.depths.tolist()]),
+            untrained_code=_array(self.untrained.code()),
+            untrained_twist=_array(self.untrained.twist()),
+            exact_used=_array(self.pages.used(self.pages.statistics[0])),
+            exact_dimension=np.array(self.pages.needed(base.curves[0].values).dimension()),
+            **self._profiles(base),
+            **{entry.name: stacked(entry.name) for entry in fields(Measured)},
+        )
+        finite = np.isfinite(cell.code).all() and np.isfinite(cell.used).all()
+        return cell, "" if finite else "Non-finite answers or streams of a finetuned network."
+
+    def _read(self, network: Network) -> CurveReading:
+        return CurveReading.of(network, self.pages, self.plan.least)
+
+    def _profiles(self, base: CurveReading) -> dict[str, np.ndarray]:
+        """What figures show of a base network, and what random curves and rotations have."""
+        random, count = np.random.default_rng(self.experiment.seed), self.plan.random
+        helices, shares = [], []
+        for curve in base.curves[1:]:
+            others, fit = surrogate_helices(curve, count, random), fit_helix(curve)
+            helices.append((others.mean(), np.mean(others < fit.helix)))
+        for heads, best in zip(base.heads, base.best, strict=True):
+            turns = rotations(heads[0].shape[-1], count, random)
+            every = [base.difference.share(rotated(*pair, turns)) for pair in zip(*heads, strict=True)]
+            others = np.max(every, axis=0)
+            shares.append((others.mean(), np.mean(others < base.difference.share(best))))
+        return {
+            "surrogates": _array(helices),
+            "rotations": _array(shares),
+            "spectrum": _array([curve.spectrum(COMPONENTS) for curve in base.curves[1:]]),
+            "by_lag": _array([curve.by_lag() for curve in base.curves[1:]]),
+            "cosines": _array(base.best),
+        }
+
+    def _measured(self, base: CurveReading, weights: Network, twin: Network) -> Measured:
+        """The measures of one finetuned network; nan where it, or its twin, is not finite."""
+        after, other = self._read(weights), self._read(twin)
+        if not (after.is_finite and other.is_finite):
+            layers = self.layers
+            return Measured(*(np.full(size, np.nan) for size in _shapes(layers)))
+        return Measured(
+            _array(after.code()),
+            _array(after.twist()),
+            _array(after.used()),
+            _array([after.followed(depth, False) for depth in self.depths.tolist()]),
+            _array(moved(base, after, other)),
+            _array(turned(base, after, other)),
+        )
+
+
+def _array(values: object) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+def _shapes(layers: int) -> list[tuple[int, ...]]:
+    """Shapes of what is measured of a finetuned network."""
+    parts = [(layers, len(names)) for names in (CODE, TWIST, FOLLOWED, MOVED)]
+    return [*parts[:2], (len(USED),), *parts[2:], (layers, 2)]

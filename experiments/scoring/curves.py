@@ -1,0 +1,197 @@
+"""Measures of curves in the stream over networks, with intervals and what Bayes says of each.
+
+    M1 dimension     of the curve of the column, and its ringing; the column that a probe reads
+    M2 helix         R² of a helix, less that of random smooth curves of the same spectrum
+    M3 substitution  slopes of a newline's log-odds after a column's code is replaced by another's
+    M4 past lines    shares of a newline's log-odds that statistics explain beyond the column; advantage: that
+                     of the exact log-odds less the largest that knows no likelihood
+    M5 twist         share of the cosines of a block's best head that depends on line length - column, less
+                     that under random rotations
+    M6 finetuning    the constant share of the curve's movement; bend and turn, less the twin's; the loss of
+                     the base network's probe
+
+Networks are "base", "untrained", or finetuned by a method; "exact" is the process. What has no depth has
+depth 0, what has no dose dose 0; the depth of a twist is that of the stream which the block reads. Numpy
+only.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from experiments.scoring.intervals import Estimate, clusters, mean
+from experiments.storage.curve_cell import CODE, FOLLOWED, MOVED, TWIST, USED, CurveCell
+from experiments.storage.records import Cell, Interval, Json
+from experiments.storage.run import Run
+
+TESTS = {
+    "M1": "dimension",
+    "M2": "helix",
+    "M3": "substitution",
+    "M4": "past lines",
+    "M5": "twist",
+    "M6": "finetuning",
+}
+SLOPES = {"exact": "slope: exact", "explained": "explained", "own": "slope: own", "random": "slope: random"}
+BAYES: dict[tuple[str, str], Interval] = {  # what Bayes says, from and to; M1 is the process's
+    ("M3", "slope: exact"): (1.0, 1.0),
+    ("M3", "slope: own"): (1.0, 1.0),
+    ("M4", "advantage"): (0.0, np.inf),
+    ("M5", "beyond rotations, best block"): (np.finfo(float).tiny, np.inf),
+    ("M6", "bend beyond twin"): (-np.inf, 0.0),
+    ("M6", "turn beyond twin"): (-np.inf, 0.0),
+    ("M6", "loss"): (-np.inf, 0.0),
+}
+Cells = Sequence[tuple[Cell, CurveCell]]
+
+
+@dataclass(frozen=True)
+class CurveLine:
+    """A measure of `networks` of a kind, over `count` of them, and what Bayes says of it, from and to."""
+
+    data: str
+    test: str
+    measure: str
+    networks: str
+    dose: int
+    depth: int
+    value: Estimate
+    count: int
+    bayes: Interval | None = None
+
+    @property
+    def refuted(self) -> bool:
+        """Whether the whole interval is off what Bayes says."""
+        if self.bayes is None or self.value.interval is None:
+            return False
+        low, high = self.value.interval
+        return low > self.bayes[1] or high < self.bayes[0]
+
+    def record(self) -> Json:
+        """Plain values by column."""
+        low, high = self.value.interval or (None, None)
+        names = ("data", "test", "measure", "networks", "dose", "depth")
+        return {
+            **{name: getattr(self, name) for name in names},
+            **{"value": self.value.value, "low": low, "high": high},
+            "bayes": "" if self.bayes is None else " to ".join(f"{end:g}" for end in self.bayes),
+            "count": self.count,
+        }
+
+
+def curve_lines(run: Run) -> list[CurveLine]:
+    """Every measure, from the finished cells; without those that no network has."""
+    arms: dict[str, list[tuple[Cell, CurveCell]]] = {}
+    for cell in sorted(run.cells("curves"), key=lambda cell: cell.base):
+        content = run.read(cell)
+        assert isinstance(content, CurveCell)
+        arms.setdefault(cell.arm, []).append((cell, content))
+    return [line for data, cells in arms.items() for line in (*_bases(data, cells), *_finetuned(data, cells))]
+
+
+@dataclass(frozen=True)
+class _Networks:
+    """Networks of a kind, and how they are clustered."""
+
+    data: str
+    name: str
+    dose: int
+    factors: Sequence[Sequence[int]]
+    needed: float
+
+    def line(self, test: str, measure: str, depth: int, values: np.ndarray) -> Iterator[CurveLine]:
+        """The mean over the networks that have the measure."""
+        known = np.isfinite(values)
+        if known.any():
+            factors = [
+                [key for key, has in zip(factor, known, strict=True) if has] for factor in self.factors
+            ]
+            bayes = BAYES.get((test, measure)) if self.name not in ("untrained", "exact") else None
+            if measure == "dimension" and self.name == "base":
+                bayes = self.needed, self.needed + 1
+            value = mean(values[known].astype(float), factors)
+            yield CurveLine(self.data, test, measure, self.name, self.dose, depth, value, known.sum(), bayes)
+
+    def shared(self, values: Callable[..., np.ndarray], depths: Sequence[int]) -> Iterator[CurveLine]:
+        """What base networks and finetuned ones share; `values(name, *index)` has an entry a network."""
+        for row, depth in enumerate(depths):
+            yield from self.code(lambda *index, row=row: values("code", row, *index), depth)
+            yield from self.twist(lambda *index, row=row: values("twist", row, *index), depth - 1)
+            for part, name in enumerate(FOLLOWED):
+                yield from self.line("M3", SLOPES[name], depth, values("followed", row, part))
+        shares = np.stack([values("used", part) for part in range(len(USED))])
+        for name, share in zip(USED, shares, strict=True):
+            yield from self.line("M4", name, 0, share)
+        yield from self.line("M4", "advantage", 0, shares[0] - shares[2:].max(axis=0))
+
+    def code(self, values: Callable[..., np.ndarray], depth: int) -> Iterator[CurveLine]:
+        """The parts of a code at a depth."""
+        for part, name in enumerate(CODE):
+            test = "M2" if name in ("helix", "line", "period") else "M1"
+            yield from self.line(test, name, depth, values(part))
+
+    def twist(self, values: Callable[..., np.ndarray], depth: int) -> Iterator[CurveLine]:
+        """The parts of a twist of a block."""
+        for part, name in enumerate(TWIST):
+            yield from self.line("M5", name, depth, values(part))
+
+
+def _bases(data: str, cells: Cells) -> Iterator[CurveLine]:
+    """Measures of base networks, of untrained ones, and of the exact process."""
+    first, bases = cells[0][1], [cell.base for cell, _ in cells]
+    depths = first.depths.tolist()
+
+    def values(name: str, *index: int) -> np.ndarray:
+        return np.array([getattr(cell, name)[index] for _, cell in cells])
+
+    base, untrained, exact = (
+        _Networks(data, name, 0, [bases], float(first.exact_dimension))
+        for name in ("base", "untrained", "exact")
+    )
+    beyond = []
+    yield from base.shared(lambda name, *index: values(f"base_{name}", *index), depths)
+    for row, depth in enumerate(depths):
+        helix = values("base_code", row, CODE.index("helix"))
+        yield from base.line("M2", "surrogates", depth, values("surrogates", row, 0))
+        yield from base.line("M2", "beyond surrogates", depth, helix - values("surrogates", row, 0))
+        yield from base.line("M2", "rank", depth, values("surrogates", row, 1))
+        share = values("base_twist", row, TWIST.index("share"))
+        yield from base.line("M5", "rotations", depth - 1, values("rotations", row, 0))
+        beyond.append(share - values("rotations", row, 0))
+        yield from base.line("M5", "beyond rotations", depth - 1, beyond[-1])
+        yield from base.line("M5", "rank", depth - 1, values("rotations", row, 1))
+        yield from untrained.code(lambda *index, row=row: values("untrained_code", row, *index), depth)
+        yield from untrained.twist(lambda *index, row=row: values("untrained_twist", row, *index), depth - 1)
+    yield from base.line("M5", "beyond rotations, best block", 0, np.max(beyond, axis=0))
+    yield from exact.line("M1", "dimension", 0, values("exact_dimension"))
+    for part, name in enumerate(USED):
+        yield from exact.line("M4", name, 0, values("exact_used", part))
+
+
+def _finetuned(data: str, cells: Cells) -> Iterator[CurveLine]:
+    """Measures of finetuned networks."""
+    first = cells[0][1]
+    seeds = first.moved.shape[1]
+    keys = [(cell.base, seed) for cell, _ in cells for seed in range(seeds)]
+    bases, rows = zip(*keys, strict=True)
+    factors = clusters([0] * len(keys), bases, rows)
+    for (m, method), (d, dose) in (
+        (m, d) for m in enumerate(first.methods.tolist()) for d in enumerate(first.doses.tolist())
+    ):
+
+        def values(name: str, *index: int, m: int = m, d: int = d) -> np.ndarray:
+            return np.concatenate([getattr(cell, name)[(m, slice(None), d, *index)] for _, cell in cells])
+
+        networks = _Networks(data, method, dose, factors, float(first.exact_dimension))
+        yield from networks.shared(values, first.depths.tolist())
+        for row, depth in enumerate(first.depths.tolist()):
+            old, constant, bend, twin = (values("moved", row, part) for part in range(len(MOVED)))
+            before = [cell.base_code[row, CODE.index("column")] for _, cell in cells]
+            turn, other = (values("turned", row, part) for part in range(2))
+            yield from networks.line("M6", "loss", depth, np.repeat(before, seeds) - old)
+            yield from networks.line("M6", "constant share", depth, constant)
+            yield from networks.line("M6", "bend", depth, bend)
+            yield from networks.line("M6", "bend beyond twin", depth, bend - twin)
+            yield from networks.line("M6", "turn", depth - 1, turn)
+            yield from networks.line("M6", "turn beyond twin", depth - 1, turn - other)

@@ -1,0 +1,78 @@
+"""Content of a cell of curves: the code of a line's column in a base network and its finetuned ones.
+
+Axes: m methods, s finetuning seeds, d doses, l depths (the first is after block 1), b blocks, v columns, w
+line lengths, g lags, e principal components; c parts of a code (`CODE`), t of a twist (`TWIST`), u statistics
+of past lines (`USED`), f of a substitution (`FOLLOWED`), n of what moved (`MOVED`), r (value, rank) of random
+curves or rotations, z (network, twin). Numpy only.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+
+from experiments.storage.contexts import check_axes
+from experiments.storage.records import Arrays
+from theory.errors import Misuse
+
+CODE = ("dimension", "ringing", "helix", "line", "period", "column")
+TWIST = ("share", "raw", "offset", "peak")
+USED = ("exact", "mean", "maximum", "moving average", "last line")
+FOLLOWED = ("exact", "explained", "own", "random")
+MOVED = ("old probe", "constant", "bend", "twin bend")
+AXES = {
+    **{"methods": "m", "doses": "d", "depths": "l", "columns": "v", "lengths": "w"},
+    **{"base_code": "lc", "base_twist": "bt", "base_used": "u", "base_followed": "lf"},
+    **{"untrained_code": "lc", "untrained_twist": "bt", "exact_used": "u", "exact_dimension": ""},
+    **{"surrogates": "lr", "rotations": "br", "spectrum": "le", "by_lag": "lg", "cosines": "bvw"},
+    **{"code": "msdlc", "twist": "msdbt", "used": "msdu", "followed": "msdlf"},
+    **{"moved": "msdln", "turned": "msdbz"},
+}
+
+
+@dataclass(frozen=True)
+class CurveCell:
+    """`base_`, `untrained_` and nothing before a name: of the base network, an untrained one, and finetuned
+    ones. `exact_used` is what the exact process uses, `exact_dimension` that of its newline probabilities;
+    `spectrum` cumulative shares of variance, `by_lag` mean cosines, `cosines` the head of every block that
+    depends most on a difference; `turned` the relative change of cosines of all heads of a block."""
+
+    methods: np.ndarray
+    doses: np.ndarray
+    depths: np.ndarray
+    columns: np.ndarray
+    lengths: np.ndarray
+    base_code: np.ndarray
+    base_twist: np.ndarray
+    base_used: np.ndarray
+    base_followed: np.ndarray
+    untrained_code: np.ndarray
+    untrained_twist: np.ndarray
+    exact_used: np.ndarray
+    exact_dimension: np.ndarray
+    surrogates: np.ndarray
+    rotations: np.ndarray
+    spectrum: np.ndarray
+    by_lag: np.ndarray
+    cosines: np.ndarray
+    code: np.ndarray
+    twist: np.ndarray
+    used: np.ndarray
+    followed: np.ndarray
+    moved: np.ndarray
+    turned: np.ndarray
+
+    def to_arrays(self) -> Arrays:
+        """Everything by name; `from_arrays` is the inverse."""
+        return {entry.name: np.asarray(getattr(self, entry.name)) for entry in fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """The inverse; raises `Misuse` for arrays that are missing or do not fit."""
+        missing = [name for name in AXES if name not in arrays]
+        if missing:
+            raise Misuse(f"The arrays {', '.join(missing)} are missing.")
+        picked = {name: arrays[name] for name in AXES}
+        check_axes(picked, AXES)
+        return cls(**picked)

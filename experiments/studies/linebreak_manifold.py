@@ -1,0 +1,103 @@
+"""Is the column of a line a curve in the stream, as needed for prediction or as a place code, and is it used?
+
+A network that breaks lines at a hidden width must know the column c, how many characters are on the line. Its
+mean stream by column is a curve; language models are reported to have such curves of few dimensions that
+ring, and heads that twist them against the width (Gurnee et al., When Models Manipulate Manifolds, 2025).
+Here the exact answers are known. Stated beforehand, and what refutes each:
+
+    M1 dimension     2 or 3, as the exact probabilities of newlines have by column, says that the code is what
+                     prediction needs; 5 to 7 that it is a place code, 4 neither. An interval that lies
+                     outside refutes each
+    M2 helix         refuted if a helix fits the curve no better than random smooth curves of the same
+                     spectrum. Better is what a smooth place code has as well, with more dimensions
+    M3 substitution  the code of one column in the place of another's, at one position: Bayes says that the
+                     log-odds of a newline change as the exact ones, slope 1, and as the network itself
+                     answers at that column. Refuted by a slope off 1: below it, another path has the column
+                     too. Random directions as long say what any edit does
+    M4 past lines    Bayes says that nothing explains more of the newline's log-odds, beyond the column, than
+                     the exact log-odds. Refuted where the longest past line, a moving average or the last
+                     line explains more
+    M5 twist         a head compares column and line length by their difference: refuted if in the best block
+                     its cosines are no better explained by that than under random rotations of its space
+    M6 finetuning    D' of one width says nothing of the column: the curve moves by a constant and does not
+                     bend, the old probe reads as before, and heads do not turn, each beyond two orders of D'.
+                     Refuted by a bend or a turn larger than the twin's, or a loss of the probe
+
+It needs networks that infer: with fewer than three quarters of inference learnt nothing here means much.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments.design.config import FinetuningConfig, NetworkConfig, PretrainingConfig, StudyConfig
+from experiments.design.curve_plan import CurvePlan
+from experiments.design.options import ProcessOptions, process_options, with_options
+from experiments.design.presets import BRIEF
+from experiments.scoring.findings import Findings
+from experiments.storage.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from experiments.design.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class Config(StudyConfig):
+    """Everything that determines the numbers. The defaults are the preset `small`."""
+
+    process: ProcessOptions = process_options(
+        "linebreak", widths=(*range(12, 28),), lengths=(*range(1, 7),), length=64, noise=0.02, rarity=1.0
+    )
+    network: NetworkConfig = NetworkConfig(layers=3, heads=4)
+    pretraining: PretrainingConfig = PretrainingConfig(seeds=8, steps=8000, batch=32, until_learnt=0.9)
+    finetuning: FinetuningConfig = FinetuningConfig(
+        seeds=2, n=64, methods=("sgd", "adam"), sgd_rate=0.03, adam_rate=0.0006, doses=(16, 128)
+    )
+    """The finetuned networks; D' has the narrowest width."""
+    documents: int = 600
+    """Documents of pretraining on which curves are read and scored."""
+    least: int = 50
+    """Positions of a column that count for a curve, at least."""
+    random: int = 100
+    """Random curves and rotations that curves and heads are judged against."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        CurvePlan(self.documents, self.least, self.random)
+
+
+SMALLER = {"network.heads": 2, "documents": 60, "least": 4, "random": 10}
+PAGE = {"process.widths": (*range(8, 16),), "process.lengths": (1, 2, 3, 4), "process.length": 32}
+PRESETS = {
+    "smoke": with_options(Config(), BRIEF | SMALLER | PAGE),
+    "small": Config(),
+    "full": with_options(
+        Config(),
+        {"network.width": 64, "pretraining.seeds": 12, "pretraining.until_learnt": 0.95}
+        | {"pretraining.steps": 20000, "finetuning.seeds": 4, "documents": 2000},
+    ),
+}
+
+
+def experiment(config: Config) -> "Experiment":
+    """The experiment of a config: what is pretrained, finetuned and read."""
+    from experiments.design.experiment import Arm
+
+    process = config.process.build()
+    task = process.task(None, config.repeats, name="narrowest")
+    plan = CurvePlan(config.documents, config.least, config.random)
+    return config.experiment(process, [Arm(task)], inside=plan)
+
+
+def findings(run: RunFolder) -> Findings:
+    """The answer, a table of every measure, and what the figure shows."""
+    from experiments.studies.figures.linebreak_manifold import manifold_findings
+
+    return manifold_findings(run)
+
+
+def draw(run: RunFolder) -> list[Path]:
+    """Curves, heads, substitutions and what finetuning does to them."""
+    from experiments.studies.figures.linebreak_manifold import draw_manifold
+
+    return draw_manifold(run)

@@ -1,0 +1,53 @@
+"""Pages: columns and past lines of a page that one can count by hand, and what the exact process uses."""
+
+import numpy as np
+import pytest
+
+from experiments.cells.pages import Pages, columns, newline_log_odds, past_lines
+from experiments.design.options import with_options
+from experiments.studies import linebreak_manifold as study
+from theory.processes.linebreak import LineBreak
+
+PAGE = np.array([[0, 2, 3, 1, 3, 2, 2, 2, 3, 0]])  # words of 1, 2 and 3 characters; 3 is the newline
+
+
+def test_columns_and_past_lines_are_those_that_one_counts():
+    process = LineBreak(widths=(4, 6), lengths=(1, 2, 3), length=12)
+    column, ended = columns(PAGE, process)
+    assert column.tolist() == [[0, 1, 4, 0, 2, 0, 3, 6, 9, 0]]
+    assert ended.tolist() == [[0, 0, 0, 4, 0, 2, 0, 0, 0, 9]]
+    longest, last, slow, *_ = past_lines(ended)
+    assert longest.tolist() == [[0, 0, 0, 4, 4, 4, 4, 4, 4, 9]]
+    assert last.tolist() == [[0, 0, 0, 4, 4, 2, 2, 2, 2, 9]]
+    np.testing.assert_allclose(slow, [[0, 0, 0, 4, 4, 3.5, 3.5, 3.5, 3.5, 4.875]])
+
+
+@pytest.fixture(scope="module")
+def pages():
+    options = with_options(study.PRESETS["smoke"], {"documents": 300, "process.noise": 0.02})
+    return Pages.drawn(study.experiment(options), 300)
+
+
+@pytest.mark.slow
+def test_the_exact_process_is_its_own_best_statistic(pages):
+    used = pages.used(pages.statistics[0])
+    assert used[0] > 0.9 and used[0] > used[1] > used[2] + 0.05  # the posterior, its mean, the longest line
+    assert used[2] > max(used[3:]) + 0.05  # a moving average, the last line
+    assert max(abs(np.array(pages.used(np.random.default_rng(0).normal(size=pages.column.shape))))) < 0.1
+
+
+@pytest.mark.slow
+def test_chances_of_a_newline_are_those_of_the_process(pages):
+    belief = pages.beliefs[pages.scored]
+    exact = newline_log_odds(pages.exact)[pages.scored]
+    chance = np.sum(belief * pages.breaks[pages.column[pages.scored]], axis=-1)
+    np.testing.assert_allclose(np.log(chance / (1 - chance)), exact, rtol=1e-4, atol=1e-4)
+    assert pages.needed(np.arange(1, 16)).dimension() in (2, 3)
+
+
+@pytest.mark.slow
+def test_substitutions_are_after_words_of_held_documents(pages):
+    rows, positions, moves = pages.swaps
+    assert pages.held[rows].all() and pages.word[rows, positions].all()
+    after = pages.column[rows, positions] + moves
+    assert (moves != 0).all() and (after >= 1).all() and (after <= 15).all()

@@ -1,0 +1,76 @@
+"""Lines of curves: sums over networks, differences network by network, and what counts as refuted."""
+
+import numpy as np
+import pytest
+
+from experiments.scoring.curves import BAYES, TESTS, curve_lines
+from experiments.storage.curve_cell import AXES, CODE, FOLLOWED, MOVED, TWIST, USED, CurveCell
+from experiments.storage.memory import MemoryRun
+from experiments.storage.records import Cell
+
+PARTS = {"c": CODE, "t": TWIST, "u": USED, "f": FOLLOWED, "n": MOVED}
+SIZES = {axis: len(names) for axis, names in PARTS.items()} | dict(
+    zip("msdlbvwgerz", (2, 3, 2, 2, 2, 9, 5, 6, 8, 2, 2), strict=True)
+)
+NAMES = {
+    "methods": ["sgd", "adam"],
+    "doses": [1, 8],
+    "depths": [1, 2],
+    "columns": range(9),
+    "lengths": range(5),
+}
+
+
+def cell_of(random, **changes):
+    """A cell of networks near what Bayes says."""
+    values = {
+        name: 1 + 0.01 * random.normal(size=[SIZES[axis] for axis in axes]) for name, axes in AXES.items()
+    }
+    values |= {name: np.array(value) for name, value in NAMES.items()}
+    values["exact_dimension"] = np.array(2)
+    for name in ("base_code", "code"):
+        values[name][..., CODE.index("dimension")] = 3
+        values[name][..., CODE.index("column")] = 0.9
+    for name in ("base_used", "used"):
+        values[name][..., 1:] -= 0.3
+    values["moved"][..., MOVED.index("old probe")] = 0.9
+    values["moved"][..., MOVED.index("twin bend")] += 0.2
+    values["turned"][..., 1] += 0.2
+    values["rotations"] *= 0.2
+    return CurveCell(**(values | changes))
+
+
+def run_of(change=lambda random: {}, count=6):
+    random = np.random.default_rng(0)
+    cells = {Cell("curves", "arm", base): cell_of(random, **change(random)) for base in range(count)}
+    return MemoryRun("linebreak-manifold", (1, 8), cells)
+
+
+def test_networks_near_what_bayes_says_are_not_refuted():
+    lines = curve_lines(run_of())
+    assert {line.test for line in lines} == {*TESTS}
+    assert {(line.test, line.measure) for line in lines} >= {*BAYES}
+    assert not [line for line in lines if line.refuted]
+    values = {(line.test, line.measure, line.networks): line.value.value for line in lines}
+    assert values["M4", "advantage", "base"] == pytest.approx(0.28, abs=0.02)
+    assert values["M5", "beyond rotations, best block", "base"] == pytest.approx(0.8, abs=0.03)
+    assert values["M6", "loss", "adam"] == pytest.approx(0, abs=1e-9)
+    assert {line.count for line in lines if line.networks == "base"} == {6}
+    assert {line.count for line in lines if line.networks == "sgd"} == {18}
+
+
+def test_a_place_code_that_no_head_twists_and_the_longest_line_are_refuted():
+    def change(random):
+        code = np.full((2, len(CODE)), 0.9)
+        code[:, CODE.index("dimension")] = 6 + random.integers(0, 2)
+        used = np.array([0.5, 0.5, 0.8, 0.3, 0.2]) + 0.01 * random.normal(size=5)
+        return {"base_code": code, "base_used": used, "rotations": np.full((2, 2), 1.2)}
+
+    refuted = {(line.test, line.measure) for line in curve_lines(run_of(change)) if line.refuted}
+    assert {test for test, _ in refuted} == {"M1", "M4", "M5"}
+
+
+def test_records_have_plain_values():
+    records = [line.record() for line in curve_lines(run_of(count=1))]
+    assert {type(record["bayes"]) for record in records} == {str}
+    assert all(record["low"] is None for record in records if record["networks"] == "base")
