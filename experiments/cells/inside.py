@@ -20,6 +20,7 @@ from experiments.cells.reading import Base, Documents, Reading
 from experiments.cells.steering import ConstantVectors, Weighed, along, steered, steered_alone
 from experiments.design import random_streams
 from experiments.design.experiment import Arm, Experiment
+from experiments.design.inside_plan import InsidePlan
 from experiments.storage.inside_cell import (
     CODES,
     OLD_PROBES,
@@ -62,7 +63,7 @@ class InsidePrograms:
         finetuned: FinetunedPrograms,
         data: FinetuningData,
     ):
-        assert experiment.inside is not None
+        assert isinstance(experiment.inside, InsidePlan)
         self.experiment, self.plan = experiment, experiment.inside
         self.finetuned, self.data = finetuned, data
         self.process: Mixture = experiment.process.distribution()
@@ -82,8 +83,8 @@ class InsidePrograms:
         network = first(build(self.experiment.shape, process.vocabulary, process.length, [UNTRAINED]))
         return np.asarray(streams(network, self.documents.tokens))
 
-    def run(self, arm: Arm, network: Network) -> InsideCell:
-        """The cell of a base network."""
+    def run(self, arm: Arm, network: Network) -> tuple[InsideCell, str]:
+        """The cell of a base network, and why it failed ("" if it did not)."""
         documents, experiment = self.documents, self.experiment
         finetuning = self.data.finetuning(arm, network)
         base = Base.of(network, documents, self._target(finetuning), max(self.plan.nats))
@@ -111,7 +112,7 @@ class InsidePrograms:
         response = [
             [self._response(base, depth, alone) for alone in (False, True)] for depth in self.edited.tolist()
         ]
-        return InsideCell(
+        cell = InsideCell(
             methods=np.array([*experiment.methods]),
             doses=np.array(experiment.doses),
             depths=self.depths,
@@ -122,6 +123,7 @@ class InsidePrograms:
             base_slopes=np.array(probing.slopes(base, base.reading), np.float32),
             factors=probing.factor_codes(documents, base.reading, self.process.factors),
         )
+        return cell, inside_failure(cell)
 
     def _target(self, finetuning: Finetuning) -> int:
         """The hypothesis under which D' is most likely."""

@@ -15,7 +15,7 @@ from experiments.cells.axioms import AxiomPrograms, axiom_failure
 from experiments.cells.candidates import candidates
 from experiments.cells.data import FinetuningData
 from experiments.cells.finetuned import FinetunedPrograms, failure
-from experiments.cells.inside import InsidePrograms, inside_failure
+from experiments.cells.inside import InsidePrograms
 from experiments.cells.measures import MeasurePrograms
 from experiments.cells.method_checks import check_methods
 from experiments.cells.posteriors import PosteriorPrograms
@@ -23,11 +23,14 @@ from experiments.cells.replays import ReplayPrograms
 from experiments.cells.theories import TheoryPrograms
 from experiments.cells.theory_checks import check_theories
 from experiments.design.experiment import Arm, Experiment
+from experiments.design.inside_plan import InsidePlan, Plan
 from experiments.design.retraining import NAME
 from experiments.storage.contents import CellContent, RetrainedCell
 from experiments.storage.records import Cell, Ladder
 from models.network import Network
 from theory.base import Dataset, Params
+
+INSIDE: dict[type[Plan], type[InsidePrograms]] = {InsidePlan: InsidePrograms}  # by the plan
 
 
 class Executor:
@@ -53,7 +56,7 @@ class Executor:
             else None
         )
         self.inside = (
-            InsidePrograms(experiment, template, self.answers, self.finetuned, self.data)
+            INSIDE[type(experiment.inside)](experiment, template, self.answers, self.finetuned, self.data)
             if experiment.inside
             else None
         )
@@ -113,8 +116,7 @@ class Executor:
             axioms = self.axioms.run(cell.method, arm, network, cell.base)
             return axioms, axiom_failure(axioms)
         if self.inside is not None:
-            content = self.inside.run(arm, network)
-            return content, inside_failure(content)
+            return self.inside.run(arm, network)
         path = cell.base, self.experiment.arms.index(arm)  # of the random streams of this cell alone
         questions, finetuning = self.data.questions(arm), self.data.finetuning(arm, source)
         if cell.kind == "theories":

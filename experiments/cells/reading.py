@@ -7,6 +7,7 @@ import numpy as np
 
 from experiments.design import random_streams
 from experiments.design.experiment import Experiment
+from experiments.design.inside_plan import InsidePlan
 from models.inside import streams
 from models.network import Network
 from theory.latent.mixture import Mixture
@@ -36,7 +37,7 @@ class Documents:
     @classmethod
     def drawn(cls, experiment: Experiment, process: Mixture) -> "Documents":
         """The documents of an experiment; the first position, before any token, does not count."""
-        assert experiment.inside is not None
+        assert isinstance(experiment.inside, InsidePlan)
         key = random_streams.stream(experiment.seed, random_streams.INSIDE_DOCUMENTS)
         drawn = process.sample(key, experiment.inside.documents)
         tokens = np.asarray(drawn)

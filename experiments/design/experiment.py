@@ -28,7 +28,7 @@ from jaxtyping import Array
 from experiments.design import random_streams
 from experiments.design.axiom_plan import AxiomPlan
 from experiments.design.checks import FIT_ON, check_choice, check_process
-from experiments.design.inside_plan import InsidePlan
+from experiments.design.inside_plan import Plan
 from experiments.design.retraining import Retraining
 from experiments.design.sampling import Sampling
 from experiments.design.sizes import check_sizes
@@ -123,7 +123,7 @@ class Experiment:
     observed_tokens: int = 0
     retraining: Retraining = field(default_factory=Retraining)
     axioms: AxiomPlan | None = None
-    inside: InsidePlan | None = None
+    inside: Plan | None = None
     measures: bool = False
     catalogue: Catalogue = field(default_factory=Catalogue)
 

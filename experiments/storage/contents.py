@@ -24,6 +24,7 @@ from experiments.storage.axiom_cell import AxiomCell as AxiomCell
 from experiments.storage.contexts import CONTEXTS, check_axes, pick, prefixed, present, unprefixed
 from experiments.storage.contexts import Contexts as Contexts
 from experiments.storage.inside_cell import InsideCell as InsideCell
+from experiments.storage.measures import Measures
 from experiments.storage.records import Arrays, CellKind, Ladder
 from theory.errors import Misuse
 
@@ -216,18 +217,26 @@ class FinetunedCell:
 CellContent: TypeAlias = (
     TheoryCell | PosteriorCell | ReplayCell | FinetunedCell | AxiomCell | RetrainedCell | InsideCell
 )
-CONTENTS: dict[CellKind, type[CellContent]] = {
-    "theories": TheoryCell,
-    "posteriors": PosteriorCell,
-    "replays": ReplayCell,
-    "finetuned": FinetunedCell,
-    "axioms": AxiomCell,
-    "retrained": RetrainedCell,
-    "inside": InsideCell,
+CONTENTS: dict[CellKind, tuple[type[CellContent], ...]] = {
+    "theories": (TheoryCell,),
+    "posteriors": (PosteriorCell,),
+    "replays": (ReplayCell,),
+    "finetuned": (FinetunedCell,),
+    "axioms": (AxiomCell,),
+    "retrained": (RetrainedCell,),
+    "inside": (InsideCell,),  # a plan of the inside has a content of its own
 }
 REACHABLE = ("base network", "best bias", "best hypothesis")  # of D' itself
 FINETUNED = ("finetuned", "replica", "loss", "distance")
 OF_FINETUNED = ("data_loss", "base_read_out", "base_blocks")  # optional
+
+
+def content_of(kind: CellKind, arrays: Mapping[str, np.ndarray]) -> CellContent:
+    """The content of a cell: of those of its kind, the one that these arrays are of; raises `Misuse` for
+    arrays that are missing or do not fit."""
+    known = CONTENTS[kind]
+    fits = [part for part in known if issubclass(part, Measures) and part.axes.keys() == arrays.keys()]
+    return (*fits, *known)[0].from_arrays(arrays)
 
 
 def _measures(arrays: Mapping[str, np.ndarray]) -> Arrays:
