@@ -116,7 +116,7 @@ class Executor:
             axioms = self.axioms.run(cell.method, arm, network, cell.base)
             return axioms, axiom_failure(axioms)
         if self.inside is not None:
-            return self.inside.run(arm, network)
+            return self.inside.run(arm, network, cell.base)
         path = cell.base, self.experiment.arms.index(arm)  # of the random streams of this cell alone
         questions, finetuning = self.data.questions(arm), self.data.finetuning(arm, source)
         if cell.kind == "theories":
