@@ -132,12 +132,7 @@ class InsidePrograms:
 
     def _networks(self, method: str, network: Network, finetuning: Finetuning) -> Params:
         """Weights (2 s, d, ...) of networks, then of those that met the same D' in another order."""
-        count = self.experiment.seeds
-        data = finetuning.padded(self.experiment.n)
-        data = jax.tree.map(lambda leaf: np.concatenate([leaf, leaf]), data)
-        orders = np.concatenate([finetuning.order, finetuning.replica_order])
-        seeds = np.arange(2 * count, dtype=np.int32) % count
-        return self.finetuned.finetune[method](network.params, data, orders, seeds)[0]
+        return self.finetuned.networks(method, network, finetuning)[0]
 
     def _measured(self, base: Base, weights: Params, twin: Params, contexts: Weighed) -> Measured:
         """The measures of one finetuned network; nan where it, or its twin, is not finite."""

@@ -18,19 +18,24 @@ from experiments.cells.finetuned import FinetunedPrograms, failure
 from experiments.cells.inside import InsidePrograms
 from experiments.cells.measures import MeasurePrograms
 from experiments.cells.method_checks import check_methods
+from experiments.cells.motor import MotorPrograms
 from experiments.cells.posteriors import PosteriorPrograms
 from experiments.cells.replays import ReplayPrograms
 from experiments.cells.theories import TheoryPrograms
 from experiments.cells.theory_checks import check_theories
 from experiments.design.experiment import Arm, Experiment
 from experiments.design.inside_plan import InsidePlan, Plan
+from experiments.design.motor_plan import MotorPlan
 from experiments.design.retraining import NAME
 from experiments.storage.contents import CellContent, RetrainedCell
 from experiments.storage.records import Cell, Ladder
 from models.network import Network
 from theory.base import Dataset, Params
 
-INSIDE: dict[type[Plan], type[InsidePrograms]] = {InsidePlan: InsidePrograms}  # by the plan
+INSIDE: dict[type[Plan], type[InsidePrograms | MotorPrograms]] = {  # by the plan
+    InsidePlan: InsidePrograms,
+    MotorPlan: MotorPrograms,
+}
 
 
 class Executor:

@@ -8,6 +8,7 @@
     RetrainedCell   networks pretrained from scratch on D and D'
     AxiomCell       networks after sequences of finetunings (experiments.storage.axiom_cell)
     InsideCell      what probes find inside of networks (experiments.storage.inside_cell)
+    MotorCell       probes of events in networks (experiments.storage.motor_cell)
 
 All answers are log-probabilities. Axes: s finetuning seeds, b strengths, d doses, c contexts, a answers, k
 hypotheses, m directions. `update` arrays are full weights less those of the base network, of the first
@@ -25,6 +26,7 @@ from experiments.storage.contexts import CONTEXTS, check_axes, pick, prefixed, p
 from experiments.storage.contexts import Contexts as Contexts
 from experiments.storage.inside_cell import InsideCell as InsideCell
 from experiments.storage.measures import Measures
+from experiments.storage.motor_cell import MotorCell as MotorCell
 from experiments.storage.records import Arrays, CellKind, Ladder
 from theory.errors import Misuse
 
@@ -215,7 +217,14 @@ class FinetunedCell:
 
 
 CellContent: TypeAlias = (
-    TheoryCell | PosteriorCell | ReplayCell | FinetunedCell | AxiomCell | RetrainedCell | InsideCell
+    TheoryCell
+    | PosteriorCell
+    | ReplayCell
+    | FinetunedCell
+    | AxiomCell
+    | RetrainedCell
+    | InsideCell
+    | MotorCell
 )
 CONTENTS: dict[CellKind, tuple[type[CellContent], ...]] = {
     "theories": (TheoryCell,),
@@ -224,7 +233,7 @@ CONTENTS: dict[CellKind, tuple[type[CellContent], ...]] = {
     "finetuned": (FinetunedCell,),
     "axioms": (AxiomCell,),
     "retrained": (RetrainedCell,),
-    "inside": (InsideCell,),  # a plan of the inside has a content of its own
+    "inside": (InsideCell, MotorCell),  # a plan of the inside has a content of its own
 }
 REACHABLE = ("base network", "best bias", "best hypothesis")  # of D' itself
 FINETUNED = ("finetuned", "replica", "loss", "distance")
