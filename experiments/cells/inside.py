@@ -84,8 +84,8 @@ class InsidePrograms:
         network = first(build(self.experiment.shape, process.vocabulary, process.length, [UNTRAINED]))
         return np.asarray(streams(network, self.documents.tokens))
 
-    def run(self, arm: Arm, network: Network) -> tuple[InsideCell, str]:
-        """The cell of a base network, and why it failed ("" if it did not)."""
+    def run(self, arm: Arm, network: Network, number: int) -> tuple[InsideCell, str]:
+        """The cell of a base network, and why it failed ("" if it did not); of all numbers alike."""
         documents, experiment = self.documents, self.experiment
         finetuning = self.data.finetuning(arm, network)
         base = Base.of(network, documents, self._target(finetuning), max(self.plan.nats))

@@ -7,15 +7,12 @@ translation (`TRANSLATION`), i of old probes (`OLD_PROBES`), j slopes (`SLOPES`)
 held out and in sample. Numbers of probes are log-odds (nats) of all hypotheses. Numpy only.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Self
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from experiments.storage.contexts import check_axes
-from experiments.storage.records import Arrays
-from theory.errors import Misuse
+from experiments.storage.measures import Measures
 
 CODES = ("log-odds", "probability")
 FEATURES = ("streams", "outputs", "outputs cubic", "untrained", "tokens", "foreign", "shuffled")
@@ -35,12 +32,13 @@ AXES = {
 
 
 @dataclass(frozen=True)
-class InsideCell:
+class InsideCell(Measures):
     """`information` is I of every feature; `shift` and `missed` are mean KL (nats) elsewhere than in-domain,
     from the finetuned network to the base network without and with a constant vector, `noise` that to the
     network that met the same D' in another order; `factors` is nan
     where the hypotheses have no factors, and where factors do not interact."""
 
+    axes: ClassVar[dict[str, str]] = AXES
     methods: np.ndarray
     doses: np.ndarray
     depths: np.ndarray
@@ -55,17 +53,3 @@ class InsideCell:
     slopes: np.ndarray
     base_slopes: np.ndarray
     factors: np.ndarray
-
-    def to_arrays(self) -> Arrays:
-        """Everything by name; `from_arrays` is the inverse."""
-        return {entry.name: np.asarray(getattr(self, entry.name)) for entry in fields(self)}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
-        """The inverse; raises `Misuse` for arrays that are missing or do not fit."""
-        missing = [name for name in AXES if name not in arrays]
-        if missing:
-            raise Misuse(f"The arrays {', '.join(missing)} are missing.")
-        picked = {name: arrays[name] for name in AXES}
-        check_axes(picked, AXES)
-        return cls(**picked)

@@ -19,6 +19,7 @@ from experiments.design.study import Study, StudyRun
 from experiments.discovery import Catalogue
 from experiments.runs.pretraining import template
 from experiments.scoring.thresholds import COLUMNS
+from experiments.storage import motor_cell
 from experiments.storage.axiom_cell import AxiomCell
 from experiments.storage.contents import (
     Contexts,
@@ -164,6 +165,32 @@ class MadeUp:
         return AxiomCell(self.contexts(arm), **ends, drawn=self.log_probs(4, *shape), drawn_evidence=evidence)
 
     def inside(self, arm, shape):
+        return getattr(self, type(self.experiment.inside).__name__)()
+
+    def MotorPlan(self):
+        """Arrays of every size, which differ from axis to axis."""
+        plan, layers = self.experiment.inside, self.experiment.shape.layers
+        known = {
+            "events": np.array([*plan.events]),
+            "labels": np.array(plan.labels),
+            "depths": np.arange(1 + layers),
+            "edited": np.unique([1, layers]),
+            "methods": np.array([*self.experiment.methods]),
+            "doses": np.array(self.experiment.doses),
+        }
+        sizes = {axis: len(known[name]) for name, axis in motor_cell.AXES.items() if name in known}
+        sizes |= {"r": 6, "g": 7, "p": 2, "b": 3, "q": 4, "k": 6, "v": 6, "u": 5, "h": 3, "i": 6}
+        sizes |= {"s": self.leading[0]}
+        return motor_cell.MotorCell(
+            **known,
+            **{
+                name: self.random.uniform(0.5, 1, size=[sizes[axis] for axis in axes])
+                for name, axes in motor_cell.AXES.items()
+                if name not in known
+            },
+        )
+
+    def InsidePlan(self):
         depths = np.arange(1, 1 + self.experiment.shape.layers)
         known = {
             "methods": np.array([*self.experiment.methods]),
@@ -184,7 +211,7 @@ class MadeUp:
             },
         )
 
-    def curves(self, arm, shape):
+    def CurvePlan(self):
         methods, layers = [*self.experiment.methods], self.experiment.shape.layers
         depths, columns, lengths = np.arange(1, 1 + layers), np.arange(1, 13), np.arange(6, 12)
         parts = {"c": CODE, "t": TWIST, "u": USED, "f": FOLLOWED, "n": MOVED, "v": columns, "w": lengths}
@@ -218,9 +245,8 @@ def make_run(name, folder):
 # With chains, with what networks write, with teachers, readouts, axioms, probes; make test-slow reads all.
 FEW = (
     *("langevin-vs-sgd", "emergent-misalignment", "subliminal", "out-of-context", "axioms"),
-    *("inside-beliefs", "linebreak-manifold"),
+    *("inside-beliefs", "linebreak-manifold", "motor"),
 )
-PROBED = ("inside", "curves")
 PARTS = [pytest.param(FEW, id="few"), pytest.param(STUDIES, id="all", marks=pytest.mark.slow)]
 
 
@@ -229,7 +255,7 @@ def test_every_study_is_read_without_jax(tmp_path, names):
     """One process reads them all; a failure is named by study and step."""
     folders = [make_run(name, tmp_path / name).folder for name in names]
     kinds = {Cell.parse(path.stem).kind for path in tmp_path.glob("*/cells/*.npz")}
-    assert kinds == {"theories", "posteriors", "replays", "finetuned", "axioms", "retrained", *PROBED}
+    assert kinds == {"theories", "posteriors", "replays", "finetuned", "axioms", "retrained", "inside"}
     words = [sys.executable, "-c", READER.format(blocked=BLOCKED), *map(str, folders)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(words, capture_output=True, text=True, env=environment, cwd=tmp_path)
