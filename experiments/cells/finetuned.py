@@ -37,11 +37,7 @@ class FinetunedPrograms:
     ) -> FinetunedCell:
         """The networks finetuned by a method, from one base network."""
         count = self.experiment.seeds
-        data = finetuning.padded(self.experiment.n)
-        data = jax.tree.map(lambda leaf: np.concatenate([leaf, leaf]), data)
-        orders = np.concatenate([finetuning.order, finetuning.replica_order])
-        seeds = np.arange(2 * count, dtype=np.int32) % count
-        params, losses, data_loss = self.finetune[method](network.params, data, orders, seeds)
+        params, losses, data_loss = self.networks(method, network, finetuning)
         tokens = self.answers.padded(questions.tokens)
         answers = questions.at(self.answers.read(tokens, params))
         updates = jax.tree.map(lambda after, before: after - np.asarray(before), params, network.params)
@@ -61,6 +57,18 @@ class FinetunedPrograms:
             base_read_out=missed[:count].astype(np.float32),
             base_blocks=missed[count:].astype(np.float32),
         )
+
+    def networks(
+        self, method: str, network: Network, finetuning: Finetuning
+    ) -> tuple[Params, np.ndarray, np.ndarray]:
+        """Weights (2 s, d, ...) of networks, then of those that met the same D' in another order; the losses
+        of their steps, and at every dose those on D'."""
+        count = self.experiment.seeds
+        data = finetuning.padded(self.experiment.n)
+        data = jax.tree.map(lambda leaf: np.concatenate([leaf, leaf]), data)
+        orders = np.concatenate([finetuning.order, finetuning.replica_order])
+        seeds = np.arange(2 * count, dtype=np.int32) % count
+        return self.finetune[method](network.params, data, orders, seeds)
 
     def _finetune(
         self, method: Method, params: Params, data: Dataset, order: Array, seed: Array

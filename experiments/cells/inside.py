@@ -92,7 +92,7 @@ class InsidePrograms:
         contexts = Weighed.of(self.data.questions(arm), arm.task.data(key, experiment.n))
         measured = []
         for method in experiment.methods:
-            params = self._networks(method, network, finetuning)
+            params, *_ = self.finetuned.networks(method, network, finetuning)
             for seed, dose in np.ndindex(experiment.seeds, len(experiment.doses)):
                 weights, twin = (
                     jax.tree.map(lambda leaf, row=row, dose=dose: jnp.asarray(leaf[row, dose]), params)
@@ -129,15 +129,6 @@ class InsidePrograms:
         """The hypothesis under which D' is most likely."""
         data = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), finetuning.data)
         return int(np.argmax(np.asarray(self.process.log_likelihoods(data)).sum(axis=-1)))
-
-    def _networks(self, method: str, network: Network, finetuning: Finetuning) -> Params:
-        """Weights (2 s, d, ...) of networks, then of those that met the same D' in another order."""
-        count = self.experiment.seeds
-        data = finetuning.padded(self.experiment.n)
-        data = jax.tree.map(lambda leaf: np.concatenate([leaf, leaf]), data)
-        orders = np.concatenate([finetuning.order, finetuning.replica_order])
-        seeds = np.arange(2 * count, dtype=np.int32) % count
-        return self.finetuned.finetune[method](network.params, data, orders, seeds)[0]
 
     def _measured(self, base: Base, weights: Params, twin: Params, contexts: Weighed) -> Measured:
         """The measures of one finetuned network; nan where it, or its twin, is not finite."""

@@ -13,6 +13,7 @@ import numpy as np
 from experiments.cells.answers import AnswerPrograms
 from experiments.cells.axioms import AxiomPrograms, axiom_failure
 from experiments.cells.candidates import candidates
+from experiments.cells.currencies import CurrencyPrograms
 from experiments.cells.data import FinetuningData
 from experiments.cells.finetuned import FinetunedPrograms, failure
 from experiments.cells.inside import InsidePrograms
@@ -22,6 +23,7 @@ from experiments.cells.posteriors import PosteriorPrograms
 from experiments.cells.replays import ReplayPrograms
 from experiments.cells.theories import TheoryPrograms
 from experiments.cells.theory_checks import check_theories
+from experiments.design.currencies_plan import CurrenciesPlan
 from experiments.design.experiment import Arm, Experiment
 from experiments.design.inside_plan import InsidePlan, Plan
 from experiments.design.retraining import NAME
@@ -30,7 +32,10 @@ from experiments.storage.records import Cell, Ladder
 from models.network import Network
 from theory.base import Dataset, Params
 
-INSIDE: dict[type[Plan], type[InsidePrograms]] = {InsidePlan: InsidePrograms}  # by the plan
+INSIDE: dict[type[Plan], type[InsidePrograms | CurrencyPrograms]] = {  # by the plan
+    InsidePlan: InsidePrograms,
+    CurrenciesPlan: CurrencyPrograms,
+}
 
 
 class Executor:

@@ -23,6 +23,7 @@ import numpy as np
 from experiments.storage.axiom_cell import AxiomCell as AxiomCell
 from experiments.storage.contexts import CONTEXTS, check_axes, pick, prefixed, present, unprefixed
 from experiments.storage.contexts import Contexts as Contexts
+from experiments.storage.currencies_cell import CurrenciesCell as CurrenciesCell
 from experiments.storage.inside_cell import InsideCell as InsideCell
 from experiments.storage.measures import Measures
 from experiments.storage.records import Arrays, CellKind, Ladder
@@ -215,7 +216,14 @@ class FinetunedCell:
 
 
 CellContent: TypeAlias = (
-    TheoryCell | PosteriorCell | ReplayCell | FinetunedCell | AxiomCell | RetrainedCell | InsideCell
+    TheoryCell
+    | PosteriorCell
+    | ReplayCell
+    | FinetunedCell
+    | AxiomCell
+    | RetrainedCell
+    | InsideCell
+    | CurrenciesCell
 )
 CONTENTS: dict[CellKind, tuple[type[CellContent], ...]] = {
     "theories": (TheoryCell,),
@@ -224,7 +232,7 @@ CONTENTS: dict[CellKind, tuple[type[CellContent], ...]] = {
     "finetuned": (FinetunedCell,),
     "axioms": (AxiomCell,),
     "retrained": (RetrainedCell,),
-    "inside": (InsideCell,),  # a plan of the inside has a content of its own
+    "inside": (InsideCell, CurrenciesCell),  # a plan of the inside has a content of its own
 }
 REACHABLE = ("base network", "best bias", "best hypothesis")  # of D' itself
 FINETUNED = ("finetuned", "replica", "loss", "distance")

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from experiments.cells.data import FinetuningData
+from experiments.design.currencies_plan import CurrenciesPlan
 from experiments.design.study import Study, StudyRun
 from experiments.discovery import Catalogue
 from experiments.runs.pretraining import template
@@ -28,6 +29,8 @@ from experiments.storage.contents import (
     RetrainedCell,
     TheoryCell,
 )
+from experiments.storage.currencies_cell import AXES as CURRENCIES
+from experiments.storage.currencies_cell import CurrenciesCell
 from experiments.storage.inside_cell import AXES, InsideCell
 from experiments.storage.records import Cell, Ladder
 from experiments.storage.run_folder import create
@@ -162,6 +165,8 @@ class MadeUp:
         return AxiomCell(self.contexts(arm), **ends, drawn=self.log_probs(4, *shape), drawn_evidence=evidence)
 
     def inside(self, arm, shape):
+        if isinstance(self.experiment.inside, CurrenciesPlan):
+            return self.currencies(self.experiment.inside)
         depths = np.arange(1, 1 + self.experiment.shape.layers)
         known = {
             "methods": np.array([*self.experiment.methods]),
@@ -178,6 +183,39 @@ class MadeUp:
             **{
                 name: self.random.uniform(0.5, 1, size=[sizes[axis] for axis in axes])
                 for name, axes in AXES.items()
+                if name not in known
+            },
+        )
+
+    def currencies(self, plan):
+        depths = np.arange(1, 1 + self.experiment.shape.layers)
+        known = {
+            "methods": np.array([*self.experiment.methods]),
+            "doses": np.array([0, *self.experiment.doses]),
+            "shots": np.array(plan.shots),
+            "nats": np.array(plan.nats),
+            "totals": np.array([1, 3]),
+            "depths": depths,
+        }
+        sizes = {axes: len(known[name]) for name, axes in CURRENCIES.items() if name in known}
+        sizes |= {
+            "s": self.leading[0],
+            "w": 2,
+            "q": 2,
+            "r": 6,
+            "b": 2,
+            "c": 4,
+            "f": 7,
+            "h": 2,
+            "a": 5,
+            "j": 3,
+        }
+        sizes |= {"i": 3, "p": 12}
+        return CurrenciesCell(
+            **known,
+            **{
+                name: self.random.uniform(0.1, 1, size=[sizes[axis] for axis in axes])
+                for name, axes in CURRENCIES.items()
                 if name not in known
             },
         )
@@ -199,7 +237,8 @@ def make_run(name, folder):
 
 
 # With chains, with what networks write, with teachers, readouts, axioms, probes; make test-slow reads all.
-FEW = ("langevin-vs-sgd", "emergent-misalignment", "subliminal", "out-of-context", "axioms", "inside-beliefs")
+FEW = ("langevin-vs-sgd", "emergent-misalignment", "subliminal", "out-of-context", "axioms")
+FEW += ("inside-beliefs", "three-currencies")
 PARTS = [pytest.param(FEW, id="few"), pytest.param(STUDIES, id="all", marks=pytest.mark.slow)]
 
 
