@@ -13,6 +13,7 @@ import numpy as np
 from experiments.cells.answers import AnswerPrograms
 from experiments.cells.axioms import AxiomPrograms, axiom_failure
 from experiments.cells.candidates import candidates
+from experiments.cells.currencies import CurrencyPrograms
 from experiments.cells.curves import CurvePrograms
 from experiments.cells.data import FinetuningData
 from experiments.cells.finetuned import FinetunedPrograms, failure
@@ -24,6 +25,7 @@ from experiments.cells.posteriors import PosteriorPrograms
 from experiments.cells.replays import ReplayPrograms
 from experiments.cells.theories import TheoryPrograms
 from experiments.cells.theory_checks import check_theories
+from experiments.design.currencies_plan import CurrenciesPlan
 from experiments.design.curve_plan import CurvePlan
 from experiments.design.experiment import Arm, Experiment
 from experiments.design.inside_plan import InsidePlan, Plan
@@ -34,10 +36,13 @@ from experiments.storage.records import Cell, Ladder
 from models.network import Network
 from theory.base import Dataset, Params
 
-INSIDE: dict[type[Plan], type[InsidePrograms | CurvePrograms | MotorPrograms]] = {  # by the plan
+INSIDE: dict[
+    type[Plan], type[InsidePrograms | CurvePrograms | MotorPrograms | CurrencyPrograms]
+] = {  # by the plan
     CurvePlan: CurvePrograms,
     InsidePlan: InsidePrograms,
     MotorPlan: MotorPrograms,
+    CurrenciesPlan: CurrencyPrograms,
 }
 
 

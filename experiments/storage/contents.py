@@ -25,6 +25,7 @@ import numpy as np
 from experiments.storage.axiom_cell import AxiomCell as AxiomCell
 from experiments.storage.contexts import CONTEXTS, check_axes, pick, prefixed, present, unprefixed
 from experiments.storage.contexts import Contexts as Contexts
+from experiments.storage.currencies_cell import CurrenciesCell as CurrenciesCell
 from experiments.storage.curve_cell import CurveCell as CurveCell
 from experiments.storage.inside_cell import InsideCell as InsideCell
 from experiments.storage.measures import Measures
@@ -228,6 +229,7 @@ CellContent: TypeAlias = (
     | InsideCell
     | CurveCell
     | MotorCell
+    | CurrenciesCell
 )
 CONTENTS: dict[CellKind, tuple[type[CellContent], ...]] = {
     "theories": (TheoryCell,),
@@ -236,7 +238,7 @@ CONTENTS: dict[CellKind, tuple[type[CellContent], ...]] = {
     "finetuned": (FinetunedCell,),
     "axioms": (AxiomCell,),
     "retrained": (RetrainedCell,),
-    "inside": (InsideCell, CurveCell, MotorCell),  # a plan of the inside has a content of its own
+    "inside": (InsideCell, CurveCell, MotorCell, CurrenciesCell),  # a plan of the inside has its own
 }
 REACHABLE = ("base network", "best bias", "best hypothesis")  # of D' itself
 FINETUNED = ("finetuned", "replica", "loss", "distance")

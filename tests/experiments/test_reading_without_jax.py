@@ -29,6 +29,8 @@ from experiments.storage.contents import (
     RetrainedCell,
     TheoryCell,
 )
+from experiments.storage.currencies_cell import AXES as CURRENCIES
+from experiments.storage.currencies_cell import CurrenciesCell
 from experiments.storage.curve_cell import AXES as CURVE_AXES
 from experiments.storage.curve_cell import CODE, FOLLOWED, MOVED, TWIST, USED, CurveCell
 from experiments.storage.inside_cell import AXES, InsideCell
@@ -226,6 +228,40 @@ class MadeUp:
             **known, **{name: self.random.uniform(0.5, 1, size) for name, size in random.items()}
         )
 
+    def CurrenciesPlan(self):
+        plan = self.experiment.inside
+        depths = np.arange(1, 1 + self.experiment.shape.layers)
+        known = {
+            "methods": np.array([*self.experiment.methods]),
+            "doses": np.array([0, *self.experiment.doses]),
+            "shots": np.array(plan.shots),
+            "nats": np.array(plan.nats),
+            "totals": np.array([1, 3]),
+            "depths": depths,
+        }
+        sizes = {axes: len(known[name]) for name, axes in CURRENCIES.items() if name in known}
+        sizes |= {
+            "s": self.leading[0],
+            "w": 2,
+            "q": 2,
+            "r": 6,
+            "b": 2,
+            "c": 4,
+            "f": 7,
+            "h": 2,
+            "a": 5,
+            "j": 3,
+        }
+        sizes |= {"i": 3, "p": 12}
+        return CurrenciesCell(
+            **known,
+            **{
+                name: self.random.uniform(0.1, 1, size=[sizes[axis] for axis in axes])
+                for name, axes in CURRENCIES.items()
+                if name not in known
+            },
+        )
+
 
 PRIORS = ("process", "implied")
 
@@ -245,7 +281,7 @@ def make_run(name, folder):
 # With chains, with what networks write, with teachers, readouts, axioms, probes; make test-slow reads all.
 FEW = (
     *("langevin-vs-sgd", "emergent-misalignment", "subliminal", "out-of-context", "axioms"),
-    *("inside-beliefs", "linebreak-manifold", "motor"),
+    *("inside-beliefs", "linebreak-manifold", "motor", "three-currencies"),
 )
 PARTS = [pytest.param(FEW, id="few"), pytest.param(STUDIES, id="all", marks=pytest.mark.slow)]
 
