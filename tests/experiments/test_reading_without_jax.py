@@ -203,7 +203,7 @@ class MadeUp:
         sizes = dict(
             zip("msdle", (len(known["methods"]), *self.leading, len(depths), len(depths)), strict=True)
         )
-        sizes |= {"p": 2, "f": 7, "v": 3, "r": 5, "t": 5, "i": 4, "j": 2, "g": 4, "h": 2, "w": 2}
+        sizes |= {"p": 2, "f": 7, "v": 3, "b": 5, "r": 5, "t": 5, "i": 4, "j": 2, "g": 4, "h": 2, "w": 2}
         return InsideCell(
             **known,
             **{

@@ -55,3 +55,25 @@ class Curved(Tiny):
         before = previous(tokens, self.params["unembed"].shape[-1])
         outputs = jnp.tanh(self.params["embed"][before]) @ self.params["unembed"]
         return outputs + self.params["bias"] if "bias" in self.params else outputs
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Believer:
+    """The exact log-odds of a process's hypotheses for a stream, at depth 1, under a Bayesian read-out."""
+
+    process: Any
+    shift: Any
+
+    def streams(self, tokens):
+        joint = self.process.log_weights[:, None, None] + self.process.evidence(tokens)
+        stream = jnp.moveaxis(joint, 0, -1) + self.shift
+        return jnp.stack([jnp.zeros_like(stream), stream], axis=1)
+
+    def shifted(self, depth, vector):
+        assert depth == 1
+        return replace(self, shift=self.shift + vector)
+
+    def predict(self, tokens):
+        belief = jnp.moveaxis(jax.nn.log_softmax(self.streams(tokens)[:, 1]), -1, 0)
+        return jax.nn.logsumexp(belief[..., None] + self.process.component_log_probs(tokens), axis=0)

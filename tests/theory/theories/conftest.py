@@ -6,8 +6,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from tests.theory.tiny_networks import Bigram, Curved
+from tests.theory.tiny_networks import Believer, Bigram, Curved
 from theory.processes.persona_topics import example
+
+
+@pytest.fixture(scope="session")
+def believer(process):
+    return Believer(process, jnp.zeros(len(process.log_weights)))
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import theory.theories
-from theory.base import Dataset, Distribution, Misuse, Parametric, Predictor, ladder
+from theory.base import Dataset, Distribution, Misuse, Parametric, Predictor, Steerable, ladder
 from theory.contracts import (
     Bound,
     Scale,
@@ -52,6 +52,7 @@ NEEDS = {name: required_prior(theory) for name, theory in THEORIES.items()}
 # a theory that takes any predictor is tried on both kinds
 PRIORS = {Parametric: ["bigram"], Distribution: ["process"], Mixture: ["process"]}
 PRIORS[Predictor] = ["bigram", "process"]
+PRIORS[Steerable] = ["believer"]
 CASES = [(name, prior) for name in NAMES for prior in PRIORS[NEEDS[name]]]
 BETA = 0.1
 KEY = jax.random.key(0)
@@ -272,14 +273,14 @@ CALLED = [form for form in FORMS if not FORMS[form].sampled and not isinstance(F
 
 
 @pytest.mark.parametrize("form", CALLED)
-def test_a_form_completes_itself_and_predicts(form, curved, process, data, documents):
+def test_a_form_completes_itself_and_predicts(form, curved, believer, process, data, documents):
     """As a comparison calls it: within one program, at a strength in its unit."""
     theory = FORMS[form]
     kind = PRIORS[required_prior(theory)][0]
     if form in PRODUCTS:
         process, data = product().distribution(), product().narrow(jax.random.key(3), 8)
-    prior = curved if kind == "bigram" else process
-    replayed = Dataset(documents[:4], jnp.ones(documents[:4].shape, bool))
+    prior = {"bigram": curved, "believer": believer}.get(kind, process)
+    replayed = Dataset(documents[::9], jnp.ones(documents[::9].shape, bool))
     tokens = data.tokens if prior is process else documents
 
     @jax.jit
@@ -333,13 +334,14 @@ SHARE, SPREAD = st.floats(0.3, 1.0), st.floats(0.2, 2.0)
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
 )
 def test_laws_hold_on_random_small_processes(
-    name, which, bigram, documents, shape, drawn, persona, topics, size, order, steps
+    name, which, bigram, believer, documents, shape, drawn, persona, topics, size, order, steps
 ):
     """Random answers of the process, weights of the network, D', its order, and two strengths."""
     made, key = replace(example(), **shape), jax.random.key(drawn)
     data = made.narrow(key, 8, persona, topics)
     weights = size * jax.random.normal(jax.random.fold_in(key, 1), bigram.params.shape)
-    prior = made.distribution() if which == "process" else bigram.with_params(weights)
+    prior = bigram.with_params(weights) if which == "bigram" else made.distribution()
+    prior = replace(believer, process=prior) if which == "believer" else prior
     predict, breaks, (first, second) = (
         compiled(name),
         THEORIES[name].breaks,
