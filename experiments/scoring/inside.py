@@ -46,7 +46,7 @@ TESTS = {
     "T4": "code",
     "T5": "old probes",
     "T6": "factors",
-    "T7": "posteriors, inside",
+    "T7": "posteriors",
 }
 BAYES = {  # by test and measure
     ("T1", "slope"): 1.0,

@@ -36,6 +36,7 @@ def test_it_is_the_exchangeable_mixture_of_a_bayesian_stream(theory, believer, d
     assert np.abs(np.exp(steered) - np.exp(exact)).max() < 1e-4 < moved / 10
 
 
+@pytest.mark.slow
 def test_what_is_written_at_another_scale_makes_the_same_answers(theory, believer, data, documents):
     """The likelihood finds the shift, whatever the units of the stream."""
 
@@ -55,6 +56,7 @@ def test_what_is_written_at_another_scale_makes_the_same_answers(theory, believe
     np.testing.assert_allclose(np.exp(scaled), np.exp(plain), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_network_is_steered_and_finds_d_prime_likelier(theory, data, documents):
     network = steerable(first(build(SHAPE, 5, 4, [0])))
     assert isinstance(network, Steerable)
