@@ -11,7 +11,7 @@ import numpy as np
 from experiments.cells.curve_reading import CurveReading, moved, turned
 from experiments.cells.data import FinetuningData
 from experiments.cells.finetuned import FinetunedPrograms
-from experiments.cells.pages import Pages
+from experiments.cells.pages import Pages, needed
 from experiments.design.curve_plan import CurvePlan
 from experiments.design.experiment import Arm, Experiment
 from experiments.storage.curve_cell import CODE, FOLLOWED, MOVED, TWIST, USED, CurveCell
@@ -81,7 +81,7 @@ class CurvePrograms:
             untrained_code=_array(self.untrained.code()),
             untrained_twist=_array(self.untrained.twist()),
             exact_used=_array(self.pages.used(self.pages.statistics[0])),
-            exact_dimension=np.array(self.pages.needed(base.curves[0].values).dimension()),
+            exact_dimension=np.array(needed(self.pages.process, base.curves[0].values).dimension()),
             **self._profiles(base),
             **{entry.name: stacked(entry.name) for entry in fields(Measured)},
         )
