@@ -160,8 +160,8 @@ class CurveReading:
         return np.array(read)
 
     def _natural(self, rows: np.ndarray, positions: np.ndarray, moves: np.ndarray) -> np.ndarray:
-        """What the network answers on average at another column less that at this one, where the width is
-        known as well, (s, n); nan where pages have none like it."""
+        """Mean answers of the network at another column less those at this one, where the width is known as
+        well, (s, n); nan where pages have none like it."""
         pages, mean = self.pages, np.rint(self.pages.statistics[1]).astype(int)
         most = 1 + pages.column.max() + abs(moves).max()
         key = mean * most + pages.column

@@ -92,7 +92,7 @@ class CurvePrograms:
         return CurveReading.of(network, self.pages, self.plan.least)
 
     def _profiles(self, base: CurveReading) -> dict[str, np.ndarray]:
-        """What figures show of a base network, and what random curves and rotations have."""
+        """Profiles of a base network for figures, and what random curves and rotations have."""
         random, count = np.random.default_rng(self.experiment.seed), self.plan.random
         helices, shares, drawn = [], [], []
         for curve in base.curves[1:]:

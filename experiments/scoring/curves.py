@@ -114,7 +114,8 @@ class _Networks:
             yield CurveLine(self.data, test, measure, self.name, self.dose, depth, value, known.sum(), bayes)
 
     def shared(self, values: Callable[..., np.ndarray], depths: Sequence[int]) -> Iterator[CurveLine]:
-        """What base networks and finetuned ones share; `values(name, *index)` has an entry a network."""
+        """Measures that base networks and finetuned ones share; `values(name, *index)` has an entry a
+        network."""
         for row, depth in enumerate(depths):
             yield from self.code(lambda *index, row=row: values("code", row, *index), depth)
             yield from self.twist(lambda *index, row=row: values("twist", row, *index), depth - 1)
