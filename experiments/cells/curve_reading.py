@@ -20,7 +20,8 @@ FEWEST = 5  # positions of a mean of the network's own answers
 @dataclass(frozen=True, eq=False)
 class CurveReading:
     """Streams (n, l, t, d) with the embedding, log-odds (n, t) of a newline; at every depth the curve of the
-    column after words, and that of the length of a line after its newline."""
+    column after words, at one belief over widths (long columns come with wide pages), and that of the length
+    of a line after its newline."""
 
     network: Network
     pages: Pages
@@ -34,9 +35,9 @@ class CurveReading:
         """Forth twice, once for streams and once for answers."""
         read, answers = np.asarray(streams(network, pages.tokens)), np.asarray(network.predict(pages.tokens))
 
-        def curves(rows: np.ndarray, numbers: np.ndarray) -> tuple[Curve, ...]:
+        def curves(rows: np.ndarray, numbers: np.ndarray, equal: np.ndarray | None) -> tuple[Curve, ...]:
             return tuple(
-                Curve.of(normalise(part[rows]), numbers[rows], least) for part in read.swapaxes(0, 1)
+                Curve.of(normalise(part[rows]), numbers[rows], least, equal) for part in read.swapaxes(0, 1)
             )
 
         return cls(
@@ -44,8 +45,8 @@ class CurveReading:
             pages,
             read,
             newline_log_odds(answers.astype(float)),
-            curves(pages.fitted, pages.column),
-            curves(pages.newlines, pages.ended),
+            curves(pages.fitted, pages.column, pages.beliefs[pages.fitted]),
+            curves(pages.newlines, pages.ended, None),
         )
 
     @property
@@ -159,8 +160,8 @@ class CurveReading:
         return np.array(read)
 
     def _natural(self, rows: np.ndarray, positions: np.ndarray, moves: np.ndarray) -> np.ndarray:
-        """What the network answers on average at another column less that at this one, where the width is
-        known as well, (s, n); nan where pages have none like it."""
+        """Mean answers of the network at another column less those at this one, where the width is known as
+        well, (s, n); nan where pages have none like it."""
         pages, mean = self.pages, np.rint(self.pages.statistics[1]).astype(int)
         most = 1 + pages.column.max() + abs(moves).max()
         key = mean * most + pages.column

@@ -12,7 +12,7 @@ from experiments.cells.answers import AnswerPrograms
 from experiments.cells.curve_reading import CurveReading, moved, turned
 from experiments.cells.data import FinetuningData
 from experiments.cells.finetuned import FinetunedPrograms
-from experiments.cells.pages import Pages
+from experiments.cells.pages import Pages, needed
 from experiments.design.curve_plan import CurvePlan
 from experiments.design.experiment import Arm, Experiment
 from experiments.storage.curve_cell import CODE, FOLLOWED, MOVED, TWIST, USED, CurveCell
@@ -89,7 +89,7 @@ class CurvePrograms:
             untrained_code=_array(self.untrained.code()),
             untrained_twist=_array(self.untrained.twist()),
             exact_used=_array(self.pages.used(self.pages.statistics[0])),
-            exact_dimension=np.array(self.pages.needed(base.curves[0].values).dimension()),
+            exact_dimension=np.array(needed(self.pages.process, base.curves[0].values).dimension()),
             **self._profiles(base),
             **{entry.name: stacked(entry.name) for entry in fields(Measured)},
         )
@@ -100,20 +100,22 @@ class CurvePrograms:
         return CurveReading.of(network, self.pages, self.plan.least)
 
     def _profiles(self, base: CurveReading) -> dict[str, np.ndarray]:
-        """What figures show of a base network, and what random curves and rotations have."""
+        """Profiles of a base network for figures, and what random curves and rotations have."""
         random, count = np.random.default_rng(self.experiment.seed), self.plan.random
-        helices, shares = [], []
+        helices, shares, drawn = [], [], []
         for curve in base.curves[1:]:
             others, fit = surrogate_helices(curve, count, random), fit_helix(curve)
             helices.append((others.mean(), np.mean(others < fit.helix)))
         for heads, best in zip(base.heads, base.best, strict=True):
             turns = rotations(heads[0].shape[-1], count, random)
             every = [base.difference.share(rotated(*pair, turns)) for pair in zip(*heads, strict=True)]
-            others = np.max(every, axis=0)
-            shares.append((others.mean(), np.mean(others < base.difference.share(best))))
+            drawn.append(np.max(every, axis=0))
+            shares.append((drawn[-1].mean(), np.mean(drawn[-1] < base.difference.share(best))))
+        beyond = np.array(drawn) - np.mean(drawn, axis=1, keepdims=True)
         return {
             "surrogates": _array(helices),
             "rotations": _array(shares),
+            "best_rotation": _array(beyond.max(axis=0).mean()),
             "spectrum": _array([curve.spectrum(COMPONENTS) for curve in base.curves[1:]]),
             "by_lag": _array([curve.by_lag() for curve in base.curves[1:]]),
             "cosines": _array(base.best),

@@ -96,25 +96,7 @@ class Pages:
     @cached_property
     def breaks(self) -> np.ndarray:
         """Probability of a newline by column and width, (c, k)."""
-        return self._within[0]
-
-    def needed(self, values: np.ndarray) -> Curve:
-        """The curve of what prediction needs of a column: newlines within 1 to `HORIZON`, at every width."""
-        return Curve(values, np.concatenate([part[values] for part in self._within], axis=1))
-
-    @cached_property
-    def _within(self) -> list[np.ndarray]:
-        """Probability of a newline within 1, 2 ... `HORIZON` tokens by column and width."""
-        process, lengths = self.process, np.asarray(self.process.lengths)
-        most = int(self.column.max()) + 1 + HORIZON * int(lengths.max())
-        after = np.arange(most)[:, None] + lengths
-        long = after[..., None] > np.asarray(process.widths)
-        chance = np.where(long, 1 - process.noise, process.noise)
-        every = [chance.mean(axis=1)]
-        for _ in range(HORIZON - 1):
-            later = every[-1][np.minimum(after, most - 1)]
-            every.append((chance + (1 - chance) * later).mean(axis=1))
-        return every
+        return newline_within(self.process, int(self.column.max()) + FARTHEST)[0]
 
     def used(self, log_odds: np.ndarray) -> list[float]:
         """The share of log-odds (n, t) of a newline that each statistic explains beyond the column."""
@@ -143,6 +125,26 @@ class Pages:
             drawn.append((row, position, int(random.choice(ahead))))
         rows, positions, moves = np.array(drawn).T.reshape(3, SWAPS, len(held))
         return rows, positions, moves
+
+
+def newline_within(process: LineBreak, last: int) -> list[np.ndarray]:
+    """Probability of a newline within 1, 2 ... `HORIZON` tokens by column, 0 to `last`, and width."""
+    lengths = np.asarray(process.lengths)
+    most = last + 1 + HORIZON * int(lengths.max())
+    after = np.arange(most)[:, None] + lengths
+    long = after[..., None] > np.asarray(process.widths)
+    chance = np.where(long, 1 - process.noise, process.noise)
+    every = [chance.mean(axis=1)]
+    for _ in range(HORIZON - 1):
+        later = every[-1][np.minimum(after, most - 1)]  # beyond the last columns every line is too long
+        every.append((chance + (1 - chance) * later).mean(axis=1))
+    return [part[: last + 1] for part in every]
+
+
+def needed(process: LineBreak, values: np.ndarray) -> Curve:
+    """The curve of what prediction needs of a column: newlines within 1 to `HORIZON`, at every width."""
+    within = newline_within(process, int(values[-1]))
+    return Curve(values, np.concatenate([part[values] for part in within], axis=1))
 
 
 def columns(tokens: np.ndarray, process: LineBreak) -> tuple[np.ndarray, np.ndarray]:

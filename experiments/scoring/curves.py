@@ -6,7 +6,7 @@
     M4 past lines    shares of a newline's log-odds that statistics explain beyond the column; advantage: that
                      of the exact log-odds less the largest that knows no likelihood
     M5 twist         share of the cosines of a block's best head that depends on line length - column, less
-                     that under random rotations
+                     that under random rotations; of the best block, less what their best one has
     M6 finetuning    the constant share of the curve's movement; bend and turn, less the twin's; the loss of
                      the base network's probe
 
@@ -114,7 +114,8 @@ class _Networks:
             yield CurveLine(self.data, test, measure, self.name, self.dose, depth, value, known.sum(), bayes)
 
     def shared(self, values: Callable[..., np.ndarray], depths: Sequence[int]) -> Iterator[CurveLine]:
-        """What base networks and finetuned ones share; `values(name, *index)` has an entry a network."""
+        """Measures that base networks and finetuned ones share; `values(name, *index)` has an entry a
+        network."""
         for row, depth in enumerate(depths):
             yield from self.code(lambda *index, row=row: values("code", row, *index), depth)
             yield from self.twist(lambda *index, row=row: values("twist", row, *index), depth - 1)
@@ -163,7 +164,8 @@ def _bases(data: str, cells: Cells) -> Iterator[CurveLine]:
         yield from base.line("M5", "rank", depth - 1, values("rotations", row, 1))
         yield from untrained.code(lambda *index, row=row: values("untrained_code", row, *index), depth)
         yield from untrained.twist(lambda *index, row=row: values("untrained_twist", row, *index), depth - 1)
-    yield from base.line("M5", "beyond rotations, best block", 0, np.max(beyond, axis=0))
+    best = np.max(beyond, axis=0) - values("best_rotation")
+    yield from base.line("M5", "beyond rotations, best block", 0, best)
     yield from exact.line("M1", "dimension", 0, values("exact_dimension"))
     for part, name in enumerate(USED):
         yield from exact.line("M4", name, 0, values("exact_used", part))

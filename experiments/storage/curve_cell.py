@@ -22,7 +22,14 @@ AXES = {
     **{"methods": "m", "doses": "d", "depths": "l", "columns": "v", "lengths": "w"},
     **{"base_code": "lc", "base_twist": "bt", "base_used": "u", "base_followed": "lf"},
     **{"untrained_code": "lc", "untrained_twist": "bt", "exact_used": "u", "exact_dimension": ""},
-    **{"surrogates": "lr", "rotations": "br", "spectrum": "le", "by_lag": "lg", "cosines": "bvw"},
+    **{
+        "surrogates": "lr",
+        "rotations": "br",
+        "best_rotation": "",
+        "spectrum": "le",
+        "by_lag": "lg",
+        "cosines": "bvw",
+    },
     **{"code": "msdlc", "twist": "msdbt", "used": "msdu", "followed": "msdlf"},
     **{"moved": "msdln", "turned": "msdbz"},
 }
@@ -32,6 +39,7 @@ AXES = {
 class CurveCell(Measures):
     """`base_`, `untrained_` and nothing before a name: of the base network, an untrained one, and finetuned
     ones. `exact_used` is what the exact process uses, `exact_dimension` that of its newline probabilities;
+    `best_rotation` what random rotations of the best block have beyond their mean, as the best is chosen;
     `spectrum` cumulative shares of variance, `by_lag` mean cosines, `cosines` the head of every block that
     depends most on a difference; `turned` the relative change of cosines of all heads of a block."""
 
@@ -51,6 +59,7 @@ class CurveCell(Measures):
     exact_dimension: np.ndarray
     surrogates: np.ndarray
     rotations: np.ndarray
+    best_rotation: np.ndarray
     spectrum: np.ndarray
     by_lag: np.ndarray
     cosines: np.ndarray

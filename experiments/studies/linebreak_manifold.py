@@ -1,15 +1,16 @@
 """Is the column of a line a curve in the stream, as needed for prediction or as a place code, and is it used?
 
 A network that breaks lines at a hidden width must know the column c, how many characters are on the line. Its
-mean stream by column is a curve; language models are reported to have such curves of few dimensions that
-ring, and heads that twist them against the width (Gurnee et al., When Models Manipulate Manifolds, 2025).
-Here the exact answers are known. Stated beforehand, and what refutes each:
+mean stream by column, at one belief over widths, is a curve; language models are reported to have such curves
+of few dimensions that ring, and heads that twist them against the width (Gurnee et al., When Models
+Manipulate Manifolds, 2025). Here the exact answers are known. Stated beforehand, and what refutes each:
 
     M1 dimension     2 or 3, as the exact probabilities of newlines have by column, says that the code is what
                      prediction needs; 5 to 7 that it is a place code, 4 neither. An interval that lies
                      outside refutes each
     M2 helix         refuted if a helix fits the curve no better than random smooth curves of the same
-                     spectrum. Better is what a smooth place code has as well, with more dimensions
+                     spectrum, or with a period longer than the curve, which is an arc. Better is what a
+                     smooth place code has as well, with more dimensions
     M3 substitution  the code of one column in the place of another's, at one position: Bayes says that the
                      log-odds of a newline change as the exact ones, slope 1, and as the network itself
                      answers at that column. Refuted by a slope off 1: below it, another path has the column

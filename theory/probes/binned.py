@@ -1,4 +1,4 @@
-"""Shares of a number that statistics explain beyond a known one: which of several does a network use?
+"""Shares of a number that statistics explain beyond a known one: what a network uses, of several.
 
     share(s) = (R²(c, s) - R²(c)) / (1 - R²(c)),    R² of the table of means over (c, bin of s), held out
 

@@ -1,13 +1,15 @@
 """Curves in a stream: how its mean moves as a number goes from value to value.
 
-    μ_c         mean of the normalised streams where the number is c, centred over values
+    μ_c         mean of the normalised streams where the number is c, centred over values; beliefs that go
+                with the number can be held equal
     dimension   principal components of μ for 95 % of its variance. A code of k cells that do not overlap
                 needs about 0.95 (k - 1); smooth cells need fewer, a straight line needs one
     ρ(lag)      mean cosine of μ_c and μ_c' at |c - c'| = lag. Ringing is the largest rise of ρ with the lag:
                 of a straight line 0 (Gurnee et al., When Models Manipulate Manifolds, 2025)
     helix       μ_c ≈ a_0 + a_1 c + a_2 cos 2πc/T + a_3 sin 2πc/T,  fitted, T included, on every other value
                 and scored on those between: R². Any smooth curve is fitted well so. A helix is fitted better
-                than random curves of the same spectrum; so is a smooth place code, of other R² and dimension
+                than random curves of the same spectrum; so is a smooth place code, of other R² and dimension.
+                One whose period is longer than the curve is an arc
     surrogate   a random curve with the singular values of μ, its components those of a Gaussian curve with
                 the power of μ at each frequency along c (own derivation): as smooth, and of the same
                 dimension. Components of any smooth curve look like waves, and those of surrogates do as well
@@ -45,16 +47,27 @@ class Curve:
             )
 
     @classmethod
-    def of(cls, streams: Float[np.ndarray, "n d"], numbers: Int[np.ndarray, " n"], least: int) -> Self:
-        """Mean streams by number, for the longest run of values that `least` rows have each."""
+    def of(
+        cls,
+        streams: Float[np.ndarray, "n d"],
+        numbers: Int[np.ndarray, " n"],
+        least: int,
+        equal: Float[np.ndarray, "n f"] | None = None,
+    ) -> Self:
+        """Mean streams by number, for the longest run of values that `least` rows have each. Of what is held
+        `equal`, the part that goes with the number is taken off, as it goes with streams at one number."""
         counts = np.bincount(numbers)
         enough = np.flatnonzero(counts >= least)
         runs = np.split(enough, np.flatnonzero(np.diff(enough) > 1) + 1)
         values = max(runs, key=len)
-        sums = np.stack(
-            [np.bincount(numbers, column, len(counts)) for column in np.asarray(streams, float).T]
-        )
-        return cls(values, (sums[:, values] / counts[values]).T)
+        rows = np.asarray(streams, float)
+        means = _means(rows, numbers, counts)
+        points = means[values]
+        if equal is not None:
+            held = _means(equal, numbers, counts)
+            slope = np.linalg.lstsq(equal - held[numbers], rows - means[numbers], rcond=1e-9)[0]
+            points = points - (held[values] - equal.mean(axis=0)) @ slope
+        return cls(values, points)
 
     @property
     def centred(self) -> Points:
@@ -137,6 +150,14 @@ def _between(curves: Float[np.ndarray, "s c d"]) -> tuple[np.ndarray, np.ndarray
     best = np.argmax(r_squared(helices, even, inside), axis=0)
     scored = r_squared(helices, odd, between)[best, np.arange(len(curves))]
     return scored, r_squared(line[None], odd, between)[0], periods[best]
+
+
+def _means(
+    rows: Float[np.ndarray, "n d"], numbers: Int[np.ndarray, " n"], counts: Int[np.ndarray, " v"]
+) -> Float[np.ndarray, "v d"]:
+    """Means by number; 0 where there is none."""
+    sums = np.stack([np.bincount(numbers, column, len(counts)) for column in rows.T], axis=1)
+    return sums / np.maximum(counts, 1)[:, None]
 
 
 def _waves(count: int) -> Float[np.ndarray, "k c"]:

@@ -1,4 +1,4 @@
-"""Two curves compared by a head: does it turn one so that a number meets the number a fixed lag ahead?
+"""Twists: a head compares two curves, turned so that a number meets the number a fixed lag ahead.
 
     M[c, w]    cosine of R W_Q μ_c and W_K ν_w, both curves centred; R = 1 for the head itself
     share      of the variance of M beyond a function of c and one of w, what a function of w - c has: 1 where

@@ -57,7 +57,7 @@ def figure(lines: Sequence[CurveLine], cells: Sequence[CurveCell]) -> Figure:
     """Three rows: the curve; what uses it; heads and finetuning."""
     drawn = Figure(figsize=(WIDTH, 0.3 + HIGH * ROWS))
     count = max(line.count for line in lines if line.networks == "base")
-    drawn.text(0.01, 1 - 0.16 / drawn.get_figheight(), f"{lines[0].data}, {count} base networks", fontsize=8)
+    drawn.text(0.01, 1 - 0.16 / drawn.get_figheight(), f"{lines[0].data}, base networks: {count}", fontsize=8)
     axes = [_axes(drawn, index) for index in range(ROWS * COLUMNS)]
     last = max(line.dose for line in lines)
     methods = list(dict.fromkeys(line.networks for line in lines if line.dose))
@@ -102,7 +102,12 @@ def figure(lines: Sequence[CurveLine], cells: Sequence[CurveCell]) -> Figure:
         (axes[7], "bend beyond twin", "bend of the curve"),
         (axes[8], "turn beyond twin", "turn of heads"),
     ):
-        _lines(axis, f"{title}, beyond twin", [series("M6", measure, method) for method in methods], 0.0)
+        _lines(
+            axis,
+            f"{title}, beyond twin",
+            [series("M6", measure, method, name=METHODS.get(method, method)) for method in methods],
+            0.0,
+        )
     return drawn
 
 

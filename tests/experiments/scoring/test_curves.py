@@ -37,6 +37,7 @@ def cell_of(random, **changes):
     values["moved"][..., MOVED.index("twin bend")] += 0.2
     values["turned"][..., 1] += 0.2
     values["rotations"] *= 0.2
+    values["best_rotation"] = np.array(0.1)
     return CurveCell(**(values | changes))
 
 
@@ -53,7 +54,7 @@ def test_networks_near_what_bayes_says_are_not_refuted():
     assert not [line for line in lines if line.refuted]
     values = {(line.test, line.measure, line.networks): line.value.value for line in lines}
     assert values["M4", "advantage", "base"] == pytest.approx(0.28, abs=0.02)
-    assert values["M5", "beyond rotations, best block", "base"] == pytest.approx(0.8, abs=0.03)
+    assert values["M5", "beyond rotations, best block", "base"] == pytest.approx(0.7, abs=0.03)
     assert values["M6", "loss", "adam"] == pytest.approx(0, abs=1e-9)
     assert {line.count for line in lines if line.networks == "base"} == {6}
     assert {line.count for line in lines if line.networks == "sgd"} == {18}

@@ -78,3 +78,14 @@ def test_points_are_means_of_the_longest_run_of_frequent_values():
     np.testing.assert_allclose(curve.points[:, 0], curve.values)
     with pytest.raises(Misuse, match="at least 8 values"):
         Curve.of(streams, numbers, 6)
+
+
+def test_what_goes_with_the_number_is_held_equal():
+    random = np.random.default_rng(5)
+    numbers = np.repeat(np.arange(10), 30)
+    belief = numbers[:, None] * [0.3, -0.1] + random.normal(size=(300, 2))
+    streams = np.stack([np.sin(numbers), numbers.astype(float)], axis=1) + belief @ [[2.0, 1.0], [0.0, -3.0]]
+    curve = Curve.of(streams, numbers, 5, belief)
+    exact = np.stack([np.sin(np.arange(10)), np.arange(10.0)], axis=1)
+    np.testing.assert_allclose(curve.centred, exact - exact.mean(axis=0), atol=1e-9)
+    assert np.abs(Curve.of(streams, numbers, 5).centred - curve.centred).max() > 1
