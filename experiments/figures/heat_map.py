@@ -86,7 +86,7 @@ def figure(columns: list[Column], everything: bool = False, several: bool = Fals
         for side, dose in enumerate((column.small, column.large)):
             for row, words in enumerate((f"dose {dose}", *column.ceilings(dose))):
                 centre, colour = (left + (side + 0.5) * half, strip + LOW * row), "0.35" if row else "black"
-                size = 6 if len(words) < LONG else 5
+                size = 6 if row == 0 or len(words) < LONG else 5
                 axes.text(*centre, _minus(words), ha="center", va="center", fontsize=size, color=colour)
     for block in rows:
         words = f"{block.family}, {GRADE_WORDS.get(block.grade, block.grade)}".capitalize()

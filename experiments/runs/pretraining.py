@@ -61,6 +61,10 @@ def train(
                     "finite; use a smaller pretraining.rate."
                 )
             show(chunk.step, chunk.loss, chunk.excess, chunk.learnt)
+            for row in np.flatnonzero(np.array(chunk.shrunk) == chunk.step).tolist():
+                progress.say(
+                    f"network {row} has stalled at {chunk.learnt[row]:.3f}; it goes on from smaller weights"
+                )
             last = chunk.step == recipe.steps
             if last or recipe.is_learnt(chunk.learnt):  # by a few documents; all of them have the last word
                 networks = untrained.with_params(chunk.params)
