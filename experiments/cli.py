@@ -11,7 +11,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
-from experiments.commands import reading, run, sweep
+from experiments.commands import reading, run, sweep, tables
 from experiments.commands.parsing import COMMANDS, OwnFiles, parse, say
 from experiments.design.words import Unknown
 from experiments.discovery import FOLDERS, Catalogue
@@ -132,6 +132,7 @@ HANDLERS: dict[str, Callable[[list[str]], None]] = {
     "report": reading.report,
     "score": reading.score,
     "compare": reading.compare,
+    "import": tables.import_table,
     "doctor": _doctor,
 }
 

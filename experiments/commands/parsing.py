@@ -18,6 +18,7 @@ COMMANDS = {
     "report": "Write one static report.html with figures and tables inside.",
     "score": "Print the scorecard: how much of each shift every theory explains.",
     "compare": "Draw theories × methods of one or several runs as a heat map, with the numbers as tables.",
+    "import": "Score theories on a real model, from a table of log-probabilities; seal forecasts before.",
     "doctor": "Versions, devices, threads, and a three-second self-test.",
 }
 

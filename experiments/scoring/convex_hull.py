@@ -4,8 +4,8 @@
                  where these say nothing of the hypothesis, no theory that reweights hypotheses comes nearer
     base         the same distance for the base network, which is not exactly inside either
     resolution   (√base + √noise)², noise = ½ KL(network ‖ replica), the distance of a network from the centre
-                 of all orders of its D' (0 without a replica): roots of small KLs add like lengths, so a network whose centre is as
-                 near to the hull as its base network was is no farther than this
+                 of all orders of its D' (0 without a replica): roots of small KLs add like lengths, so a
+                 network whose centre is as near to the hull as its base network was is no farther than this
     proved       the share of networks whose distance is proved (theory.divergence.convex_hull) to be larger
                  than the resolution; a base network, which has no noise, never is
     by context   with other weights in every context: each answer by itself
@@ -96,9 +96,7 @@ def resolution(base: np.ndarray, noise: np.ndarray) -> np.ndarray:
     return np.square(np.sqrt(base) + np.sqrt(noise))
 
 
-def _distances(
-    target: np.ndarray, replica: np.ndarray, contexts: Contexts, least_shift: float
-) -> np.ndarray:
+def _distances(target: np.ndarray, replica: np.ndarray, contexts: Contexts, least_shift: float) -> np.ndarray:
     """Shift, outside, base, resolution, proved, by context (6, d): means over seeds of one base network."""
     components, base = contexts.components, contexts.base
     flat = target.reshape(-1, *target.shape[2:])

@@ -129,7 +129,7 @@ def _part(sample: Sample, chosen: Sequence[int]) -> Sample:
 
 
 def _centre(sample: Sample) -> np.ndarray:
-    """The distance (nats) of each network from the centre of all orders; 0, a lower bound, without replicas."""
+    """The distance (nats) of each network from the centre of all orders; 0, the least, without replicas."""
     return CENTRE * np.array(sample.replica or [0.0] * len(sample.nats))
 
 

@@ -2,8 +2,9 @@
 
 explained       1 - Σ nats / Σ shift over networks; undefined (None) where Σ shift does not exceed Σ replica,
                 the noise of another order of the data, or the resolution (that of float32 where none was
-                measured), and where a theory was fitted to what it would be scored on; -∞, without an interval, where the theory rules out an
-                answer that a network gives, and where it fails for a network
+                measured), and where a theory was fitted to what it would be scored on; -∞, without an
+                interval, where the theory rules out an answer that a network gives, and where it fails for a
+                network
 interval        of 95 %, by base networks × D' (experiments.scoring.intervals)
 noise_ceiling   1 - Σ replica / Σ shift: what another order of the same D' scores
 order_blind     1 - ½ Σ replica / Σ shift: what the centre of all orders scores, the best that a theory can

@@ -179,13 +179,12 @@ class ReplayCell:
 class FinetunedCell:
     """Finetuned networks and their reshuffled replicas, which met D' in another order.
 
-    `finetuned` and `replica` (s, d, c, a) are their answers after every dose (the replica's nan where there is
-    none), `loss` (s, t) is the training
-    loss in nats, `distance` (s, d) the Euclidean norm of the update, `update`, layer -> (d, ...), that of the
-    first seed, `observed` further readouts, name -> (s, d, c, ...). `data_loss` (s, d) is the loss on all of
-    D', in nats an answer. `base_read_out` and `base_blocks` (s, d, c) are, in nats, KL(finetuned ‖ swapped)
-    from the finetuned network with the base network's read-out, and from the base network with the finetuned
-    read-out; None of cells made before there was such a swap.
+    `finetuned` and `replica` (s, d, c, a) are their answers after every dose (the replica's nan where there
+    is none), `loss` (s, t) is the training loss in nats, `distance` (s, d) the Euclidean norm of the update,
+    `update`, layer -> (d, ...), that of the first seed, `observed` further readouts, name -> (s, d, c, ...).
+    `data_loss` (s, d) is the loss on all of D', in nats an answer. `base_read_out` and `base_blocks` (s, d,
+    c) are, in nats, KL(finetuned ‖ swapped) from the finetuned network with the base network's read-out, and
+    from the base network with the finetuned read-out; None of cells made before there was such a swap.
     """
 
     finetuned: np.ndarray

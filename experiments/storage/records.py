@@ -187,13 +187,13 @@ class Row:
 
     `nats` is the mean over contexts of KL(finetuned ‖ theory), `shift` that of the base network, `replica`
     that of the replica which met the same D' in another order, `other_base` that of a network pretrained from
-    another seed and finetuned on the same D' (both None where there is none), `best_in_class` that of the best
-    member of the theory's class, fitted to these contexts. `nats` is ∞ where the theory rules out an answer
-    that the network gives, and where it fails for a network: `failures` has the reasons, "" for networks
-    that it predicts, and is None without any. `converged` says whether the chains behind β converged.
-    `base_error` is the mean of KL(exact process ‖ base network): below it a shift says as much of pretraining
-    as of finetuning. `resolution` is the least shift (nats) that can be told from none, where it was measured.
-    `draw` is the draw of the process; base networks are numbered through all draws.
+    another seed and finetuned on the same D' (each None where there is none), `best_in_class` that of the
+    best member of the theory's class, fitted to these contexts. `nats` is ∞ where the theory rules out an
+    answer that the network gives, and where it fails for a network: `failures` has the reasons, "" for
+    networks that it predicts, and is None without any. `converged` says whether the chains behind β
+    converged. `base_error` is the mean of KL(exact process ‖ base network): below it a shift says as much of
+    pretraining as of finetuning. `resolution` is the least shift (nats) that can be told from none, if
+    measured. `draw` is the draw of the process; base networks are numbered through all draws.
     `predicted_shift` is the mean of KL(theory ‖ base network): the size of the shift as the theory has it.
     Rows of “unchanged” alone have `base_read_out` and `base_blocks`, the mean KL from the finetuned network
     with a part swapped for the base network's (experiments.scoring.swap); of cells made before there was a
@@ -226,8 +226,8 @@ class Row:
     resolution: float | None = None
 
     def to_json(self) -> Json:
-        """Plain values, in a fixed order, without what was not measured; ∞, for which JSON has no number, is a
-        word."""
+        """Plain values, in a fixed order, without what was not measured; ∞, for which JSON has no number, is
+        a word."""
         return {
             key: [INFINITE if part == math.inf else part for part in value]
             if isinstance(value, tuple)
