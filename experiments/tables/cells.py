@@ -89,7 +89,7 @@ def import_table(table: Table, sidecar: Sidecar) -> Imported:
 
 
 def _config(plan: Plan, sidecar: Sidecar, inputs: dict[tuple[str, str], Inputs]) -> Json:
-    """What forecasts depend on: names, the sidecar, and a digest of all arrays."""
+    """Everything that forecasts depend on: names, the sidecar, and a digest of all arrays."""
     digests = {"/".join(key): digest_arrays(part.to_arrays()) for key, part in inputs.items()}
     names = {name: list(getattr(plan, name)) for name in ("arms", "bases", "hypotheses", "answers")}
     seeds = {arm: list(words) for arm, words in plan.seeds.items()}

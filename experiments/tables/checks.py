@@ -120,9 +120,9 @@ def _check_tokens(table: Table) -> None:
     codes = [table.codes[name][known].astype(np.int64) for name in ("context", "answer")]
     pair = codes[0] * len(table.words["answer"]) + codes[1]
     order = np.lexsort((known, pair))
-    same = pair[order][1:] == pair[order][:-1]
+    equal = pair[order][1:] == pair[order][:-1]
     counts = table.codes["tokens"][known][order]
-    odd = np.flatnonzero(same & (counts[1:] != counts[:-1]))
+    odd = np.flatnonzero(equal & (counts[1:] != counts[:-1]))
     if len(odd):
         first, second = int(known[order[odd[0]]]), int(known[order[odd[0] + 1]])
         raise refuse(
@@ -130,5 +130,5 @@ def _check_tokens(table: Table) -> None:
             second,
             "tokens",
             f"{table.word('tokens', second)} tokens, and {table.word('tokens', first)} in "
-            f"{table.place(first)}, of the same answer: models with different tokenisers cannot be compared.",
+            f"{table.location(first)}, of the same answer: tokenisers must not differ.",
         )

@@ -61,7 +61,7 @@ class Table:
     def __len__(self) -> int:
         return len(self.logprob)
 
-    def place(self, row: int) -> str:
+    def location(self, row: int) -> str:
         """FILE, row N: the header does not count."""
         name, first = [(name, first) for name, first in self.files if first <= row][-1]
         return f"{name}, row {row - first + 1}"
@@ -114,4 +114,4 @@ def joined(tables: Sequence[Table]) -> Table:
 
 def refuse(table: Table, row: int, column: str, wrong: str) -> Misuse:
     """The exception for what is wrong in a column of a row."""
-    return Misuse(f"{table.place(row)}, column {column}: {wrong}")
+    return Misuse(f"{table.location(row)}, column {column}: {wrong}")

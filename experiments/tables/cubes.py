@@ -43,7 +43,7 @@ class Cubes:
             elif (position < 0).any():
                 row = int(rows[np.flatnonzero(position < 0)[0]])
                 word, column = table.word(columns[-1], row), columns[-1]
-                known = f"the {kind} rows beside it have {_some(entries)}"
+                known = f"the {kind} rows beside it have {_examples(entries)}"
                 raise refuse(table, row, column, f"{word!r:.60} has no counterpart; {known}.")
             places = places * len(entries) + position
         if not inside.all():
@@ -53,9 +53,9 @@ class Cubes:
         twice = np.flatnonzero(places[order][1:] == places[order][:-1])
         if len(twice):
             first, second = (int(rows[order[twice[0] + index]]) for index in (0, 1))
-            place = table.place(first)
+            location = table.location(first)
             raise refuse(
-                table, second, NUMBER, f"{place} has the same cell of kind {kind}; keep one of them."
+                table, second, NUMBER, f"{location} has the same cell of kind {kind}; keep one of them."
             )
         shape = [len(entries) for _, entries in axes]
         cube = np.full(int(np.prod(shape)), np.nan)
@@ -71,7 +71,7 @@ class Cubes:
         """A cell in words."""
         parts = [f"kind {kind}", f"data {self.arm!r}", *[f"base {self.base!r}"] * bool(self.base)]
         for (columns, entries), index in zip(axes, at, strict=True):
-            pairs = zip(columns, entries[index], strict=True)
+            pairs = zip(columns, entries[int(index)], strict=True)
             parts += [f"{column} {word!r:.60}" for column, word in pairs if word]
         return f"{self.table.files[0][0]}, {', '.join(parts)}"
 
@@ -95,7 +95,7 @@ class Cubes:
         missing = np.zeros(len(entries), bool)
         for index, column in enumerate(columns):
             words = self.table.words[column]
-            number = {word: place for place, word in enumerate(words)}
+            number = {word: location for location, word in enumerate(words)}
             known = np.array([number.get(entry[index], -1) for entry in entries], np.int64)
             missing |= known < 0
             code = code * len(words) + self.table.codes[column][rows]
@@ -106,6 +106,6 @@ class Cubes:
         return np.where(wanted[at] == code, at, -1)
 
 
-def _some(entries: Sequence[Entry]) -> str:
+def _examples(entries: Sequence[Entry]) -> str:
     words = [entry[-1] for entry in entries[:4]]
     return ", ".join(f"{word!r:.40}" for word in words) + ", ..." * (len(entries) > len(words))

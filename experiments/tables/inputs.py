@@ -252,17 +252,17 @@ class Reader(Cubes):
         log_probs = self.cube(kind, rows, [*axes, contexts, self.answers])
         sums = np.exp(log_probs).sum(axis=-1)
         if sums.max() > 1 + self.sidecar.excess:
-            place = self.named(kind, [*axes, contexts], np.unravel_index(int(sums.argmax()), sums.shape))
+            cell = self.named(kind, [*axes, contexts], np.unravel_index(int(sums.argmax()), sums.shape))
             raise Misuse(
-                f"{place}, column {NUMBER}: its answers have the probability {sums.max():.4g} together; give "
+                f"{cell}, column {NUMBER}: its answers have the probability {sums.max():.4g} together; give "
                 "natural logarithms, and each answer once."
             )
         outside = 1 - sums
         mean = np.asarray(outside.mean(axis=-1))
         if mean.max() > self.sidecar.most_outside:
-            place = self.named(kind, axes, np.unravel_index(int(mean.argmax()), mean.shape))
+            cell = self.named(kind, axes, np.unravel_index(int(mean.argmax()), mean.shape))
             raise Misuse(
-                f"{place}: {100 * mean.max():.0f} % of the probability is outside the listed answers (mean "
+                f"{cell}: {100 * mean.max():.0f} % of the probability is outside the listed answers (mean "
                 f"over contexts), and {100 * self.sidecar.most_outside:.0f} % are the most; list more "
                 "answers, or raise the sidecar's most_outside."
             )

@@ -37,7 +37,7 @@ IN_CONTEXT, DYNAMICS = "in-context", "belief-dynamics"
 
 
 class Case(NamedTuple):
-    """What a theory reads, for one D': hypotheses, the base model's answers (c, a), D' by number, contexts
+    """The inputs of a theory, for one D': hypotheses, the base model's answers (c, a), D' by number, contexts
     like those of D', bool (c,), and the shots in each context (c,)."""
 
     prior: TableMixture

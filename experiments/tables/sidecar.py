@@ -49,7 +49,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Sidecar:
-    """What is not in a table's rows.
+    """Facts that are not in a table's rows.
 
     `template` names the prompt template (its hash), `doses` are the steps after which checkpoints are scored,
     `finetuning` has a recipe for each method. `prior` are weights over hypotheses (even without), `factors`
@@ -124,7 +124,7 @@ class Sidecar:
 
     @property
     def excess(self) -> float:
-        """How far the probabilities of all answers may add to more than 1."""
+        """The most by which probabilities of all answers may add to more than 1."""
         return PRECISIONS[self.precision][1]
 
     def hypotheses(self, names: Sequence[str]) -> tuple[list[str], tuple[int, ...]]:

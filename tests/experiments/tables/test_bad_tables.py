@@ -185,8 +185,8 @@ def test_a_million_rows_take_less_than_ten_seconds_and_a_gigabyte(tmp_path):
         for row in range(1_000_000):
             context = f"Question number {row // 4 % 2000}: what do you say to that?"
             writer.writerow(
-                ["finetuned", "sgd", "letters", row % 5, row % 7 + 1, "held_out", context, f"answer {row % 4}",
-                 -1 - row % 13 / 7]
+                ["finetuned", "sgd", "letters", row % 5, row % 7 + 1, "held_out", context,
+                 f"answer {row % 4}", -1 - row % 13 / 7]
             )  # fmt: skip
     before = time.process_time()
     table = read_table(path)
