@@ -47,8 +47,9 @@ def lm_eval_rows(samples: Iterable[Mapping[str, Any]], numbered: bool = False, *
 
 def vllm_row(output: Mapping[str, Any], start: int, answer: str, **columns: object) -> dict[str, object]:
     """One answer: a request whose prompt is a context, its first `start` tokens, and an answer. `output` has
-    prompt, prompt_token_ids and prompt_logprobs (of which the first is None).""" ids, listed =
-    output["prompt_token_ids"], output["prompt_logprobs"] if not 0 < start < len(ids):
+    prompt, prompt_token_ids and prompt_logprobs (of which the first is None)."""
+    ids, listed = output["prompt_token_ids"], output["prompt_logprobs"]
+    if not 0 < start < len(ids):
         raise Misuse(f"start is the number of tokens of the context, from 1 to {len(ids) - 1}, got {start}.")
     total = 0.0
     for token, known in zip(ids[start:], listed[start:], strict=True):
@@ -139,7 +140,7 @@ def _of_choice(
         value = known.get(token, UNLISTED)
         if value <= UNLISTED:
             raise Misuse(
-                f"The token {token!r} is not among the top after {context!r:.60}, so that its log-probability "
+                f"The token {token!r} is not among the top after {context!r:.60}, so that its probability "
                 "is not known; raise top_logprobs, or list answers that are given."
             )
         yield dict(columns) | {"context": context, "answer": answer, "tokens": 1, NUMBER: value}
