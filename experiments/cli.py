@@ -19,7 +19,7 @@ from experiments.system import interrupts, surroundings
 from theory.errors import Misuse
 
 USAGE = f"usage: finebayes {{{','.join(COMMANDS)}}} ...\n\n" + "\n".join(
-    f"  {name:9s}{text}" for name, text in COMMANDS.items()
+    f"  {name:12s}{text}" for name, text in COMMANDS.items()
 )
 HELP = f"""{USAGE}
 
@@ -133,6 +133,7 @@ HANDLERS: dict[str, Callable[[list[str]], None]] = {
     "score": reading.score,
     "compare": reading.compare,
     "import": tables.import_table,
+    "plan-table": tables.plan_table,
     "doctor": _doctor,
 }
 

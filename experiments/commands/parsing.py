@@ -19,6 +19,7 @@ COMMANDS = {
     "score": "Print the scorecard: how much of each shift every theory explains.",
     "compare": "Draw theories × methods of one or several runs as a heat map, with the numbers as tables.",
     "import": "Score theories on a real model, from a table of log-probabilities; seal forecasts before.",
+    "plan-table": "Write the rows that such a table needs, with counts and the smallest shift that shows.",
     "doctor": "Versions, devices, threads, and a three-second self-test.",
 }
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.scoring.fits import divergence
+from experiments.scoring.scorecard import RESOLUTION
 from experiments.storage.archive import digest_arrays
 from experiments.storage.contents import CellContent, Contexts, FinetunedCell, ReplayCell, TheoryCell
 from experiments.storage.files import digest
@@ -71,7 +72,9 @@ def import_table(table: Table, sidecar: Sidecar) -> Imported:
         notes |= dict.fromkeys(ladders.notes)
         if theories.resolution is not None:
             resolution |= {
-                f"{arm}, {group}": float(theories.resolution[theories.contexts.inside(group)].mean())
+                f"{arm}, {group}": max(
+                    float(theories.resolution[theories.contexts.inside(group)].mean()), RESOLUTION
+                )
                 for group in theories.contexts.groups
             }
     return Imported(
