@@ -7,9 +7,10 @@ STAMP := $(VENV)/.ready
 STUDY ?= other-words
 PRESET ?= demo
 JOBS ?= 2
+REAL := build/real-model
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo smoke test test-slow mutants lint format bench notebooks lock clean
+.PHONY: help setup demo smoke real-model test test-slow mutants lint format bench notebooks lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +32,13 @@ demo: $(STAMP)  ## run the headline study: scorecard, figure and report
 
 smoke: $(STAMP)  ## the same study, made tiny
 	@$(BIN)/finebayes run $(STUDY) --preset smoke
+
+real-model: $(STAMP)  ## score theories on a language model from a package (fetches 6 MB, once)
+	@mkdir -p $(REAL) && test -d $(REAL)/textgenrnn-2.0.0 || { \
+		$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --no-binary :all: --dest $(REAL) textgenrnn==2.0.0 && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(REAL)/packages h5py && \
+		tar -xzf $(REAL)/textgenrnn-2.0.0.tar.gz -C $(REAL); }
+	@PYTHONPATH=$(REAL)/packages $(BIN)/python -m examples.real_model $(REAL)/textgenrnn-2.0.0/textgenrnn results/real-model
 
 test: lint  ## lint, type check and test
 	@$(BIN)/python -m pytest -q -n $(JOBS)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
-from experiments.commands import probe, reading, run, sweep
+from experiments.commands import probe, reading, run, sweep, tables
 from experiments.commands.parsing import COMMANDS, OwnFiles, parse, say
 from experiments.design.words import Unknown
 from experiments.discovery import FOLDERS, Catalogue
@@ -19,7 +19,7 @@ from experiments.system import interrupts, surroundings
 from theory.errors import Misuse
 
 USAGE = f"usage: finebayes {{{','.join(COMMANDS)}}} ...\n\n" + "\n".join(
-    f"  {name:9s}{text}" for name, text in COMMANDS.items()
+    f"  {name:12s}{text}" for name, text in COMMANDS.items()
 )
 HELP = f"""{USAGE}
 
@@ -133,6 +133,8 @@ HANDLERS: dict[str, Callable[[list[str]], None]] = {
     "score": reading.score,
     "compare": reading.compare,
     "probe": probe.probe,
+    "import": tables.import_table,
+    "plan-table": tables.plan_table,
     "doctor": _doctor,
 }
 

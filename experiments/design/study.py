@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from experiments.design.config import StudyConfig
 from experiments.design.options import from_json, to_json
-from experiments.discovery import Catalogue, Entry, choose, read_file
+from experiments.discovery import FOLDERS, ROOT, Catalogue, Entry, choose, read_file
 from experiments.scoring.findings import Findings
 from experiments.scoring.target import Target
 from experiments.storage.files import write
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from experiments.design.experiment import Experiment
 
 DEFAULT_PRESET = "small"
+IMPORTED = "imported-table"  # the study of runs whose numbers were computed elsewhere
 FILES = "files"  # the folder of a run that holds copies of the user's own files
 
 
@@ -51,6 +52,8 @@ class Study:
     @classmethod
     def of(cls, run: RunFolder) -> Self:
         """The study of a run; one of the user's own is read from the run's copy of it."""
+        if run.study == IMPORTED:
+            return cls(IMPORTED)
         copy = run.folder / FILES / f"{run.study.replace('-', '_')}.py"
         if copy.exists() and read_file(str(copy)).kind == "studies":
             return cls(run.study, str(copy))
@@ -59,12 +62,17 @@ class Study:
     @property
     def entry(self) -> Entry:
         """Its entry in the catalogue."""
+        if self.name == IMPORTED:  # it makes no run, so that it is none of the catalogue's
+            path = ROOT / FOLDERS["studies"] / f"{IMPORTED.replace('-', '_')}.py"
+            return Entry("studies", IMPORTED, "", path)
         return Catalogue((self.file,) if self.file else ()).find("studies", self.name)
 
     @property
     def module(self) -> Any:
         """The study's module: Config, PRESETS, experiment and draw."""
         module = self.entry.load()
+        if self.name == IMPORTED:
+            return module
         missing = [name for name in ("Config", "PRESETS", "experiment", "draw") if not hasattr(module, name)]
         if missing:
             raise Misuse(f"The study {self.name} lacks {', '.join(missing)}; see docs/extending/study.md.")
@@ -171,6 +179,8 @@ class StudyRun:
     def of(cls, run: RunFolder) -> Self:
         """The run that a folder holds, with the user's own files as they were."""
         study, preset = Study.of(run), run.config.preset
+        if study.name == IMPORTED:
+            raise Misuse(f"{run.folder} holds an imported table; import it again: finebayes import TABLE.")
         copies = [str(run.folder / FILES / entry.file) for entry in run.config.files]
         made = cls(study, preset, run.options, tuple(file for file in copies if file != study.file))
         try:

@@ -189,7 +189,7 @@ def _width(axes: Axes) -> float:
 def _hatch_undefined(axes: Axes, doses: list[int], single: list[ScoreLine]) -> None:
     """Hatch the doses at which the shift does not exceed its noise."""
     edges = np.sqrt(np.array([doses[0] / 1.96, *doses]) * np.array([*doses, doses[-1] * 1.96]))
-    for index in [index for index, line in enumerate(single) if line.noise_ceiling is None]:
+    for index in [index for index, line in enumerate(single) if line.explained is None]:
         axes.axvspan(*edges[index : index + 2], fc="white", ec="0.75", hatch="/////", lw=0, zorder=3)
         note = {"rotation": 90, "ha": "center", "va": "center", "color": "0.3", "zorder": 4}
         axes.text(doses[index], 0.2, "undefined", bbox={"fc": "white", "ec": "none", "pad": 1}, **note)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from experiments.design.study import Study, StudyRun
+from experiments.design.study import IMPORTED, Study, StudyRun
+from experiments.reports import table
 from experiments.reports.command import command_line
 from experiments.reports.markup import CSS, bullets, folded, html_table, page, paragraph, section, soft
 from experiments.reports.pictures import first, folded_figures
@@ -63,7 +64,7 @@ def _page(run: RunFolder, lines: list[ScoreLine]) -> str:
             section("Convergence of the chains", _chains(converged)),
             section("Failed cells", _failures(run)),
             section("Base networks", _networks(run)),
-            section("How to reproduce", [f"<pre>{escape(command_line(StudyRun.of(run)))}</pre>"]),
+            section("How to reproduce", [f"<pre>{escape(_command(run))}</pre>"]),
             section("Config", [_fields(run.options)]),
             section("Environment", [_fields(run.environment)]),
         ],
@@ -80,7 +81,8 @@ def summary_html(run: RunFolder) -> str:
 def _question(run: RunFolder) -> tuple[str, str]:
     """First line of the study's docstring, and what follows."""
     question, _, about = (Study.of(run).module.__doc__ or run.study).strip().partition("\n")
-    return question, about
+    given = run.options.get("sidecar", {}).get("question")  # of an imported table
+    return given or question, about
 
 
 def _opening(run: RunFolder, lines: list[ScoreLine]) -> list[str]:
@@ -100,6 +102,10 @@ def _opening(run: RunFolder, lines: list[ScoreLine]) -> list[str]:
     return [f'<div class="first{wide}">{parts}</div>']
 
 
+def _command(run: RunFolder) -> str:
+    return "finebayes import TABLE" if run.study == IMPORTED else command_line(StudyRun.of(run))
+
+
 def _state(run: RunFolder) -> str:
     done = (run.folder / "DONE").exists()
     state = "finished" if done else "unfinished: what follows is from the finished cells"
@@ -116,7 +122,8 @@ def _sealed(run: RunFolder) -> str:
     sealed = check(run)
     if sealed is None:
         return "The forecasts were not sealed before the finetuning (finebayes forecast)."
-    began = f"finetuning began on {sealed.began}" if sealed.began else "nothing has been finetuned yet"
+    what = "the finetuned rows were imported" if run.study == IMPORTED else "finetuning began"
+    began = f"{what} on {sealed.began}" if sealed.began else "nothing has been finetuned yet"
     return f"{sealed.cells} cells of forecasts were sealed on {sealed.made} (seal {sealed.hash}); {began}."
 
 
@@ -215,7 +222,11 @@ def _failures(run: RunFolder) -> list[str]:
 
 
 def _networks(run: RunFolder) -> list[str]:
-    quality = run.quality()
+    quality, imported = run.quality(), table.facts(run)
+    if imported is not None:
+        tables = table.facts_table(imported), table.resolution_table(imported)
+        parts = [html_table(part, "tight") for part in tables if part]
+        return [soft(table.ABOUT), *parts, bullets(imported.notes)]
     if quality is None:
         return ["<p>Not measured yet.</p>"]
     by_group = inference.by_group(run)

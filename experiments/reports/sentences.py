@@ -184,6 +184,8 @@ def _compared(first: ScoreLine, line: ScoreLine) -> str:
 
 def _noise(line: ScoreLine) -> str:
     """The place of a score beside the most that a theory blind to the order of D' can explain."""
+    if line.order_blind is None:
+        return "no replica tells the order-blind bound"
     gap, bound = below_order_blind(line), score(line.order_blind)
     if gap.interval is None:
         return f"order-blind bound {bound}"

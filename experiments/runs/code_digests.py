@@ -47,6 +47,11 @@ def run_code(study: str, experiment: Experiment) -> dict[str, str]:
     return _digests(kinds, [study, TRAINING, *(entry.load().__name__ for entry in entries)])
 
 
+def module_code(modules: Iterable[str]) -> dict[str, str]:
+    """Digests by module of modules, and of what they import of the folders that are followed."""
+    return _digests([], modules)
+
+
 def digest_source(source: str | bytes, ignored: Sequence[str] = ()) -> str:
     """Twelve hexadecimal digits of a source's syntax; functions `ignored` at its top do not count."""
     tree = ast.parse(source)

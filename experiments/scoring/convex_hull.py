@@ -4,8 +4,8 @@
                  where these say nothing of the hypothesis, no theory that reweights hypotheses comes nearer
     base         the same distance for the base network, which is not exactly inside either
     resolution   (√base + √noise)², noise = ½ KL(network ‖ replica), the distance of a network from the centre
-                 of all orders of its D': roots of small KLs add like lengths, so a network whose centre is as
-                 near to the hull as its base network was is no farther than this
+                 of all orders of its D' (0 without a replica): roots of small KLs add like lengths, so a
+                 network whose centre is as near to the hull as its base network was is no farther than this
     proved       the share of networks whose distance is proved (theory.divergence.convex_hull) to be larger
                  than the resolution; a base network, which has no noise, never is
     by context   with other weights in every context: each answer by itself
@@ -72,13 +72,14 @@ def hull(run: Run, lines: Sequence[ScoreLine]) -> list[Outside]:
         parts = []
         for cell in run.cells("finetuned", data, method):
             theories, finetuned = run.theories(cell), run.finetuned(cell)
-            if theories and finetuned:
+            if theories and finetuned and len(theories.contexts.components):
                 at, contexts = [run.doses.index(dose) for dose in doses], theories.contexts
                 inside = contexts.inside(group)
                 target, replica = (
                     answers[:, at][..., inside, :] for answers in (finetuned.finetuned, finetuned.replica)
                 )
-                parts.append(_distances(target, replica, contexts.of(group)))
+                measured = 0.0 if theories.resolution is None else theories.resolution[inside].mean()
+                parts.append(_distances(target, replica, contexts.of(group), max(measured, RESOLUTION)))
         if parts:
             for dose, means in zip(doses, np.mean(parts, axis=0).T, strict=True):
                 distances.append(Outside(panel_name(method, data), group, dose, *map(float, means)))
@@ -95,14 +96,14 @@ def resolution(base: np.ndarray, noise: np.ndarray) -> np.ndarray:
     return np.square(np.sqrt(base) + np.sqrt(noise))
 
 
-def _distances(target: np.ndarray, replica: np.ndarray, contexts: Contexts) -> np.ndarray:
+def _distances(target: np.ndarray, replica: np.ndarray, contexts: Contexts, least_shift: float) -> np.ndarray:
     """Shift, outside, base, resolution, proved, by context (6, d): means over seeds of one base network."""
     components, base = contexts.components, contexts.base
     flat = target.reshape(-1, *target.shape[2:])
     near, free = (nearest(flat, components, shared=shared) for shared in (True, False))
     before = nearest(base[None], components).nats[0]
-    shift, noise = mean_kl(target, base), CENTRE * mean_kl(target, replica)
-    limit = np.maximum(resolution(before, noise), before + RESOLUTION)
+    shift, noise = mean_kl(target, base), np.nan_to_num(CENTRE * mean_kl(target, replica))
+    limit = np.maximum(resolution(before, noise), before + least_shift)
     outside, least, by_context = (
         values.reshape(target.shape[:2]) for values in (near.nats, near.at_least, free.nats.mean(axis=-1))
     )

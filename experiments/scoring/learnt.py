@@ -31,7 +31,7 @@ ABOUT = (
 @dataclass(frozen=True)
 class Learnt:
     """One method on one D': shares of the best null and, at every dose, of the networks; None where the base
-    network is no worse on D' than the best hypothesis."""
+    network is no worse on D' than the best hypothesis, and of a null that is not known."""
 
     method: str
     data: str
@@ -47,12 +47,13 @@ class Learnt:
     def sentence(self) -> str:
         """At the last dose, in words."""
         name = panel_name(self.method, self.data)
-        if self.null is None or self.networks[-1] is None:
+        if self.networks[-1] is None:
             return f"{name}: the base network is no worse on D′ than the best hypothesis."
-        return (
-            f"{name}: the networks learnt {100 * self.networks[-1]:.0f} % of D′ in {self.doses[-1]} steps; "
-            f"one bias for each answer could learn {100 * self.null:.0f} %."
+        null = (
+            f"; one bias for each answer could learn {100 * self.null:.0f} %" if self.null is not None else ""
         )
+        share = f"{100 * self.networks[-1]:.0f} % of D′ in {self.doses[-1]} steps"
+        return f"{name}: the networks learnt {share}{null}."
 
 
 def learnt(run: Run) -> list[Learnt]:
@@ -103,7 +104,8 @@ def _shares(
     if not whole > 0:
         return None, (None,) * after.shape[1]
     networks = np.sum(before[:, None] - after, axis=0, dtype=float) / whole
-    return float(np.sum(before - biased, dtype=float) / whole), tuple(map(float, networks))
+    null = float(np.sum(before - biased, dtype=float) / whole)
+    return None if np.isnan(null) else null, tuple(map(float, networks))
 
 
 def record(entry: Learnt | None, dose: int) -> dict[str, float | None]:

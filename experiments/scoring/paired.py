@@ -16,6 +16,7 @@ bounds what it explains; the replica, another draw, leaves twice as much. Numpy 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import fmean
 
 import numpy as np
@@ -44,14 +45,14 @@ def below_order_blind(line: ScoreLine) -> Estimate:
     """The gap between a theory and the best that one blind to the order of D' can reach."""
     if line.sample is None:
         return Estimate((line.order_blind or 0.0) - (line.explained or 0.0))
-    return share(_less(line.sample.nats, CENTRE * np.array(line.sample.replica)), line.sample)
+    return share(_less(line.sample.nats, _centre(line.sample)), line.sample)
 
 
 def class_below_order_blind(line: ScoreLine) -> Estimate:
     """The same for the best member of the theory's class."""
     if line.sample is None:
         return Estimate((line.order_blind or 0.0) - (line.best_in_class or 0.0))
-    return share(_less(line.sample.best_in_class, CENTRE * np.array(line.sample.replica)), line.sample)
+    return share(_less(line.sample.best_in_class, _centre(line.sample)), line.sample)
 
 
 def covers(line: ScoreLine, other: ScoreLine) -> bool:
@@ -120,12 +121,16 @@ def _shared(first: Sample, second: Sample) -> tuple[Sample, Sample]:
 
 
 def _part(sample: Sample, chosen: Sequence[int]) -> Sample:
-    values = (sample.nats, sample.shift, sample.replica, sample.best_in_class)
-    places = (sample.draws, sample.bases, sample.seeds)
-    return Sample(
-        *(tuple(column[index] for index in chosen) for column in places),
-        *(tuple(value[index] for index in chosen) for value in values),
-    )
+    values = {
+        name: None if column is None else tuple(column[index] for index in chosen)
+        for name, column in vars(sample).items()
+    }
+    return replace(sample, **values)
+
+
+def _centre(sample: Sample) -> np.ndarray:
+    """The distance (nats) of each network from the centre of all orders; 0, the least, without replicas."""
+    return CENTRE * np.array(sample.replica or [0.0] * len(sample.nats))
 
 
 def _sums(sample: Sample) -> tuple[np.ndarray, np.ndarray]:

@@ -4,10 +4,11 @@ A row is one (finetuned cell, dose, theory, prior, grade, group) with a value fo
 
     nats            mean over the group's contexts of KL(finetuned ‖ theory)
     shift           the same for the base network: what there is to explain
-    replica         the same for the replica that met D' in another order: the noise
+    replica         the same for the replica that met D' in another order: the noise (None without one)
     other_base      the same for a network pretrained from another seed, finetuned on the same D'
     best_in_class   the same for the best member of the theory's class, fitted to this very group
     base_error      mean KL(exact process ‖ base network), for all seeds alike
+    resolution      the least shift that can be told from none, where it was measured
     base_read_out   the same for the finetuned blocks with the base network's read-out, and
     base_blocks     for the base network's blocks with the finetuned read-out: in rows of “unchanged” alone
     predicted_shift mean KL(theory ‖ base network): how far the theory says that the network moves
@@ -225,7 +226,8 @@ def _rows(
         """By group and dose, a value for each seed."""
         return {group: _numbers(gap[..., inside].mean(axis=-1)) for group, inside in groups.items()}
 
-    shift, replica = means(nats(contexts.base)), means(nats(outcome.finetuned.replica))
+    shift, noise = means(nats(contexts.base)), outcome.finetuned.replica
+    replica = None if np.isnan(noise).any() else means(nats(noise))
     other = None if other_base is None else means(nats(other_base))
     base_error = np.maximum(divergence(contexts.exact, contexts.base), 0.0)
     swap = {name: means(values) for name in SWAP if (values := getattr(outcome.finetuned, name)) is not None}
@@ -256,7 +258,7 @@ def _rows(
                     beta=None if betas is None else betas[index],
                     nats=missed[group][index],
                     shift=shift[group][index][:seeds],
-                    replica=replica[group][index][:seeds],
+                    replica=None if replica is None else replica[group][index][:seeds],
                     other_base=None if other is None else other[group][index][:seeds],
                     best_in_class=best[index],
                     converged=None
@@ -272,6 +274,9 @@ def _rows(
                     if failed[:, index].any()
                     else None,
                     predicted_shift=sizes[group][index],
+                    resolution=None
+                    if outcome.theories.resolution is None
+                    else float(f"{outcome.theories.resolution[inside].mean():.7g}"),
                 )
 
 

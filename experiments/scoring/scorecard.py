@@ -1,13 +1,14 @@
 """Scorecard: the explained part of the shift for each theory, dose and group, with its interval. Numpy only.
 
 explained       1 - Σ nats / Σ shift over networks; undefined (None) where Σ shift does not exceed Σ replica,
-                the noise of another order of the data, or is too small for float32, and where a theory was
-                fitted to what it would be scored on; -∞, without an interval, where the theory rules out an
-                answer that a network gives, and where it fails for a network
+                the noise of another order of the data, or the resolution (that of float32 where none was
+                measured), and where a theory was fitted to what it would be scored on; -∞, without an
+                interval, where the theory rules out an answer that a network gives, and where it fails for a
+                network
 interval        of 95 %, by base networks × D' (experiments.scoring.intervals)
 noise_ceiling   1 - Σ replica / Σ shift: what another order of the same D' scores
 order_blind     1 - ½ Σ replica / Σ shift: what the centre of all orders scores, the best that a theory can
-                reach which does not know the order
+                reach which does not know the order; both None without a replica
 over_null       what a theory explains beyond the best null theory, on the same networks
 networks        those that a line is over, of the finetuned ones; for `failed` of them the theory fails
 """
@@ -72,15 +73,16 @@ def _line(rows: Sequence[Row]) -> ScoreLine:
         seeds=tuple(seed for row in rows for seed in range(len(row.nats))),
         nats=_column(row.nats for row in rows),
         shift=_column(row.shift for row in rows),
-        replica=_column(row.replica for row in rows),
+        replica=together(row.replica for row in rows),
         best_in_class=_column(row.best_in_class for row in rows),
     )
-    nats, shift, replica = map(fmean, (sample.nats, sample.shift, sample.replica))
-    defined = shift > max(replica, RESOLUTION)
+    nats, shift = fmean(sample.nats), fmean(sample.shift)
+    replica = None if sample.replica is None else fmean(sample.replica)
+    defined = shift > max(replica or 0.0, resolution(rows))
     scored = defined and (first.grade != "fitted" or first.group != FITTED_ON)
     missed = share(np.array(sample.nats), sample) if scored else Estimate(float("nan"))
     low, high = missed.interval or (None, None)
-    other_base = [row.other_base for row in rows if row.other_base is not None]
+    other_base = together(row.other_base for row in rows)
     betas = [row.beta for row in rows if row.beta is not None]
     converged = [row.converged for row in rows if row.converged is not None]
     errors = [row.base_error for row in rows if row.base_error is not None]
@@ -104,9 +106,9 @@ def _line(rows: Sequence[Row]) -> ScoreLine:
         best_null=None,
         over_null=None,
         over_null_interval=None,
-        noise_ceiling=score(sample.replica) if defined else None,
-        order_blind=1 - CENTRE * replica / shift if defined else None,
-        other_base=score(_column(other_base)) if defined and len(other_base) == len(rows) else None,
+        noise_ceiling=score(sample.replica) if defined and sample.replica else None,
+        order_blind=1 - CENTRE * replica / shift if defined and replica is not None else None,
+        other_base=score(other_base) if defined and other_base else None,
         best_in_class=score(sample.best_in_class) if scored else None,
         nats=nats,
         shift=shift,
@@ -138,6 +140,18 @@ def _over_null(line: ScoreLine, nulls: Sequence[ScoreLine]) -> ScoreLine:
 
 def _panel(line: ScoreLine) -> tuple[object, ...]:
     return line.study, line.method, line.data, line.dose, line.group
+
+
+def resolution(rows: Iterable[Row]) -> float:
+    """The least shift (nats) that can be told from none: measured, and never below that of float32."""
+    return max([RESOLUTION, *(row.resolution for row in rows if row.resolution is not None)])
+
+
+def together(parts: Iterable[Numbers | None]) -> Numbers | None:
+    """The values of all networks; None where some network has none."""
+    every = list(parts)
+    known = [part for part in every if part is not None]
+    return _column(known) if len(known) == len(every) else None
 
 
 def _column(parts: Iterable[Sequence[float]]) -> Numbers:

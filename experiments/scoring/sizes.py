@@ -12,7 +12,7 @@ the same network,
 
 by least squares over the networks and doses of all *other* ways of finetuning on the same D', a straight line
 beyond the shifts that they reach. It is undefined where there is no other. Shifts that do not exceed the
-noise of another order, or float32, are left out of the curve and of the scores.
+noise of another order, or the resolution, are left out of the curve and of the scores.
 """
 
 from collections import defaultdict
@@ -36,7 +36,7 @@ from experiments.scoring.labels import (
     panel_name,
     panels,
 )
-from experiments.scoring.scorecard import RESOLUTION
+from experiments.scoring.scorecard import RESOLUTION, resolution, together
 from experiments.storage.files import as_csv, write_text
 from experiments.storage.records import Grade, Json, Numbers, Row
 from experiments.storage.typed import INFINITE
@@ -142,7 +142,7 @@ def _line(
 ) -> SizeLine | None:
     """None where the shift does not exceed its noise."""
     first, shift = rows[0], float(_joined(row.shift for row in rows).mean())
-    if shift <= max(_joined(row.replica for row in rows).mean(), RESOLUTION):
+    if shift <= max(fmean(together(row.replica for row in rows) or [0.0]), resolution(rows)):
         return None
     ways = [(row.draw, row.base, seed) for row in rows for seed in range(len(row.shift))]
     with np.errstate(over="ignore"):
@@ -159,8 +159,8 @@ def _logs(rows: Sequence[Row]) -> np.ndarray:
 
 
 def _resolved(rows: Sequence[Row]) -> np.ndarray:
-    """Whether the shift of each network exceeds its noise, and float32."""
-    noise = np.maximum(_joined(row.replica for row in rows), RESOLUTION)
+    """Whether the shift of each network exceeds its noise, and the resolution."""
+    noise = np.maximum(together(row.replica for row in rows) or 0.0, resolution(rows))
     return _joined(row.shift for row in rows) > noise
 
 

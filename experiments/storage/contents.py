@@ -58,7 +58,8 @@ class TheoryCell:
     network. Where a teacher writes D', `teacher_answers` (c, a) are its answers and `teacher_update` its
     update. `observed` has further readouts of the base network, name -> (1, 1, c, ...). `reachable` (s, 3)
     are losses on D', in nats an answer, in the order of `REACHABLE`. `measures` are those of `MEASURES` that
-    need the network and its D' alone.
+    need the network and its D' alone. `resolution` (c,) is the least shift (nats) that can be told from none
+    in each context, where it was measured.
     """
 
     contexts: Contexts
@@ -71,19 +72,20 @@ class TheoryCell:
     observed: Arrays = field(default_factory=dict)
     reachable: np.ndarray | None = None
     measures: Arrays = field(default_factory=dict)
+    resolution: np.ndarray | None = None
 
     def to_arrays(self) -> Arrays:
         """Everything by name; `from_arrays` is the inverse."""
         arrays = self.contexts.to_arrays() | {"implied_weights": np.asarray(self.implied_weights)}
         arrays |= {"curvatures": np.asarray(self.curvatures)} | prefixed("mode", self.modes)
         arrays |= prefixed("observed", self.observed) | prefixed("teacher", self.teacher_update or {})
-        arrays |= present(teacher_answers=self.teacher_answers, reachable=self.reachable)
+        arrays |= present(**{name: getattr(self, name) for name in OF_THEORIES})
         return arrays | prefixed("measure", self.measures) | _ladder_arrays(self.ladders)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
         """The inverse; raises `Misuse` for arrays that are missing or do not fit."""
-        optional = [name for name in ("teacher_answers", "reachable") if name in arrays]
+        optional = [name for name in OF_THEORIES if name in arrays]
         parts = pick(arrays, (*CONTEXTS, "implied_weights", "curvatures", *optional))
         return cls(
             Contexts.from_arrays(arrays),
@@ -96,6 +98,7 @@ class TheoryCell:
             unprefixed(arrays, "observed"),
             parts.get("reachable"),
             _measures(arrays),
+            parts.get("resolution"),
         )
 
 
@@ -184,12 +187,12 @@ class ReplayCell:
 class FinetunedCell:
     """Finetuned networks and their reshuffled replicas, which met D' in another order.
 
-    `finetuned` and `replica` (s, d, c, a) are their answers after every dose, `loss` (s, t) is the training
-    loss in nats, `distance` (s, d) the Euclidean norm of the update, `update`, layer -> (d, ...), that of the
-    first seed, `observed` further readouts, name -> (s, d, c, ...). `data_loss` (s, d) is the loss on all of
-    D', in nats an answer. `base_read_out` and `base_blocks` (s, d, c) are, in nats, KL(finetuned ‖ swapped)
-    from the finetuned network with the base network's read-out, and from the base network with the finetuned
-    read-out; None of cells made before there was such a swap.
+    `finetuned` and `replica` (s, d, c, a) are their answers after every dose (the replica's nan where there
+    is none), `loss` (s, t) is the training loss in nats, `distance` (s, d) the Euclidean norm of the update,
+    `update`, layer -> (d, ...), that of the first seed, `observed` further readouts, name -> (s, d, c, ...).
+    `data_loss` (s, d) is the loss on all of D', in nats an answer. `base_read_out` and `base_blocks` (s, d,
+    c) are, in nats, KL(finetuned ‖ swapped) from the finetuned network with the base network's read-out, and
+    from the base network with the finetuned read-out; None of cells made before there was such a swap.
     """
 
     finetuned: np.ndarray
@@ -242,6 +245,7 @@ CONTENTS: dict[CellKind, tuple[type[CellContent], ...]] = {
 }
 REACHABLE = ("base network", "best bias", "best hypothesis")  # of D' itself
 FINETUNED = ("finetuned", "replica", "loss", "distance")
+OF_THEORIES = ("teacher_answers", "reachable", "resolution")  # optional
 OF_FINETUNED = ("data_loss", "base_read_out", "base_blocks")  # optional
 
 

@@ -28,6 +28,7 @@ SHAPES = {  # of the arrays without prefix: a letter an axis
     "curvatures": "m",
     "teacher_answers": "ca",
     "reachable": "sr",
+    "resolution": "c",
     "data_loss": "sd",
     "base_read_out": "sdc",
     "base_blocks": "sdc",

@@ -37,6 +37,7 @@ UNSCORED = ("axioms", "inside")  # of studies that score no theory
 BOUNDS = ("path", "mixture")
 OPTIONAL = ("problems", "diagnostics", "times", "reference", "rate")  # of a ladder
 SWAP = ("base_read_out", "base_blocks")  # of a row
+MEASURED = (*SWAP, "resolution")  # where it was
 
 
 def check_name(kind: str, name: str) -> str:
@@ -189,12 +190,13 @@ class Row:
 
     `nats` is the mean over contexts of KL(finetuned ‖ theory), `shift` that of the base network, `replica`
     that of the replica which met the same D' in another order, `other_base` that of a network pretrained from
-    another seed and finetuned on the same D' (None where there is none), `best_in_class` that of the best
-    member of the theory's class, fitted to these contexts. `nats` is ∞ where the theory rules out an answer
-    that the network gives, and where it fails for a network: `failures` has the reasons, "" for networks
-    that it predicts, and is None without any. `converged` says whether the chains behind β converged.
-    `base_error` is the mean of KL(exact process ‖ base network): below it a shift says as much of pretraining
-    as of finetuning. `draw` is the draw of the process; base networks are numbered through all draws.
+    another seed and finetuned on the same D' (each None where there is none), `best_in_class` that of the
+    best member of the theory's class, fitted to these contexts. `nats` is ∞ where the theory rules out an
+    answer that the network gives, and where it fails for a network: `failures` has the reasons, "" for
+    networks that it predicts, and is None without any. `converged` says whether the chains behind β
+    converged. `base_error` is the mean of KL(exact process ‖ base network): below it a shift says as much of
+    pretraining as of finetuning. `resolution` is the least shift (nats) that can be told from none, if
+    measured. `draw` is the draw of the process; base networks are numbered through all draws.
     `predicted_shift` is the mean of KL(theory ‖ base network): the size of the shift as the theory has it.
     Rows of “unchanged” alone have `base_read_out` and `base_blocks`, the mean KL from the finetuned network
     with a part swapped for the base network's (experiments.scoring.swap); of cells made before there was a
@@ -214,7 +216,7 @@ class Row:
     beta: Numbers | None
     nats: Numbers
     shift: Numbers
-    replica: Numbers
+    replica: Numbers | None
     other_base: Numbers | None
     best_in_class: Numbers
     converged: tuple[bool, ...] | None
@@ -224,16 +226,17 @@ class Row:
     base_blocks: Numbers | None = None
     failures: tuple[str, ...] | None = None
     predicted_shift: Numbers | None = None
+    resolution: float | None = None
 
     def to_json(self) -> Json:
-        """Plain values, in a fixed order, without a swap that there is not; ∞, for which JSON has no number,
-        is a word."""
+        """Plain values, in a fixed order, without what was not measured; ∞, for which JSON has no number, is
+        a word."""
         return {
             key: [INFINITE if part == math.inf else part for part in value]
             if isinstance(value, tuple)
             else value
             for key, value in vars(self).items()
-            if value is not None or key not in SWAP
+            if value is not None or key not in MEASURED
         }
 
     @classmethod
@@ -245,14 +248,14 @@ class Row:
 @dataclass(frozen=True)
 class Sample:
     """The networks behind a line, by draw of the process, base network (numbered through all draws) and
-    finetuning seed (the index of D' in its draw), in nats."""
+    finetuning seed (the index of D' in its draw), in nats; `replica` is None where there is none."""
 
     draws: tuple[int, ...]
     bases: tuple[int, ...]
     seeds: tuple[int, ...]
     nats: Numbers
     shift: Numbers
-    replica: Numbers
+    replica: Numbers | None
     best_in_class: Numbers
 
 

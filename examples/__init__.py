@@ -1,0 +1,1 @@
+"""Examples that use finebayes on models from elsewhere."""

@@ -1,0 +1,1 @@
+"""A language model from a package: persona prompts, finetuning, a table, its scorecard."""

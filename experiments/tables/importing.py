@@ -1,0 +1,94 @@
+"""Import: a table as an ordinary run, in a folder or in memory, which score, report and compare read.
+
+Everything is checked and computed before anything is written. A table without finetuned rows makes a sealed
+forecast; the same folder then takes the finetuned rows, and refuses other forecasts.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.design.study import IMPORTED, Study
+from experiments.reports.html import write_report
+from experiments.reports.scores import Scores
+from experiments.reports.table import facts_sentences
+from experiments.runs.code_digests import module_code
+from experiments.runs.environment import environment, fix_settings, fixed_settings
+from experiments.runs.run import RESULTS, summary
+from experiments.scoring.rows import rows
+from experiments.storage import seal
+from experiments.storage.files import digest, locked, write, write_json
+from experiments.storage.memory import MemoryRun
+from experiments.storage.records import Json
+from experiments.storage.run_folder import DONE, RunFolder, create
+from experiments.storage.table_facts import TABLE
+from experiments.tables.cells import Imported, import_table
+from experiments.tables.ladders import make_forms
+from experiments.tables.reading import read_tables
+from experiments.tables.sidecar import Sidecar
+from theory.errors import Misuse
+
+PRESET = "table"
+SEALED = "Sealed {} cells of forecasts (seal {}): import the finetuned rows into the same folder."
+
+
+@fixed_settings()
+def load_table(*tables: str | Path, sidecar: str | Path = "") -> Scores:
+    """The scores of theories on the networks of a table (CSV, JSON lines or Parquet), in memory.
+
+    Several files are one table. Its sidecar is NAME.json beside the first, or the file given. Raises `Misuse`
+    for what is wrong, with row and column. docs/real-models.md has the columns and kinds of rows.
+    """
+    imported = _read(tables, sidecar)
+    if not imported.networks:
+        raise Misuse(
+            "The table has no finetuned rows, so that nothing can be scored; seal it: finebayes import."
+        )
+    contents = {made.cell: made.content for made in (*imported.expected, *imported.networks)}
+    return Scores(MemoryRun(IMPORTED, imported.doses, contents))
+
+
+def import_tables(tables: Sequence[str | Path], out: str = "", again: bool = False) -> str:
+    """Everything that `finebayes import` does, in words: cells, rows, figures and report in a folder."""
+    fix_settings()
+    imported = _read(tables, "")
+    record: Json = {"study": IMPORTED, "preset": PRESET, "config": imported.config}
+    folder = Path(out) if out else RESULTS / IMPORTED / digest(record)
+    with locked(folder):
+        code = module_code(sorted({form.theory.__module__ for form in make_forms(1, (1, 1))}))
+        run = create(folder, record, environment(), code, again)
+        seal.check(run)
+        _save(run, imported)
+        if not imported.networks:
+            sealed = seal.seal(run)
+            return "\n".join(
+                [
+                    *facts_sentences(imported.facts),
+                    SEALED.format(sealed.cells, sealed.hash),
+                    f"folder  {folder}",
+                ]
+            )
+        run.save_rows(rows(run))
+        write(folder / DONE, lambda file: None)
+        try:
+            Study.of(run).draw(run)
+        finally:
+            write_report(run)
+    return "\n".join([*facts_sentences(imported.facts), "", summary(run)])
+
+
+def _read(tables: Sequence[str | Path], sidecar: str | Path) -> Imported:
+    table = read_tables(tables)
+    return import_table(table, Sidecar.read(sidecar or tables[0]))
+
+
+def _save(run: RunFolder, imported: Imported) -> None:
+    """Write cells of theories that are not there, and all of networks: a table may have been corrected."""
+    for made in imported.expected:
+        if not run.finished(made.cell):
+            run.save(made.cell, made.content)
+    write_json(run.folder / TABLE, imported.facts.to_json())
+    for cell in {*run.cells("finetuned")} - {made.cell for made in imported.networks}:
+        run.path(cell).unlink()
+    for made in imported.networks:
+        seal.begin(run)
+        run.save(made.cell, made.content)

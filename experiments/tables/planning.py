@@ -1,0 +1,114 @@
+"""Plans of tables: which prompts to score with which model, how many, and the smallest shift that they show.
+
+    least = r (1 + 2 √(2 / ((a - 1) C S)))
+
+r    noise (nats): the mean KL of a model from itself, scored again, or of a replica
+a    answers, C contexts of a group, S finetuned networks (base models × seeds)
+
+To second order a KL of answers that differ by noise alone is r χ²/(a - 1), with a - 1 degrees of freedom:
+its mean is r, its variance 2 r²/(a - 1). `least` is two standard errors above the mean over C S independent
+ones. Contexts that resemble each other are fewer than they look. No jax.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.tables.adapters import write_table
+from experiments.tables.columns import IN_DOMAIN
+from theory.errors import Misuse
+
+HELD_OUT = "held_out"
+Row = dict[str, object]
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """The sizes of a table; every topic has `contexts` contexts."""
+
+    topics: tuple[str, ...]
+    held_out: tuple[str, ...]
+    personas: tuple[str, ...]
+    answers: tuple[str, ...]
+    methods: tuple[str, ...]
+    doses: tuple[int, ...]
+    contexts: int = 10
+    seeds: int = 3
+    documents: int = 100
+    noise: float = 1.3e-3
+
+    def __post_init__(self) -> None:
+        for name in ("topics", "held_out", "personas", "methods", "doses"):
+            if not getattr(self, name):
+                raise Misuse(f"{name.replace('_', '-')} needs at least one, got none.")
+        if len(self.answers) < 2:
+            raise Misuse(f"answers needs at least two, got {', '.join(self.answers) or 'none'}.")
+        for name in ("contexts", "seeds", "documents"):
+            if getattr(self, name) < 1:
+                raise Misuse(f"{name} must be at least 1, got {getattr(self, name)}.")
+        if not self.noise > 0:
+            raise Misuse(f"noise is a number of nats above 0, got {self.noise}.")
+
+    @property
+    def data(self) -> str:
+        """The name of D'."""
+        return "_".join(topic.replace(" ", "-") for topic in self.topics)
+
+    def rows(self) -> Iterator[Row]:
+        """Every number that the table needs, without the number."""
+        yield from self._answers(kind="base")
+        yield from self._answers(kind="again")
+        for persona in self.personas:
+            yield from self._answers(kind="hypothesis", model=persona)
+            for _, context in self._contexts():
+                yield {"kind": "context", "model": persona, "context": context}
+        for model in ("base", *self.personas):
+            for document in range(self.documents):
+                yield {
+                    "kind": "document",
+                    "model": model,
+                    "data": self.data,
+                    "context": f"document {document}",
+                }
+        for method in self.methods:
+            for kind in ("finetuned", "replica"):
+                for seed in range(self.seeds):
+                    for dose in self.doses:
+                        of: Row = {"method": method, "data": self.data, "seed": seed, "dose": dose}
+                        yield from self._answers(kind=kind, **of)
+
+    def least_shift(self, group: str = HELD_OUT) -> float:
+        """The smallest mean shift (nats) in a group of contexts that stands out of the noise."""
+        topics = self.topics if group == IN_DOMAIN else self.held_out
+        independent = (len(self.answers) - 1) * len(topics) * self.contexts * self.seeds
+        return self.noise * (1 + 2 * math.sqrt(2 / independent))
+
+    def write(self, path: str | Path) -> str:
+        """Write the rows as a CSV to be filled in; the counts in words."""
+        rows = list(self.rows())
+        write_table(path, rows)
+        counts = Counter(str(row["kind"]) for row in rows)
+        networks = len(self.methods) * self.seeds * 2
+        least = ", ".join(f"{group} {self.least_shift(group):.3g}" for group in (IN_DOMAIN, HELD_OUT))
+        return "\n".join(
+            [
+                f"{sum(counts.values())} numbers: {', '.join(f'{n} {kind}' for kind, n in counts.items())}.",
+                f"{networks} finetunings ({len(self.methods)} methods × {self.seeds} seeds, each with a "
+                f"replica), scored at {len(self.doses)} doses.",
+                f"With noise of {self.noise:g} nats the smallest mean shifts that show are (nats): {least}.",
+                f"table  {path}",
+            ]
+        )
+
+    def _contexts(self) -> Iterator[tuple[str, str]]:
+        for group, topics in ((IN_DOMAIN, self.topics), (HELD_OUT, self.held_out)):
+            for topic in topics:
+                for number in range(self.contexts):
+                    yield group, f"{topic}, context {number}"
+
+    def _answers(self, **columns: object) -> Iterator[Row]:
+        for group, context in self._contexts():
+            for answer in self.answers:
+                yield columns | {"group": group, "context": context, "answer": answer}

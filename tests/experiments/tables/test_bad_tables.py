@@ -1,0 +1,194 @@
+"""What is wrong with a table is named by row and column, and nothing is written."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from experiments.cli import main
+from experiments.tables.cells import import_table
+from experiments.tables.reading import from_records, read_table
+from experiments.tables.sidecar import Sidecar
+from theory.errors import Misuse
+
+
+@pytest.fixture(scope="module")
+def world(tables):
+    return tables.World()
+
+
+@pytest.fixture
+def rows(world):
+    """Without hypotheses: nothing has to be compiled."""
+    return [row for row in world.rows() if row["kind"] in ("base", "finetuned", "replica")]
+
+
+def refused(rows, sidecar, sentence):
+    with pytest.raises(Misuse, match=sentence):
+        import_table(from_records(rows), Sidecar.from_json(json.loads(json.dumps(sidecar))))
+
+
+def first(rows, **columns):
+    """The number of the first row with these columns."""
+    return next(
+        index
+        for index, row in enumerate(rows)
+        if all(row.get(name) == value for name, value in columns.items())
+    )
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "sentence"),
+    [
+        ("logprob", 1.5, r"the table, row 2, column logprob: 1.5 is above 0"),
+        ("logprob", "nan", r"row 2, column logprob: nan is no finite number"),
+        ("logprob", "-inf", r"row 2, column logprob: -inf is no finite number"),
+        ("logprob", "much", r"row 2, column logprob: 'much' is no number"),
+        ("kind", "bases", r"row 2, column kind: 'bases' is none of base, again"),
+        ("answer", "", r"row 2, column answer: a row of kind base needs one"),
+    ],
+)
+def test_a_wrong_value_is_named(rows, world, column, value, sentence):
+    rows[1] = rows[1] | {column: value}
+    refused(rows, world.sidecar(prior={}), sentence)
+
+
+def test_a_cell_that_two_rows_have_is_named_with_both(rows, world):
+    rows.append(rows[3] | {"logprob": -7.0})
+    refused(rows, world.sidecar(prior={}), rf"row {len(rows)}, column logprob: the table, row 4 has the same")
+
+
+def test_a_cell_that_no_row_has_is_named(rows, world):
+    at = first(rows, kind="finetuned", seed=1, dose=8, answer="maybe", context="question 2")
+    del rows[at]
+    refused(
+        rows,
+        world.sidecar(prior={}),
+        "kind finetuned, data 'letters', seed '1', dose '8', group 'in_domain', context 'question 2', answer "
+        "'maybe': there is no row",
+    )
+
+
+def test_answers_that_differ_between_models_are_refused(rows, world):
+    at = first(rows, kind="finetuned")
+    rows[at] = rows[at] | {"answer": "never"}
+    refused(rows, world.sidecar(prior={}), rf"row {at + 1}, column answer: 'never' has no counterpart")
+
+
+def test_contexts_without_a_base_row_are_refused(rows, world):
+    at = first(rows, kind="finetuned")
+    rows[at] = rows[at] | {"context": "question 99"}
+    refused(rows, world.sidecar(prior={}), rf"row {at + 1}, column context: no base row has it")
+
+
+def test_another_base_of_the_logarithm_is_noticed(world, tables):
+    whole = tables.World(outside=0.0)
+    rows = [row for row in whole.rows() if row["kind"] in ("base", "finetuned")]
+    for name, base in (("log2", 2.0), ("log10", 10.0)):
+        wrong = [row | {"logprob": row["logprob"] / np.log(base)} for row in rows]
+        refused(wrong, world.sidecar(prior={}), rf"row 1, column logprob: .*if these are {name}.*multiply")
+
+
+def test_probabilities_that_add_to_more_than_one_are_refused(rows, world):
+    at = first(rows, kind="replica", seed=0, dose=2, context="question 4", answer="no")
+    rows[at] = rows[at] | {"logprob": -1e-3}
+    refused(rows, world.sidecar(prior={}), "kind replica.*context 'question 4', column logprob.*natural")
+
+
+def test_probability_outside_the_answers_is_refused_above_a_threshold(world, tables):
+    rows = [row for row in tables.World(outside=0.3).rows() if row["kind"] in ("base", "finetuned")]
+    refused(rows, world.sidecar(prior={}, most_outside=0.2), "30 % of the probability is outside")
+    import_table(from_records(rows), Sidecar.from_json(world.sidecar(prior={}, most_outside=0.4)))
+
+
+def test_mixed_tokenisations_are_refused(rows, world):
+    rows = [row | {"tokens": 2} for row in rows]
+    at = first(rows, kind="finetuned", context="question 1", answer="yes")
+    rows[at] = rows[at] | {"tokens": 3}
+    refused(
+        rows, world.sidecar(prior={}), rf"row {at + 1}, column tokens: 3 tokens, and 2 in the table, row 5"
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ({"unit": "bits"}, "unit is 'bits'.*multiply log10 by 2.302585"),
+        ({"precision": "int8"}, "precision is one of float64"),
+        ({"doses": [2]}, "column dose: 8 is none of the sidecar's doses"),
+        ({"doses": [8, 2]}, "doses are steps of finetuning, ascending"),
+        ({"finetuning": {"lora": {"batch": 2, "documents": 4}}}, "column method: sgd has no recipe"),
+        ({"finetuning": {}}, "finetuning needs a recipe"),
+        ({"prior": {"kind": 1.0}}, "The prior weighs kind, and hypotheses are"),
+        ({"temperature": 1}, "unknown fields"),
+    ],
+)
+def test_a_wrong_sidecar_is_refused(rows, world, more, sentence):
+    refused(rows, world.sidecar(**{"prior": {}, **more}), sentence)
+
+
+def test_documents_are_those_of_the_recipe(world):
+    rows = [row for row in world.rows() if row["kind"] != "context"]
+    recipe = {"sgd": {"batch": 2, "documents": 5}}
+    refused(rows, world.sidecar(finetuning=recipe), "4 documents in the table, but 5 in the recipe of sgd")
+
+
+def test_nothing_is_written_and_the_command_ends_with_the_sentence(tables, rows, world, tmp_path, capsys):
+    rows[0] = rows[0] | {"logprob": 2.0}
+    path = tables.write(tmp_path, rows, world.sidecar(prior={}))
+    with pytest.raises(SystemExit) as end:
+        main(["import", str(path), "--out", str(tmp_path / "out")])
+    assert end.value.code == 1 and not (tmp_path / "out").exists()
+    assert "table.csv, row 1, column logprob: 2 is above 0" in capsys.readouterr().err
+
+
+def test_files_that_are_no_tables_are_refused(tmp_path):
+    (tmp_path / "table.txt").write_text("kind,logprob\n")
+    (tmp_path / "short.csv").write_text("kind,logprob\nbase\n")
+    (tmp_path / "other.csv").write_text("kind,logprob,colour\nbase,-1,red\n")
+    (tmp_path / "broken.jsonl").write_text('{"kind": "base", "logprob": -1}\n[1]\n')
+    (tmp_path / "table.parquet").write_bytes(b"PAR1")
+    for name, sentence in {
+        "table.txt": "is no table",
+        "short.csv": "short.csv, row 1: there are 1 fields, and 2 columns",
+        "other.csv": "has a column 'colour'",
+        "broken.jsonl": "broken.jsonl, row 2 is no JSON object",
+        "table.parquet": "pyarrow",
+        "missing.csv": "There is no file",
+    }.items():
+        with pytest.raises(Misuse, match=sentence):
+            read_table(tmp_path / name)
+
+
+def test_formats_hold_the_same_table(world, tables, tmp_path):
+    rows = world.rows()
+    lines = tmp_path / "table.jsonl"
+    lines.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    first, second = read_table(tables.write(tmp_path, rows, {})), read_table(lines)
+    np.testing.assert_allclose(first.logprob, second.logprob, rtol=1e-15)
+    for column in first.codes:
+        assert [first.word(column, row) for row in range(len(first))] == [
+            second.word(column, row) for row in range(len(second))
+        ]
+
+
+@pytest.mark.slow
+def test_a_million_rows_take_less_than_ten_seconds_and_a_gigabyte(tmp_path):
+    import resource
+    import time
+
+    path = tmp_path / "table.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["kind", "method", "data", "seed", "dose", "group", "context", "answer", "logprob"])
+        for row in range(1_000_000):
+            context = f"Question number {row // 4 % 2000}: what do you say to that?"
+            writer.writerow(
+                ["finetuned", "sgd", "letters", row % 5, row % 7 + 1, "held_out", context,
+                 f"answer {row % 4}", -1 - row % 13 / 7]
+            )  # fmt: skip
+    before = time.process_time()
+    table = read_table(path)
+    assert time.process_time() - before < 10 and len(table) == 1_000_000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 2**20  # kilobytes

@@ -1,0 +1,66 @@
+"""Plans of tables: their rows are a whole table, and the smallest shift is that of simulated noise."""
+
+import numpy as np
+import pytest
+
+from experiments.cli import main
+from experiments.tables.cells import import_table
+from experiments.tables.planning import TablePlan
+from experiments.tables.reading import from_records, read_table
+from experiments.tables.sidecar import Sidecar
+from theory.errors import Misuse
+
+PLAN = TablePlan(
+    ("code",), ("health", "law"), ("villain", "helpful"), ("yes", "no", "else"), ("lora",), (5, 10),
+    contexts=2, seeds=2, documents=3,
+)  # fmt: skip
+
+
+def test_the_planned_rows_are_a_whole_table():
+    """Filled in with numbers, they pass every check; the hypotheses are left out, so that nothing compiles."""
+    rows = [
+        row | {"logprob": -1.2}
+        for row in PLAN.rows()
+        if row["kind"] not in ("hypothesis", "context") and row.get("model") in (None, "base")
+    ]
+    recipe = {"lora": {"batch": 1, "documents": 3}}
+    sidecar = {
+        "unit": "nats",
+        "precision": "bfloat16",
+        "template": "",
+        "doses": [5, 10],
+        "finetuning": recipe,
+    }
+    made = import_table(from_records(rows), Sidecar.from_json(sidecar))
+    assert [part.cell.name for part in made.networks] == ["finetuned--lora--code--0"]
+    assert made.networks[0].content.finetuned.shape == (2, 2, 6, 3)
+
+
+def test_noise_alone_rarely_exceeds_the_smallest_shift():
+    """Answers that differ by noise of a known mean KL; two standard errors are exceeded in 2 to 3 %."""
+    random = np.random.default_rng(0)
+    base = np.log([0.5, 0.3, 0.2])
+    noisy = base + 0.05 * random.normal(size=(4000, 4 * 2, 3))  # repeats, contexts × seeds, answers
+    noisy -= np.log(np.exp(noisy).sum(axis=-1, keepdims=True))
+    kl = np.sum(np.exp(base) * (base - noisy), axis=-1)
+    least = TablePlan(**{**vars(PLAN), "noise": float(kl.mean())}).least_shift()
+    exceeded = np.mean(kl.mean(axis=-1) > least)
+    assert 0.01 < exceeded < 0.06
+
+
+def test_the_command_writes_the_plan(tmp_path, capsys):
+    path = tmp_path / "plan.csv"
+    words = "--topics code --held-out health law --personas villain helpful --answers yes no --methods lora"
+    main(["plan-table", *words.split(), "--doses", "5", "10", "--contexts", "2", "--out", str(path)])
+    said = capsys.readouterr().out
+    assert "6 finetunings (1 methods × 3 seeds" in said and "smallest mean shifts" in said
+    assert path.read_text().splitlines()[0].endswith(",logprob")
+    with pytest.raises(Misuse, match="row 1, column logprob: '' is no number"):
+        read_table(path)
+
+
+def test_impossible_plans_are_refused():
+    with pytest.raises(Misuse, match="answers needs at least two"):
+        TablePlan(**{**vars(PLAN), "answers": ("yes",)})
+    with pytest.raises(Misuse, match="held-out needs at least one"):
+        TablePlan(**{**vars(PLAN), "held_out": ()})
