@@ -86,6 +86,13 @@ class Claims:
             name: _words(state[2]) for name, state in states.items() if state and not _has_ended(state[2])
         }
 
+    def tidy(self, name: str) -> None:
+        """Remove the claim of a name that is of no more use, if its holder is known to have ended."""
+        path = self.folder / f"{name}{SUFFIX}"
+        state = _read(path)
+        if state is not None and _has_ended(state[2]):
+            self._break(path)
+
     def _create(self, path: Path, text: str) -> bool:
         try:
             handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)

@@ -81,6 +81,16 @@ def test_a_process_number_that_is_used_again_is_another_process(tmp_path):
     assert Claims(tmp_path).living() == {} and Claims(tmp_path).take("cell") is not None
 
 
+def test_only_a_claim_of_a_holder_that_has_ended_is_tidied_away(tmp_path):
+    claim = Claims(tmp_path).take("cell")
+    Claims(tmp_path).tidy("cell")
+    assert claim.path.exists()
+    claim.path.write_text(json.dumps(json.loads(claim.text) | {"begun": "1"}))
+    Claims(tmp_path).tidy("cell")
+    Claims(tmp_path).tidy("cell")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_claim_from_elsewhere_is_stale_when_it_does_not_change_for_long(tmp_path, elsewhere, monkeypatch):
     now = [1000.0]
     claim = elsewhere(Claims(tmp_path), "cell")
@@ -89,9 +99,7 @@ def test_a_claim_from_elsewhere_is_stale_when_it_does_not_change_for_long(tmp_pa
     os.utime(claim.path, (0, 0))  # its clock is decades off, which means nothing
     assert looking.take("cell") is None
     now[0] += 89
-    assert looking.take("cell") is None and looking.living() == {
-        "cell": f"process {os.getpid()} on node-7"
-    }
+    assert looking.take("cell") is None and looking.living() == {"cell": f"process {os.getpid()} on node-7"}
     os.utime(claim.path, (4e9, 4e9))  # it beats
     assert looking.take("cell") is None
     now[0] += 89
