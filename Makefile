@@ -10,7 +10,7 @@ JOBS ?= 2
 REAL := build/real-model
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo smoke real-model test test-slow mutants lint format bench notebooks lock clean
+.PHONY: help setup demo smoke real-model test test-slow cluster mutants lint format bench notebooks lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ test: lint  ## lint, type check and test
 
 test-slow: $(STAMP)  ## the heavier checks: more statistics, more studies in smoke
 	@$(BIN)/python -m pytest -q -n $(JOBS) -m slow
+
+cluster: $(STAMP)  ## arrays of jobs on a real SLURM of one node (takes slurm-wlm and munge, and root)
+	@$(BIN)/python -m pytest -q -rs -m slow tests/cluster
 
 mutants: $(STAMP)  ## change the scoring code in hundreds of ways, and see whether a test fails each time
 	@$(BIN)/python tests/mutants.py

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
-from experiments.commands import probe, reading, run, sweep, tables
+from experiments.commands import probe, reading, run, sweep, tables, work
 from experiments.commands.parsing import COMMANDS, OwnFiles, parse, say
 from experiments.design.words import Unknown
 from experiments.discovery import FOLDERS, Catalogue
@@ -128,6 +128,7 @@ HANDLERS: dict[str, Callable[[list[str]], None]] = {
     "run": run.run,
     "forecast": run.forecast,
     "sweep": sweep.sweep,
+    "work": work.work,
     "plot": reading.plot,
     "report": reading.report,
     "score": reading.score,

@@ -357,8 +357,8 @@ def test_networks_and_tokens_in_place_of_one_and_of_data_are_refused(network):
         fb.theories.TemperedPosterior().predict(PROCESS.distribution(), tokens, 0.5)
     with pytest.raises(fb.Misuse, match="Documents of 99 tokens are too long: the network reads"):
         network.network().predict(np.zeros((1, 99), int))
-    with pytest.raises(fb.Misuse, match="jobs must be an integer from 1 on, got 'a'"):
-        fb.run("weird-generalisation", "smoke", jobs="a")
+    with pytest.raises(fb.Misuse, match="workers must be an integer from 1 on, got 'a'"):
+        fb.run("weird-generalisation", "smoke", workers="a")
 
 
 def test_a_theory_without_a_recipe_says_so(network):

@@ -17,6 +17,7 @@ from benchmarks import (
     effective_samples,
     inner_loops,
     langevin_step,
+    many_cells,
     pretraining_rates,
     time_to_inference,
 )
@@ -191,3 +192,10 @@ def test_time_to_inference(monkeypatch):
     assert rows["ours, 0.05 of inference"]["value"] > 0 and rows["ours, compilation"]["value"] > 0
     installed = importlib.util.find_spec("torch") is not None
     assert len(rows) == (8 if installed else 3) and len(goals(rows)) == (2 if installed else 0)
+
+
+def test_cells_of_many_cells_are_made_and_scored(monkeypatch):
+    monkeypatch.setattr(many_cells, "_memory", lambda count: 1000.0 * count)
+    measured = many_cells.measure(0.0, cells=4, takes=0.0, parts=(2, 4))
+    assert [line["unit"] for line in measured] == ["ms a cell"] * 4 + ["kB a cell"]
+    assert measured[1]["value"] > 0 and measured[-1]["value"] == 1

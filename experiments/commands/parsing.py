@@ -14,6 +14,7 @@ COMMANDS = {
     "run": "Pretrain, finetune, predict, compare and draw one study; finished parts are not redone.",
     "forecast": "Seal what every theory expects of a study before any finetuning; `run` scores exactly that.",
     "sweep": "Run a study over values of its fields, a folder of ordinary runs; draw scores by these fields.",
+    "work": "Take cells of runs and sweeps that nobody is at, until none is missing; on any machine.",
     "plot": "Redraw the figures of a run (also an unfinished one) from what is on disk.",
     "report": "Write one static report.html with figures and tables inside.",
     "score": "Print the scorecard: how much of each shift every theory explains.",

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import tyro
 
 from experiments.commands.parsing import COMMANDS, parse
-from experiments.design.checks import check_positive
+from experiments.commands.work import check_workers, crew_of, waiting
 from experiments.design.config import StudyConfig
 from experiments.design.old_names import refuse_old_names
 from experiments.design.study import DEFAULT_PRESET, Study, StudyRun
@@ -46,9 +46,10 @@ def run(arguments: list[str], command: str = "run") -> None:
     with study.reading_options():
         parsed = parse(parser, f"{command} {study.name}", arguments, parser(config))
     is_run = command == "run"
-    check_positive("", jobs=parsed.jobs if is_run else 1)
+    workers = parsed.workers if is_run else None
+    check_workers(workers, parsed.slurm if is_run else "")
     study_run = StudyRun.make(study, parsed.preset, parsed.config)
-    draws = is_run and not parsed.dry_run and "jax" not in sys.modules
+    draws = is_run and workers is None and not parsed.dry_run and "jax" not in sys.modules
     with drawing_process.apart() if draws else contextlib.nullcontext(None) as draw:
         from experiments.runs.environment import prepare_devices
 
@@ -59,10 +60,18 @@ def run(arguments: list[str], command: str = "run") -> None:
             print(runs.forecast(study_run, parsed.out, parsed.networks, parsed.again))
         elif parsed.dry_run:
             print(runs.dry_run(study_run))
+        elif workers is not None:
+            from experiments.runs.with_workers import run_with_workers
+
+            crew = crew_of(workers, parsed.slurm)
+            made = run_with_workers(study_run, crew, parsed.out, parsed.networks, parsed.again)
+            print(runs.summary(made) if workers else waiting(made.folder))
+            if parsed.strict and workers:
+                runs.refuse_unconverged(made)
         else:
-            places = parsed.out, parsed.networks, parsed.jobs
             early = draw.early if draw and study_run.config.optimise else None  # else the run is short
-            made = runs.run(study_run, *places, draw, again=parsed.again, show=True, early=early)
+            places = parsed.out, parsed.networks
+            made = runs.run(study_run, *places, draw=draw, again=parsed.again, show=True, early=early)
             if parsed.strict:
                 runs.refuse_unconverged(made)
 
@@ -87,9 +96,12 @@ def parsers(study: Study, preset: str, config: StudyConfig) -> dict[str, Any]:
     class Run(Forecast):
         strict: bool = False
         """End with an error where chains behind a theory have not converged (everything is written first)."""
-        jobs: int = 1
-        """Processes that run cells side by side, the cores divided among them (same bytes). A cell alone
-        keeps busy as many cores as it has networks (2 × seeds); more processes pay beyond that only."""
+        workers: int | None = None
+        """Processes that make the cells, the cores divided among them (same bytes; default: this one alone).
+        A cell keeps busy as many cores as it has networks (2 × seeds); more processes pay beyond that only.
+        With 0 the folder is begun for workers that you start: finebayes work FOLDER, on any machine."""
+        slurm: Annotated[str, tyro.conf.arg(metavar="NAME=VALUE,...")] = ""
+        """Let SLURM start the workers, with options of sbatch like partition=cpu,time=60,cpus-per-task=8."""
         dry_run: bool = False
         """Say what would be run, how long it takes and what it needs, and stop."""
 

@@ -22,6 +22,7 @@ from experiments.scoring.convergence import ChainNote, ConvergenceReport, conver
 from experiments.scoring.labels import panel_name
 from experiments.scoring.scorecard import scorecard
 from experiments.storage.files import write_text
+from experiments.storage.makers import unlike_makers
 from experiments.storage.records import UNSCORED, Json, ScoreLine
 from experiments.storage.run_folder import RunFolder
 from experiments.storage.seal import check
@@ -42,7 +43,7 @@ def write_report(run: RunFolder) -> Path:
 def _page(run: RunFolder, lines: list[ScoreLine]) -> str:
     question, about = _question(run)
     is_scored = bool(lines) or not any(map(run.cells, UNSCORED))
-    converged = convergence_report(run)
+    converged, unlike = convergence_report(run), unlike_makers(run.folder)
     return page(
         question,
         [
@@ -67,6 +68,7 @@ def _page(run: RunFolder, lines: list[ScoreLine]) -> str:
             section("How to reproduce", [f"<pre>{escape(_command(run))}</pre>"]),
             section("Config", [_fields(run.options)]),
             section("Environment", [_fields(run.environment)]),
+            section("Cells that were made elsewhere", [bullets(unlike)] if unlike else []),
         ],
     )
 

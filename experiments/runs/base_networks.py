@@ -2,12 +2,15 @@
 
 `HASH.safetensors` holds the networks of all seeds side by side (a leading seed axis) with their description,
 which includes the code of the process and of the training, their measured quality and the digest of their
-weights; `HASH.checkpoint.safetensors` holds the state between two chunks of an unfinished run.
+weights; `HASH.checkpoint.safetensors` holds the state between two chunks of an unfinished run. Whoever
+trains them holds the claim `HASH`.
 """
 
+import functools
 import json
 import struct
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +26,8 @@ from experiments.runs.code_digests import network_code
 from experiments.runs.pretraining import measure, template, train
 from experiments.runs.progress import Progress
 from experiments.storage.archive import digest_arrays
-from experiments.storage.files import check_regular, digest, locked, parse_json, sweep, write
+from experiments.storage.claims import Claims
+from experiments.storage.files import check_regular, digest, parse_json, sweep, write
 from experiments.storage.manifests import NetworkQuality, Quality
 from experiments.storage.records import Arrays, Json
 from experiments.storage.typed import typed
@@ -32,6 +36,7 @@ from theory.base import Params, PyTree
 from theory.errors import Misuse
 
 RecordT = TypeVar("RecordT", "NetworkRecord", "CheckpointRecord")
+GLANCE = 0.5  # seconds between two looks at networks that another process trains
 ROUNDING = 1e-4, 0.01  # nats, and share: by how much a network's excess may differ where it is measured again
 
 
@@ -62,22 +67,39 @@ class BaseNetworks:
     def pretrained(
         self, experiment: Experiment, progress: Progress, meanwhile: Callable[[], None] = lambda: None
     ) -> Network:
-        """The base networks of an experiment, stacked along seeds: from disk, or trained and kept.
+        """The base networks of an experiment, stacked along seeds: from disk, or trained and kept; waits for
+        another process that trains them.
 
         If they are trained, `meanwhile` runs beside it as soon as training is traced. If they are not, their
         excess is measured again: networks of another process are refused.
         """
+        while (networks := self.attempt(experiment, progress, meanwhile)) is None:
+            time.sleep(GLANCE)
+        return networks
+
+    def attempt(
+        self, experiment: Experiment, progress: Progress, meanwhile: Callable[[], None] = lambda: None
+    ) -> Network | None:
+        """The same, but None while another process trains them."""
         path = self.path(experiment)
-        if path.exists():  # a run that was killed as soon as they were written leaves its checkpoint
+        if path.exists():  # a run that was killed as soon as they were written leaves checkpoint and claim
             _checkpoint(path).unlink(missing_ok=True)
+            self._claims.tidy(path.stem)
         else:
-            with locked(self.folder, f"{path.stem}.lock", wait=True):
+            claim = self._claims.take(path.stem)
+            if claim is None:
+                return None
+            with claim:
                 if not path.exists():
                     self._train(experiment, path, progress, meanwhile)
                     return self.load(experiment)
         networks = self.load(experiment)
         self._refuse_other_excess(experiment, networks)
         return networks
+
+    def is_free(self, experiment: Experiment) -> bool:
+        """Whether nobody seems to train the base networks of an experiment now."""
+        return self.path(experiment).stem not in self._claims.names()
 
     def load(self, experiment: Experiment) -> Network:
         """The base networks on disk, as they were trained."""
@@ -92,6 +114,10 @@ class BaseNetworks:
     def quality(self, experiment: Experiment) -> Quality:
         """Distance of the base networks from the exact predictor, as measured after training."""
         return Quality(self._read(experiment)[1].quality)
+
+    @functools.cached_property
+    def _claims(self) -> Claims:
+        return Claims(self.folder)
 
     def _read(self, experiment: Experiment) -> tuple[Arrays, NetworkRecord]:
         path = self.path(experiment)
@@ -140,7 +166,7 @@ class BaseNetworks:
             compiling=threading.Thread(target=meanwhile, daemon=True).start,
         )
         record = {"description": description, "quality": [asdict(network) for network in quality]}
-        _save(path, networks.params, record)
+        _save(path, networks.params, record, once=True)
         checkpoint.unlink(missing_ok=True)
 
 
@@ -182,11 +208,11 @@ def _fill(path: Path, template: Params, tensors: Arrays, leading: tuple[int, ...
     return jax.tree.unflatten(jax.tree.structure(template), [tensors[name] for name in names])
 
 
-def _save(path: Path, tree: Params, record: Json) -> None:
+def _save(path: Path, tree: Params, record: Json, once: bool = False) -> None:
     tensors = dict(zip(_names(tree), map(np.ascontiguousarray, jax.tree.leaves(tree)), strict=True))
     text = json.dumps(record | {"weights": digest_arrays(tensors)})
     # one entry: the format does not keep the order of several
-    write(path, lambda file: file.write(safetensors.numpy.save(tensors, {"json": text})))
+    write(path, lambda file: file.write(safetensors.numpy.save(tensors, {"json": text})), once)
 
 
 def _load(path: Path, kind: type[RecordT]) -> tuple[Arrays, RecordT]:

@@ -4,6 +4,7 @@ Functions import jax themselves: its log level is read when it is loaded.
 """
 
 import contextlib
+import functools
 import os
 import platform
 import subprocess
@@ -12,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from experiments.storage.makers import Maker
 from experiments.storage.records import Json
 from theory.errors import Misuse
 
@@ -65,8 +67,9 @@ def fixed_settings() -> Iterator[None]:
 def prepare_devices() -> None:
     """Set one CPU device for each core, and a compilation cache of the user's own.
 
-    A process that has computed with jax already, such as a notebook, or whose user has set its devices, stays
-    as it is; so does a cache that its user has chosen. Raises `Misuse` for settings with which nothing runs.
+    Where SLURM has allotted cores to this process, only these count. A process that has computed with jax
+    already, such as a notebook, or whose user has set its devices, stays as it is; so does a cache that its
+    user has chosen. Raises `Misuse` for settings with which nothing runs.
     """
     # On some CPUs every program out of the cache is announced as an error (jax-ml/jax issue 38445).
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -92,9 +95,8 @@ def _choose_devices() -> None:
 
     if jax.config.values["jax_num_cpu_devices"] >= 0 or DEVICES in os.environ.get("XLA_FLAGS", ""):
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
-        jax.config.update("jax_num_cpu_devices", cores)
+        jax.config.update("jax_num_cpu_devices", allotted_cores())
     except RuntimeError:  # the backend is initialised
         return
     if jax.config.values["jax_compilation_cache_dir"] is not None:
@@ -107,6 +109,38 @@ def _choose_devices() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     except (OSError, RuntimeError):  # no home, or none to write in, costs compilations, nothing else
         pass
+
+
+def allotted_cores() -> int:
+    """The cores that this process may use, of those that SLURM has allotted to it where it did."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allotted = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    return min(cores, int(allotted)) if allotted.isdecimal() and int(allotted) else cores
+
+
+@functools.cache
+def maker() -> Maker:
+    """This process as a maker of cells, as it is when it makes the first."""
+    import jax
+
+    devices, commit = jax.devices(), _git("rev-parse", "HEAD") or ""
+    return Maker(
+        commit + " (dirty)" * bool(commit and _git("status", "--porcelain")),
+        {name: version(name) for name in PACKAGES},
+        platform.python_version(),
+        _cpu(),
+        allotted_cores(),
+        f"{len(devices)} × {devices[0].device_kind}",
+    )
+
+
+def _cpu() -> str:
+    """The model of the CPU, as far as the system says."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def environment() -> Json:
@@ -139,6 +173,7 @@ def compile_fast() -> None:
             os.environ["XLA_FLAGS"] = f"{flags} {FASTER}".strip()
 
 
+@functools.cache
 def _git(*words: str) -> str | None:
     try:
         here = Path(__file__).parent

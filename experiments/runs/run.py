@@ -16,6 +16,7 @@ from experiments.reports.html import write_report
 from experiments.reports.sentences import aligned
 from experiments.reports.summary import answer, findings_text, last_scores, on_target, short_table
 from experiments.runs.base_networks import BaseNetworks
+from experiments.runs.cell_by_cell import Finished, one_by_one
 from experiments.runs.code_digests import run_code
 from experiments.runs.early_figure import DrawEarly, EarlyFigure
 from experiments.runs.environment import compile_fast, environment, fix_settings
@@ -23,7 +24,6 @@ from experiments.runs.plan import plan
 from experiments.runs.pretraining import template
 from experiments.runs.progress import Progress
 from experiments.runs.retraining import pretrain_again
-from experiments.runs.workers import Finished, one_by_one, side_by_side
 from experiments.scoring import inference
 from experiments.scoring.convergence import convergence_report
 from experiments.scoring.forecasts import forecasts
@@ -32,9 +32,11 @@ from experiments.scoring.rows import rows
 from experiments.scoring.scorecard import scorecard
 from experiments.storage import seal
 from experiments.storage.files import as_csv, digest, locked, write, write_json, write_text
+from experiments.storage.makers import unlike_makers
 from experiments.storage.manifests import Quality
 from experiments.storage.records import UNSCORED, Cell
 from experiments.storage.run_folder import DONE, MEASURES, NETWORKS, RunFolder, create
+from experiments.storage.workplace import refuse_workers
 from theory.errors import Misuse
 
 RESULTS = Path("results")
@@ -45,7 +47,6 @@ def run(
     study_run: StudyRun,
     out: str = "",
     networks: str = "",
-    jobs: int = 1,
     draw: Callable[[RunFolder], list[Path]] | None = None,
     progress: Progress | None = None,
     again: bool = False,
@@ -59,41 +60,49 @@ def run(
     results are deleted first. With `show` the summary is printed when the report is written, also where
     drawing fails.
     """
-    if jobs < 1:
-        raise Misuse(f"jobs must be at least 1, got {jobs}.")
     progress = progress or Progress()
     experiments = prepare(study_run, progress)
     folder, kept = places(study_run, out, networks)
     with locked(folder):
-        made = _create(folder, study_run, experiments, progress, again)
+        made = create_run(folder, study_run, experiments, progress, again)
         (folder / DONE).unlink(missing_ok=True)
         progress.say(f"{study_run.study.name} ({study_run.preset}) in {folder}")
         sealed = seal.check(made)
-        workers = (study_run, jobs) if jobs > 1 else None
-        run_cells(experiments, made, BaseNetworks(kept), progress, workers, early=early)
+        run_cells(experiments, made, BaseNetworks(kept), progress, early=early)
         if sealed:
             progress.say(f"the forecasts are those sealed on {sealed.made} ({sealed.hash})")
-        progress.say("scoring")
-        made.save_rows(rows(made))
-        if made.quality() is None:
-            bases = BaseNetworks(kept)
-            for experiment in experiments:
-                if not bases.path(experiment).exists():  # deleted since
-                    bases.pretrained(experiment, progress)
-            quality = Quality.together([bases.quality(experiment) for experiment in experiments])
-            write_json(folder / NETWORKS, quality.to_json(inference.by_group(made)))
-        _write_measures(made)
-        # every cell is finished and scored; pictures can be redrawn
-        write(folder / DONE, lambda file: None)
-        progress.say("drawing")
-        try:
-            if made.rows() or any(map(made.cells, UNSCORED)):
-                (draw or study_run.study.draw)(made)
-        finally:
-            write_report(made)
-            if show:
-                print(summary(made))
+        finish(made, experiments, BaseNetworks(kept), draw or study_run.study.draw, progress, show)
     return made
+
+
+def finish(
+    made: RunFolder,
+    experiments: list[Experiment],
+    bases: BaseNetworks,
+    draw: Callable[[RunFolder], list[Path]],
+    progress: Progress,
+    show: bool = False,
+) -> None:
+    """Score a run of which no cell is missing, draw it and write its report."""
+    progress.say("scoring")
+    made.save_rows(rows(made))
+    if made.quality() is None:
+        for experiment in experiments:
+            if not bases.path(experiment).exists():  # deleted since
+                bases.pretrained(experiment, progress)
+        quality = Quality.together([bases.quality(experiment) for experiment in experiments])
+        write_json(made.folder / NETWORKS, quality.to_json(inference.by_group(made)))
+    _write_measures(made)
+    # every cell is finished and scored; pictures can be redrawn
+    write(made.folder / DONE, lambda file: None)
+    progress.say("drawing")
+    try:
+        if made.rows() or any(map(made.cells, UNSCORED)):
+            draw(made)
+    finally:
+        write_report(made)
+        if show:
+            print(summary(made))
 
 
 def refuse_unconverged(made: RunFolder) -> None:
@@ -120,6 +129,7 @@ def summary(made: RunFolder) -> str:
             *([aligned(short_table(scored)), f"\n{SHORT.format(made.folder)}"] if scored else []),
             *(f"failed: {cell.name}: {reason}" for cell, reason in made.failures().items()),
             *([f"\nCONVERGENCE: {report.sentence}"] if report.sentence else []),
+            *(f"\n{sentence}" for sentence in unlike_makers(made.folder)),
             f"\nfigure  {first}\nreport  {made.folder / 'report.html'}\nfolder  {made.folder}",
         ]
     )
@@ -139,7 +149,7 @@ def forecast(study_run: StudyRun, out: str = "", networks: str = "", again: bool
     experiments = prepare(study_run, progress)
     folder, kept = places(study_run, out, networks)
     with locked(folder):
-        made = _create(folder, study_run, experiments, progress, again)
+        made = create_run(folder, study_run, experiments, progress, again)
         progress.say(f"forecasts of {study_run.study.name} ({study_run.preset}) in {folder}")
         seal.refuse_late(made)
         run_cells(experiments, made, BaseNetworks(kept), progress, only=lambda cell: cell.is_forecast)
@@ -179,12 +189,22 @@ def _write_measures(made: RunFolder) -> None:
         write_text(made.folder / MEASURES, as_csv(known))
 
 
-def _create(
-    folder: Path, study_run: StudyRun, experiments: list[Experiment], progress: Progress, again: bool
+def all_code(study_run: StudyRun, experiments: list[Experiment]) -> dict[str, str]:
+    """Digests by module of what makes the numbers of a run."""
+    study = study_run.study.module.__name__
+    return {name: sha for experiment in experiments for name, sha in run_code(study, experiment).items()}
+
+
+def create_run(
+    folder: Path,
+    study_run: StudyRun,
+    experiments: list[Experiment],
+    progress: Progress,
+    again: bool,
 ) -> RunFolder:
     """The run's folder with copies of the user's own files; says which files in it nothing reads."""
-    study = study_run.study.module.__name__
-    code = {name: sha for experiment in experiments for name, sha in run_code(study, experiment).items()}
+    code = all_code(study_run, experiments)
+    refuse_workers(RunFolder(folder))
     made = create(folder, study_run.record, environment(), code, again)
     study_run.keep_files(folder)
     for sentence in made.stray_sentences():
@@ -204,13 +224,11 @@ def run_cells(
     made: RunFolder,
     networks: BaseNetworks,
     progress: Progress,
-    workers: tuple[StudyRun, int] | None = None,
     only: Callable[[Cell], bool] = lambda cell: True,
     early: DrawEarly | None = None,
 ) -> None:
-    """Run every cell that is not finished, draw by draw; the first finetuning notes its time. `workers` are a
-    run and a number of processes, where the cells of all draws are to run side by side. `early` draws a first
-    figure when the cells of a base network are finished."""
+    """Run every cell that is not finished, draw by draw; the first finetuning notes its time. `early` draws a
+    first figure when the cells of a base network are finished."""
 
     def noted(cells: list[Cell]) -> Iterator[Cell]:
         for cell in cells:
@@ -236,14 +254,6 @@ def run_cells(
         for arm in dict.fromkeys(cell.arm for cell in cells if cell.kind == "retrained"):
             pretrain_again(experiment, experiment.arm(arm), networks, progress)
 
-    if workers and unfinished:
-        for experiment, _, cells in unfinished:
-            networks.pretrained(experiment, progress)
-            again(experiment, cells)
-        study_run, jobs = workers
-        finished = side_by_side(study_run, networks.folder, made, list(noted(todo)), jobs)
-        _follow(finished, progress, count, len(todo), figure)
-        return
     for experiment, count, cells in unfinished:
         if len(experiments) > 1:
             progress.say(f"draw {experiment.draw + 1} of {len(experiments)} of the process")

@@ -72,7 +72,7 @@ def run(
     out: str | Path = "",
     networks: str | Path = "",
     files: Sequence[str | Path] = (),
-    jobs: int = 1,
+    workers: int | None = None,
     again: bool = False,
     progress: bool = True,
     **options: Any,
@@ -84,12 +84,20 @@ def run(
     run (default: results/STUDY/HASH), `networks` that of base networks; with `again` the results in it are
     deleted first, whatever code made them. Raises `Misuse` with the sentence of the command line.
     """
+    given = worker_words(workers)
     study_run = resolve(study, preset, files, options)
-    check_counts(jobs=jobs)
     folder, kept = places(study_run, str(out), str(networks))
-    words = ["--out", str(folder), "--networks", str(kept), "--jobs", str(jobs), *["--again"] * again]
+    words = ["--out", str(folder), "--networks", str(kept), *given, *["--again"] * again]
     relay_command([*command_words(study_run), *words], progress)
     return load(folder)
+
+
+def worker_words(workers: int | None) -> list[str]:
+    """The option of the command line for a number of workers."""
+    if workers is None:
+        return []
+    check_counts(workers=workers)
+    return ["--workers", str(workers)]
 
 
 def resolve(study: str, preset: str, files: Sequence[str | Path], options: Json) -> StudyRun:

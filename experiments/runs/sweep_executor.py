@@ -27,7 +27,6 @@ class Settings:
     """Settings of all runs of a sweep: the folder of base networks, and options of `finebayes run`."""
 
     networks: Path
-    jobs: int = 1
     again: bool = False
     strict: bool = False
 
@@ -46,14 +45,13 @@ class InThisProcess:
         self, study_run: StudyRun, folder: Path, settings: Settings, progress: Progress
     ) -> RunFolder:
         """Run a point as `finebayes run` does, to the same bytes."""
-        self._drop(study_run)
+        self.drop(study_run)
         before = jax.config.values[OPTIMISATIONS]
         try:
             made = run(
                 study_run,
                 str(folder),
                 str(settings.networks),
-                settings.jobs,
                 progress=progress,
                 again=settings.again,
             )
@@ -63,7 +61,7 @@ class InThisProcess:
             refuse_unconverged(made)
         return made
 
-    def _drop(self, study_run: StudyRun) -> None:
+    def drop(self, study_run: StudyRun) -> None:
         """Drop programs that the next point does not use, also those which checking the points has compiled:
         with other optimisations their numbers differ in the last digits."""
         config = study_run.config

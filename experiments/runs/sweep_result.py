@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.design.axes import MOST_RUNS, Sweep, make_axes, over_words, refuse_settled
-from experiments.design.checks import check_counts
 from experiments.design.options import flat
 from experiments.design.study import DEFAULT_PRESET
 from experiments.reports.command import command_words
 from experiments.reports.laws import SweepLaws, sweep_laws
 from experiments.reports.scores import as_frame
 from experiments.reports.sweep import summary
-from experiments.runs.study_result import StudyResult, relay_command, resolve
+from experiments.runs.study_result import StudyResult, relay_command, resolve, worker_words
 from experiments.runs.sweep import sweep_places
 from experiments.scoring.sweep_panels import LAST, Choice, plotted_axes
 from experiments.scoring.sweep_table import SweepTable, read_sweep
@@ -110,7 +109,7 @@ def sweep(
     out: str | Path = "",
     networks: str | Path = "",
     files: Sequence[str | Path] = (),
-    jobs: int = 1,
+    workers: int | None = None,
     again: bool = False,
     yes: bool = False,
     progress: bool = True,
@@ -123,7 +122,7 @@ def sweep(
     centre that `options` give. More than a thousand runs need `yes`. Other arguments are those of `fb.run`.
     Runs that fail are warned of and are in `failures`; a mistake raises `Misuse`, before anything is run.
     """
-    check_counts(jobs=jobs)
+    given = worker_words(workers)
     centre = resolve(study, preset, files, options)
     declared = {} if over else centre.study.axes(centre.config)
     axes = make_axes(over or declared, centre.config)
@@ -134,7 +133,7 @@ def sweep(
         raise Misuse(f"These are {plan.size} runs; give yes=True if all of them are meant, or fewer values.")
     folder, kept = sweep_places(plan, str(out), str(networks))
     words = ["sweep", *command_words(centre)[1:], *over_words(axes)]
-    words += ["--out", str(folder), "--networks", str(kept), "--jobs", str(jobs)]
+    words += ["--out", str(folder), "--networks", str(kept), *given]
     words += ["--again"] * again + ["--yes"] * yes + ["--one-at-a-time"] * plan.one_at_a_time
     try:
         relay_command(words, progress)

@@ -68,13 +68,16 @@ def rows(run: Run) -> list[Row]:
     """The table of everything that is finished, by method, D' and base network."""
     scored: dict[Cell, list[Row]] = {}
     cells = run.cells("finetuned")
+    others = _others(run, cells)
     for _, group in itertools.groupby(cells, lambda cell: (cell.arm, cell.base)):
         fine: Refined | None = None  # of ladders, which all methods share
         for cell in group:
             outcome = load_outcome(run, cell)
             if outcome is not None:
                 fine = fine or refined(outcome.ladders.values())
-                scored[cell] = list(_rows(run, cell, outcome, fine, _other_base(run, cell)))
+                other = run.finetuned(others[cell]) if cell in others else None
+                answers = None if other is None else other.finetuned
+                scored[cell] = list(_rows(run, cell, outcome, fine, answers))
     order = sorted(scored, key=lambda cell: (cell.method, cell.arm, cell.base))
     return [row for cell in order for row in scored[cell]]
 
@@ -280,15 +283,16 @@ def _rows(
                 )
 
 
-def _other_base(run: Run, cell: Cell) -> np.ndarray | None:
-    """Answers from the next base network of the same draw, cyclically: the same D', another pretraining
-    seed."""
-    draw, cells = run.draw(cell.base), run.cells("finetuned", cell.arm, cell.method)
-    cells = [other for other in cells if run.draw(other.base) == draw]
-    if len(cells) < 2:
-        return None
-    other = run.finetuned(cells[(cells.index(cell) + 1) % len(cells)])
-    return None if other is None else other.finetuned
+def _others(run: Run, cells: list[Cell]) -> dict[Cell, Cell]:
+    """For every cell, where there is any, that of the next base network of the same draw, cyclically: the
+    same D', another pretraining seed."""
+    alike: dict[tuple[str, str, int], list[Cell]] = {}
+    for cell in cells:
+        alike.setdefault((cell.arm, cell.method, run.draw(cell.base)), []).append(cell)
+    several = [group for group in alike.values() if len(group) > 1]
+    return {
+        cell: other for group in several for cell, other in zip(group, group[1:] + group[:1], strict=True)
+    }
 
 
 def _finite(nats: np.ndarray) -> np.ndarray:

@@ -44,10 +44,10 @@ def digest_arrays(arrays: Mapping[str, np.ndarray]) -> str:
     return whole.hexdigest()
 
 
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], made_of: str) -> None:
-    """Write arrays made for `made_of`, whole or not at all."""
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], made_of: str, once: bool = False) -> None:
+    """Write arrays made for `made_of`, whole or not at all; with `once`, unless there is such a file."""
     mark = np.array(f"{made_of} {digest_arrays(arrays)}")
-    write(path, lambda file: np.savez_compressed(file, allow_pickle=False, **{MARK: mark}, **arrays))
+    write(path, lambda file: np.savez_compressed(file, allow_pickle=False, **{MARK: mark}, **arrays), once)
 
 
 def read_arrays(path: Path, made_of: str) -> Arrays:

@@ -30,8 +30,9 @@ TEMPORARY = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}\.part")
 DEEPEST, LONGEST_INTEGER = 20, 19  # of JSON that is read: levels, and digits (of 64 bits)
 
 
-def write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
-    """Write a file whole or not at all; `fill(file)` gets a binary file."""
+def write(path: Path, fill: Callable[[IO[bytes]], object], once: bool = False) -> None:
+    """Write a file whole or not at all; `fill(file)` gets a binary file. With `once` a file that there is
+    stays: of several processes the first to finish is kept."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
@@ -40,11 +41,27 @@ def write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.chmod(name, 0o644)  # temporary files are readable by their owner alone
-        os.replace(name, path)
+        if once:
+            _put_once(name, path)
+        else:
+            os.replace(name, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(name)
         raise
+
+
+def _put_once(name: str, path: Path) -> None:
+    """Rename a file unless its new name is in use."""
+    try:
+        os.link(name, path)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links, where a look before has to do
+        if not path.exists():
+            os.replace(name, path)
+            return
+    os.unlink(name)
 
 
 def sweep(folder: Path, name: str = "") -> None:
@@ -62,9 +79,10 @@ def write_text(path: Path, text: str) -> None:
     write(path, lambda file: file.write(text.encode()))
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write a small readable file."""
-    write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
+def write_json(path: Path, value: object, once: bool = False) -> None:
+    """Write a small readable file; with `once`, unless there is one."""
+    text = json.dumps(value, indent=1, sort_keys=True) + "\n"
+    write(path, lambda file: file.write(text.encode()), once)
 
 
 def check_regular(path: Path) -> None:
@@ -139,16 +157,16 @@ def digest(config: Json, generation: int | None = None) -> str:
 
 
 @contextlib.contextmanager
-def locked(folder: Path, name: str = "lock", wait: bool = False) -> Iterator[None]:
-    """Hold a folder for writing; a second process waits, or is refused at once.
+def locked(folder: Path, shared: bool = False) -> Iterator[None]:
+    """Hold a folder for writing, alone or `shared` with others that say so; all others are refused.
 
     The system drops the lock when its holder dies, however that happens.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / name, "a+") as file:
+    with open(folder / "lock", "a+") as file:
         if fcntl is not None:  # elsewhere renames alone keep files whole
             try:
-                fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise Misuse(
                     f"Another process is writing to {folder}; wait for it or choose another --out."

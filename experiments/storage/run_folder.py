@@ -7,6 +7,8 @@
     rows.jsonl         a line for each finetuned cell, dose, theory and group, with a value for each seed
     networks.json      how far the base networks are from the exact predictor
     measures.csv       what is known before finetuning and might explain scores, where a study asks for it
+    makers/            which process made which cells (experiments.storage.makers)
+    workers.json, claims/  where networks are, and at which cells workers are (experiments.storage.workplace)
     lock               held while a process writes
     figures/, report.html, DONE
 
@@ -17,6 +19,7 @@ read. Other files in cells/ are ignored, and named by `strays`.
 
 import functools
 import json
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,6 +30,7 @@ from experiments.storage.archive import read_arrays, write_arrays
 from experiments.storage.contents import CONTENTS, CellContent, content_of
 from experiments.storage.files import (
     TEMPORARY,
+    check_regular,
     parse_json,
     read_json,
     read_text,
@@ -34,20 +38,15 @@ from experiments.storage.files import (
     write_json,
     write_text,
 )
+from experiments.storage.makers import MAKERS
 from experiments.storage.manifests import Failure, Quality, RunConfig
 from experiments.storage.records import Arrays, Cell, Json, Row
 from experiments.storage.run import Run
 from experiments.storage.typed import typed
 from theory.errors import Misuse
 
-CONFIG, ENVIRONMENT, ROWS, NETWORKS, MEASURES, DONE = (
-    "config.json",
-    "environment.json",
-    "rows.jsonl",
-    "networks.json",
-    "measures.csv",
-    "DONE",
-)
+CONFIG, ENVIRONMENT, ROWS = "config.json", "environment.json", "rows.jsonl"
+NETWORKS, MEASURES, DONE = "networks.json", "measures.csv", "DONE"
 FAILED = ".failed.json"
 EARLY = ("lock", "networks", ENVIRONMENT, CONFIG)  # what a run that was killed at once leaves
 FORECAST, FINETUNING = "forecast.json", "finetuning.json"  # experiments.storage.seal
@@ -65,13 +64,9 @@ class RunFolder(Run):
     def config(self) -> RunConfig:
         """The content of config.json; a file that is none, or was changed, is refused."""
         path = self.folder / CONFIG
-        values = read_json(path, ELSEWHERE)
-        if {"study", "preset", "config", "hash"} <= values.keys() and "generation" not in values:
-            raise Misuse(f"{self.folder} was made by another version of finebayes; {ELSEWHERE}.")
-        try:
-            return RunConfig.from_json(values)
-        except Misuse as error:
-            raise Misuse(f"{path} is no config of a run: {error}; put it back, or {ELSEWHERE}.") from error
+        check_regular(path)
+        status = path.stat()
+        return _config(path.absolute(), status.st_ino, status.st_mtime_ns)
 
     @property
     def study(self) -> str:
@@ -97,8 +92,7 @@ class RunFolder(Run):
     @property
     def environment(self) -> Json:
         """The machine and the versions that began the run; empty before it is noted."""
-        path = self.folder / ENVIRONMENT
-        return read_json(path) if path.exists() else {}
+        return self.record(ENVIRONMENT, dict) or {}
 
     def quality(self) -> Quality | None:
         """The distance of the base networks from the exact predictor; None before it is measured."""
@@ -160,6 +154,15 @@ class RunFolder(Run):
         }
         return {cell: failure.reason for cell, failure in sorted(reasons.items()) if failure}
 
+    def results(self) -> set[str]:
+        """The names of cells that need not be run again, by one look at the folder."""
+        entries = os.listdir(self._cells) if self._cells.is_dir() else []
+        return {
+            name.removesuffix(FAILED).removesuffix(".npz")
+            for name in entries
+            if name[0] != "." and name.endswith((".npz", FAILED))
+        }
+
     def finished(self, cell: Cell) -> bool:
         """Whether a cell need not be run again (a failed one fails again: the run is deterministic)."""
         return self.result(cell) is not None
@@ -168,16 +171,16 @@ class RunFolder(Run):
         """The file of a finished or failed cell; None before."""
         return next((path for path in (self.path(cell), self._reason(cell)) if path.exists()), None)
 
-    def fail(self, cell: Cell, reason: str) -> None:
+    def fail(self, cell: Cell, reason: str, once: bool = False) -> None:
         """Record why a cell has no result."""
-        write_json(self._reason(cell), {"reason": reason})
+        write_json(self._reason(cell), {"reason": reason}, once)
 
-    def save(self, cell: Cell, content: CellContent) -> None:
-        """Keep a finished cell."""
+    def save(self, cell: Cell, content: CellContent, once: bool = False) -> None:
+        """Keep a finished cell; with `once`, unless another process was first."""
         if not isinstance(content, CONTENTS[cell.kind]):
             names = " or ".join(part.__name__ for part in CONTENTS[cell.kind])
             raise Misuse(f"{cell.name} holds a {names}, got a {type(content).__name__}.")
-        write_arrays(self.path(cell), content.to_arrays(), self._mark(cell))
+        write_arrays(self.path(cell), content.to_arrays(), self._mark(cell), once)
 
     def load(self, cell: Cell) -> CellContent:
         """A finished cell's content by its kind; the arrays are read only."""
@@ -236,6 +239,18 @@ class RunFolder(Run):
         return f"{self.config.hash} {cell.name}"
 
 
+@functools.lru_cache(maxsize=64)  # every cell names its run
+def _config(path: Path, *status: int) -> RunConfig:
+    """The content of config.json; `status` changes whenever the file does."""
+    values = read_json(path, ELSEWHERE)
+    if {"study", "preset", "config", "hash"} <= values.keys() and "generation" not in values:
+        raise Misuse(f"{path.parent} was made by another version of finebayes; {ELSEWHERE}.")
+    try:
+        return RunConfig.from_json(values)
+    except Misuse as error:
+        raise Misuse(f"{path} is no config of a run: {error}; put it back, or {ELSEWHERE}.") from error
+
+
 @functools.lru_cache(maxsize=64)  # scores, figures and the report all read the same cells
 def _arrays(path: Path, made_of: str, *status: int) -> Arrays:
     """The arrays of a file, read only; `status` changes whenever the file does."""
@@ -261,7 +276,7 @@ def create(
     """
     run, ours = RunFolder(folder), RunConfig.make(record, code or {})
     if (folder / CONFIG).exists():
-        _refuse_another(run, RunConfig.from_json(ours), again)
+        refuse_another(run, RunConfig.from_json(ours), again)
         for part in (folder, folder / "cells", folder / "figures", folder / "files"):
             sweep(part)
         if not again:
@@ -283,7 +298,7 @@ def _names(folder: Path) -> list[str]:
     return sorted(left["name"] if (left := TEMPORARY.fullmatch(name)) else name for name in names)
 
 
-def _refuse_another(run: RunFolder, ours: RunConfig, again: bool) -> None:
+def refuse_another(run: RunFolder, ours: RunConfig, again: bool = False) -> None:
     """Refuse a folder that holds a run of something else, or of other code."""
     theirs = run.config
     changed = theirs.differences(ours)
@@ -309,7 +324,7 @@ def _delete_results(run: RunFolder) -> None:
     """Delete what was computed: scores and seals first, so that none outlives its cells; never networks."""
     for name in (DONE, ROWS, NETWORKS, MEASURES, FORECAST, FINETUNING, "report.html"):
         (run.folder / name).unlink(missing_ok=True)
-    for path in {*(run.folder / "cells").glob("*")} - {*run.strays()}:
+    for path in {*(run.folder / "cells").glob("*"), *(run.folder / MAKERS).glob("*.jsonl")} - {*run.strays()}:
         path.unlink()
 
 

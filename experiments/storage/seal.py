@@ -66,10 +66,19 @@ def seal(run: RunFolder) -> Seal:
 
 
 def begin(run: RunFolder) -> None:
-    """Note that finetuning begins now, and under which seal (once; a resumed run keeps the first note)."""
+    """Note that finetuning begins now, and under which seal (once; a resumed run keeps the first note).
+
+    Refused on a machine whose clock is before the seal: such a note would break it.
+    """
     if _begun(run) is None:
-        sealed = _sealed(run)
-        write_json(run.folder / FINETUNING, {"began": _now(), "forecast": sealed.hash if sealed else None})
+        sealed, now = _sealed(run), _now()
+        if sealed and now < sealed.made:
+            raise Misuse(
+                f"This machine's clock says {now}, and the forecasts were sealed on {sealed.made}; set the "
+                "clock, or let another machine finetune."
+            )
+        note = {"began": now, "forecast": sealed.hash if sealed else None}
+        write_json(run.folder / FINETUNING, note, once=True)
 
 
 def check(run: RunFolder) -> Seal | None:

@@ -86,8 +86,8 @@ def commands(folder):
         for word in ("--preset", "--out", "--networks", "--config", "--seed", "--with"):
             yield [command, "mixtures", word]  # no value
         yield from ([command, "mixtures", "--out", "file/x"], [command, "mixtures", "--again=maybe"])
-    for jobs in ("0", "-1", "abc", "1.5", ""):
-        yield ["run", "mixtures", "--jobs", jobs, "--dry-run"]
+    for workers in ("-1", "abc", "1.5", ""):
+        yield ["run", "mixtures", "--workers", workers, "--dry-run"]
     for study in Catalogue().names("studies"):
         for name, kind in fields(study).items():
             inner = kind

@@ -58,8 +58,8 @@ def trained(tmp_path_factory):
     folder, checkpoints = tmp_path_factory.mktemp("networks"), []
     save = base_networks._save
 
-    def keep(path, tree, record):
-        save(path, tree, record)
+    def keep(path, *written, **options):
+        save(path, *written, **options)
         checkpoints.append(path.read_bytes())
 
     with pytest.MonkeyPatch.context() as patch:
@@ -156,7 +156,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(trained, tmp_path):
     path.with_name(f"{path.stem}.checkpoint.safetensors").write_bytes(checkpoint)
     kept.pretrained(experiment(), PROGRESS)
     assert path.read_bytes() == (whole / path.name).read_bytes()
-    assert {entry.suffix for entry in tmp_path.iterdir()} == {".safetensors", ".lock"}
+    assert {entry.suffix for entry in tmp_path.iterdir()} == {".safetensors"}
     path.with_name(f"{path.stem}.checkpoint.safetensors").write_bytes(checkpoint)
     kept.pretrained(experiment(), PROGRESS)  # killed between the last two steps: the checkpoint goes
     assert len(list(tmp_path.glob("*.safetensors"))) == 1
@@ -176,8 +176,8 @@ def test_pretraining_ends_where_every_network_has_learnt_enough(tmp_path, monkey
     ours = experiment(PersonaTopics(**SMALL | shown), 8, recipe=recipe)
     save, states = base_networks._save, []
 
-    def keep(path, tree, record):
-        save(path, tree, record)
+    def keep(path, *written, **options):
+        save(path, *written, **options)
         states.append(path.read_bytes())
 
     monkeypatch.setattr(base_networks, "_save", keep)

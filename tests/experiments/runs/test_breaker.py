@@ -94,7 +94,7 @@ def content(folder):
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in dated and path.suffix != ".lock"
+        if path.is_file() and path.name not in dated and path.parent.name != "makers"
     }
 
 

@@ -78,7 +78,7 @@ def test_another_mistake_is_raised(command, tmp_path, monkeypatch):
         ((), {}, "A sweep needs an axis"),
         (({"widht": [8]},), {}, "did you mean width"),
         (({"width": 8},), {}, "must be a list of values, got 8"),
-        (({"width": [8, 25]},), {"jobs": 0}, "jobs must be an integer from 1 on"),
+        (({"width": [8, 25]},), {"workers": 0}, "workers must be an integer from 1 on"),
         (({"width": [8]},), {"network": {"width": 16}}, "network.width is an axis and an option too"),
         (({"process.seed": range(1001)},), {}, "These are 1001 runs; give yes=True"),
     ],

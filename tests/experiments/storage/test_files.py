@@ -63,3 +63,19 @@ def test_the_digest_depends_on_content_not_on_order():
 def test_a_csv_has_every_column_of_any_row():
     rows = [{"a": 1, "b": None}, {"a": 0.1, "c": 'x,"y"'}]
     assert files.as_csv(rows) == 'a,b,c\n1,,\n0.1,,"x,""y"""\n'
+
+
+def test_of_two_that_write_once_the_first_stays(tmp_path, monkeypatch):
+    def refused(*_):
+        raise PermissionError(1, "Operation not permitted")  # a file system without links
+
+    for index, without_links in enumerate((False, True)):
+        path = tmp_path / f"file{index}.json"
+        with monkeypatch.context() as changed:
+            if without_links:
+                changed.setattr(files.os, "link", refused)
+            files.write_json(path, {"first": 1}, once=True)
+            files.write_json(path, {"second": 2}, once=True)
+        assert files.read_json(path) == {"first": 1}
+    files.write_json(path, {"second": 2})
+    assert files.read_json(path) == {"second": 2} and len(list(tmp_path.iterdir())) == 2

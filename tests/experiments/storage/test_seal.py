@@ -167,3 +167,13 @@ def test_a_damaged_seal_is_not_to_be_deleted(run, name, text):
     (run.folder / name).write_text(text)
     with pytest.raises(Misuse, match=f"{name} is damaged .* put it back, or run again in another folder"):
         forecast.check(run)
+
+
+def test_a_machine_whose_clock_is_before_the_seal_does_not_finetune(run, monkeypatch):
+    forecast.seal(run)
+    with monkeypatch.context() as changed:
+        changed.setattr(forecast, "_now", lambda: "2001-01-01T00:00:00.000+00:00")
+        with pytest.raises(Misuse, match=r"This machine's clock says 2001-.*; set the clock, or let another"):
+            forecast.begin(run)
+    forecast.begin(run)
+    forecast.check(run)

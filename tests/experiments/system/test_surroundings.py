@@ -135,11 +135,11 @@ cli.main(sys.argv[1:])
 
 
 @pytest.mark.slow
-def test_a_script_without_a_guard_may_have_jobs(tmp_path):
-    """Its processes do not run the script again."""
+def test_a_script_without_a_guard_may_have_workers(tmp_path):
+    """They do not run the script again."""
     script = tmp_path / "script.py"
     script.write_text(UNGUARDED)
-    made = "run weird-generalisation --preset smoke --pretraining.steps 5 --jobs 2 --out run"
+    made = "run weird-generalisation --preset smoke --pretraining.steps 5 --workers 2 --out run"
     words = [sys.executable, str(script), *made.split(), "--theories", "unchanged"]
     done = subprocess.run(
         words, env=surroundings.variables(), cwd=tmp_path, capture_output=True, text=True, timeout=300

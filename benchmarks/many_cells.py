@@ -1,0 +1,167 @@
+"""Cost of a cell beside its computing: claims and discovery by a worker, and scoring; and memory of scores.
+
+A run of stand-in cells that take 10 ms and hold a few made-up answers. A worker by turns with a bare loop
+over the same cells, which saves them, too: the difference is what claims, discovery and the note of the maker
+cost. All times are the process's own (in its code and in the system's calls), without those of the disk.
+Memory is that of a process of its own which scores the folder, over one that scores a part of it.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from benchmarks._timing import row
+from experiments.design.study import Study, StudyRun
+from experiments.runs import work as works
+from experiments.runs.cell_by_cell import Finished
+from experiments.runs.environment import maker
+from experiments.runs.progress import Silent
+from experiments.scoring.rows import rows
+from experiments.scoring.scorecard import scorecard
+from experiments.storage.contents import CellContent, Contexts, FinetunedCell, TheoryCell
+from experiments.storage.makers import note_maker
+from experiments.storage.records import Cell, Ladder
+from experiments.storage.run_folder import DONE, RunFolder, create
+from experiments.system import surroundings
+
+SCORES = """
+import resource, sys
+from pathlib import Path
+from experiments.scoring.rows import rows
+from experiments.scoring.scorecard import scorecard
+from experiments.storage.run_folder import RunFolder
+run = RunFolder(Path(sys.argv[1]))
+run.save_rows(rows(run))
+scorecard(run.rows())
+print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+CONTEXTS, ANSWERS, HYPOTHESES, SEEDS, RUNGS = 8, 3, 4, 2, 6
+
+
+def measure(
+    seconds: float = 15.0, *, cells: int = 1000, takes: float = 0.01, parts: tuple[int, int] = (200, 1000)
+) -> list[dict[str, Any]]:
+    """Milliseconds a cell of a worker over the bare loop, and of scoring; memory a cell."""
+    extra, scoring, carding = [], [], []
+    end = time.perf_counter() + seconds
+    while not extra or time.perf_counter() < end:
+        with tempfile.TemporaryDirectory() as scratch:
+            bare = _taken(lambda: _alone(_folder(Path(scratch) / "alone"), cells, takes))
+            run = _folder(Path(scratch) / "work")
+            worked = _taken(lambda: _worker(run, cells, takes).work())  # noqa: B023
+            extra.append(1e3 * (worked - bare) / cells)
+            scoring.append(1e3 * _taken(lambda: run.save_rows(rows(run))) / cells)  # noqa: B023
+            carding.append(1e3 * _taken(lambda: scorecard(run.rows())) / cells)  # noqa: B023
+    least, most = (_memory(count) for count in parts)
+    a_cell = (most - least) / (parts[1] - parts[0])
+    return [
+        row(f"claims and discovery, {cells} cells of {1e3 * takes:g} ms", extra, "ms a cell", goal="≤ 5"),
+        row("rows of these cells", scoring, "ms a cell"),
+        row("claims, discovery and rows", np.add(extra, scoring), "ms a cell", goal="≤ 5"),
+        row("scorecard of these rows", carding, "ms a cell"),
+        row(f"memory of rows and scorecard, {parts[0]} to {parts[1]} cells", a_cell / 1e3, "kB a cell"),
+    ]
+
+
+class _StandIn(works.Worker):
+    """A worker whose cells are made up."""
+
+    takes = 0.0
+
+    def work(self) -> None:
+        with mock.patch.multiple(works, one_by_one=_make, finish=_finish):
+            super().work()
+
+    def _opened(self, job: works.Job, experiment: Any) -> Any:
+        return self, None
+
+    def _settle(self) -> None:
+        pass
+
+
+def _worker(run: RunFolder, cells: int, takes: float) -> _StandIn:
+    job = works.Job(run, run.folder / "networks", Silent())
+    job.__dict__["experiments"] = [SimpleNamespace(draw=0, cells=lambda: _cells(cells))]
+    worker = _StandIn([job], Silent())
+    worker._programs = SimpleNamespace(drop=lambda _: None)  # pyright: ignore
+    worker.takes = takes
+    return worker
+
+
+def _make(worker: _StandIn, bases: Any, run: RunFolder, cells: Any, kept: Any) -> Iterator[Finished]:
+    for cell in cells:
+        time.sleep(worker.takes)
+        run.save(cell, _content(cell), once=True)
+        note_maker(run.folder, maker(), cell.name)
+        yield Finished(cell, "", [])
+
+
+def _finish(made: RunFolder, *_: Any) -> None:
+    for name in ("report.html", DONE):
+        (made.folder / name).touch()
+
+
+def _alone(run: RunFolder, cells: int, takes: float) -> None:
+    for cell in _cells(cells):
+        time.sleep(takes)
+        run.save(cell, _content(cell))
+
+
+def _folder(path: Path) -> RunFolder:
+    study = Study.find("weird-generalisation")
+    return create(path, StudyRun.make(study, "small", study.preset("small")).record, {})
+
+
+def _cells(count: int) -> list[Cell]:
+    kinds = [("theories", ""), ("finetuned", "sgd")]
+    return [Cell(kind, "topics0", base, method) for base in range(count // 2) for kind, method in kinds]
+
+
+def _content(cell: Cell) -> CellContent:
+    """Made-up answers: from the cell's number, so that none are alike."""
+    doses = Study.find("weird-generalisation").preset("small").finetuning.doses
+    stream = np.random.default_rng(cell.base)
+
+    def answers(*shape: int) -> np.ndarray:
+        logits = stream.normal(size=(*shape, CONTEXTS, ANSWERS))
+        return (logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))).astype(np.float32)
+
+    if cell.kind == "finetuned":
+        nothing = np.zeros((SEEDS, len(doses)))
+        return FinetunedCell(answers(SEEDS, len(doses)), answers(SEEDS, len(doses)), nothing, nothing, {})
+    groups = np.repeat(["in_domain", "held_out"], CONTEXTS // 2)
+    names = [np.asarray(["?"] * CONTEXTS), np.asarray([f"a{index}" for index in range(ANSWERS)])]
+    components = answers(HYPOTHESES)
+    contexts = Contexts(groups, *names, components, np.zeros((HYPOTHESES, CONTEXTS)), answers(), answers())
+    ladder = Ladder("linearised", "network", np.linspace(0, 1, RUNGS), answers(SEEDS, RUNGS))
+    return TheoryCell(contexts, (ladder,), np.full(HYPOTHESES, 1 / HYPOTHESES), np.zeros(0))
+
+
+def _taken(function: Any) -> float:
+    """Seconds of the process's own, without those in which it waits."""
+    start = time.process_time()
+    with mock.patch("os.fsync"):
+        function()
+    return time.process_time() - start
+
+
+def _memory(count: int) -> float:
+    """Bytes at most of a process that scores a folder of so many cells."""
+    scratch = Path(tempfile.mkdtemp())
+    try:
+        with mock.patch("os.fsync"):  # a disk's time is none of memory's
+            _alone(_folder(scratch), count, 0.0)
+        words = [sys.executable, "-c", SCORES, str(scratch)]
+        done = subprocess.run(words, env=surroundings.variables(), capture_output=True, text=True, check=True)
+        return float(done.stdout)
+    finally:
+        shutil.rmtree(scratch)

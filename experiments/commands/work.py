@@ -1,0 +1,77 @@
+"""The command `work`: a worker at the folders of runs and sweeps."""
+
+import dataclasses
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import tyro
+
+from experiments.commands.parsing import parse
+from experiments.system.children import end_with
+from theory.errors import Misuse
+
+if TYPE_CHECKING:
+    from experiments.runs.crew import Crew
+
+
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    folders: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="FOLDER ...")]] = ()
+    """Folders of runs and sweeps that were begun with --workers, as this machine sees them."""
+    networks: str = ""
+    """Where their base networks are kept (default: where they were begun with)."""
+    share: str = ""
+    """This worker's share of the machine's cores, like 1/4: bytes are those of all cores (default: all)."""
+    parent: int = 0
+    """End when the process of this number, which started this one, has ended."""
+
+
+def work(arguments: list[str]) -> None:
+    options = parse(_Work, "work", arguments)
+    if not options.folders:
+        raise Misuse("Name the folders of runs or sweeps: finebayes work FOLDER ...")
+    part, of = _share(options.share)
+    signal.signal(signal.SIGTERM, _interrupt)  # a scheduler that takes the machine back: claims are released
+    if options.parent:
+        end_with(options.parent)
+    from experiments.runs.environment import prepare_devices
+
+    prepare_devices()
+    from experiments.runs import work as works
+
+    works.work(options.folders, options.networks, (part, of))
+    print(*options.folders, sep="\n")
+
+
+def check_workers(count: int | None, slurm: str) -> None:
+    """Refuse a number of workers that is none, and SLURM's options without a number."""
+    if count is not None and count < 0:
+        raise Misuse(f"workers must be at least 0, got {count}.")
+    if slurm and not count:
+        raise Misuse("--slurm needs a number of jobs from 1 on: add --workers N.")
+
+
+def crew_of(count: int, slurm: str) -> "Crew":
+    """Workers of this machine, or of SLURM."""
+    from experiments.runs.crew import Crew
+    from experiments.runs.slurm import Slurm
+
+    return Crew(count, Slurm.parse(slurm) if slurm else None)
+
+
+def waiting(folder: Path) -> str:
+    """The folder, and the command with which others start workers at it."""
+    return f"folder  {folder}\nworkers  finebayes work {folder}"
+
+
+def _share(text: str) -> tuple[int, int]:
+    """Part k of n, counted from 1."""
+    part, _, of = (text or "1/1").partition("/")
+    if not (part.isdecimal() and of.isdecimal() and 1 <= int(part) <= int(of)):
+        raise Misuse(f"--share must be a part of the cores like 1/4, got {text!r:.40}.")
+    return int(part), int(of)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt

@@ -1,0 +1,177 @@
+"""Workers: every cell once, whoever takes it; what dies, fails or is of other code. Stand-ins compute."""
+
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from experiments.design.study import Study, StudyRun
+from experiments.runs import work
+from experiments.runs.cell_by_cell import Finished
+from experiments.runs.progress import Silent
+from experiments.runs.work import Job, Worker, jobs_of
+from experiments.storage.files import write_json
+from experiments.storage.records import Cell
+from experiments.storage.run_folder import DONE, RunFolder, create
+from experiments.storage.sweep_folder import create_sweep
+from experiments.storage.workplace import join, note_networks, refuse_workers
+from theory.errors import Misuse
+
+CELLS = [Cell(kind, "arm", base, "sgd" * (kind != "theories")) for base in range(8) for kind in
+         ("theories", "replays", "finetuned")]  # fmt: skip
+PROGRESS = Silent()
+
+
+class StandIn(Worker):
+    """A worker whose cells are files; `made` are their names and those of finished runs, in order."""
+
+    def __init__(self, jobs, made, seconds=0.0):
+        super().__init__(jobs, PROGRESS)
+        self.made, self.seconds = made, seconds
+
+    def _opened(self, job, experiment):
+        return self, None
+
+    def _settle(self):
+        pass
+
+
+def stand_in_cells(worker, bases, run, cells, kept):
+    for cell in cells:
+        time.sleep(worker.seconds)
+        write_json(run.path(cell), {"arm": cell.arm})
+        worker.made.append(cell.name)
+        yield Finished(cell, "", [])
+
+
+@pytest.fixture(autouse=True)
+def stand_ins(monkeypatch):
+    """Nothing is compiled, and a run is finished by its last two files."""
+
+    def finish(made, experiments, kept, draw, progress):
+        assert made.results() == {cell.name for cell in CELLS}
+        for name in ("report.html", DONE):
+            (made.folder / name).touch()
+
+    monkeypatch.setattr(work, "one_by_one", stand_in_cells)
+    monkeypatch.setattr(work, "finish", finish)
+    monkeypatch.setattr(work, "compile_fast", lambda: None)
+    monkeypatch.setattr(work.InThisProcess, "drop", lambda *_: None)
+    monkeypatch.setattr(work, "FIRST", 0.01)
+
+
+def job(folder, sweep=None, point=None):
+    """A job whose experiment has the cells above."""
+    made = Job(RunFolder(folder), folder / "networks", PROGRESS, sweep, point)
+    study = Study.find("weird-generalisation")
+    run = StudyRun.make(study, "smoke", study.preset("smoke"))
+    if not (folder / "config.json").exists():
+        create(folder, run.record, {})
+    made.__dict__["study_run"] = run
+    made.__dict__["experiments"] = [SimpleNamespace(draw=0, cells=lambda: CELLS)]
+    return made
+
+
+def test_every_cell_is_made_once_by_whoever_takes_it(tmp_path):
+    made = [[], [], []]
+    workers = [StandIn([job(tmp_path)], names, 0.003) for names in made]
+    for rank, worker in enumerate(workers):
+        worker.rank = rank
+    threads = [threading.Thread(target=worker.work) for worker in workers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(name for names in made for name in names) == sorted(cell.name for cell in CELLS)
+    assert min(map(len, made)) > 0 and (tmp_path / DONE).exists()
+    first = {names[0].partition("--")[0] for names in made}
+    assert len(first) == 3  # nothing is compiled twice in the beginning
+    assert not list((tmp_path / "claims").glob("*")) and (tmp_path / "finetuning.json").exists()
+
+
+def test_a_worker_goes_on_with_what_it_has_compiled(tmp_path):
+    worker = StandIn([job(tmp_path)], [])
+    worker.work()
+    kinds = [name.partition("--")[0] for name in worker.made]
+    assert sum(kind != before for kind, before in zip(kinds[1:], kinds, strict=False)) == 2
+
+
+def test_a_deleted_cell_is_made_again_and_a_failed_one_is_not(tmp_path):
+    StandIn([job(tmp_path)], []).work()
+    run = RunFolder(tmp_path)
+    run.path(CELLS[0]).unlink()
+    run.path(CELLS[5]).unlink()
+    run.fail(CELLS[5], "not finite")
+    again = StandIn([job(tmp_path)], [])
+    again.work()
+    assert again.made == [CELLS[0].name] and (tmp_path / DONE).exists()
+
+
+def test_an_error_releases_the_cell_and_keeps_what_is_finished(tmp_path, monkeypatch):
+    def failing(worker, *rest):
+        for index, finished in enumerate(stand_in_cells(worker, *rest)):
+            if index == 3:
+                raise OSError(122, "Disk quota exceeded", "cell")
+            yield finished
+
+    with monkeypatch.context() as changed:
+        changed.setattr(work, "one_by_one", failing)
+        with pytest.raises(OSError, match="quota"):
+            StandIn([job(tmp_path)], []).work()
+    assert len(RunFolder(tmp_path).results()) == 4 and not list((tmp_path / "claims").glob("*"))
+    rest = StandIn([job(tmp_path)], [])
+    rest.work()
+    assert len(rest.made) == len(CELLS) - 4 and (tmp_path / DONE).exists()
+
+
+def test_points_of_a_sweep_fail_alone(tmp_path, sweeps, monkeypatch):
+    plan = sweeps.plan("process.style=0.5,1,2")
+    sweep = create_sweep(tmp_path / "sweep", plan.record)
+    jobs = [job(sweep.run(point).folder, sweep, point) for point in sweep.record.points]
+
+    def refused(worker, bases, run, cells, kept):
+        if run.folder == jobs[1].made.folder:
+            raise Misuse("Pretraining diverged.")
+        yield from stand_in_cells(worker, bases, run, cells, kept)
+
+    monkeypatch.setattr(work, "one_by_one", refused)
+    StandIn(jobs, []).work()
+    points = sweep.record.points
+    assert [sweep.status(point) for point in points] == ["finished", "failed", "finished"]
+    assert sweep.reason(points[1]) == "Pretraining diverged."
+
+
+def test_folders_that_no_worker_can_use_are_refused(tmp_path, sweeps):
+    with pytest.raises(Misuse, match="There is no folder"):
+        jobs_of([str(tmp_path / "none")], "", PROGRESS)
+    made = job(tmp_path / "run").made
+    with pytest.raises(Misuse, match="does not say where its base networks are; give --networks"):
+        jobs_of([str(made.folder)], "", PROGRESS)
+    note_networks(made, tmp_path / "networks")
+    assert jobs_of([str(made.folder)], "", PROGRESS)[0].networks.samefile(tmp_path / "networks")
+    (tmp_path / "networks").rmdir()
+    with pytest.raises(Misuse, match=r"where the base networks of .* are kept, is not there on this machine"):
+        jobs_of([str(made.folder)], "", PROGRESS)
+    create_sweep(tmp_path / "sweep", sweeps.plan("process.style=0.5,1").record)
+    with pytest.raises(Misuse, match=r"2 of 2 runs of .*sweep have no folder yet \(first style=0.5\)"):
+        jobs_of([str(tmp_path / "sweep")], "", PROGRESS)
+
+
+def test_a_worker_of_other_code_is_refused(tmp_path):
+    record = {"study": "mixtures", "preset": "smoke", "config": {}}
+    run = create(tmp_path, record, {"commit": "0123456789abcdef"}, {"theory.a": "1", "theory.b": "1"})
+    join(run, record, {"theory.a": "1", "theory.b": "1"})
+    with pytest.raises(Misuse, match=r"other code .*: theory\.b changed; .* \(commit 0123456789ab\)"):
+        join(run, record, {"theory.a": "1", "theory.b": "2"})
+    with pytest.raises(Misuse, match="its files changed"):
+        join(run, record | {"config": {"seed": 1}}, {"theory.a": "1", "theory.b": "1"})
+
+
+def test_a_run_in_a_single_process_keeps_away_from_workers(tmp_path):
+    made = job(tmp_path)
+    refuse_workers(made.made)
+    refused = pytest.raises(Misuse, match=rf"Workers are at .* \(process \d+ on .* holds {CELLS[0].name}\)")
+    with made.claims.take(CELLS[0].name), refused:
+        refuse_workers(made.made)
+    refuse_workers(made.made)
