@@ -10,12 +10,14 @@ from dataclasses import replace
 import jax
 import numpy as np
 
+from experiments.cells.alphabets import AlphabetPrograms
 from experiments.cells.answers import AnswerPrograms
 from experiments.cells.axioms import AxiomPrograms, axiom_failure
 from experiments.cells.candidates import candidates
 from experiments.cells.currencies import CurrencyPrograms
 from experiments.cells.data import FinetuningData
 from experiments.cells.finetuned import FinetunedPrograms, failure
+from experiments.cells.injection import InjectionPrograms
 from experiments.cells.inside import InsidePrograms
 from experiments.cells.measures import MeasurePrograms
 from experiments.cells.method_checks import check_methods
@@ -27,14 +29,19 @@ from experiments.design.currencies_plan import CurrenciesPlan
 from experiments.design.experiment import Arm, Experiment
 from experiments.design.inside_plan import InsidePlan, Plan
 from experiments.design.retraining import NAME
+from experiments.design.shared_plans import AlphabetsPlan, InjectionPlan
 from experiments.storage.contents import CellContent, RetrainedCell
 from experiments.storage.records import Cell, Ladder
 from models.network import Network
 from theory.base import Dataset, Params
 
-INSIDE: dict[type[Plan], type[InsidePrograms | CurrencyPrograms]] = {  # by the plan
+INSIDE: dict[
+    type[Plan], type[InsidePrograms | CurrencyPrograms | AlphabetPrograms | InjectionPrograms]
+] = {  # by the plan
     InsidePlan: InsidePrograms,
     CurrenciesPlan: CurrencyPrograms,
+    AlphabetsPlan: AlphabetPrograms,
+    InjectionPlan: InjectionPrograms,
 }
 
 

@@ -20,10 +20,12 @@ from typing import Self, TypeAlias
 
 import numpy as np
 
+from experiments.storage.alphabets_cell import AlphabetsCell as AlphabetsCell
 from experiments.storage.axiom_cell import AxiomCell as AxiomCell
 from experiments.storage.contexts import CONTEXTS, check_axes, pick, prefixed, present, unprefixed
 from experiments.storage.contexts import Contexts as Contexts
 from experiments.storage.currencies_cell import CurrenciesCell as CurrenciesCell
+from experiments.storage.injection_cell import InjectionCell as InjectionCell
 from experiments.storage.inside_cell import InsideCell as InsideCell
 from experiments.storage.measures import Measures
 from experiments.storage.records import Arrays, CellKind, Ladder
@@ -224,6 +226,8 @@ CellContent: TypeAlias = (
     | RetrainedCell
     | InsideCell
     | CurrenciesCell
+    | AlphabetsCell
+    | InjectionCell
 )
 CONTENTS: dict[CellKind, tuple[type[CellContent], ...]] = {
     "theories": (TheoryCell,),
@@ -232,7 +236,12 @@ CONTENTS: dict[CellKind, tuple[type[CellContent], ...]] = {
     "finetuned": (FinetunedCell,),
     "axioms": (AxiomCell,),
     "retrained": (RetrainedCell,),
-    "inside": (InsideCell, CurrenciesCell),  # a plan of the inside has a content of its own
+    "inside": (
+        InsideCell,
+        CurrenciesCell,
+        AlphabetsCell,
+        InjectionCell,
+    ),  # a plan of the inside has a content of its own
 }
 REACHABLE = ("base network", "best bias", "best hypothesis")  # of D' itself
 FINETUNED = ("finetuned", "replica", "loss", "distance")

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 class Config(StudyConfig):
     """Everything that determines the numbers. The defaults are the preset `small`."""
 
-    # with equally likely k the networks learnt nothing in 2600 steps
+    # with equally likely k a network learnt nothing in 2600 steps
     process: ProcessOptions = process_options("add-k", modulus=7, pairs=12, noise=0.5, rarity=0.8)
     network: NetworkConfig = NetworkConfig(heads=4)
     pretraining: PretrainingConfig = PretrainingConfig(seeds=8, steps=6000, until_learnt=0.98)

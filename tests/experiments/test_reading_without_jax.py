@@ -16,21 +16,23 @@ import pytest
 
 from experiments.cells.data import FinetuningData
 from experiments.design.currencies_plan import CurrenciesPlan
+from experiments.design.shared_plans import AlphabetsPlan, InjectionPlan
 from experiments.design.study import Study, StudyRun
 from experiments.discovery import Catalogue
 from experiments.runs.pretraining import template
 from experiments.scoring.thresholds import COLUMNS
 from experiments.storage.axiom_cell import AxiomCell
 from experiments.storage.contents import (
+    AlphabetsCell,
     Contexts,
+    CurrenciesCell,
     FinetunedCell,
+    InjectionCell,
     PosteriorCell,
     ReplayCell,
     RetrainedCell,
     TheoryCell,
 )
-from experiments.storage.currencies_cell import AXES as CURRENCIES
-from experiments.storage.currencies_cell import CurrenciesCell
 from experiments.storage.inside_cell import AXES, InsideCell
 from experiments.storage.records import Cell, Ladder
 from experiments.storage.run_folder import create
@@ -165,8 +167,17 @@ class MadeUp:
         return AxiomCell(self.contexts(arm), **ends, drawn=self.log_probs(4, *shape), drawn_evidence=evidence)
 
     def inside(self, arm, shape):
-        if isinstance(self.experiment.inside, CurrenciesPlan):
-            return self.currencies(self.experiment.inside)
+        plan = self.experiment.inside
+        if isinstance(plan, CurrenciesPlan):
+            names = {"shots": plan.shots, "nats": plan.nats, "totals": [1, 3], "price": 1.8}
+            doses = [0, *self.experiment.doses]
+            return self.measures(
+                CurrenciesCell, names | {"doses": doses}, "w2 q2 r6 b2 c4 f7 h2 a5 j3 i3 p12"
+            )
+        if isinstance(plan, AlphabetsPlan):
+            return self.measures(AlphabetsCell, {"home": 2}, "u3 a3 b3 g2 z3")
+        if isinstance(plan, InjectionPlan):
+            return self.measures(InjectionCell, {}, "w2 o4 c2 f7 h2")
         depths = np.arange(1, 1 + self.experiment.shape.layers)
         known = {
             "methods": np.array([*self.experiment.methods]),
@@ -187,38 +198,18 @@ class MadeUp:
             },
         )
 
-    def currencies(self, plan):
-        depths = np.arange(1, 1 + self.experiment.shape.layers)
-        known = {
-            "methods": np.array([*self.experiment.methods]),
-            "doses": np.array([0, *self.experiment.doses]),
-            "shots": np.array(plan.shots),
-            "nats": np.array(plan.nats),
-            "totals": np.array([1, 3]),
-            "depths": depths,
+    def measures(self, kind, names, sizes):
+        """Named arrays with these names and sizes of axes, the others made up."""
+        known = {"methods": [*self.experiment.methods], "doses": self.experiment.doses}
+        known |= {"depths": np.arange(1, 1 + self.experiment.shape.layers)} | names
+        known = {name: np.array(value) for name, value in known.items() if name in kind.axes}
+        axes = {word[0]: int(word[1:]) for word in sizes.split()} | {"s": self.leading[0]}
+        axes |= {kind.axes[name]: len(value) for name, value in known.items() if kind.axes[name]}
+        made = {
+            name: self.random.uniform(0.1, 1, size=[axes[axis] for axis in letters])
+            for name, letters in kind.axes.items()
         }
-        sizes = {axes: len(known[name]) for name, axes in CURRENCIES.items() if name in known}
-        sizes |= {
-            "s": self.leading[0],
-            "w": 2,
-            "q": 2,
-            "r": 6,
-            "b": 2,
-            "c": 4,
-            "f": 7,
-            "h": 2,
-            "a": 5,
-            "j": 3,
-        }
-        sizes |= {"i": 3, "p": 12}
-        return CurrenciesCell(
-            **known,
-            **{
-                name: self.random.uniform(0.1, 1, size=[sizes[axis] for axis in axes])
-                for name, axes in CURRENCIES.items()
-                if name not in known
-            },
-        )
+        return kind(**(made | known))
 
 
 PRIORS = ("process", "implied")

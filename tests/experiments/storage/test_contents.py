@@ -7,10 +7,12 @@ import pytest
 
 from experiments.storage.contents import (
     CONTENTS,
+    AlphabetsCell,
     AxiomCell,
     Contexts,
     CurrenciesCell,
     FinetunedCell,
+    InjectionCell,
     InsideCell,
     PosteriorCell,
     ReplayCell,
@@ -97,6 +99,15 @@ CELLS = {
         *(np.array(1.8), numbers(1, S, 2, 2, 2, 3, 2, 4, 2), numbers(1, S, 2, 2), numbers(1, S, 2, 2)),
         *(numbers(2, 4, 2), numbers(4, 2, 7, 2), numbers(3, 3), numbers(3), numbers(3, 5), numbers(3)),
         *(numbers(3, 2), numbers(3)),
+    ),
+    Cell("inside", "alphabets", 0): AlphabetsCell(
+        *(np.array(names) for names in (["sgd"], [1, 8], [1, 2], 2)),
+        *(numbers(2, 3, 3, 3), numbers(2, 3, 3, 3), numbers(2, 3, 3), numbers(3, 3)),
+        *(numbers(1, S, 2, 2, 3), numbers(2), numbers(1, S, 2), numbers(1, S, 2)),
+    ),
+    Cell("inside", "injection", 0): InjectionCell(
+        *(np.array(["sgd"]), np.array([1, 8]), numbers(7, 2), numbers(2, 4), numbers(2, 4)),
+        *(numbers(2, 2, 4), numbers(1, S, 2, 4)),
     ),
     Cell("retrained", "arm", 0): RetrainedCell(
         Ladder("retrained", "network", np.arange(3.0), numbers(1, 3, C, A))

@@ -41,8 +41,12 @@ def test_it_runs(name, tmp_path, finebayes):
         assert "T2 sufficiency" in finebayes("score", folder)
     elif name == "three-currencies":  # nor this
         table = (tmp_path / "run" / "figures" / "three-currencies.csv").read_text().splitlines()
-        assert table[0].startswith("test,measure,question") and len(table) > 40
+        assert table[0].startswith("test,measure,value") and len(table) > 40
         assert "K(s)/K(0)" in finebayes("score", folder)
+    elif name in ("shared-concepts", "injected-beliefs"):
+        table = (tmp_path / "run" / "figures" / f"{name}.csv").read_text().splitlines()
+        assert table[0].startswith("test,measure,value") and len(table) > 20
+        assert "Bayes" in finebayes("score", folder)
     else:
         lines = json.loads(finebayes("score", folder, "--json"))
         assert {line["study"] for line in lines} == {name}
