@@ -61,13 +61,12 @@ class FinetunedPrograms:
     def networks(
         self, method: str, network: Network, finetuning: Finetuning
     ) -> tuple[Params, np.ndarray, np.ndarray]:
-        """Weights (2 s, d, ...) of networks, then of those that met the same D' in another order; the losses
-        of their steps, and at every dose those on D'."""
-        count = self.experiment.seeds
+        """Weights (2 s, d, ...) of networks, then of those that met the same D' in another order, with both
+        losses of `_finetune`."""
         data = finetuning.padded(self.experiment.n)
         data = jax.tree.map(lambda leaf: np.concatenate([leaf, leaf]), data)
         orders = np.concatenate([finetuning.order, finetuning.replica_order])
-        seeds = np.arange(2 * count, dtype=np.int32) % count
+        seeds = np.arange(2 * self.experiment.seeds, dtype=np.int32) % self.experiment.seeds
         return self.finetune[method](network.params, data, orders, seeds)
 
     def _finetune(

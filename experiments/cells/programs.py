@@ -21,6 +21,7 @@ from experiments.cells.injection import InjectionPrograms
 from experiments.cells.inside import InsidePrograms
 from experiments.cells.measures import MeasurePrograms
 from experiments.cells.method_checks import check_methods
+from experiments.cells.motor import MotorPrograms
 from experiments.cells.posteriors import PosteriorPrograms
 from experiments.cells.replays import ReplayPrograms
 from experiments.cells.theories import TheoryPrograms
@@ -28,6 +29,7 @@ from experiments.cells.theory_checks import check_theories
 from experiments.design.currencies_plan import CurrenciesPlan
 from experiments.design.experiment import Arm, Experiment
 from experiments.design.inside_plan import InsidePlan, Plan
+from experiments.design.motor_plan import MotorPlan
 from experiments.design.retraining import NAME
 from experiments.design.shared_plans import AlphabetsPlan, InjectionPlan
 from experiments.storage.contents import CellContent, RetrainedCell
@@ -36,9 +38,11 @@ from models.network import Network
 from theory.base import Dataset, Params
 
 INSIDE: dict[
-    type[Plan], type[InsidePrograms | CurrencyPrograms | AlphabetPrograms | InjectionPrograms]
+    type[Plan],
+    type[InsidePrograms | MotorPrograms | CurrencyPrograms | AlphabetPrograms | InjectionPrograms],
 ] = {  # by the plan
     InsidePlan: InsidePrograms,
+    MotorPlan: MotorPrograms,
     CurrenciesPlan: CurrencyPrograms,
     AlphabetsPlan: AlphabetPrograms,
     InjectionPlan: InjectionPrograms,

@@ -8,6 +8,8 @@
     RetrainedCell   networks pretrained from scratch on D and D'
     AxiomCell       networks after sequences of finetunings (experiments.storage.axiom_cell)
     InsideCell      what probes find inside of networks (experiments.storage.inside_cell)
+    MotorCell       probes of events in networks (experiments.storage.motor_cell)
+    CurrenciesCell, AlphabetsCell, InjectionCell    the same of other studies (modules of these names)
 
 All answers are log-probabilities. Axes: s finetuning seeds, b strengths, d doses, c contexts, a answers, k
 hypotheses, m directions. `update` arrays are full weights less those of the base network, of the first
@@ -28,6 +30,7 @@ from experiments.storage.currencies_cell import CurrenciesCell as CurrenciesCell
 from experiments.storage.injection_cell import InjectionCell as InjectionCell
 from experiments.storage.inside_cell import InsideCell as InsideCell
 from experiments.storage.measures import Measures
+from experiments.storage.motor_cell import MotorCell as MotorCell
 from experiments.storage.records import Arrays, CellKind, Ladder
 from theory.errors import Misuse
 
@@ -228,6 +231,7 @@ CellContent: TypeAlias = (
     | CurrenciesCell
     | AlphabetsCell
     | InjectionCell
+    | MotorCell
 )
 CONTENTS: dict[CellKind, tuple[type[CellContent], ...]] = {
     "theories": (TheoryCell,),
@@ -236,12 +240,8 @@ CONTENTS: dict[CellKind, tuple[type[CellContent], ...]] = {
     "finetuned": (FinetunedCell,),
     "axioms": (AxiomCell,),
     "retrained": (RetrainedCell,),
-    "inside": (
-        InsideCell,
-        CurrenciesCell,
-        AlphabetsCell,
-        InjectionCell,
-    ),  # a plan of the inside has a content of its own
+    # a plan of the inside has a content of its own
+    "inside": (InsideCell, MotorCell, CurrenciesCell, AlphabetsCell, InjectionCell),
 }
 REACHABLE = ("base network", "best bias", "best hypothesis")  # of D' itself
 FINETUNED = ("finetuned", "replica", "loss", "distance")

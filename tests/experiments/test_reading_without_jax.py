@@ -15,12 +15,11 @@ import numpy as np
 import pytest
 
 from experiments.cells.data import FinetuningData
-from experiments.design.currencies_plan import CurrenciesPlan
-from experiments.design.shared_plans import AlphabetsPlan, InjectionPlan
 from experiments.design.study import Study, StudyRun
 from experiments.discovery import Catalogue
 from experiments.runs.pretraining import template
 from experiments.scoring.thresholds import COLUMNS
+from experiments.storage import motor_cell
 from experiments.storage.axiom_cell import AxiomCell
 from experiments.storage.contents import (
     AlphabetsCell,
@@ -167,17 +166,44 @@ class MadeUp:
         return AxiomCell(self.contexts(arm), **ends, drawn=self.log_probs(4, *shape), drawn_evidence=evidence)
 
     def inside(self, arm, shape):
+        return getattr(self, type(self.experiment.inside).__name__)()
+
+    def CurrenciesPlan(self):
         plan = self.experiment.inside
-        if isinstance(plan, CurrenciesPlan):
-            names = {"shots": plan.shots, "nats": plan.nats, "totals": [1, 3], "price": 1.8}
-            doses = [0, *self.experiment.doses]
-            return self.measures(
-                CurrenciesCell, names | {"doses": doses}, "w2 q2 r6 b2 c4 f7 h2 a5 j3 i3 p12"
-            )
-        if isinstance(plan, AlphabetsPlan):
-            return self.measures(AlphabetsCell, {"home": 2}, "u3 a3 b3 g2 z3")
-        if isinstance(plan, InjectionPlan):
-            return self.measures(InjectionCell, {}, "w2 o4 c2 f7 h2")
+        names = {"shots": plan.shots, "nats": plan.nats, "totals": [1, 3], "price": 1.8}
+        names |= {"doses": [0, *self.experiment.doses]}
+        return self.measures(CurrenciesCell, names, "w2 q2 r6 b2 c4 f7 h2 a5 j3 i3 p12")
+
+    def AlphabetsPlan(self):
+        return self.measures(AlphabetsCell, {"home": 2}, "u3 a3 b3 g2 z3")
+
+    def InjectionPlan(self):
+        return self.measures(InjectionCell, {}, "w2 o4 c2 f7 h2")
+
+    def MotorPlan(self):
+        """Arrays of every size, which differ from axis to axis."""
+        plan, layers = self.experiment.inside, self.experiment.shape.layers
+        known = {
+            "events": np.array([*plan.events]),
+            "labels": np.array(plan.labels),
+            "depths": np.arange(1 + layers),
+            "edited": np.unique([1, layers]),
+            "methods": np.array([*self.experiment.methods]),
+            "doses": np.array(self.experiment.doses),
+        }
+        sizes = {axis: len(known[name]) for name, axis in motor_cell.AXES.items() if name in known}
+        sizes |= {"r": 6, "g": 7, "p": 2, "b": 3, "q": 4, "k": 6, "v": 6, "u": 5, "h": 3, "i": 6}
+        sizes |= {"s": self.leading[0]}
+        return motor_cell.MotorCell(
+            **known,
+            **{
+                name: self.random.uniform(0.5, 1, size=[sizes[axis] for axis in axes])
+                for name, axes in motor_cell.AXES.items()
+                if name not in known
+            },
+        )
+
+    def InsidePlan(self):
         depths = np.arange(1, 1 + self.experiment.shape.layers)
         known = {
             "methods": np.array([*self.experiment.methods]),
@@ -228,8 +254,10 @@ def make_run(name, folder):
 
 
 # With chains, with what networks write, with teachers, readouts, axioms, probes; make test-slow reads all.
-FEW = ("langevin-vs-sgd", "emergent-misalignment", "subliminal", "out-of-context", "axioms")
-FEW += ("inside-beliefs", "three-currencies")
+FEW = (
+    *("langevin-vs-sgd", "emergent-misalignment", "subliminal", "out-of-context"),
+    *("axioms", "inside-beliefs", "motor", "three-currencies"),
+)
 PARTS = [pytest.param(FEW, id="few"), pytest.param(STUDIES, id="all", marks=pytest.mark.slow)]
 
 

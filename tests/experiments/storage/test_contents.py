@@ -14,6 +14,7 @@ from experiments.storage.contents import (
     FinetunedCell,
     InjectionCell,
     InsideCell,
+    MotorCell,
     PosteriorCell,
     ReplayCell,
     RetrainedCell,
@@ -108,6 +109,13 @@ CELLS = {
     Cell("inside", "injection", 0): InjectionCell(
         *(np.array(["sgd"]), np.array([1, 8]), numbers(7, 2), numbers(2, 4), numbers(2, 4)),
         *(numbers(2, 2, 4), numbers(1, S, 2, 4)),
+    ),
+    Cell("inside", "events", 0): MotorCell(
+        *(np.array(["newline next"]), np.array([64, 128]), np.arange(3), np.array([1, 2])),
+        *(np.array(["sgd"]), np.array([1, 8]), numbers(1, 3), numbers(1, 6, 2, 2, 4)),
+        *(numbers(1, 7, 3, 2, 4), numbers(1, 6, 4), numbers(1, 3), numbers(1, 6, 2, 5)),
+        *(numbers(1, S, 2, 3), numbers(1, S, 2, 1, 6), numbers(1, S, 2, 1, 3)),
+        *(numbers(1, S, 2, 1, 7, 4), numbers(1, S, 2, 1, 7, 4)),
     ),
     Cell("retrained", "arm", 0): RetrainedCell(
         Ladder("retrained", "network", np.arange(3.0), numbers(1, 3, C, A))
