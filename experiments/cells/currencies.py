@@ -57,7 +57,7 @@ class CurrencyPrograms:
     @functools.cached_property
     def pairs(self) -> Pairs:
         """Documents of pretraining, drawn when the first cell is run."""
-        key = random_streams.stream(self.experiment.seed, random_streams.INSIDE_DOCUMENTS)
+        key = random_streams.stream(self.experiment.seed, random_streams.PAIR_DOCUMENTS)
         return Pairs.drawn(self.process, key, self.plan.documents, self.experiment.seed)
 
     @functools.cached_property

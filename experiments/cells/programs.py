@@ -5,11 +5,14 @@ contexts, a answers). What is made of them (fits, noise ceilings, scores) is ari
 `experiments.scoring`.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol, TypeAlias
 
 import jax
 import numpy as np
 
+from experiments.cells.alphabets import AlphabetPrograms
 from experiments.cells.answers import AnswerPrograms
 from experiments.cells.axioms import AxiomPrograms, axiom_failure
 from experiments.cells.candidates import candidates
@@ -17,6 +20,7 @@ from experiments.cells.currencies import CurrencyPrograms
 from experiments.cells.curves import CurvePrograms
 from experiments.cells.data import FinetuningData
 from experiments.cells.finetuned import FinetunedPrograms, failure
+from experiments.cells.injection import InjectionPrograms
 from experiments.cells.inside import InsidePrograms
 from experiments.cells.measures import MeasurePrograms
 from experiments.cells.method_checks import check_methods
@@ -31,18 +35,31 @@ from experiments.design.experiment import Arm, Experiment
 from experiments.design.inside_plan import InsidePlan, Plan
 from experiments.design.motor_plan import MotorPlan
 from experiments.design.retraining import NAME
+from experiments.design.shared_plans import AlphabetsPlan, InjectionPlan
 from experiments.storage.contents import CellContent, RetrainedCell
 from experiments.storage.records import Cell, Ladder
 from models.network import Network
 from theory.base import Dataset, Params
 
-INSIDE: dict[
-    type[Plan], type[InsidePrograms | CurvePrograms | MotorPrograms | CurrencyPrograms]
-] = {  # by the plan
+
+class InsideOf(Protocol):
+    """Programs of a plan of the inside."""
+
+    def run(self, arm: Arm, network: Network, number: int) -> tuple[CellContent, str]:
+        """The content of the cell of a base network, and why it failed ("" if it did not)."""
+        ...
+
+
+MakeInside: TypeAlias = Callable[
+    [Experiment, Network, AnswerPrograms, FinetunedPrograms, FinetuningData], InsideOf
+]
+INSIDE: dict[type[Plan], MakeInside] = {  # by the plan
     CurvePlan: CurvePrograms,
     InsidePlan: InsidePrograms,
     MotorPlan: MotorPrograms,
     CurrenciesPlan: CurrencyPrograms,
+    AlphabetsPlan: AlphabetPrograms,
+    InjectionPlan: InjectionPrograms,
 }
 
 

@@ -12,15 +12,14 @@ Base networks have method "" and dose 0. `bayes` is what exact inference has.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from experiments.scoring.additivity import closure, interactions, log_odds, mean_change
-from experiments.scoring.intervals import Estimate, clusters, mean
+from experiments.scoring.measure_line import MeasureLine, mean_of_known
 from experiments.storage.currencies_cell import QUESTIONS, READ, SUMS, WHERE, CurrenciesCell
 from experiments.storage.inside_cell import FEATURES
-from experiments.storage.records import Cell, Json
+from experiments.storage.records import Cell
 from experiments.storage.run import Run
 
 RATE, INTERACTION, CLOSURE, CONTEXT, LAYERS = "rate", "interaction", "closure", "context", "layers"
@@ -28,45 +27,7 @@ HEADS = {"sinks": "c0 of attention", "overlap": "overlap with the probe of a pai
 Cells = Sequence[tuple[Cell, CurrenciesCell]]
 
 
-@dataclass(frozen=True)
-class CurrencyLine:
-    """One measure over `networks`, on a kind of questions and at a depth where these matter."""
-
-    test: str
-    measure: str
-    question: str
-    method: str
-    dose: int
-    depth: int
-    value: Estimate
-    bayes: float | None
-    networks: int
-
-    @property
-    def judged(self) -> bool:
-        """Whether an interval can refute what Bayes says: of a share of variance, it cannot."""
-        return self.bayes is not None and self.test != INTERACTION
-
-    @property
-    def refuted(self) -> bool:
-        """Whether the whole interval is off what Bayes says."""
-        if not self.judged or self.value.interval is None:
-            return False
-        low, high = self.value.interval
-        return not low <= (self.bayes or 0.0) <= high
-
-    def record(self) -> Json:
-        """Plain values by column."""
-        low, high = self.value.interval or (None, None)
-        names = ("test", "measure", "question", "method", "dose", "depth")
-        values = {name: getattr(self, name) for name in names}
-        return values | {
-            **{"value": self.value.value, "low": low, "high": high},
-            **{"bayes": self.bayes, "networks": self.networks},
-        }
-
-
-def currency_lines(run: Run) -> list[CurrencyLine]:
+def currency_lines(run: Run) -> list[MeasureLine]:
     """Every measure, from the finished cells; without those that were measured of no network."""
     cells = []
     for cell in sorted(run.cells("inside"), key=lambda cell: cell.base):
@@ -76,7 +37,7 @@ def currency_lines(run: Run) -> list[CurrencyLine]:
     return [*_rates(cells), *_of_pairs(cells), *_layers(cells)] if cells else []
 
 
-def _rates(cells: Cells) -> Iterator[CurrencyLine]:
+def _rates(cells: Cells) -> Iterator[MeasureLine]:
     """Lines of every dose, the base networks' own included."""
     first = cells[0][1]
     seeds, price = first.beliefs.shape[1], float(first.price)
@@ -91,10 +52,15 @@ def _rates(cells: Cells) -> Iterator[CurrencyLine]:
             ]
             for test, measure, question, bayes in dict.fromkeys(key for part in measured for key in part):
                 values = np.array([part[test, measure, question, bayes] for part in measured], float)
-                value, count = _mean(values, keys)
+                value, count = mean_of_known(values, keys)
                 if count:
-                    shown = ("", 0) if d == 0 else (method, dose)
-                    yield CurrencyLine(test, measure, question, *shown, 0, value, bayes, count)
+                    yield MeasureLine(
+                        *(test, measure, value, count, question),
+                        method=method if d else "",
+                        dose=dose,
+                        bayes=bayes,
+                        judged=test != INTERACTION,
+                    )
 
 
 Key = tuple[str, str, str, float | None]
@@ -148,7 +114,7 @@ def _of_network(cell: CurrenciesCell, m: int, seed: int, d: int, price: float) -
     return measures
 
 
-def _of_pairs(cells: Cells) -> Iterator[CurrencyLine]:
+def _of_pairs(cells: Cells) -> Iterator[MeasureLine]:
     """Lines of the nats that one pair ahead counts for among many."""
     totals, price = cells[0][1].totals.tolist(), float(cells[0][1].price)
     for row, total in enumerate(totals):
@@ -162,7 +128,7 @@ def _of_pairs(cells: Cells) -> Iterator[CurrencyLine]:
         yield from _of_bases(cells, RATE, f"nats of one pair ahead, of {total}", 0, paid, price)
 
 
-def _layers(cells: Cells) -> Iterator[CurrencyLine]:
+def _layers(cells: Cells) -> Iterator[MeasureLine]:
     """Lines of what streams of base networks hold, and what their heads do."""
     first = cells[0][1]
     for c, what in enumerate(READ):
@@ -187,22 +153,11 @@ def _layers(cells: Cells) -> Iterator[CurrencyLine]:
 
 def _of_bases(
     cells: Cells, test: str, measure: str, depth: int, values: Sequence[float], bayes: float | None = None
-) -> Iterator[CurrencyLine]:
+) -> Iterator[MeasureLine]:
     """The line of base networks, if any was measured."""
-    value, count = _mean(np.asarray(values, float), [(cell.base, 0) for cell, _ in cells])
+    value, count = mean_of_known(values, [(cell.base, 0) for cell, _ in cells])
     if count:
-        yield CurrencyLine(test, measure, "", "", 0, depth, value, bayes, count)
-
-
-def _mean(values: np.ndarray, keys: Sequence[tuple[int, int]]) -> tuple[Estimate, int]:
-    """The mean over the networks (base, seed) of which it was measured, and their number."""
-    known = np.isfinite(values)
-    if not known.any():
-        return Estimate(float("nan")), 0
-    bases, seeds = zip(*(key for key, has in zip(keys, known, strict=True) if has), strict=True)
-    single = len({seed for _, seed in keys}) == 1
-    ways = [bases] if single else clusters([0] * len(bases), bases, seeds)
-    return mean(values[known], ways), int(known.sum())
+        yield MeasureLine(test, measure, value, count, depth=depth, bayes=bayes)
 
 
 def _known_mean(values: Sequence[np.ndarray]) -> float:

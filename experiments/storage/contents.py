@@ -10,6 +10,7 @@
     CurveCell       curves of a number in the stream of networks (experiments.storage.curve_cell)
     InsideCell      what probes find inside of networks (experiments.storage.inside_cell)
     MotorCell       probes of events in networks (experiments.storage.motor_cell)
+    CurrenciesCell, AlphabetsCell, InjectionCell    the same of other studies (modules of these names)
 
 All answers are log-probabilities. Axes: s finetuning seeds, b strengths, d doses, c contexts, a answers, k
 hypotheses, m directions. `update` arrays are full weights less those of the base network, of the first
@@ -22,11 +23,13 @@ from typing import Self, TypeAlias
 
 import numpy as np
 
+from experiments.storage.alphabets_cell import AlphabetsCell as AlphabetsCell
 from experiments.storage.axiom_cell import AxiomCell as AxiomCell
 from experiments.storage.contexts import CONTEXTS, check_axes, pick, prefixed, present, unprefixed
 from experiments.storage.contexts import Contexts as Contexts
 from experiments.storage.currencies_cell import CurrenciesCell as CurrenciesCell
 from experiments.storage.curve_cell import CurveCell as CurveCell
+from experiments.storage.injection_cell import InjectionCell as InjectionCell
 from experiments.storage.inside_cell import InsideCell as InsideCell
 from experiments.storage.measures import Measures
 from experiments.storage.motor_cell import MotorCell as MotorCell
@@ -230,9 +233,11 @@ CellContent: TypeAlias = (
     | AxiomCell
     | RetrainedCell
     | InsideCell
-    | CurveCell
-    | MotorCell
+    | AlphabetsCell
     | CurrenciesCell
+    | CurveCell
+    | InjectionCell
+    | MotorCell
 )
 CONTENTS: dict[CellKind, tuple[type[CellContent], ...]] = {
     "theories": (TheoryCell,),
@@ -241,7 +246,8 @@ CONTENTS: dict[CellKind, tuple[type[CellContent], ...]] = {
     "finetuned": (FinetunedCell,),
     "axioms": (AxiomCell,),
     "retrained": (RetrainedCell,),
-    "inside": (InsideCell, CurveCell, MotorCell, CurrenciesCell),  # a plan of the inside has its own
+    # a plan of the inside has a content of its own
+    "inside": (InsideCell, AlphabetsCell, CurrenciesCell, CurveCell, InjectionCell, MotorCell),
 }
 REACHABLE = ("base network", "best bias", "best hypothesis")  # of D' itself
 FINETUNED = ("finetuned", "replica", "loss", "distance")

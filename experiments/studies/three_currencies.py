@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 class Config(StudyConfig):
     """Everything that determines the numbers. The defaults are the preset `small`."""
 
-    # with equally likely k the networks learnt nothing in 2600 steps
+    # with equally likely k a network learnt nothing in 2600 steps
     process: ProcessOptions = process_options("add-k", modulus=7, pairs=12, noise=0.5, rarity=0.8)
     network: NetworkConfig = NetworkConfig(heads=4)
     pretraining: PretrainingConfig = PretrainingConfig(seeds=8, steps=6000, until_learnt=0.98)
@@ -65,7 +65,7 @@ class Config(StudyConfig):
 PRESETS = {
     "smoke": with_options(
         Config(),
-        BRIEF | {"documents": 40, "nats": (-1.0, 0.0, 1.0), "network.layers": 2, "finetuning.doses": (1, 4)},
+        BRIEF | {"documents": 40, "nats": (-1.0, 0.0, 1.0), "network.layers": 2, "process.pairs": 5},
     ),
     "small": Config(),
     "full": with_options(Config(), FULL | {"pretraining.seeds": 12, "documents": 1000}),

@@ -19,21 +19,22 @@ from experiments.design.study import Study, StudyRun
 from experiments.discovery import Catalogue
 from experiments.runs.pretraining import template
 from experiments.scoring.thresholds import COLUMNS
-from experiments.storage import motor_cell
 from experiments.storage.axiom_cell import AxiomCell
 from experiments.storage.contents import (
+    AlphabetsCell,
     Contexts,
+    CurrenciesCell,
+    CurveCell,
     FinetunedCell,
+    InjectionCell,
+    InsideCell,
+    MotorCell,
     PosteriorCell,
     ReplayCell,
     RetrainedCell,
     TheoryCell,
 )
-from experiments.storage.currencies_cell import AXES as CURRENCIES
-from experiments.storage.currencies_cell import CurrenciesCell
-from experiments.storage.curve_cell import AXES as CURVE_AXES
-from experiments.storage.curve_cell import CODE, FOLLOWED, MOVED, TWIST, USED, CurveCell
-from experiments.storage.inside_cell import AXES, InsideCell
+from experiments.storage.curve_cell import CODE, FOLLOWED, MOVED, TWIST, USED
 from experiments.storage.records import Cell, Ladder
 from experiments.storage.run_folder import create
 
@@ -169,98 +170,49 @@ class MadeUp:
     def inside(self, arm, shape):
         return getattr(self, type(self.experiment.inside).__name__)()
 
-    def MotorPlan(self):
-        """Arrays of every size, which differ from axis to axis."""
-        plan, layers = self.experiment.inside, self.experiment.shape.layers
-        known = {
-            "events": np.array([*plan.events]),
-            "labels": np.array(plan.labels),
-            "depths": np.arange(1 + layers),
-            "edited": np.unique([1, layers]),
-            "methods": np.array([*self.experiment.methods]),
-            "doses": np.array(self.experiment.doses),
-        }
-        sizes = {axis: len(known[name]) for name, axis in motor_cell.AXES.items() if name in known}
-        sizes |= {"r": 6, "g": 7, "p": 2, "b": 3, "q": 4, "k": 6, "v": 6, "u": 5, "h": 3, "i": 6}
-        sizes |= {"s": self.leading[0]}
-        return motor_cell.MotorCell(
-            **known,
-            **{
-                name: self.random.uniform(0.5, 1, size=[sizes[axis] for axis in axes])
-                for name, axes in motor_cell.AXES.items()
-                if name not in known
-            },
-        )
-
-    def InsidePlan(self):
-        depths = np.arange(1, 1 + self.experiment.shape.layers)
-        known = {
-            "methods": np.array([*self.experiment.methods]),
-            "doses": np.array(self.experiment.doses),
-            "depths": depths,
-            "edited": depths,
-        }
-        sizes = dict(
-            zip("msdle", (len(known["methods"]), *self.leading, len(depths), len(depths)), strict=True)
-        )
-        sizes |= {"p": 2, "f": 7, "v": 3, "b": 5, "r": 5, "t": 5, "i": 4, "j": 2, "g": 4, "h": 2, "w": 2}
-        return InsideCell(
-            **known,
-            **{
-                name: self.random.uniform(0.5, 1, size=[sizes[axis] for axis in axes])
-                for name, axes in AXES.items()
-                if name not in known
-            },
-        )
-
-    def CurvePlan(self):
-        methods, layers = [*self.experiment.methods], self.experiment.shape.layers
-        depths, columns, lengths = np.arange(1, 1 + layers), np.arange(1, 13), np.arange(6, 12)
-        parts = {"c": CODE, "t": TWIST, "u": USED, "f": FOLLOWED, "n": MOVED, "v": columns, "w": lengths}
-        sizes = {axis: len(names) for axis, names in parts.items()} | {"g": 9, "e": 8, "r": 2, "z": 2}
-        sizes |= dict(zip("msdlb", (len(methods), *self.leading, layers, layers), strict=True))
-        known = {"methods": np.array(methods), "doses": np.array(self.experiment.doses), "depths": depths}
-        known |= {"columns": columns, "lengths": lengths}
-        random = {
-            name: [sizes[axis] for axis in axes] for name, axes in CURVE_AXES.items() if name not in known
-        }
-        return CurveCell(
-            **known, **{name: self.random.uniform(0.5, 1, size) for name, size in random.items()}
-        )
-
     def CurrenciesPlan(self):
         plan = self.experiment.inside
-        depths = np.arange(1, 1 + self.experiment.shape.layers)
-        known = {
-            "methods": np.array([*self.experiment.methods]),
-            "doses": np.array([0, *self.experiment.doses]),
-            "shots": np.array(plan.shots),
-            "nats": np.array(plan.nats),
-            "totals": np.array([1, 3]),
-            "depths": depths,
-        }
-        sizes = {axes: len(known[name]) for name, axes in CURRENCIES.items() if name in known}
-        sizes |= {
-            "s": self.leading[0],
-            "w": 2,
-            "q": 2,
-            "r": 6,
-            "b": 2,
-            "c": 4,
-            "f": 7,
-            "h": 2,
-            "a": 5,
-            "j": 3,
-        }
-        sizes |= {"i": 3, "p": 12}
-        return CurrenciesCell(
-            **known,
-            **{
-                name: self.random.uniform(0.1, 1, size=[sizes[axis] for axis in axes])
-                for name, axes in CURRENCIES.items()
-                if name not in known
-            },
+        names = {"shots": plan.shots, "nats": plan.nats, "totals": [1, 3], "price": 1.8}
+        names |= {"doses": [0, *self.experiment.doses]}
+        return self.measures(CurrenciesCell, names, "w2 q2 r6 b2 c4 f7 h2 a5 j3 i3 p12")
+
+    def AlphabetsPlan(self):
+        return self.measures(AlphabetsCell, {"home": 2}, "u3 a3 b3 g2 z3")
+
+    def InjectionPlan(self):
+        return self.measures(InjectionCell, {}, "w2 o4 c2 f7 h2")
+
+    def MotorPlan(self):
+        plan, layers = self.experiment.inside, self.experiment.shape.layers
+        names = {"events": [*plan.events], "labels": plan.labels, "edited": np.unique([1, layers])}
+        names |= {"depths": np.arange(1 + layers)}
+        return self.measures(MotorCell, names, "r6 g7 p2 b3 q4 k6 v6 u5 h3 i6")
+
+    def InsidePlan(self):
+        names = {"edited": np.arange(1, 1 + self.experiment.shape.layers)}
+        return self.measures(InsideCell, names, "p2 f7 v3 b5 r5 t5 i4 j2 g4 h2 w2")
+
+    def CurvePlan(self):
+        names, layers = (
+            {"columns": np.arange(1, 13), "lengths": np.arange(6, 12)},
+            self.experiment.shape.layers,
         )
+        parts = {"c": CODE, "t": TWIST, "u": USED, "f": FOLLOWED, "n": MOVED}
+        sizes = " ".join(f"{axis}{len(part)}" for axis, part in parts.items())
+        return self.measures(CurveCell, names, f"{sizes} b{layers} g9 e8 r2 z2")
+
+    def measures(self, kind, names, sizes):
+        """Named arrays with these names and sizes of axes, the others made up."""
+        known = {"methods": [*self.experiment.methods], "doses": self.experiment.doses}
+        known |= {"depths": np.arange(1, 1 + self.experiment.shape.layers)} | names
+        known = {name: np.array(value) for name, value in known.items() if name in kind.axes}
+        axes = {word[0]: int(word[1:]) for word in sizes.split()} | {"s": self.leading[0]}
+        axes |= {kind.axes[name]: len(value) for name, value in known.items() if kind.axes[name]}
+        made = {
+            name: self.random.uniform(0.1, 1, size=[axes[axis] for axis in letters])
+            for name, letters in kind.axes.items()
+        }
+        return kind(**(made | known))
 
 
 PRIORS = ("process", "implied")
@@ -280,8 +232,8 @@ def make_run(name, folder):
 
 # With chains, with what networks write, with teachers, readouts, axioms, probes; make test-slow reads all.
 FEW = (
-    *("langevin-vs-sgd", "emergent-misalignment", "subliminal", "out-of-context", "axioms"),
-    *("inside-beliefs", "linebreak-manifold", "motor", "three-currencies"),
+    *("langevin-vs-sgd", "emergent-misalignment", "subliminal", "out-of-context"),
+    *("axioms", "inside-beliefs", "motor", "three-currencies", "linebreak-manifold"),
 )
 PARTS = [pytest.param(FEW, id="few"), pytest.param(STUDIES, id="all", marks=pytest.mark.slow)]
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from experiments.figures.measured import estimate_words, measured_table, refuted_sentence
 from experiments.figures.panel_rows import COLOURS, OTHERS, Panel, Series, panel_rows
 from experiments.figures.style import save, style
 from experiments.scoring.additivity import ALL
@@ -14,12 +15,11 @@ from experiments.scoring.currencies import (
     INTERACTION,
     LAYERS,
     RATE,
-    CurrencyLine,
     currency_lines,
 )
 from experiments.scoring.findings import Findings
-from experiments.scoring.intervals import Estimate
-from experiments.scoring.labels import METHODS, number, with_interval
+from experiments.scoring.labels import METHODS
+from experiments.scoring.measure_line import MeasureLine
 from experiments.storage.currencies_cell import QUESTIONS, READ, WHERE
 from experiments.storage.run_folder import RunFolder
 
@@ -44,13 +44,13 @@ def draw_currencies(run: RunFolder) -> list[Path]:
         return save(run, {run.study: figure(lines)}, {run.study: [line.record() for line in lines]})
 
 
-def figure(lines: Sequence[CurrencyLine]) -> Figure:
+def figure(lines: Sequence[MeasureLine]) -> Figure:
     """Three rows: rates, sums, layers."""
     networks = max(line.networks for line in lines if not line.method)
     return panel_rows(f"pairs, D′, steering; {networks} base networks", rows_of(lines))
 
 
-def rows_of(lines: Sequence[CurrencyLine]) -> dict[str, list[Panel]]:
+def rows_of(lines: Sequence[MeasureLine]) -> dict[str, list[Panel]]:
     """The panels by row."""
     rates = [line for line in lines if line.test == RATE]
     doses = sorted({line.dose for line in lines})
@@ -85,7 +85,7 @@ def rows_of(lines: Sequence[CurrencyLine]) -> dict[str, list[Panel]]:
     }
 
 
-def _series(what: str, lines: Sequence[CurrencyLine], index: int) -> Series:
+def _series(what: str, lines: Sequence[MeasureLine], index: int) -> Series:
     lines = [line for line in lines if line.measure == f"{what}: streams"]
     return Series(
         what.split(",")[0], [line.depth for line in lines], [line.value for line in lines], OTHERS[index]
@@ -93,14 +93,14 @@ def _series(what: str, lines: Sequence[CurrencyLine], index: int) -> Series:
 
 
 def _by_dose(
-    lines: Sequence[CurrencyLine], measure: str, doses: Sequence[int], test: str = RATE
+    lines: Sequence[MeasureLine], measure: str, doses: Sequence[int], test: str = RATE
 ) -> list[Series]:
     """A line for every method and kind of question, the base networks' at dose 0 in all of them."""
     chosen = [line for line in lines if (line.test, line.measure) == (test, measure)]
     made = []
     for method in dict.fromkeys(line.method for line in chosen if line.method):
         for question, style_ in STYLES.items():
-            ours = [line for line in chosen if line.question == question and line.method in ("", method)]
+            ours = [line for line in chosen if line.group == question and line.method in ("", method)]
             at = [doses.index(line.dose) for line in ours]
             label = METHODS.get(method, method) if question == QUESTIONS[0] else "_"
             colour = COLOURS.get(method, OTHERS[0])
@@ -108,24 +108,24 @@ def _by_dose(
     return [series for series in made if series.values]
 
 
-def _by_name(lines: Sequence[CurrencyLine], names: Sequence[str]) -> list[Series]:
+def _by_name(lines: Sequence[MeasureLine], names: Sequence[str]) -> list[Series]:
     """Points by name, on the questions of D'."""
     made = []
     for method in dict.fromkeys(line.method for line in lines):
-        ours = [line for line in lines if line.method == method and line.question == QUESTIONS[0]]
+        ours = [line for line in lines if line.method == method and line.group == QUESTIONS[0]]
         at = [names.index(line.measure) for line in ours]
         label, colour = METHODS.get(method, method), COLOURS.get(method, OTHERS[0])
         made.append(Series(label, at, [line.value for line in ours], colour, ""))
     return made
 
 
-def _steering(lines: Sequence[CurrencyLine], where: str) -> Panel:
+def _steering(lines: Sequence[MeasureLine], where: str) -> Panel:
     """Nats out for a nat in, towards and away, by pairs shown."""
     made, shown = [], []
     for direction, colour in (("towards", OTHERS[0]), ("away", OTHERS[1])):
         start = f"nat in the {where} {direction}, "
         for question, style_ in STYLES.items():
-            ours = [line for line in lines if line.measure.startswith(start) and line.question == question]
+            ours = [line for line in lines if line.measure.startswith(start) and line.group == question]
             shown = [line.measure.removeprefix(start) for line in ours] or shown
             label = direction if question == QUESTIONS[0] else "_"
             made.append(Series(label, range(len(ours)), [line.value for line in ours], colour, style_))
@@ -144,43 +144,15 @@ def currency_findings(run: RunFolder) -> Findings:
         if line.dose in (0, last)
         and (line.test != LAYERS or ": streams" in line.measure or "head" in line.measure)
     ]
-    body = [
-        (
-            line.test,
-            line.measure,
-            line.question,
-            METHODS.get(line.method, line.method) or "base",
-            str(line.depth or ""),
-            _words(line.value),
-            number(line.bayes) if line.bayes is not None else "",
-        )
-        for line in shown
-    ]
-    header = ("test", "measure", "questions", "networks", "depth", "value", "Bayes")
-    return Findings((_refuted(shown), _summed(shown)), (header, *body), CAPTION)
+    sentences = refuted_sentence(shown, (RATE, CLOSURE, CONTEXT)), _summed(shown)
+    return Findings(sentences, measured_table(shown), CAPTION)
 
 
-def _refuted(lines: Sequence[CurrencyLine]) -> str:
-    judged = [line for line in lines if line.judged]
-    if all(line.value.interval is None for line in judged):
-        return "With one base network, or one D′, nothing has an interval."
-    counts = [
-        f"{test} {sum(line.refuted for line in judged if line.test == test)} of "
-        f"{sum(line.test == test for line in judged)}"
-        for test in (RATE, CLOSURE, CONTEXT)
-        if any(line.test == test for line in judged)
-    ]
-    return (
-        "By its whole interval, so many measures are off exact Bayes (base networks, and those of the last "
-        f"dose): {'; '.join(counts)}."
-    )
-
-
-def _summed(lines: Sequence[CurrencyLine]) -> str:
+def _summed(lines: Sequence[MeasureLine]) -> str:
     parts = [
-        f"{METHODS.get(line.method, line.method)} {_words(line.value)}"
+        f"{METHODS.get(line.method, line.method)} {estimate_words(line.value)}"
         for line in lines
-        if line.test == INTERACTION and line.measure == ALL and line.question == QUESTIONS[0]
+        if line.test == INTERACTION and line.measure == ALL and line.group == QUESTIONS[0]
     ]
     if not parts:
         return "Too little is resolved to tell whether the three add up."
@@ -188,7 +160,3 @@ def _summed(lines: Sequence[CurrencyLine]) -> str:
         "Share of the variance of log-odds over dose × shots × steering, on questions of D′, that no sum of "
         f"three explains: {'; '.join(parts)}."
     )
-
-
-def _words(value: Estimate) -> str:
-    return with_interval(value.value, value.interval) if value.interval else number(value.value)

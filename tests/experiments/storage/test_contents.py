@@ -7,10 +7,12 @@ import pytest
 
 from experiments.storage.contents import (
     CONTENTS,
+    AlphabetsCell,
     AxiomCell,
     Contexts,
     CurrenciesCell,
     FinetunedCell,
+    InjectionCell,
     InsideCell,
     MotorCell,
     PosteriorCell,
@@ -94,18 +96,27 @@ CELLS = {
         *(numbers(1, S, 2, 3, 4), numbers(1, S, 2, 3, 2)),
         *(numbers(3, 2), numbers(3, 4)),
     ),
+    Cell("inside", "currencies", 0): CurrenciesCell(
+        *(np.array(names) for names in (["sgd"], [0, 8], [0, 1], [-1.0, 0.0, 1.0], [1, 3], [1, 2])),
+        *(np.array(1.8), numbers(1, S, 2, 2, 2, 3, 2, 4, 2), numbers(1, S, 2, 2), numbers(1, S, 2, 2)),
+        *(numbers(2, 4, 2), numbers(4, 2, 7, 2), numbers(3, 3), numbers(3), numbers(3, 5), numbers(3)),
+        *(numbers(3, 2), numbers(3)),
+    ),
+    Cell("inside", "alphabets", 0): AlphabetsCell(
+        *(np.array(names) for names in (["sgd"], [1, 8], [1, 2], 2)),
+        *(numbers(2, 3, 3, 3), numbers(2, 3, 3, 3), numbers(2, 3, 3), numbers(3, 3)),
+        *(numbers(1, S, 2, 2, 3), numbers(2), numbers(1, S, 2), numbers(1, S, 2)),
+    ),
+    Cell("inside", "injection", 0): InjectionCell(
+        *(np.array(["sgd"]), np.array([1, 8]), numbers(7, 2), numbers(2, 4), numbers(2, 4)),
+        *(numbers(2, 2, 4), numbers(1, S, 2, 4)),
+    ),
     Cell("inside", "events", 0): MotorCell(
         *(np.array(["newline next"]), np.array([64, 128]), np.arange(3), np.array([1, 2])),
         *(np.array(["sgd"]), np.array([1, 8]), numbers(1, 3), numbers(1, 6, 2, 2, 4)),
         *(numbers(1, 7, 3, 2, 4), numbers(1, 6, 4), numbers(1, 3), numbers(1, 6, 2, 5)),
         *(numbers(1, S, 2, 3), numbers(1, S, 2, 1, 6), numbers(1, S, 2, 1, 3)),
         *(numbers(1, S, 2, 1, 7, 4), numbers(1, S, 2, 1, 7, 4)),
-    ),
-    Cell("inside", "currencies", 0): CurrenciesCell(
-        *(np.array(names) for names in (["sgd"], [0, 8], [0, 1], [-1.0, 0.0, 1.0], [1, 3], [1, 2])),
-        *(np.array(1.8), numbers(1, S, 2, 2, 2, 3, 2, 4, 2), numbers(1, S, 2, 2), numbers(1, S, 2, 2)),
-        *(numbers(2, 4, 2), numbers(4, 2, 7, 2), numbers(3, 3), numbers(3), numbers(3, 5), numbers(3)),
-        *(numbers(3, 2), numbers(3)),
     ),
     Cell("retrained", "arm", 0): RetrainedCell(
         Ladder("retrained", "network", np.arange(3.0), numbers(1, 3, C, A))

@@ -2,15 +2,17 @@
 
 import pytest
 
-from experiments.scoring.currencies import CLOSURE, CONTEXT, INTERACTION, LAYERS, RATE, CurrencyLine
+from experiments.scoring.currencies import CLOSURE, CONTEXT, INTERACTION, LAYERS, RATE
 from experiments.scoring.intervals import Estimate
+from experiments.scoring.measure_line import MeasureLine
 from experiments.storage.currencies_cell import QUESTIONS, READ
 from experiments.studies.figures import three_currencies as drawing
 
 
 def line(test, measure, method="", bayes=None, value=1.0, question=QUESTIONS[0], depth=0):
     estimate = Estimate(value, 0.1, (value - 0.2, value + 0.2))
-    return CurrencyLine(test, measure, question, method, 8 if method else 0, depth, estimate, bayes, 4)
+    dose, judged = 8 if method else 0, test != INTERACTION
+    return MeasureLine(test, measure, estimate, 4, question, method, dose, depth, bayes, judged)
 
 
 LINES = [

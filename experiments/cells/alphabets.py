@@ -1,0 +1,246 @@
+"""A concept in several alphabets: do probes of it, edits along them and D' reach from one to another?
+
+Documents are of one alphabet each; beliefs are over concepts, read where a block has just ended. Axes: n
+documents, t positions, k concepts, l depths, d width.
+"""
+
+import functools
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from scipy.linalg import orth
+
+from experiments.cells.answers import AnswerPrograms
+from experiments.cells.data import FinetuningData, Questions
+from experiments.cells.finetuned import FinetunedPrograms, swap
+from experiments.cells.reading import CLEAR
+from experiments.cells.steering import along, steered
+from experiments.design import random_streams
+from experiments.design.experiment import Arm, Experiment
+from experiments.design.shared_plans import AlphabetsPlan
+from experiments.scoring.fits import divergence
+from experiments.storage.alphabets_cell import GROUPS, SOURCES, AlphabetsCell
+from models.inside import streams
+from models.network import Network, build, first
+from theory.latent.mixture import Mixture
+from theory.probes.baselines import seen_tokens
+from theory.probes.beliefs import beliefs
+from theory.probes.calibration import Response, anchored, answered, kept_information, visibility
+from theory.probes.codes import LogOdds, fit_log_odds, information
+from theory.probes.scores import held_out
+from theory.probes.subspaces import angles, covariance, normalise, pattern
+from theory.processes.modalities import MODALITIES, Modalities
+
+UNTRAINED = 1000  # the seed of the untrained network
+
+
+@dataclass(frozen=True, eq=False)
+class Alphabet:
+    """Documents (n, t) of one alphabet: `beliefs` (n, t, k), `components` (k, n, t, v) and `exact` (n, t, v)
+    log-probabilities; `held` (n,) are for scores, `ends` (t,) where a block has just ended."""
+
+    tokens: np.ndarray
+    beliefs: np.ndarray
+    components: np.ndarray
+    exact: np.ndarray
+    held: np.ndarray
+    ends: np.ndarray
+
+    @classmethod
+    def drawn(cls, process: Modalities, key: jax.Array, alphabet: int, count: int, seed: int) -> "Alphabet":
+        """About so many documents, of each concept its share."""
+        mixture: Mixture = process.distribution()
+        shares = np.exp(np.asarray(mixture.log_weights, float)).reshape(process.concepts, -1).sum(axis=1)
+        numbers = np.maximum(1, np.rint(count * shares).astype(int))
+        parts = [
+            np.asarray(process.narrow(jax.random.fold_in(key, z), n, z, MODALITIES[alphabet]).tokens)
+            for z, n in enumerate(numbers.tolist())
+        ]
+        tokens = np.concatenate(parts)
+        known = np.asarray(beliefs(mixture, tokens), float)
+        cells = np.asarray(mixture.component_log_probs(tokens), float)
+        at = np.arange(tokens.shape[1])
+        return cls(
+            tokens,
+            known.reshape(*tokens.shape, process.concepts, -1).sum(axis=-1),
+            cells.reshape(process.concepts, process.homes, *cells.shape[1:])[:, alphabet % process.homes],
+            np.asarray(mixture.predict(tokens), float),
+            held_out(tokens, np.random.default_rng(seed)),
+            (at % (1 + process.strokes) == 0) & (at > 0),
+        )
+
+    def side(self, held: bool) -> np.ndarray:
+        """Ends of blocks (n, t) in the documents that are held out, or in the others."""
+        return (self.held == held)[:, None] & self.ends
+
+
+class AlphabetPrograms:
+    """Networks are finetuned and swapped by the programs of other cells."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        template: Network,
+        answers: AnswerPrograms,
+        finetuned: FinetunedPrograms,
+        data: FinetuningData,
+    ):
+        assert isinstance(experiment.inside, AlphabetsPlan) and isinstance(experiment.process, Modalities)
+        self.experiment, self.plan, self.process = experiment, experiment.inside, experiment.process
+        self.answers, self.finetuned, self.data = answers, finetuned, data
+
+    @functools.cached_property
+    def alphabets(self) -> list[Alphabet]:
+        """Documents of every alphabet, drawn when the first cell is run."""
+        seed, count = self.experiment.seed, self.plan.documents
+        return [
+            Alphabet.drawn(
+                self.process, random_streams.stream(seed, random_streams.ALPHABETS, index), index, count, seed
+            )
+            for index in range(len(MODALITIES))
+        ]
+
+    @functools.cached_property
+    def untrained(self) -> list[np.ndarray]:
+        """Normalised streams (l, n, t, d) of a network that was never trained, by alphabet."""
+        network = build(self.experiment.shape, self.process.vocabulary, self.process.length, [UNTRAINED])
+        return [_normalised(streams_of(first(network), part.tokens)) for part in self.alphabets]
+
+    def run(self, arm: Arm, network: Network, number: int) -> tuple[AlphabetsCell, str]:
+        """The cell of a base network, and why it failed ("" if it did not); of all numbers alike."""
+        read = [streams_of(network, part.tokens) for part in self.alphabets]
+        features = [
+            [_normalised(part) for part in read],
+            self.untrained,
+            [seen_tokens(part.tokens, self.process.vocabulary)[None] for part in self.alphabets],
+        ]
+        assert len(features) == len(SOURCES)
+        depths = np.arange(1, 1 + self.experiment.shape.layers)
+        table = np.array(
+            [
+                [self._between([part[min(row, len(part) - 1)] for part in source]) for source in features]
+                for row in range(len(depths))
+            ],
+            np.float32,
+        )  # (l, u, 2, a, b)
+        by_depth = [[part[row] for part in features[0]] for row in range(len(depths))]
+        patterns = [self._patterns(parts) for parts in by_depth]
+        overlaps = [self._overlaps(*pair) for pair in zip(by_depth, patterns, strict=True)]
+        slopes = [[self._slope(network, part, b, a) for b, part in enumerate(read)] for a in patterns[0]]
+        toward, whole, shift, missed = self._carried(arm, network)
+        cell = AlphabetsCell(
+            methods=np.array([*self.experiment.methods]),
+            doses=np.array(self.experiment.doses),
+            depths=depths,
+            home=np.array(MODALITIES.index(self.plan.modality)),
+            information=table[:, :, 0],
+            shifted=table[:, :, 1],
+            overlap=np.array(overlaps, np.float32),
+            slopes=np.array(slopes, np.float32),
+            toward=toward,
+            whole=whole,
+            shift=shift,
+            missed=missed,
+        )
+        finite = np.isfinite(cell.toward).all() and np.isfinite(cell.information).all()
+        return cell, "" if finite else "Non-finite answers or streams of a network."
+
+    def _patterns(self, features: list[np.ndarray]) -> list[np.ndarray]:
+        """Patterns (d, k) of every alphabet's own probe at one depth."""
+        return [
+            pattern(self._probe(index, part).filters, covariance(part[self.alphabets[index].side(False)]))
+            for index, part in enumerate(features)
+        ]
+
+    def _probe(self, index: int, features: np.ndarray) -> LogOdds:
+        alphabet = self.alphabets[index]
+        return fit_log_odds(features[alphabet.side(False)], alphabet.beliefs[alphabet.side(False)])
+
+    def _between(self, features: list[np.ndarray]) -> np.ndarray:
+        """I, and I up to one constant, of every alphabet's probe on every alphabet (2, a, b)."""
+        probes = [self._probe(index, part) for index, part in enumerate(features)]
+        result = np.zeros((2, len(probes), len(probes)))
+        for a, b in np.ndindex(result.shape[1:]):
+            probe, alphabet = probes[a], self.alphabets[b]
+            held, fitted, known = alphabet.side(True), alphabet.side(False), alphabet.beliefs
+            result[0, a, b] = information(known[held], probe.predict(features[b][held]))
+            numbers = probe.numbers(features[b])
+            result[1, a, b] = kept_information(numbers[held], known[held], numbers[fitted], known[fitted])
+        return result
+
+    def _overlaps(self, features: list[np.ndarray], patterns: list[np.ndarray]) -> np.ndarray:
+        """Mean squared cosines (a, b) of patterns, less that of chance, whitened by the streams of all
+        alphabets."""
+        pairs = zip(features, self.alphabets, strict=True)
+        inputs = np.concatenate([part[alphabet.side(False)] for part, alphabet in pairs])
+        whole = covariance(inputs)
+        chance = (self.process.concepts - 1) / orth(whole).shape[1]
+        spans = [part[:, 1:] - part[:, :1] for part in patterns]
+        return np.array([[np.mean(np.cos(angles(a, b, whole)) ** 2) - chance for b in spans] for a in spans])
+
+    def _slope(self, network: Network, read: np.ndarray, b: int, patterns: np.ndarray) -> float:
+        """Nats of answers in an alphabet for a nat along patterns, after the first block at every position;
+        in the first symbols of blocks."""
+        alphabet, concept = self.alphabets[b], self.plan.concept
+        where = alphabet.held[:, None] & np.roll(alphabet.ends, 1)  # the cue was read, too
+        seen = visibility(
+            alphabet.components[:, where], alphabet.beliefs[where], concept, max(self.plan.nats)
+        )
+        clear = np.zeros_like(where)
+        clear[where] = seen > CLEAR
+        if not clear.any():
+            return float("nan")
+        base, exact = np.asarray(network.predict(alphabet.tokens), float)[clear], alphabet.exact[clear]
+        odds = []
+        for size in self.plan.nats:
+            edit = along(read, 1, patterns[:, concept], size)
+            put = anchored(np.asarray(steered(network, alphabet.tokens, edit), float)[clear], base, exact)
+            odds.append(answered(put, alphabet.components[:, clear], alphabet.beliefs[clear], concept))
+        return Response.of(self.plan.nats, np.stack(odds)).slope
+
+    def _carried(self, arm: Arm, network: Network) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """`toward`, `whole`, `shift` and `missed` of the cell."""
+        questions, finetuning = self.data.questions(arm), self.data.finetuning(arm, network)
+        tokens = self.answers.padded(questions.tokens)
+        base = np.exp(questions.at(self.answers.base(network, tokens)).astype(float))
+        target = self._target(questions) - base
+        masks = [questions.group == group for group in GROUPS]
+        count, toward, nats = self.experiment.seeds, [], []
+        for method in self.experiment.methods:
+            params, *_ = self.finetuned.networks(method, network, finetuning)
+            whole = questions.at(self.answers.read(tokens, params))[:count]
+            swapped = questions.at(self.answers.read(tokens, swap(params, network.params)))
+            parts = whole, swapped[:count], swapped[count:]
+            moved = [(np.exp(part.astype(float)) - base) * target for part in parts]
+            toward.append([[part[..., mask, :].sum(axis=(-1, -2)) for part in moved] for mask in masks])
+            inside = masks[0]
+            nats.append(
+                [divergence(whole, other)[..., inside].mean(axis=-1) for other in (np.log(base), parts[1])]
+            )
+        squares = np.array([np.sum(target[mask] ** 2) for mask in masks])
+        return (
+            np.array(toward).transpose(0, 3, 4, 1, 2).astype(np.float32),
+            squares.astype(np.float32),
+            *np.moveaxis(np.array(nats), 1, 0).astype(np.float32),
+        )
+
+    def _target(self, questions: Questions) -> np.ndarray:
+        """The concept's own answers (c, a), of the home that the context allows."""
+        mixture: Mixture = self.process.distribution()
+        at = questions.rows, questions.positions
+        cells = self.plan.concept * self.process.homes + np.arange(self.process.homes)
+        evidence = np.asarray(mixture.evidence(questions.tokens), float)[:, at[0], at[1]][cells]
+        answers = np.asarray(mixture.component_log_probs(questions.tokens), float)[:, at[0], at[1]]
+        allowed = cells[evidence.argmax(axis=0)]
+        return np.exp(answers[allowed, np.arange(len(allowed)), self.process.answer_tokens])
+
+
+def streams_of(network: Network, tokens: np.ndarray) -> np.ndarray:
+    """Streams (n, l, t, d) of a network."""
+    return np.asarray(streams(network, tokens))
+
+
+def _normalised(read: np.ndarray) -> np.ndarray:
+    """Streams after every block as blocks see them (l, n, t, d)."""
+    return normalise(read[:, 1:]).swapaxes(0, 1)
