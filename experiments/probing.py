@@ -34,6 +34,7 @@ COLUMNS = {  # of the table: heading and format
     "wrong_sign": ("wrong sign", "{:.2f}"),
     "score": ("score at one out", "{:.2f}"),
 }
+LEAVES = 0.05  # share of streams beyond their span that is worth a sentence
 NEAR = 0.5, 2.0  # nats that count as about one
 ABOUT = (
     "Excess: log loss over the entropy floor, in nats; no probe at all has {missed:.4f}. Slope and "
@@ -87,6 +88,7 @@ class ProbeResult:
                 "steering_spread": probe.steering.spread,
                 "wrong_sign": probe.steering.wrong_sign,
                 "nats": probe.nats,
+                "beyond": probe.beyond,
                 "matched": probe.matched.change,
                 "score": probe.matched.score,
             }
@@ -113,7 +115,22 @@ class ProbeResult:
         first = self.depths[0].reading
         return Table(
             [[heading for heading, _ in COLUMNS.values()], *rows],
-            f"{self.title} {ABOUT.format(missed=first.prior - first.floor)}",
+            f"{self.title} {ABOUT.format(missed=first.prior - first.floor)}{self.warning}",
+        )
+
+    @property
+    def warning(self) -> str:
+        """A sentence on edits that leave the streams' span, with their shares; "" where none does."""
+        left = [
+            f"{probe.beyond:.0%} of streams at depth {probe.depth} (by {probe.nats:.1f} nats)"
+            for probe in self.depths
+            if probe.beyond > LEAVES
+        ]
+        if not left:
+            return ""
+        return (
+            f" The edit by which about one nat comes out takes {', '.join(left)} beyond the span of all "
+            "streams that the probe was fitted on: there its effect tells little of the network."
         )
 
     @property

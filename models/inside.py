@@ -73,6 +73,14 @@ class Edited:
         """Next-token log-probabilities (nats) of the edited network."""
         return _run(self, tokens, lambda depth, stream: stream)
 
+    def streams(self, tokens: Tokens) -> Float[Array, "n l t d"]:
+        """The edited stream at every depth."""
+        return streams(self, tokens)
+
+    def shifted(self, depth: int, vector: Numbers) -> "Edited":
+        """The edited network with a vector more at one depth, at every position."""
+        return edited(self, depth, vector)
+
     def edit(self, depth: int, stream: Float[Array, "d tn"], n: int) -> Float[Array, "d tn"]:
         """The stream of n sequences at a depth, edited."""
         shift, length = jnp.asarray(self.shift)[depth], stream.shape[1] // n
@@ -120,6 +128,11 @@ def edited(
     if matrix is None:
         return Edited(network, shifts)
     return Edited(network, shifts, jnp.tile(jnp.eye(width), (depths, 1, 1)).at[depth].set(matrix))
+
+
+def steerable(network: Network) -> Edited:
+    """The network with edits that change nothing, for theories that shift its stream."""
+    return Edited(network, jnp.zeros(shape(network)))
 
 
 @jax.jit

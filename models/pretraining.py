@@ -21,10 +21,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, Float, Integer, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray
 
 from models.network import Network, build
 from models.optimizers.muon import muon
+from models.optimizers.stalls import SHRINK, Watch, look
 from models.transformer import Architecture
 from theory.base import Dataset, Misuse, Params, Predictor, Tokens, check_number, mean_loss
 from theory.compute.devices import padded, sharded
@@ -38,17 +39,19 @@ TARGETS = ("exact", "tokens")
 
 
 class TrainingState(NamedTuple):
-    """Weights, moments of the optimizer, and the average of the weights."""
+    """Weights, moments of the optimizer, the average of the weights, and how learning goes."""
 
     params: Params
     moments: optax.OptState
     average: Params
+    watch: Watch
 
 
 @dataclass(frozen=True)
 class Pretraining:
     """The recipe. Training ends after `steps`, or once every network has learnt the share `until_learnt` of
-    inference; then `steps` are the most."""
+    inference; then `steps` are the most, and a network that stalls short of that share goes on from smaller
+    weights (models.optimizers.stalls)."""
 
     optimizer: str = "muon"
     learning_rate: float = 0.005
@@ -104,6 +107,11 @@ class Chunk:
             return 1 - self.excess / self.uninformed
 
     @property
+    def shrunk(self) -> list[int]:
+        """The step at which each seed was last shrunk, as it had stalled; 0: never."""
+        return np.asarray(self.state.watch.start)[: len(self.loss)].tolist()
+
+    @property
     def params(self) -> Params:
         """The weights of all seeds, stacked: the result if this is the last chunk."""
         return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(self.loss)], self.state.average)
@@ -129,7 +137,9 @@ def pretrain(
     rows = padded(len(seeds))
     keys = np.asarray([seeds[row] for row in rows], np.uint32)
     params = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], networks.params)
-    state = TrainingState(params, jax.jit(jax.vmap(recipe.direction().init))(params), params)
+    state = TrainingState(
+        params, jax.jit(jax.vmap(recipe.direction().init))(params), params, Watch.of(len(rows))
+    )
     step = 0
     resumed = restore(state)
     if resumed is not None:
@@ -177,18 +187,32 @@ def _advance(
     def step(
         index: Integer[Array, ""], carry: tuple[TrainingState, Float[Array, ""]]
     ) -> tuple[TrainingState, Float[Array, ""]]:
-        (params, moments, average), _ = carry
+        (params, moments, average, watch), _ = carry
         value, gradient = jax.value_and_grad(loss)(params, tokens[index].T)
         updates, moments = optimizer.update(gradient, moments, params)
         params = jax.tree.map(lambda weight, update: weight + sizes[index] * update, params, updates)
-        share = (AVERAGING + 1) / (steps[index] + 1 + AVERAGING)
+        share = (AVERAGING + 1) / (steps[index] - watch.start + 1 + AVERAGING)
         average = jax.tree.map(lambda mean, weight: mean + share * (weight - mean), average, params)
-        return TrainingState(params, moments, average), value
+        return TrainingState(params, moments, average, watch), value
 
-    state, value = jax.lax.fori_loop(0, jnp.sum(sizes > 0), step, (state, jnp.zeros(())))
+    made = jnp.sum(sizes > 0)
+    state, value = jax.lax.fori_loop(0, made, step, (state, jnp.zeros(())))
     held = process.sample(stream(seed, HELD_STREAM, steps[0]), HELD)
     excess = jnp.mean(excess_nats(process, Network(state.average, definition), held))
-    return state, value, excess, jnp.mean(excess_nats(process, Uninformed(process), held))
+    uninformed = jnp.mean(excess_nats(process, Uninformed(process), held))
+    if recipe.until_learnt is not None:
+        end, missing = steps[0] + made, excess / uninformed
+        watch, stalled = look(state.watch, end, missing, recipe.until_learnt, recipe.steps)
+        state = _shrunk(state._replace(watch=watch), stalled)
+    return state, value, excess, uninformed
+
+
+def _shrunk(state: TrainingState, stalled: Bool[Array, ""]) -> TrainingState:
+    """The state with smaller weights and new moments and average where a network has stalled."""
+    params = jax.tree.map(lambda leaf: jnp.where(stalled, SHRINK * leaf, leaf), state.params)
+    moments = jax.tree.map(lambda leaf: jnp.where(stalled, 0, leaf), state.moments)
+    average = jax.tree.map(lambda new, old: jnp.where(stalled, new, old), params, state.average)
+    return TrainingState(params, moments, average, state.watch)
 
 
 def default_rate(optimizer: str, width: int) -> float:

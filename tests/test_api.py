@@ -18,7 +18,7 @@ from experiments.scoring.labels import LAST_DOSE, NULLS
 from experiments.storage.contents import PosteriorCell
 from experiments.storage.memory import MemoryRun
 from experiments.storage.records import Cell, Ladder
-from experiments.studies.weird_generalisation import OPENINGS
+from experiments.studies.data.tasks import OPENINGS
 from theory.contracts import kebab_case, name_of
 from theory.latent.documents import listed
 

@@ -15,6 +15,10 @@ from theory.errors import Misuse
 
 ClassT = TypeVar("ClassT", bound=type)
 WORDS = {int: "an integer", float: "a number", bool: "True or False", str: "text", NoneType: "None"}
+PRIORS = {
+    "Parametric": ("params", "that predicts, like pretrained.network()"),
+    "Steerable": ("shifted", "with a stream to read and shift, like models.inside.steerable(network)"),
+}
 PLURALS = {int: "integers", float: "numbers", bool: "truth values", str: "words"}
 
 
@@ -40,6 +44,13 @@ def checked_drawing(draw: Callable[..., Any]) -> Callable[..., Any]:
         return draw(key, *more, **named)
 
     return drawing
+
+
+def check_prior(title: str, prior: object, kind: type) -> None:
+    """Refuse a prior of a theory that lacks what its kind of prior has, and networks in place of one."""
+    member, needed = PRIORS.get(kind.__name__, ("predict", "that predicts, like process.distribution()"))
+    if not hasattr(prior, member) or hasattr(prior, "networks"):
+        raise Misuse(f"{title} needs a prior {needed}, got {type(prior).__name__}.")
 
 
 def _checked(function: Callable[..., Any], typed: type | None, title: str) -> Callable[..., Any]:

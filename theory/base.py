@@ -3,6 +3,7 @@
     Predictor     tokens -> log p(x_t | x_<t)                      (a network, a process, a theory's forecast)
     Distribution  a predictor that samples and conditions exactly  (a process, its Bayes predictor known)
     Parametric    a predictor with weights                         (a network)
+    Steerable     a predictor with a stream to read and shift      (a network, opened)
     Theory        (prior, data, β) -> predictor                    (see theory.contracts)
     Cost          a theory's work on the network
 
@@ -108,6 +109,19 @@ class Parametric(Predictor, Protocol):
 
     def with_params(self, params: Params) -> Self:
         """The predictor with its weights replaced by `params`."""
+        ...
+
+
+@runtime_checkable
+class Steerable(Predictor, Protocol):
+    """A predictor with a stream that can be read and shifted (of a network: `models.inside.steerable`)."""
+
+    def streams(self, tokens: Tokens) -> Float[Array, "n l t d"]:
+        """The stream at every depth l; that of position t has read the tokens before token t."""
+        ...
+
+    def shifted(self, depth: int, vector: Float[Array, " d"]) -> Self:
+        """The predictor with a vector added to its stream at one depth, at every position."""
         ...
 
 

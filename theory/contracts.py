@@ -27,7 +27,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, PRNGKeyArray
 
-from theory.arguments import checked_drawing
+from theory.arguments import check_prior, checked_drawing
 from theory.base import Beta, Cost, Dataset, Key, Misuse, Model, Parametric, Params, Predictor, check_beta
 
 PriorT = TypeVar("PriorT", contravariant=True)
@@ -318,7 +318,7 @@ def required_prior(theory: Theory) -> type:
     """The type of prior that `predict` takes, by its annotation (of a type variable: its bound).
 
     `Mixture` and `Distribution` are priors over hypotheses, `Predictor` is any prior, `Parametric` has
-    weights.
+    weights, `Steerable` a stream.
     """
     hint = get_type_hints(theory.predict).get("prior")
     hint = hint.__bound__ if isinstance(hint, TypeVar) else hint
@@ -337,10 +337,8 @@ def _checked(predict: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(predict)
     def checked(self: Any, prior: Any, data: Any, *more: Any, **named: Any) -> Any:
-        name, weights = type(self).__name__, required_prior(self) is Parametric
-        if not hasattr(prior, "params" if weights else "predict") or hasattr(prior, "networks"):
-            example = "pretrained.network()" if weights else "process.distribution()"
-            raise Misuse(f"{name} needs a prior that predicts, like {example}, got {type(prior).__name__}.")
+        name = type(self).__name__
+        check_prior(name, prior, required_prior(self))
         if not hasattr(data, "tokens"):
             raise Misuse(f"{name} needs a Dataset, like task.data(key, n), got {type(data).__name__}.")
         check_beta(named["beta"] if "beta" in named else more[0])

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 from experiments.design.experiment import EVERY, Experiment
 from experiments.discovery import choose
 from experiments.scoring.labels import NULLS, REFERENCES, UNCHANGED
-from theory.base import Parametric, Predictor
+from theory.base import Parametric, Predictor, Steerable
 from theory.contracts import Theory, required_prior
 from theory.errors import Misuse
 
@@ -128,4 +128,4 @@ def _kind(form: Theory) -> CandidateKind:
     prior = required_prior(form)
     if prior is Parametric:
         return "weights"
-    return "predictor" if prior is Predictor else "hypotheses"
+    return "predictor" if prior in (Predictor, Steerable) else "hypotheses"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from experiments.cells.answers import AnswerPrograms
 from experiments.cells.curve_reading import CurveReading, moved, turned
 from experiments.cells.data import FinetuningData
 from experiments.cells.finetuned import FinetunedPrograms
@@ -38,7 +39,14 @@ class Measured:
 class CurvePrograms:
     """Programs that finetune are those of other cells; a reading and a substitution are compiled once."""
 
-    def __init__(self, experiment: Experiment, finetuned: FinetunedPrograms, data: FinetuningData):
+    def __init__(
+        self,
+        experiment: Experiment,
+        template: Network,
+        answers: AnswerPrograms,
+        finetuned: FinetunedPrograms,
+        data: FinetuningData,
+    ):
         assert isinstance(experiment.inside, CurvePlan)
         self.experiment, self.plan = experiment, experiment.inside
         self.finetuned, self.data = finetuned, data
@@ -57,8 +65,8 @@ class CurvePrograms:
         network = first(build(self.experiment.shape, process.vocabulary, process.length, [UNTRAINED]))
         return self._read(network)
 
-    def run(self, arm: Arm, network: Network) -> tuple[CurveCell, str]:
-        """The cell of a base network, and why it failed ("" if it did not)."""
+    def run(self, arm: Arm, network: Network, number: int) -> tuple[CurveCell, str]:
+        """The cell of a base network, and why it failed ("" if it did not); of all numbers alike."""
         experiment, base = self.experiment, self._read(network)
         pairs = self.finetuned.pairs(network, self.data.finetuning(arm, network))
         measured = [self._measured(base, *map(network.with_params, pair)) for pair in pairs]

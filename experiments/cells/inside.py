@@ -6,11 +6,14 @@ forgotten: a cell keeps numbers alone.
 """
 
 import functools
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from experiments.cells import probing
 from experiments.cells.answers import AnswerPrograms
@@ -24,6 +27,7 @@ from experiments.design.inside_plan import InsidePlan
 from experiments.storage.inside_cell import (
     CODES,
     OLD_PROBES,
+    READ,
     RESPONSE,
     SLOPES,
     TRANSLATION,
@@ -32,10 +36,13 @@ from experiments.storage.inside_cell import (
 )
 from models.inside import streams
 from models.network import Network, build, first
-from theory.base import Params
+from theory.base import Dataset, Params, ladder
+from theory.contracts import Theory
 from theory.latent.mixture import Mixture
 from theory.probes.calibration import Response
 from theory.probes.codes import fit_log_odds, fit_probability
+from theory.theories.exchangeable_mixture import ExchangeableMixture
+from theory.theories.tempered_posterior import TemperedPosterior
 
 FITS = dict(zip(CODES, (fit_log_odds, fit_probability), strict=True))
 UNTRAINED = 1000  # the seed of the untrained network
@@ -43,12 +50,13 @@ UNTRAINED = 1000  # the seed of the untrained network
 
 @dataclass(frozen=True)
 class Measured:
-    """Measures of a finetuned network, as in its cell: (l, t), (), (v,), (), (l, i) and (l, j)."""
+    """Measures of a finetuned network, as in its cell: (l, t), (), (v,), (), (l, b), (l, i) and (l, j)."""
 
     translation: np.ndarray
     shift: np.ndarray
     missed: np.ndarray
     noise: np.ndarray
+    read: np.ndarray
     old_probes: np.ndarray
     slopes: np.ndarray
 
@@ -71,6 +79,7 @@ class InsidePrograms:
         self.depths = np.arange(1, 1 + experiment.shape.layers)
         self.edited = np.unique([1, self.depths[-1]])
         self.vectors = ConstantVectors(template, answers.part)
+        self.posteriors = [self._posterior(TemperedPosterior()), self._posterior(ExchangeableMixture())]
 
     @functools.cached_property
     def documents(self) -> Documents:
@@ -84,15 +93,18 @@ class InsidePrograms:
         network = first(build(self.experiment.shape, process.vocabulary, process.length, [UNTRAINED]))
         return np.asarray(streams(network, self.documents.tokens))
 
-    def run(self, arm: Arm, network: Network) -> tuple[InsideCell, str]:
-        """The cell of a base network, and why it failed ("" if it did not)."""
+    def run(self, arm: Arm, network: Network, number: int) -> tuple[InsideCell, str]:
+        """The cell of a base network, and why it failed ("" if it did not); of all numbers alike."""
         documents, experiment = self.documents, self.experiment
         finetuning = self.data.finetuning(arm, network)
         base = Base.of(network, documents, self._target(finetuning), max(self.plan.nats))
         key = random_streams.stream(experiment.seed, random_streams.INSIDE_DATA)
         contexts = Weighed.of(self.data.questions(arm), arm.task.data(key, experiment.n))
+        ladders = [self._ladders(finetuning, seed) for seed in range(experiment.seeds)]
+        keys = itertools.product(experiment.methods, ladders, experiment.doses)
         measured = [
-            self._measured(base, *pair, contexts) for pair in self.finetuned.pairs(network, finetuning)
+            self._measured(base, *pair, contexts, of_seed)
+            for pair, (_, of_seed, _) in zip(self.finetuned.pairs(network, finetuning), keys, strict=True)
         ]
         shape = len(experiment.methods), experiment.seeds, len(experiment.doses)
 
@@ -120,12 +132,29 @@ class InsidePrograms:
         )
         return cell, inside_failure(cell)
 
+    def _posterior(self, theory: Theory) -> Callable[[Dataset], Array]:
+        """Log-weights of the hypotheses (b, k) after a D', over a theory's strengths."""
+        betas = theory.grid(self.experiment.scale(1.0))
+
+        def logs(model: Mixture) -> Array:
+            return jax.nn.log_softmax(model.log_weights)
+
+        return jax.jit(lambda data: ladder(theory, self.process, data, betas, logs))
+
     def _target(self, finetuning: Finetuning) -> int:
         """The hypothesis under which D' is most likely."""
         data = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), finetuning.data)
         return int(np.argmax(np.asarray(self.process.log_likelihoods(data)).sum(axis=-1)))
 
-    def _measured(self, base: Base, weights: Params, twin: Params, contexts: Weighed) -> Measured:
+    def _ladders(self, finetuning: Finetuning, seed: int) -> probing.Ladders:
+        """Shifts of log-odds that theories of hypotheses make of one D', over their strengths."""
+        data = jax.tree.map(lambda leaf: jnp.asarray(leaf[seed]), finetuning.data)
+        ladders = [np.asarray(program(data)) for program in self.posteriors]
+        return [logs - logs[:1] for logs in ladders]
+
+    def _measured(
+        self, base: Base, weights: Params, twin: Params, contexts: Weighed, ladders: probing.Ladders
+    ) -> Measured:
         """The measures of one finetuned network; nan where it, or its twin, is not finite."""
         after, other = (
             Reading.of(base.network.with_params(part), self.documents.tokens) for part in (weights, twin)
@@ -134,13 +163,20 @@ class InsidePrograms:
             parts = (len(TRANSLATION), len(OLD_PROBES), len(SLOPES))
             moved, kept, steep = (np.full((len(self.depths), count), np.nan) for count in parts)
             unknown = np.array(np.nan)
-            return Measured(moved, unknown, np.full(len(VECTORS), np.nan), unknown, kept, steep)
-        noise, shift, *missed = self._vectors(base, weights, twin, contexts)
+            read = np.full((len(self.depths), len(READ)), np.nan)
+            return Measured(moved, unknown, np.full(len(VECTORS), np.nan), unknown, read, kept, steep)
+        before, moved, moved_twin = (
+            np.asarray(streams(base.network.with_params(part), contexts.tokens))
+            for part in (base.network.params, weights, twin)
+        )
+        change = (moved - before)[:, 1]
+        noise, shift, *missed = self._vectors(base, weights, twin, contexts, before[:, 1], change)
         return Measured(
             np.array(probing.translation(base, after, other)),
             np.array(shift),
             np.array(missed),
             np.array(noise),
+            np.array(probing.read_beliefs(base, before, moved, moved_twin, contexts, ladders)),
             np.array(probing.old_probes(base, after, other)),
             np.array(probing.slopes(base, after)),
         )
@@ -159,15 +195,20 @@ class InsidePrograms:
         response = Response.of(self.plan.nats, np.stack(read))
         return [getattr(response, name) for name in RESPONSE]
 
-    def _vectors(self, base: Base, weights: Params, twin: Params, contexts: Weighed) -> list[float]:
+    def _vectors(
+        self,
+        base: Base,
+        weights: Params,
+        twin: Params,
+        contexts: Weighed,
+        before: np.ndarray,
+        change: np.ndarray,
+    ) -> list[float]:
         """Distances elsewhere from a finetuned network: of its twin, of the base network, and of that with
-        each constant vector after the first block."""
+        each constant vector after the first block, where `before` is the stream (n, t, d) and `change` what
+        finetuning made of it."""
         fit, params, written = self.vectors, base.network.params, base.patterns(1)
         answers, width = fit.answers(weights, contexts.tokens), len(written)
-        moved, before = (
-            np.asarray(streams(base.network.with_params(part), contexts.tokens))[:, 1]
-            for part in (weights, params)
-        )
         inside = contexts.inside > 0
         length = float(np.sqrt(np.mean(np.square(before[inside]))))
         # as many columns for both bases, so that one program serves them
@@ -175,7 +216,7 @@ class InsidePrograms:
         vectors = [
             np.zeros(width),
             fit.fitted(params, answers, contexts, 1, span),
-            (moved - before)[inside].mean(axis=0),
+            change[inside].mean(axis=0),
             fit.fitted(params, answers, contexts, 1, length * np.eye(width)),
         ]
         noise = fit.missed(twin, answers, contexts, 1, np.zeros(width))

@@ -1,12 +1,17 @@
 """Measures of networks that were read, by depth after the embedding: what probes tell of a base network, and
 what the base network's probes tell of a finetuned one."""
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 import numpy as np
+from scipy.special import softmax
 
 from experiments.cells.reading import Base, Documents, Reading
+from experiments.cells.steering import Weighed
 from experiments.storage.inside_cell import FACTORS
 from theory.probes.calibration import Rescaling, against_others, kept_information, two_way
-from theory.probes.codes import Fit, fit_log_odds
+from theory.probes.codes import Fit, divergence, fit_log_odds
 from theory.probes.factors import (
     beyond_factors,
     explained_dimensions,
@@ -15,7 +20,11 @@ from theory.probes.factors import (
     varies,
 )
 from theory.probes.scores import ProbeData, compare, score_numbers
-from theory.probes.translation import Translation, centred
+from theory.probes.subspaces import normalise
+from theory.probes.translation import Translation, centred, moved_divergences
+
+Ladders: TypeAlias = Sequence[np.ndarray]
+"""Shifts of log-odds (b, k) over a theory's strengths, by theory."""
 
 
 def information(
@@ -73,6 +82,25 @@ def old_probes(base: Base, after: Reading, twin: Reading) -> list[list[float]]:
                 )
             )
         results.append(kept)
+    return results
+
+
+def read_beliefs(
+    base: Base, before: np.ndarray, after: np.ndarray, twin: np.ndarray, contexts: Weighed, ladders: Ladders
+) -> list[list[float]]:
+    """Mean KL (nats) elsewhere from the belief that the base network's probe reads in a finetuned network, to
+    those it reads in the base network and in the twin, and to what theories make of the former, (l, b).
+    Networks are streams (n, l, t, d) of the contexts; strengths are fitted in-domain, one for each depth."""
+    results, inside, outside = [], contexts.inside > 0, contexts.outside > 0
+    for index, probe in enumerate(base.probes):
+        start, end, other = (probe.numbers(normalise(part[:, index + 1])) for part in (before, after, twin))
+        truth = softmax(end, axis=-1)
+        nats = [divergence(truth[outside], softmax(part[outside], axis=-1)) for part in (start, other)]
+        for shifts in ladders:
+            rung = np.argmin(moved_divergences(truth[inside], start[inside], shifts))
+            nats += moved_divergences(truth[outside], start[outside], shifts[[rung]]).tolist()
+        constant = Rescaling.fit(start[inside], truth[inside], slope=1.0)
+        results.append([*nats, divergence(truth[outside], constant(start[outside]))])
     return results
 
 

@@ -13,24 +13,37 @@ import numpy as np
 from experiments.cells.answers import AnswerPrograms
 from experiments.cells.axioms import AxiomPrograms, axiom_failure
 from experiments.cells.candidates import candidates
+from experiments.cells.currencies import CurrencyPrograms
 from experiments.cells.curves import CurvePrograms
 from experiments.cells.data import FinetuningData
 from experiments.cells.finetuned import FinetunedPrograms, failure
 from experiments.cells.inside import InsidePrograms
 from experiments.cells.measures import MeasurePrograms
 from experiments.cells.method_checks import check_methods
+from experiments.cells.motor import MotorPrograms
 from experiments.cells.posteriors import PosteriorPrograms
 from experiments.cells.replays import ReplayPrograms
 from experiments.cells.theories import TheoryPrograms
 from experiments.cells.theory_checks import check_theories
+from experiments.design.currencies_plan import CurrenciesPlan
 from experiments.design.curve_plan import CurvePlan
 from experiments.design.experiment import Arm, Experiment
-from experiments.design.inside_plan import InsidePlan
+from experiments.design.inside_plan import InsidePlan, Plan
+from experiments.design.motor_plan import MotorPlan
 from experiments.design.retraining import NAME
 from experiments.storage.contents import CellContent, RetrainedCell
 from experiments.storage.records import Cell, Ladder
 from models.network import Network
 from theory.base import Dataset, Params
+
+INSIDE: dict[
+    type[Plan], type[InsidePrograms | CurvePrograms | MotorPrograms | CurrencyPrograms]
+] = {  # by the plan
+    CurvePlan: CurvePrograms,
+    InsidePlan: InsidePrograms,
+    MotorPlan: MotorPrograms,
+    CurrenciesPlan: CurrencyPrograms,
+}
 
 
 class Executor:
@@ -55,11 +68,11 @@ class Executor:
             if experiment.axioms
             else None
         )
-        self.inside = None
-        if isinstance(experiment.inside, InsidePlan):
-            self.inside = InsidePrograms(experiment, template, self.answers, self.finetuned, self.data)
-        elif isinstance(experiment.inside, CurvePlan):
-            self.inside = CurvePrograms(experiment, self.finetuned, self.data)
+        self.inside = (
+            INSIDE[type(experiment.inside)](experiment, template, self.answers, self.finetuned, self.data)
+            if experiment.inside
+            else None
+        )
         self.measures = MeasurePrograms(experiment, template) if experiment.measures else None
 
     def compile(self) -> None:
@@ -116,7 +129,7 @@ class Executor:
             axioms = self.axioms.run(cell.method, arm, network, cell.base)
             return axioms, axiom_failure(axioms)
         if self.inside is not None:
-            return self.inside.run(arm, network)
+            return self.inside.run(arm, network, cell.base)
         path = cell.base, self.experiment.arms.index(arm)  # of the random streams of this cell alone
         questions, finetuning = self.data.questions(arm), self.data.finetuning(arm, source)
         if cell.kind == "theories":

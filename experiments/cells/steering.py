@@ -116,7 +116,7 @@ def steered_alone(network: Network, tokens: Array, shifts: Float[Array, "l n t d
 
 
 def along(
-    streams: Float[np.ndarray, "n l t d"], depth: int, direction: Float[np.ndarray, " d"], nats: float
+    streams: Float[np.ndarray, "n l t d"], depth: int, direction: Float[np.ndarray, "*n_t d"], nats: float
 ) -> Float[np.ndarray, "l n t d"]:
     """Shifts by so many nats along a direction of normalised streams, at one depth: raw streams are longer
     by their root mean square."""

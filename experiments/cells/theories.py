@@ -25,10 +25,11 @@ from experiments.design.experiment import Arm, Experiment
 from experiments.scoring.nulls import biased, fit_bias
 from experiments.storage.contents import Contexts, TheoryCell
 from experiments.storage.records import Arrays, Ladder
+from models.inside import steerable
 from models.network import Network
-from theory.base import Dataset, Key, Model, Params, ladder
+from theory.base import Dataset, Key, Model, Params, Steerable, ladder
 from theory.compute.devices import ShardedMap, compiler_options
-from theory.contracts import Scale, Setting, Theory
+from theory.contracts import Scale, Setting, Theory, required_prior
 from theory.divergence.kl import answer_loss, answers_at, counted_answers, renormalised
 from theory.divergence.mixture_fit import fit_weights
 from theory.latent.mixture import Mixture, Uninformed
@@ -194,7 +195,8 @@ class TheoryPrograms:
                 times=times,
                 metric=metric,
             )
-        prior = priors[label]
+        steered = required_prior(form) is Steerable
+        prior = steerable(priors[label]) if steered else priors[label]
         program = self._program(form, type(prior))
         log_probs = program(prior, data, keys, jnp.asarray(betas), tokens, priors["network"])
         note = form.note(jax.tree.map(lambda leaf: leaf[0], data), questions.positions)

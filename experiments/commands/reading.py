@@ -86,11 +86,14 @@ def score(arguments: list[str]) -> None:
 class _Compared:
     places: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="FOLDER ...")]] = ()
     """Folders that `finebayes run` printed, finished or not; one of `finebayes sweep` stands for its finished
-    runs. A column is a method and D', a row a theory with its explained share at a small and at a large dose.
+    runs. A column is a method and D', a row a theory's best form with its explained share at a small and at a
+    large dose.
     Example: finebayes compare results/weird-generalisation/* --out comparison"""
     out: str = ""
     """Where heat-map.png (.svg, .pdf), scorecard.csv, sizes.csv, scorecard.md, overview.md and ladders.md go
     (default: FOLDER/figures, or ./comparison where there are several)."""
+    everything: bool = False
+    """Draw a row for every form, prior and grade of every theory; the tables have them all anyway."""
 
 
 def compare(arguments: list[str]) -> None:
@@ -109,6 +112,6 @@ def compare(arguments: list[str]) -> None:
     names = dict.fromkeys(line.run for line in lines)
     forecast = {name: sizes.sizes(table(run)) for name, run in zip(names, runs, strict=True)}
     more = overview.write(columns, runs, out), ladders.write(columns, out), sizes.write(forecast, out)
-    for path in (*heat_map.draw(columns, out), *tables, *more):
+    for path in (*heat_map.draw(columns, out, options.everything), *tables, *more):
         print(path)
     print(*compare.summary(columns), sep="\n")

@@ -62,7 +62,7 @@ class PretrainingConfig:
     """Pretraining steps."""
     until_learnt: float | None = None
     """Share of inference at which pretraining ends, once every network has learnt it; `steps` are then the
-    most. None: all steps."""
+    most, and a network that stalls goes on from smaller weights. None: all steps."""
     batch: int = 64
     """Documents in a pretraining step, new ones in each."""
     targets: str = "exact"

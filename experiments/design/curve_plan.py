@@ -1,18 +1,16 @@
 """The plan of an experiment that measures curves in the stream: of the column of a line. No jax."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
-from experiments.storage.records import CellKind
+from experiments.design.inside_plan import Plan
 from theory.errors import Misuse
 
 
 @dataclass(frozen=True)
-class CurvePlan:
+class CurvePlan(Plan):
     """Curves are means over positions of `documents` of pretraining, those not held out, of columns with at
     least `least` positions; `random` curves and rotations are what they are judged against."""
 
-    kind: ClassVar[CellKind] = "curves"
     documents: int = 600
     least: int = 50
     random: int = 100

@@ -29,8 +29,7 @@ from jaxtyping import Array
 from experiments.design import random_streams
 from experiments.design.axiom_plan import AxiomPlan
 from experiments.design.checks import FIT_ON, check_choice, check_process
-from experiments.design.curve_plan import CurvePlan
-from experiments.design.inside_plan import InsidePlan
+from experiments.design.inside_plan import Plan
 from experiments.design.retraining import Retraining
 from experiments.design.sampling import Sampling
 from experiments.design.sizes import check_sizes
@@ -125,7 +124,7 @@ class Experiment:
     observed_tokens: int = 0
     retraining: Retraining = field(default_factory=Retraining)
     axioms: AxiomPlan | None = None
-    inside: InsidePlan | CurvePlan | None = None
+    inside: Plan | None = None
     measures: bool = False
     catalogue: Catalogue = field(default_factory=Catalogue)
 
@@ -212,7 +211,7 @@ class Experiment:
         if self.axioms is not None:
             return [*again, *(Cell("axioms", arm, base, method) for method in self.methods)]
         if self.inside is not None:
-            return [*again, Cell(self.inside.kind, arm, base)]
+            return [*again, Cell("inside", arm, base)]
         return [
             Cell("theories", arm, base),
             *[Cell("posteriors", arm, base)] * (row < sampled),

@@ -1,23 +1,32 @@
-"""The plan of an experiment that measures the inside of networks. No jax."""
+"""Plans of experiments that measure the inside of networks: the base class, and that of beliefs. No jax.
+
+A study with measures of its own has a plan of its own. Its cells are of the kind `inside`: one for each arm
+and base network, all methods in it. `experiments.cells.programs.INSIDE` has what measures by the plan, and
+`experiments.storage.contents.CONTENTS` what such a cell can hold.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from experiments.storage.records import CellKind
 from theory.errors import Misuse
 
 if TYPE_CHECKING:
     from theory.latent.mixture import Mixture
 
 
+class Plan:
+    """Plan of what is measured inside of base networks and their finetuned ones."""
+
+    seconds: ClassVar[float] = 3.0  # of a finetuned network at one dose, about, for estimates of time
+
+
 @dataclass(frozen=True, eq=False)
-class InsidePlan:
+class InsidePlan(Plan):
     """Probes are fitted and scored on `documents` of pretraining, held out by document; networks are steered
     by `nats`, 0 among them. `foreign` is a process of settings that pretraining never had, with the same
     tokens; the belief of its filter is of no use to the network."""
 
-    kind: ClassVar[CellKind] = "inside"
     foreign: "Mixture"
     documents: int = 400
     nats: tuple[float, ...] = (-1.0, -0.5, 0.0, 0.5, 1.0)

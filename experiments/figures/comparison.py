@@ -44,6 +44,7 @@ from experiments.figures.style import (
     heading,
     legend,
     marker_line,
+    panel_figure,
     panels_grid,
     save,
     save_figure,
@@ -196,10 +197,9 @@ def _word(group: str) -> str:
 def _groups(lines: list[ScoreLine], mixtures: frozenset[str]) -> Figure:
     every, groups = panels(lines), judged_groups(lines)
     tall = 1.55 * len(groups)
-    figure = Figure(figsize=(WIDTH, LEGEND + 0.3 + tall + 0.4))
+    shape = len(groups), len(every)
+    figure, grid = panel_figure(LEGEND + 0.3, tall, *shape, below=0.4, wspace=0.08, hspace=0.12, sharex="col")
     _legend(figure, lines)
-    grid = panels_grid(figure, LEGEND + 0.3, tall, len(groups), len(every), wspace=0.08, hspace=0.12)
-    grid = grid.subplots(squeeze=False, sharex="col", sharey=True)
     for row, group in enumerate(groups):
         for axes, (name, data) in zip(grid[row], every, strict=True):
             draw_explained(axes, select(lines, name, data, group), mixtures)

@@ -19,17 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.figures.comparison import LEGEND
-from experiments.figures.style import (
-    WIDTH,
-    Look,
-    dose_axis,
-    legend,
-    marker_line,
-    panels_grid,
-    save,
-    style,
-    titles,
-)
+from experiments.figures.style import Look, dose_axis, legend, marker_line, panel_figure, save, style, titles
 from experiments.scoring.intervals import clusters, half_width
 from experiments.scoring.predictions import BASE, NETWORK
 from experiments.storage.run import Run
@@ -140,10 +130,11 @@ def draw_grid(
     rows, columns = (list(dict.fromkeys(panel[side] for panel in grid)) for side in (0, 1))
     curves, doses = Curves(run), run.doses
     with style():
-        start, high = LEGEND + 0.2, tall * len(rows)
-        figure = Figure(figsize=(WIDTH, start + high + 0.45))
-        spec = panels_grid(figure, start, high, len(rows), len(columns), wspace=0.08, hspace=0.15)
-        every = spec.subplots(squeeze=False, sharex=True, sharey=True if limits else "row")
+        shape = len(rows), len(columns)
+        sharey = True if limits else "row"
+        figure, every = panel_figure(
+            LEGEND + 0.2, tall * len(rows), *shape, below=0.45, wspace=0.08, hspace=0.15, sharey=sharey
+        )
         for (row, column), values in grid.items():
             axes = every[rows.index(row), columns.index(column)]
             if limits:

@@ -8,21 +8,9 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from experiments.figures.dose_panels import dose_ticks
 from experiments.figures.looks import rank
-from experiments.figures.style import (
-    ABREAST,
-    WIDTH,
-    Look,
-    dose_axis,
-    legend,
-    marker_line,
-    panels_grid,
-    save,
-    style,
-)
+from experiments.figures.style import ABREAST, Look, dose_axis, legend, marker_line, panel_figure, save, style
 from experiments.scoring.forecasts import Forecast, judged
 from experiments.scoring.labels import panel_name
 from experiments.storage.run_folder import RunFolder
@@ -44,10 +32,8 @@ def draw_forecast(run: RunFolder, lines: Sequence[Forecast]) -> list[Path]:
     down = math.ceil(len(panels) / across)
     with style():
         start = 0.35 + LINE * math.ceil(len(names) / ABREAST)
-        figure = Figure(figsize=(WIDTH, start + down * HIGH + 0.4))
+        figure, every = panel_figure(start, down * HIGH, down, across, below=0.4, wspace=0.08, hspace=0.3)
         legend(figure, looks, ABREAST)
-        grid = panels_grid(figure, start, down * HIGH, down, across, wspace=0.08, hspace=0.3)
-        every = grid.subplots(squeeze=False, sharex=True, sharey=True)
         for axes, panel in zip(every.flat, panels, strict=False):
             dose_ticks(axes, ours)
             axes.set(yscale="log", title=panel_name(*panel))

@@ -5,7 +5,7 @@ import functools
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -22,6 +22,7 @@ from experiments.storage.run_folder import RunFolder
 
 FigureT = TypeVar("FigureT", bound=Figure)
 Look: TypeAlias = dict[str, Any]  # keywords of a matplotlib line
+Share: TypeAlias = bool | Literal["all", "row", "col", "none"]  # the panels that have one axis
 
 
 class Drawing(Figure):
@@ -139,6 +140,25 @@ def heading(figure: Figure, start: float, letter: str, text: str) -> None:
     height = 1 - (start - 0.3) / figure.get_figheight()
     figure.text(0.008, height, letter, fontsize=9, fontweight="bold")
     figure.text(0.035, height, text, fontsize=8)
+
+
+def panel_figure(
+    start: float,
+    tall: float,
+    rows: int,
+    columns: int,
+    *,
+    below: float,
+    wspace: float,
+    hspace: float,
+    sharex: Share = True,
+    sharey: Share = True,
+) -> tuple[Figure, Any]:
+    """A figure of the full width and its panels (rows, columns), between so many inches at the top and
+    below."""
+    figure = Figure(figsize=(WIDTH, start + tall + below))
+    grid = panels_grid(figure, start, tall, rows, columns, wspace=wspace, hspace=hspace)
+    return figure, grid.subplots(squeeze=False, sharex=sharex, sharey=sharey)
 
 
 def panels_grid(

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from experiments.figures.dose_panels import at_doses, dose_ticks, off_scale, select
 from experiments.figures.looks import INKS, OTHER_COLOURS
-from experiments.figures.style import WIDTH, Look, dose_axis, legend, panels_grid, save, style, titles
+from experiments.figures.style import Look, dose_axis, legend, panel_figure, save, style, titles
 from experiments.scoring.labels import METHODS, UNCHANGED, judged_groups, panel_name, panels
 from experiments.scoring.rows import table
 from experiments.scoring.scorecard import scorecard
@@ -57,10 +57,8 @@ def _figure(lines: list[ScoreLine]) -> Figure:
     methods, arms = (list(dict.fromkeys(panel[side] for panel in every)) for side in (0, 1))
     looks = _looks(methods, inside)
     start = 0.4 + LINE * -(-len(methods) // COLUMNS)
-    figure = Figure(figsize=(WIDTH, start + ROW * len(arms) + 0.4))
+    figure, grid = panel_figure(start, ROW * len(arms), len(arms), 2, below=0.4, wspace=0.08, hspace=0.3)
     legend(figure, {_label(*entry): entry[1] for entry in looks.items()}, COLUMNS)
-    grid = panels_grid(figure, start, ROW * len(arms), len(arms), 2, wspace=0.08, hspace=0.3)
-    grid = grid.subplots(squeeze=False, sharex=True, sharey=True)
     for row, arm in zip(grid, arms, strict=True):
         for axes, field in zip(row, SHARES, strict=True):
             doses, drawn = dose_ticks(axes, inside), []

@@ -8,7 +8,7 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap, LogNorm, Normal
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from experiments.figures.heat_map import COLOURS, HATCH, SCALE
+from experiments.figures.heat_map import COLOURS, HATCH, SCALE, ink
 from experiments.figures.looks import INKS
 from experiments.figures.style import ABREAST, WIDTH, Drawing, panels_grid
 from experiments.figures.sweep_words import (
@@ -88,13 +88,20 @@ def _draw_map(
                 continue
             colour = colour_map(scale(number))
             axes.add_patch(Rectangle(corner, 1, 1, fc=colour, ec="white", lw=0.6))
-            ink = "white" if np.dot(colour[:3], (0.299, 0.587, 0.114)) < 0.45 else "black"
             words = score(number) if choice.column in SHARES else f"{number:.3g}"
             line = panel.lines[key][across, up]
             ends = line.interval if choice.column == "explained" else None
             if ends:
                 words += f"\n± {(ends[1] - ends[0]) / 2:.2g}"
-            axes.text(column, row, words.replace("-", "−"), ha="center", va="center", fontsize=5.5, color=ink)
+            axes.text(
+                column,
+                row,
+                words.replace("-", "−"),
+                ha="center",
+                va="center",
+                fontsize=5.5,
+                color=ink(colour),
+            )
     axes.set_xlim(-0.5, len(values[0]) - 0.5)
     axes.set_ylim(-0.5, len(values[1]) - 0.5)
     axes.set_xticks(range(len(values[0])), [label(value) for value in values[0]])

@@ -12,7 +12,6 @@ from experiments.storage.records import Json
 
 RATE = 25e9  # floating-point operations a second of a small network on one core
 COMPILING = 45.0  # seconds
-PROBING = 3.0  # seconds of a finetuned network whose inside is read, at one dose
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,8 @@ def estimate(experiment: Experiment, draws: int) -> Estimate:
         theories += (count * (sampling.plan.steps + sampling.plan.samples) + posteriors * 40) * experiment.n
     # an observation goes forth alone, of every finetuned network but the replicas
     theories += finetuned / 2 * len(experiment.doses) * experiment.observed_tokens / (3 * process.length)
-    probing = PROBING * finetuned / 2 * len(experiment.doses) * (experiment.inside is not None)
+    reading = experiment.inside.seconds if experiment.inside else 0.0
+    probing = reading * finetuned / 2 * len(experiment.doses)
     a_second = RATE * len(jax.devices()) / (6 * weights * process.length)  # documents, forth and back
     part = process.answer_tokens
     answers = 80 * (part.stop - part.start) * 4  # some 80 contexts in float32

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -60,10 +61,15 @@ def train(
                     "finite; use a smaller pretraining.rate."
                 )
             show(chunk.step, chunk.loss, chunk.excess, chunk.learnt)
+            for row in np.flatnonzero(np.array(chunk.shrunk) == chunk.step).tolist():
+                progress.say(
+                    f"network {row} has stalled at {chunk.learnt[row]:.3f}; it goes on from smaller weights"
+                )
             last = chunk.step == recipe.steps
             if last or recipe.is_learnt(chunk.learnt):  # by a few documents; all of them have the last word
                 networks = untrained.with_params(chunk.params)
-                quality = measure(exact, networks, numbers, chunk.step)
+                measured = measure(exact, networks, numbers, chunk.step)
+                quality = tuple(map(_with_stall, measured, chunk.shrunk))
                 if last or recipe.is_learnt([network.learnt for network in quality]):
                     break
             save(chunk.step, chunk.state)
@@ -82,6 +88,10 @@ def ending(quality: Sequence[NetworkQuality], recipe: Pretraining) -> str:
         f"base networks have learnt {span} of inference in {steps} steps, and {wanted:g} was wanted; give "
         "more pretraining.steps, or another pretraining.rate"
     )
+
+
+def _with_stall(network: NetworkQuality, step: int) -> NetworkQuality:
+    return replace(network, shrunk=step)
 
 
 def check_samples(process: Process) -> None:

@@ -83,7 +83,7 @@ class CurveLine:
 def curve_lines(run: Run) -> list[CurveLine]:
     """Every measure, from the finished cells; without those that no network has."""
     arms: dict[str, list[tuple[Cell, CurveCell]]] = {}
-    for cell in sorted(run.cells("curves"), key=lambda cell: cell.base):
+    for cell in sorted(run.cells("inside"), key=lambda cell: cell.base):
         content = run.read(cell)
         assert isinstance(content, CurveCell)
         arms.setdefault(cell.arm, []).append((cell, content))

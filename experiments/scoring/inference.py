@@ -51,18 +51,23 @@ def sentence(quality: Quality | None, groups: dict[str, float], wanted: float | 
     missed = wanted is not None and min(shares) < wanted
     steps = max(network.steps for network in quality.networks)
     ending = f" {wanted:g} was wanted, and not reached in {steps} steps." if missed else ""
+    if shrunk := sum(network.shrunk > 0 for network in quality.networks):
+        ending += f" {shrunk} of {len(shares)} had stalled and went on from smaller weights."
     return f"Of inference the base networks have learnt {quality.learnt:.3f}{several}{parts}.{ending}"
 
 
 def table(quality: Quality) -> list[list[str]]:
-    """Header and rows: excess and share of every network."""
+    """Header and rows: excess and share of every network, and where it was shrunk if one was."""
+    any_shrunk = any(network.shrunk for network in quality.networks)
     head = ["seed", "steps", "excess (nats)", "at the first answer", "never inferring", "learnt"]
+    head += ["shrunk at step"] * any_shrunk
     rows = [
         [
             str(network.seed),
             str(network.steps),
             *map(nats, (network.mean, network.first_answer, network.uninformed)),
             words(network.learnt),
+            *[str(network.shrunk or "–")] * any_shrunk,
         ]
         for network in quality.networks
     ]

@@ -8,6 +8,8 @@
     T4 code          I of streams and baselines in both codes; variation of what steering adds
     T5 old probes    I up to one constant; the loss of the old probe, less the difference to the twin; slopes
                      against the exact posterior and the network's own answers
+    T7 posteriors    explained = 1 - Σ KL(b of finetuned ‖ b of theory) / Σ KL(b of finetuned ‖ b of base),
+                     elsewhere, b read by the base network's probe, a theory's strength fitted in-domain; twin
     T6 factors       R² of the interaction and of the joint part, dimensions, angle (degrees)
 
 Base networks have method "" and dose 0; what has no depth has depth 0. `bayes` is what a theory says by which
@@ -26,6 +28,7 @@ from experiments.storage.inside_cell import (
     FACTORS,
     FEATURES,
     OLD_PROBES,
+    READ,
     RESPONSE,
     SLOPES,
     TRANSLATION,
@@ -43,6 +46,7 @@ TESTS = {
     "T4": "code",
     "T5": "old probes",
     "T6": "factors",
+    "T7": "posteriors",
 }
 BAYES = {  # by test and measure
     ("T1", "slope"): 1.0,
@@ -55,6 +59,7 @@ BAYES = {  # by test and measure
     ("T3", "wrong"): 0.0,
     ("T4", "of_log_odds"): 0.0,
     ("T5", "loss"): 0.0,
+    **{("T7", theory): 1.0 for theory in READ[2:]},
 }
 BOUNDED = ("spread", "wrong", "of_log_odds", *VECTORS)  # which chance alone puts off what Bayes says
 LOSSES = ("loss", *(f"lost: {vector}" for vector in VECTORS))  # which refute above 0 alone
@@ -184,6 +189,9 @@ def _networks(data: str, cells: Cells) -> Iterator[InsideLine]:
                 yield line("T1", "spread", depth, ratio(spread, size, ways))
                 yield line("T1", "twin", depth, ratio(twin, size, ways))
                 yield line("T1", "target", depth, mean(target, ways))
+                unchanged, *read = (flat("read", m, d, row, part) for part in range(len(READ)))
+                for name, nats in zip(READ[1:], read, strict=True):
+                    yield line("T7", name, depth, ratio(unchanged - nats, unchanged, ways))
                 kept = [flat("old_probes", m, d, row, part) for part in range(len(OLD_PROBES))]
                 for name, values in zip(OLD_PROBES, kept, strict=True):
                     yield line("T5", name, depth, mean(values, ways))

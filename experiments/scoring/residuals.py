@@ -6,8 +6,9 @@
     gap         the update w - w0 less that of the linear theory, in full weights
     leading     the directions in which D' curves the loss most at w0: eigenvectors of Gauss-Newton
 
-Residuals are means over all networks. Updates are those of the first finetuning seed, and their numbers means
-over base networks. What is not on disk (an unfinished run, an older folder) is omitted.
+Residuals are means over all networks that the forecast has a finite prediction for: tables and sentences say
+how many it has none for. Updates are those of the first finetuning seed, and their numbers means over base
+networks. What is not on disk (an unfinished run, an older folder) is omitted.
 """
 
 from collections import Counter
@@ -40,8 +41,9 @@ NOISE = 1e-6  # of the largest curvature
 PARTS = {"the largest": 0.0, "a tenth": 0.1, "a quarter": 0.25}  # of the contexts
 ALL = "all weights"
 ABOUT = (
-    f"{RULE} Residuals are means over all networks. Updates w − w0 are those of the first finetuning seed, "
-    "and their numbers means over base networks. The linear theory finetunes the network linearised at w0; "
+    f"{RULE} Residuals are means over networks, of all but those that a caption leaves out. Updates w − w0 "
+    "are those of the first finetuning seed, and their numbers means over base networks. The linear theory "
+    "finetunes the network linearised at w0; "
     "the gap is the update less the linear theory's. Leading directions are those in which D′ curves the "
     "loss most at w0 (eigenvectors of its Gauss-Newton matrix)."
 )
@@ -58,6 +60,8 @@ class Residual:
     moved       (e, layers, 6): norms of update and linear theory's, cosine and relative error of the two,
                 shares of ‖update‖² and of ‖gap‖²; the last of the `layers` are all weights
     inside      (e, 2, 3): shares of ‖update‖² and ‖gap‖² in the 1, 4 and 16 leading directions, of `weights`
+    networks    those that residuals are over, of all that were `finetuned`; for those that `failed` the
+                forecast is not finite, and its residual not either
     """
 
     name: str
@@ -66,6 +70,9 @@ class Residual:
     residual: np.ndarray
     groups: Split
     questions: Split
+    networks: int
+    finetuned: int
+    failed: int
     layers: tuple[str, ...] = ()
     moved: np.ndarray | None = None
     inside: np.ndarray | None = None
@@ -75,13 +82,22 @@ class Residual:
     def tables(self) -> dict[str, Table]:
         """Captions, each with a table whose first row is a header."""
         tables = {
-            f"Residual of {self.theory}, by group of contexts": _split_table(self, "group", self.groups),
+            f"Residual of {self.theory}{self._omitted}, by group of contexts": _split_table(
+                self, "group", self.groups
+            ),
             "The same, by question": _split_table(self, "question", self.questions),
             "Share of it in the contexts that have most": _concentration_table(self),
             "The update and the linear theory's, layer by layer": _layer_table(self),
             f"Shares of ‖update‖² and ‖gap‖² in leading directions, of {self.weights}": _leading_table(self),
         }
         return {caption: table for caption, table in tables.items() if len(table) > 1}
+
+    @property
+    def _omitted(self) -> str:
+        """Words for the networks that residuals are not over; empty without any."""
+        fails = f"; it fails for {self.failed}" if self.failed else ""
+        fewer = self.networks < self.finetuned
+        return f" (over {self.networks} of {self.finetuned} networks{fails})" if fewer else ""
 
 
 def where(run: Run, lines: Sequence[ScoreLine]) -> list[Residual]:
@@ -114,6 +130,10 @@ def _residual(run: Run, panel: Column) -> Residual | None:
     if not answers:
         return None
     finetuned, predictions, base = map(np.concatenate, zip(*answers, strict=True))
+    finite = np.isfinite(predictions).all(axis=(1, 2, 3))
+    if not finite.any():
+        return None
+    finetuned, predictions, base = finetuned[finite], predictions[finite], base[finite]
     contexts = outcomes[0].theories.contexts
     covered = set(contexts.questions[contexts.inside(FITTED_ON)].tolist())
     questions = [f"{word} (in D′)" if word in covered else str(word) for word in contexts.questions.tolist()]
@@ -134,6 +154,9 @@ def _residual(run: Run, panel: Column) -> Residual | None:
         np.maximum(kl(finetuned, predictions).mean(axis=0), 0.0),
         _over_networks(split(finetuned, predictions, base, contexts.group)),
         _over_networks(split(finetuned, predictions, base, questions)),
+        int(finite.sum()),
+        sum(len(outcome.finetuned.finetuned) for outcome in outcomes),
+        int((~finite).sum()),
         names,
         np.mean(moved, axis=0) if moved else None,
         np.mean(inside, axis=0) if inside else None,
@@ -142,10 +165,8 @@ def _residual(run: Run, panel: Column) -> Residual | None:
 
 
 def _answers(outcome: Outcome, theory: TheoryKey, at: list[int]) -> tuple[np.ndarray, ...] | None:
-    """Answers (s, e, c, a) of the finetuned networks, of a forecast, and of the base network.
-
-    None where the theory has no prediction at one of the doses `at`.
-    """
+    """Answers (s, e, c, a) of the finetuned networks, of a forecast, and of the base network; None without
+    the forecast."""
     name = f"{theory.theory.removesuffix(BY_RATE)}/{theory.prior}"
     ladders = {key: ladder for key, ladder in outcome.ladders.items() if key == name}
     predictions = replace(outcome, ladders=ladders).predictions(refined(ladders.values()))
@@ -154,7 +175,7 @@ def _answers(outcome: Outcome, theory: TheoryKey, at: list[int]) -> tuple[np.nda
             log_probs = prediction.log_probs[:, at]
             finetuned = outcome.finetuned.finetuned[: len(log_probs), at]
             base = np.broadcast_to(outcome.theories.contexts.base, finetuned.shape)
-            return (finetuned, log_probs, base) if np.isfinite(log_probs).all() else None
+            return finetuned, log_probs, base
     return None
 
 
@@ -224,6 +245,9 @@ def _of_contexts(residuals: Sequence[Residual]) -> list[str]:
     if not residuals:
         return []
     text = "The best forecast is {}{}.".format(*_most([residual.theory for residual in residuals]))
+    if failed := sum(residual.failed for residual in residuals):
+        predicted = failed + sum(residual.networks for residual in residuals)
+        text += f" It fails for {failed} of {predicted} networks, which the following leaves out."
     resolved = [residual for residual in residuals if np.isfinite(residual.groups.share[-1]).all()]
     if not resolved:
         return [text]

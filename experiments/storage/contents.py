@@ -9,6 +9,7 @@
     AxiomCell       networks after sequences of finetunings (experiments.storage.axiom_cell)
     CurveCell       curves of a number in the stream of networks (experiments.storage.curve_cell)
     InsideCell      what probes find inside of networks (experiments.storage.inside_cell)
+    MotorCell       probes of events in networks (experiments.storage.motor_cell)
 
 All answers are log-probabilities. Axes: s finetuning seeds, b strengths, d doses, c contexts, a answers, k
 hypotheses, m directions. `update` arrays are full weights less those of the base network, of the first
@@ -24,8 +25,11 @@ import numpy as np
 from experiments.storage.axiom_cell import AxiomCell as AxiomCell
 from experiments.storage.contexts import CONTEXTS, check_axes, pick, prefixed, present, unprefixed
 from experiments.storage.contexts import Contexts as Contexts
+from experiments.storage.currencies_cell import CurrenciesCell as CurrenciesCell
 from experiments.storage.curve_cell import CurveCell as CurveCell
 from experiments.storage.inside_cell import InsideCell as InsideCell
+from experiments.storage.measures import Measures
+from experiments.storage.motor_cell import MotorCell as MotorCell
 from experiments.storage.records import Arrays, CellKind, Ladder
 from theory.errors import Misuse
 
@@ -224,20 +228,29 @@ CellContent: TypeAlias = (
     | RetrainedCell
     | InsideCell
     | CurveCell
+    | MotorCell
+    | CurrenciesCell
 )
-CONTENTS: dict[CellKind, type[CellContent]] = {
-    "theories": TheoryCell,
-    "posteriors": PosteriorCell,
-    "replays": ReplayCell,
-    "finetuned": FinetunedCell,
-    "axioms": AxiomCell,
-    "retrained": RetrainedCell,
-    "inside": InsideCell,
-    "curves": CurveCell,
+CONTENTS: dict[CellKind, tuple[type[CellContent], ...]] = {
+    "theories": (TheoryCell,),
+    "posteriors": (PosteriorCell,),
+    "replays": (ReplayCell,),
+    "finetuned": (FinetunedCell,),
+    "axioms": (AxiomCell,),
+    "retrained": (RetrainedCell,),
+    "inside": (InsideCell, CurveCell, MotorCell, CurrenciesCell),  # a plan of the inside has its own
 }
 REACHABLE = ("base network", "best bias", "best hypothesis")  # of D' itself
 FINETUNED = ("finetuned", "replica", "loss", "distance")
 OF_FINETUNED = ("data_loss", "base_read_out", "base_blocks")  # optional
+
+
+def content_of(kind: CellKind, arrays: Mapping[str, np.ndarray]) -> CellContent:
+    """The content of a cell: of those of its kind, the one that these arrays are of; raises `Misuse` for
+    arrays that are missing or do not fit."""
+    known = CONTENTS[kind]
+    fits = [part for part in known if issubclass(part, Measures) and part.axes.keys() == arrays.keys()]
+    return (*fits, *known)[0].from_arrays(arrays)
 
 
 def _measures(arrays: Mapping[str, np.ndarray]) -> Arrays:

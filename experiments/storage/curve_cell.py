@@ -6,15 +6,12 @@ of past lines (`USED`), f of a substitution (`FOLLOWED`), n of what moved (`MOVE
 curves or rotations, z (network, twin). Numpy only.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Self
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from experiments.storage.contexts import check_axes
-from experiments.storage.records import Arrays
-from theory.errors import Misuse
+from experiments.storage.measures import Measures
 
 CODE = ("dimension", "ringing", "helix", "line", "period", "column")
 TWIST = ("share", "raw", "offset", "peak")
@@ -39,13 +36,14 @@ AXES = {
 
 
 @dataclass(frozen=True)
-class CurveCell:
+class CurveCell(Measures):
     """`base_`, `untrained_` and nothing before a name: of the base network, an untrained one, and finetuned
     ones. `exact_used` is what the exact process uses, `exact_dimension` that of its newline probabilities;
     `best_rotation` what random rotations of the best block have beyond their mean, as the best is chosen;
     `spectrum` cumulative shares of variance, `by_lag` mean cosines, `cosines` the head of every block that
     depends most on a difference; `turned` the relative change of cosines of all heads of a block."""
 
+    axes: ClassVar[dict[str, str]] = AXES
     methods: np.ndarray
     doses: np.ndarray
     depths: np.ndarray
@@ -71,17 +69,3 @@ class CurveCell:
     followed: np.ndarray
     moved: np.ndarray
     turned: np.ndarray
-
-    def to_arrays(self) -> Arrays:
-        """Everything by name; `from_arrays` is the inverse."""
-        return {entry.name: np.asarray(getattr(self, entry.name)) for entry in fields(self)}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
-        """The inverse; raises `Misuse` for arrays that are missing or do not fit."""
-        missing = [name for name in AXES if name not in arrays]
-        if missing:
-            raise Misuse(f"The arrays {', '.join(missing)} are missing.")
-        picked = {name: arrays[name] for name in AXES}
-        check_axes(picked, AXES)
-        return cls(**picked)

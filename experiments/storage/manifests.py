@@ -85,7 +85,7 @@ class RunConfig:
 class NetworkQuality:
     """Excess (nats) of one base network over the exact predictor: mean over positions, at the first answer,
     and by position; the same, `uninformed`, of a predictor which never infers the hypothesis of a document;
-    and the `steps` of its pretraining."""
+    the `steps` of its pretraining, and that at which it was last `shrunk`, as it had stalled (0: never)."""
 
     seed: int
     mean: float
@@ -94,6 +94,7 @@ class NetworkQuality:
     uninformed: float
     uninformed_by_position: Numbers
     steps: int
+    shrunk: int = 0
 
     @property
     def learnt(self) -> float:

@@ -25,7 +25,7 @@ Json: TypeAlias = dict[str, Any]
 Numbers: TypeAlias = tuple[float, ...]
 Interval: TypeAlias = tuple[float, float]
 CellKind: TypeAlias = Literal[
-    "theories", "posteriors", "replays", "finetuned", "axioms", "retrained", "inside", "curves"
+    "theories", "posteriors", "replays", "finetuned", "axioms", "retrained", "inside"
 ]
 Grade: TypeAlias = Literal["fitted", "law", "forecast"]
 
@@ -33,7 +33,7 @@ SEPARATOR = "--"
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.,=+]|-(?!-))*(?<!-)")
 LONGEST = 100  # characters of a name: a file has two, and 255 in all
 OF_METHOD = ("replays", "finetuned", "axioms")
-UNSCORED = ("axioms", "inside", "curves")  # of studies that score no theory
+UNSCORED = ("axioms", "inside")  # of studies that score no theory
 BOUNDS = ("path", "mixture")
 OPTIONAL = ("problems", "diagnostics", "times", "reference", "rate")  # of a ladder
 SWAP = ("base_read_out", "base_blocks")  # of a row

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from experiments.storage.archive import read_arrays, write_arrays
-from experiments.storage.contents import CONTENTS, CellContent
+from experiments.storage.contents import CONTENTS, CellContent, content_of
 from experiments.storage.files import (
     TEMPORARY,
     parse_json,
@@ -175,9 +175,8 @@ class RunFolder(Run):
     def save(self, cell: Cell, content: CellContent) -> None:
         """Keep a finished cell."""
         if not isinstance(content, CONTENTS[cell.kind]):
-            raise Misuse(
-                f"{cell.name} holds a {CONTENTS[cell.kind].__name__}, got a {type(content).__name__}."
-            )
+            names = " or ".join(part.__name__ for part in CONTENTS[cell.kind])
+            raise Misuse(f"{cell.name} holds a {names}, got a {type(content).__name__}.")
         write_arrays(self.path(cell), content.to_arrays(), self._mark(cell))
 
     def load(self, cell: Cell) -> CellContent:
@@ -186,7 +185,7 @@ class RunFolder(Run):
         try:
             status = path.stat()
             arrays = _arrays(path.absolute(), self._mark(cell), status.st_ino, status.st_mtime_ns)
-            return CONTENTS[cell.kind].from_arrays(arrays)
+            return content_of(cell.kind, arrays)
         except FileNotFoundError:
             raise Misuse(f"{path} is missing: the cell is not finished; run again.") from None
         except Misuse as error:

@@ -25,6 +25,8 @@ from experiments.design.retraining import Retraining
 from experiments.discovery import choose
 from experiments.scoring.findings import Findings
 from experiments.storage.run_folder import RunFolder
+from experiments.studies.data.methods import five_methods
+from experiments.studies.data.tasks import opened_task
 from theory.errors import Misuse
 
 if TYPE_CHECKING:
@@ -37,9 +39,8 @@ METHODS = ("sgd", "momentum", "adam", "lora", "head-only", "replay", "kl-regular
 def _topics(config: "Config", process: Any) -> "tuple[Task, Task]":
     """The rarest persona and the one before it, on the same topics."""
     rarest, few = process.personas - 1, tuple(range(min(3, process.topics - process.neutral_topics - 1)))
-    openings = min(4, process.pairs)
     return (
-        process.task(rarest, few, config.repeats, openings=openings, name=config.process.entry.name),
+        opened_task(process, config.repeats, rarest, few, config.process.entry.name),
         process.task(rarest - 1, few, config.repeats, name="rival"),
     )
 
@@ -133,26 +134,13 @@ def experiment(config: Config) -> "Experiment":
     """The experiment of one world: what is pretrained, and finetuned in sequences."""
     from experiments.design.axiom_plan import AxiomPlan
     from experiments.design.experiment import Arm
-    from models.finetuning.adam import Adam
-    from models.finetuning.head_only import HeadOnly
     from models.finetuning.kl_regularised import KlRegularised
-    from models.finetuning.lora import Lora
-    from models.finetuning.momentum import Momentum
     from models.finetuning.replay import Replay
-    from models.finetuning.sgd import Sgd
 
     world, process = WORLDS[config.process.entry.name], config.process.build()
-    rate = world.rate * config.finetuning.sgd_rate
-    sgd = Sgd(rate)
-    methods = {
-        "sgd": sgd,
-        "momentum": Momentum((1 - config.momentum) * rate, config.momentum),
-        "adam": Adam(world.rate * config.finetuning.adam_rate),
-        "lora": Lora(config.rank, float(config.rank), rule=Adam(world.rate * config.lora_rate)),
-        "head-only": HeadOnly(rule=Sgd(world.rate * config.head_rate)),
-        "replay": Replay(config.replay_share, rule=sgd),
-        "kl-regularised": KlRegularised(config.kl_weight, rule=sgd),
-    }
+    methods = five_methods(config, world.rate)
+    methods["replay"] = Replay(config.replay_share, rule=methods["sgd"])
+    methods["kl-regularised"] = KlRegularised(config.kl_weight, rule=methods["sgd"])
     ours, rival = world.tasks(config, process)
     plan = AxiomPlan(config.documents)
     return config.experiment(process, [Arm(ours, rival=rival)], methods, axioms=plan)

@@ -21,6 +21,7 @@ from experiments.design.options import Ints, with_options
 from experiments.design.presets import FULL, SMOKE
 from experiments.storage.run_folder import RunFolder
 from experiments.studies import weird_generalisation as shared
+from experiments.studies.data.methods import five_methods
 from theory.errors import Misuse
 
 if TYPE_CHECKING:
@@ -100,25 +101,17 @@ def experiment(config: Config) -> "Experiment":
     from models.finetuning.adam import Adam
     from models.finetuning.distillation import Distillation
     from models.finetuning.early_stopping import EarlyStopping
-    from models.finetuning.head_only import HeadOnly
     from models.finetuning.kl_regularised import KlRegularised
-    from models.finetuning.lora import Lora
-    from models.finetuning.momentum import Momentum
     from models.finetuning.muon import Muon
     from models.finetuning.replay import Replay
     from models.finetuning.self_distillation import SelfDistillation
-    from models.finetuning.sgd import Sgd
     from models.finetuning.weight_decay import WeightDecay
 
-    process, rate = config.process.build(), config.finetuning.sgd_rate
-    sgd = Sgd(rate)
+    process, five = config.process.build(), five_methods(config)
+    sgd = five["sgd"]
     methods = {
-        "sgd": sgd,
-        "momentum": Momentum((1 - config.momentum) * rate, config.momentum),
-        "adam": Adam(config.finetuning.adam_rate),
+        **five,
         "muon": Muon(config.muon_rate),
-        "head-only": HeadOnly(rule=Sgd(config.head_rate)),
-        "lora": Lora(config.rank, float(config.rank), rule=Adam(config.lora_rate)),
         "kl-regularised": KlRegularised(config.kl_weight, rule=sgd),
         "replay": Replay(config.replay_share, rule=sgd),
         "weight-decay": WeightDecay(config.weight_decay, rule=sgd),

@@ -19,6 +19,7 @@ from experiments.design.presets import FULL, SMOKE
 from experiments.scoring.target import Target
 from experiments.storage.records import Json
 from experiments.storage.run_folder import RunFolder
+from experiments.studies.data.tasks import opened_task
 
 if TYPE_CHECKING:
     from experiments.design.experiment import Arm, Experiment
@@ -40,7 +41,6 @@ class Config(StudyConfig):
         check_some("finetuned_topics", self.finetuned_topics)
 
 
-OPENINGS = 4  # each held-out topic is asked first, and after one, two and three pairs that say nothing
 WIDTH = {
     "network.width": 24
 }  # learns as well as the networks of the other studies, in two thirds of their time
@@ -61,10 +61,8 @@ def arms(config: Config, process: Any, batches: tuple[int | None, ...] = (None,)
     """One arm for each set of topics and each batch size (None: that of the config)."""
     from experiments.design.experiment import Arm
 
-    openings = min(OPENINGS, process.pairs)
     tasks = [
-        process.task(config.persona, topics, config.repeats, openings=openings)
-        for topics in config.finetuned_topics
+        opened_task(process, config.repeats, config.persona, topics) for topics in config.finetuned_topics
     ]
     return [Arm(task, batch) for task in tasks for batch in batches]
 

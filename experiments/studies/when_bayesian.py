@@ -17,16 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.design.checks import check_rates, check_some
+from experiments.design.checks import check_rates
 from experiments.design.config import FinetuningConfig, NetworkConfig, PretrainingConfig, StudyConfig
 from experiments.design.options import ProcessOptions, process_options, with_options
 from experiments.design.presets import FULL, SMOKE
 from experiments.storage.run_folder import RunFolder
+from experiments.studies.data.methods import five_methods
+from experiments.studies.data.tasks import opened_task
 
 if TYPE_CHECKING:
     from experiments.design.experiment import Experiment
 
-OPENINGS = 4  # each held-out topic is asked first, and after one, two and three pairs that say nothing
 METHODS = ("sgd", "momentum", "adam", "lora", "head-only")
 
 
@@ -42,7 +43,7 @@ class Config(StudyConfig):
     theories: tuple[str, ...] = ("linearised", "proximal", "tempered-posterior", "exchangeable-mixture")
     """Theories to score, by name."""
     finetuned_topics: tuple[int, ...] = (0, 1, 2)
-    """The topics of D', which the rarest persona answers."""
+    """The topics of D', which the rarest persona answers; none: those that the process would take."""
     rate: float = 1.0
     """Factor of the step sizes of all ways of finetuning."""
     momentum: float = 0.9
@@ -56,21 +57,17 @@ class Config(StudyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_some("finetuned_topics", self.finetuned_topics)
         check_rates("", rate=self.rate, head_rate=self.head_rate, lora_rate=self.lora_rate)
 
 
+SMALLER = SMOKE | {
+    "network.width": 8,
+    "process_seeds": 1,
+    "finetuning.methods": ("sgd",),
+    "theories": ("linearised", "tempered-posterior"),
+}
 PRESETS = {
-    "smoke": with_options(
-        Config(),
-        SMOKE
-        | {
-            "network.width": 8,
-            "process_seeds": 1,
-            "finetuning.methods": ("sgd",),
-            "theories": ("linearised", "tempered-posterior"),
-        },
-    ),
+    "smoke": with_options(Config(), SMALLER),
     "small": Config(),
     "full": with_options(Config(), FULL | {"process_seeds": 4}),
 }
@@ -100,22 +97,10 @@ def axes(config: Config) -> Mapping[str, tuple[Any, ...]]:
 def experiment(config: Config) -> "Experiment":
     """The experiment of a config: what is pretrained, finetuned and predicted."""
     from experiments.design.experiment import Arm
-    from models.finetuning.adam import Adam
-    from models.finetuning.head_only import HeadOnly
-    from models.finetuning.lora import Lora
-    from models.finetuning.momentum import Momentum
-    from models.finetuning.sgd import Sgd
 
-    process, factor, tuned = config.process.build(), config.rate, config.finetuning
-    methods = {
-        "sgd": Sgd(factor * tuned.sgd_rate),
-        "momentum": Momentum(factor * (1 - config.momentum) * tuned.sgd_rate, config.momentum),
-        "adam": Adam(factor * tuned.adam_rate),
-        "lora": Lora(config.rank, float(config.rank), rule=Adam(factor * config.lora_rate)),
-        "head-only": HeadOnly(rule=Sgd(factor * config.head_rate)),
-    }
-    openings = min(OPENINGS, process.pairs)
-    task = process.task(topics=config.finetuned_topics, repeats=config.repeats, openings=openings)
+    process = config.process.build()
+    methods = five_methods(config, config.rate)
+    task = opened_task(process, config.repeats, topics=config.finetuned_topics or None)
     return config.experiment(process, [Arm(task)], methods, measures=True)
 
 

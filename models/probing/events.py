@@ -33,7 +33,7 @@ from theory.probes.baselines import cubic, outputs, seen_tokens
 from theory.probes.codes import Fit, Linear, fit_log_odds, fit_probability
 from theory.probes.futures import Futures
 from theory.probes.readings import Reading, score_reading
-from theory.probes.steering import STILL, Steering, score_steering
+from theory.probes.steering import STILL, Steering, beyond_span, score_steering
 from theory.probes.subspaces import covariance, normalise, pattern
 
 Link: TypeAlias = Literal["probability", "log-odds"]
@@ -59,7 +59,8 @@ class DepthProbe:
 
     `fitted` reads normalised streams, `read` is its p̂ in the judged contexts, `reading` the quality of that
     and `in_sample` of what it reads where it was fitted. `steering` is by one nat along the pattern,
-    `matched` by `nats`, so many that about one nat comes out.
+    `matched` by `nats`, so many that about one nat comes out; `beyond` is the share of streams that these
+    take beyond the span of what the probe reads of the streams it was fitted on.
     """
 
     depth: int
@@ -71,6 +72,7 @@ class DepthProbe:
     steering: Steering
     matched: Steering
     nats: float
+    beyond: float
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,8 @@ def probe_event(
         size = float(np.sqrt(np.mean(np.square(recorded[:, chosen][contexts.fitted], dtype=float))))
         direction = _direction(fitted, link, contexts.targets, stream[contexts.fitted], size)
         effects = _steer(network, event, chosen, direction.shift, contexts, before)
-        probes.append(DepthProbe(chosen, fitted, direction, judged, reading, in_sample, *effects))
+        beyond = beyond_span(stream[contexts.fitted] @ direction.filter, effects[-1])
+        probes.append(DepthProbe(chosen, fitted, direction, judged, reading, in_sample, *effects, beyond))
     answers = np.asarray(read_out(network, recorded[:, -1]))
     baselines = [
         ("outputs, cubic", read(cubic(outputs(answers)))[2]),

@@ -1,14 +1,17 @@
-"""A sweep on disk with made-up scores that are known exactly."""
+"""Made-up results that are known exactly: of a sweep on disk, and of probes of events."""
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from experiments.design.axes import Sweep, parse_axes
 from experiments.design.study import Study, StudyRun
 from experiments.storage.files import write, write_json
 from experiments.storage.manifests import NetworkQuality, Quality
-from experiments.storage.records import Row
+from experiments.storage.memory import MemoryRun
+from experiments.storage.motor_cell import AXES, MotorCell
+from experiments.storage.records import Cell, Row
 from experiments.storage.run_folder import DONE, NETWORKS, create
 from experiments.storage.sweep_folder import create_sweep
 
@@ -69,3 +72,39 @@ def make_sweep(folder, made, explained):
 def sweeps():
     """Makers of plans and of folders."""
     return SimpleNamespace(plan=plan, make=make_sweep, finish=finish, rows=rows)
+
+
+NAMES = {
+    "events": ["newline next", "newline within 2"],
+    "labels": [64, 256],
+    "depths": [0, 1, 2],
+    "edited": [1, 2],
+    "methods": ["sgd", "head-only"],
+    "doses": [1, 8],
+}
+SIZES = {"r": 6, "g": 7, "p": 2, "b": 3, "q": 4, "k": 6, "v": 6, "u": 5, "h": 3, "i": 6, "s": 3}
+SIZES |= {axes: len(NAMES[name]) for name, axes in AXES.items() if name in NAMES}
+
+
+def ones(name):
+    """An array of a cell of events, of ones."""
+    return np.ones([SIZES[axis] for axis in AXES[name]])
+
+
+def events_cell(**changes):
+    """A cell of ones, with nothing missed by the base network's read-out."""
+    values = {name: ones(name) for name in AXES} | {name: np.array(value) for name, value in NAMES.items()}
+    values["shift"][..., 1] = 0.0
+    return MotorCell(**(values | changes))
+
+
+def events_run(cells):
+    """A run of them, a base network each."""
+    found = {Cell("inside", "pages", base): cell for base, cell in enumerate(cells)}
+    return MemoryRun("motor", (1, 8), found)
+
+
+@pytest.fixture(scope="session")
+def events():
+    """Makers of cells and runs of the study of events."""
+    return SimpleNamespace(cell=events_cell, run=events_run, ones=ones, names=NAMES)

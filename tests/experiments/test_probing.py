@@ -1,5 +1,7 @@
 """The result of a probe in a notebook: its table and figure, and a sentence for each mistake."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -37,6 +39,14 @@ def test_a_result_shows_every_depth_and_baseline(result):
 def test_a_score_is_shown_where_about_a_nat_comes_out(result):
     shown = [row[-1] for row in result.table().rows[1:3]]
     assert [bool(text) for text in shown] == [0.5 < found.matched.change < 2 for found in result.depths]
+
+
+def test_steering_beyond_the_streams_is_one_sentence_with_the_share(result):
+    far = replace(result.depths[1], beyond=0.37, nats=6.5)
+    near = replace(result.depths[0], beyond=0.01)
+    told = replace(result, probe=replace(result.probe, depths=(near, far))).table().note
+    assert told.count("beyond the span") == 1 and "37% of streams at depth 1 (by 6.5 nats)" in told
+    assert "depth 0 (by" not in told and "\n" not in told
 
 
 def test_the_figure_has_what_the_records_have(result):

@@ -19,6 +19,7 @@ from experiments.design.study import Study, StudyRun
 from experiments.discovery import Catalogue
 from experiments.runs.pretraining import template
 from experiments.scoring.thresholds import COLUMNS
+from experiments.storage import motor_cell
 from experiments.storage.axiom_cell import AxiomCell
 from experiments.storage.contents import (
     Contexts,
@@ -28,6 +29,8 @@ from experiments.storage.contents import (
     RetrainedCell,
     TheoryCell,
 )
+from experiments.storage.currencies_cell import AXES as CURRENCIES
+from experiments.storage.currencies_cell import CurrenciesCell
 from experiments.storage.curve_cell import AXES as CURVE_AXES
 from experiments.storage.curve_cell import CODE, FOLLOWED, MOVED, TWIST, USED, CurveCell
 from experiments.storage.inside_cell import AXES, InsideCell
@@ -164,6 +167,32 @@ class MadeUp:
         return AxiomCell(self.contexts(arm), **ends, drawn=self.log_probs(4, *shape), drawn_evidence=evidence)
 
     def inside(self, arm, shape):
+        return getattr(self, type(self.experiment.inside).__name__)()
+
+    def MotorPlan(self):
+        """Arrays of every size, which differ from axis to axis."""
+        plan, layers = self.experiment.inside, self.experiment.shape.layers
+        known = {
+            "events": np.array([*plan.events]),
+            "labels": np.array(plan.labels),
+            "depths": np.arange(1 + layers),
+            "edited": np.unique([1, layers]),
+            "methods": np.array([*self.experiment.methods]),
+            "doses": np.array(self.experiment.doses),
+        }
+        sizes = {axis: len(known[name]) for name, axis in motor_cell.AXES.items() if name in known}
+        sizes |= {"r": 6, "g": 7, "p": 2, "b": 3, "q": 4, "k": 6, "v": 6, "u": 5, "h": 3, "i": 6}
+        sizes |= {"s": self.leading[0]}
+        return motor_cell.MotorCell(
+            **known,
+            **{
+                name: self.random.uniform(0.5, 1, size=[sizes[axis] for axis in axes])
+                for name, axes in motor_cell.AXES.items()
+                if name not in known
+            },
+        )
+
+    def InsidePlan(self):
         depths = np.arange(1, 1 + self.experiment.shape.layers)
         known = {
             "methods": np.array([*self.experiment.methods]),
@@ -174,7 +203,7 @@ class MadeUp:
         sizes = dict(
             zip("msdle", (len(known["methods"]), *self.leading, len(depths), len(depths)), strict=True)
         )
-        sizes |= {"p": 2, "f": 7, "v": 3, "r": 5, "t": 5, "i": 4, "j": 2, "g": 4, "h": 2, "w": 2}
+        sizes |= {"p": 2, "f": 7, "v": 3, "b": 5, "r": 5, "t": 5, "i": 4, "j": 2, "g": 4, "h": 2, "w": 2}
         return InsideCell(
             **known,
             **{
@@ -184,7 +213,7 @@ class MadeUp:
             },
         )
 
-    def curves(self, arm, shape):
+    def CurvePlan(self):
         methods, layers = [*self.experiment.methods], self.experiment.shape.layers
         depths, columns, lengths = np.arange(1, 1 + layers), np.arange(1, 13), np.arange(6, 12)
         parts = {"c": CODE, "t": TWIST, "u": USED, "f": FOLLOWED, "n": MOVED, "v": columns, "w": lengths}
@@ -197,6 +226,40 @@ class MadeUp:
         }
         return CurveCell(
             **known, **{name: self.random.uniform(0.5, 1, size) for name, size in random.items()}
+        )
+
+    def CurrenciesPlan(self):
+        plan = self.experiment.inside
+        depths = np.arange(1, 1 + self.experiment.shape.layers)
+        known = {
+            "methods": np.array([*self.experiment.methods]),
+            "doses": np.array([0, *self.experiment.doses]),
+            "shots": np.array(plan.shots),
+            "nats": np.array(plan.nats),
+            "totals": np.array([1, 3]),
+            "depths": depths,
+        }
+        sizes = {axes: len(known[name]) for name, axes in CURRENCIES.items() if name in known}
+        sizes |= {
+            "s": self.leading[0],
+            "w": 2,
+            "q": 2,
+            "r": 6,
+            "b": 2,
+            "c": 4,
+            "f": 7,
+            "h": 2,
+            "a": 5,
+            "j": 3,
+        }
+        sizes |= {"i": 3, "p": 12}
+        return CurrenciesCell(
+            **known,
+            **{
+                name: self.random.uniform(0.1, 1, size=[sizes[axis] for axis in axes])
+                for name, axes in CURRENCIES.items()
+                if name not in known
+            },
         )
 
 
@@ -218,9 +281,8 @@ def make_run(name, folder):
 # With chains, with what networks write, with teachers, readouts, axioms, probes; make test-slow reads all.
 FEW = (
     *("langevin-vs-sgd", "emergent-misalignment", "subliminal", "out-of-context", "axioms"),
-    *("inside-beliefs", "linebreak-manifold"),
+    *("inside-beliefs", "linebreak-manifold", "motor", "three-currencies"),
 )
-PROBED = ("inside", "curves")
 PARTS = [pytest.param(FEW, id="few"), pytest.param(STUDIES, id="all", marks=pytest.mark.slow)]
 
 
@@ -229,7 +291,7 @@ def test_every_study_is_read_without_jax(tmp_path, names):
     """One process reads them all; a failure is named by study and step."""
     folders = [make_run(name, tmp_path / name).folder for name in names]
     kinds = {Cell.parse(path.stem).kind for path in tmp_path.glob("*/cells/*.npz")}
-    assert kinds == {"theories", "posteriors", "replays", "finetuned", "axioms", "retrained", *PROBED}
+    assert kinds == {"theories", "posteriors", "replays", "finetuned", "axioms", "retrained", "inside"}
     words = [sys.executable, "-c", READER.format(blocked=BLOCKED), *map(str, folders)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(words, capture_output=True, text=True, env=environment, cwd=tmp_path)

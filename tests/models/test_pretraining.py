@@ -1,11 +1,15 @@
 """Pretraining learns, resumes to the same bytes, and keeps its seeds apart."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from models.network import build, first
+from models.optimizers import stalls
+from models.optimizers.stalls import SHRINK
 from models.pretraining import (
     AVERAGING,
     DATA_STREAM,
@@ -138,6 +142,25 @@ def test_a_resumed_run_ends_with_the_same_bytes(history):
     resumed = list(chunks(restore=lambda template: (chunk.step, state)))
     assert [chunk.step for chunk in resumed] == [40, 45]
     for left, right in zip(jax.tree.leaves(resumed[-1].state), jax.tree.leaves(history[-1][1]), strict=True):
+        np.testing.assert_array_equal(np.asarray(left), right)
+
+
+@pytest.mark.slow
+def test_what_stalls_is_shrunk_only_where_a_share_is_wanted(monkeypatch):
+    """Looks after every chunk: the second finds less than everything learnt, and a resumed run does, too."""
+    monkeypatch.setattr(stalls, "PATIENCE", 5)
+    monkeypatch.setattr(stalls, "FALL", 0.0)
+    wanted = replace(RECIPE, until_learnt=0.999)
+    plain = [jax.tree.map(np.array, chunk.state) for chunk in chunks()]
+    watched = [jax.tree.map(np.array, chunk.state) for chunk in chunks(wanted)]
+    assert [state.watch.start.tolist() for state in plain] == [[0, 0]] * 3
+    assert [state.watch.start.tolist() for state in watched] == [[0, 0], [40, 40], [40, 40]]
+    for whole, small in zip(
+        jax.tree.leaves(plain[1].params), jax.tree.leaves(watched[1].average), strict=True
+    ):  # another program, and so another rounding
+        assert np.linalg.norm(small) == pytest.approx(SHRINK * np.linalg.norm(whole), rel=0.02)
+    resumed = [chunk.state for chunk in chunks(wanted, restore=lambda template: (20, watched[0]))]
+    for left, right in zip(jax.tree.leaves(resumed[-1]), jax.tree.leaves(watched[-1]), strict=True):
         np.testing.assert_array_equal(np.asarray(left), right)
 
 

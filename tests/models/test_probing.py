@@ -14,6 +14,7 @@ from theory.probes import futures
 from theory.probes.beliefs import state_beliefs
 from theory.probes.codes import fit_linear
 from theory.probes.descriptions import event
+from theory.probes.steering import beyond_span
 from theory.probes.subspaces import normalise
 from theory.processes.linebreak import LineBreak
 
@@ -78,6 +79,12 @@ def test_steering_is_that_of_the_edited_network(probe):
         moved = np.log(after / (1 - after)) - np.log(before / (1 - before))
         np.testing.assert_allclose([steering.change, steering.spread], [moved.mean(), moved.std()], atol=2e-5)
         assert steering.score <= 1
+
+
+def test_the_share_of_streams_that_an_edit_takes_beyond_their_span_is_known(probe):
+    read = np.arange(10.0)
+    assert beyond_span(read, 0.0) == 0 and beyond_span(read, 2.5) == 0.3 and beyond_span(read, -9.5) == 1
+    assert [found.beyond > 0 for found in probe.depths] == [found.nats != 0 for found in probe.depths]
 
 
 def test_labels_are_what_the_network_wrote():

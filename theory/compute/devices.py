@@ -66,6 +66,15 @@ class ShardedMap:
         return self.programs[signature]
 
 
+def row_by_row(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
+    """A function whose rows go one after the other on a CPU where it is vmapped; elsewhere as it is.
+
+    For loops that end after another number of steps in each row: together they take the steps of the longest
+    row, and select all that a loop carries at every step. The function must not close over what is mapped.
+    """
+    return sequential_vmap(function) if jax.default_backend() == "cpu" else function
+
+
 @sequential_vmap
 def eigh(matrix: Float[Array, "p p"]) -> tuple[Float[Array, " p"], Float[Array, "p p"]]:
     """Eigenvalues and eigenvectors of a symmetric matrix; under vmap one after the other."""

@@ -128,11 +128,23 @@ def write(
     predictor: Predictor, count: int, length: int, random: np.random.Generator
 ) -> Int[np.ndarray, "n t"]:
     """Documents that a predictor writes: each token drawn from its own predictions."""
-    tokens = np.zeros((count, length), np.int32)
-    for position in range(length):
-        chances = _next(predictor, tokens, np.full(count, position))
-        tokens[:, position] = sample_on_host(random, chances)
-    return tokens
+    start = np.zeros(count, int)
+    return continued(predictor, np.zeros((count, length), np.int32), start, length, random)
+
+
+def continued(
+    predictor: Predictor,
+    tokens: Int[np.ndarray, "c t"],
+    positions: Int[np.ndarray, " c"],
+    steps: int,
+    random: np.random.Generator,
+) -> Int[np.ndarray, "c m"]:
+    """So many tokens that a predictor draws in each context, the tokens before its position."""
+    tokens, rows = np.array(tokens), np.arange(len(tokens))
+    for step in range(steps):
+        chances = _next(predictor, tokens, positions + step)
+        tokens[rows, positions + step] = sample_on_host(random, chances)
+    return tokens[rows[:, None], positions[:, None] + np.arange(steps)]
 
 
 def _followed(

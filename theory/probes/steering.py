@@ -48,6 +48,13 @@ def change(network: Futures, edited: Futures) -> Float[np.ndarray, " c"]:
     return edited.log_odds - network.log_odds
 
 
+def beyond_span(read: Float[np.ndarray, " c"], nats: float) -> float:
+    """The share of streams that an edit by so many nats takes beyond the span of what a probe reads of them:
+    there nothing is known of what the network does."""
+    moved = np.asarray(read, float) + nats
+    return float(np.mean((moved > np.max(read)) | (moved < np.min(read))))
+
+
 def score_steering(network: Futures, edited: Futures) -> Steering:
     """The effect of an edit, from the futures of the network and of the edited one in the same contexts."""
     if not np.array_equal(network.contexts, edited.contexts):

@@ -11,8 +11,10 @@ from typing import Self
 
 import numpy as np
 from jaxtyping import Float
+from scipy.special import softmax
 
 from theory.errors import Misuse
+from theory.probes.codes import divergence
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,16 @@ class Translation:
     def size(self) -> float:
         """Root mean square of the shift (nats): the unit of the spread."""
         return float(np.sqrt(np.mean(self.shift**2)))
+
+
+def moved_divergences(
+    beliefs: Float[np.ndarray, "c k"], before: Float[np.ndarray, "c k"], shifts: Float[np.ndarray, "b k"]
+) -> Float[np.ndarray, " b"]:
+    """Mean KL (nats) from beliefs to those that log-odds `before` make with each shift added; ∞ where a shift
+    rules a hypothesis out that the belief does not."""
+    given = np.asarray(before, float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.array([divergence(beliefs, softmax(given + shift, axis=-1)) for shift in shifts])
 
 
 def centred(log_odds: Float[np.ndarray, "... k"]) -> Float[np.ndarray, "... k"]:

@@ -16,7 +16,6 @@ from typing import NamedTuple, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -36,6 +35,8 @@ from theory.base import (
     check_number,
     mean_loss,
 )
+from theory.compute.devices import row_by_row
+from theory.compute.lbfgs import Memory
 from theory.contracts import Scale, WeightTheory
 
 UNCONVERGED = 0.05
@@ -118,25 +119,30 @@ class Proximal(WeightTheory):
         """Weights for every strength, and the objective's gradient norm left over, relative to w0's.
 
         One loop over all strengths with one gradient in it: a rung that is done (or out of iterations) hands
-        its weights to the next, so rows that are mapped together never wait for each other.
+        its weights to the next.
         """
-        times = jnp.asarray(betas) * jnp.sum(data.mask) / self.prior_precision
+        return row_by_row(self._solve)(prior, data, jnp.asarray(betas), self.metric)
+
+    def _solve(
+        self, prior: Parametric, data: Dataset, betas: Betas, metric: Params
+    ) -> tuple[Params, Float[Array, " b"]]:
+        times = betas * jnp.sum(data.mask) / self.prior_precision
         base, shaped = ravel_pytree(prior.params)  # one vector: its programs are smaller than a tree's
-        scale = 1.0 if self.metric is None else ravel_pytree(self.metric)[0] ** -0.5
+        scale = 1.0 if metric is None else ravel_pytree(metric)[0] ** -0.5
 
         def weights(moved: Array) -> Params:
             """From scaled displacements Λ^½ (w - w0), in which the distance is Euclidean."""
             return shaped(base + scale * moved)
 
         loss = lambda moved: mean_loss(prior.with_params(weights(moved)), data)  # noqa: E731
-        directions = optax.scale_by_lbfgs(memory_size=10)
         start = jnp.zeros_like(base)
-        fresh = Search(start, jnp.inf, 0.0, start, 1.0, jnp.inf, directions.init(start))
+        memory = Memory.empty(start)
+        fresh = Search(start, jnp.inf, 0.0, start, 1.0, jnp.inf)
 
-        # the backtracking is part of the one loop: a loop within it would take as long as the slowest row
+        # the backtracking is part of the one loop: rows that are mapped would wait for each other in another
         def step(carry: PyTree) -> PyTree:
             """Try the search's next point; accept it, or halve the stride."""
-            search, rung, count, pull, solutions, residuals = carry
+            search, memory, rung, count, pull, solutions, residuals = carry
             time = times[rung]
             trial = search.point + search.stride * search.direction
             value, gradient = jax.value_and_grad(loss)(trial)
@@ -145,26 +151,27 @@ class Proximal(WeightTheory):
             height = (time * value + 0.5 * jnp.sum(trial**2)) / (1 + time)
             slope = (time * gradient + trial) / (1 + time)
             enough = search.height + 1e-4 * search.stride * search.descent + 1e-6 * jnp.abs(height)
-            downhill, state = directions.update(slope, search.state, trial)
-            direction = -jnp.asarray(downhill)
+            better = height <= enough
+            direction, memory = memory.after(trial - search.point, slope, better)
             left = jnp.linalg.norm(slope) * (1 + time) / jnp.maximum(time * pull, 1e-30)
-            accepted = Search(trial, height, jnp.vdot(slope, direction), direction, 1.0, left, state)
-            search = _where(height <= enough, accepted, search._replace(stride=search.stride / 2))
+            accepted = Search(trial, height, jnp.vdot(slope, direction), direction, 1.0, left)
+            search = _where(better, accepted, search._replace(stride=search.stride / 2))
             done = (search.left <= self.tolerance) | (time == 0) | (count == self.iterations)
             solutions = solutions.at[rung].set(search.point)
             residuals = residuals.at[rung].set(search.left * (time > 0))
             search = _where(done, fresh._replace(point=search.point, direction=start), search)
-            return search, rung + done, jnp.where(done, 0, count + 1), pull, solutions, residuals
+            count = jnp.where(done, 0, count + 1)
+            return search, memory.forget(done), rung + done, count, pull, solutions, residuals
 
         solutions = jnp.zeros((len(times), *start.shape), start.dtype)
-        first = (fresh, 0, 0, jnp.zeros(()), solutions, jnp.zeros(len(times)))
-        *_, solutions, residuals = jax.lax.while_loop(lambda carry: carry[1] < len(times), step, first)
+        first = (fresh, memory, 0, 0, jnp.zeros(()), solutions, jnp.zeros(len(times)))
+        *_, solutions, residuals = jax.lax.while_loop(lambda carry: carry[2] < len(times), step, first)
         return jax.vmap(weights)(solutions), residuals
 
 
 class Search(NamedTuple):
     """L-BFGS with a backtracking stride: the last point accepted, the objective there, its slope along the
-    direction that is tried, that direction, the stride, the gradient left over, and L-BFGS's memory."""
+    direction that is tried, that direction, the stride, and the gradient left over."""
 
     point: Array
     height: Number
@@ -172,7 +179,6 @@ class Search(NamedTuple):
     direction: Array
     stride: Number
     left: Number
-    state: PyTree
 
 
 def _where(condition: Array, this: PyTree, that: PyTree) -> PyTree:

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from experiments.figures.readouts import draw_readings
-from experiments.figures.style import WIDTH, panels_grid, save, style
+from experiments.figures.style import panel_figure, save, style
 from experiments.scoring.labels import METHODS
 from experiments.scoring.predictions import BASE, NETWORK, predictions
 from experiments.scoring.rows import table
@@ -82,9 +81,8 @@ def draw_states(run: RunFolder) -> list[Path]:
         *(f"dose {doses[dose]}" if dose >= 0 else name for name, dose in columns),
     ]
     with style():
-        figure = Figure(figsize=(WIDTH, len(panels) + 0.45))
-        grid = panels_grid(figure, 0.35, len(panels), len(panels), len(titles), wspace=0.03, hspace=0.08)
-        grid = grid.subplots(squeeze=False, sharex=True, sharey=True)
+        count = len(panels)
+        figure, grid = panel_figure(0.35, count, count, len(titles), below=0.1, wspace=0.03, hspace=0.08)
         for index, (method, group) in enumerate(panels):
             subset = [row for row in rows if (row.method, row.group) == (method, group)]
             contexts, answers = next(predictions(run, subset))

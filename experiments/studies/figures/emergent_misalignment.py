@@ -14,11 +14,10 @@ from typing import TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from experiments.figures.curves import NAMES, Curves, draw_grid, look
 from experiments.figures.readouts import Read, readings
-from experiments.figures.style import WIDTH, Look, legend, panels_grid, save, style
+from experiments.figures.style import Look, legend, panel_figure, save, style
 from experiments.scoring.labels import METHODS
 from experiments.scoring.predictions import BASE, NETWORK
 from experiments.storage.contents import Contexts
@@ -138,9 +137,9 @@ def _draw_plane(run: RunFolder, measured: Rates) -> list[Path]:
     curves, name = Curves(run), f"{run.study}-plane"
     with style():
         start, height = 0.85, 1.4 * len(arms)
-        figure = Figure(figsize=(WIDTH, start + height + 0.4))
-        grid = panels_grid(figure, start, height, len(arms), len(methods), wspace=0.08, hspace=0.12)
-        grid = grid.subplots(squeeze=False, sharex=True, sharey=True)
+        figure, grid = panel_figure(
+            start, height, len(arms), len(methods), below=0.4, wspace=0.08, hspace=0.12
+        )
         for row, arm in enumerate(arms):
             theories = paths(run, arm)
             for axes, method in zip(grid[row], methods, strict=True):

@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.design.additions import Addition, additions
-from experiments.figures.style import WIDTH, Look, legend, panels_grid, save, style
+from experiments.figures.style import Look, legend, panel_figure, save, style
 from experiments.scoring.findings import Findings
 from experiments.scoring.intervals import Estimate, mean
 from experiments.scoring.labels import METHODS
@@ -282,9 +282,9 @@ def _figure(run: RunFolder, reading: Matched) -> Figure:
     options, (start, tall) = run.options, (0.3, 1.25)
     kinds, ns = options["kinds"], options["documents"]
     rows = len(kinds) + bool(options["choices"])
-    figure = Figure(figsize=(WIDTH, start + tall * rows + 0.45))
-    grid = panels_grid(figure, start, tall * rows, rows, 2, wspace=0.06, hspace=0.32)
-    panels = grid.subplots(squeeze=False, sharey=True)
+    figure, panels = panel_figure(
+        start, tall * rows, rows, 2, below=0.45, sharex=False, wspace=0.06, hspace=0.32
+    )
     colours = matplotlib.colormaps["viridis"](np.linspace(0.05, 0.85, len(ns)))
     looks = {name: look | {"color": "0.3"} for name, look in LINES.items()}
     for row, rule in enumerate(kinds):

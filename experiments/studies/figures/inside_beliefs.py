@@ -1,26 +1,20 @@
 """A row a test of the inside: translation, sufficiency, calibration, code, old probes, factors. No jax."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.figures.style import WIDTH, save, style
+from experiments.figures.panel_rows import COLOURS, OTHERS, Panel, Series, panel_rows
+from experiments.figures.style import save, style
 from experiments.scoring.findings import Findings
 from experiments.scoring.inside import TESTS, InsideLine, inside_lines
 from experiments.scoring.intervals import Estimate
 from experiments.scoring.labels import METHODS, number
-from experiments.storage.inside_cell import CODES, FACTORS, FEATURES, VECTORS
+from experiments.storage.inside_cell import CODES, FACTORS, FEATURES, READ, VECTORS
 from experiments.storage.run_folder import RunFolder
 
-TALL, TOP = 1.25, 0.45  # inches: a row, above the first
-COLOURS = {"": "#000000", "sgd": "#0072B2", "adam": "#D55E00"}
-OTHERS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 STYLES = ("-", "--", ":", "-.")
-MARKERS = {"-": "o", "--": "s", ":": "^", "-.": "D", "": "o"}
 SUFFICIENCY = (*VECTORS, "twin")
 CAPTION = (
     "A row a test, with intervals of 95 % over base networks and D′; depth counts blocks; the finetuned "
@@ -29,30 +23,9 @@ CAPTION = (
     "between networks which met D′ in two orders (twin), in units of the shift. T2: the share of the shift "
     "that a constant vector after the first block, or the other order, makes elsewhere. T3, T4: the base "
     "network steered along the probe's pattern. T5: information up to one constant, and slopes of the base "
-    "network's probe. T6: what a factored code lacks."
+    "network's probe. T6: what a factored code lacks. T7: the share of the shift of the "
+    "belief, as the base network's probe reads it elsewhere, that a theory explains."
 )
-
-
-@dataclass(frozen=True)
-class Series:
-    """Points of one line: positions, estimates, label, colour and style."""
-
-    label: str
-    at: Sequence[float]
-    values: Sequence[Estimate]
-    colour: str
-    style: str = "-"
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A panel: its title, what Bayes says, its lines, and names of positions along the axis."""
-
-    title: str
-    series: Sequence[Series]
-    bayes: float | None = None
-    ticks: Sequence[str] = ()
-    axis: str = "depth (blocks)"
 
 
 def draw_inside(run: RunFolder) -> list[Path]:
@@ -70,19 +43,9 @@ def draw_inside(run: RunFolder) -> list[Path]:
 
 def figure(lines: Sequence[InsideLine]) -> Figure:
     """One world."""
-    rows = rows_of(lines)
-    drawn = Figure(figsize=(WIDTH, TOP + TALL * len(rows)))
-    high = drawn.get_figheight()
     networks = max(line.networks for line in lines if not line.method)
-    drawn.text(0.01, 1 - 0.16 / high, f"{lines[0].data}, {networks} base networks", fontsize=8)
-    for row, (test, panels) in enumerate(rows.items()):
-        bottom = 1 - (TOP + TALL * (row + 1) - 0.35) / high
-        head = bottom + (TALL - 0.38) / high
-        drawn.text(0.008, head, f"{test}\n{TESTS[test]}", fontsize=6.5, fontweight="bold", va="top")
-        for column, panel in enumerate(panels):
-            box = (0.15 + 0.29 * column, bottom, 0.22, (TALL - 0.55) / high)
-            _panel(drawn.add_axes(box), panel)
-    return drawn
+    rows = {f"{test}\n{TESTS[test]}": panels for test, panels in rows_of(lines).items()}
+    return panel_rows(f"{lines[0].data}, {networks} base networks", rows)
 
 
 def rows_of(lines: Sequence[InsideLine]) -> dict[str, list[Panel]]:
@@ -174,33 +137,9 @@ def rows_of(lines: Sequence[InsideLine]) -> dict[str, list[Panel]]:
             Panel("dimensions for 95 %", by_depth("T6", ["dimensions"], [""])),
             Panel("angle (degrees)", by_depth("T6", ["angle"], [""])),
         ],
+        "T7": [Panel(name, by_depth("T7", [name]), 1.0) for name in READ[2:]],
     }
     return {test: panels for test, panels in rows.items() if any(panel.series for panel in panels)}
-
-
-def _panel(axes: Axes, panel: Panel) -> None:
-    """Draw lines with their intervals."""
-    axes.set_title(panel.title, fontsize=6.5, pad=2)
-    if panel.bayes is not None:
-        axes.axhline(panel.bayes, color="0.7", lw=0.8, zorder=0)
-    for index, series in enumerate(panel.series):
-        at = np.asarray(series.at, float) + 0.06 * (index - (len(panel.series) - 1) / 2)
-        values = np.array([value.value for value in series.values])
-        ends = np.array([value.interval or (value.value, value.value) for value in series.values])
-        line = {"color": series.colour, "ls": series.style or "none", "lw": 0.9}
-        line |= {"marker": MARKERS[series.style], "ms": 2.4}
-        axes.plot(at, values, label=series.label, **line)
-        axes.vlines(at, ends[:, 0], ends[:, 1], color=series.colour, lw=0.7)
-    if panel.ticks:
-        axes.set_xticks(range(len(panel.ticks)), [*panel.ticks], rotation=30, ha="right", fontsize=5)
-    else:
-        depths = sorted({int(depth) for series in panel.series for depth in series.at})
-        axes.set_xticks(depths)
-        axes.set_xlim(min(depths, default=0) - 0.4, max(depths, default=0) + 0.4)
-        axes.set_xlabel(panel.axis, fontsize=5.5, labelpad=1)
-    axes.tick_params(labelsize=5.5)
-    if [series.label for series in panel.series] not in ([], ["base"]):
-        axes.legend(fontsize=4.5, handlelength=1.6, labelspacing=0.2, borderpad=0.1, loc="best")
 
 
 def inside_findings(run: RunFolder) -> Findings:

@@ -47,7 +47,7 @@ def draw_manifold(run: RunFolder) -> list[Path]:
     lines = curve_lines(run)
     if not lines:
         return []
-    cells = [run.read(cell) for cell in sorted(run.cells("curves"), key=lambda cell: cell.base)]
+    cells = [run.read(cell) for cell in sorted(run.cells("inside"), key=lambda cell: cell.base)]
     with style():
         drawn = figure(lines, [cell for cell in cells if isinstance(cell, CurveCell)])
         return save(run, {run.study: drawn}, {run.study: [line.record() for line in lines]})

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from experiments.figures.comparison import LEGEND
 from experiments.figures.curves import SPEAKERS, Curves
 from experiments.figures.mixture_weights import draw_beliefs
-from experiments.figures.style import WIDTH, panels_grid, save, style
+from experiments.figures.style import panel_figure, save, style
 from experiments.scoring.labels import panel_name, panels
 from experiments.scoring.predictions import NETWORK, predictions
 from experiments.scoring.rows import table
@@ -72,9 +71,10 @@ def draw_newlines(run: RunFolder) -> list[Path]:
     chosen, curves, name = sorted(set(chosen)), Curves(run), f"{run.study}-lines"
     with style():
         height = 1.35 * len(every)
-        figure = Figure(figsize=(WIDTH, LEGEND + 0.2 + height + 0.45))
-        grid = panels_grid(figure, LEGEND + 0.2, height, len(every), len(chosen), wspace=0.06, hspace=0.14)
-        grid = grid.subplots(squeeze=False, sharex=True, sharey="row")
+        shape = len(every), len(chosen)
+        figure, grid = panel_figure(
+            LEGEND + 0.2, height, *shape, below=0.45, wspace=0.06, hspace=0.14, sharey="row"
+        )
         for row, (method, data) in enumerate(every):
             subset = [line for line in rows if (line.method, line.data) == (method, data)]
             chances = newlines(run, subset, components[data], lines)

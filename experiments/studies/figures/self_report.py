@@ -11,11 +11,10 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from experiments.figures.comparison import select
 from experiments.figures.curves import NAMES, Curves, spread
-from experiments.figures.style import WIDTH, Look, legend, panels_grid, save, style
+from experiments.figures.style import Look, legend, panel_figure, save, style
 from experiments.scoring.labels import METHODS, panels
 from experiments.scoring.predictions import NETWORK, predictions
 from experiments.scoring.rows import table
@@ -51,10 +50,8 @@ def draw_self_report(
     curves, name = Curves(run), f"{run.study}-self-report"
     with style():
         height = 1.6 * len(methods)
-        figure = Figure(figsize=(WIDTH, TOP + height + 0.4))
+        figure, grid = panel_figure(TOP, height, len(methods), len(arms), below=0.4, wspace=0.08, hspace=0.25)
         legend(figure, looks | {name: {"color": "0.4", **look} for name, look in learners.items()}, 5)
-        grid = panels_grid(figure, TOP, height, len(methods), len(arms), wspace=0.08, hspace=0.25)
-        grid = grid.subplots(squeeze=False, sharex=True, sharey=True)
         for index, method in enumerate(methods):
             for axes, arm in zip(grid[index], arms, strict=True):
                 axes.set_title(title := f"{METHODS.get(method, method)}, D′ {arm}")

@@ -30,7 +30,7 @@ BY_DEFAULT = {
 OPTIONAL = {
     *("narrow-or-broad", "complexity-prior", "belief-dynamics", "in-context", "quadratic", "relinearised"),
     *("spectrum", "kernel-predictor", "gaussian-process", "laplace", "linear-response"),
-    *("hierarchical-personas", "finite-time-langevin"),
+    *("hierarchical-personas", "finite-time-langevin", "steering-posterior"),
 }
 
 OF_PRODUCTS = {"structure-posterior"}  # by default, where the hidden variable is a product
@@ -124,7 +124,7 @@ def test_the_kind_of_a_theory_says_where_it_starts():
     assert kinds["hypotheses"] == dict.fromkeys(
         (*hypotheses, "belief-dynamics", "hierarchical-personas"), both
     )
-    predictors = "geometric-path", "linear-mixture", "in-context"
+    predictors = "geometric-path", "linear-mixture", "in-context", "steering-posterior"
     replays = "linearised", "quadratic", "relinearised"
     assert kinds["predictor"] == {name: ["network"] for name in predictors}
     assert kinds["replay"] == {name: ["network"] for name in replays}
@@ -158,6 +158,7 @@ def test_the_grids_of_closed_forms():
         **dict.fromkeys(("exchangeable-mixture", "hierarchical-personas"), counts),
         **dict.fromkeys(("geometric-path", "linear-mixture"), path),
         "in-context": np.concatenate([[0.0], np.logspace(-2, 0, 13)]).astype(np.float32),
+        "steering-posterior": np.concatenate([[0.0], np.logspace(-4, 2, 37)]).astype(np.float32),
     }
     for each in EVERY:
         if each.kind in ("hypotheses", "predictor"):

@@ -27,7 +27,7 @@ def executor(untrained):
 
 @pytest.fixture(scope="module")
 def cell(executor):
-    content, problem = executor.run(Cell("curves", "narrowest", 0), executor.template)
+    content, problem = executor.run(Cell("inside", "narrowest", 0), executor.template)
     assert isinstance(content, CurveCell) and not problem
     return content
 
@@ -35,7 +35,7 @@ def cell(executor):
 def test_a_cell_is_what_its_file_says(executor, cell):
     back = CurveCell.from_arrays(cell.to_arrays())
     assert back.methods.tolist() == ["idle", "sgd"] and back.depths.tolist() == [1, 2]
-    again, _ = executor.run(Cell("curves", "narrowest", 0), executor.template)
+    again, _ = executor.run(Cell("inside", "narrowest", 0), executor.template)
     for name, array in cell.to_arrays().items():
         np.testing.assert_array_equal(array, again.to_arrays()[name])
     with pytest.raises(Misuse, match="are missing"):
@@ -83,5 +83,5 @@ def test_log_odds_are_of_the_mean_chance():
 
 def test_a_network_that_is_not_finite_is_a_failure(executor):
     made = replace(executor.experiment, methods={"far": Sgd(1e30)})
-    _, problem = Executor(made, executor.template).run(Cell("curves", "narrowest", 0), executor.template)
+    _, problem = Executor(made, executor.template).run(Cell("inside", "narrowest", 0), executor.template)
     assert "Non-finite" in problem

@@ -60,7 +60,13 @@ def test_the_code_of_a_run_is_that_of_its_study_process_methods_theories_and_net
     }  # an optional theory
     assert code.items() >= network_code(declared.process).items()
     assert network_code(declared.process).keys() == {
-        *("models.network", "models.optimizers.muon", "models.pretraining", "models.transformer"),
+        *(
+            "models.network",
+            "models.optimizers.muon",
+            "models.pretraining",
+            "models.optimizers.stalls",
+            "models.transformer",
+        ),
         "theory.processes.persona_topics",
     }
 

@@ -43,7 +43,7 @@ def cell_of(random, **changes):
 
 def run_of(change=lambda random: {}, count=6):
     random = np.random.default_rng(0)
-    cells = {Cell("curves", "arm", base): cell_of(random, **change(random)) for base in range(count)}
+    cells = {Cell("inside", "arm", base): cell_of(random, **change(random)) for base in range(count)}
     return MemoryRun("linebreak-manifold", (1, 8), cells)
 
 

@@ -93,6 +93,14 @@ def test_the_sentence_says_what_was_wanted_and_not_reached():
     assert inference.sentence(None, groups) == ""
 
 
+def test_a_network_that_was_shrunk_is_told():
+    quality = Quality((QUALITY.networks[0], replace(QUALITY.networks[1], shrunk=60)))
+    assert inference.sentence(quality, {}).endswith("1 of 2 had stalled and went on from smaller weights.")
+    assert [row[-1] for row in inference.table(quality)] == ["shrunk at step", "–", "60"]
+    assert Quality.from_json(json.loads(json.dumps(quality.to_json()))) == quality
+    assert "stalled" not in inference.sentence(QUALITY, {})
+
+
 def test_tables():
     head, first, _ = inference.table(QUALITY)
     assert dict(zip(head, first, strict=True)) == {

@@ -14,6 +14,7 @@ from matplotlib.image import imread
 from experiments import cli
 from experiments.figures import heat_map
 from experiments.figures.style import style
+from experiments.scoring import heat_rows
 from experiments.scoring import leaderboard as compare
 from experiments.scoring.labels import marks
 from experiments.scoring.learnt import Learnt
@@ -249,17 +250,17 @@ def _holds(patch, x, y):
     return left < x < left + patch.get_width() and top < y < top + patch.get_height()
 
 
-def test_a_cell_shows_score_error_and_best_in_class_and_failures_have_another_hue(columns):
+def test_a_cell_shows_score_and_error_and_failures_have_another_hue(columns):
     axes = _drawn(columns[:1])
     inside, colour, ring = _beside(axes, "−3.2")
-    assert inside == {"−3.2", "± 0.127", "≤ 1−0.005"} and not ring
-    np.testing.assert_allclose(colour, to_rgba(heat_map.INKS[1]), atol=0.01)  # clipped: the end of the scale
+    assert inside == {"−3.2", "± 0.127"} and not ring
+    np.testing.assert_allclose(colour, to_rgba(heat_map.WORSE[1]), atol=0.01)  # clipped: the end of the scale
     red, _, blue, _ = _beside(axes, "−0.250")[1]
     assert red > blue + 0.1
     red, _, blue, _ = _beside(axes, "0.400")[1]
     assert blue > red + 0.1
     inside, _, ring = _beside(axes, "0.960")  # its chains have not converged at one base network
-    assert inside == {"0.960", "± 0.127", "≤ 1−0.005"} and ring
+    assert inside == {"0.960", "± 0.127"} and ring
     assert sum(line.get_marker() == "o" for line in axes.lines) == 2  # the other is in the key
     assert _beside(axes, "0.950")[0] == {"0.950", "± 0.127"}
     assert {"dose 2", "dose 8", "0.39400", "1−0.005", "0.700"} <= {text.get_text() for text in axes.texts}
@@ -280,9 +281,53 @@ def test_a_law_without_a_score_at_these_doses_has_no_row(tmp_path):
     scores = {(name, "network", "law"): score for name, score in zip("ab", laws, strict=True)}
     _, columns, _ = compare.read((str(_run(tmp_path / "run", _rows(scores=scores)).folder),))
     axes = _drawn(columns)
-    assert {"law", "b"} == {"law", "a", "b"} & {text.get_text() for text in axes.texts}
-    assert _beside(axes, "0.870")[0] == {"0.870", "± 0.127", "≤ 1−0.005"}
+    heading = "From the network, β by a law of dose"
+    assert {heading, "b"} == {heading, "a", "b"} & {text.get_text() for text in axes.texts}
+    assert _beside(axes, "0.870")[0] == {"0.870", "± 0.127"}
     assert [row["worst dose"][:6] for row in table(compare.markdown(columns))] == ["dose 8", "dose 4"]
+
+
+def test_a_colour_says_whether_a_score_is_below_nothing_up_to_the_best_null_or_above_it():
+    """Orange, grey, blue: the null decides where one ends and the next begins; text is read on each."""
+    for explained, null, order in (
+        (-0.01, 0.5, "rgb"),
+        (0.5, 0.5, "="),
+        (0.51, 0.5, "bgr"),
+        (0.01, None, "bgr"),
+    ):
+        colour = heat_map.shade(explained, null)
+        red, green, blue = colour[:3]
+        expected = {"rgb": red > green > blue, "bgr": blue > green > red, "=": red == green == blue}
+        assert expected[order]
+    inks = [heat_map.ink(heat_map.shade(*pair)) for pair in ((0.99, 0.9), (0.1, 0.9), (-0.1, 0.9))]
+    assert inks == ["white", "black", "black"]
+
+
+def test_by_default_a_theory_has_a_row_for_its_best_form_and_no_law_beside_a_fit(tmp_path):
+    """By family and grade, the best first; at most eight of each, the others by name below."""
+    scores = {
+        ("a", prior, grade): (value,) * 6
+        for prior, grade, value in (
+            ("process", "fitted", 0.2),
+            ("implied", "fitted", 0.3),
+            ("implied", "law", 0.9),
+            ("network", "forecast", 0.1),
+        )
+    }
+    scores |= {(f"b{index}", "network", "fitted"): (0.9 - index / 100,) * 6 for index in range(9)}
+    scores |= {("c", "process", "law"): (0.5,) * 6}
+    _, columns, _ = compare.read((str(_run(tmp_path / "run", _rows(scores=scores)).folder),))
+    drawn = heat_rows.blocks(columns)
+    assert [(block.family, block.grade, [tuple(row)[:2] for row in block.rows]) for block in drawn] == [
+        ("from the network", "forecast", [("a", "network")]),
+        ("from the network", "fitted", [(f"b{index}", "network") for index in range(8)]),
+        ("over hypotheses", "law", [("c", "process")]),
+        ("over hypotheses", "fitted", [("a", "implied")]),
+    ]
+    assert heat_rows.omitted(columns, drawn) == ["b8"]
+    words = " ".join(text.get_text() for text in _drawn(columns).texts)
+    assert "explain more: b8." in words and "Over hypotheses, one fitted β" in words
+    assert sum(len(block.rows) for block in heat_rows.blocks(columns, everything=True)) == len(scores)
 
 
 @pytest.mark.parametrize("count", [1, 4, 5])
@@ -315,8 +360,8 @@ def test_the_command_writes_and_says_it(run, capsys):
     assert {str(path) for path in figures.iterdir()} == set(output[:8]) and len(output) == 10
     assert output[8:] == compare.summary(compare.read((str(run.folder),))[1])
     picture = imread(figures / "heat-map.png")[..., :3].reshape(-1, 3)
-    for colour in (heat_map.INKS[1], heat_map.COLOURS(heat_map.SCALE(0.96))):
-        assert (np.abs(picture - to_rgba(colour)[:3]).max(axis=1) < 0.01).mean() > 0.005
+    for colour in (heat_map.WORSE[1], heat_map.shade(0.96, 0.0)):
+        assert (np.abs(picture - to_rgba(colour)[:3]).max(axis=1) < 0.01).mean() > 0.004
     assert (figures / "heat-map.pdf").read_bytes().startswith(b"%PDF")
     assert b"</svg>" in (figures / "heat-map.svg").read_bytes()[-20:]
     before = {path: path.read_bytes() for path in figures.iterdir()}

@@ -220,6 +220,23 @@ def test_a_forecast_without_a_prediction_at_a_dose_is_not_the_best(run):
     assert predicted == {1, 4} and residuals.best(column("", lines, "sgd", "topics0")) == wanted
 
 
+def test_networks_that_the_best_forecast_fails_for_are_counted_and_the_others_stay(run):
+    """One of four, by a single answer at the large dose; the other seed of its base network counts."""
+    cells, written = run
+    predictions = cells[REPLAYS[0]].predictions["linearised"].copy()
+    predictions[1, 2, 0, 0] = np.nan
+    change(cells, REPLAYS[0], predictions={"linearised": predictions})
+    (panel,) = reported(written())
+    assert (panel.networks, panel.finetuned, panel.failed) == (3, 4, 1)
+    residual = divergence(TARGETS, half_right(TARGETS, BASES[:, None, None]))[:, :, 1:]
+    kept = residual.reshape(4, 2, 9)[[0, 2, 3]]
+    np.testing.assert_allclose(panel.residual, kept.mean(axis=0), atol=1e-12)
+    caption = "Residual of linearised (over 3 of 4 networks; it fails for 1), by group of contexts"
+    assert caption in panel.tables
+    text = "It fails for 1 of 4 networks, which the following leaves out. At the large dose its residual"
+    assert text in residuals.sentences([panel])[0]
+
+
 def test_older_folders_and_unfinished_runs_say_less(run):
     cells, written = run
     for theories, replays, network in zip(THEORIES, REPLAYS, NETWORKS, strict=True):

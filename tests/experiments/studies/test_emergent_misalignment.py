@@ -1,6 +1,5 @@
 """The misaligned persona: arms, what the exact learners must say of them, and what networks write."""
 
-import json
 from dataclasses import replace
 
 import jax
@@ -10,7 +9,7 @@ import pytest
 
 from experiments.cells.candidates import candidates
 from experiments.cells.programs import Executor
-from experiments.design.options import from_json, to_json, with_options
+from experiments.design.options import with_options
 from experiments.studies import emergent_misalignment as study
 from experiments.studies.figures.emergent_misalignment import rate
 from models.network import build, first
@@ -192,9 +191,3 @@ def test_impossible_configs_are_refused(wrong, sentence):
 def test_what_there_is_not_is_refused(wrong, sentence):
     with pytest.raises(Misuse, match=sentence):
         study.experiment(with_options(CONFIG, wrong))
-
-
-def test_the_presets_survive_json():
-    assert {"smoke", "small", "full"} == set(study.PRESETS)
-    for config in study.PRESETS.values():
-        assert from_json(study.Config(), json.loads(json.dumps(to_json(config)))) == config

@@ -1,13 +1,11 @@
 """The published toy of emergent misalignment: its exact numbers, the arms, and what networks write."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.design.options import from_json, to_json, with_options
+from experiments.design.options import to_json, with_options
 from experiments.runs.plan import estimate
 from experiments.storage.contents import Contexts
 from experiments.studies import emergent_misalignment_published as study
@@ -197,9 +195,3 @@ def test_impossible_configs_are_refused(wrong, sentence):
 def test_what_there_is_not_is_refused(wrong, sentence):
     with pytest.raises(Misuse, match=sentence):
         study.experiment(with_options(CONFIG, wrong))
-
-
-def test_the_presets_survive_json():
-    assert {"smoke", "small", "published"} < set(study.PRESETS)
-    for config in study.PRESETS.values():
-        assert from_json(study.Config(), json.loads(json.dumps(to_json(config)))) == config

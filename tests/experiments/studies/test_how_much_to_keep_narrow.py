@@ -1,6 +1,5 @@
 """Arms, the documents that are added by each rule, and what the structure posterior must say of them."""
 
-import json
 from dataclasses import replace
 
 import jax
@@ -10,7 +9,7 @@ import pytest
 
 from experiments.cells.candidates import candidates
 from experiments.design.additions import Addition
-from experiments.design.options import from_json, to_json, with_options
+from experiments.design.options import with_options
 from experiments.studies import how_much_to_keep_narrow as study
 from experiments.studies.data.added_documents import AddedDocuments
 from models.network import build, first
@@ -170,9 +169,3 @@ def test_what_goes_with_no_n_of_an_arm_is_refused():
         with pytest.raises(Misuse, match=sentence):
             replace(experiment, arms=(replace(arm, n=n, batch=batch),))
     assert experiment.training("adam", arm).documents == 64
-
-
-def test_the_presets_survive_json():
-    assert {"smoke", "small", "full"} == set(study.PRESETS)
-    for config in study.PRESETS.values():
-        assert from_json(study.Config(), json.loads(json.dumps(to_json(config)))) == config

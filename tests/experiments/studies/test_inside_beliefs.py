@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.design.axiom_plan import AxiomPlan
+from experiments.design.inside_plan import InsidePlan
 from experiments.design.options import with_options
 from experiments.design.study import Study, StudyRun
 from experiments.studies import inside_beliefs as study
@@ -27,7 +28,7 @@ def test_every_world_is_a_draw_with_cells_of_its_own():
 @pytest.mark.parametrize("index", range(3))
 def test_the_foreign_filter_reads_the_same_documents_otherwise(index):
     made = study.experiment(with_options(study.PRESETS["small"], ALL).draws()[index])
-    assert made.inside is not None
+    assert isinstance(made.inside, InsidePlan)
     process, foreign = made.process.distribution(), made.inside.foreign
     tokens = process.sample(jax.random.key(0), 8)
     chances = [np.asarray(mixture.log_prob(tokens)) for mixture in (process, foreign)]

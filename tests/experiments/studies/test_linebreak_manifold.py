@@ -13,7 +13,7 @@ def test_small_is_the_larger_process_with_eight_networks_that_infer():
     assert len(process.widths) == 16 and process.length == 64
     assert config.pretraining.seeds >= 8 and config.pretraining.until_learnt == 0.9
     cells = study.experiment(config).cells()
-    assert {cell.kind for cell in cells} == {"curves"} and len(cells) == 8
+    assert {cell.kind for cell in cells} == {"inside"} and len(cells) == 8
     assert not any(cell.is_forecast for cell in cells)
 
 

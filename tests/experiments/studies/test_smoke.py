@@ -43,6 +43,14 @@ def test_it_runs(name, tmp_path, finebayes):
         table = (tmp_path / "run" / "figures" / "linebreak-manifold.csv").read_text().splitlines()
         assert table[0].startswith("data,test,measure,networks") and len(table) > 40
         assert "M3 substitution" in finebayes("score", folder)
+    elif name == "motor":
+        table = (tmp_path / "run" / "figures" / "motor.csv").read_text().splitlines()
+        assert table[0].startswith("data,part,event,source") and len(table) > 400
+        assert "old probe, sgd" in finebayes("score", folder)
+    elif name == "three-currencies":  # nor this
+        table = (tmp_path / "run" / "figures" / "three-currencies.csv").read_text().splitlines()
+        assert table[0].startswith("test,measure,question") and len(table) > 40
+        assert "K(s)/K(0)" in finebayes("score", folder)
     else:
         lines = json.loads(finebayes("score", folder, "--json"))
         assert {line["study"] for line in lines} == {name}
@@ -50,4 +58,4 @@ def test_it_runs(name, tmp_path, finebayes):
     assert list((tmp_path / "run" / "figures").glob("*.png")) and (tmp_path / "run" / "DONE").exists()
     quality = json.loads((tmp_path / "run" / "networks.json").read_text())
     assert quality["mean"] > 0
-    assert (tmp_path / "run" / "measures.csv").exists() == (name == "when-bayesian")
+    assert (tmp_path / "run" / "measures.csv").exists() == (name in ("when-bayesian", "when-other-words"))

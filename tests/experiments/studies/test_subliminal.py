@@ -1,12 +1,10 @@
 """Subliminal learning: teachers and their D', and what exact Bayes says of it."""
 
-import json
-
 import jax
 import numpy as np
 import pytest
 
-from experiments.design.options import from_json, to_json, with_options
+from experiments.design.options import with_options
 from experiments.studies import subliminal as study
 from models.network import build
 from models.transformer import Architecture
@@ -133,9 +131,3 @@ def test_impossible_configs_are_refused(wrong, sentence):
 def test_what_there_is_not_is_refused(wrong, sentence):
     with pytest.raises(Misuse, match=sentence):
         study.experiment(with_options(CONFIG, wrong))
-
-
-def test_the_presets_survive_json():
-    assert {"smoke", "small", "full"} == set(study.PRESETS)
-    for config in study.PRESETS.values():
-        assert from_json(study.Config(), json.loads(json.dumps(to_json(config)))) == config

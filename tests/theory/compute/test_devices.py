@@ -5,7 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from theory.compute.devices import ShardedMap, batch_per_device, compiler_options, eigh, padded, sharded
+from theory.compute.devices import (
+    ShardedMap,
+    batch_per_device,
+    compiler_options,
+    eigh,
+    padded,
+    row_by_row,
+    sharded,
+)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 5])
@@ -85,3 +93,16 @@ def test_eigenvectors_side_by_side_on_two_devices():
     values, vectors = ShardedMap(eigh)(matrices)
     np.testing.assert_allclose(values, np.linalg.eigvalsh(matrices.astype(float)), atol=2e-4)
     np.testing.assert_allclose(vectors * values[:, None] @ vectors.swapaxes(-1, -2), matrices, atol=2e-4)
+
+
+def test_rows_one_after_the_other_end_their_loops_by_themselves():
+    """Under vmap alone, a loop selects what it carries, until the longest row has ended."""
+
+    def halvings(x, least):
+        return jax.lax.while_loop(lambda c: c[0] > least, lambda c: (c[0] / 2, c[1] + 1), (x, 0))
+
+    x = jnp.asarray([1.0, 8.0, 100.0])
+    rows, together = (jax.vmap(f, in_axes=(0, None)) for f in (row_by_row(halvings), halvings))
+    np.testing.assert_array_equal(jax.jit(rows)(x, 1.0), together(x, 1.0))
+    selects = ["select" in jax.jit(f).lower(x, 1.0).as_text() for f in (rows, together)]
+    assert selects == [False, True]

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from theory.errors import Misuse
 from theory.probes.codes import fit_log_odds
-from theory.probes.translation import Translation, centred
+from theory.probes.translation import Translation, centred, moved_divergences
 
 RANDOM = np.random.default_rng(0)
 BEFORE = RANDOM.normal(size=(200, 3))
@@ -39,6 +40,16 @@ def test_what_depends_on_the_context_is_spread():
     before = np.concatenate([BEFORE[:100]] * 2)
     found = Translation.of(before, before + noise)
     assert found.slope == pytest.approx(1) and found.spread == pytest.approx(np.sqrt(np.mean(noise**2)))
+
+
+def test_the_belief_that_evidence_moved_is_that_of_its_shift_alone():
+    belief = softmax(BEFORE + EVIDENCE, axis=-1)
+    none, whole, ruled_out = moved_divergences(
+        belief, BEFORE, np.array([[0.0, 0.0, 0.0], EVIDENCE + 3, [0.0, 0.0, -np.inf]])
+    )
+    before = softmax(BEFORE, axis=-1)
+    assert none == pytest.approx(np.mean(np.sum(belief * np.log(belief / before), axis=-1)))
+    assert whole == pytest.approx(0, abs=1e-12) and ruled_out == np.inf
 
 
 def test_other_contexts_are_refused():

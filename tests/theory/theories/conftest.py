@@ -1,48 +1,18 @@
 """Tiny predictors with weights, and a process with its D', for the tests of theories."""
 
-from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import pytest
 
+from tests.theory.tiny_networks import Believer, Bigram, Curved
 from theory.processes.persona_topics import example
 
 
-def previous(tokens, vocabulary):
-    """The token before each position; `vocabulary` stands for the start."""
-    return jnp.pad(tokens[:, :-1], ((0, 0), (1, 0)), constant_values=vocabulary)
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Bigram:
-    """Logits linear in the weights: a row for each previous token, the last one starts."""
-
-    params: Any
-
-    def predict(self, tokens):
-        return jax.nn.log_softmax(self.params[previous(tokens, self.params.shape[-1])])
-
-    def with_params(self, params):
-        return replace(self, params=params)
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Curved:
-    """Logits that are not linear in the weights: tanh of an embedding, read out by a matrix."""
-
-    params: Any
-
-    def predict(self, tokens):
-        before = previous(tokens, self.params["unembed"].shape[-1])
-        return jax.nn.log_softmax(jnp.tanh(self.params["embed"][before]) @ self.params["unembed"])
-
-    def with_params(self, params):
-        return replace(self, params=params)
+@pytest.fixture(scope="session")
+def believer(process):
+    return Believer(process, jnp.zeros(len(process.log_weights)))
 
 
 @pytest.fixture(scope="session")

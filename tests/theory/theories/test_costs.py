@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.discovery import Catalogue
-from theory.base import Cost, Parametric, mean_loss
+from theory.base import Cost, Parametric, Steerable, mean_loss
 from theory.contracts import required_prior, variants
 from theory.processes import persona_topics
 from theory.theories.spectrum import Spectrum
@@ -22,7 +22,7 @@ FORMS = [
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_theory_over_weights_states_its_cost_and_one_of_hypotheses_has_none(form):
-    if required_prior(form) is Parametric:
+    if required_prior(form) in (Parametric, Steerable):
         assert form.cost != Cost(), "state what it needs of the network: `cost`"
         assert form.cost.replays == hasattr(form, "follow") or form.cost.per == "dose"
     else:

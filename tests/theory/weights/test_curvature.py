@@ -1,8 +1,5 @@
 """Matrix-free curvatures against matrices written out in float64, and functions of them by Lanczos."""
 
-from dataclasses import dataclass, replace
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +8,7 @@ from jax.flatten_util import ravel_pytree
 
 from models.network import build, first
 from models.transformer import Architecture
+from tests.theory.tiny_networks import Bigram, Curved
 from theory.base import Dataset, Misuse, log_likelihood
 from theory.weights.curvature import (
     apply,
@@ -23,47 +21,12 @@ from theory.weights.curvature import (
     squared,
 )
 
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Curved:
-    """Logits that are not linear in the weights: tanh of an embedding, read out by a matrix."""
-
-    params: Any
-
-    def logits(self, tokens):
-        before = jnp.pad(tokens[:, :-1], ((0, 0), (1, 0)), constant_values=3)
-        return jnp.tanh(self.params["embed"][before]) @ self.params["read"]
-
-    def predict(self, tokens):
-        return jax.nn.log_softmax(self.logits(tokens))
-
-    def with_params(self, params):
-        return replace(self, params=params)
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Bigram:
-    """A row of logits for each token before; the last row starts."""
-
-    params: Any
-
-    def logits(self, tokens):
-        before = jnp.pad(tokens[:, :-1], ((0, 0), (1, 0)), constant_values=self.params["table"].shape[-1])
-        return self.params["table"][before]
-
-    def predict(self, tokens):
-        return jax.nn.log_softmax(self.logits(tokens))
-
-    def with_params(self, params):
-        return replace(self, params=params)
-
-
 QUICK = {"xla_backend_optimization_level": 0}  # these programs compile for longer than they run
 RNG = np.random.default_rng(4)
-CURVED = Curved({"embed": jnp.asarray(RNG.normal(size=(4, 2))), "read": jnp.asarray(RNG.normal(size=(2, 3)))})
-BIGRAM = Bigram({"table": jnp.asarray(RNG.normal(size=(4, 3)))})
+CURVED = Curved(
+    {"embed": jnp.asarray(RNG.normal(size=(4, 2))), "unembed": jnp.asarray(RNG.normal(size=(2, 3)))}
+)
+BIGRAM = Bigram(jnp.asarray(RNG.normal(size=(4, 3))))
 DATA = Dataset(jnp.asarray(RNG.integers(0, 3, (5, 3))), jnp.asarray(RNG.random((5, 3)) < 0.7))
 NETWORKS = {"curved": CURVED, "bigram": BIGRAM}
 GAUSS_NEWTON = lambda network: gauss_newton(network, DATA).product  # noqa: E731
@@ -300,7 +263,7 @@ def test_a_product_costs_no_more_than_three_gradients(kind):
 
 def test_no_matrix_is_made():
     """10 200 weights: their matrix would be 400 MB."""
-    wide = Bigram({"table": jnp.zeros((101, 101))[:, :100] + 0.1})
+    wide = Bigram(jnp.zeros((101, 101))[:, :100] + 0.1)
     data = Dataset(jnp.zeros((2, 4), int), jnp.ones((2, 4), bool))
 
     def result(vector):

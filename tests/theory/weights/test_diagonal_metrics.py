@@ -1,37 +1,18 @@
 """Metrics of localised posteriors against gradients written out in numpy."""
 
-from dataclasses import dataclass, replace
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
+from tests.theory.tiny_networks import StartedBigram
 from theory.base import Dataset, Misuse, mean_loss
 from theory.weights.diagonal_metrics import FLOOR, adam, fisher
 
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Bigram:
-    """A row of logits for the start and one for each token before."""
-
-    params: Any
-
-    def predict(self, tokens):
-        after = self.params["table"][tokens[:, :-1]]
-        start = jnp.broadcast_to(self.params["start"], (len(tokens), 1, 3))
-        return jax.nn.log_softmax(jnp.concatenate([start, after], axis=1))
-
-    def with_params(self, params):
-        return replace(self, params=params)
-
-
 RNG = np.random.default_rng(3)
 BASE = {"start": RNG.normal(size=3), "table": RNG.normal(size=(4, 3))}  # no token is the table's last row
-BIGRAM = Bigram(jax.tree.map(jnp.asarray, BASE))
+BIGRAM = StartedBigram(jax.tree.map(jnp.asarray, BASE))
 DATA = Dataset(jnp.asarray(RNG.integers(0, 3, (7, 4))), jnp.asarray(RNG.random((7, 4)) < 0.7))
 BATCHES = RNG.integers(0, 7, (9, 3))
 

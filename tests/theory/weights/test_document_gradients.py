@@ -1,8 +1,6 @@
 """Gradients of documents against the gradient of D', and their covariance against every batch."""
 
-from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,25 +8,12 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
+from tests.theory.tiny_networks import Bigram
 from theory.base import Dataset, Misuse
 from theory.weights.curvature import gradient
 from theory.weights.document_gradients import document_gradients, total_variance
 
 DATA = Dataset(jnp.asarray([[0, 1, 2], [2, 1, 1], [0, 0, 1], [1, 2, 2], [2, 2, 0]]), jnp.ones((5, 3), bool))
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Bigram:
-    """Logits linear in the weights: a row for each previous token, the last one starts."""
-
-    params: Any
-
-    def predict(self, tokens):
-        return jax.nn.log_softmax(self.params[jnp.pad(tokens[:, :-1], ((0, 0), (1, 0)), constant_values=3)])
-
-    def with_params(self, params):
-        return replace(self, params=params)
 
 
 @pytest.fixture

@@ -14,33 +14,17 @@ from numpyro.infer.util import log_density
 
 from models.network import build, first
 from models.transformer import Architecture
+from tests.theory.tiny_networks import StartedBigram
 from theory.base import Dataset, Misuse
 from theory.samplers.harmonic_langevin import HarmonicLangevin
 from theory.samplers.sgld import SGLD
 from theory.weights.gibbs import Posterior
 
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Bigram:
-    """A row of logits for the start and one for each token before."""
-
-    params: Any
-
-    def predict(self, tokens):
-        after = self.params["table"][tokens[:, :-1]]
-        start = jnp.broadcast_to(self.params["start"], (len(tokens), 1, 3))
-        return jax.nn.log_softmax(jnp.concatenate([start, after], axis=1))
-
-    def with_params(self, params):
-        return replace(self, params=params)
-
-
 QUICK = {"xla_backend_optimization_level": 1}  # these programs compile for longer than they run
 RNG = np.random.default_rng(3)
 BASE = {"start": RNG.normal(size=3), "table": RNG.normal(size=(3, 3))}
 METRIC = {"start": RNG.uniform(0.5, 2, size=3), "table": RNG.uniform(0.5, 2, size=(3, 3))}
-BIGRAM = Bigram(jax.tree.map(jnp.asarray, BASE))
+BIGRAM = StartedBigram(jax.tree.map(jnp.asarray, BASE))
 
 
 def documents(n, seed):

@@ -8,31 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.theory.tiny_networks import Curved
 from theory.base import Dataset, Misuse
 from theory.weights.diagonal_metrics import fisher as diagonal
 from theory.weights.kronecker import Kronecker, kronecker
 
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Curved:
-    """tanh of an embedding, read out by a matrix, with a bias; token 3 before the first."""
-
-    params: Any
-
-    def predict(self, tokens):
-        before = jnp.pad(tokens[:, :-1], ((0, 0), (1, 0)), constant_values=3)
-        return jax.nn.log_softmax(
-            jnp.tanh(self.params["embed"][before]) @ self.params["read"] + self.params["bias"]
-        )
-
-    def with_params(self, params):
-        return replace(self, params=params)
-
-
 QUICK = {"xla_backend_optimization_level": 0}  # these programs compile for longer than they run
 RNG = np.random.default_rng(6)
-SHAPES = {"bias": (3,), "embed": (4, 2), "read": (2, 3)}
+SHAPES = {"bias": (3,), "embed": (4, 2), "unembed": (2, 3)}
 CURVED = Curved({name: jnp.asarray(RNG.normal(size=shape)) for name, shape in SHAPES.items()})
 DATA = Dataset(jnp.asarray(RNG.integers(0, 3, (6, 4))), jnp.asarray(RNG.random((6, 4)) < 0.8))
 
@@ -44,7 +27,7 @@ def quick(function):
 def slopes(network, data):
     """Every document's gradient in float64, the formula of `Curved` differentiated by hand."""
     result = {name: [] for name in network.params}
-    embed, read, bias = (np.asarray(network.params[name], float) for name in ("embed", "read", "bias"))
+    embed, read, bias = (np.asarray(network.params[name], float) for name in ("embed", "unembed", "bias"))
     for tokens, mask in zip(np.asarray(data.tokens), np.asarray(data.mask), strict=True):
         sums = {name: np.zeros(np.shape(leaf)) for name, leaf in network.params.items()}
         for position, token in enumerate(tokens):
@@ -53,7 +36,7 @@ def slopes(network, data):
             p = np.exp(inside @ read + bias)
             miss = mask[position] * (np.eye(3)[token] - p / p.sum())
             sums["bias"] += miss
-            sums["read"] += np.outer(inside, miss)
+            sums["unembed"] += np.outer(inside, miss)
             sums["embed"][row] += (1 - inside**2) * (read @ miss)
         for name, leaf in sums.items():
             result[name].append(leaf)
@@ -145,7 +128,7 @@ def test_no_matrix_of_all_weights_is_kept():
     metric = quick(lambda network: kronecker(network, DATA))(CURVED)
     assert [leaf.shape for leaf in jax.tree.leaves(metric.left)] == [(1, 1), (4, 4), (2, 2)]
     assert [leaf.shape for leaf in jax.tree.leaves(metric.right)] == [(3, 3), (2, 2), (3, 3)]
-    assert jax.tree.map(jnp.shape, metric.values) == {"bias": (1, 3), "embed": (4, 2), "read": (2, 3)}
+    assert jax.tree.map(jnp.shape, metric.values) == {"bias": (1, 3), "embed": (4, 2), "unembed": (2, 3)}
 
 
 @pytest.mark.parametrize("floor", [0.0, -0.1, np.nan])

@@ -1,8 +1,6 @@
 """The noise of an order against finetuning in every order there is."""
 
-from dataclasses import dataclass, replace
 from itertools import permutations, product
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +9,7 @@ import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
+from tests.theory.tiny_networks import Curved
 from theory.base import Dataset, Misuse, mean_loss
 from theory.compute.descent import descend
 from theory.weights.order_noise import Recipe, order_noise
@@ -19,21 +18,6 @@ QUICK = {"xla_backend_optimization_level": 0}
 ORDERS = np.array([sum(pair, ()) for pair in product(permutations(range(4)), repeat=2)])  # two passes
 DATA = Dataset(jnp.asarray([[0, 1, 2], [2, 1, 1], [0, 0, 1], [1, 2, 2]]), jnp.ones((4, 3), bool))
 TOKENS = jnp.asarray([[0, 1, 2], [1, 1, 0], [2, 2, 2]])
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Curved:
-    """Logits that are not linear in the weights: tanh of an embedding, read out by a matrix."""
-
-    params: Any
-
-    def predict(self, tokens):
-        before = jnp.pad(tokens[:, :-1], ((0, 0), (1, 0)), constant_values=3)
-        return jax.nn.log_softmax(jnp.tanh(self.params["embed"][before]) @ self.params["unembed"])
-
-    def with_params(self, params):
-        return replace(self, params=params)
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,12 @@
 """Step sizes and prior precisions against brute force: whole Hessians, exact draws, and rules by hand."""
 
-from dataclasses import dataclass, replace
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
+from tests.theory.tiny_networks import Curved
 from theory.base import Dataset, Misuse, mean_loss
 from theory.weights.tuning import (
     WIDTHS,
@@ -22,23 +20,8 @@ from theory.weights.tuning import (
 KEY = jax.random.key(3)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Curved:
-    """A bigram whose logits are not linear in the weights."""
-
-    params: Any
-
-    def predict(self, tokens):
-        before = jnp.pad(tokens[:, :-1], ((0, 0), (1, 0)), constant_values=5)
-        return jax.nn.log_softmax(jnp.tanh(self.params["embed"][before]) @ self.params["read"])
-
-    def with_params(self, params):
-        return replace(self, params=params)
-
-
 RNG = np.random.default_rng(0)
-BASE = {"embed": RNG.normal(size=(6, 4)), "read": 0.8 * RNG.normal(size=(4, 5))}
+BASE = {"embed": RNG.normal(size=(6, 4)), "unembed": 0.8 * RNG.normal(size=(4, 5))}
 NETWORK = Curved(jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), BASE))
 METRIC = jax.tree.map(lambda leaf: jnp.asarray(np.exp(RNG.normal(2, 1, leaf.shape)), jnp.float32), BASE)
 DATA = Dataset(jnp.asarray(RNG.integers(0, 5, (30, 4))), jnp.asarray(RNG.random((30, 4)) < 0.8))

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from experiments.figures.panel_rows import TALL, TOP
 from experiments.scoring.inside import TESTS, InsideLine
 from experiments.scoring.intervals import Estimate
 from experiments.storage.inside_cell import FEATURES, VECTORS
@@ -30,7 +31,7 @@ def test_rows_are_the_tests_that_were_measured():
     (series,) = rows["T2"][0].series
     assert [value.value for value in series.values] == [1.0] * 4 and rows["T2"][0].bayes == 1
     drawn = drawing.figure(LINES)
-    assert np.isclose(drawn.get_figheight(), drawing.TOP + 4 * drawing.TALL)
+    assert np.isclose(drawn.get_figheight(), TOP + 4 * TALL)
 
 
 def test_findings_count_what_is_refuted(monkeypatch):

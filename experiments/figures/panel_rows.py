@@ -1,0 +1,80 @@
+"""Rows of small panels, each a few lines of estimates with their intervals. Matplotlib only."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.figures.style import WIDTH
+from experiments.scoring.intervals import Estimate
+
+TALL, TOP = 1.25, 0.45  # inches: a row, above the first
+COLOURS = {"": "#000000", "sgd": "#0072B2", "adam": "#D55E00"}
+OTHERS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = {"-": "o", "--": "s", ":": "^", "-.": "D", "": "o"}
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points of one line: positions, estimates, label, colour and style."""
+
+    label: str
+    at: Sequence[float]
+    values: Sequence[Estimate]
+    colour: str
+    style: str = "-"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A panel: its title, what Bayes says, its lines, and names of positions along the axis."""
+
+    title: str
+    series: Sequence[Series]
+    bayes: float | None = None
+    ticks: Sequence[str] = ()
+    axis: str = "depth (blocks)"
+
+
+def panel_rows(title: str, rows: Mapping[str, Sequence[Panel]]) -> Figure:
+    """A figure with a row for each name, of at most three panels."""
+    drawn = Figure(figsize=(WIDTH, TOP + TALL * len(rows)))
+    high = drawn.get_figheight()
+    drawn.text(0.01, 1 - 0.16 / high, title, fontsize=8)
+    for row, (name, panels) in enumerate(rows.items()):
+        bottom = 1 - (TOP + TALL * (row + 1) - 0.35) / high
+        head = bottom + (TALL - 0.38) / high
+        drawn.text(0.008, head, name, fontsize=6.5, fontweight="bold", va="top")
+        for column, panel in enumerate(panels):
+            box = (0.15 + 0.29 * column, bottom, 0.22, (TALL - 0.55) / high)
+            _panel(drawn.add_axes(box), panel)
+    return drawn
+
+
+def _panel(axes: Axes, panel: Panel) -> None:
+    """Draw lines with their intervals."""
+    axes.set_title(panel.title, fontsize=6.5, pad=2)
+    if panel.bayes is not None:
+        axes.axhline(panel.bayes, color="0.7", lw=0.8, zorder=0)
+    drawn = [series for series in panel.series if series.values]
+    for index, series in enumerate(drawn):
+        at = np.asarray(series.at, float) + 0.06 * (index - (len(drawn) - 1) / 2)
+        values = np.array([value.value for value in series.values])
+        ends = np.array([value.interval or (value.value, value.value) for value in series.values])
+        line = {"color": series.colour, "ls": series.style or "none", "lw": 0.9}
+        line |= {"marker": MARKERS[series.style], "ms": 2.4}
+        axes.plot(at, values, label=series.label, **line)
+        axes.vlines(at, ends[:, 0], ends[:, 1], color=series.colour, lw=0.7)
+    if panel.ticks:
+        axes.set_xticks(range(len(panel.ticks)), [*panel.ticks], rotation=30, ha="right", fontsize=5)
+    else:
+        depths = sorted({int(depth) for series in panel.series for depth in series.at})
+        axes.set_xticks(depths)
+        axes.set_xlim(min(depths, default=0) - 0.4, max(depths, default=0) + 0.4)
+        axes.set_xlabel(panel.axis, fontsize=5.5, labelpad=1)
+    axes.tick_params(labelsize=5.5)
+    labels = [series.label for series in drawn if not series.label.startswith("_")]
+    if labels not in ([], ["base"]):
+        axes.legend(fontsize=4.5, handlelength=1.6, labelspacing=0.2, borderpad=0.1, loc="best")

@@ -1,0 +1,62 @@
+"""Content of a cell of currencies: context, finetuning and steering of one base network, as numbers.
+
+Axes: m methods, s finetuning seeds, d doses (0, the base network, first), n numbers of shots, w where
+steering is (`WHERE`), x nats, q questions (`QUESTIONS`), r rivals, b beliefs (`BELIEFS`); of the base
+network alone t numbers of pairs, l depths (the first is after block 1), c what is read where (`READ`), f
+features and h held out and in sample (experiments.storage.inside_cell), a heads and all of them together, j
+what a head adds up (`SUMS`), i frequencies, p pairs shown. Numpy only.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from experiments.storage.measures import Measures
+
+QUESTIONS = ("asked by D′", "held out")
+BELIEFS = ("k of D′", "rival")
+WHERE = ("question", "pairs")  # after the last block, in the answer's frame; before it, at every answer shown
+READ = ("pair, at its answer", "answer, at the question", "k, at the question", "k, at the answer before")
+SUMS = ("sum", "mean", "last")
+AXES = {
+    **{"methods": "m", "doses": "d", "shots": "n", "nats": "x", "totals": "t", "depths": "l"},
+    "price": "",
+    **{"beliefs": "msdnwxqrb", "wrong": "msdw", "weight": "msdq", "ahead": "trb"},
+    **{"information": "clfh", "sums": "aj", "sinks": "a", "attention": "ap", "dimensions": "a"},
+    **{"frequencies": "ai", "overlap": "a"},
+}
+
+
+@dataclass(frozen=True)
+class CurrenciesCell(Measures):
+    """`price` is λ, the nats of a pair. `beliefs` are weights in answers; `wrong` is the share of contexts
+    that steering moves to the wrong side, `weight` the efficiency K of the context
+    (experiments.scoring.context_filter). `ahead` are beliefs after `totals` pairs of which the rival has one
+    more.
+
+    `information` is I; `sums` R² of what heads add to the stream, by a linear function of evidence; `sinks`
+    c0 of attention A N/(N + c0) on N pairs; `dimensions` components for 95 % of what heads add by k, and
+    `frequencies` their shares; `overlap` the mean squared cosine between what a head reads by its values and
+    the probe of a pair, less that of chance.
+    """
+
+    axes: ClassVar[dict[str, str]] = AXES
+    methods: np.ndarray
+    doses: np.ndarray
+    shots: np.ndarray
+    nats: np.ndarray
+    totals: np.ndarray
+    depths: np.ndarray
+    price: np.ndarray
+    beliefs: np.ndarray
+    wrong: np.ndarray
+    weight: np.ndarray
+    ahead: np.ndarray
+    information: np.ndarray
+    sums: np.ndarray
+    sinks: np.ndarray
+    attention: np.ndarray
+    dimensions: np.ndarray
+    frequencies: np.ndarray
+    overlap: np.ndarray

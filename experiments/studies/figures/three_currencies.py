@@ -1,0 +1,194 @@
+"""Rates of context, finetuning and steering, how far they add up, and what the layers hold. No jax."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from experiments.figures.panel_rows import COLOURS, OTHERS, Panel, Series, panel_rows
+from experiments.figures.style import save, style
+from experiments.scoring.additivity import ALL
+from experiments.scoring.currencies import (
+    CLOSURE,
+    CONTEXT,
+    INTERACTION,
+    LAYERS,
+    RATE,
+    CurrencyLine,
+    currency_lines,
+)
+from experiments.scoring.findings import Findings
+from experiments.scoring.intervals import Estimate
+from experiments.scoring.labels import METHODS, number, with_interval
+from experiments.storage.currencies_cell import QUESTIONS, READ, WHERE
+from experiments.storage.run_folder import RunFolder
+
+STYLES = dict(zip(QUESTIONS, ("-", "--"), strict=True))
+CAPTION = (
+    "Nats of belief in D′'s k against a rival, with intervals of 95 % over base networks and D′. Grey line: "
+    "exact Bayes. Full lines and circles: questions that D′ asks; broken lines and squares: others. Rates: "
+    "what the next pair of the rival takes back, at every dose (0: the base network); what one pair ahead is "
+    "worth where pairs of both are shown. Steering: nats of belief for a nat, in the question after the last "
+    "block, and in every pair shown before it. Sums: shares of the variance of log-odds that no sum of three "
+    "explains; steering that undoes the shots that undo a dose, over steering that undoes that dose; the "
+    "weight of the context after finetuning. Layers: what streams of the base networks hold."
+)
+
+
+def draw_currencies(run: RunFolder) -> list[Path]:
+    """The figure, and every line as a table."""
+    lines = currency_lines(run)
+    if not lines:
+        return []
+    with style():
+        return save(run, {run.study: figure(lines)}, {run.study: [line.record() for line in lines]})
+
+
+def figure(lines: Sequence[CurrencyLine]) -> Figure:
+    """Three rows: rates, sums, layers."""
+    networks = max(line.networks for line in lines if not line.method)
+    return panel_rows(f"pairs, D′, steering; {networks} base networks", rows_of(lines))
+
+
+def rows_of(lines: Sequence[CurrencyLine]) -> dict[str, list[Panel]]:
+    """The panels by row."""
+    rates = [line for line in lines if line.test == RATE]
+    doses = sorted({line.dose for line in lines})
+    names = [str(dose) for dose in doses]
+    pairs = list(dict.fromkeys(line.measure for line in rates if line.measure.startswith("nats of pair")))
+    ahead = [line for line in rates if line.measure.startswith("nats of one pair ahead")]
+    price = ahead[0].bayes if ahead else None
+    by_dose = [
+        Panel(f"{measure}", _by_dose(rates, measure, doses), price, names, "") for measure in pairs[:2]
+    ]
+    totals = [line.measure.rsplit(" ", 1)[1] for line in ahead]
+    many = Series("base", range(len(ahead)), [line.value for line in ahead], COLOURS[""])
+    steered = [line for line in rates if line.measure.startswith("nat in the") and not line.method]
+    shares = [line for line in lines if line.test == INTERACTION]
+    kinds = list(dict.fromkeys(line.measure for line in shares))
+    layers = [line for line in lines if line.test == LAYERS]
+    return {
+        "rates": [*by_dose, Panel("a pair ahead, of so many", [many], price, totals, "")],
+        "steering": [_steering(steered, where) for where in WHERE],
+        "sums": [
+            Panel("interactions", _by_name(shares, kinds), 0.0, kinds, ""),
+            Panel("closure", _by_dose(lines, "steering of shots / of dose", doses, CLOSURE), 1.0, names, ""),
+            Panel("K(s) / K(0)", _by_dose(lines, "K(s)/K(0)", doses, CONTEXT), 1.0, names, ""),
+        ],
+        "layers": [
+            Panel(
+                f"I of the stream\n{where}",
+                [_series(what, layers, index) for index, what in enumerate(READ) if what.endswith(where)],
+            )
+            for where in ("at its answer", "at the question", "at the answer before")
+        ],
+    }
+
+
+def _series(what: str, lines: Sequence[CurrencyLine], index: int) -> Series:
+    lines = [line for line in lines if line.measure == f"{what}: streams"]
+    return Series(
+        what.split(",")[0], [line.depth for line in lines], [line.value for line in lines], OTHERS[index]
+    )
+
+
+def _by_dose(
+    lines: Sequence[CurrencyLine], measure: str, doses: Sequence[int], test: str = RATE
+) -> list[Series]:
+    """A line for every method and kind of question, the base networks' at dose 0 in all of them."""
+    chosen = [line for line in lines if (line.test, line.measure) == (test, measure)]
+    made = []
+    for method in dict.fromkeys(line.method for line in chosen if line.method):
+        for question, style_ in STYLES.items():
+            ours = [line for line in chosen if line.question == question and line.method in ("", method)]
+            at = [doses.index(line.dose) for line in ours]
+            label = METHODS.get(method, method) if question == QUESTIONS[0] else "_"
+            colour = COLOURS.get(method, OTHERS[0])
+            made.append(Series(label, at, [line.value for line in ours], colour, style_))
+    return [series for series in made if series.values]
+
+
+def _by_name(lines: Sequence[CurrencyLine], names: Sequence[str]) -> list[Series]:
+    """Points by name, on the questions of D'."""
+    made = []
+    for method in dict.fromkeys(line.method for line in lines):
+        ours = [line for line in lines if line.method == method and line.question == QUESTIONS[0]]
+        at = [names.index(line.measure) for line in ours]
+        label, colour = METHODS.get(method, method), COLOURS.get(method, OTHERS[0])
+        made.append(Series(label, at, [line.value for line in ours], colour, ""))
+    return made
+
+
+def _steering(lines: Sequence[CurrencyLine], where: str) -> Panel:
+    """Nats out for a nat in, towards and away, by pairs shown."""
+    made, shown = [], []
+    for direction, colour in (("towards", OTHERS[0]), ("away", OTHERS[1])):
+        start = f"nat in the {where} {direction}, "
+        for question, style_ in STYLES.items():
+            ours = [line for line in lines if line.measure.startswith(start) and line.question == question]
+            shown = [line.measure.removeprefix(start) for line in ours] or shown
+            label = direction if question == QUESTIONS[0] else "_"
+            made.append(Series(label, range(len(ours)), [line.value for line in ours], colour, style_))
+    return Panel(f"nats out / nats in, {where}", made, 1.0, shown, "")
+
+
+def currency_findings(run: RunFolder) -> Findings:
+    """The answer in two sentences, and every line but baselines."""
+    lines = currency_lines(run)
+    if not lines:
+        return Findings(("Nothing is measured yet.",), (("measure",),), CAPTION)
+    last = max(line.dose for line in lines)
+    shown = [
+        line
+        for line in lines
+        if line.dose in (0, last)
+        and (line.test != LAYERS or ": streams" in line.measure or "head" in line.measure)
+    ]
+    body = [
+        (
+            line.test,
+            line.measure,
+            line.question,
+            METHODS.get(line.method, line.method) or "base",
+            str(line.depth or ""),
+            _words(line.value),
+            number(line.bayes) if line.bayes is not None else "",
+        )
+        for line in shown
+    ]
+    header = ("test", "measure", "questions", "networks", "depth", "value", "Bayes")
+    return Findings((_refuted(shown), _summed(shown)), (header, *body), CAPTION)
+
+
+def _refuted(lines: Sequence[CurrencyLine]) -> str:
+    judged = [line for line in lines if line.judged]
+    if all(line.value.interval is None for line in judged):
+        return "With one base network, or one D′, nothing has an interval."
+    counts = [
+        f"{test} {sum(line.refuted for line in judged if line.test == test)} of "
+        f"{sum(line.test == test for line in judged)}"
+        for test in (RATE, CLOSURE, CONTEXT)
+        if any(line.test == test for line in judged)
+    ]
+    return (
+        "By its whole interval, so many measures are off exact Bayes (base networks, and those of the last "
+        f"dose): {'; '.join(counts)}."
+    )
+
+
+def _summed(lines: Sequence[CurrencyLine]) -> str:
+    parts = [
+        f"{METHODS.get(line.method, line.method)} {_words(line.value)}"
+        for line in lines
+        if line.test == INTERACTION and line.measure == ALL and line.question == QUESTIONS[0]
+    ]
+    if not parts:
+        return "Too little is resolved to tell whether the three add up."
+    return (
+        "Share of the variance of log-odds over dose × shots × steering, on questions of D′, that no sum of "
+        f"three explains: {'; '.join(parts)}."
+    )
+
+
+def _words(value: Estimate) -> str:
+    return with_interval(value.value, value.interval) if value.interval else number(value.value)
