@@ -1,4 +1,4 @@
-"""Twists: a head compares two curves, turned so that a number meets the number a fixed lag ahead.
+"""Twists: cosines of two curves in a head, of which turned so that a number meets that a fixed lag ahead.
 
     M[c, w]    cosine of R W_Q μ_c and W_K ν_w, both curves centred; R = 1 for the head itself
     share      of the variance of M beyond a function of c and one of w, what a function of w - c has: 1 where
@@ -54,7 +54,7 @@ class Difference:
         return np.where(left > 1e-12 * total, (both - single) / np.where(left > 0, left, 1), 0.0)
 
     def interaction(self, matrix: Float[np.ndarray, "*s c w"]) -> Float[np.ndarray, "*s c w"]:
-        """What no sum of a function of one number and one of the other has."""
+        """The part that no sum of a function of one number and one of the other has."""
         flat = matrix.reshape(*matrix.shape[:-2], -1)
         return (flat - flat @ self.single @ self.single.T).reshape(matrix.shape)
 
