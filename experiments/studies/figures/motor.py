@@ -74,6 +74,7 @@ def figure(lines: Sequence[MotorLine], points: Sequence[Followed]) -> Figure:
     first = _row(drawn, "a", 0, len(events), shared=True)
     for axes, event in zip(first, events, strict=True):
         _by_labels(axes, lines, event)
+    _log(*first)
     first[0].set_ylabel("excess (nats)", fontsize=6)
     handles, names = first[0].get_legend_handles_labels()
     drawn.legend(
@@ -138,17 +139,17 @@ def _by_labels(axes: Axes, lines: Sequence[MotorLine], event: str) -> None:
     axes.axhline(bounds["prior"] - bounds["floor"], color="0.8", lw=0.8, zorder=0, label="no probe")
     axes.set_xscale("log", base=2)
     axes.set_xlabel("labels", fontsize=5.5, labelpad=1)
-    _log(axes)
 
 
-def _log(axes: Axes) -> None:
-    """A logarithmic axis that holds the values, whatever their intervals reach down to."""
-    drawn = [np.asarray(line.get_ydata(), float).ravel() for line in axes.lines]
+def _log(*panels: Axes) -> None:
+    """Logarithmic axes that hold the values, whatever their intervals reach down to."""
+    drawn = [np.asarray(line.get_ydata(), float).ravel() for axes in panels for line in axes.lines]
     values = np.concatenate([*drawn, [NEAR]])
     values = values[np.isfinite(values) & (values > 0)]
-    axes.set_yscale("log")
-    axes.set_ylim(values.min() / 1.6, values.max() * 1.6)
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    for axes in panels:
+        axes.set_yscale("log")
+        axes.set_ylim(values.min() / 1.6, values.max() * 1.6)
+        axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _inside(panels: Sequence[Axes], lines: Sequence[MotorLine], events: Sequence[str]) -> None:
