@@ -104,9 +104,10 @@ def awaited_folder(early: Callable[[str, str], None]) -> str:
 
 
 def side_by_side(tasks: Sequence[Callable[[], None]]) -> None:
-    """Run each of several tasks in a forked process, or one after the other where a fork is not safe: jax has
-    threads."""
-    if len(tasks) == 1 or "jax" in sys.modules or sys.platform != "linux":
+    """Run each of several tasks in a forked process, or one after the other where a fork is not safe, as jax
+    has threads, or gains nothing: on one core."""
+    alone = len(tasks) == 1 or sys.platform != "linux" or len(os.sched_getaffinity(0)) == 1
+    if alone or "jax" in sys.modules:
         for task in tasks:
             task()
         return

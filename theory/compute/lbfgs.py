@@ -75,16 +75,16 @@ class Memory(NamedTuple):
             left = along_steps[row] - self.products[row] @ passed
             return passed.at[row].set(weights[row] * left), None
 
-        taken, _ = jax.lax.scan(back, jnp.zeros(STEPS), ages, reverse=True)
-        left = scale * (along_changes - self.squares @ taken)
+        removed, _ = jax.lax.scan(back, jnp.zeros(STEPS), ages, reverse=True)
+        left = scale * (along_changes - self.squares @ removed)
 
         def forth(passed: Array, row: Array) -> tuple[Array, None]:
             """Give a step back, after those that came earlier."""
-            found = weights[row] * (left[row] + passed @ self.products[:, row])
-            return passed.at[row].set(taken[row] - found), None
+            overlap = weights[row] * (left[row] + passed @ self.products[:, row])
+            return passed.at[row].set(removed[row] - overlap), None
 
-        given, _ = jax.lax.scan(forth, jnp.zeros(STEPS), ages)
-        return -given, scale * taken, scale
+        restored, _ = jax.lax.scan(forth, jnp.zeros(STEPS), ages)
+        return -restored, scale * removed, scale
 
     def forget(self, condition: Bool[Array, ""]) -> Self:
         """Nothing remembered where the condition holds."""

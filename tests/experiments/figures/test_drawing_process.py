@@ -18,6 +18,7 @@ FORKED = """
 import os, pathlib, sys
 from experiments.figures.drawing_process import side_by_side
 out = pathlib.Path(sys.argv[1])
+os.sched_getaffinity = lambda pid: set(range(int(sys.argv[2])))
 def note(name):
     (out / name).write_text(str(os.getpid()))
     if name == "b":
@@ -31,12 +32,20 @@ except ValueError as error:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="tasks are forked on Linux alone")
 def test_a_task_that_fails_beside_is_done_again_where_its_error_is_heard(tmp_path):
-    words = [sys.executable, "-c", FORKED, str(tmp_path)]
+    words = [sys.executable, "-c", FORKED, str(tmp_path), "2"]
     told = subprocess.run(words, capture_output=True, text=True, check=True)
     parent = told.stdout.split()[0]
     pids = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert told.stdout.strip() == f"{parent} b failed in {parent}" and pids["b"] == parent
     assert len({pids["a"], pids["c"], parent}) == 3 and not told.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="tasks are forked on Linux alone")
+def test_on_one_core_tasks_are_done_here_until_one_fails(tmp_path):
+    words = [sys.executable, "-c", FORKED, str(tmp_path), "1"]
+    parent, *error = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+    pids = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert pids == {"a": parent, "b": parent} and error[0] == "b"
 
 
 def test_where_jax_is_loaded_tasks_are_done_here_in_their_order():
