@@ -1,4 +1,4 @@
-"""A concept in several alphabets: do probes of it, edits along them and D' reach from one to another?
+"""A concept in several alphabets: how far probes of it, edits along them and D' reach from one to another.
 
 Documents are of one alphabet each; beliefs are over concepts, read where a block has just ended. Axes: n
 documents, t positions, k concepts, l depths, d width.

@@ -68,8 +68,8 @@ def _bases(world: str, cells: Cells) -> Iterator[MeasureLine]:
     for row, depth in enumerate(first.depths.tolist()):
         for u, source in enumerate(SOURCES):
             last = depth == first.depths[-1] and source == "streams"
-            same = [float(np.diag(cell.information[row, u]).mean()) for _, cell in cells]
-            yield from line(TRANSFER, f"I in the same alphabet: {source}", depth, same)
+            diagonal = [float(np.diag(cell.information[row, u]).mean()) for _, cell in cells]
+            yield from line(TRANSFER, f"I in the same alphabet: {source}", depth, diagonal)
             for name, field in (("τ", "information"), ("τ up to a constant", "shifted")):
                 values = [transfer(getattr(cell, field)[row, u]) for _, cell in cells]
                 yield from line(TRANSFER, f"{name}: {source}", depth, values, bayes if last else None)

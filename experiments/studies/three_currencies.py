@@ -65,7 +65,9 @@ class Config(StudyConfig):
 PRESETS = {
     "smoke": with_options(
         Config(),
-        BRIEF | {"documents": 40, "nats": (-1.0, 0.0, 1.0), "network.layers": 2, "process.pairs": 5},
+        BRIEF
+        | {"documents": 24, "nats": (-1.0, 0.0, 1.0), "network.layers": 2, "process.pairs": 5}
+        | {"finetuning.doses": (4,), "shots": (0, 1)},
     ),
     "small": Config(),
     "full": with_options(Config(), FULL | {"pretraining.seeds": 12, "documents": 1000}),

@@ -1,6 +1,7 @@
 """Rates of context, finetuning and steering, how far they add up, and what the layers hold. No jax."""
 
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -8,7 +9,7 @@ from matplotlib.figure import Figure
 from experiments.figures.measured import estimate_words, measured_table, refuted_sentence
 from experiments.figures.panel_rows import COLOURS, OTHERS, Panel, Series, panel_rows
 from experiments.figures.style import save, style
-from experiments.scoring.additivity import ALL
+from experiments.scoring.additivity import ALL, CURRENCIES
 from experiments.scoring.currencies import (
     CLOSURE,
     CONTEXT,
@@ -24,6 +25,7 @@ from experiments.storage.currencies_cell import QUESTIONS, READ, WHERE
 from experiments.storage.run_folder import RunFolder
 
 STYLES = dict(zip(QUESTIONS, ("-", "--"), strict=True))
+LETTERS = dict(zip(CURRENCIES, "dnx", strict=True))
 CAPTION = (
     "Nats of belief in D′'s k against a rival, with intervals of 95 % over base networks and D′. Grey line: "
     "exact Bayes. Full lines and circles: questions that D′ asks; broken lines and squares: others. Rates: "
@@ -66,18 +68,19 @@ def rows_of(lines: Sequence[MeasureLine]) -> dict[str, list[Panel]]:
     steered = [line for line in rates if line.measure.startswith("nat in the") and not line.method]
     shares = [line for line in lines if line.test == INTERACTION]
     kinds = list(dict.fromkeys(line.measure for line in shares))
+    short = [reduce(lambda name, pair: name.replace(*pair), LETTERS.items(), kind) for kind in kinds]
     layers = [line for line in lines if line.test == LAYERS]
     return {
         "rates": [*by_dose, Panel("a pair ahead, of so many", [many], price, totals, "")],
         "steering": [_steering(steered, where) for where in WHERE],
         "sums": [
-            Panel("interactions", _by_name(shares, kinds), 0.0, kinds, ""),
+            Panel("interactions: dose d, shots n, nats x", _by_name(shares, kinds), 0.0, short, ""),
             Panel("closure", _by_dose(lines, "steering of shots / of dose", doses, CLOSURE), 1.0, names, ""),
             Panel("K(s) / K(0)", _by_dose(lines, "K(s)/K(0)", doses, CONTEXT), 1.0, names, ""),
         ],
         "layers": [
             Panel(
-                f"I of the stream\n{where}",
+                f"I of the stream {where}",
                 [_series(what, layers, index) for index, what in enumerate(READ) if what.endswith(where)],
             )
             for where in ("at its answer", "at the question", "at the answer before")
