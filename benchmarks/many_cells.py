@@ -34,7 +34,7 @@ from experiments.storage.run_folder import DONE, RunFolder, create
 from experiments.system import surroundings
 
 SCORES = """
-import resource, sys
+import sys
 from pathlib import Path
 from experiments.scoring.rows import rows
 from experiments.scoring.scorecard import scorecard
@@ -42,7 +42,7 @@ from experiments.storage.run_folder import RunFolder
 run = RunFolder(Path(sys.argv[1]))
 run.save_rows(rows(run))
 scorecard(run.rows())
-print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(next(1024 * int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 CONTEXTS, ANSWERS, HYPOTHESES, SEEDS, RUNGS = 8, 3, 4, 2, 6
 

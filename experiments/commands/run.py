@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import tyro
 
 from experiments.commands.parsing import COMMANDS, parse
-from experiments.commands.work import check_workers, crew_of, waiting
+from experiments.commands.work import crew_of, waiting, workers_of
 from experiments.design.config import StudyConfig
 from experiments.design.old_names import refuse_old_names
 from experiments.design.study import DEFAULT_PRESET, Study, StudyRun
@@ -46,8 +46,7 @@ def run(arguments: list[str], command: str = "run") -> None:
     with study.reading_options():
         parsed = parse(parser, f"{command} {study.name}", arguments, parser(config))
     is_run = command == "run"
-    workers = parsed.workers if is_run else None
-    check_workers(workers, parsed.slurm if is_run else "")
+    workers = workers_of(parsed) if is_run else None
     study_run = StudyRun.make(study, parsed.preset, parsed.config)
     draws = is_run and workers is None and not parsed.dry_run and "jax" not in sys.modules
     with drawing_process.apart() if draws else contextlib.nullcontext(None) as draw:
@@ -96,9 +95,9 @@ def parsers(study: Study, preset: str, config: StudyConfig) -> dict[str, Any]:
     class Run(Forecast):
         strict: bool = False
         """End with an error where chains behind a theory have not converged (everything is written first)."""
-        workers: int | None = None
-        """Processes that make the cells, the cores divided among them (same bytes; default: this one alone).
-        A cell keeps busy as many cores as it has networks (2 × seeds); more processes pay beyond that only.
+        workers: int = -1
+        """Processes that make the cells, the cores divided among them (same bytes; -1: this one alone). A
+        cell keeps busy as many cores as it has networks (2 × seeds); more processes pay beyond that only.
         With 0 the folder is begun for workers that you start: finebayes work FOLDER, on any machine."""
         slurm: Annotated[str, tyro.conf.arg(metavar="NAME=VALUE,...")] = ""
         """Let SLURM start the workers, with options of sbatch like partition=cpu,time=60,cpus-per-task=8."""

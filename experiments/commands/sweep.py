@@ -8,7 +8,7 @@ import tyro
 
 from experiments.commands.parsing import COMMANDS, parse, say
 from experiments.commands.run import defaults, parsers
-from experiments.commands.work import check_workers, crew_of, waiting
+from experiments.commands.work import crew_of, waiting, workers_of
 from experiments.design.axes import MOST_RUNS, Sweep, make_axes, parse_axes, refuse_settled
 from experiments.design.config import StudyConfig
 from experiments.design.old_names import refuse_old_names
@@ -136,7 +136,7 @@ def _run(study: Study, preset: str, config: StudyConfig, words: list[str]) -> No
     refuse_old_names(words, config)
     with study.reading_options():
         options = parse(parser, f"sweep {study.name}", words, parser(config))
-    check_workers(options.workers, options.slurm)
+    workers = workers_of(options)
     centre = StudyRun.make(study, options.preset, options.config)
     declared = {} if options.over else study.axes(options.config)
     axes = make_axes(declared, options.config) if declared else parse_axes(options.over, options.config)
@@ -157,13 +157,13 @@ def _run(study: Study, preset: str, config: StudyConfig, words: list[str]) -> No
         print(sweeps.dry_run(made, folder, networks))
         return
     settings = sweeps.Settings(networks, options.again, options.strict)
-    if options.workers is None:
+    if workers is None:
         finished = sweeps.run_sweep(made, folder, settings)
     else:
         from experiments.runs.with_workers import sweep_with_workers
 
-        finished = sweep_with_workers(made, crew_of(options.workers, options.slurm), folder, settings)
-    print(summary(finished) if options.workers != 0 else waiting(folder))
+        finished = sweep_with_workers(made, crew_of(workers, options.slurm), folder, settings)
+    print(summary(finished) if workers != 0 else waiting(folder))
     sweeps.refuse_failed(finished)
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import tyro
 
@@ -44,12 +44,13 @@ def work(arguments: list[str]) -> None:
     print(*options.folders, sep="\n")
 
 
-def check_workers(count: int | None, slurm: str) -> None:
-    """Refuse a number of workers that is none, and SLURM's options without a number."""
-    if count is not None and count < 0:
-        raise Misuse(f"workers must be at least 0, got {count}.")
-    if slurm and not count:
+def workers_of(options: Any) -> int | None:
+    """The number of workers in the options of a run or a sweep; None for this process alone."""
+    if options.workers < -1:
+        raise Misuse(f"workers must be at least 0, or -1 for none, got {options.workers}.")
+    if options.slurm and options.workers < 1:
         raise Misuse("--slurm needs a number of jobs from 1 on: add --workers N.")
+    return None if options.workers < 0 else options.workers
 
 
 def crew_of(count: int, slurm: str) -> "Crew":

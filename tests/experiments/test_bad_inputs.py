@@ -86,7 +86,10 @@ def commands(folder):
         for word in ("--preset", "--out", "--networks", "--config", "--seed", "--with"):
             yield [command, "mixtures", word]  # no value
         yield from ([command, "mixtures", "--out", "file/x"], [command, "mixtures", "--again=maybe"])
-    for workers in ("-1", "abc", "1.5", ""):
+    for place in ("missing", "file", "empty", "list", "null", "text", "deep", "bare"):
+        yield ["work", place]
+    yield from (["work"], ["work", "list", "--share", "3/2"], ["work", "--share"])
+    for workers in ("-2", "abc", "1.5", ""):
         yield ["run", "mixtures", "--workers", workers, "--dry-run"]
     for study in Catalogue().names("studies"):
         for name, kind in fields(study).items():

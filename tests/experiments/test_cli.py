@@ -172,8 +172,8 @@ def test_lists_may_have_commas_and_be_none(capsys):
 
 
 def test_a_mistake_in_a_plan_is_no_plan(capsys):
-    options = ["weird-generalisation", "--dry-run", "--workers", "-1"]
-    assert "workers must be at least 0, got -1" in refused(capsys, "run", *options)
+    options = ["weird-generalisation", "--dry-run", "--workers", "-2"]
+    assert "workers must be at least 0, or -1 for none, got -2" in refused(capsys, "run", *options)
 
 
 def test_the_version_is_that_of_the_package(capsys):

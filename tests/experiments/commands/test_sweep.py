@@ -37,7 +37,10 @@ def refused(capsys, *arguments, status=1):
             [*RUN, "--over", f"process.seed={','.join(map(str, range(1001)))}"],
             "These are 1001 runs; say --yes",
         ),
-        ([*RUN, "--over", "width=8", "--workers", "-1"], "workers must be at least 0, got -1"),
+        (
+            [*RUN, "--over", "width=8", "--workers", "-2"],
+            "workers must be at least 0, or -1 for none, got -2",
+        ),
         ([*RUN, "--seed", "1", "--seed", "2", "--over", "width=8"], "--seed is given twice"),
         (["sweep", "no-such-folder", "--plot", "explained"], "There is no folder no-such-folder"),
         (["sweep", ".", "--plot", "explained"], "holds no sweep (no sweep.json)"),
