@@ -50,7 +50,8 @@ def rows_of(tuned, scores, process):
 @pytest.mark.slow
 def test_the_scorecard_is_that_of_the_run(tmp_path, tables):
     """Of every theory that both have, from the process's prior; strengths are fitted on all in-domain
-    answers in both."""
+    answers in both. A table renormalises answers before it mixes them, and a network that has learnt little
+    gives other tokens, too: linear-mixture is left out."""
     process = fb.processes.PersonaTopics(personas=3, topics=4, pairs=3)
     base = fb.pretrain(process, width=16, steps=30, batch=16, progress=False)
     tuned = fb.finetune(
@@ -58,7 +59,7 @@ def test_the_scorecard_is_that_of_the_run(tmp_path, tables):
         n=8, batch=4, doses=(1, 8), seeds=2, progress=False,
     )  # fmt: skip
     object.__setattr__(tuned.experiment, "fit_on", "all")
-    ours = ["tempered-posterior", "exchangeable-mixture", "geometric-path", "linear-mixture"]
+    ours = ["tempered-posterior", "exchangeable-mixture", "geometric-path"]
     own = fb.compare(tuned, ours, progress=False)
     mixture = process.distribution()
     path = write_table(tmp_path / "table.csv", rows_of(tuned, own, mixture))
@@ -78,8 +79,8 @@ def test_the_scorecard_is_that_of_the_run(tmp_path, tables):
     compared = 0
     for line in own.lines:
         key = line.theory, line.prior, line.grade, line.group, line.dose
-        if line.prior == "implied" or line.theory == "position-bias":
-            continue  # elicitation has contexts of its own there, and a table has no positions
+        if line.prior == "implied" or line.theory in ("position-bias", "tempered-posterior-by-rate"):
+            continue  # a table has no contexts of elicitation here, no positions and no gradients
         other, compared = found[key], compared + 1  # forecasts and laws, too
         assert other.nats == pytest.approx(line.nats, rel=2e-3, abs=2e-7), key
         assert other.shift == pytest.approx(line.shift, rel=1e-3, abs=2e-7)

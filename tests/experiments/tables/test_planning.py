@@ -17,7 +17,7 @@ PLAN = TablePlan(
 
 
 def test_the_planned_rows_are_a_whole_table():
-    """Filled in with numbers, they pass every check; hypotheses are left out: nothing compiles."""
+    """Filled in, they pass every check; hypotheses are left out, so that nothing compiles."""
     rows = [
         row | {"logprob": -1.2}
         for row in PLAN.rows()
