@@ -43,11 +43,12 @@ UNTRAINED = 1000  # the seed of the untrained network
 
 @dataclass(frozen=True)
 class Measured:
-    """Measures of a finetuned network, as in its cell: (l, t), (), (v,), (l, i) and (l, j)."""
+    """Measures of a finetuned network, as in its cell: (l, t), (), (v,), (), (l, i) and (l, j)."""
 
     translation: np.ndarray
     shift: np.ndarray
     missed: np.ndarray
+    noise: np.ndarray
     old_probes: np.ndarray
     slopes: np.ndarray
 
@@ -138,12 +139,14 @@ class InsidePrograms:
         if not (after.is_finite and other.is_finite):
             parts = (len(TRANSLATION), len(OLD_PROBES), len(SLOPES))
             moved, kept, steep = (np.full((len(self.depths), count), np.nan) for count in parts)
-            return Measured(moved, np.array(np.nan), np.full(len(VECTORS), np.nan), kept, steep)
-        shift, *missed = self._vectors(base, weights, contexts)
+            unknown = np.array(np.nan)
+            return Measured(moved, unknown, np.full(len(VECTORS), np.nan), unknown, kept, steep)
+        noise, shift, *missed = self._vectors(base, weights, twin, contexts)
         return Measured(
             np.array(probing.translation(base, after, other)),
             np.array(shift),
             np.array(missed),
+            np.array(noise),
             np.array(probing.old_probes(base, after, other)),
             np.array(probing.slopes(base, after)),
         )
@@ -162,9 +165,9 @@ class InsidePrograms:
         response = Response.of(self.plan.nats, np.stack(read))
         return [getattr(response, name) for name in RESPONSE]
 
-    def _vectors(self, base: Base, weights: Params, contexts: Weighed) -> list[float]:
-        """Distances elsewhere from a finetuned network: of the base network, and of that with each constant
-        vector after the first block."""
+    def _vectors(self, base: Base, weights: Params, twin: Params, contexts: Weighed) -> list[float]:
+        """Distances elsewhere from a finetuned network: of its twin, of the base network, and of that with
+        each constant vector after the first block."""
         fit, params, written = self.vectors, base.network.params, base.patterns(1)
         answers, width = fit.answers(weights, contexts.tokens), len(written)
         moved, before = (
@@ -181,7 +184,8 @@ class InsidePrograms:
             (moved - before)[inside].mean(axis=0),
             fit.fitted(params, answers, contexts, 1, length * np.eye(width)),
         ]
-        return [fit.missed(params, answers, contexts, 1, vector) for vector in vectors]
+        noise = fit.missed(twin, answers, contexts, 1, np.zeros(width))
+        return [noise, *(fit.missed(params, answers, contexts, 1, vector) for vector in vectors)]
 
 
 def inside_failure(cell: InsideCell) -> str:

@@ -2,7 +2,8 @@
 
     T1 translation   slope; spread and twin, in units of the shift's size; target, the nats that D's
                      hypothesis gains on the mean of the others
-    T2 sufficiency   C = 1 - Σ KL(finetuned ‖ base + vector) / Σ KL(finetuned ‖ base), elsewhere; the shift
+    T2 sufficiency   C = 1 - Σ KL(finetuned ‖ base + vector) / Σ KL(finetuned ‖ base), elsewhere; the same
+                     of the twin, another order of D'; what a vector loses beyond the twin; the shift
     T3 calibration   slope, its spread over contexts, share of contexts of the wrong sign
     T4 code          I of streams and baselines in both codes; variation of what steering adds
     T5 old probes    I up to one constant; the loss of the old probe, less the difference to the twin; slopes
@@ -47,6 +48,7 @@ BAYES = {  # by test and measure
     ("T1", "slope"): 1.0,
     ("T1", "spread"): 0.0,
     **{("T2", vector): 1.0 for vector in VECTORS},
+    **{("T2", f"lost: {vector}"): 0.0 for vector in VECTORS},
     ("T3", "slope"): 1.0,
     ("T3", "slope, own position"): 1.0,
     ("T3", "spread"): 0.0,
@@ -54,7 +56,8 @@ BAYES = {  # by test and measure
     ("T4", "of_log_odds"): 0.0,
     ("T5", "loss"): 0.0,
 }
-ZERO_OR_MORE = ("spread", "wrong", "of_log_odds")  # which chance alone puts above 0
+BOUNDED = ("spread", "wrong", "of_log_odds", *VECTORS)  # which chance alone puts off what Bayes says
+LOSSES = ("loss", *(f"lost: {vector}" for vector in VECTORS))  # which refute above 0 alone
 Cells = Sequence[tuple[Cell, InsideCell]]
 
 
@@ -79,16 +82,16 @@ class InsideLine:
 
     @property
     def refuted(self) -> bool:
-        """Whether the whole interval is off what Bayes says; a loss of old probes, where it is above."""
+        """Whether the whole interval is off what Bayes says; a loss, where it is above."""
         if not self.judged or self.bayes is None or self.value.interval is None:
             return False
         low, high = self.value.interval
-        return low > self.bayes or (high < self.bayes and self.measure != "loss")
+        return low > self.bayes or (high < self.bayes and self.measure not in LOSSES)
 
     @property
     def judged(self) -> bool:
-        """Whether an interval can refute what Bayes says: of what cannot be below 0, it cannot."""
-        return self.bayes is not None and self.measure not in ZERO_OR_MORE
+        """Whether an interval can refute what Bayes says: not where that is the end of what there is."""
+        return self.bayes is not None and self.measure not in BOUNDED
 
     def record(self) -> Json:
         """Plain values by column."""
@@ -167,8 +170,12 @@ def _networks(data: str, cells: Cells) -> Iterator[InsideLine]:
 
             shift = flat("shift", m, d)
             yield line("T2", "shift", 0, mean(shift, ways))
+            noise = flat("noise", m, d)
+            yield line("T2", "twin", 0, ratio(shift - noise, shift, ways))
             for part, name in enumerate(VECTORS):
-                yield line("T2", name, 0, ratio(shift - flat("missed", m, d, part), shift, ways))
+                missed = flat("missed", m, d, part)
+                yield line("T2", name, 0, ratio(shift - missed, shift, ways))
+                yield line("T2", f"lost: {name}", 0, ratio(missed - noise, shift, ways))
             for row, depth in enumerate(first.depths.tolist()):
                 slope, spread, size, target, twin = (
                     flat("translation", m, d, row, part) for part in range(len(TRANSLATION))

@@ -26,6 +26,7 @@ FACTORS = ("interaction", "joint", "dimensions", "angle")
 AXES = {
     **{"methods": "m", "doses": "d", "depths": "l", "edited": "e"},
     **{"information": "plfh", "response": "ewr", "translation": "msdlt", "shift": "msd", "missed": "msdv"},
+    "noise": "msd",
     **{"old_probes": "msdli", "slopes": "msdlj", "base_slopes": "lj", "factors": "lg"},
 }
 
@@ -33,7 +34,8 @@ AXES = {
 @dataclass(frozen=True)
 class InsideCell(Measures):
     """`information` is I of every feature; `shift` and `missed` are mean KL (nats) elsewhere than in-domain,
-    from the finetuned network to the base network without and with a constant vector; `factors` is nan
+    from the finetuned network to the base network without and with a constant vector, `noise` that to the
+    network that met the same D' in another order; `factors` is nan
     where the hypotheses have no factors, and where factors do not interact."""
 
     axes: ClassVar[dict[str, str]] = AXES
@@ -46,6 +48,7 @@ class InsideCell(Measures):
     translation: np.ndarray
     shift: np.ndarray
     missed: np.ndarray
+    noise: np.ndarray
     old_probes: np.ndarray
     slopes: np.ndarray
     base_slopes: np.ndarray

@@ -9,7 +9,8 @@ theory by which D' moves the weights of hypotheses, and nothing else, says:
                      the shift
     T2 sufficiency   one constant vector along the probe's patterns, added after the first block of the base
                      network, makes the whole shift: C = 1, fitted in-domain and scored elsewhere. Refuted
-                     where not even a free vector does: what finetuning did depends on the context
+                     by a loss beyond the distance between two orders of D'. Where no free vector does,
+                     what finetuning did depends on the context
     T3 calibration   x nats along the pattern are x nats of answers: slope 1 in every context, whether every
                      position is steered or only that whose answer is read. Refuted after
                      the first block by a slope far below 1 (not the copy that is used, or another path

@@ -15,14 +15,15 @@ from experiments.storage.inside_cell import CODES, FACTORS, FEATURES, VECTORS
 from experiments.storage.run_folder import RunFolder
 
 STYLES = ("-", "--", ":", "-.")
+SUFFICIENCY = (*VECTORS, "twin")
 CAPTION = (
     "A row a test, with intervals of 95 % over base networks and D′; depth counts blocks; the finetuned "
     "networks are those of the last dose. Grey line: what a theory says by which D′ moves the weights of "
     "hypotheses and nothing else. T1: the base network's probe before and after finetuning; spread, and that "
     "between networks which met D′ in two orders (twin), in units of the shift. T2: the share of the shift "
-    "that a constant vector after the first block makes elsewhere. T3, T4: the base network steered along "
-    "the probe's pattern. T5: information up to one constant, and slopes of the base network's probe. T6: "
-    "what a factored code lacks."
+    "that a constant vector after the first block, or the other order, makes elsewhere. T3, T4: the base "
+    "network steered along the probe's pattern. T5: information up to one constant, and slopes of the base "
+    "network's probe. T6: what a factored code lacks."
 )
 
 
@@ -70,7 +71,7 @@ def rows_of(lines: Sequence[InsideLine]) -> dict[str, list[Panel]]:
                 colour = COLOURS.get(method, OTHERS[index % len(OTHERS)])
                 made.append(
                     Series(
-                        label or "base",
+                        label.replace("_", " ") or "base",
                         [line.depth for line in chosen],
                         [line.value for line in chosen],
                         colour,
@@ -82,8 +83,8 @@ def rows_of(lines: Sequence[InsideLine]) -> dict[str, list[Panel]]:
     sufficiency = [
         Series(
             METHODS.get(method, method),
-            range(len(VECTORS)),
-            [chosen_lines("T2", vector, method)[0].value for vector in VECTORS],
+            range(len(SUFFICIENCY)),
+            [chosen_lines("T2", name, method)[0].value for name in SUFFICIENCY],
             COLOURS.get(method, OTHERS[index % len(OTHERS)]),
             "",
         )
@@ -113,7 +114,7 @@ def rows_of(lines: Sequence[InsideLine]) -> dict[str, list[Panel]]:
             Panel("nats gained by D′'s hypothesis", by_depth("T1", ["target"])),
         ],
         "T2": [
-            Panel("C, elsewhere", sufficiency, 1.0, VECTORS, ""),
+            Panel("C, elsewhere", sufficiency, 1.0, SUFFICIENCY, ""),
         ],
         "T3": [
             Panel("nats out / nats in", by_depth("T3", ["slope", "slope, own position"], [""]), 1.0),
@@ -149,7 +150,7 @@ def inside_findings(run: RunFolder) -> Findings:
         line
         for line in sorted(lines, key=lambda line: (line.data, line.test))
         if line.dose in (0, last)
-        and (line.bayes is not None or line.test == "T6" or line.depth == deepest)
+        and (line.bayes is not None or line.test == "T6" or line.depth in (0, deepest))
         and "in sample" not in line.measure
     ]
     judged = [line for line in shown if line.judged]

@@ -44,6 +44,7 @@ def test_no_finetuning_is_the_identity_of_every_test(cell):
     np.testing.assert_allclose(idle[..., 0], 1, atol=1e-5)
     np.testing.assert_allclose(idle[..., 1:], 0, atol=1e-5)
     np.testing.assert_allclose(cell.shift[0], 0, atol=1e-6)
+    np.testing.assert_allclose(cell.noise[0], 0, atol=1e-6)
     np.testing.assert_allclose(cell.old_probes[0], cell.old_probes[0, :, :, :, :1] + np.zeros(4), atol=1e-5)
     np.testing.assert_allclose(
         cell.slopes[0], np.broadcast_to(cell.base_slopes, cell.slopes[0].shape), atol=1e-3

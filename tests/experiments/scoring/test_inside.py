@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.scoring.inside import BAYES, TESTS, inside_lines
-from experiments.storage.inside_cell import AXES, OLD_PROBES, RESPONSE, TRANSLATION, InsideCell
+from experiments.storage.inside_cell import AXES, OLD_PROBES, RESPONSE, TRANSLATION, VECTORS, InsideCell
 from experiments.storage.memory import MemoryRun
 from experiments.storage.records import Cell
 
@@ -22,6 +22,7 @@ def cell_of(**changes):
         name: np.array(value) for name, value in NAMES.items()
     }
     values["missed"] *= 0
+    values["noise"] *= 0
     values["response"][..., 1:] = 0
     values["translation"][..., TRANSLATION.index("spread")] = 0
     return InsideCell(**(values | changes))
@@ -54,6 +55,19 @@ def test_sufficiency_is_a_ratio_of_sums():
     found = {line.measure: line.value for line in lines if line.test == "T2" and line.method == "sgd"}
     assert found["free"].value == pytest.approx(1 - 1 / 6) and found["pattern"].value == 1
     assert found["free"].interval is None  # of one base network
+
+
+def test_a_vector_is_refuted_by_what_it_loses_beyond_another_order_of_the_data():
+    random, cells = np.random.default_rng(0), {}
+    for base in range(4):
+        noise = 0.2 + 0.01 * random.normal(size=(2, 3, 2))
+        missed = noise[..., None] + 0.01 * random.normal(size=(2, 3, 2, 3))
+        missed[..., VECTORS.index("pattern")] += 0.3
+        cells[Cell("inside", "arm", base)] = cell_of(noise=noise, missed=missed)
+    lines = lines_of(cells)
+    assert {line.measure for line in lines if line.refuted} == {"lost: pattern"}
+    twins = [line.value.value for line in lines if (line.test, line.measure) == ("T2", "twin")]
+    assert twins == pytest.approx([0.8] * 4, abs=0.02)
 
 
 def test_a_tempered_belief_and_a_lost_filter_are_refuted():

@@ -92,7 +92,8 @@ CELLS = {
     Cell("inside", "arm", 0): InsideCell(
         *(np.array(["sgd"]), np.array([1, 8]), np.array([1, 2, 3]), np.array([1, 3])),
         *(numbers(2, 3, 7, 2), numbers(2, 2, 5), numbers(1, S, 2, 3, 5), numbers(1, S, 2)),
-        *(numbers(1, S, 2, 3), numbers(1, S, 2, 3, 4), numbers(1, S, 2, 3, 2)),
+        *(numbers(1, S, 2, 3), numbers(1, S, 2)),
+        *(numbers(1, S, 2, 3, 4), numbers(1, S, 2, 3, 2)),
         *(numbers(3, 2), numbers(3, 4)),
     ),
     Cell("inside", "currencies", 0): CurrenciesCell(

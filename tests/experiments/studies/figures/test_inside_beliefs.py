@@ -17,7 +17,8 @@ def line(test, measure, method="", depth=1, value=1.0, interval=(0.8, 1.2)):
 
 LINES = [
     line("T1", "slope", "sgd", value=0.5, interval=(0.4, 0.6)),
-    *(line("T2", vector, "sgd", 0) for vector in VECTORS),
+    *(line("T2", name, "sgd", 0) for name in (*VECTORS, "twin")),
+    *(line("T2", f"lost: {vector}", "sgd", 0, 0.0, (-0.1, 0.1)) for vector in VECTORS),
     line("T3", "slope"),
     *(line("T4", f"log-odds: {feature}") for feature in FEATURES),
 ]
@@ -28,7 +29,7 @@ def test_rows_are_the_tests_that_were_measured():
     assert [*rows] == ["T1", "T2", "T3", "T4"]
     assert [len(panel.series) for panel in rows["T4"]] == [1, 1, 0]
     (series,) = rows["T2"][0].series
-    assert [value.value for value in series.values] == [1.0] * 3 and rows["T2"][0].bayes == 1
+    assert [value.value for value in series.values] == [1.0] * 4 and rows["T2"][0].bayes == 1
     drawn = drawing.figure(LINES)
     assert np.isclose(drawn.get_figheight(), TOP + 4 * TALL)
 
