@@ -153,6 +153,17 @@ def short_table(scored: Sequence[PanelScores], most: int = 8) -> list[list[str]]
     return rows
 
 
+def printed_table(scored: Sequence[PanelScores], across: int = 6, down: int = 20) -> list[list[str]]:
+    """The short table; of more panels than stand side by side, a row each of the first, fewer theories."""
+    if len(scored) <= across:
+        return short_table(scored)
+    table = short_table(scored, most=3)
+    heads = ["", *(" ".join(filter(None, row[:2])) for row in table[1:])]
+    rows = [list(column) for column in zip(*(row[2:] for row in table), strict=True)]
+    left = len(rows) - down
+    return [heads, *rows[:down], *([[f"and {left} more"] + [""] * (len(heads) - 1)] if left > 0 else [])]
+
+
 def theories(scored: Sequence[PanelScores]) -> list[tuple[str, str]]:
     """(theory, grade) of every row, the best mean score first; no prediction weighs as `WORST`."""
     names = {(line.theory, line.grade) for panel in scored for line in panel.lines}

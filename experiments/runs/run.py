@@ -14,7 +14,7 @@ from experiments.own_files import blaming
 from experiments.reports.expectations import forecast_text
 from experiments.reports.html import write_report
 from experiments.reports.sentences import aligned
-from experiments.reports.summary import answer, findings_text, last_scores, on_target, short_table
+from experiments.reports.summary import answer, findings_text, last_scores, on_target, printed_table
 from experiments.runs.base_networks import BaseNetworks
 from experiments.runs.cell_by_cell import Finished, one_by_one
 from experiments.runs.code_digests import run_code
@@ -126,7 +126,7 @@ def summary(made: RunFolder) -> str:
         [
             *([findings] if findings else []),
             *(f"{sentence}\n" for sentence in sentences),
-            *([aligned(short_table(scored)), f"\n{SHORT.format(made.folder)}"] if scored else []),
+            *([aligned(printed_table(scored)), f"\n{SHORT.format(made.folder)}"] if scored else []),
             *(f"failed: {cell.name}: {reason}" for cell, reason in made.failures().items()),
             *([f"\nCONVERGENCE: {report.sentence}"] if report.sentence else []),
             *(f"\n{sentence}" for sentence in unlike_makers(made.folder)),

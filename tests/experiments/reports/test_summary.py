@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from experiments.reports.score_table import ROWS, score_table
-from experiments.reports.summary import answer, cell, last_scores, short_table, theories
+from experiments.reports.summary import answer, cell, last_scores, printed_table, short_table, theories
 
 
 @pytest.fixture
@@ -147,3 +147,12 @@ def test_a_run_ends_in_at_most_three_sentences_and_a_short_table(lines):
         ["proximal", "fitted", "0.900 [0.880, 0.920]", "0.800 [0.780, 0.820]"],
         ["linearised", "forecast", "0.970 [0.950, 0.990]", "0.400 [0.380, 0.420]"],
     ]
+
+
+def test_a_run_of_many_ways_is_printed_a_row_a_way(lines):
+    scored = last_scores(lines)
+    assert printed_table(scored, across=len(scored)) == short_table(scored)
+    table, printed = short_table(scored, 3), printed_table(scored, across=1, down=1)
+    assert [row[0] for row in printed] == ["", scored[0].name, f"and {len(scored) - 1} more"]
+    assert printed[1][1:] == [row[2] for row in table[1:]]
+    assert {len(row) for row in printed} == {len(table)}
