@@ -56,7 +56,7 @@ class Pages:
         process = experiment.process
         assert isinstance(process, LineBreak)
         mixture = process.distribution()
-        key = random_streams.stream(experiment.seed, random_streams.INSIDE_DOCUMENTS)
+        key = random_streams.stream(experiment.seed, random_streams.PAGES)
         drawn = mixture.sample(key, documents)
         tokens, exact = np.asarray(drawn), np.asarray(mixture.predict(drawn), float)
         posterior = np.asarray(beliefs(mixture, drawn), float)

@@ -231,10 +231,7 @@ def make_run(name, folder):
 
 
 # With chains, with what networks write, with teachers, readouts, axioms, probes; make test-slow reads all.
-FEW = (
-    *("langevin-vs-sgd", "emergent-misalignment", "subliminal", "out-of-context"),
-    *("axioms", "inside-beliefs", "motor", "three-currencies", "linebreak-manifold"),
-)
+FEW = ("langevin-vs-sgd", "subliminal", "out-of-context", "axioms", "inside-beliefs")
 PARTS = [pytest.param(FEW, id="few"), pytest.param(STUDIES, id="all", marks=pytest.mark.slow)]
 
 

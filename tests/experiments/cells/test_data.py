@@ -9,7 +9,7 @@ import pytest
 from experiments.cells.data import FinetuningData
 from experiments.design import random_streams
 from experiments.design.experiment import Arm
-from experiments.runs.workers import one_by_one
+from experiments.runs.cell_by_cell import one_by_one
 from experiments.storage.records import Cell
 from models.network import Network
 from theory.base import Dataset
@@ -110,7 +110,7 @@ def test_cells_hand_over_the_base_network_of_the_teacher(offset):
             seen.append((cell.method, int(student.params["weight"]), int(source.params["weight"])))
             return None, ""
 
-    run = SimpleNamespace(save=lambda cell, content: None)
+    run = SimpleNamespace(save=lambda cell, content, once: None)
     bases = network(0).with_params({"weight": np.arange(3)})
     cells = [Cell("finetuned", "some", base, "sgd") for base in range(3)]
     assert [finished.cell for finished in one_by_one(Executor(), bases, run, cells, None)] == cells

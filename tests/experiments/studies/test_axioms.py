@@ -10,7 +10,7 @@ import pytest
 from experiments.design.options import from_json, to_json, with_options
 from experiments.design.study import Study, StudyRun
 from experiments.runs.progress import Silent
-from experiments.runs.run import _create
+from experiments.runs.run import create_run
 from experiments.storage.run_folder import create
 from experiments.studies import axioms as study
 from theory.errors import Misuse
@@ -91,5 +91,5 @@ def test_step_sizes_follow_the_world():
 def test_a_run_is_of_the_code_of_all_its_worlds(tmp_path):
     config = with_options(study.PRESETS["smoke"], {"worlds": ("persona-domain",)})
     made = StudyRun.make(Study.find("axioms"), "smoke", config)
-    run = _create(tmp_path, made, made.experiments(), Silent(), False)
+    run = create_run(tmp_path, made, made.experiments(), Silent(), False)
     assert {"theory.processes.persona_topics", "theory.processes.persona_domain"} <= run.config.code.keys()
