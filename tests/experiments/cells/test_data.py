@@ -99,7 +99,7 @@ def test_a_teacher_is_made_once_for_each_base_network_and_writes_for_every_seed(
 
 
 @pytest.mark.parametrize("offset", [0, 1, 2])
-def test_cells_hand_over_the_base_network_of_the_teacher(offset):
+def test_cells_hand_over_the_base_network_of_the_teacher(offset, tmp_path):
     seen = []
     only = arm("some", teacher_offset=offset)
 
@@ -110,7 +110,7 @@ def test_cells_hand_over_the_base_network_of_the_teacher(offset):
             seen.append((cell.method, int(student.params["weight"]), int(source.params["weight"])))
             return None, ""
 
-    run = SimpleNamespace(save=lambda cell, content, once: None)
+    run = SimpleNamespace(folder=tmp_path, save=lambda cell, content, once: None)
     bases = network(0).with_params({"weight": np.arange(3)})
     cells = [Cell("finetuned", "some", base, "sgd") for base in range(3)]
     assert [finished.cell for finished in one_by_one(Executor(), bases, run, cells, None)] == cells
