@@ -173,6 +173,7 @@ def heads(network: Network | Edited, streams: Float[Array, "n l t d"]) -> Heads:
     return Heads(*map(jnp.stack, zip(*every, strict=True)))
 
 
+@jax.jit
 def query_keys(network: Network | Edited) -> Float[Array, "l h 2 e d"]:
     """Of every block and head the maps of a normalised stream to queries and to keys."""
     matrices = [

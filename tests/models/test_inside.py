@@ -89,7 +89,8 @@ def test_the_training_program_is_the_same_to_the_character():
 
 def test_queries_and_keys_make_the_patterns_of_heads(network):
     seen = np.asarray(streams(network, tokens()))
-    maps, patterns = np.asarray(query_keys(network)), np.asarray(heads(network, seen).patterns)
+    read = network.with_params(jax.tree.map(np.asarray, network.params))  # as from a file
+    maps, patterns = np.asarray(query_keys(read)), np.asarray(heads(network, seen).patterns)
     assert maps.shape == (2, 2, 2, 8, D)
     inputs = seen[:, 1] / np.sqrt(np.mean(np.square(seen[:, 1]), axis=-1, keepdims=True) + 1e-6)
     query, key = np.einsum("htqd,nsd->thnsq", maps[1], inputs)
