@@ -67,6 +67,12 @@ def test_a_table_that_is_there_is_never_written_over(tmp_path):
     assert path.read_text() == "numbers of an evening\n"
 
 
+def test_an_option_that_is_missing_is_named(capsys):
+    with pytest.raises(SystemExit):
+        main(["plan-table", "--topics", "code"])
+    assert capsys.readouterr().err.startswith("finebayes: plan-table needs --held-out; ")
+
+
 def test_impossible_plans_are_refused():
     with pytest.raises(Misuse, match="answers needs at least two"):
         TablePlan(**{**vars(PLAN), "answers": ("yes",)})
