@@ -40,7 +40,7 @@ ABOUT = (
     "Excess: log loss over the entropy floor, in nats; no probe at all has {missed:.4f}. Slope and "
     "intercept: of log-odds of the network's own p(A) on those read; 1 and 0 are calibrated. Ceiling: the "
     "AUC of that p(A) itself, as the network draws its tokens outside itself. Nats out of one: what one nat "
-    "along the pattern adds to the log-odds of A; wrong sign: the share of contexts in which it takes. "
+    "along the pattern adds to the log-odds of A; wrong sign: the share of contexts in which it lowers them. "
     "Score: how much of the way to exact conditioning an edit goes by which about one nat comes out; empty "
     "where none does."
 )

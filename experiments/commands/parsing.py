@@ -21,7 +21,7 @@ COMMANDS = {
     "compare": "Draw theories × methods of one or several runs as a heat map, with the numbers as tables.",
     "probe": "Find the direction of an event, described in words, in a base network of a run.",
     "import": "Score theories on a real model, from a table of log-probabilities; seal forecasts before.",
-    "plan-table": "Write the rows that such a table needs, with counts and the smallest shift that shows.",
+    "plan-table": "Write the empty rows of a table for `import`, with counts and the smallest visible shift.",
     "doctor": "Versions, devices, threads, and a three-second self-test.",
 }
 

@@ -24,7 +24,7 @@ SENTENCES = {  # of tyro, and ours in their place
     r"Error parsing (\S+): could not convert string to float: (.*)": r"\1 must be a number, got \2",
     r"Error parsing (\S+): Could not find valid parse for arguments: (.*)": r"\1 cannot be \2",
     r"Missing value for argument '([^']*)'\. Expected \d+ values\.": r"\1 needs a value after it",
-    r"Missing from finebayes (\w+): (\S+) .*": r"\1 needs \2",
+    r"Missing from finebayes ([\w-]+): (\S+) .*": r"\1 needs \2",
     r"Unrecognized options: (.*)": r"No option or argument takes the words \1",
 }
 
@@ -70,7 +70,9 @@ def _first_part(box: str) -> str:
     """The text of a box above its first rule, in our words where they are known."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", box)  # colours
     lines = [line.strip("│ ") for line in plain.splitlines() if not line.startswith(("╭", "╰"))]
-    first = next((index for index, line in enumerate(lines) if line.startswith("─")), len(lines))
+    if set("".join(lines[1:2])) == {"-"}:  # where the output is not UTF-8, a title above a rule, and no box
+        lines = lines[2:]
+    first = next((index for index, line in enumerate(lines) if line.startswith(("─", "----"))), len(lines))
     text = " ".join(lines[:first])
     for pattern, sentence in SENTENCES.items():
         if match := re.fullmatch(pattern, text):

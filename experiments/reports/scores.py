@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from experiments.design.study import IMPORTED
 from experiments.reports.markup import html_table, soft
 from experiments.reports.sentences import aligned
 from experiments.reports.tables import dose_table
@@ -115,12 +116,11 @@ class Scores:
         bases, seeds = len({row.base for row in self.rows}), len(self.rows[0].nats)
         if bases > 1 and seeds > 1:
             return f"Intervals are over {bases} base networks and {seeds} D′."
-        missing = [("base network", "pretrain")] * (bases < 2) + [("D′", "finetune")] * (seeds < 2)
-        return " ".join(
-            f"There are no intervals, as one {what} does not say how far others are from it; {do} with more "
-            "seeds."
-            for what, do in missing[:1]
-        )
+        what, more = ("D′", "finetune") if bases > 1 else ("base network", "pretrain")
+        remedy = f"{more} with more seeds"
+        if self.source.study == IMPORTED:
+            remedy = f"a table of more {'seeds' if bases > 1 else 'base models'} has some"
+        return f"There are no intervals, as one {what} does not say how far others are from it; {remedy}."
 
 
 ABOUT = (

@@ -22,6 +22,7 @@ from experiments.storage.typed import typed
 from theory.errors import Misuse
 
 RESOLUTION = 5e-6  # nats: what there is to infer is rounding below it
+FEW = 5  # names in a sentence
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,18 @@ def check_hash(values: Json, generation: int) -> None:
     content = {name: value for name, value in values.items() if name != "hash"}
     if files.digest(content, generation) != values["hash"]:
         raise Misuse("it was changed after it was written: its hash is another")
+
+
+def _differing(ours: Json, theirs: Json, path: str = "") -> list[str]:
+    """The dotted names of values that two nested records do not share."""
+    changed: list[str] = []
+    for name in sorted(ours.keys() | theirs.keys()):
+        one, two = ours.get(name), theirs.get(name)
+        if isinstance(one, dict) and isinstance(two, dict):
+            changed += _differing(one, two, f"{path}{name}.")
+        elif one != two:
+            changed.append(f"{path}{name}")
+    return changed
 
 
 @dataclass(frozen=True)
@@ -71,9 +84,11 @@ class RunConfig:
         return self.generation == files.GENERATION
 
     def differences(self, other: "RunConfig") -> list[str]:
-        """The names of fields that differ, but for the hash."""
-        names = (entry.name for entry in dataclasses.fields(self) if entry.name != "hash")
-        return sorted(name for name in names if getattr(self, name) != getattr(other, name))
+        """The names of fields that differ, but for the hash; of the config those inside, unless many do."""
+        names = (entry.name for entry in dataclasses.fields(self) if entry.name not in ("hash", "config"))
+        changed = [name for name in names if getattr(self, name) != getattr(other, name)]
+        inside = _differing({"config": self.config}, {"config": other.config})
+        return sorted([*changed, *(inside if len(inside) <= FEW else ["config"])])
 
     def changed_code(self, other: "RunConfig") -> list[str]:
         """The modules that only one of two runs is made by, or that differ."""

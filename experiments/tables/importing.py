@@ -51,6 +51,11 @@ def import_tables(tables: Sequence[str | Path], out: str = "", again: bool = Fal
     """Everything that `finebayes import` does, in words: cells, rows, figures and report in a folder."""
     fix_settings()
     imported = _read(tables, "")
+    if not imported.networks and any("" in seeds for seeds in imported.config["seeds"].values()):
+        raise Misuse(
+            "No row and no sidecar names the finetuning seeds, and forecasts are sealed for each: give "
+            '"seeds": 3 in the sidecar, say, if the finetuned rows will have seeds 0, 1 and 2.'
+        )
     record: Json = {"study": IMPORTED, "preset": PRESET, "config": imported.config}
     folder = Path(out) if out else RESULTS / IMPORTED / digest(record)
     with locked(folder):

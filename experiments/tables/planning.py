@@ -86,7 +86,10 @@ class TablePlan:
         return self.noise * (1 + 2 * math.sqrt(2 / independent))
 
     def write(self, path: str | Path) -> str:
-        """Write the rows as a CSV to be filled in; the counts in words."""
+        """Write the rows as a CSV to be filled in; the counts in words. Never over a file, which may have
+        numbers."""
+        if Path(path).exists():
+            raise Misuse(f"{path} is there already, and may have numbers; name another file with --out.")
         rows = list(self.rows())
         write_table(path, rows)
         counts = Counter(str(row["kind"]) for row in rows)

@@ -62,6 +62,7 @@ class Contexts:
         last = length - event.horizon
         grid = int(np.clip(READ // futures.passes(event), 2 * JUDGED, CONTEXTS)) // JUDGED
         positions = np.linspace(1, last, min(grid, last) + 2 * (grid < last)).round().astype(int)
+        positions = np.unique(positions)  # one more place than the grid has: two round to one
         positions = positions[1:-1] if grid < last else positions
         judged = futures.write(network, JUDGED, length, random)
         if labels:

@@ -87,6 +87,16 @@ def test_the_share_of_streams_that_an_edit_takes_beyond_their_span_is_known(prob
     assert [found.beyond > 0 for found in probe.depths] == [found.nats != 0 for found in probe.depths]
 
 
+@pytest.mark.parametrize("labels", [0, 60])
+def test_no_context_is_judged_twice(monkeypatch, labels):
+    """Two of three places in a document: evenly spaced ones round to one and the same."""
+    monkeypatch.setattr(contexts, "CONTEXTS", 32)
+    still = edited(NETWORK, 0, np.zeros(8))
+    drawn = contexts.Contexts.drawn(still, PAGES.distribution(), WITHIN, labels, 0)
+    rows, places = drawn.judged
+    assert len(set(zip(rows.tolist(), places.tolist(), strict=True))) == len(rows) == drawn.process.size
+
+
 def test_labels_are_what_the_network_wrote():
     """All of them, and the same number of contexts; a logistic link is in nats as it is."""
     found = probing.probe_event(NETWORK, PAGES.distribution(), WITHIN, labels=60, link="log-odds", depth=1)

@@ -142,8 +142,9 @@ def test_a_cell_in_place_of_another_is_named(run, tmp_path):
 
 def test_the_same_config_goes_on_and_another_is_refused(run):
     assert run_folder.create(run.folder, CONFIG, {}).config == run.config
-    other = {**CONFIG, "config": {"seed": 1, "n": 16}}
-    with pytest.raises(Misuse, match=r"another config \(it differs in config\); choose another --out"):
+    other = {**CONFIG, "config": {**CONFIG["config"], "seed": 1, "finetuning": {"n": 16}}}
+    wanted = r"another config \(it differs in config\.finetuning, config\.seed\); choose another --out"
+    with pytest.raises(Misuse, match=wanted):
         run_folder.create(run.folder, other, {})
 
 

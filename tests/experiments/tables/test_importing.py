@@ -68,6 +68,18 @@ def test_forecasts_are_sealed_before_the_networks_and_cannot_change(tables, worl
         import_tables([changed, after], out)
 
 
+def test_forecasts_without_seeds_are_not_sealed_as_no_network_could_be_scored_by_them(
+    tables, world, tmp_path
+):
+    rows = [row for row in expectations(world) if row["kind"] == "base"]
+    before = tables.write(tmp_path, rows, world.sidecar(prior={}), "before")
+    with pytest.raises(Misuse, match='"seeds": 3 in the sidecar'):
+        import_tables([before], str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+    before = tables.write(tmp_path, rows, world.sidecar(prior={}, seeds=2), "before")
+    assert "Sealed 2 cells" in import_tables([before], str(tmp_path / "out"))
+
+
 def test_networks_that_were_corrected_replace_the_others(tables, world, tmp_path, no_figures):
     sidecar, out = world.sidecar(prior={}), str(tmp_path / "out")
     every = [*expectations(world), *world.networks(), *world.networks(noise=0.1)]

@@ -59,6 +59,20 @@ def test_the_command_writes_the_plan(tmp_path, capsys):
         read_table(path)
 
 
+def test_a_table_that_is_there_is_never_written_over(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("numbers of an evening\n")
+    with pytest.raises(Misuse, match=r"table\.csv is there already, .* another file with --out"):
+        PLAN.write(path)
+    assert path.read_text() == "numbers of an evening\n"
+
+
+def test_an_option_that_is_missing_is_named(capsys):
+    with pytest.raises(SystemExit):
+        main(["plan-table", "--topics", "code"])
+    assert capsys.readouterr().err.startswith("finebayes: plan-table needs --held-out; ")
+
+
 def test_impossible_plans_are_refused():
     with pytest.raises(Misuse, match="answers needs at least two"):
         TablePlan(**{**vars(PLAN), "answers": ("yes",)})

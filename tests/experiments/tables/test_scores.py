@@ -57,6 +57,11 @@ def test_networks_that_are_the_posterior_are_explained_and_forecast(scores, tabl
     }
 
 
+def test_the_table_says_what_would_give_intervals(scores):
+    assert "no intervals, as one base network" in (text := str(scores.table()))
+    assert text.endswith("; a table of more base models has some.")
+
+
 def test_shift_and_noise_are_those_of_the_table(scores, world):
     line = by_key(scores.lines)["sgd", "letters", 8, "unchanged", "network", "forecast", "held_out"]
     networks = cell(scores, "finetuned")
