@@ -62,7 +62,7 @@ class Contexts:
         last = length - event.horizon
         grid = int(np.clip(READ // futures.passes(event), 2 * JUDGED, CONTEXTS)) // JUDGED
         positions = np.linspace(1, last, min(grid, last) + 2 * (grid < last)).round().astype(int)
-        positions = positions[1:-1] if grid < last else positions
+        positions = np.unique(positions[1:-1] if grid < last else positions)  # rounded
         judged = futures.write(network, JUDGED, length, random)
         if labels:
             count = max(min(labels, DOCUMENTS), -(-labels // last))

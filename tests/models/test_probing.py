@@ -87,6 +87,14 @@ def test_the_share_of_streams_that_an_edit_takes_beyond_their_span_is_known(prob
     assert [found.beyond > 0 for found in probe.depths] == [found.nats != 0 for found in probe.depths]
 
 
+def test_no_position_is_judged_twice(monkeypatch):
+    """Two of three positions are asked for, and both are rounded to one."""
+    monkeypatch.setattr(contexts, "CONTEXTS", 32)
+    still, process = edited(NETWORK, 0, np.zeros(8)), PAGES.distribution()
+    drawn = contexts.Contexts.drawn(still, process, WITHIN, 0, 0)
+    assert drawn.positions.tolist() == [2] and drawn.process.shape == (16, 1)
+
+
 def test_labels_are_what_the_network_wrote():
     """All of them, and the same number of contexts; a logistic link is in nats as it is."""
     found = probing.probe_event(NETWORK, PAGES.distribution(), WITHIN, labels=60, link="log-odds", depth=1)
