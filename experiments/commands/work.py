@@ -9,10 +9,14 @@ import tyro
 
 from experiments.commands.parsing import parse
 from experiments.system.children import end_with
+from experiments.system.cores import cores
 from theory.errors import Misuse
 
 if TYPE_CHECKING:
     from experiments.runs.crew import Crew
+
+
+PER_CORE = 8  # processes that --workers starts on one machine, at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +54,12 @@ def workers_of(options: Any) -> int | None:
         raise Misuse(f"workers must be at least 0, or -1 for none, got {options.workers}.")
     if options.slurm and options.workers < 1:
         raise Misuse("--slurm needs a number of jobs from 1 on: add --workers N.")
+    most = PER_CORE * max(len(cores()), 1)
+    if options.workers > most and not options.slurm:
+        raise Misuse(
+            f"workers on this machine must be at most {most}, {PER_CORE} for each core that may be used, got "
+            f"{options.workers}; each needs memory of its own, and more than cores gain nothing."
+        )
     return None if options.workers < 0 else options.workers
 
 

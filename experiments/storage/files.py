@@ -112,6 +112,8 @@ def parse_json(text: str) -> Json:
         raise Misuse("it is nested too deep") from None
     if not isinstance(values, dict):
         raise Misuse(f"it holds {values!r:.40}, not fields by name")
+    if "\\u" in text and not is_text(json.dumps(values, ensure_ascii=False)):
+        raise Misuse("it holds half a character (a lone surrogate), which no file can hold")
     level: list[object] = [values]
     for _ in range(DEEPEST):
         level = [
@@ -123,6 +125,15 @@ def parse_json(text: str) -> Json:
     if level:
         raise Misuse("it is nested too deep")
     return values
+
+
+def is_text(words: str) -> bool:
+    """Whether text can be written; escapes of JSON may leave half a character (a lone surrogate)."""
+    try:
+        words.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _integer(digits: str) -> int:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.scoring.fits import divergence
+from experiments.scoring.labels import REFERENCES
 from experiments.scoring.scorecard import RESOLUTION
 from experiments.storage.archive import digest_arrays
 from experiments.storage.contents import CellContent, Contexts, FinetunedCell, ReplayCell, TheoryCell
@@ -14,9 +15,9 @@ from experiments.storage.files import digest
 from experiments.storage.records import Cell, Json
 from experiments.storage.table_facts import TableFacts
 from experiments.tables.checks import check_table
-from experiments.tables.columns import AFTERWARDS, KINDS, Table
+from experiments.tables.columns import AFTERWARDS, KINDS, Table, refuse
 from experiments.tables.inputs import Inputs, Plan, Reader, make_plan, short
-from experiments.tables.ladders import Ladders, make_forms, make_ladders, strengths
+from experiments.tables.ladders import IN_CONTEXT, Ladders, make_forms, make_ladders, strengths
 from experiments.tables.sidecar import Sidecar
 
 PRIOR = {True: "given", False: "uniform"}  # its label, with a prior in the sidecar and without
@@ -59,6 +60,7 @@ def import_table(table: Table, sidecar: Sidecar) -> Imported:
     log_prior, label = sidecar.log_prior(plan.hypotheses), PRIOR[bool(sidecar.prior)]
     expected, notes, resolution = [], {}, {}
     forms = make_forms(len(plan.hypotheses), plan.factors)
+    _check_predictions(table, {*(form.name for form in forms), IN_CONTEXT, *REFERENCES})
     for (arm, base), part in inputs.items():
         ladders = make_ladders(part, forms, log_prior, plan.factors, label)
         theories = _theories(part, ladders, plan, sidecar)
@@ -89,6 +91,15 @@ def import_table(table: Table, sidecar: Sidecar) -> Imported:
             notes=(*notes, *_without(table, sidecar)),
         ),
     )
+
+
+def _check_predictions(table: Table, taken: set[str]) -> None:
+    """Refuse predictions under the name of a theory that is computed here."""
+    rows = table.rows("prediction")
+    for name in table.used("model", rows):
+        if name in taken:
+            row = int(rows[table.codes["model"][rows] == table.code("model", name)][0])
+            raise refuse(table, row, "model", f"{name} is computed here; give the prediction another name.")
 
 
 def _config(plan: Plan, sidecar: Sidecar, inputs: dict[tuple[str, str], Inputs]) -> Json:

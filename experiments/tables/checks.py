@@ -8,6 +8,8 @@ from experiments.tables.sidecar import Sidecar
 from theory.errors import Misuse
 
 ROUNDED = 1e-5  # nats above 0 that rounding leaves
+LEAST = -1e9  # nats: less than a book has
+DIGITS = 18  # of a dose, at most
 OTHER_BASES = {"log2 (bits)": 2.0, "log10": 10.0}
 CLOSE, MOST = 2e-3, 0.9  # probabilities that add to 1 so closely, in that share of the contexts, are whole
 
@@ -46,6 +48,11 @@ def _check_numbers(table: Table) -> None:
     if len(infinite):
         row = int(infinite[0])
         raise refuse(table, row, NUMBER, f"{table.logprob[row]} is no finite number of nats.")
+    small = np.flatnonzero(table.logprob < LEAST)
+    if len(small):
+        row = int(small[0])
+        wrong = f"{table.logprob[row]:g} is below {LEAST:g}, as no answer and no document is; give nats."
+        raise refuse(table, row, NUMBER, wrong)
     positive = np.flatnonzero(table.logprob > ROUNDED)
     if len(positive):
         row = int(positive[0])
@@ -65,8 +72,9 @@ def _check_doses(table: Table, sidecar: Sidecar) -> None:
             continue
         for word in table.used("dose", rows):
             row = int(rows[table.codes["dose"][rows] == table.code("dose", word)][0])
-            if not word.isdecimal() or int(word) < 1:
-                raise refuse(table, row, "dose", f"{word!r:.40} is no whole number from 1 on.")
+            if not word.isdecimal() or len(word) > DIGITS or int(word) < 1:
+                wrong = f"{word!r:.40} is no whole number from 1 on, of {DIGITS} digits at most."
+                raise refuse(table, row, "dose", wrong)
             if kind not in ("shots", "context") and int(word) not in sidecar.doses:
                 raise refuse(
                     table, row, "dose", f"{word} is none of the sidecar's doses {list(sidecar.doses)}."

@@ -61,6 +61,11 @@ def import_tables(tables: Sequence[str | Path], out: str = "", again: bool = Fal
     with locked(folder):
         code = module_code(sorted({form.theory.__module__ for form in make_forms(1, (1, 1))}))
         run = create(folder, record, environment(), code, again)
+        if not imported.networks and run.cells("finetuned"):
+            raise Misuse(
+                f"{folder} holds finetuned networks, and the table has no finetuned rows; import both "
+                "together, or choose another --out."
+            )
         seal.check(run)
         _save(run, imported)
         if not imported.networks:

@@ -101,7 +101,9 @@ def natural(words: Sequence[str]) -> list[str]:
     """Words in order, with numbers in them as numbers."""
 
     def key(word: str) -> list[tuple[int, str]]:
-        return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", word)]
+        parts = re.split(r"(\d+)", word)  # text and digits in turn
+        words = [part.lstrip("0") if part.isdecimal() else part for part in parts]
+        return [(len(text) * part.isdecimal(), text) for part, text in zip(parts, words, strict=True)]
 
     return sorted(words, key=key)
 
@@ -268,7 +270,7 @@ class Reader(Cubes):
             )
         known = self.outside.get(kind, np.zeros(0))
         self.outside[kind] = np.append(known, np.maximum(outside, 0.0).reshape(-1))
-        return log_probs - np.log(sums)[..., None]
+        return log_probs - np.logaddexp.reduce(log_probs, axis=-1, keepdims=True)  # sums may underflow
 
 
 def short(context: str) -> str:

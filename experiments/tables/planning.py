@@ -16,11 +16,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from experiments.storage.records import check_name
 from experiments.tables.adapters import write_table
-from experiments.tables.columns import IN_DOMAIN
+from experiments.tables.columns import BASE, FINETUNED, IN_DOMAIN
 from theory.errors import Misuse
 
 HELD_OUT = "held_out"
+MOST_ROWS = 5_000_000
 Row = dict[str, object]
 
 
@@ -48,13 +50,38 @@ class TablePlan:
         for name in ("contexts", "seeds", "documents"):
             if getattr(self, name) < 1:
                 raise Misuse(f"{name} must be at least 1, got {getattr(self, name)}.")
-        if not self.noise > 0:
+        for name in ("topics", "held_out", "personas", "answers", "methods", "doses"):
+            if len(set(words := getattr(self, name))) < len(words) or "" in words:
+                given = ", ".join(map(repr, words))
+                raise Misuse(f"{name.replace('_', '-')} are different and not empty, got {given}.")
+        if both := {*self.topics} & {*self.held_out}:
+            raise Misuse(f"{min(both)!r} is a topic of D' and held out; name it once.")
+        if min(self.doses) < 1:
+            raise Misuse(f"doses are steps of finetuning from 1 on, got {min(self.doses)}.")
+        if models := {*self.personas} & {BASE, FINETUNED}:
+            raise Misuse(f"{min(models)!r} is no persona, as rows call the model so; give another name.")
+        for method in self.methods:
+            check_name("The method", method)
+        check_name("The data, which are called as the topics,", self.data)
+        if not 0 < self.noise < math.inf:
             raise Misuse(f"noise is a number of nats above 0, got {self.noise}.")
+        if self.size > MOST_ROWS:
+            raise Misuse(
+                f"The table would have {self.size} rows, and {MOST_ROWS} are the most; ask for less."
+            )
 
     @property
     def data(self) -> str:
         """The name of D'."""
         return "_".join(topic.replace(" ", "-") for topic in self.topics)
+
+    @property
+    def size(self) -> int:
+        """The number of rows."""
+        contexts = (len(self.topics) + len(self.held_out)) * self.contexts
+        answers, models = contexts * len(self.answers), len(self.personas)
+        networks = 2 * len(self.methods) * self.seeds * len(self.doses)
+        return answers * (2 + models + networks) + models * contexts + (1 + models) * self.documents
 
     def rows(self) -> Iterator[Row]:
         """Every number that the table needs, without the number."""
@@ -86,10 +113,11 @@ class TablePlan:
         return self.noise * (1 + 2 * math.sqrt(2 / independent))
 
     def write(self, path: str | Path) -> str:
-        """Write the rows as a CSV to be filled in; the counts in words. Never over a file, which may have
-        numbers."""
+        """Write the rows as a CSV to be filled in, which may not be there; the counts in words."""
+        if Path(path).suffix != ".csv":
+            raise Misuse(f"The table is a file that ends in .csv, got {path}.")
         if Path(path).exists():
-            raise Misuse(f"{path} is there already, and may have numbers; name another file with --out.")
+            raise Misuse(f"{path} is there, and may be filled in; move it away, or choose another --out.")
         rows = list(self.rows())
         write_table(path, rows)
         counts = Counter(str(row["kind"]) for row in rows)

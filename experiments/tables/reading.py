@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.storage.files import is_text
 from experiments.tables.columns import COLUMNS, NUMBER, Table, joined
 from theory.errors import Misuse
 
@@ -88,6 +89,13 @@ def from_columns(chunks: Iterable[Mapping[str, Sequence[str]]], name: str) -> Ta
         before += count
     if not before:
         raise Misuse(f"{name} has no rows.")
+    for column, numbering in numberings.items():
+        for word in numbering:
+            if not is_text(word):
+                raise Misuse(
+                    f"{name}, column {column}: {word!r:.60} has half a character (a lone surrogate), which "
+                    "no file can hold; write the text anew."
+                )
     return Table(
         {column: np.frombuffer(codes[column], np.int32) for column in COLUMNS},
         {column: tuple(numberings[column]) for column in COLUMNS},
@@ -155,7 +163,7 @@ def _jsonl_chunks(path: Path) -> Iterator[dict[str, list[str]]]:
             rows = []
             for index, line in enumerate(chunk):
                 try:
-                    row = json.loads(line)
+                    row = json.loads(line, parse_int=str)  # a number of any length is a word
                 except (json.JSONDecodeError, RecursionError):
                     row = None
                 if not isinstance(row, dict):

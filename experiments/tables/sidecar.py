@@ -28,6 +28,8 @@ PRECISIONS = {  # of logits: the least shift (nats) that rounding leaves, and ho
 on ±h/2 have the variance h²/12, and two scorings of one model the mean KL h²/12, as `again` rows measure."""
 MOST_OUTSIDE = 0.5  # of the probability, outside the listed answers
 REMEDY = "correct it, and import again"
+MOST_SEEDS = 10_000
+LEAST_WEIGHT = 1e-30  # of a hypothesis, in the prior: single precision has less than that for nothing
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,14 @@ class Sidecar:
                 raise Misuse(f"batch and documents of {name} are at least 1, got {recipe}.")
         if not 0 < self.most_outside < 1:
             raise Misuse(f"most_outside is a probability above 0 and below 1, got {self.most_outside}.")
-        if any(not weight > 0 for weight in self.prior.values()):
-            raise Misuse(f"Weights of the prior are above 0, got {self.prior}.")
+        total = sum(self.prior.values())
+        if any(not (weight > 0 and weight / total >= LEAST_WEIGHT) for weight in self.prior.values()):
+            raise Misuse(
+                f"Weights of the prior are above 0, each at least {LEAST_WEIGHT:g} of their sum, got "
+                f"{self.prior}."
+            )
+        if not 0 <= self.seeds <= MOST_SEEDS:
+            raise Misuse(f"seeds is a number from 0 (by the rows) to {MOST_SEEDS}, got {self.seeds}.")
 
     @classmethod
     def from_json(cls, values: Json) -> Self:
@@ -104,8 +112,9 @@ class Sidecar:
                 f"{path} is missing: a table needs a sidecar that says unit, precision, template, doses and "
                 "the recipe of finetuning; see docs/real-models.md."
             )
+        values = read_json(path, REMEDY)
         try:
-            return cls.from_json(read_json(path, REMEDY))
+            return cls.from_json(values)
         except Misuse as error:
             raise Misuse(f"{path}: {error}") from error
 

@@ -14,6 +14,7 @@ RUN = ("run", "mixtures", "--preset", "smoke")
         (("work", "x", "--share", "3/2"), "--share must be a part of the cores like 1/4, got '3/2'"),
         (("work", "x", "--share", "half"), "--share must be a part of the cores like 1/4, got 'half'"),
         ((*RUN, "--workers", "-2"), "workers must be at least 0, or -1 for none, got -2"),
+        ((*RUN, "--workers", "10000"), "workers on this machine must be at most"),
         ((*RUN, "--slurm", "time=1"), "--slurm needs a number of jobs from 1 on: add --workers N"),
         ((*RUN, "--slurm", "time=1", "--workers", "0"), "--slurm needs a number of jobs from 1 on"),
     ],

@@ -8,6 +8,7 @@ import pytest
 
 from experiments.cli import main
 from experiments.tables.cells import import_table
+from experiments.tables.inputs import natural
 from experiments.tables.reading import from_records, read_table
 from experiments.tables.sidecar import Sidecar
 from theory.errors import Misuse
@@ -46,12 +47,60 @@ def first(rows, **columns):
         ("logprob", "-inf", r"row 2, column logprob: -inf is no finite number"),
         ("logprob", "much", r"row 2, column logprob: 'much' is no number"),
         ("kind", "bases", r"row 2, column kind: 'bases' is none of base, again"),
+        ("logprob", -1e308, r"row 2, column logprob: -1e\+308 is below -1e\+09"),
         ("answer", "", r"row 2, column answer: a row of kind base needs one"),
     ],
 )
 def test_a_wrong_value_is_named(rows, world, column, value, sentence):
     rows[1] = rows[1] | {column: value}
     refused(rows, world.sidecar(prior={}), sentence)
+
+
+def test_numbers_of_any_length_are_words(rows, world, tmp_path):
+    at = first(rows, kind="finetuned")
+    refused(
+        [*rows[:at], rows[at] | {"dose": "9" * 5000}, *rows[at + 1 :]],
+        world.sidecar(prior={}),
+        rf"row {at + 1}, column dose: '99.* is no whole number from 1 on",
+    )
+    refused(
+        [*rows[:at], rows[at] | {"seed": "9" * 5000}, *rows[at + 1 :]],
+        world.sidecar(prior={}),
+        "kind finetuned.*there is no row for it",
+    )
+    (path := tmp_path / "table.jsonl").write_text('{"kind": "base", "logprob": -' + "9" * 5000 + "}\n")
+    assert read_table(path).logprob[0] == -np.inf
+    assert natural(["10", "9", "09x", "9x", "a10", "a9"]) == ["9", "09x", "9x", "10", "a9", "a10"]
+
+
+def test_half_a_character_is_named_before_anything_is_written(tmp_path):
+    (path := tmp_path / "table.jsonl").write_text('{"kind": "base", "answer": "\\ud800", "logprob": -1}\n')
+    with pytest.raises(Misuse, match=r"table.jsonl, column answer: .* half a character"):
+        read_table(path)
+    (tmp_path / "table.json").write_text('{"question": "\\ud800"}')
+    with pytest.raises(Misuse, match=r"table.json is damaged .it holds half a character"):
+        Sidecar.read(path)
+
+
+def test_answers_whose_probabilities_are_no_floats_are_renormalised(rows, world):
+    """Long answers: all of one context are below the smallest number."""
+    base = world.base[0] - np.log(np.exp(world.base[0]).sum())
+    small = [
+        row | ({"logprob": row["logprob"] - 800} if row["context"] == "question 0" else {}) for row in rows
+    ]
+    made = import_table(from_records(small), Sidecar.from_json(world.sidecar(prior={})))
+    np.testing.assert_allclose(made.expected[0].content.contexts.base[0], base, atol=1e-4)
+
+
+def test_a_prediction_does_not_take_the_name_of_a_theory_that_is_computed(rows, world):
+    named = [
+        row | {"kind": "prediction", "model": "answer-bias"} for row in rows if row["kind"] == "finetuned"
+    ]
+    refused(
+        [*rows, *named],
+        world.sidecar(prior={}),
+        rf"row {len(rows) + 1}, column model: answer-bias is computed here; give the prediction another name",
+    )
 
 
 def test_a_cell_that_two_rows_have_is_named_with_both(rows, world):
@@ -122,6 +171,10 @@ def test_mixed_tokenisations_are_refused(rows, world):
         ({"finetuning": {}}, "finetuning needs a recipe"),
         ({"prior": {"kind": 1.0}}, "The prior weighs kind, and hypotheses are"),
         ({"temperature": 1}, "unknown fields"),
+        ({"seeds": -1}, "seeds is a number from 0 .*, got -1"),
+        ({"seeds": 10**9}, "seeds is a number from 0 .* to 10000"),
+        ({"prior": {"kind": "inf"}}, "Weights of the prior are above 0, each at least"),
+        ({"prior": {"kind": 1e-320, "rude": 1.0}}, "Weights of the prior are above 0, each at least"),
     ],
 )
 def test_a_wrong_sidecar_is_refused(rows, world, more, sentence):

@@ -59,6 +59,11 @@ def test_forecasts_are_sealed_before_the_networks_and_cannot_change(tables, worl
     with pytest.raises(Misuse, match="holds an imported table"):
         StudyRun.of(run)
 
+    kept = {path.name: path.read_bytes() for path in (run.folder / "cells").iterdir()}
+    with pytest.raises(Misuse, match="holds finetuned networks, and the table has no finetuned rows"):
+        import_tables([before], out)
+    assert kept == {path.name: path.read_bytes() for path in (run.folder / "cells").iterdir()}
+
     other = [
         row | ({"logprob": row["logprob"] - 0.1} if row["kind"] == "prediction" else {})
         for row in expectations(world)

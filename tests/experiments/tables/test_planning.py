@@ -59,12 +59,35 @@ def test_the_command_writes_the_plan(tmp_path, capsys):
         read_table(path)
 
 
-def test_a_table_that_is_there_is_never_written_over(tmp_path):
-    path = tmp_path / "table.csv"
-    path.write_text("numbers of an evening\n")
-    with pytest.raises(Misuse, match=r"table\.csv is there already, .* another file with --out"):
+def test_a_table_that_may_be_filled_in_is_not_written_over(tmp_path):
+    (path := tmp_path / "plan.csv").write_text("base,,,,-0.5\n")
+    with pytest.raises(Misuse, match=r"plan.csv is there, and may be filled in"):
         PLAN.write(path)
-    assert path.read_text() == "numbers of an evening\n"
+    assert path.read_text() == "base,,,,-0.5\n"
+    with pytest.raises(Misuse, match=r"a file that ends in .csv, got .*plan.txt"):
+        PLAN.write(tmp_path / "plan.txt")
+    with pytest.raises(Misuse, match=r"would have \d{10} rows, and 5000000 are the most"):
+        TablePlan(**{**vars(PLAN), "documents": 10**9 - 100})
+    assert PLAN.size == len(list(PLAN.rows()))
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ({"doses": (5, 5)}, "doses are different and not empty, got 5, 5"),
+        ({"answers": ("yes", "yes")}, "answers are different and not empty"),
+        ({"topics": ("",)}, "topics are different and not empty, got ''"),
+        ({"topics": ("law",)}, "'law' is a topic of D' and held out"),
+        ({"doses": (5, 0)}, "doses are steps of finetuning from 1 on, got 0"),
+        ({"personas": ("base",)}, "'base' is no persona"),
+        ({"methods": ("a/b",)}, "The method 'a/b' cannot name a file"),
+        ({"topics": ("a/b",)}, "The data, .* 'a/b' cannot name a file"),
+        ({"noise": float("inf")}, "noise is a number of nats above 0, got inf"),
+    ],
+)
+def test_a_plan_of_what_import_would_refuse_is_refused(more, sentence):
+    with pytest.raises(Misuse, match=sentence):
+        TablePlan(**{**vars(PLAN), **more})
 
 
 def test_an_option_that_is_missing_is_named(capsys):
