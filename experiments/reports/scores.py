@@ -108,7 +108,7 @@ class Scores:
 
     @property
     def _unscored(self) -> str:
-        """Why there are no lines."""
+        """The reason for a scorecard without lines."""
         return "nothing is scored yet"
 
     def _scored(self) -> list[ScoreLine]:
