@@ -32,9 +32,10 @@ def parse(
     arguments: list[str],
     default: OptionsT | None = None,
     lists: bool = False,
+    about: str = "",
 ) -> OptionsT:
     """The options of a command; an unknown one, and one given twice, is refused in a sentence. With a
-    default, and with `lists`, a list may have commas."""
+    default, and with `lists`, a list may have commas. `about` is a sentence more in its help."""
     extra: dict[str, Any] = {} if default is None else {"default": default}
     if lists or default is not None:
         extra["registry"] = LISTS
@@ -43,7 +44,7 @@ def parse(
         return tyro.cli(
             kind,
             prog=f"finebayes {command}",
-            description=COMMANDS[command.split()[0]],
+            description="\n\n".join(filter(None, (COMMANDS[command.split()[0]], about))),
             args=arguments,
             config=(tyro.conf.AvoidSubcommands,),
             **extra,

@@ -41,10 +41,10 @@ def run(arguments: list[str], command: str = "run") -> None:
     study, preset, config = defaults(given, folder, arguments)
 
     parser = parsers(study, preset, config)[command]
-    parser.__doc__ = COMMANDS[command]
     refuse_old_names(arguments, config)
     with study.reading_options():
-        parsed = parse(parser, f"{command} {study.name}", arguments, parser(config))
+        words = f"{command} {study.name}", arguments
+        parsed = parse(parser, *words, parser(config), about=f"The study asks: {study.entry.summary}")
     is_run = command == "run"
     workers = workers_of(parsed) if is_run else None
     study_run = StudyRun.make(study, parsed.preset, parsed.config)

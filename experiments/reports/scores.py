@@ -101,10 +101,15 @@ class Scores:
         theories = ", ".join(dict.fromkeys(line.theory for line in self.lines))
         doses = ", ".join(str(dose) for dose in self.source.doses)
         kind, study = type(self).__name__, self.source.study
-        return f"{kind}({study}; doses {doses}; {theories or 'nothing is scored yet'})"
+        return f"{kind}({study}; doses {doses}; {theories or self._unscored})"
 
     def _repr_html_(self) -> str:
         return self.table()._repr_html_()
+
+    @property
+    def _unscored(self) -> str:
+        """The reason for a scorecard without lines."""
+        return "nothing is scored yet"
 
     def _scored(self) -> list[ScoreLine]:
         if not self.lines:

@@ -22,8 +22,8 @@ from experiments.reports.html import summary_html
 from experiments.reports.scores import Scores
 from experiments.runs.progress import relay
 from experiments.runs.run import places
-from experiments.storage.records import Json
-from experiments.storage.run_folder import RunFolder, find
+from experiments.storage.records import Json, ScoreLine
+from experiments.storage.run_folder import DONE, RunFolder, find
 from experiments.system import surroundings
 from theory.errors import Misuse
 
@@ -56,6 +56,18 @@ class StudyResult(Scores):
     def failures(self) -> dict[str, str]:
         """Failed cells and their reasons."""
         return {cell.name: reason for cell, reason in self.source.failures().items()}
+
+    @property
+    def _unscored(self) -> str:
+        return "it scores no theories" if (self.folder / DONE).exists() else super()._unscored
+
+    def _scored(self) -> list[ScoreLine]:
+        if not self.lines and (self.folder / DONE).exists():
+            raise Misuse(
+                f"{self.source.study} scores no theories; its figures and its numbers (CSV) are in "
+                f"{self.folder / 'figures'}, and the report has all."
+            )
+        return super()._scored()
 
     def to_arviz(self, theory: str = "") -> dict[str, Any]:
         """The watched samples of every sampled posterior as ArviZ data, by name (extra `export`)."""

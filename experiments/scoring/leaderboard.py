@@ -44,7 +44,7 @@ from experiments.scoring.scorecard import scorecard
 from experiments.scoring.settings import settings
 from experiments.storage.files import as_csv, write_text
 from experiments.storage.records import ScoreLine
-from experiments.storage.run_folder import RunFolder, find
+from experiments.storage.run_folder import DONE, RunFolder, find
 from theory.errors import Misuse
 
 
@@ -181,6 +181,11 @@ def read(
     lines, columns = [], []
     for run, name in zip(runs, _names(runs), strict=True):
         ours = scorecard(table(run))
+        if not ours and (run.folder / DONE).exists():
+            raise Misuse(
+                f"{run.folder} is finished and has no scorecard, as {run.study} scores no theories; "
+                "`finebayes score` prints what it measures."
+            )
         if all(line.theory in REFERENCES for line in ours):
             raise Misuse(
                 f"Nothing is scored yet in {run.folder}: no finetuned cell is finished together with its "

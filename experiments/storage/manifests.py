@@ -44,10 +44,10 @@ def _differing(ours: Json, theirs: Json, path: str = "") -> list[str]:
     """The dotted names of values that two nested records do not share."""
     changed: list[str] = []
     for name in sorted(ours.keys() | theirs.keys()):
-        one, two = ours.get(name), theirs.get(name)
-        if isinstance(one, dict) and isinstance(two, dict):
-            changed += _differing(one, two, f"{path}{name}.")
-        elif one != two:
+        here, there = ours.get(name), theirs.get(name)
+        if isinstance(here, dict) and isinstance(there, dict):
+            changed += _differing(here, there, f"{path}{name}.")
+        elif here != there:
             changed.append(f"{path}{name}")
     return changed
 

@@ -415,6 +415,8 @@ def test_mistakes_are_one_sentence(run, tmp_path, capsys, monkeypatch):
     assert "holds no run" in refused(capsys, tmp_path / "folder")
     assert f"Nothing is scored yet in {empty.folder}" in refused(capsys, run.folder, empty.folder)
     assert f"Nothing is scored yet in {bare.folder}" in refused(capsys, bare.folder)
+    (empty.folder / "DONE").touch()
+    assert "is finished and has no scorecard, as made-up scores no theories" in refused(capsys, empty.folder)
     assert "is given 2 times" in refused(capsys, run.folder, f"{run.folder}/../run")
     assert not (tmp_path / "comparison").exists() and not (run.folder / "figures").exists()
 
