@@ -20,8 +20,14 @@ def looked(missing, steps=None, wanted=0.95, last=10 * PATIENCE):
 
 def test_a_network_has_stalled_where_a_fifth_of_what_is_missing_is_not_learnt_in_time():
     assert looked((0.2, 0.15, 0.11))[0] == []
-    shrunk, watch = looked((0.2, 0.17))
+    shrunk, watch = looked((0.2, 0.17), last=4 * PATIENCE)
     assert shrunk == [2 * PATIENCE] and (int(watch.start), float(watch.missing)) == (2 * PATIENCE, np.inf)
+
+
+def test_a_network_that_is_slow_and_gets_there_has_not_stalled():
+    """0.17 × 0.85⁸ is below the 0.05 that may be missing; 0.17 × 0.85² is not."""
+    assert looked((0.2, 0.17))[0] == []
+    assert looked((0.06, 0.055), last=4 * PATIENCE)[0] == [] and looked((0.06, 0.059))[0] == [2 * PATIENCE]
 
 
 def test_a_shrunk_network_is_judged_by_what_it_does_from_there_on():
