@@ -63,6 +63,7 @@ class RunLine(NamedTuple):
     line: ScoreLine
 
 
+SCORED = {"theories", "replays", "finetuned"}  # kinds of cells of studies that score theories
 UNCHANGED = TheoryKey(labels.UNCHANGED, "network", "forecast")
 YARDSTICK = TheoryKey(LAST_DOSE, "network", "fitted")
 GRADES = ("forecast", "law", "fitted")
@@ -170,14 +171,23 @@ def key(line: ScoreLine) -> TheoryKey:
 def read(
     folders: Sequence[str | Path], say: Callable[[str], object] = warnings.warn
 ) -> tuple[list[RunLine], list[Column], list[RunFolder]]:
-    """Every line of the scorecards with the name of its run, the columns that they make, and the runs; `say`
-    is told of files that nothing reads."""
+    """Every line of the scorecards with the name of its run, the columns that they make, and the runs, but
+    for those of studies without theories; `say` is told of these, and of files that nothing reads."""
     if not folders:
         raise Misuse("Name one results folder or more: finebayes compare FOLDER FOLDER ...")
     runs = [find(folder, say) for folder in folders]
     for folder, times in Counter(run.folder.resolve() for run in runs).items():
         if times > 1:
             raise Misuse(f"{folder} is given {times} times; name each results folder once.")
+    without = [run for run in runs if (kinds := {cell.kind for cell in run.cells()}) and not kinds & SCORED]
+    runs = [run for run in runs if run not in without]
+    if not runs:
+        raise Misuse(
+            f"No theory is scored in {', '.join(str(run.folder) for run in without)}: such a study measures "
+            "networks alone; finebayes score FOLDER prints what."
+        )
+    for run in without:
+        say(f"{run.folder} is left out: its study, {run.study}, scores no theory.")
     lines, columns = [], []
     for run, name in zip(runs, _names(runs), strict=True):
         ours = scorecard(table(run))
@@ -188,8 +198,8 @@ def read(
             )
         if all(line.theory in REFERENCES for line in ours):
             raise Misuse(
-                f"Nothing is scored yet in {run.folder}: no finetuned cell is finished together with its "
-                "theories; let `finebayes run` finish one."
+                f"Nothing is scored yet in {run.folder}: no finetuned cell is finished together with "
+                "theories other than nulls; let `finebayes run` finish one."
             )
         lines += [RunLine(name, line) for line in ours]
         shares = {(entry.method, entry.data): entry for entry in learnt(run)}

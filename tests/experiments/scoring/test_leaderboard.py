@@ -19,7 +19,7 @@ from experiments.scoring import leaderboard as compare
 from experiments.scoring.labels import marks
 from experiments.scoring.learnt import Learnt
 from experiments.scoring.scorecard import scorecard
-from experiments.storage.records import Row
+from experiments.storage.records import Cell, Row
 from experiments.storage.run_folder import create
 
 # In-domain shifts: 10 % of the largest is 0.02, nearest to 0.024 (0.006 is farther); 99 % is 0.198, nearest
@@ -403,6 +403,19 @@ def test_several_runs_stand_side_by_side(tmp_path, capsys, monkeypatch):
     assert {row["run"] for row in rows} == {"made-up (one)", "made-up (two)", "other"}
     cli.main(["compare", "three", "--out", "elsewhere"])
     assert (tmp_path / "elsewhere" / "scorecard.md").exists()
+
+
+def test_a_study_without_theories_is_left_out_with_a_sentence(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    inside = _run(tmp_path / "inside", [], study="motor")
+    path = inside.path(Cell("inside", "events", 0))
+    path.parent.mkdir()
+    path.touch()
+    cli.main(["compare", "run", "inside", "--everything"])
+    said = capsys.readouterr()
+    assert said.err == "finebayes: inside is left out: its study, motor, scores no theory.\n"
+    assert "scorecard.csv" in said.out and {line.run for line in compare.read(["run"])[0]} == {"made-up"}
+    assert "No theory is scored in inside: such a study measures" in refused(capsys, inside.folder.name)
 
 
 def test_mistakes_are_one_sentence(run, tmp_path, capsys, monkeypatch):
