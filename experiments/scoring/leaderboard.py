@@ -7,8 +7,7 @@
     ladders.md                  every theory at every dose (experiments.reports.tables)
 
 A column is one method on one D' of one run. Its small and its large dose are those at which the base
-network's mean in-domain KL is nearest 10 % and 99 % of its largest over doses. A theory's worst dose is that
-of its least explained share.
+network's mean in-domain KL is nearest 10 % and 99 % of its largest. A theory's worst dose explains least.
 """
 
 import warnings
@@ -43,8 +42,8 @@ from experiments.scoring.rows import table
 from experiments.scoring.scorecard import scorecard
 from experiments.scoring.settings import settings
 from experiments.storage.files import as_csv, write_text
-from experiments.storage.records import ScoreLine
-from experiments.storage.run_folder import DONE, RunFolder, find
+from experiments.storage.records import UNSCORED, ScoreLine
+from experiments.storage.run_folder import RunFolder, find
 from theory.errors import Misuse
 
 
@@ -63,7 +62,6 @@ class RunLine(NamedTuple):
     line: ScoreLine
 
 
-SCORED = {"theories", "replays", "finetuned"}  # kinds of cells of studies that score theories
 UNCHANGED = TheoryKey(labels.UNCHANGED, "network", "forecast")
 YARDSTICK = TheoryKey(LAST_DOSE, "network", "fitted")
 GRADES = ("forecast", "law", "fitted")
@@ -171,31 +169,24 @@ def key(line: ScoreLine) -> TheoryKey:
 def read(
     folders: Sequence[str | Path], say: Callable[[str], object] = warnings.warn
 ) -> tuple[list[RunLine], list[Column], list[RunFolder]]:
-    """Every line of the scorecards with the name of its run, the columns that they make, and the runs, but
-    for those of studies without theories; `say` is told of these, and of files that nothing reads."""
+    """Every line of the scorecards with the name of its run, the columns that they make, and the runs; `say`
+    is told of runs without theories, which are left out, and of files that nothing reads."""
     if not folders:
         raise Misuse("Name one results folder or more: finebayes compare FOLDER FOLDER ...")
     runs = [find(folder, say) for folder in folders]
     for folder, times in Counter(run.folder.resolve() for run in runs).items():
         if times > 1:
             raise Misuse(f"{folder} is given {times} times; name each results folder once.")
-    without = [run for run in runs if (kinds := {cell.kind for cell in run.cells()}) and not kinds & SCORED]
+    without = [run for run in runs if any(map(run.cells, UNSCORED))]
     runs = [run for run in runs if run not in without]
     if not runs:
-        raise Misuse(
-            f"No theory is scored in {', '.join(str(run.folder) for run in without)}: such a study measures "
-            "networks alone; finebayes score FOLDER prints what."
-        )
+        names = ", ".join(str(run.folder) for run in without)
+        raise Misuse(f"No theory is scored in {names}; finebayes score FOLDER prints what is measured.")
     for run in without:
         say(f"{run.folder} is left out: its study, {run.study}, scores no theory.")
     lines, columns = [], []
     for run, name in zip(runs, _names(runs), strict=True):
         ours = scorecard(table(run))
-        if not ours and (run.folder / DONE).exists():
-            raise Misuse(
-                f"{run.folder} is finished and has no scorecard, as {run.study} scores no theories; "
-                "`finebayes score` prints what it measures."
-            )
         if all(line.theory in REFERENCES for line in ours):
             raise Misuse(
                 f"Nothing is scored yet in {run.folder}: no finetuned cell is finished together with "

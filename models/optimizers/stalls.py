@@ -1,6 +1,6 @@
 """Networks that have stopped learning short of the inference that is wanted, and how they go on.
 
-    stalled     the share of inference not learnt has fallen by less than a fifth over the last PATIENCE steps,
+    stalled     the share of inference not learnt fell by less than a fifth over the last PATIENCE steps,
                 and at this pace, by the same factor every PATIENCE steps, would not get where it is wanted
     goes on     w ← SHRINK w, with new moments and a new average
 

@@ -415,7 +415,7 @@ def test_a_study_without_theories_is_left_out_with_a_sentence(run, tmp_path, cap
     said = capsys.readouterr()
     assert said.err == "finebayes: inside is left out: its study, motor, scores no theory.\n"
     assert "scorecard.csv" in said.out and {line.run for line in compare.read(["run"])[0]} == {"made-up"}
-    assert "No theory is scored in inside: such a study measures" in refused(capsys, inside.folder.name)
+    assert "No theory is scored in inside; finebayes score" in refused(capsys, inside.folder.name)
 
 
 def test_mistakes_are_one_sentence(run, tmp_path, capsys, monkeypatch):
@@ -428,8 +428,6 @@ def test_mistakes_are_one_sentence(run, tmp_path, capsys, monkeypatch):
     assert "holds no run" in refused(capsys, tmp_path / "folder")
     assert f"Nothing is scored yet in {empty.folder}" in refused(capsys, run.folder, empty.folder)
     assert f"Nothing is scored yet in {bare.folder}" in refused(capsys, bare.folder)
-    (empty.folder / "DONE").touch()
-    assert "is finished and has no scorecard, as made-up scores no theories" in refused(capsys, empty.folder)
     assert "is given 2 times" in refused(capsys, run.folder, f"{run.folder}/../run")
     assert not (tmp_path / "comparison").exists() and not (run.folder / "figures").exists()
 
