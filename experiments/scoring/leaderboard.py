@@ -7,8 +7,7 @@
     ladders.md                  every theory at every dose (experiments.reports.tables)
 
 A column is one method on one D' of one run. Its small and its large dose are those at which the base
-network's mean in-domain KL is nearest 10 % and 99 % of its largest over doses. A theory's worst dose is that
-of its least explained share.
+network's mean in-domain KL is nearest 10 % and 99 % of its largest. A theory's worst dose explains least.
 """
 
 import warnings
@@ -171,8 +170,8 @@ def key(line: ScoreLine) -> TheoryKey:
 def read(
     folders: Sequence[str | Path], say: Callable[[str], object] = warnings.warn
 ) -> tuple[list[RunLine], list[Column], list[RunFolder]]:
-    """Every line of the scorecards with the name of its run, the columns that they make, and the runs, but
-    for those of studies without theories; `say` is told of these, and of files that nothing reads."""
+    """Every line of the scorecards with the name of its run, the columns, and the runs, but for those of
+    studies without theories; `say` is told of these, and of files that nothing reads."""
     if not folders:
         raise Misuse("Name one results folder or more: finebayes compare FOLDER FOLDER ...")
     runs = [find(folder, say) for folder in folders]
@@ -180,12 +179,9 @@ def read(
         if times > 1:
             raise Misuse(f"{folder} is given {times} times; name each results folder once.")
     without = [run for run in runs if (kinds := {cell.kind for cell in run.cells()}) and not kinds & SCORED]
-    runs = [run for run in runs if run not in without]
-    if not runs:
-        raise Misuse(
-            f"No theory is scored in {', '.join(str(run.folder) for run in without)}: such a study measures "
-            "networks alone; finebayes score FOLDER prints what."
-        )
+    if not (runs := [run for run in runs if run not in without]):
+        named = ", ".join(str(run.folder) for run in without)
+        raise Misuse(f"No theory is scored in {named}: see what is measured there with finebayes score.")
     for run in without:
         say(f"{run.folder} is left out: its study, {run.study}, scores no theory.")
     lines, columns = [], []

@@ -415,7 +415,7 @@ def test_a_study_without_theories_is_left_out_with_a_sentence(run, tmp_path, cap
     said = capsys.readouterr()
     assert said.err == "finebayes: inside is left out: its study, motor, scores no theory.\n"
     assert "scorecard.csv" in said.out and {line.run for line in compare.read(["run"])[0]} == {"made-up"}
-    assert "No theory is scored in inside: such a study measures" in refused(capsys, inside.folder.name)
+    assert "No theory is scored in inside: see what is measured" in refused(capsys, inside.folder.name)
 
 
 def test_mistakes_are_one_sentence(run, tmp_path, capsys, monkeypatch):
