@@ -93,11 +93,11 @@ def import_table(table: Table, sidecar: Sidecar) -> Imported:
     )
 
 
-def _check_predictions(table: Table, taken: set[str]) -> None:
+def _check_predictions(table: Table, computed: set[str]) -> None:
     """Refuse predictions under the name of a theory that is computed here."""
     rows = table.rows("prediction")
     for name in table.used("model", rows):
-        if name in taken:
+        if name in computed:
             row = int(rows[table.codes["model"][rows] == table.code("model", name)][0])
             raise refuse(table, row, "model", f"{name} is computed here; give the prediction another name.")
 
