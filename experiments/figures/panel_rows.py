@@ -68,7 +68,10 @@ def _panel(axes: Axes, panel: Panel) -> None:
         axes.plot(at, values, label=series.label, **line)
         axes.vlines(at, ends[:, 0], ends[:, 1], color=series.colour, lw=0.7)
     if panel.ticks:
-        axes.set_xticks(range(len(panel.ticks)), [*panel.ticks], rotation=30, ha="right", fontsize=5)
+        is_short = len(panel.ticks) <= 3  # then names have room side by side
+        turned = {} if is_short else {"rotation": 30, "ha": "right"}
+        axes.set_xticks(range(len(panel.ticks)), [*panel.ticks], fontsize=5, **turned)
+        axes.set_xlim(-0.5, len(panel.ticks) - 0.5)
     else:
         depths = sorted({int(depth) for series in panel.series for depth in series.at})
         axes.set_xticks(depths)
