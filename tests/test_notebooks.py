@@ -53,6 +53,7 @@ def execute(code, name, monkeypatch):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.slow
 def test_a_notebook_runs(path, smaller, monkeypatch):
     text = path.read_text(encoding="utf-8")
     cells = re.split(r"^# %%", text, flags=re.M)[1:]

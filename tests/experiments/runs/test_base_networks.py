@@ -169,6 +169,7 @@ class Lines(Silent):
         self.lines = [*getattr(self, "lines", []), str(text)]
 
 
+@pytest.mark.slow
 def test_pretraining_ends_where_every_network_has_learnt_enough(tmp_path, monkeypatch):
     """Killed on its way there, it ends with the same bytes."""
     recipe = Pretraining("muon", 0.03, 600, 16, chunk=20, until_learnt=0.5)

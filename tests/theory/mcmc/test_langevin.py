@@ -105,6 +105,7 @@ def run(method):
     return mcmc.get_samples(group_by_chain=True), mcmc.get_extra_fields(group_by_chain=True)
 
 
+@pytest.mark.slow
 def test_numpyro_runs_it():
     """Fields of the state; constrained and deterministic sites, those of a plate in all its rows."""
     samples, fields = run("vectorized")

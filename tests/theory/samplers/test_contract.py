@@ -97,6 +97,7 @@ def test_the_position_keeps_its_pytree(batch):
     assert np.isfinite(jax.tree.leaves(batch[-1].z)[0]).all()
 
 
+@pytest.mark.slow
 def test_chains_side_by_side_are_the_same_chains_one_by_one(runs, batch):
     keys = jax.random.split(jax.random.key(0), CHAINS)
     for chain in range(CHAINS):

@@ -78,6 +78,7 @@ def summary(rows, bounds):
     return np.concatenate([np.stack([rows.mean(axis=1), (rows**2).mean(axis=1)], axis=1), below], axis=1)
 
 
+@pytest.mark.slow
 def test_a_model_that_is_not_gaussian(posterior, agree):
     """Moments and quantiles by quadrature over both sites."""
     scale, shift = np.meshgrid(np.exp(np.linspace(-3, 4, 1401)), np.linspace(-6, 6, 1201), indexing="ij")

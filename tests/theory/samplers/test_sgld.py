@@ -81,6 +81,7 @@ def test_a_tempered_regression(draw, agree, second, law, regression):
     agree(second(samples, mean), covariance, against=[regression.covariance, whole])
 
 
+@pytest.mark.slow
 def test_decreasing_steps_reduce_the_bias(draw, agree):
     """The variance follows its recursion, and ends nearer to 1/p than any constant step of the same sum."""
     steps = 0.4 / (1 + np.arange(400) / 10) ** 0.6
@@ -102,6 +103,7 @@ def ranks_of(chosen, shift, spread, samples):
     return np.array([weights @ stats.binom.pmf(rank, samples, below) for rank in chosen])
 
 
+@pytest.mark.slow
 def test_simulation_based_calibration(draw):
     """Ranks of the truth among 7 draws: the histogram of the biased law, flatter at a smaller step."""
     precision, kept, replications = 5.0, 7, 4000  # z ~ N(0, 1), four rows N(z, 1)

@@ -214,6 +214,7 @@ def test_the_limit_of_a_transformer():
     assert all(3.8 < hot / cold < 4.2 for hot, cold in pairwise(sizes))  # not the 2 of 1/√γ
 
 
+@pytest.mark.slow
 def test_a_fisher_metric_keeps_what_pretraining_determines(bigram, data, documents):
     """D never shows token 4: predictions after 0 to 3 are kept, those after 4 are free to move."""
     shown = jnp.asarray([[0, 3, 1, 3], [2, 3, 0, 3], [1, 3, 2, 3]])

@@ -78,7 +78,7 @@ def old():
     return Dataset(jnp.asarray(stream.integers(0, 5, (12, 4))), jnp.ones((12, 4), bool))
 
 
-@pytest.mark.parametrize("structure", ["diagonal", "kronecker", "full"])
+@pytest.mark.parametrize("structure", ["diagonal", pytest.param("kronecker", marks=pytest.mark.slow), "full"])
 def test_the_structure_of_the_prior(curved, data, old, structure):
     """Fisher of pretraining documents on its diagonal, by Kronecker factors, or their whole Gauss-Newton."""
     size = flat(curved.params).size

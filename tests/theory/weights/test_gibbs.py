@@ -227,7 +227,8 @@ TARGETS = np.array([1.0, -0.5, 2.0])
 LINE = Line({"w": jnp.asarray([0.2, -0.4])})
 
 
-@pytest.mark.parametrize("which", [pytest.param("nuts", marks=pytest.mark.slow), "harmonic"])
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["nuts", "harmonic"])
 def test_samplers_of_numpyro_and_ours_find_the_exact_posterior(which):
     beta, gamma = 0.4, 2.0
     posterior = Posterior(LINE, DATA, beta, gamma)
