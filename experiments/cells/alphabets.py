@@ -14,6 +14,7 @@ from scipy.linalg import orth
 from experiments.cells.answers import AnswerPrograms
 from experiments.cells.data import FinetuningData, Questions
 from experiments.cells.finetuned import FinetunedPrograms, swap
+from experiments.cells.inside_parts import untrained_network
 from experiments.cells.reading import CLEAR
 from experiments.cells.steering import along, steered
 from experiments.design import random_streams
@@ -22,7 +23,7 @@ from experiments.design.shared_plans import AlphabetsPlan
 from experiments.scoring.fits import divergence
 from experiments.storage.alphabets_cell import GROUPS, SOURCES, AlphabetsCell
 from models.inside import streams
-from models.network import Network, build, first
+from models.network import Network
 from theory.latent.mixture import Mixture
 from theory.probes.baselines import seen_tokens
 from theory.probes.beliefs import beliefs
@@ -31,8 +32,6 @@ from theory.probes.codes import LogOdds, fit_log_odds, information
 from theory.probes.scores import held_out
 from theory.probes.subspaces import angles, covariance, normalise, pattern
 from theory.processes.modalities import MODALITIES, Modalities
-
-UNTRAINED = 1000  # the seed of the untrained network
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +103,8 @@ class AlphabetPrograms:
     @functools.cached_property
     def untrained(self) -> list[np.ndarray]:
         """Normalised streams (l, n, t, d) of a network that was never trained, by alphabet."""
-        network = build(self.experiment.shape, self.process.vocabulary, self.process.length, [UNTRAINED])
-        return [_normalised(streams_of(first(network), part.tokens)) for part in self.alphabets]
+        network = untrained_network(self.experiment)
+        return [_normalised(streams_of(network, part.tokens)) for part in self.alphabets]
 
     def run(self, arm: Arm, network: Network, number: int) -> tuple[AlphabetsCell, str]:
         """The cell of a base network, and why it failed ("" if it did not); of all numbers alike."""

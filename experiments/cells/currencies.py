@@ -25,6 +25,7 @@ from experiments.cells.addition import (
 from experiments.cells.answers import AnswerPrograms
 from experiments.cells.data import FinetuningData
 from experiments.cells.finetuned import FinetunedPrograms
+from experiments.cells.inside_parts import untrained_network
 from experiments.cells.shots import Counts, Shots
 from experiments.cells.steering import along, steered
 from experiments.design import random_streams
@@ -32,11 +33,9 @@ from experiments.design.currencies_plan import CurrenciesPlan
 from experiments.design.experiment import Arm, Experiment
 from experiments.scoring.context_filter import efficiency
 from experiments.storage.currencies_cell import QUESTIONS, CurrenciesCell
-from models.network import Network, build, first
+from models.network import Network
 from theory.base import host_stream
 from theory.processes.add_k import AddK
-
-UNTRAINED = 1000  # the seed of the untrained network
 
 
 class CurrencyPrograms:
@@ -63,10 +62,7 @@ class CurrencyPrograms:
     @functools.cached_property
     def untrained(self) -> np.ndarray:
         """Streams of a network that was never trained."""
-        network = first(
-            build(self.experiment.shape, self.process.vocabulary, self.process.length, [UNTRAINED])
-        )
-        return read_streams(network, self.pairs.tokens)
+        return read_streams(untrained_network(self.experiment), self.pairs.tokens)
 
     @functools.cached_property
     def asks(self) -> tuple[Shots, ...]:

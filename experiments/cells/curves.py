@@ -4,7 +4,7 @@ Streams are read, measured and forgotten: a cell keeps numbers alone (experiment
 """
 
 import functools
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,15 +12,15 @@ from experiments.cells.answers import AnswerPrograms
 from experiments.cells.curve_reading import CurveReading, moved, turned
 from experiments.cells.data import FinetuningData
 from experiments.cells.finetuned import FinetunedPrograms
+from experiments.cells.inside_parts import stacked, untrained_network
 from experiments.cells.pages import Pages, needed
 from experiments.design.curve_plan import CurvePlan
 from experiments.design.experiment import Arm, Experiment
 from experiments.storage.curve_cell import CODE, FOLLOWED, MOVED, TWIST, USED, CurveCell
-from models.network import Network, build, first
+from models.network import Network
 from theory.probes.curves import fit_helix, surrogate_helices
 from theory.probes.twist import rotated, rotations
 
-UNTRAINED = 1000  # the seed of the untrained network
 COMPONENTS = 8  # of the spectrum that is kept
 
 
@@ -61,21 +61,13 @@ class CurvePrograms:
     @functools.cached_property
     def untrained(self) -> CurveReading:
         """A network that was never trained, read."""
-        process = self.experiment.process
-        network = first(build(self.experiment.shape, process.vocabulary, process.length, [UNTRAINED]))
-        return self._read(network)
+        return self._read(untrained_network(self.experiment))
 
     def run(self, arm: Arm, network: Network, number: int) -> tuple[CurveCell, str]:
         """The cell of a base network, and why it failed ("" if it did not); of all numbers alike."""
         experiment, base = self.experiment, self._read(network)
         pairs = self.finetuned.pairs(network, self.data.finetuning(arm, network))
         measured = [self._measured(base, *map(network.with_params, pair)) for pair in pairs]
-        shape = len(experiment.methods), experiment.seeds, len(experiment.doses)
-
-        def stacked(name: str) -> np.ndarray:
-            every = np.array([getattr(part, name) for part in measured], np.float32)
-            return every.reshape(*shape, *every.shape[1:])
-
         cell = CurveCell(
             methods=np.array([*experiment.methods]),
             doses=np.array(experiment.doses),
@@ -91,7 +83,7 @@ class CurvePrograms:
             exact_used=_array(self.pages.used(self.pages.statistics[0])),
             exact_dimension=np.array(needed(self.pages.process, base.curves[0].values).dimension()),
             **self._profiles(base),
-            **{entry.name: stacked(entry.name) for entry in fields(Measured)},
+            **stacked(experiment, measured),
         )
         finite = np.isfinite(cell.code).all() and np.isfinite(cell.used).all()
         return cell, "" if finite else "Non-finite answers or streams of a finetuned network."

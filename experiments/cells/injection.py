@@ -14,20 +14,20 @@ from scipy.linalg import orth
 from experiments.cells.answers import AnswerPrograms
 from experiments.cells.data import FinetuningData
 from experiments.cells.finetuned import FinetunedPrograms
+from experiments.cells.inside_parts import untrained_network
 from experiments.cells.steering import along, steered
 from experiments.design import random_streams
 from experiments.design.experiment import Arm, Experiment
 from experiments.design.shared_plans import InjectionPlan
 from experiments.storage.injection_cell import DIRECTIONS, WHERE, InjectionCell
 from models.inside import streams
-from models.network import Network, build, first
+from models.network import Network
 from theory.probes.beliefs import beliefs
 from theory.probes.codes import fit_log_odds
 from theory.probes.scores import ProbeData, compare, held_out
 from theory.probes.subspaces import covariance, normalise, pattern
 from theory.processes.out_of_context import OutOfContext
 
-UNTRAINED = 1000  # the seed of the untrained network
 DEPTH = 1
 SEEN = 0.01  # least change of an exact expected bias whose sign counts
 
@@ -90,7 +90,7 @@ class InjectionPrograms:
     def _information(self, network: Network, read: np.ndarray, answered: np.ndarray) -> np.ndarray:
         """I of the stream and all baselines (f, h)."""
         process, seed = self.process, self.experiment.seed
-        empty = first(build(self.experiment.shape, process.vocabulary, process.length, [UNTRAINED]))
+        empty = untrained_network(self.experiment)
         data = ProbeData(
             read[:, DEPTH],
             self.known,

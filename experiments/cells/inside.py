@@ -8,7 +8,7 @@ forgotten: a cell keeps numbers alone.
 import functools
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from experiments.cells import probing
 from experiments.cells.answers import AnswerPrograms
 from experiments.cells.data import Finetuning, FinetuningData
 from experiments.cells.finetuned import FinetunedPrograms
+from experiments.cells.inside_parts import stacked, untrained_network
 from experiments.cells.reading import Base, Documents, Reading
 from experiments.cells.steering import ConstantVectors, Weighed, along, steered, steered_alone
 from experiments.design import random_streams
@@ -35,7 +36,7 @@ from experiments.storage.inside_cell import (
     InsideCell,
 )
 from models.inside import streams
-from models.network import Network, build, first
+from models.network import Network
 from theory.base import Dataset, Params, ladder
 from theory.contracts import Theory
 from theory.latent.mixture import Mixture
@@ -45,7 +46,6 @@ from theory.theories.exchangeable_mixture import ExchangeableMixture
 from theory.theories.tempered_posterior import TemperedPosterior
 
 FITS = dict(zip(CODES, (fit_log_odds, fit_probability), strict=True))
-UNTRAINED = 1000  # the seed of the untrained network
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,7 @@ class InsidePrograms:
     @functools.cached_property
     def untrained(self) -> np.ndarray:
         """Streams of a network that was never trained."""
-        process = self.experiment.process
-        network = first(build(self.experiment.shape, process.vocabulary, process.length, [UNTRAINED]))
-        return np.asarray(streams(network, self.documents.tokens))
+        return np.asarray(streams(untrained_network(self.experiment), self.documents.tokens))
 
     def run(self, arm: Arm, network: Network, number: int) -> tuple[InsideCell, str]:
         """The cell of a base network, and why it failed ("" if it did not); of all numbers alike."""
@@ -106,12 +104,6 @@ class InsidePrograms:
             self._measured(base, *pair, contexts, of_seed)
             for pair, (_, of_seed, _) in zip(self.finetuned.pairs(network, finetuning), keys, strict=True)
         ]
-        shape = len(experiment.methods), experiment.seeds, len(experiment.doses)
-
-        def stacked(name: str) -> np.ndarray:
-            every = np.array([getattr(part, name) for part in measured], np.float32)
-            return every.reshape(*shape, *every.shape[1:])
-
         information = [
             probing.information(documents, base.reading, self.untrained, fit, experiment.seed)
             for fit in FITS.values()
@@ -126,7 +118,7 @@ class InsidePrograms:
             edited=self.edited,
             information=np.array(information, np.float32),
             response=np.array(response, np.float32),
-            **{entry.name: stacked(entry.name) for entry in fields(Measured)},
+            **stacked(experiment, measured),
             base_slopes=np.array(probing.slopes(base, base.reading), np.float32),
             factors=probing.factor_codes(documents, base.reading, self.process.factors),
         )

@@ -7,13 +7,13 @@ Streams are read, measured and forgotten: a cell keeps numbers alone (docs/insid
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from experiments.cells.answers import AnswerPrograms
 from experiments.cells.data import FinetuningData
 from experiments.cells.finetuned import FinetunedPrograms
+from experiments.cells.inside_parts import untrained_network
 from experiments.cells.motor_reading import (
     Judged,
     Read,
@@ -30,7 +30,7 @@ from experiments.design.experiment import Arm, Experiment
 from experiments.design.motor_plan import MotorPlan
 from experiments.storage.motor_cell import BASELINES, LABELLED, LINKS, QUALITY, REGIMES, MotorCell
 from models.inside import Edited, exchanged, streams
-from models.network import Network, build, first
+from models.network import Network
 from models.probing.labels import Labels, Texts, fit_labels, soft_labels
 from theory.base import Params, host_stream
 from theory.divergence.kl import answers_at
@@ -43,12 +43,7 @@ from theory.probes.subspaces import normalise
 
 MEANS = ("on-policy", "off-policy", "contrastive")
 APART = 4  # documents for the gradient, the last of those that are judged
-UNTRAINED = 1000  # the seed of the untrained network
-CONTEXTS, OF_TUNED, STEERED = (
-    8,
-    4,
-    4,
-)  # of a document: where a base network is judged, a finetuned one, steered
+CONTEXTS, OF_TUNED, STEERED = 8, 4, 4  # of a document: a base network judged, a finetuned one, steered
 Probes = dict[str, Linear]
 
 
@@ -76,8 +71,7 @@ class MotorPrograms:
     @functools.cached_property
     def untrained(self) -> Network:
         """A network that was never trained."""
-        vocabulary = self.experiment.process.vocabulary
-        return first(build(self.experiment.shape, vocabulary, self.length, [UNTRAINED]))
+        return untrained_network(self.experiment)
 
     def run(self, arm: Arm, network: Network, number: int) -> tuple[MotorCell, str]:
         """The cell of a base network of that number, and why it failed ("" if it did not)."""
@@ -92,12 +86,8 @@ class MotorPrograms:
         few = Read.of(base, self._texts(base, number, plan.refitted, random))
         kept = [self._probes(few, index) for index in range(len(self.events))]
         finetuning = self.data.finetuning(arm, network)
-        tuned = []
-        for method in experiment.methods:
-            params = self.finetuned.networks(method, network, finetuning)[0]
-            for seed, dose in np.ndindex(experiment.seeds, len(experiment.doses)):
-                weights = jax.tree.map(lambda leaf, s=seed, d=dose: jnp.asarray(leaf[s, d]), params)
-                tuned.append(self._tuned(few, kept, network, weights, random))
+        pairs = self.finetuned.pairs(network, finetuning)
+        tuned = [self._tuned(few, kept, network, weights, random) for weights, _ in pairs]
         shape = len(experiment.methods), experiment.seeds, len(experiment.doses)
         of_tuned = {
             name: np.array([part[name] for part in tuned], np.float32).reshape(*shape, *tuned[0][name].shape)

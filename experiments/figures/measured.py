@@ -1,10 +1,26 @@
 """Sentences and tables of what is measured inside of networks. No matplotlib, no jax."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from experiments.scoring.findings import Findings
 from experiments.scoring.intervals import Estimate
 from experiments.scoring.labels import METHODS, number, with_interval
 from experiments.scoring.measure_line import MeasureLine
+
+
+def measured_findings(
+    lines: Sequence[MeasureLine],
+    tests: Sequence[str],
+    caption: str,
+    *more: Callable[[Sequence[MeasureLine]], str],
+) -> Findings:
+    """Counts of what is refuted, more sentences, and a table, of base networks and of the last dose."""
+    if not lines:
+        return Findings(("Nothing is measured yet.",), (("measure",),), caption)
+    last = max(line.dose for line in lines)
+    shown = [line for line in lines if line.dose in (0, last)]
+    sentences = refuted_sentence(shown, tests), *(sentence(shown) for sentence in more)
+    return Findings(sentences, measured_table(shown), caption)
 
 
 def measured_table(lines: Sequence[MeasureLine]) -> tuple[tuple[str, ...], ...]:

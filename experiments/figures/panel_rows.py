@@ -1,14 +1,17 @@
 """Rows of small panels, each a few lines of estimates with their intervals. Matplotlib only."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.figures.style import WIDTH
+from experiments.figures.style import WIDTH, save, style
 from experiments.scoring.intervals import Estimate
+from experiments.scoring.measure_line import MeasureLine
+from experiments.storage.run_folder import RunFolder
 
 TALL, TOP = 1.25, 0.45  # inches: a row, above the first
 COLOURS = {"": "#000000", "sgd": "#0072B2", "adam": "#D55E00"}
@@ -36,6 +39,16 @@ class Panel:
     bayes: float | None = None
     ticks: Sequence[str] = ()
     axis: str = "depth (blocks)"
+
+
+def draw_measured(
+    run: RunFolder, lines: Sequence[MeasureLine], figure: Callable[[Sequence[MeasureLine]], Figure]
+) -> list[Path]:
+    """Save a figure of lines under the study's name, and every line as a table; nothing without lines."""
+    if not lines:
+        return []
+    with style():
+        return save(run, {run.study: figure(lines)}, {run.study: [line.record() for line in lines]})
 
 
 def panel_rows(title: str, rows: Mapping[str, Sequence[Panel]]) -> Figure:

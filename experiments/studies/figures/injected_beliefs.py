@@ -5,9 +5,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from experiments.figures.measured import measured_table, refuted_sentence
-from experiments.figures.panel_rows import COLOURS, OTHERS, Panel, Series, panel_rows
-from experiments.figures.style import save, style
+from experiments.figures.measured import measured_findings
+from experiments.figures.panel_rows import COLOURS, OTHERS, Panel, Series, draw_measured, panel_rows
 from experiments.scoring.findings import Findings
 from experiments.scoring.injection import FINETUNED, INJECTED, SAID_OVER_DONE, injection_lines
 from experiments.scoring.labels import METHODS
@@ -28,11 +27,7 @@ CAPTION = (
 
 def draw_injection(run: RunFolder) -> list[Path]:
     """The figure, and every line as a table."""
-    lines = injection_lines(run)
-    if not lines:
-        return []
-    with style():
-        return save(run, {run.study: figure(lines)}, {run.study: [line.record() for line in lines]})
+    return draw_measured(run, injection_lines(run), figure)
 
 
 def figure(lines: Sequence[MeasureLine]) -> Figure:
@@ -85,9 +80,4 @@ def _by_measure(lines: Sequence[MeasureLine], measures: Sequence[str]) -> list[S
 
 def injection_findings(run: RunFolder) -> Findings:
     """The answer in a sentence, and every line of the last dose."""
-    lines = injection_lines(run)
-    if not lines:
-        return Findings(("Nothing is measured yet.",), (("measure",),), CAPTION)
-    last = max(line.dose for line in lines)
-    shown = [line for line in lines if line.dose in (0, last)]
-    return Findings((refuted_sentence(shown, (INJECTED, FINETUNED)),), measured_table(shown), CAPTION)
+    return measured_findings(injection_lines(run), (INJECTED, FINETUNED), CAPTION)

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from experiments.figures.measured import measured_table, refuted_sentence
-from experiments.figures.panel_rows import COLOURS, OTHERS, Panel, Series, panel_rows
-from experiments.figures.style import save, style
+from experiments.figures.measured import measured_findings
+from experiments.figures.panel_rows import COLOURS, OTHERS, Panel, Series, draw_measured, panel_rows
 from experiments.scoring.alphabets import CARRIED, STEERING, TRANSFER, alphabet_lines
 from experiments.scoring.findings import Findings
 from experiments.scoring.labels import METHODS
@@ -27,11 +26,7 @@ CAPTION = (
 
 def draw_concepts(run: RunFolder) -> list[Path]:
     """The figure, and every line as a table."""
-    lines = alphabet_lines(run)
-    if not lines:
-        return []
-    with style():
-        return save(run, {run.study: figure(lines)}, {run.study: [line.record() for line in lines]})
+    return draw_measured(run, alphabet_lines(run), figure)
 
 
 def figure(lines: Sequence[MeasureLine]) -> Figure:
@@ -70,9 +65,4 @@ def panels(lines: Sequence[MeasureLine]) -> list[Panel]:
 
 def concept_findings(run: RunFolder) -> Findings:
     """The answer in a sentence, and every line of the last dose but baselines."""
-    lines = alphabet_lines(run)
-    if not lines:
-        return Findings(("Nothing is measured yet.",), (("measure",),), CAPTION)
-    last = max(line.dose for line in lines)
-    shown = [line for line in lines if line.dose in (0, last)]
-    return Findings((refuted_sentence(shown, (TRANSFER, STEERING, CARRIED)),), measured_table(shown), CAPTION)
+    return measured_findings(alphabet_lines(run), (TRANSFER, STEERING, CARRIED), CAPTION)

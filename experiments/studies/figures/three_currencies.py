@@ -6,9 +6,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from experiments.figures.measured import estimate_words, measured_table, refuted_sentence
-from experiments.figures.panel_rows import COLOURS, OTHERS, Panel, Series, panel_rows
-from experiments.figures.style import save, style
+from experiments.figures.measured import estimate_words, measured_findings
+from experiments.figures.panel_rows import COLOURS, OTHERS, Panel, Series, draw_measured, panel_rows
 from experiments.scoring.additivity import ALL, CURRENCIES
 from experiments.scoring.currencies import (
     CLOSURE,
@@ -39,11 +38,7 @@ CAPTION = (
 
 def draw_currencies(run: RunFolder) -> list[Path]:
     """The figure, and every line as a table."""
-    lines = currency_lines(run)
-    if not lines:
-        return []
-    with style():
-        return save(run, {run.study: figure(lines)}, {run.study: [line.record() for line in lines]})
+    return draw_measured(run, currency_lines(run), figure)
 
 
 def figure(lines: Sequence[MeasureLine]) -> Figure:
@@ -137,18 +132,12 @@ def _steering(lines: Sequence[MeasureLine], where: str) -> Panel:
 
 def currency_findings(run: RunFolder) -> Findings:
     """The answer in two sentences, and every line but baselines."""
-    lines = currency_lines(run)
-    if not lines:
-        return Findings(("Nothing is measured yet.",), (("measure",),), CAPTION)
-    last = max(line.dose for line in lines)
-    shown = [
+    lines = [
         line
-        for line in lines
-        if line.dose in (0, last)
-        and (line.test != LAYERS or ": streams" in line.measure or "head" in line.measure)
+        for line in currency_lines(run)
+        if line.test != LAYERS or ": streams" in line.measure or "head" in line.measure
     ]
-    sentences = refuted_sentence(shown, (RATE, CLOSURE, CONTEXT)), _summed(shown)
-    return Findings(sentences, measured_table(shown), CAPTION)
+    return measured_findings(lines, (RATE, CLOSURE, CONTEXT), CAPTION, _summed)
 
 
 def _summed(lines: Sequence[MeasureLine]) -> str:
