@@ -27,7 +27,7 @@ def cell_of(random, **changes):
         name: 1 + 0.01 * random.normal(size=[SIZES[axis] for axis in axes]) for name, axes in AXES.items()
     }
     values |= {name: np.array(value) for name, value in NAMES.items()}
-    values["exact_dimension"] = np.array(2)
+    values["exact_dimension"] = np.array(3)  # of its own columns: no part of what is stated beforehand
     for name in ("base_code", "code"):
         values[name][..., CODE.index("dimension")] = 3
         values[name][..., CODE.index("column")] = 0.9
