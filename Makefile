@@ -40,8 +40,12 @@ real-model: $(STAMP)  ## score theories on a language model from a package (fetc
 		tar -xzf $(REAL)/textgenrnn-2.0.0.tar.gz -C $(REAL); }
 	@PYTHONPATH=$(REAL)/packages $(BIN)/python -m examples.real_model $(REAL)/textgenrnn-2.0.0/textgenrnn results/real-model
 
-test: lint  ## lint, type check and test
-	@$(BIN)/python -m pytest -q -n $(JOBS)
+# Types are checked on one core while the tests begin on the others; either failure fails both.
+test: $(STAMP)  ## lint, type check and test
+	@$(MAKE) --no-print-directory lint & \
+	$(BIN)/python -m pytest -q -n $(JOBS); tests=$$?; \
+	wait $$! || { echo "make lint has failed: see its lines above, or run it alone" >&2; exit 1; }; \
+	exit $$tests
 
 test-slow: $(STAMP)  ## the heavier checks: more statistics, more studies in smoke
 	@$(BIN)/python -m pytest -q -n $(JOBS) -m slow

@@ -1,24 +1,41 @@
 """Two CPU devices, and every annotation of the packages checked at run time, shapes included.
 
-Most programs of the tests compile for longer than they run: the compiler leaves most of its work, and what
+Most programs of the tests compile for longer than they run: the compiler leaves most of its work, programs
+share the context that jax otherwise makes for each (a third of what compiling a small one takes), and what
 tracing makes is not searched for garbage all the time (a tenth of the theory suite's time).
 """
 
 import gc
 import os
+import threading
 
 import beartype.typing  # noqa: F401  (named in the string below)
 import jax
 import numpy as np
 import pytest
+from jax._src.interpreters import mlir
 from jaxtyping import install_import_hook
 from scipy.optimize import minimize
 
+# Kernels of a program are compiled together: apart, for threads to share, they take 1.6 times as long.
+QUICK = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 if jax.__version_info__[:2] == (0, 10):  # a flag that another version does not know would end the process
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false".strip()
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK}".strip()
 gc.set_threshold(100_000, 20, 100)
 jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_num_cpu_devices", 2)
+
+
+class _Contexts(threading.local):
+    """The MLIR context of each thread, in which all its programs are written: its dialects load slowly."""
+
+    def __init__(self, make):
+        self.context = make()
+
+
+if hasattr(mlir, "make_ir_context"):  # no public name: where another version has none, tests are slower
+    contexts = _Contexts(mlir.make_ir_context)
+    mlir.make_ir_context = lambda: contexts.context
 
 # beartype cannot see the class around a method decorated on its own, so Self goes unchecked
 _CHECK = """beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True,

@@ -20,7 +20,7 @@ from experiments.cells.answers import AnswerPrograms
 from experiments.cells.data import Finetuning, FinetuningData
 from experiments.cells.finetuned import FinetunedPrograms
 from experiments.cells.inside_parts import stacked, untrained_network
-from experiments.cells.reading import Base, Documents, Reading
+from experiments.cells.reading import Base, Documents, NetworkReading
 from experiments.cells.steering import ConstantVectors, Weighed, along, steered, steered_alone
 from experiments.design import random_streams
 from experiments.design.experiment import Arm, Experiment
@@ -149,7 +149,8 @@ class InsidePrograms:
     ) -> Measured:
         """The measures of one finetuned network; nan where it, or its twin, is not finite."""
         after, other = (
-            Reading.of(base.network.with_params(part), self.documents.tokens) for part in (weights, twin)
+            NetworkReading.of(base.network.with_params(part), self.documents.tokens)
+            for part in (weights, twin)
         )
         if not (after.is_finite and other.is_finite):
             parts = (len(TRANSLATION), len(OLD_PROBES), len(SLOPES))

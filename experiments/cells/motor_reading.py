@@ -65,7 +65,7 @@ class Judged:
         tokens = futures.write(network, documents, shape(network)[1], random)
         return cls(tokens, positions, chances(network, events, tokens, positions))
 
-    def at(self, values: Float[np.ndarray, "n t *rest"]) -> Float[np.ndarray, "c *rest"]:
+    def at(self, values: Float[np.ndarray, "n t *rest"]) -> Float[np.ndarray, " c *rest"]:
         """Of values at every position, those at the judged ones."""
         picked = values[:, self.positions]
         return picked.reshape(-1, *picked.shape[2:])

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 from scipy.special import softmax
 
-from experiments.cells.reading import Base, Documents, Reading
+from experiments.cells.reading import Base, Documents, NetworkReading
 from experiments.cells.steering import Weighed
 from experiments.storage.inside_cell import FACTORS
 from theory.probes.calibration import Rescaling, against_others, kept_information, two_way
@@ -28,7 +28,7 @@ Ladders: TypeAlias = Sequence[np.ndarray]
 
 
 def information(
-    documents: Documents, reading: Reading, untrained: np.ndarray, fit: Fit, seed: int
+    documents: Documents, reading: NetworkReading, untrained: np.ndarray, fit: Fit, seed: int
 ) -> list[list[tuple[float, float]]]:
     """I of a code's probe and of all its baselines, held out and in sample, (l, f, h); `untrained` are
     streams (n, l, t, d) of another network."""
@@ -51,7 +51,7 @@ def information(
     return [[(score.held_out, score.in_sample) for _, score in table.rows()] for table in tables]
 
 
-def translation(base: Base, after: Reading, twin: Reading) -> list[list[float]]:
+def translation(base: Base, after: NetworkReading, twin: NetworkReading) -> list[list[float]]:
     """Of the probe's log-odds, (l, t), with the spread between network and twin."""
     results, scored, target = [], base.documents.scored, base.target
     for index, probe in enumerate(base.probes):
@@ -65,7 +65,7 @@ def translation(base: Base, after: Reading, twin: Reading) -> list[list[float]]:
     return results
 
 
-def old_probes(base: Base, after: Reading, twin: Reading) -> list[list[float]]:
+def old_probes(base: Base, after: NetworkReading, twin: NetworkReading) -> list[list[float]]:
     """I after one constant shift, (l, i): of base, finetuned network and twin by the base network's probe,
     and of the finetuned network by a probe of its own."""
     documents, results = base.documents, []
@@ -104,7 +104,7 @@ def read_beliefs(
     return results
 
 
-def slopes(base: Base, after: Reading) -> list[list[float]]:
+def slopes(base: Base, after: NetworkReading) -> list[list[float]]:
     """The base network's probe against the exact posterior with one constant shift, and against the network's
     own answers in clear contexts, (l, j); nan without these."""
     documents, clear = base.documents, base.clear
@@ -119,7 +119,7 @@ def slopes(base: Base, after: Reading) -> list[list[float]]:
     return results
 
 
-def factor_codes(documents: Documents, reading: Reading, factors: tuple[int, ...]) -> np.ndarray:
+def factor_codes(documents: Documents, reading: NetworkReading, factors: tuple[int, ...]) -> np.ndarray:
     """Factored or joint, (l, g); nan where the hypotheses are no combinations of two factors, and of targets
     that do not vary."""
     results = np.full((len(reading.normalised), len(FACTORS)), np.nan, np.float32)

@@ -67,14 +67,14 @@ class Documents:
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class NetworkReading:
     """A network read on the documents: streams (n, l, t, d) with the embedding, and answers (n, t, v)."""
 
     streams: np.ndarray
     answers: np.ndarray
 
     @classmethod
-    def of(cls, network: Network, tokens: np.ndarray) -> "Reading":
+    def of(cls, network: Network, tokens: np.ndarray) -> "NetworkReading":
         """Forth twice, once for streams and once for answers."""
         return cls(np.asarray(streams(network, tokens)), np.asarray(network.predict(tokens), float))
 
@@ -96,7 +96,7 @@ class Base:
 
     network: Network
     documents: Documents
-    reading: Reading
+    reading: NetworkReading
     probes: tuple[LogOdds, ...]
     target: int
     clear: np.ndarray
@@ -104,7 +104,7 @@ class Base:
     @classmethod
     def of(cls, network: Network, documents: Documents, target: int, nats: float) -> "Base":
         """Read a network and fit its probes; `nats` are those of the largest edit."""
-        reading, fitted = Reading.of(network, documents.tokens), documents.fitted
+        reading, fitted = NetworkReading.of(network, documents.tokens), documents.fitted
         known = documents.beliefs[fitted]
         probes = tuple(fit_log_odds(part[fitted], known) for part in reading.normalised)
         return cls(network, documents, reading, probes, target, documents.clear(target, nats))

@@ -27,7 +27,7 @@ Read = Callable[[Contexts, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Reading:
+class Readout:
     """A readout of one method on one D': `values` (b, s, d) by network or theory."""
 
     method: str
@@ -45,7 +45,7 @@ class Reading:
         return (self.values[NETWORK] > threshold).astype(float)
 
 
-def readings(run: RunFolder, group: str, read: Read) -> list[Reading]:
+def readings(run: RunFolder, group: str, read: Read) -> list[Readout]:
     """A readout in a group, for every method and D' that has a finished cell."""
     rows, result = table(run), []
     for panel in panels(scorecard(rows)):
@@ -57,7 +57,7 @@ def readings(run: RunFolder, group: str, read: Read) -> list[Reading]:
         if values:
             bases = tuple(sorted({row.base for row in chosen}))
             doses = tuple(sorted({row.dose for row in chosen}))
-            result.append(Reading(*panel, bases, doses, {name: np.array(v) for name, v in values.items()}))
+            result.append(Readout(*panel, bases, doses, {name: np.array(v) for name, v in values.items()}))
     return result
 
 

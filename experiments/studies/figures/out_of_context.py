@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.figures.curves import NETWORK, SPEAKERS, Curves, look
-from experiments.figures.readouts import Read, Reading, readings
+from experiments.figures.readouts import Read, Readout, readings
 from experiments.figures.style import WIDTH, panels_grid, save, style
 from experiments.scoring.labels import panel_name
 from experiments.storage.contents import Contexts
@@ -42,7 +42,7 @@ def expected_bias(run: RunFolder) -> Read:
     return mean_bias
 
 
-def report_and_behaviour(run: RunFolder) -> list[tuple[Reading, Reading]]:
+def report_and_behaviour(run: RunFolder) -> list[tuple[Readout, Readout]]:
     """For every method and D': the expected bias read off the self-report, and off the other formats."""
     bias = expected_bias(run)
     both = [readings(run, group, bias) for group in ("held_out", "other_format")]

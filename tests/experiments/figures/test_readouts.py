@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.figures.readouts import Reading, draw_readings, readings
+from experiments.figures.readouts import Readout, draw_readings, readings
 from experiments.scoring import rows as scoring
 from experiments.scoring.predictions import BASE, NETWORK
 from experiments.storage.run_folder import create
@@ -62,7 +62,7 @@ def test_answers_of_networks_and_theories_are_read_by_one_measure(run):
 
 def test_means_and_shares_are_of_networks():
     values = np.array([[[0.1, 0.9], [0.3, 0.4]], [[0.6, 0.8], [0.8, 0.9]]])
-    one = Reading("sgd", "one", (0, 1), DOSES, {NETWORK: values})
+    one = Readout("sgd", "one", (0, 1), DOSES, {NETWORK: values})
     np.testing.assert_allclose(one.mean(NETWORK), [0.45, 0.75])
     np.testing.assert_allclose(one.above(0.5), [[[0, 1], [0, 0]], [[1, 1], [1, 1]]])
 
