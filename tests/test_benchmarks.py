@@ -195,7 +195,7 @@ def test_time_to_inference(monkeypatch):
 
 
 def test_cells_of_many_cells_are_made_and_scored(monkeypatch):
-    monkeypatch.setattr(many_cells, "_memory", lambda count: 1000.0 * count)
+    monkeypatch.setattr(many_cells, "_memory", lambda count, bases: 1000.0 * count)
     measured = many_cells.measure(0.0, cells=4, takes=0.0, parts=(2, 4))
-    assert [line["unit"] for line in measured] == ["ms a cell"] * 4 + ["kB a cell"]
+    assert [line["unit"] for line in measured] == ["ms a cell"] * 4 + ["kB a cell"] * 2
     assert measured[1]["value"] > 0 and measured[-1]["value"] == 1

@@ -28,7 +28,7 @@ from experiments.scoring import inference
 from experiments.scoring.convergence import convergence_report
 from experiments.scoring.forecasts import forecasts
 from experiments.scoring.measures import records
-from experiments.scoring.rows import rows
+from experiments.scoring.rows import save, table
 from experiments.scoring.scorecard import scorecard
 from experiments.storage import seal
 from experiments.storage.files import as_csv, digest, locked, write, write_json, write_text
@@ -85,7 +85,7 @@ def finish(
 ) -> None:
     """Score a run of which no cell is missing, draw it and write its report."""
     progress.say("scoring")
-    made.save_rows(rows(made))
+    save(made)
     if made.quality() is None:
         for experiment in experiments:
             if not bases.path(experiment).exists():  # deleted since
@@ -97,7 +97,7 @@ def finish(
     write(made.folder / DONE, lambda file: None)
     progress.say("drawing")
     try:
-        if made.rows() or any(map(made.cells, UNSCORED)):
+        if table(made) or any(map(made.cells, UNSCORED)):
             draw(made)
     finally:
         write_report(made)
@@ -119,7 +119,7 @@ def summary(made: RunFolder) -> str:
     figure = made.folder / "figures" / f"{made.study}.png"
     first = figure if figure.exists() else next(iter(figures), "(nothing to draw)")
     report = convergence_report(made)
-    lines = scorecard(made.rows())
+    lines = scorecard(table(made))
     scored, findings = last_scores(lines), findings_text(made)
     sentences = [] if findings else answer(scored, on_target(made, lines))
     return "\n".join(
