@@ -18,6 +18,7 @@ from experiments.reports.summary import answer, findings_text, last_scores, on_t
 from experiments.runs.base_networks import BaseNetworks
 from experiments.runs.cell_by_cell import Finished, one_by_one
 from experiments.runs.code_digests import run_code
+from experiments.runs.device_check import refuse_other_values
 from experiments.runs.early_figure import DrawEarly, EarlyFigure
 from experiments.runs.environment import compile_fast, environment, fix_settings
 from experiments.runs.plan import plan
@@ -178,6 +179,7 @@ def prepare(study_run: StudyRun, progress: Progress) -> list[Experiment]:
         progress.say(sentence)
     if not study_run.config.optimise:
         compile_fast()
+    refuse_other_values()
     experiments = study_run.experiments()
     candidates(experiments[0])
     return experiments
