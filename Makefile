@@ -10,10 +10,10 @@ JOBS ?= 2
 REAL := build/real-model
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo smoke real-model test test-slow cluster mutants lint format bench notebooks lock clean
+.PHONY: help setup demo smoke real-model test test-slow cluster mutants lint format bench accelerator notebooks lock clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## build .venv, once, from the pinned versions
 	@:
@@ -68,6 +68,9 @@ format: $(STAMP)  ## format and sort imports in place
 
 bench: $(STAMP)  ## speed, against roofline and against peers
 	@$(BIN)/python -m benchmarks
+
+accelerator: $(STAMP)  ## doctor, benchmark and a smoke study on this machine's devices, in one JSON (SIZES="--chains 16 --networks 4")
+	@$(BIN)/python -m benchmarks._accelerator_report --out build/accelerator.json $(SIZES)
 
 notebooks: $(STAMP)  ## docs/notebooks/*.ipynb, executed (takes jupytext, from a throwaway environment)
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \

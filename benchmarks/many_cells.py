@@ -25,26 +25,27 @@ from experiments.runs import work as works
 from experiments.runs.cell_by_cell import Finished
 from experiments.runs.environment import maker
 from experiments.runs.progress import Silent
-from experiments.scoring.rows import rows
+from experiments.scoring.rows import save
 from experiments.scoring.scorecard import scorecard
 from experiments.storage.contents import CellContent, Contexts, FinetunedCell, TheoryCell
 from experiments.storage.makers import note_maker
-from experiments.storage.records import Cell, Ladder
+from experiments.storage.records import Cell, CellKind, Ladder
 from experiments.storage.run_folder import DONE, RunFolder, create
 from experiments.system import surroundings
 
 SCORES = """
 import sys
 from pathlib import Path
-from experiments.scoring.rows import rows
+from experiments.scoring.rows import save
 from experiments.scoring.scorecard import scorecard
 from experiments.storage.run_folder import RunFolder
 run = RunFolder(Path(sys.argv[1]))
-run.save_rows(rows(run))
+save(run)
 scorecard(run.rows())
 print(next(1024 * int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 CONTEXTS, ANSWERS, HYPOTHESES, SEEDS, RUNGS = 8, 3, 4, 2, 6
+FEW = 4  # base networks of a study
 
 
 def measure(
@@ -59,16 +60,20 @@ def measure(
             run = _folder(Path(scratch) / "work")
             worked = _taken(lambda: _worker(run, cells, takes).work())  # noqa: B023
             extra.append(1e3 * (worked - bare) / cells)
-            scoring.append(1e3 * _taken(lambda: run.save_rows(rows(run))) / cells)  # noqa: B023
+            scoring.append(1e3 * _taken(lambda: save(run)) / cells)  # noqa: B023
             carding.append(1e3 * _taken(lambda: scorecard(run.rows())) / cells)  # noqa: B023
-    least, most = (_memory(count) for count in parts)
-    a_cell = (most - least) / (parts[1] - parts[0])
+    sums = np.sum([extra, scoring, carding], axis=0)
+    between = f"{parts[0]} to {parts[1]} cells"
+    memory = {
+        name: (_memory(parts[1], bases) - _memory(parts[0], bases)) / (parts[1] - parts[0]) / 1e3
+        for name, bases in {"one D'": None, f"D' of {FEW} base networks": FEW}.items()
+    }
     return [
         row(f"claims and discovery, {cells} cells of {1e3 * takes:g} ms", extra, "ms a cell", goal="≤ 5"),
         row("rows of these cells", scoring, "ms a cell"),
-        row("claims, discovery and rows", np.add(extra, scoring), "ms a cell", goal="≤ 5"),
         row("scorecard of these rows", carding, "ms a cell"),
-        row(f"memory of rows and scorecard, {parts[0]} to {parts[1]} cells", a_cell / 1e3, "kB a cell"),
+        row("claims, discovery, rows and scorecard", sums, "ms a cell", goal="≤ 5"),
+        *(row(f"memory of scoring, {between}, {name}", size, "kB a cell") for name, size in memory.items()),
     ]
 
 
@@ -110,8 +115,8 @@ def _finish(made: RunFolder, *_: Any) -> None:
         (made.folder / name).touch()
 
 
-def _alone(run: RunFolder, cells: int, takes: float) -> None:
-    for cell in _cells(cells):
+def _alone(run: RunFolder, cells: int, takes: float, bases: int | None = None) -> None:
+    for cell in _cells(cells, bases):
         time.sleep(takes)
         run.save(cell, _content(cell))
 
@@ -121,9 +126,12 @@ def _folder(path: Path) -> RunFolder:
     return create(path, StudyRun.make(study, "small", study.preset("small")).record, {})
 
 
-def _cells(count: int) -> list[Cell]:
-    kinds = [("theories", ""), ("finetuned", "sgd")]
-    return [Cell(kind, "topics0", base, method) for base in range(count // 2) for kind, method in kinds]
+def _cells(count: int, bases: int | None = None) -> list[Cell]:
+    """So many cells, of one D' or of as many as there are with `bases` base networks each."""
+    bases = bases or count // 2
+    numbers = [divmod(number, bases) for number in range(count // 2)]
+    kinds: list[tuple[CellKind, str]] = [("theories", ""), ("finetuned", "sgd")]
+    return [Cell(kind, f"topics{arm}", base, method) for arm, base in numbers for kind, method in kinds]
 
 
 def _content(cell: Cell) -> CellContent:
@@ -154,12 +162,12 @@ def _taken(function: Any) -> float:
     return time.process_time() - start
 
 
-def _memory(count: int) -> float:
+def _memory(count: int, bases: int | None) -> float:
     """Bytes at most of a process that scores a folder of so many cells."""
     scratch = Path(tempfile.mkdtemp())
     try:
         with mock.patch("os.fsync"):  # a disk's time is none of memory's
-            _alone(_folder(scratch), count, 0.0)
+            _alone(_folder(scratch), count, 0.0, bases)
         words = [sys.executable, "-c", SCORES, str(scratch)]
         done = subprocess.run(words, env=surroundings.variables(), capture_output=True, text=True, check=True)
         return float(done.stdout)

@@ -107,14 +107,20 @@ def _list(arguments: list[str]) -> None:
     print("\n\n".join(parts))
 
 
+@dataclasses.dataclass(frozen=True)
+class _Doctor:
+    json: bool = False
+    """Print JSON, in one line."""
+
+
 def _doctor(arguments: list[str]) -> None:
-    parse(dataclasses.make_dataclass("Doctor", [], frozen=True), "doctor", arguments)
+    options = parse(_Doctor, "doctor", arguments)
     from experiments.runs.environment import prepare_devices
 
     prepare_devices()
     from experiments.runs.doctor import examine
 
-    if not examine():
+    if not examine(options.json):
         _stop("The self-test failed: results of this installation cannot be trusted.")
 
 

@@ -24,6 +24,9 @@ if jax.__version_info__[:2] == (0, 10):  # a flag that another version does not 
 gc.set_threshold(100_000, 20, 100)
 jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_num_cpu_devices", 2)
+jax.config.update(
+    "jax_default_matmul_precision", "highest"
+)  # as runs have it, which stays when one is called
 
 
 class _Contexts(threading.local):

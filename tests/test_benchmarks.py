@@ -2,12 +2,17 @@
 rows that those of the samplers print, at sizes that take no time; no speed is asserted."""
 
 import importlib.util
+import json
 import math
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from benchmarks import (
+    _accelerator_report,
+    accelerator,
     against_blackjax,
     against_torch_samplers,
     chain_memory,
@@ -64,6 +69,57 @@ def rows_of(module, **sizes):
     rows = module.measure(0.0, **sizes)
     assert all(row["name"] in table([{"benchmark": "x", **row}]) for row in rows)
     return {row["name"]: row for row in rows}
+
+
+def test_an_accelerator_stands_beside_the_cpu(monkeypatch):
+    fast = {"4 chains": [40.0, 50.0, 60.0], "a network learns 0.95 of inference": [2.0]}
+    slow = {"4 chains": [10.0], "a network learns 0.95 of inference": [8.0]}
+    asked = []
+    monkeypatch.setattr(accelerator, "rates", lambda **options: asked.append(options) or fast)
+    monkeypatch.setattr(accelerator, "_on_cpu", lambda options: slow)
+    assert {row["against"] for row in accelerator.measure(1.0)} == {None}
+    assert (asked[-1]["chains"], asked[-1]["networks"]) == (64, 16)
+    monkeypatch.setattr(accelerator.jax, "default_backend", lambda: "gpu")
+    rows = {row["name"]: row for row in accelerator.measure(1.0)}
+    assert (asked[-1]["chains"], asked[-1]["networks"]) == (1024, 64)
+    assert rows["4 chains"]["ratio"] == 5.0 and rows["4 chains: the CPU"]["value"] == 10.0
+    assert rows["a network learns 0.95 of inference"]["ratio"] == 4.0
+
+
+@pytest.mark.parametrize("failing", ["", "doctor", "run"])
+def test_the_report_of_an_accelerator_is_one_file(tmp_path, monkeypatch, failing):
+    def run(words, **_):
+        command = next((word for word in ("doctor", "run", "score") if word in words), "benchmark")
+        if command == failing:
+            return SimpleNamespace(returncode=1, stdout="", stderr="more\nfinebayes: It differs.\n")
+        if command == "run":
+            Path(words[-1]).mkdir()
+            (Path(words[-1]) / "DONE").touch()
+        printed = {"doctor": '{"cores": 2}', "benchmark": 'x\n{"rows": [1]}', "score": '[{"a": 1}]'}
+        return SimpleNamespace(returncode=0, stdout=printed.get(command, "words"), stderr="")
+
+    monkeypatch.setattr(_accelerator_report.subprocess, "run", run)
+    status = _accelerator_report.main(["--out", str(tmp_path / "made" / "report.json"), "--chains", "4"])
+    values = json.loads((tmp_path / "made" / "report.json").read_text())
+    assert status == bool(failing) and values["benchmark"]["rows"] == [1]
+    assert values["study"]["scores"] == [{"a": 1}] * (failing != "run")
+    if failing:
+        assert values["study" if failing == "run" else failing]["failed"] == ["finebayes: It differs."]
+
+
+@pytest.mark.slow
+def test_accelerator():
+    rows = rows_of(accelerator, chains=4, networks=1, steps=1, width=8, wanted=0.01)
+    assert [*rows][:2] == ["1 chain", "4 chains"] and all(row["value"] > 0 for row in rows.values())
+
+
+@pytest.mark.slow
+def test_make_accelerator(tmp_path):
+    sizes = ["--chains", "1", "--networks", "1", "--seconds", "0", "--wanted", "0.01"]
+    assert _accelerator_report.main(["--out", str(tmp_path / "report.json"), *sizes]) == 0
+    values = json.loads((tmp_path / "report.json").read_text())
+    assert values["doctor"]["accelerator"].startswith("accelerator none") and values["study"]["scores"]
+    assert values["benchmark"]["environment"]["settings"]["jax_default_matmul_precision"] == "highest"
 
 
 def goals(rows):
@@ -195,7 +251,7 @@ def test_time_to_inference(monkeypatch):
 
 
 def test_cells_of_many_cells_are_made_and_scored(monkeypatch):
-    monkeypatch.setattr(many_cells, "_memory", lambda count: 1000.0 * count)
+    monkeypatch.setattr(many_cells, "_memory", lambda count, bases: 1000.0 * count)
     measured = many_cells.measure(0.0, cells=4, takes=0.0, parts=(2, 4))
-    assert [line["unit"] for line in measured] == ["ms a cell"] * 4 + ["kB a cell"]
+    assert [line["unit"] for line in measured] == ["ms a cell"] * 4 + ["kB a cell"] * 2
     assert measured[1]["value"] > 0 and measured[-1]["value"] == 1

@@ -11,6 +11,7 @@ from jaxtyping import Array
 
 from experiments.cells.answers import AnswerPrograms, first_seed
 from experiments.cells.data import Finetuning, Questions
+from experiments.cells.large import LargePrograms, is_large
 from experiments.cells.replays import extra_data
 from experiments.design.experiment import Experiment
 from experiments.scoring.fits import divergence
@@ -32,11 +33,16 @@ class FinetunedPrograms:
             name: ShardedMap(functools.partial(self._finetune, method), shared=1)
             for name, method in experiment.methods.items()
         }
+        large = is_large(experiment, template)
+        self.large = LargePrograms(experiment, template, answers) if large else None
 
     def run(
         self, method: str, network: Network, finetuning: Finetuning, questions: Questions
     ) -> FinetunedCell:
         """The networks finetuned by a method, from one base network."""
+        if self.large is not None:
+            data = finetuning.padded(self.experiment.n)
+            return self.large.run(method, network, data, finetuning, questions)
         count = self.experiment.seeds
         params, losses, data_loss = self.networks(method, network, finetuning)
         tokens = self.answers.padded(questions.tokens)

@@ -117,7 +117,8 @@ class Executor:
             self.theories.compile(tokens, stacked(seeds, params), data(seeds))
         for name in experiment.methods:
             numbers = [shape((count,), np.int32) for count in (2 * seeds, seeds)]
-            self.finetuned.finetune[name].compile(params, data(2 * seeds), order(2 * seeds), numbers[0])
+            if self.finetuned.large is None:
+                self.finetuned.finetune[name].compile(params, data(2 * seeds), order(2 * seeds), numbers[0])
             if self.replays.replay and self.inside is None:
                 self.replays.replay[name].compile(params, tokens, data(seeds), order(seeds), numbers[1])
         if self.inside is not None:
@@ -125,6 +126,8 @@ class Executor:
         if self.posteriors is not None:
             self.posteriors.compile()
         self.theories.modes.compile(params, data(1))
+        if self.finetuned.large is not None:
+            return
         self.answers.read.compile(tokens, stacked(2 * seeds, stacked(len(experiment.doses), params)))
         if experiment.observe is not None:
             self.answers.observe.compile(tokens, stacked(seeds, stacked(len(experiment.doses), params)))

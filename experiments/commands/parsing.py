@@ -22,7 +22,7 @@ COMMANDS = {
     "probe": "Find the direction of an event, described in words, in a base network of a run.",
     "import": "Score theories on a real model, from a table of log-probabilities; seal forecasts before.",
     "plan-table": "Write the empty rows of a table for `import`, with counts and the smallest visible shift.",
-    "doctor": "Versions, devices, threads, and a three-second self-test.",
+    "doctor": "Versions, devices, threads, and a three-second self-test; an accelerator against the CPU.",
 }
 
 

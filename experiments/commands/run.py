@@ -52,7 +52,7 @@ def run(arguments: list[str], command: str = "run") -> None:
     with drawing_process.apart() if draws else contextlib.nullcontext(None) as draw:
         from experiments.runs.environment import prepare_devices
 
-        prepare_devices()
+        prepare_devices(only_cpu=workers is not None)
         from experiments.runs import run as runs
 
         if not is_run:

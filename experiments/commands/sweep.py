@@ -148,7 +148,7 @@ def _run(study: Study, preset: str, config: StudyConfig, words: list[str]) -> No
         raise Misuse(f"These are {made.size} runs; say --yes if all of them are meant, or give fewer values.")
     from experiments.runs.environment import prepare_devices
 
-    prepare_devices()
+    prepare_devices(only_cpu=workers is not None)
     from experiments.reports.sweep import summary
     from experiments.runs import sweep as sweeps
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import tyro
 
 from experiments.commands.parsing import parse
+from experiments.system.accelerators import devices, divided
 from experiments.system.children import end_with
 from experiments.system.cores import cores
 from theory.errors import Misuse
@@ -64,11 +65,13 @@ def workers_of(options: Any) -> int | None:
 
 
 def crew_of(count: int, slurm: str) -> "Crew":
-    """Workers of this machine, or of SLURM."""
+    """Workers of this machine, an accelerator each where it has any, or of SLURM."""
     from experiments.runs.crew import Crew
     from experiments.runs.slurm import Slurm
 
-    return Crew(count, Slurm.parse(slurm) if slurm else None)
+    if slurm:
+        return Crew(count, Slurm.parse(slurm))
+    return Crew(count, variables=tuple(divided(devices(), count)) if count else ())
 
 
 def waiting(folder: Path) -> str:

@@ -12,6 +12,7 @@ forecast. Theories of a latent mixture are drawn with the prior implied by the b
 (the tables have both). The same folder gives the same bytes.
 """
 
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -84,8 +85,8 @@ def draw_comparison(run: RunFolder, target: Target | None = None) -> list[Path]:
             f"Nothing to draw in {run.folder}: no finetuned cell is finished together with its "
             f"theories{why}; let `finebayes run` finish one."
         )
-    rows = [row for row in rows if row.grade != "law"]  # of every other dose: a table shows it better
-    lines, mixtures = scorecard(rows), mixture_theories(run)
+    # laws are of every other dose: a table shows them better
+    lines, mixtures = [line for line in scorecard(rows) if line.grade != "law"], mixture_theories(run)
     with style():
         figures = {
             run.study: partial(_main, run, rows, lines, mixtures, target),
@@ -111,9 +112,10 @@ def draw_early(run: RunFolder, note: str) -> Path:
 
 def main_figure(run: Run) -> Figure:
     """The main figure, for a notebook."""
-    rows = [row for row in table(run) if row.grade != "law"]
+    rows = table(run)
+    lines = [line for line in scorecard(rows) if line.grade != "law"]
     with style():
-        return without_formulas(_main(run, rows, scorecard(rows), mixture_theories(run)))
+        return without_formulas(_main(run, rows, lines, mixture_theories(run)))
 
 
 def explained_figure(run: Run, lines: list[ScoreLine]) -> Figure:
@@ -125,7 +127,7 @@ def explained_figure(run: Run, lines: list[ScoreLine]) -> Figure:
 
 def _main(
     run: Run,
-    rows: list[Row],
+    rows: Iterable[Row],
     lines: list[ScoreLine],
     mixtures: frozenset[str],
     target: Target | None = None,

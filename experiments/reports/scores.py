@@ -54,12 +54,12 @@ class Scores:
     @cached_property
     def rows(self) -> list[Row]:
         """One row for each base network and line."""
-        return table(self.source)
+        return list(table(self.source))
 
     @cached_property
     def lines(self) -> list[ScoreLine]:
         """The scorecard."""
-        return scorecard(self.rows)
+        return scorecard(table(self.source))
 
     def records(self) -> list[Json]:
         """The lines as plain dicts."""

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,10 +66,11 @@ class Watch:
 
 @dataclass(frozen=True)
 class Crew:
-    """So many workers, on this machine or as jobs of SLURM."""
+    """So many workers, on this machine or as jobs of SLURM; `variables` are those of each one here."""
 
     count: int
     slurm: Slurm | None = None
+    variables: Sequence[Mapping[str, str]] = ()
 
     def work(self, folder: Path, networks: Path, watch: Watch) -> None:
         """Let workers finish the run or the sweep in a folder; raises `Misuse` where they cannot."""
@@ -88,8 +89,8 @@ class Crew:
     def _here(self, words: Sequence[str], logs: Path, watch: Watch) -> None:
         with contextlib.ExitStack() as stack:
             workers = [
-                stack.enter_context(_started(words, logs / f"worker-{part}.log", part, self.count))
-                for part in range(1, self.count + 1)
+                stack.enter_context(_started(words, logs / f"worker-{part}.log", part, self.count, variables))
+                for part, variables in enumerate(self.variables or [{}] * self.count, start=1)
             ]
             watch.follow(lambda: _live(workers) and not watch.is_over)
             deadline = time.monotonic() + PATIENCE
@@ -125,9 +126,11 @@ class Crew:
 
 
 @contextlib.contextmanager
-def _started(words: Sequence[str], log: Path, part: int, count: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker on a share of the cores, in a session of its own, as Ctrl-C is for its parent; it ends with
-    the block, or with this process."""
+def _started(
+    words: Sequence[str], log: Path, part: int, count: int, variables: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker on a share of the cores, with these variables, in a session of its own, as Ctrl-C is for its
+    parent; it ends with the block, or with this process."""
     more = ["--share", f"{part}/{count}", "--parent", str(os.getpid())]
     with open(log, "wb") as file:
         worker = subprocess.Popen(
@@ -135,7 +138,7 @@ def _started(words: Sequence[str], log: Path, part: int, count: int) -> Iterator
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
-            env=surroundings.variables(),
+            env=surroundings.variables(**variables),
             start_new_session=True,
         )
     try:

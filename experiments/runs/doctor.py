@@ -1,5 +1,6 @@
 """Is this installation sound? Versions, devices, threads, and a self-test of a few seconds."""
 
+import json
 import os
 import platform
 import time
@@ -10,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments.runs import device_check
+from experiments.runs.environment import fix_settings
 from models.network import build, first
 from models.transformer import Architecture
 from theory.base import Dataset, mean_loss
@@ -31,14 +34,20 @@ PACKAGES = (
 )
 
 
-def examine() -> bool:
-    """Print what was found, one line each; True if every check passed."""
-    print(f"python      {platform.python_version()} on {platform.system()} {platform.machine()}")
-    for name in PACKAGES:
-        print(f"{name:12s}{_version(name)}")
-    print(f"devices     {', '.join(str(device) for device in jax.devices())}")
-    print(f"cores       {os.cpu_count()}")
-    print(f"threads     XLA_FLAGS={os.environ.get('XLA_FLAGS', '(unset)')}")
+def examine(as_json: bool = False) -> bool:
+    """Print what was found, one line each, or as JSON; True if every check passed."""
+    fix_settings()  # as runs have them
+    say = (lambda line: None) if as_json else print
+    versions = {name: _version(name) for name in PACKAGES}
+    system = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    devices = [str(device) for device in jax.devices()]
+    flags = os.environ.get("XLA_FLAGS", "(unset)")
+    say(f"python      {system}")
+    for name, number in versions.items():
+        say(f"{name:12s}{number}")
+    say(f"devices     {', '.join(devices)}")
+    say(f"cores       {os.cpu_count()}")
+    say(f"threads     XLA_FLAGS={flags}")
     checks = {
         "compiler": (_compiler, 1e-5),
         "oracle": (_oracle, 1e-5),
@@ -46,15 +55,20 @@ def examine() -> bool:
         "gradient": (_gradient, 1e-2),
         "split work": (_devices, 1e-12),
     }
-    sound = True
+    errors = {}
     for name, (check, limit) in checks.items():
         start = time.perf_counter()
-        error = check()
-        passed = error < limit
-        sound &= passed
+        errors[name] = check()
         took = time.perf_counter() - start
-        print(f"{name:12s}{'ok' if passed else 'FAILED'}  error {error:.1e}  {took:.1f} s")
-    return sound
+        say(f"{name:12s}{'ok' if errors[name] < limit else 'FAILED'}  error {errors[name]:.1e}  {took:.1f} s")
+    lines, compared = device_check.report()
+    say("\n".join(lines))
+    if as_json:
+        values = {"python": system, "packages": versions, "devices": devices, "cores": os.cpu_count()}
+        values |= {"xla_flags": flags, "errors": errors, "accelerator": lines[0]}
+        print(json.dumps(values | {"compared": [vars(part) for part in compared]}))
+    passed = all(errors[name] < limit for name, (_, limit) in checks.items())
+    return passed and all(part.agrees for part in compared)
 
 
 def _version(name: str) -> str:

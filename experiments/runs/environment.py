@@ -15,9 +15,11 @@ from typing import Any
 
 from experiments.storage.makers import Maker
 from experiments.storage.records import Json
+from experiments.system.accelerators import plugins
 from theory.errors import Misuse
 
 DEVICES = "xla_force_host_platform_device_count"
+DETERMINISTIC = "--xla_gpu_deterministic_ops=true"  # no sums in an order that changes from run to run
 FASTER = "--xla_cpu_use_fusion_emitters=false"  # to compile
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpyro", "numpy", "matplotlib")
 SETTINGS: dict[str, Any] = {  # of jax, which change numbers or stop a program: those of every run
@@ -25,7 +27,7 @@ SETTINGS: dict[str, Any] = {  # of jax, which change numbers or stop a program: 
     "jax_default_prng_impl": "threefry2x32",
     "jax_threefry_partitionable": True,
     "jax_random_seed_offset": 0,
-    "jax_default_matmul_precision": None,
+    "jax_default_matmul_precision": "highest",  # float32: recent GPUs' default is TF32, of 11 bits
     "jax_numpy_dtype_promotion": "standard",
     "jax_numpy_rank_promotion": "allow",
     "jax_softmax_custom_jvp": False,
@@ -43,7 +45,8 @@ def fix_settings() -> list[str]:
     sentences = []
     for name, value in SETTINGS.items():
         if name in jax.config.values and jax.config.values[name] != value:
-            sentences.append(f"{name.upper()} is {value} in a run, not {jax.config.values[name]}")
+            if jax.config.values[name] is not None:  # somebody's choice, and not jax's own
+                sentences.append(f"{name.upper()} is {value} in a run, not {jax.config.values[name]}")
             jax.config.update(name, value)
     return sentences
 
@@ -64,8 +67,9 @@ def fixed_settings() -> Iterator[None]:
         yield
 
 
-def prepare_devices() -> None:
-    """Set one CPU device for each core, and a compilation cache of the user's own.
+def prepare_devices(only_cpu: bool = False) -> None:
+    """Set one CPU device for each core, and a compilation cache of the user's own; programs of accelerators
+    are to be deterministic. With `only_cpu` accelerators are left to the workers that this process starts.
 
     Where SLURM has allotted cores to this process, only these count. A process that has computed with jax
     already, such as a notebook, or whose user has set its devices, stays as it is; so does a cache that its
@@ -77,6 +81,10 @@ def prepare_devices() -> None:
 
     if jax.config.values["jax_disable_jit"]:
         raise Misuse("JAX_DISABLE_JIT is set, and programs are compiled before they run; unset it.")
+    if only_cpu:
+        jax.config.update("jax_platforms", "cpu")
+    elif plugins():
+        add_flag(DETERMINISTIC)
     _choose_devices()
     platforms = jax.config.values["jax_platforms"]
     if platforms and platforms != "cpu":
@@ -168,9 +176,14 @@ def compile_fast() -> None:
 
     jax.config.update("jax_disable_most_optimizations", True)
     if jax.__version_info__[:2] == (0, 10):  # a flag that another version does not know would end the process
-        flags = os.environ.get("XLA_FLAGS", "")
-        if FASTER not in flags.split():
-            os.environ["XLA_FLAGS"] = f"{flags} {FASTER}".strip()
+        add_flag(FASTER)
+
+
+def add_flag(flag: str) -> None:
+    """Add a flag of XLA's behind those that its user has set; the last one counts."""
+    flags = os.environ.get("XLA_FLAGS", "").split()
+    if flag not in flags:
+        os.environ["XLA_FLAGS"] = " ".join([*flags, flag])
 
 
 @functools.cache

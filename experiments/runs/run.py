@@ -18,6 +18,7 @@ from experiments.reports.summary import answer, findings_text, last_scores, on_t
 from experiments.runs.base_networks import BaseNetworks
 from experiments.runs.cell_by_cell import Finished, one_by_one
 from experiments.runs.code_digests import run_code
+from experiments.runs.device_check import refuse_other_values
 from experiments.runs.early_figure import DrawEarly, EarlyFigure
 from experiments.runs.environment import compile_fast, environment, fix_settings
 from experiments.runs.plan import plan
@@ -28,7 +29,7 @@ from experiments.scoring import inference
 from experiments.scoring.convergence import convergence_report
 from experiments.scoring.forecasts import forecasts
 from experiments.scoring.measures import records
-from experiments.scoring.rows import rows
+from experiments.scoring.rows import save, table
 from experiments.scoring.scorecard import scorecard
 from experiments.storage import seal
 from experiments.storage.files import as_csv, digest, locked, write, write_json, write_text
@@ -85,7 +86,7 @@ def finish(
 ) -> None:
     """Score a run of which no cell is missing, draw it and write its report."""
     progress.say("scoring")
-    made.save_rows(rows(made))
+    save(made)
     if made.quality() is None:
         for experiment in experiments:
             if not bases.path(experiment).exists():  # deleted since
@@ -97,7 +98,7 @@ def finish(
     write(made.folder / DONE, lambda file: None)
     progress.say("drawing")
     try:
-        if made.rows() or any(map(made.cells, UNSCORED)):
+        if table(made) or any(map(made.cells, UNSCORED)):
             draw(made)
     finally:
         write_report(made)
@@ -119,7 +120,7 @@ def summary(made: RunFolder) -> str:
     figure = made.folder / "figures" / f"{made.study}.png"
     first = figure if figure.exists() else next(iter(figures), "(nothing to draw)")
     report = convergence_report(made)
-    lines = scorecard(made.rows())
+    lines = scorecard(table(made))
     scored, findings = last_scores(lines), findings_text(made)
     sentences = [] if findings else answer(scored, on_target(made, lines))
     return "\n".join(
@@ -178,6 +179,7 @@ def prepare(study_run: StudyRun, progress: Progress) -> list[Experiment]:
         progress.say(sentence)
     if not study_run.config.optimise:
         compile_fast()
+    refuse_other_values()
     experiments = study_run.experiments()
     candidates(experiments[0])
     return experiments

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import os
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -33,6 +33,7 @@ from experiments.runs.run import all_code, finish, prepare
 from experiments.runs.sweep_executor import OPTIMISATIONS, InThisProcess
 from experiments.scoring.sweep_table import read_sweep, write_scores
 from experiments.storage import seal
+from experiments.storage.archive import DamagedCell
 from experiments.storage.claims import Claims
 from experiments.storage.files import locked
 from experiments.storage.records import Cell
@@ -59,6 +60,7 @@ class Job:
     sweep: SweepFolder | None = None
     point: SweepPoint | None = None
     checked: bool = field(default=False, init=False)
+    mended: bool = field(default=False, init=False)
 
     @functools.cached_property
     def claims(self) -> Claims:
@@ -100,9 +102,9 @@ class Job:
             return True
         if not self.is_finished:
             return False
-        if not self.checked:  # somebody may have deleted a cell
+        if not self.checked:  # somebody may have deleted a cell, or cut it short
             self.checked = True
-            if any(self.missing(experiment) for experiment in self.experiments):
+            if self.made.cut_short() or any(self.missing(experiment) for experiment in self.experiments):
                 (self.made.folder / DONE).unlink(missing_ok=True)
         return self.is_finished
 
@@ -205,7 +207,8 @@ class Worker:
 
     @blaming()
     def _make(self, job: Job) -> bool:
-        worked = False
+        worked = self._mend(job, () if job.mended else job.made.cut_short())
+        job.mended = True
         for experiment in job.experiments:
             if missing := job.missing(experiment):
                 (job.made.folder / DONE).unlink(missing_ok=True)
@@ -216,12 +219,30 @@ class Worker:
         if claim is None:
             return worked
         with claim:
-            if not job.is_finished:
-                draw = job.study_run.study.draw
-                finish(job.made, job.experiments, job.kept, draw, self.progress)
+            try:
+                if not job.is_finished:
+                    draw = job.study_run.study.draw
+                    finish(job.made, job.experiments, job.kept, draw, self.progress)
+            except DamagedCell as damaged:
+                return self._mend(job, [damaged.cell])
         with contextlib.suppress(OSError):  # others look at it still
             job.claims.folder.rmdir()
         return True
+
+    def _mend(self, job: Job, cells: Iterable[Cell]) -> bool:
+        """Set damaged cells aside, so that they are missing, and made again; whether there was any."""
+        mended = False
+        for cell in cells:
+            claim = job.claims.take(cell.name)
+            if claim is None:  # another does that
+                continue
+            with claim:
+                if aside := job.made.set_aside(cell):
+                    (job.made.folder / DONE).unlink(missing_ok=True)
+                    path = job.made.path(cell)
+                    self.progress.say(f"{path} is damaged; it is kept as {aside.name}, and made again")
+                    mended = True
+        return mended
 
     def _make_cells(self, job: Job, experiment: Experiment, missing: list[Cell]) -> bool:
         """Make cells of a draw of the process, whose base networks are trained where nobody does that."""

@@ -20,8 +20,8 @@ import numpy as np
 
 from experiments.scoring.fits import mean_kl
 from experiments.scoring.labels import judged_groups, nats, number, of_panel, panel_name, panels, three
+from experiments.scoring.networks import RESOLUTION
 from experiments.scoring.paired import CENTRE
-from experiments.scoring.scorecard import RESOLUTION
 from experiments.storage.contents import Contexts
 from experiments.storage.records import ScoreLine
 from experiments.storage.run import Run

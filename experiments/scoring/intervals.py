@@ -40,6 +40,7 @@ from experiments.storage.records import Interval
 
 LEVEL = 0.95
 NOISE = 0.25  # of W, taken off the parts before they are compared
+ALIKE = 1e-9  # of a mean square: clusters of one factor that those of the others make up
 Ratio: TypeAlias = tuple[np.ndarray, np.ndarray]
 """What is summed above and below, over networks (..., m)."""
 
@@ -66,7 +67,8 @@ class Estimate:
 def clusters(draws: Sequence[int], bases: Sequence[int], seeds: Sequence[int]) -> list[Sequence[int]]:
     """The ways of clustering networks: base networks, and D', of which each draw of the process has its own;
     draws of the process, too, where there are several."""
-    documents = [draw * (max(seeds) + 1) + seed for draw, seed in zip(draws, seeds, strict=True)]
+    most = max(seeds) + 1
+    documents = [draw * most + seed for draw, seed in zip(draws, seeds, strict=True)]
     return [*[draws] * (len(set(draws)) > 1), bases, documents]
 
 
@@ -108,15 +110,15 @@ def half_width(
     None where a factor of clustering has one cluster alone; ∞ or nan where a cluster has all that is below.
     """
     design = _design(tuple(tuple(factor) for factor in clusters))
-    counts = np.array([factor.shape[1] for factor in design.factors])
+    counts = np.array([len(factor.starts) for factor in design.factors])
     if min(counts, default=1) < 2:
         return None
     residuals = _less(*(_residuals(*pair) for pair in ratios))
     moves = [_less(*(_without(*pair, factor) for pair in ratios)) for factor in design.factors]
     sums = [np.sum(np.square(move), axis=-1) for move in moves]
     parts = np.stack(sums, axis=-1) * (counts - 1) / counts
-    shared = np.sum(np.square(residuals @ design.remaining), axis=-1) / max(design.free, 1)
-    shared = shared / residuals.shape[-1]
+    left = np.sum(np.square(design.remaining(residuals)), axis=-1)
+    shared = left / max(design.free, 1) / residuals.shape[-1]
     variance = np.maximum(parts.sum(axis=-1) - (len(counts) - 1) * shared, parts.max(axis=-1))
     apart = np.maximum(parts - NOISE * (len(counts) > 1) * shared[..., None], 0.0)
     return np.sqrt(variance), _quantile(apart, counts - 1) * np.sqrt(variance)
@@ -127,12 +129,12 @@ def _residuals(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     return (above - value * below) / below.mean(axis=-1, keepdims=True)
 
 
-def _without(above: np.ndarray, below: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """The loss (..., g) of a ratio by omission of each cluster of a factor (m, g)."""
-    kept = 1 - factor
+def _without(above: np.ndarray, below: np.ndarray, factor: "_Factor") -> np.ndarray:
+    """The loss (..., g) of a ratio by omission of each cluster of a factor."""
+    parts = factor.sums(above), factor.sums(below)
+    whole = [part.sum(axis=-1, keepdims=True) for part in parts]
     with np.errstate(divide="ignore", invalid="ignore"):
-        part = (above @ kept) / (below @ kept)
-    return above.sum(axis=-1, keepdims=True) / below.sum(axis=-1, keepdims=True) - part
+        return whole[0] / whole[1] - (whole[0] - parts[0]) / (whole[1] - parts[1])
 
 
 def _less(first: np.ndarray, second: np.ndarray | None = None) -> np.ndarray:
@@ -157,25 +159,63 @@ def _t(level: np.ndarray, free: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _Design:
-    """Indicators (m, g) of each factor, the projection (m, m) off all of them, and its degrees of freedom."""
+class _Factor:
+    """A way of clustering m networks in g clusters: the cluster `of` (m,) each, networks in the `order` (m,)
+    of clusters, and where each of these `starts` (g,) there."""
 
-    factors: tuple[np.ndarray, ...]
-    remaining: np.ndarray
+    of: np.ndarray
+    order: np.ndarray
+    starts: np.ndarray
+
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """Sums (..., g) of values (..., m) over each cluster."""
+        return np.add.reduceat(values[..., self.order], self.starts, axis=-1)
+
+    def without_means(self, values: np.ndarray) -> np.ndarray:
+        """Values (..., m) less the mean of their cluster."""
+        sizes = np.diff(self.starts, append=len(self.of))
+        return values - (self.sums(values) / sizes)[..., self.of]
+
+
+@dataclass(frozen=True)
+class _Design:
+    """The factors of clustering, and the degrees of freedom of what they leave together.
+
+    `largest` is the factor of most clusters, which is taken off by their means; `others` (m, g) are the
+    indicators of the clusters of all others, less these means, and `solve` (g, g) the pseudo-inverse of
+    their products. So nothing has the size of networks × networks.
+    """
+
+    factors: tuple[_Factor, ...]
+    largest: _Factor
+    others: np.ndarray
+    solve: np.ndarray
     free: int
+
+    def remaining(self, values: np.ndarray) -> np.ndarray:
+        """Values (..., m) less their projection on the clusters of all factors."""
+        left = self.largest.without_means(values)
+        return left - left @ self.others @ self.solve @ self.others.T
 
 
 @functools.lru_cache(maxsize=256)
 def _design(clusters: tuple[tuple[int, ...], ...]) -> _Design:
-    factors = tuple(_indicators(factor) for factor in _outermost(clusters))
+    factors = tuple(_factor(factor) for factor in _outermost(clusters))
+    *smaller, largest = sorted(factors, key=lambda factor: len(factor.starts))
     networks = len(clusters[0])
-    every = np.concatenate(factors, axis=1)
-    remaining = np.eye(networks) - every @ np.linalg.pinv(every)
-    return _Design(factors, remaining, networks - int(np.linalg.matrix_rank(every)))
+    indicators = [np.eye(len(factor.starts))[factor.of] for factor in smaller]
+    others = np.concatenate([np.zeros((networks, 0)), *indicators], axis=1)
+    others = np.ascontiguousarray(largest.without_means(others.T).T)
+    values, vectors = np.linalg.eigh(others.T @ others)
+    known = values > ALIKE * networks
+    vectors = vectors[:, known]
+    solve = vectors / values[known] @ vectors.T
+    return _Design(factors, largest, others, solve, networks - len(largest.starts) - int(known.sum()))
 
 
-def _indicators(factor: tuple[int, ...]) -> np.ndarray:
-    return (np.asarray(factor)[:, None] == np.unique(factor)) / 1.0
+def _factor(clusters: tuple[int, ...]) -> _Factor:
+    _, of, counts = np.unique(clusters, return_inverse=True, return_counts=True)
+    return _Factor(of, np.argsort(of, kind="stable"), np.cumsum(counts) - counts)
 
 
 def _outermost(clusters: tuple[tuple[int, ...], ...]) -> list[tuple[int, ...]]:

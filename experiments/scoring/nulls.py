@@ -39,30 +39,42 @@ class Null(NamedTuple):
 
 def nulls(target: np.ndarray, contexts: Contexts) -> Iterator[Null]:
     """Every null but `unchanged`, fitted to networks with the answers `target` (s, d, c, a)."""
+    known: dict[bytes, np.ndarray] = {}
+
+    def best_bias(inside: np.ndarray) -> np.ndarray:
+        """The bias (s, d, 1, a) fitted to the contexts `inside`; many wishes are for the same ones."""
+        name = inside.tobytes()
+        if name not in known:
+            known[name] = fit_bias(target[..., inside, :], contexts.base[inside])[..., None, :]
+        return known[name]
+
+    def fit_places(bias: np.ndarray, fitted: np.ndarray, used: np.ndarray) -> None:
+        """Write into `bias`, in contexts `used`, that of every place of the contexts `fitted`."""
+        for position in np.unique(contexts.position[fitted]).tolist():
+            at = contexts.position == position
+            bias[..., at & used, :] = best_bias(at & fitted)
+
     inside = contexts.calibration
-    bias = fit_bias(target[..., inside, :], contexts.base[inside])[..., None, :]
+    bias = best_bias(inside)
+    shift = (target - contexts.base)[..., inside, :].sum(axis=-2, keepdims=True) / max(inside.sum(), 1)
     by_place = np.broadcast_to(bias, target.shape).copy()
-    all_contexts = np.ones(len(contexts.base), bool)
-    _fit_places(by_place, target, contexts, contexts.inside(FITTED_ON), all_contexts)
-    best_bias, best_places = np.empty_like(by_place), np.empty_like(by_place)
+    fit_places(by_place, contexts.inside(FITTED_ON), np.ones(len(contexts.base), bool))
+    by_group, by_group_and_place = np.empty_like(by_place), np.empty_like(by_place)
     for group in contexts.groups:
         inside = contexts.inside(group)
-        best_bias[..., inside, :] = fit_bias(target[..., inside, :], contexts.base[inside])[..., None, :]
-        _fit_places(best_places, target, contexts, inside, inside)
-    inside = contexts.calibration
-    shift = (target - contexts.base)[..., inside, :].sum(axis=-2, keepdims=True) / max(inside.sum(), 1)
-    fitted = zip((bias, by_place, shift), (best_bias, best_places, best_bias), strict=True)
+        by_group[..., inside, :] = best_bias(inside)
+        fit_places(by_group_and_place, inside, inside)
+    least, least_by_place = (
+        {
+            group: mean_kl(target[..., inside, :], answers[..., inside, :])
+            for group in contexts.groups
+            if (inside := contexts.inside(group)).any()
+        }
+        for answers in (biased(contexts.base, by_group), biased(contexts.base, by_group_and_place))
+    )
+    fitted = zip((bias, by_place, shift), (least, least_by_place, least), strict=True)
     for name, (values, best) in zip(NULLS[1:], fitted, strict=True):
-        least = biased(contexts.base, best)
-        yield Null(
-            name,
-            biased(contexts.base, values),
-            {
-                group: mean_kl(target[..., inside, :], least[..., inside, :])
-                for group in contexts.groups
-                if (inside := contexts.inside(group)).any()
-            },
-        )
+        yield Null(name, biased(contexts.base, values), best)
 
 
 def fit_bias(target: np.ndarray, base: np.ndarray) -> np.ndarray:
@@ -95,13 +107,3 @@ def biased(base: np.ndarray, bias: np.ndarray) -> np.ndarray:
     logits = base + bias
     logits = logits - logits.max(axis=-1, keepdims=True)
     return logits - np.log(np.sum(np.exp(logits), axis=-1, keepdims=True))
-
-
-def _fit_places(
-    bias: np.ndarray, target: np.ndarray, contexts: Contexts, fitted: np.ndarray, used: np.ndarray
-) -> None:
-    """Write into `bias` (s, d, c, a), in contexts `used`, that of every place of the contexts `fitted`."""
-    for position in np.unique(contexts.position[fitted]).tolist():
-        at = contexts.position == position
-        best = fit_bias(target[..., at & fitted, :], contexts.base[at & fitted])
-        bias[..., at & used, :] = best[..., None, :]

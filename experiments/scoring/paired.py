@@ -36,7 +36,7 @@ def advantage(ours: ScoreLine, theirs: ScoreLine) -> Estimate:
     if ours.sample is None or theirs.sample is None:
         return Estimate((ours.explained or 0.0) - (theirs.explained or 0.0))
     first, second = _shared(ours.sample, theirs.sample)
-    if first.shift == second.shift:
+    if first.shift is second.shift or np.array_equal(first.shift, second.shift):
         return share(_less(second.nats, first.nats), first)
     return ratio_difference(_sums(second), _sums(first), _clusters(first))
 

@@ -28,9 +28,9 @@ from experiments.scoring.leaderboard import (
     key,
     theory_name,
 )
+from experiments.scoring.networks import RESOLUTION
 from experiments.scoring.paired import leader, ranked
 from experiments.scoring.rows import BY_RATE, Outcome, load_outcome
-from experiments.scoring.scorecard import RESOLUTION
 from experiments.storage.records import Arrays, ScoreLine
 from experiments.storage.run import Run
 from theory.divergence.residual import Split, captured, concentration, kl, layers, split

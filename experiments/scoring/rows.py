@@ -22,10 +22,13 @@ groups alone; so are the nulls (experiments.scoring.nulls) and a yardstick (expe
 fitted number. experiments.scoring.scorecard puts rows together over networks.
 """
 
+import contextlib
 import itertools
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -47,16 +50,18 @@ from experiments.scoring.labels import LAST_DOSE, UNCHANGED
 from experiments.scoring.nulls import nulls
 from experiments.scoring.yardsticks import last_dose
 from experiments.storage.contents import Contexts, FinetunedCell, ReplayCell, TheoryCell
+from experiments.storage.files import write
 from experiments.storage.records import SWAP, Cell, Grade, Ladder, Numbers, Row
+from experiments.storage.row_file import RowFile, write_row
 from experiments.storage.run import Run
-from experiments.storage.run_folder import RunFolder
+from experiments.storage.run_folder import ROWS, RunFolder
 from experiments.storage.seal import check
 
 FAILED = "its answers are not numbers"
 BY_RATE = "-by-rate"  # of a theory's name, where β follows from learning-rate time and not from its strength
 
 
-def table(run: Run) -> list[Row]:
+def table(run: Run) -> list[Row] | RowFile:
     """The rows that were saved, or else those of what is finished; refused under a broken seal."""
     if not isinstance(run, RunFolder):
         return rows(run)
@@ -66,7 +71,31 @@ def table(run: Run) -> list[Row]:
 
 def rows(run: Run) -> list[Row]:
     """The table of everything that is finished, by method, D' and base network."""
-    scored: dict[Cell, list[Row]] = {}
+    scored = {cell: list(part) for cell, part in _by_cell(run)}
+    order = sorted(scored, key=lambda cell: (cell.method, cell.arm, cell.base))
+    return [row for cell in order for row in scored[cell]]
+
+
+def save(run: RunFolder) -> None:
+    """Make and keep the same table, of any number of cells: the rows of one of them are held at a time."""
+    with contextlib.ExitStack() as stack:
+        parts: dict[str, IO[bytes]] = {}  # of each method: cells come by D' and base network
+        for cell, part in _by_cell(run):
+            if cell.method not in parts:
+                parts[cell.method] = stack.enter_context(tempfile.TemporaryFile(dir=run.folder))
+            for row in part:
+                write_row(parts[cell.method], row)
+
+        def together(file: IO[bytes]) -> None:
+            for method in sorted(parts):
+                parts[method].seek(0)
+                shutil.copyfileobj(parts[method], file)
+
+        write(run.folder / ROWS, together)
+
+
+def _by_cell(run: Run) -> Iterator[tuple[Cell, Iterator[Row]]]:
+    """The rows of every cell that can be scored, by D', base network and method."""
     cells = run.cells("finetuned")
     others = _others(run, cells)
     for _, group in itertools.groupby(cells, lambda cell: (cell.arm, cell.base)):
@@ -77,9 +106,7 @@ def rows(run: Run) -> list[Row]:
                 fine = fine or refined(outcome.ladders.values())
                 other = run.finetuned(others[cell]) if cell in others else None
                 answers = None if other is None else other.finetuned
-                scored[cell] = list(_rows(run, cell, outcome, fine, answers))
-    order = sorted(scored, key=lambda cell: (cell.method, cell.arm, cell.base))
-    return [row for cell in order for row in scored[cell]]
+                yield cell, _rows(run, cell, outcome, fine, answers)
 
 
 class Prediction(NamedTuple):
@@ -233,6 +260,12 @@ def _rows(
     replica = None if np.isnan(noise).any() else means(nats(noise))
     other = None if other_base is None else means(nats(other_base))
     base_error = np.maximum(divergence(contexts.exact, contexts.base), 0.0)
+    base_errors = {group: _number(base_error[inside].mean()) for group, inside in groups.items()}
+    resolution = outcome.theories.resolution
+    resolutions = {
+        group: None if resolution is None else _number(resolution[inside].mean())
+        for group, inside in groups.items()
+    }
     swap = {name: means(values) for name in SWAP if (values := getattr(outcome.finetuned, name)) is not None}
     for prediction in outcome.predictions(fine):
         gap, seeds = nats(prediction.log_probs), len(prediction.log_probs)
@@ -241,11 +274,13 @@ def _rows(
         sizes = means(_finite(divergence(prediction.log_probs, contexts.base)))
         predicts = np.ones(gap.shape[1], bool) if silent is None else ~silent.any(axis=0)
         betas = None if prediction.betas is None else _numbers(prediction.betas)
+        converged = None if prediction.converged is None else prediction.converged.T.tolist()
+        fails = np.isnan(gap)
         for group, inside in groups.items():
             least = prediction.best_in_class
             best = missed[group] if least is None else _numbers(_finite(least[group]))
-            failed = np.any(np.isnan(gap[..., inside]), axis=-1)
-            for index in np.flatnonzero(predicts):
+            failures = _failures(fails[..., inside]) if fails.any() else None
+            for index in np.flatnonzero(predicts).tolist():
                 yield Row(
                     study=study,
                     method=cell.method,
@@ -264,22 +299,16 @@ def _rows(
                     replica=None if replica is None else replica[group][index][:seeds],
                     other_base=None if other is None else other[group][index][:seeds],
                     best_in_class=best[index],
-                    converged=None
-                    if prediction.converged is None
-                    else tuple(prediction.converged[:, index].tolist()),
-                    base_error=float(f"{base_error[inside].mean():.7g}"),
+                    converged=None if converged is None else tuple(converged[index]),
+                    base_error=base_errors[group],
                     **{
                         name: values[group][index]
                         for name, values in swap.items()
                         if prediction.theory == UNCHANGED
                     },
-                    failures=tuple(FAILED * bool(fails) for fails in failed[:, index])
-                    if failed[:, index].any()
-                    else None,
+                    failures=None if failures is None else failures[index],
                     predicted_shift=sizes[group][index],
-                    resolution=None
-                    if outcome.theories.resolution is None
-                    else float(f"{outcome.theories.resolution[inside].mean():.7g}"),
+                    resolution=resolutions[group],
                 )
 
 
@@ -295,11 +324,23 @@ def _others(run: Run, cells: list[Cell]) -> dict[Cell, Cell]:
     }
 
 
+def _failures(fails: np.ndarray) -> list[tuple[str, ...] | None]:
+    """By dose the reason for each seed at which a theory fails in a context (s, d, c), "" for others; None
+    where it fails at none."""
+    by_dose = fails.any(axis=-1).T
+    return [tuple(FAILED * failed for failed in dose) if any(dose) else None for dose in by_dose.tolist()]
+
+
 def _finite(nats: np.ndarray) -> np.ndarray:
     """Nats with ∞ where they are not numbers."""
     return np.where(np.isnan(nats), np.inf, np.maximum(nats, 0.0))
 
 
 def _numbers(values: np.ndarray) -> list[Numbers]:
-    """Of (s, d) numbers those of every dose, with seven significant digits: the precision of float32."""
-    return [tuple(float(f"{value:.7g}") for value in dose) for dose in values.T.tolist()]
+    """Of (s, d) numbers those of every dose."""
+    return [tuple(map(_number, dose)) for dose in values.T.tolist()]
+
+
+def _number(value: float) -> float:
+    """Seven significant digits: the precision of float32."""
+    return float(f"{value:.7g}")

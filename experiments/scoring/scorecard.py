@@ -23,31 +23,31 @@ import numpy as np
 
 from experiments.scoring.intervals import Estimate
 from experiments.scoring.labels import FITTED_ON, NULLS, UNCHANGED
+from experiments.scoring.networks import Networks, RowKey, gather
 from experiments.scoring.paired import CENTRE, advantage, covers, on_networks_of, share
 from experiments.scoring.swap import shares
-from experiments.storage.records import Grade, Json, Numbers, Row, Sample, ScoreLine
-
-RESOLUTION = 1e-6  # nats: a shift below it is rounding of float32
-Key = tuple[str, str, str, int, str, str, Grade, str]
+from experiments.storage.records import Json, Row, Sample, ScoreLine
+from experiments.storage.row_file import RowFile
 
 
 def scorecard(rows: Iterable[Row]) -> list[ScoreLine]:
     """One line for each (study, method, D', dose, theory, prior, grade, group), over all networks."""
-    return list(_scorecard(tuple(rows)))
+    return list(_of_file(rows) if isinstance(rows, RowFile) else _scorecard(rows))
 
 
 @functools.lru_cache(maxsize=2)  # figures and the report all show the same lines
-def _scorecard(rows: tuple[Row, ...]) -> tuple[ScoreLine, ...]:
-    gathered: dict[Key, list[Row]] = defaultdict(list)
-    for row in rows:
-        key = row.study, row.method, row.data, row.dose, row.theory, row.prior, row.grade, row.group
-        gathered[key].append(row)
-    lines = [_line(part) for part in gathered.values()]
+def _of_file(rows: RowFile) -> tuple[ScoreLine, ...]:
+    return tuple(_scorecard(rows))
+
+
+def _scorecard(rows: Iterable[Row]) -> Iterable[ScoreLine]:
+    gathered = gather(rows)
+    lines = [_line(key, networks) for key, networks in gathered.items()]
     swapped = {
         _panel(line): known
-        for line, part in zip(lines, gathered.values(), strict=True)
+        for line, networks in zip(lines, gathered.values(), strict=True)
         if line.theory == UNCHANGED and line.noise_ceiling is not None and line.sample is not None
-        if (known := shares(part, line.sample)) is not None
+        if (known := shares(networks, line.sample)) is not None
     }
     lines = [replace(line, **swapped.get(_panel(line), {})) for line in lines]
     nulls: dict[tuple[object, ...], list[ScoreLine]] = defaultdict(list)
@@ -56,7 +56,7 @@ def _scorecard(rows: tuple[Row, ...]) -> tuple[ScoreLine, ...]:
             nulls[_panel(line)].append(line)
     finetuned = {_panel(line): line.networks for line in lines if line.theory == UNCHANGED}
     lines = [replace(line, finetuned=finetuned.get(_panel(line))) for line in lines]
-    return tuple(_over_null(line, nulls[_panel(line)]) for line in lines)
+    return (_over_null(line, nulls[_panel(line)]) for line in lines)
 
 
 def score_json(lines: Iterable[ScoreLine]) -> list[Json]:
@@ -64,42 +64,36 @@ def score_json(lines: Iterable[ScoreLine]) -> list[Json]:
     return [line.to_json() for line in lines]
 
 
-def _line(rows: Sequence[Row]) -> ScoreLine:
-    """Rows of one theory, at one dose, on one group, put together over networks."""
-    first = rows[0]
+def _line(key: RowKey, networks: Networks) -> ScoreLine:
+    """The line of one theory, at one dose, on one group, over networks."""
     sample = Sample(
-        draws=tuple(row.draw for row in rows for _ in row.nats),
-        bases=tuple(row.base for row in rows for _ in row.nats),
-        seeds=tuple(seed for row in rows for seed in range(len(row.nats))),
-        nats=_column(row.nats for row in rows),
-        shift=_column(row.shift for row in rows),
-        replica=together(row.replica for row in rows),
-        best_in_class=_column(row.best_in_class for row in rows),
+        networks.draws,
+        networks.bases,
+        networks.seeds,
+        networks.nats,
+        networks.shift,
+        networks.replica,
+        networks.best_in_class,
     )
     nats, shift = fmean(sample.nats), fmean(sample.shift)
     replica = None if sample.replica is None else fmean(sample.replica)
-    defined = shift > max(replica or 0.0, resolution(rows))
-    scored = defined and (first.grade != "fitted" or first.group != FITTED_ON)
+    defined = shift > max(replica or 0.0, networks.resolution)
+    scored = defined and (key.grade != "fitted" or key.group != FITTED_ON)
     missed = share(np.array(sample.nats), sample) if scored else Estimate(float("nan"))
     low, high = missed.interval or (None, None)
-    other_base = together(row.other_base for row in rows)
-    betas = [row.beta for row in rows if row.beta is not None]
-    converged = [row.converged for row in rows if row.converged is not None]
-    errors = [row.base_error for row in rows if row.base_error is not None]
-    failures = [reason for row in rows for reason in row.failures or () if reason]
 
-    def score(part: Numbers) -> float:
+    def score(part: Sequence[float]) -> float:
         return 1 - fmean(part) / shift
 
     return ScoreLine(
-        study=first.study,
-        method=first.method,
-        data=first.data,
-        dose=first.dose,
-        theory=first.theory,
-        prior=first.prior,
-        grade=first.grade,
-        group=first.group,
+        study=key.study,
+        method=key.method,
+        data=key.data,
+        dose=key.dose,
+        theory=key.theory,
+        prior=key.prior,
+        grade=key.grade,
+        group=key.group,
         explained=1 - missed.value if scored else None,
         standard_error=missed.standard_error,
         interval=None if low is None or high is None else (1 - high, min(1 - low, 1.0)),
@@ -108,17 +102,17 @@ def _line(rows: Sequence[Row]) -> ScoreLine:
         over_null_interval=None,
         noise_ceiling=score(sample.replica) if defined and sample.replica else None,
         order_blind=1 - CENTRE * replica / shift if defined and replica is not None else None,
-        other_base=score(other_base) if defined and other_base else None,
+        other_base=score(networks.other_base) if defined and networks.other_base else None,
         best_in_class=score(sample.best_in_class) if scored else None,
         nats=nats,
         shift=shift,
-        beta=float(np.median(_column(betas))) if betas else None,
-        converged=fmean(_column(converged)) if converged else None,
-        split=first.split,
+        beta=float(np.median(networks.betas)) if networks.betas else None,
+        converged=fmean(networks.converged) if networks.converged else None,
+        split=networks.split,
         networks=len(sample.nats),
-        base_error=float(np.mean(errors)) if errors else None,
-        failed=len(failures),
-        failure="; ".join(dict.fromkeys(failures)),
+        base_error=float(np.mean(networks.base_errors)) if networks.base_errors else None,
+        failed=networks.failed,
+        failure="; ".join(networks.reasons),
         sample=sample,
     )
 
@@ -140,20 +134,3 @@ def _over_null(line: ScoreLine, nulls: Sequence[ScoreLine]) -> ScoreLine:
 
 def _panel(line: ScoreLine) -> tuple[object, ...]:
     return line.study, line.method, line.data, line.dose, line.group
-
-
-def resolution(rows: Iterable[Row]) -> float:
-    """The least shift (nats) that can be told from none: measured, and never below that of float32."""
-    return max([RESOLUTION, *(row.resolution for row in rows if row.resolution is not None)])
-
-
-def together(parts: Iterable[Numbers | None]) -> Numbers | None:
-    """The values of all networks; None where some network has none."""
-    every = list(parts)
-    known = [part for part in every if part is not None]
-    return _column(known) if len(known) == len(every) else None
-
-
-def _column(parts: Iterable[Sequence[float]]) -> Numbers:
-    """The values of all networks."""
-    return tuple(float(value) for part in parts for value in part)

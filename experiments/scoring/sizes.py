@@ -36,9 +36,9 @@ from experiments.scoring.labels import (
     panel_name,
     panels,
 )
-from experiments.scoring.scorecard import RESOLUTION, resolution, together
+from experiments.scoring.networks import RESOLUTION, Networks, RowKey, gather
 from experiments.storage.files import as_csv, write_text
-from experiments.storage.records import Grade, Json, Numbers, Row
+from experiments.storage.records import Grade, Json, Row
 from experiments.storage.typed import INFINITE
 
 DEGREE = 2  # of the curve
@@ -97,76 +97,60 @@ def fit_curve(x: np.ndarray, y: np.ndarray) -> Curve | None:
 
 def sizes(rows: Iterable[Row]) -> list[SizeLine]:
     """Of every theory and of the curve, by method, D', dose and group; empty of rows without sizes."""
-    gathered: dict[tuple[object, ...], list[Row]] = defaultdict(list)
-    for row in rows:
-        if row.grade != "law":
-            panel = row.method, row.data, row.group, row.dose
-            gathered[*panel, row.theory, row.prior, row.grade].append(row)
-    known = [part for part in gathered.values() if all(row.predicted_shift is not None for row in part)]
-    lines = [line for part in known if part[0].theory != UNCHANGED and (line := _of_theory(part))]
-    unchanged = {key[:4]: part for key, part in gathered.items() if key[4] == UNCHANGED}
+    gathered = {key: networks for key, networks in gather(rows).items() if key.grade != "law"}
+    lines = [
+        line
+        for key, networks in gathered.items()
+        if networks.predicted_shift is not None and key.theory != UNCHANGED
+        if (line := _line(key, networks, np.array(networks.predicted_shift)))
+    ]
+    unchanged = {key: part for key, part in gathered.items() if key.theory == UNCHANGED}
     return lines + list(_of_curves(unchanged)) if lines else []
 
 
-def _of_theory(rows: Sequence[Row]) -> SizeLine | None:
-    predicted = _joined(row.predicted_shift or () for row in rows)
-    return _line(rows, predicted, rows[0].theory, rows[0].prior, rows[0].grade)
-
-
-def _of_curves(unchanged: dict[tuple[object, ...], list[Row]]) -> Iterator[SizeLine]:
-    """The curve's forecast of every method, from the others; `unchanged` are the rows of networks."""
+def _of_curves(unchanged: Mapping[RowKey, Networks]) -> Iterator[SizeLine]:
+    """The curve's forecast of every method, from the others; `unchanged` are the networks themselves."""
     points = {}
-    for (method, data, group, dose), part in unchanged.items():
-        inside = unchanged.get((method, data, FITTED_ON, dose))
-        if group != FITTED_ON and inside:
-            points[method, data, group, dose] = (
-                _logs(inside),
-                _logs(part),
-                _resolved(inside) & _resolved(part),
-            )
-    for (method, data, group, dose), (x, *_) in points.items():
+    for key, part in unchanged.items():
+        inside = unchanged.get(key._replace(group=FITTED_ON))
+        if key.group != FITTED_ON and inside:
+            points[key] = _logs(inside), _logs(part), _resolved(inside) & _resolved(part)
+    for key, (x, *_) in points.items():
         others = [
             (x[clear], y[clear])
-            for (other, *where), (x, y, clear) in points.items()
-            if other != method and where[:2] == [data, group]
+            for other, (x, y, clear) in points.items()
+            if other.method != key.method and (other.data, other.group) == (key.data, key.group)
         ]
         curve = fit_curve(*map(np.concatenate, zip(*others, strict=True))) if others else None
-        part = unchanged[method, data, group, dose]
-        line = curve and _line(part, np.exp(curve(x)), SHIFT_CURVE, "network", "fitted")
+        named = key._replace(theory=SHIFT_CURVE, prior="network", grade="fitted")
+        line = curve and _line(named, unchanged[key], np.exp(curve(x)))
         if line:
             yield line
 
 
-def _line(
-    rows: Sequence[Row], predicted: np.ndarray, theory: str, prior: str, grade: Grade
-) -> SizeLine | None:
+def _line(key: RowKey, networks: Networks, predicted: np.ndarray) -> SizeLine | None:
     """None where the shift does not exceed its noise."""
-    first, shift = rows[0], float(_joined(row.shift for row in rows).mean())
-    if shift <= max(fmean(together(row.replica for row in rows) or [0.0]), resolution(rows)):
+    shift = float(np.mean(networks.shift))
+    if shift <= max(fmean(networks.replica or [0.0]), networks.resolution):
         return None
-    ways = [(row.draw, row.base, seed) for row in rows for seed in range(len(row.shift))]
+    ways = clusters(networks.draws, networks.bases, networks.seeds)
     with np.errstate(over="ignore"):
-        squares = (np.log(np.maximum(predicted, RESOLUTION)) - _logs(rows)) ** 2
-    error = mean(squares, clusters(*zip(*ways, strict=True)))
+        squares = (np.log(np.maximum(predicted, RESOLUTION)) - _logs(networks)) ** 2
+    error = mean(squares, ways)
     if error.interval is not None:  # squares are not below 0
         error = replace(error, interval=(max(error.interval[0], 0.0), error.interval[1]))
-    names = first.study, first.method, first.data, first.dose, first.group, theory, prior, grade
-    return SizeLine(*names, float(np.mean(predicted)), shift, error, len(ways))
+    names = key.study, key.method, key.data, key.dose, key.group, key.theory, key.prior, key.grade
+    return SizeLine(*names, float(np.mean(predicted)), shift, error, len(networks.nats))
 
 
-def _logs(rows: Sequence[Row]) -> np.ndarray:
-    return np.log(np.maximum(_joined(row.shift for row in rows), RESOLUTION))
+def _logs(networks: Networks) -> np.ndarray:
+    return np.log(np.maximum(networks.shift, RESOLUTION))
 
 
-def _resolved(rows: Sequence[Row]) -> np.ndarray:
+def _resolved(networks: Networks) -> np.ndarray:
     """Whether the shift of each network exceeds its noise, and the resolution."""
-    noise = np.maximum(together(row.replica for row in rows) or 0.0, resolution(rows))
-    return _joined(row.shift for row in rows) > noise
-
-
-def _joined(parts: Iterable[Numbers]) -> np.ndarray:
-    """The values of all networks."""
-    return np.array([value for part in parts for value in part])
+    noise = np.maximum(networks.replica or 0.0, networks.resolution)
+    return np.greater(networks.shift, noise)
 
 
 def write(lines: Mapping[str, Sequence[SizeLine]], out: Path) -> Path:

@@ -18,14 +18,14 @@ the change in log-probabilities, the other part the remaining 1 - a in the same 
 so two halves have 3/4 each. In different directions the sum of the roots is larger.
 """
 
-from collections.abc import Sequence
 from typing import TypedDict
 
 import numpy as np
 
 from experiments.scoring.intervals import Estimate
+from experiments.scoring.networks import Networks
 from experiments.scoring.paired import share
-from experiments.storage.records import Interval, Numbers, Row, Sample
+from experiments.storage.records import Interval, Sample
 
 
 class Shares(TypedDict):
@@ -37,11 +37,11 @@ class Shares(TypedDict):
     read_out_share_interval: Interval | None
 
 
-def shares(rows: Sequence[Row], sample: Sample) -> Shares | None:
-    """Both shares over the networks of a sample, from its rows; None where a network was not swapped."""
-    missed = _column([row.base_read_out for row in rows]), _column([row.base_blocks for row in rows])
-    if missed[0] is None or missed[1] is None:
+def shares(networks: Networks, sample: Sample) -> Shares | None:
+    """Both shares over the networks of a sample; None where a network was not swapped."""
+    if networks.base_read_out is None or networks.base_blocks is None:
         return None
+    missed = networks.base_read_out, networks.base_blocks
     state, read_out = (share(np.array(part), sample) for part in missed)
     return {
         "state_share": 1 - state.value,
@@ -49,12 +49,6 @@ def shares(rows: Sequence[Row], sample: Sample) -> Shares | None:
         "read_out_share": 1 - read_out.value,
         "read_out_share_interval": _interval(read_out),
     }
-
-
-def _column(parts: Sequence[Numbers | None]) -> list[float] | None:
-    """The values of all networks."""
-    values = [value for part in parts if part is not None for value in part]
-    return None if None in parts else values
 
 
 def _interval(missed: Estimate) -> Interval | None:

@@ -4,18 +4,25 @@ A number of a point is a numeric column of its scorecard, or `learnt`, the share
 networks have learnt.
 """
 
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 from experiments.scoring.rows import table
 from experiments.scoring.scorecard import scorecard
 from experiments.storage.files import as_csv, write_text
 from experiments.storage.records import INTERVALS, Json, ScoreLine
-from experiments.storage.run_folder import CONFIG, RunFolder
+from experiments.storage.run_folder import CONFIG, ROWS, RunFolder
 from experiments.storage.sweep_folder import SCORES, SweepFolder, SweepPoint, SweepRecord, Value
+from experiments.system.cores import cores
 from theory.errors import Misuse
 
 LEARNT = "learnt"
+MANY = 2**25  # bytes of rows, some seconds of reading: processes cost one to start
 NOTES = {"unfinished": "not finished yet.", "missing": "not begun yet."}
 
 
@@ -67,7 +74,23 @@ class SweepTable:
 def read_sweep(sweep: SweepFolder) -> SweepTable:
     """The scores of what is finished; a point that cannot be read has a note instead."""
     record = sweep.record
-    return SweepTable(record, tuple(_read_point(sweep, point) for point in record.points))
+    tables = (sweep.run(point).folder / ROWS for point in record.points)
+    size = sum(path.stat().st_size for path in tables if path.exists())
+    return SweepTable(record, tuple(_together(functools.partial(_read_point, sweep), record.points, size)))
+
+
+def _together(
+    read: Callable[[SweepPoint], PointScores], points: Sequence[SweepPoint], size: int
+) -> Iterable[PointScores]:
+    """All points, by a process for each core where their tables have many bytes."""
+    count = min(len(cores()), len(points))
+    if size < MANY or count < 2:
+        return map(read, points)
+    try:
+        with ProcessPoolExecutor(count, get_context("spawn")) as pool:
+            return list(pool.map(read, points))
+    except BrokenProcessPool:  # a process was killed, for memory perhaps: one after the other needs less
+        return map(read, points)
 
 
 def _read_point(sweep: SweepFolder, point: SweepPoint) -> PointScores:

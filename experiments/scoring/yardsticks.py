@@ -41,11 +41,15 @@ def last_dose(target: np.ndarray, contexts: Contexts) -> LastDose:
         moved = np.nan_to_num(np.roll(target, 1, axis=1) - base, nan=0.0, neginf=0.0)
     undefined = np.broadcast_to(np.arange(target.shape[1]) == 0, target.shape[:2])
 
+    known: dict[bytes, np.ndarray] = {}
+
     def scaled(inside: np.ndarray) -> np.ndarray:
         """The best scales (s, d) in the contexts `inside`, nan where there is no dose before."""
-        return np.where(
-            undefined, np.nan, fit_scale(target[..., inside, :], base[inside], moved[..., inside, :])
-        )
+        name = inside.tobytes()
+        if name not in known:
+            best = fit_scale(target[..., inside, :], base[inside], moved[..., inside, :])
+            known[name] = np.where(undefined, np.nan, best)
+        return known[name]
 
     def answers(scales: np.ndarray) -> np.ndarray:
         return biased(base, scales[..., None, None] * moved)

@@ -5,6 +5,7 @@ also notices arrays that were added, removed or put in place of others. Nothing 
 is allocated before it is checked.
 """
 
+import functools
 import hashlib
 import io
 import math
@@ -12,11 +13,12 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from experiments.storage.files import check_regular, write
-from experiments.storage.records import Arrays
+from experiments.storage.records import Arrays, Cell
 from theory.errors import Misuse
 
 MARK = "made_of"
@@ -32,6 +34,14 @@ DAMAGE = (  # what zipfile and numpy raise; RuntimeError where it is encrypted, 
     RuntimeError,
 )
 RATIO = 1100  # no bytes are compressed more than 1032 times
+
+
+class DamagedCell(Misuse):
+    """A finished cell whose file cannot be read."""
+
+    def __init__(self, sentence: str, cell: Cell):
+        super().__init__(sentence)
+        self.cell = cell
 
 
 def digest_arrays(arrays: Mapping[str, np.ndarray]) -> str:
@@ -65,6 +75,11 @@ def read_arrays(path: Path, made_of: str) -> Arrays:
     return arrays
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a file of arrays ends as it should; one that was cut short does not. Nothing else is read."""
+    return zipfile.is_zipfile(path)
+
+
 def _unpack(file: io.BytesIO) -> Arrays:
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
@@ -78,14 +93,25 @@ def _unpack(file: io.BytesIO) -> Arrays:
 
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     """One array, read only; what its header claims is compared with what is there before it is allocated."""
-    data = io.BytesIO(archive.read(member))  # to its end, where the checksum is compared
-    version = np.lib.format.read_magic(data)
-    if version not in HEADERS:
-        raise Misuse(f"{member.filename!r:.60} has an array header of version {version}")
-    shape, _, kind = HEADERS[version](data)
-    if len(data.getbuffer()) - data.tell() != math.prod(shape) * kind.itemsize:
+    data = archive.read(member)  # to its end, where the checksum is compared
+    width = 2 if data[6:7] == b"\x01" else 4  # of the length of a header, by its version
+    end = 8 + width + int.from_bytes(data[8 : 8 + width], "little")
+    header = _header(data[:end])
+    if header is None:
+        raise Misuse(f"{member.filename!r:.60} has an array header of another version")
+    shape, by_column, kind = header
+    if len(data) - end != math.prod(shape) * kind.itemsize:
         raise Misuse(f"{member.filename!r:.60} claims {kind} of shape {shape}, which it has not")
-    data.seek(0)
-    array = np.lib.format.read_array(data, allow_pickle=False)
+    if kind.hasobject:
+        raise Misuse(f"{member.filename!r:.60} holds objects, not numbers or text")
+    array = np.ndarray(shape, kind, data, end, order="F" if by_column else "C").copy("K")
     array.flags.writeable = False
     return array
+
+
+@functools.lru_cache(maxsize=4096)  # the arrays of all cells have few shapes, and headers are slow to read
+def _header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]] | None:
+    """Shape, order and type of an array; None for a version of the format that is never written."""
+    file = io.BytesIO(head)
+    read = HEADERS.get(np.lib.format.read_magic(file))
+    return None if read is None else read(file)

@@ -105,7 +105,7 @@ def read_text(path: Path, remedy: str) -> str:
 def parse_json(text: str) -> Json:
     """Fields by name, no deeper and with no longer integers than are ever written."""
     try:
-        values = json.loads(text, parse_int=_integer)
+        values = DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise Misuse(f"it is no JSON: {error}") from error
     except RecursionError:
@@ -114,7 +114,7 @@ def parse_json(text: str) -> Json:
         raise Misuse(f"it holds {values!r:.40}, not fields by name")
     if "\\u" in text and not is_text(json.dumps(values, ensure_ascii=False)):
         raise Misuse("it holds half a character (a lone surrogate), which no file can hold")
-    level: list[object] = [values]
+    level: list[object] = [values] if text.count("[") + text.count("{") > DEEPEST else []
     for _ in range(DEEPEST):
         level = [
             part
@@ -140,6 +140,9 @@ def _integer(digits: str) -> int:
     if len(digits.lstrip("-")) > LONGEST_INTEGER:
         raise Misuse(f"it holds an integer of {len(digits)} digits")
     return int(digits)
+
+
+DECODER = json.JSONDecoder(parse_int=_integer)
 
 
 def read_json(path: Path, remedy: str = "delete it and run again") -> Json:

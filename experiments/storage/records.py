@@ -11,7 +11,7 @@ writes all of them. Axes: s finetuning seeds, b strengths, d doses, c contexts, 
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self, TypeAlias, cast, get_args
 
@@ -232,9 +232,7 @@ class Row:
         """Plain values, in a fixed order, without what was not measured; ∞, for which JSON has no number, is
         a word."""
         return {
-            key: [INFINITE if part == math.inf else part for part in value]
-            if isinstance(value, tuple)
-            else value
+            key: _plain(value) if type(value) is tuple else value
             for key, value in vars(self).items()
             if value is not None or key not in MEASURED
         }
@@ -245,18 +243,24 @@ class Row:
         return typed(cls, values)
 
 
+def _plain(values: tuple[Any, ...]) -> list[Any]:
+    if math.inf in values:
+        return [INFINITE if part == math.inf else part for part in values]
+    return list(values)
+
+
 @dataclass(frozen=True)
 class Sample:
     """The networks behind a line, by draw of the process, base network (numbered through all draws) and
     finetuning seed (the index of D' in its draw), in nats; `replica` is None where there is none."""
 
-    draws: tuple[int, ...]
-    bases: tuple[int, ...]
-    seeds: tuple[int, ...]
-    nats: Numbers
-    shift: Numbers
-    replica: Numbers | None
-    best_in_class: Numbers
+    draws: Sequence[int]
+    bases: Sequence[int]
+    seeds: Sequence[int]
+    nats: Sequence[float]
+    shift: Sequence[float]
+    replica: Sequence[float] | None
+    best_in_class: Sequence[float]
 
 
 @dataclass(frozen=True)

@@ -18,29 +18,27 @@ read. Other files in cells/ are ignored, and named by `strays`.
 """
 
 import functools
-import json
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
-from experiments.storage.archive import read_arrays, write_arrays
+from experiments.storage.archive import DamagedCell, is_whole, read_arrays, write_arrays
 from experiments.storage.contents import CONTENTS, CellContent, content_of
 from experiments.storage.files import (
     TEMPORARY,
     check_regular,
-    parse_json,
     read_json,
-    read_text,
     sweep,
+    write,
     write_json,
-    write_text,
 )
 from experiments.storage.makers import MAKERS
 from experiments.storage.manifests import Failure, Quality, RunConfig
 from experiments.storage.records import Arrays, Cell, Json, Row
+from experiments.storage.row_file import RowFile, write_row
 from experiments.storage.run import Run
 from experiments.storage.typed import typed
 from theory.errors import Misuse
@@ -193,35 +191,42 @@ class RunFolder(Run):
             raise Misuse(f"{path} is missing: the cell is not finished; run again.") from None
         except Misuse as error:
             self.refuse_other_version(path)
-            raise Misuse(
-                f"{path} is damaged ({error}); delete it and run again: only it is redone."
-            ) from error
+            sentence = f"{path} is damaged ({error}); delete it and run again: only it is redone."
+            raise DamagedCell(sentence, cell) from error
+
+    def cut_short(self) -> list[Cell]:
+        """The finished cells whose files do not end as they should, by a look at their ends."""
+        return [cell for cell in self.finished_cells() if not is_whole(self.path(cell))]
+
+    def set_aside(self, cell: Cell) -> Path | None:
+        """Rename the file of a damaged cell, so that it counts as missing; None if it can be read."""
+        try:
+            self.load(cell)
+        except DamagedCell:
+            return self.path(cell).replace(f"{self.path(cell)}.damaged")
+        return None
 
     def read(self, cell: Cell) -> CellContent | None:
         """The same, or None if the cell is not finished."""
         return self.load(cell) if self.path(cell).exists() else None
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> RowFile | list[Row]:
         """The saved table; empty before the first cell is scored."""
         path = self.folder / ROWS
         if not path.exists():
             return []
-        remedy = "delete it and run again: no cell is redone"
-        text = read_text(path, remedy)
-        try:
-            rows = _rows(text)
-            others = {row.study for row in rows} - {self.study}
-            if others:
-                raise Misuse(f"it has rows of {', '.join(sorted(others))}")
-        except Misuse as error:
-            self.refuse_other_version(path)
-            raise Misuse(f"{path} is damaged ({error}); {remedy}.") from error
-        return list(rows)
+        check_regular(path)
+        status = path.stat()
+        state = status.st_ino, status.st_mtime_ns, status.st_size
+        return RowFile(path.absolute(), self.study, state, functools.partial(self._refuse_rows, path))
 
-    def save_rows(self, rows: Sequence[Row]) -> None:
+    def _refuse_rows(self, path: Path, error: Exception) -> NoReturn:
+        self.refuse_other_version(path)
+        raise Misuse(f"{path} is damaged ({error}); delete it and run again: no cell is redone.") from error
+
+    def save_rows(self, rows: Iterable[Row]) -> None:
         """Replace the table."""
-        lines = [json.dumps(row.to_json(), allow_nan=False) + "\n" for row in rows]
-        write_text(self.folder / ROWS, "".join(lines))
+        write(self.folder / ROWS, lambda file: [write_row(file, row) for row in rows])
 
     def path(self, cell: Cell) -> Path:
         """The file of a finished cell."""
@@ -255,11 +260,6 @@ def _config(path: Path, *status: int) -> RunConfig:
 def _arrays(path: Path, made_of: str, *status: int) -> Arrays:
     """The arrays of a file, read only; `status` changes whenever the file does."""
     return read_arrays(path, made_of)
-
-
-@functools.lru_cache(maxsize=2)  # and the same table
-def _rows(text: str) -> tuple[Row, ...]:
-    return tuple(Row.from_json(parse_json(line)) for line in text.splitlines())
 
 
 def create(

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.scoring.fits import divergence
 from experiments.scoring.labels import REFERENCES
-from experiments.scoring.scorecard import RESOLUTION
+from experiments.scoring.networks import RESOLUTION
 from experiments.storage.archive import digest_arrays
 from experiments.storage.contents import CellContent, Contexts, FinetunedCell, ReplayCell, TheoryCell
 from experiments.storage.files import digest

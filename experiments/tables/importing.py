@@ -14,7 +14,7 @@ from experiments.reports.table import facts_sentences
 from experiments.runs.code_digests import module_code
 from experiments.runs.environment import environment, fix_settings, fixed_settings
 from experiments.runs.run import RESULTS, summary
-from experiments.scoring.rows import rows
+from experiments.scoring.rows import save
 from experiments.storage import seal
 from experiments.storage.files import digest, locked, write, write_json
 from experiments.storage.memory import MemoryRun
@@ -77,7 +77,7 @@ def import_tables(tables: Sequence[str | Path], out: str = "", again: bool = Fal
                     f"folder  {folder}",
                 ]
             )
-        run.save_rows(rows(run))
+        save(run)
         write(folder / DONE, lambda file: None)
         try:
             Study.of(run).draw(run)

@@ -8,7 +8,15 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from experiments.runs.environment import SETTINGS, environment, fix_settings, fixed_settings
+from experiments.runs import environment as module
+from experiments.runs.environment import (
+    DETERMINISTIC,
+    SETTINGS,
+    environment,
+    fix_settings,
+    fixed_settings,
+    prepare_devices,
+)
 
 CORES = "len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()"
 
@@ -85,5 +93,36 @@ def test_a_call_of_the_api_fixes_them_and_gives_a_session_its_own_back(x64):
     assert (draw() == plain).all()
 
 
+PRECISION = "jax_default_matmul_precision"
+
+
 def test_every_setting_is_known_to_this_jax():
     assert {name: jax.config.values.get(name, "unknown") for name in SETTINGS} == SETTINGS
+
+
+def test_products_are_in_the_whole_precision_of_float32():
+    square = jnp.ones((4, 4))
+    with jax.default_matmul_precision(None):
+        plain = jax.jit(jnp.dot).lower(square, square).as_text()
+        ours = fixed_settings()(lambda: jax.jit(jnp.dot).lower(square, square).as_text())()
+    assert "HIGHEST" not in plain and "precision = [HIGHEST, HIGHEST]" in ours
+    jax.config.update(PRECISION, None)
+    assert fix_settings() == []  # jax's own default is not worth a line in every run
+    assert environment()["settings"][PRECISION] == "highest"
+
+
+def test_programs_of_accelerators_are_deterministic_and_those_of_cpus_as_they_were(monkeypatch):
+    for plugins, flags in (([], "--mine"), (["xla_cuda12"], f"--mine {DETERMINISTIC}")):
+        monkeypatch.setattr(module, "plugins", lambda plugins=plugins: plugins)
+        monkeypatch.setenv("XLA_FLAGS", "--mine")
+        prepare_devices()
+        prepare_devices()
+        assert environment()["xla_flags"] == flags
+
+
+@pytest.mark.slow
+def test_this_jaxlib_knows_the_flag(tmp_path):
+    """One that it does not know would end the process."""
+    before = "import experiments.runs.environment as ours; ours.plugins = lambda: ['xla_cuda12']"
+    count, _, cores = devices(tmp_path, before)
+    assert count == cores

@@ -4,6 +4,7 @@ import threading
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from experiments.design.study import Study, StudyRun
@@ -11,7 +12,7 @@ from experiments.runs import work
 from experiments.runs.cell_by_cell import Finished
 from experiments.runs.progress import Silent
 from experiments.runs.work import Job, Worker, jobs_of
-from experiments.storage.files import write_json
+from experiments.storage.archive import DamagedCell
 from experiments.storage.records import Cell
 from experiments.storage.run_folder import DONE, RunFolder, create
 from experiments.storage.sweep_folder import create_sweep
@@ -37,10 +38,22 @@ class StandIn(Worker):
         pass
 
 
+class Spoken(Silent):
+    """Progress whose lines are kept."""
+
+    def __init__(self):
+        super().__init__()
+        self.lines = []
+
+    def say(self, line):
+        self.lines.append(line)
+
+
 def stand_in_cells(worker, bases, run, cells, kept):
     for cell in cells:
         time.sleep(worker.seconds)
-        write_json(run.path(cell), {"arm": cell.arm})
+        run.path(cell).parent.mkdir(exist_ok=True)
+        np.savez(run.path(cell), arm=cell.arm)
         worker.made.append(cell.name)
         yield Finished(cell, "", [])
 
@@ -106,6 +119,47 @@ def test_a_deleted_cell_is_made_again_and_a_failed_one_is_not(tmp_path):
     again = StandIn([job(tmp_path)], [])
     again.work()
     assert again.made == [CELLS[0].name] and (tmp_path / DONE).exists()
+
+
+def cut(path):
+    """Cut a file short, as a full disk or a lost connection does."""
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_cell_that_was_cut_short_is_kept_aside_and_made_again(tmp_path, capsys, finished):
+    StandIn([job(tmp_path)], []).work()
+    run = RunFolder(tmp_path)
+    cut(run.path(CELLS[4]))
+    if not finished:
+        run.path(CELLS[7]).unlink()
+        (tmp_path / DONE).unlink()
+    again = StandIn([job(tmp_path)], [])
+    again.progress = Spoken()
+    again.work()
+    assert again.made == [CELLS[4].name] + [CELLS[7].name] * (not finished)
+    assert (tmp_path / DONE).exists() and not run.cut_short() and not list((tmp_path / "claims").glob("*"))
+    name = f"{CELLS[4].name}.npz"
+    assert f"{name} is damaged; it is kept as {name}.damaged, and made again" in again.progress.lines[0]
+    assert [path.name for path in run.strays()] == [f"{name}.damaged"]  # which nothing reads
+
+
+def test_a_cell_that_scoring_finds_damaged_is_made_again(tmp_path, monkeypatch):
+    """Its end is as it should be: only the digest of what is in it tells."""
+    scored = []
+
+    def finish(made, *rest):
+        scored.append(made)
+        if len(scored) == 1:
+            raise DamagedCell("cells/x is damaged", CELLS[2])
+        for name in ("report.html", DONE):
+            (made.folder / name).touch()
+
+    monkeypatch.setattr(work, "finish", finish)
+    worker = StandIn([job(tmp_path)], [])
+    worker.work()
+    assert worker.made.count(CELLS[2].name) == 2 and len(worker.made) == len(CELLS) + 1
+    assert len(scored) == 2 and (tmp_path / DONE).exists()
 
 
 def test_an_error_releases_the_cell_and_keeps_what_is_finished(tmp_path, monkeypatch):

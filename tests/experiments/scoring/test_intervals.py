@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from experiments.scoring import intervals
 from experiments.scoring.intervals import Estimate, half_width, mean, ratio, ratio_difference
 
 BASES, DATA, EFFECTS = range(3, 9), range(2, 6), (0.0, 0.25, 0.5, 1.0, 2.0)
@@ -166,3 +167,26 @@ def test_a_missing_network_leaves_an_interval():
     bases, data = crossed(4, 5)
     whole, part = mean(values, (bases, data)), mean(values[kept], (bases[kept], data[kept]))
     assert part.standard_error == pytest.approx(whole.standard_error, rel=0.2)
+
+
+def test_networks_of_any_design_are_projected_off_all_clusters():
+    """Against the matrix of all networks: incomplete designs, one way, and clusters that others make up."""
+    random = np.random.default_rng(0)
+    kept = random.random(24) < 0.7
+    bases, data = (np.asarray(way)[kept] for way in crossed(6, 4))
+    for ways in ([bases, data], [bases], [bases, np.where(bases < 3, 7, data)]):
+        design = intervals._design(tuple(map(tuple, ways)))
+        every = np.concatenate([(way[:, None] == np.unique(way)) / 1.0 for way in ways], axis=1)
+        values = random.normal(size=(3, len(bases)))
+        left = values - values @ every @ np.linalg.pinv(every)
+        np.testing.assert_allclose(design.remaining(values), left, atol=1e-12)
+        assert design.free == len(bases) - np.linalg.matrix_rank(every)
+
+
+def test_tens_of_thousands_of_networks_have_an_interval():
+    bases, data = crossed(20_000, 2)
+    random = np.random.default_rng(0)
+    shift = random.uniform(1.0, 2.0, len(bases))
+    nats = shift * random.uniform(0.1, 0.3, len(bases))
+    estimate = ratio(nats, shift, intervals.clusters([0] * len(bases), bases.tolist(), data.tolist()))
+    assert estimate.interval[0] < 0.2 < estimate.interval[1] and estimate.standard_error < 0.01

@@ -1,9 +1,12 @@
 """The table of a sweep and the panels of its figures, of scores that are known exactly."""
 
 import csv
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
+from experiments.scoring import sweep_table
 from experiments.scoring.sweep_panels import (
     COLUMNS,
     Choice,
@@ -40,6 +43,33 @@ def single(sweeps, tmp_path_factory):
 def numbers(sweep, choice, by):
     scores = read_sweep(sweep)
     return {panel.title: panel.numbers for panel in sweep_panels(scores, settled(scores, choice), by)}
+
+
+@pytest.mark.parametrize(
+    "pool", [ThreadPoolExecutor, pytest.param(ProcessPoolExecutor, marks=pytest.mark.slow)]
+)
+def test_points_are_read_together_where_their_tables_are_large(product, monkeypatch, pool):
+    alone, used = read_sweep(product), []
+
+    def pools(count, context):
+        used.append((count, context.get_start_method()))
+        return pool(count) if pool is ThreadPoolExecutor else pool(count, context)
+
+    monkeypatch.setattr(sweep_table, "cores", lambda: [0, 1])
+    monkeypatch.setattr(sweep_table, "MANY", 1)
+    monkeypatch.setattr(sweep_table, "ProcessPoolExecutor", pools)
+    assert read_sweep(product) == alone and used == [(2, "spawn")]
+
+
+def test_a_process_that_is_killed_costs_time_alone(product, monkeypatch):
+    def pools(*_):
+        raise BrokenProcessPool
+
+    alone = read_sweep(product)
+    monkeypatch.setattr(sweep_table, "cores", lambda: [0, 1])
+    monkeypatch.setattr(sweep_table, "MANY", 1)
+    monkeypatch.setattr(sweep_table, "ProcessPoolExecutor", pools)
+    assert read_sweep(product) == alone
 
 
 def test_lines_have_the_values_of_every_axis(product):

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from theory.base import Dataset, Misuse
-from theory.compute.descent import check_doses, descend, epochs
+from theory.compute.descent import advance, begin, check_doses, descend, epochs
 
 RNG = np.random.default_rng(0)
 TOKENS = RNG.integers(-3, 4, size=(6, 3))
@@ -126,3 +126,16 @@ def test_doses_beyond_the_batches_are_refused():
     start = {"w": jnp.asarray(START)}
     with pytest.raises(Misuse, match="8 steps"):
         descend(loss, optax.sgd(RATE), start, DATA, jnp.asarray(BATCHES), [8])
+
+
+@pytest.mark.parametrize("judge", [None, lambda params: jnp.square(params["w"]).sum()])
+def test_a_descent_by_parts_is_the_whole_one(judge):
+    rule, start, batches = optax.adam(0.1), {"w": jnp.asarray(START)}, jnp.asarray(BATCHES)
+    kept, losses = descend(loss, rule, start, DATA, batches, (2, 7), judge)
+    state, parts = begin(rule, start, judge), []
+    for index, span in enumerate([(0, 2), (2, 7)]):
+        state, part = advance(loss, rule, state, DATA, batches, span, judge)
+        parts.append(part)
+        np.testing.assert_allclose(state.weights["w"], kept["w"][index], rtol=1e-6)
+    np.testing.assert_allclose(sum(parts), losses, rtol=1e-6)
+    assert not np.any(parts[0][2:]) and not np.any(parts[1][:2])

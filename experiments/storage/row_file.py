@@ -1,0 +1,58 @@
+"""The table of a run on disk, read row by row as often as it is wanted. No jax.
+
+A table of many cells does not fit into memory as rows, which take several times the room of their text. One
+that is small is held.
+"""
+
+import functools
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, NoReturn
+
+from experiments.storage.files import parse_json
+from experiments.storage.records import Row
+from theory.errors import Misuse
+
+HELD = 2**24  # bytes of text of a table that is held, some 30 000 rows
+ENCODE = json.JSONEncoder(allow_nan=False).encode
+
+
+@dataclass(frozen=True)
+class RowFile(Iterable[Row]):
+    """A table in a file, of rows of one study. `state` (inode, time of the last change, bytes) is another
+    one whenever the file is; `refuse` raises a `Misuse` about what is damaged in it."""
+
+    path: Path
+    study: str
+    state: tuple[int, int, int]
+    refuse: Callable[[Misuse | UnicodeDecodeError], NoReturn] = field(compare=False, repr=False)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(_held(self)) if self.state[2] <= HELD else self.read()
+
+    def __bool__(self) -> bool:
+        return self.state[2] > 0
+
+    def read(self) -> Iterator[Row]:
+        """The rows, one after the other; refused where they are damaged, or of another study."""
+        try:
+            with open(self.path, encoding="utf-8", newline="\n") as file:
+                for line in file:
+                    row = Row.from_json(parse_json(line))
+                    if row.study != self.study:
+                        raise Misuse(f"it has rows of {row.study}")
+                    yield row
+        except (Misuse, UnicodeDecodeError) as error:
+            self.refuse(error)
+
+
+def write_row(file: IO[bytes], row: Row) -> None:
+    """Append a row to a table."""
+    file.write(ENCODE(row.to_json()).encode() + b"\n")
+
+
+@functools.lru_cache(maxsize=2)  # scores, figures and the report all read the same table
+def _held(rows: RowFile) -> tuple[Row, ...]:
+    return tuple(rows.read())
