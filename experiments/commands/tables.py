@@ -49,10 +49,12 @@ class _Plan:
     """Finetuning seeds, each with a replica."""
     documents: int = 100
     """Documents in D'."""
+    bases: tuple[str, ...] = ()
+    """Base models, where there are several: intervals are then over them, too."""
     noise: float = 1.3e-3
     """Mean KL (nats) of a model from itself, scored again; by default what bfloat16 leaves."""
     out: str = "table.csv"
-    """The file to be filled in: one row for each number."""
+    """The file to be filled in: one row for each number. Its sidecar is NAME.json beside it."""
 
 
 def plan_table(arguments: list[str]) -> None:
