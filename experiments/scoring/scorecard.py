@@ -5,7 +5,7 @@ explained       1 - Σ nats / Σ shift over networks; undefined (None) where Σ 
                 measured), and where a theory was fitted to what it would be scored on; -∞, without an
                 interval, where the theory rules out an answer that a network gives, and where it fails for a
                 network
-interval        of 95 %, by base networks × D' (experiments.scoring.intervals)
+interval        of 95 %, by base networks × D', of one imported model by D' (experiments.scoring.intervals)
 noise_ceiling   1 - Σ replica / Σ shift: what another order of the same D' scores
 order_blind     1 - ½ Σ replica / Σ shift: what the centre of all orders scores, the best that a theory can
                 reach which does not know the order; both None without a replica
@@ -25,7 +25,7 @@ from experiments.scoring.intervals import Estimate
 from experiments.scoring.labels import FITTED_ON, NULLS, UNCHANGED
 from experiments.scoring.paired import CENTRE, advantage, covers, on_networks_of, share
 from experiments.scoring.swap import shares
-from experiments.storage.records import Grade, Json, Numbers, Row, Sample, ScoreLine
+from experiments.storage.records import IMPORTED, Grade, Json, Numbers, Row, Sample, ScoreLine
 
 RESOLUTION = 1e-6  # nats: a shift below it is rounding of float32
 Key = tuple[str, str, str, int, str, str, Grade, str]
@@ -42,7 +42,8 @@ def _scorecard(rows: tuple[Row, ...]) -> tuple[ScoreLine, ...]:
     for row in rows:
         key = row.study, row.method, row.data, row.dose, row.theory, row.prior, row.grade, row.group
         gathered[key].append(row)
-    lines = [_line(part) for part in gathered.values()]
+    of_one = of_one_model(rows)
+    lines = [_line(part, of_one) for part in gathered.values()]
     swapped = {
         _panel(line): known
         for line, part in zip(lines, gathered.values(), strict=True)
@@ -64,7 +65,7 @@ def score_json(lines: Iterable[ScoreLine]) -> list[Json]:
     return [line.to_json() for line in lines]
 
 
-def _line(rows: Sequence[Row]) -> ScoreLine:
+def _line(rows: Sequence[Row], of_one: bool) -> ScoreLine:
     """Rows of one theory, at one dose, on one group, put together over networks."""
     first = rows[0]
     sample = Sample(
@@ -75,6 +76,7 @@ def _line(rows: Sequence[Row]) -> ScoreLine:
         shift=_column(row.shift for row in rows),
         replica=together(row.replica for row in rows),
         best_in_class=_column(row.best_in_class for row in rows),
+        of_one_model=of_one,
     )
     nats, shift = fmean(sample.nats), fmean(sample.shift)
     replica = None if sample.replica is None else fmean(sample.replica)
@@ -140,6 +142,11 @@ def _over_null(line: ScoreLine, nulls: Sequence[ScoreLine]) -> ScoreLine:
 
 def _panel(line: ScoreLine) -> tuple[object, ...]:
     return line.study, line.method, line.data, line.dose, line.group
+
+
+def of_one_model(rows: Sequence[Row]) -> bool:
+    """Whether all rows are of the one base model of an imported table."""
+    return {row.study for row in rows} == {IMPORTED} and len({row.base for row in rows}) == 1
 
 
 def resolution(rows: Iterable[Row]) -> float:

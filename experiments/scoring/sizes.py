@@ -36,7 +36,7 @@ from experiments.scoring.labels import (
     panel_name,
     panels,
 )
-from experiments.scoring.scorecard import RESOLUTION, resolution, together
+from experiments.scoring.scorecard import RESOLUTION, of_one_model, resolution, together
 from experiments.storage.files import as_csv, write_text
 from experiments.storage.records import Grade, Json, Numbers, Row
 from experiments.storage.typed import INFINITE
@@ -147,7 +147,7 @@ def _line(
     ways = [(row.draw, row.base, seed) for row in rows for seed in range(len(row.shift))]
     with np.errstate(over="ignore"):
         squares = (np.log(np.maximum(predicted, RESOLUTION)) - _logs(rows)) ** 2
-    error = mean(squares, clusters(*zip(*ways, strict=True)))
+    error = mean(squares, clusters(*zip(*ways, strict=True), of_one_model=of_one_model(rows)))
     if error.interval is not None:  # squares are not below 0
         error = replace(error, interval=(max(error.interval[0], 0.0), error.interval[1]))
     names = first.study, first.method, first.data, first.dose, first.group, theory, prior, grade

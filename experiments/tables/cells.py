@@ -88,7 +88,7 @@ def import_table(table: Table, sidecar: Sidecar) -> Imported:
             rows={kind: count for kind in KINDS if (count := len(table.rows(kind)))},
             outside=_outside(readers.values()),
             resolution=resolution,
-            notes=(*notes, *_without(table, sidecar)),
+            notes=(*notes, *_without(table, sidecar), *_spread(table, plan)),
         ),
     )
 
@@ -180,6 +180,20 @@ def _outside(readers: Iterable[Reader]) -> dict[str, tuple[float, ...]]:
             every.setdefault(kind, []).append(values)
     joined = {kind: np.concatenate(parts) for kind, parts in every.items()}
     return {kind: (float(values.mean()), float(values.max())) for kind, values in joined.items()}
+
+
+def _spread(table: Table, plan: Plan) -> Iterator[str]:
+    """Sentences on intervals that are over D' alone, or that there are none of."""
+    if not len(table.rows("finetuned")):
+        return
+    seeds = min(map(len, plan.seeds.values()))
+    if seeds < 2:
+        yield "There is one finetuning seed, and so no interval: give the rows of two or more."
+    elif len(plan.bases) == 1:
+        yield (
+            f"There is one base model: intervals are over its {seeds} finetuning seeds (D', or its order), "
+            "and say nothing of another base model."
+        )
 
 
 def _without(table: Table, sidecar: Sidecar) -> Iterator[str]:
