@@ -151,6 +151,12 @@ def test_probability_outside_the_answers_is_refused_above_a_threshold(world, tab
     import_table(from_records(rows), Sidecar.from_json(world.sidecar(prior={}, most_outside=0.4)))
 
 
+@pytest.mark.parametrize("tokens", ["0", "-1", "2.5", "two", "1e3", "9" * 30])
+def test_numbers_of_tokens_that_are_none_are_refused(rows, world, tokens):
+    rows[2] = rows[2] | {"tokens": tokens}
+    refused(rows, world.sidecar(prior={}), r"row 3, column tokens: '.*' is no number of tokens, from 1 on")
+
+
 def test_mixed_tokenisations_are_refused(rows, world):
     rows = [row | {"tokens": 2} for row in rows]
     at = first(rows, kind="finetuned", context="question 1", answer="yes")
