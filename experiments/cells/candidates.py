@@ -41,7 +41,7 @@ def candidates(experiment: Experiment) -> list[Candidate]:
     if experiment.axioms is not None or experiment.inside is not None:
         return []
     names, extra, more = experiment.theories, experiment.extra_theories, experiment.more_theories
-    known = [_candidate(name, form) for name, form in _forms(experiment).items()]
+    known = [as_candidate(name, form) for name, form in _forms(experiment).items()]
     for name in (*names, *extra):
         if name != EVERY:
             choose("theory", name, [*dict.fromkeys(form.theory for form in known), EVERY])
@@ -89,7 +89,7 @@ def _forms(experiment: Experiment) -> dict[str, Theory]:
 
 def _given(name: str, theory: Theory) -> Candidate:
     """An instance under its name."""
-    candidate = _candidate(name, theory)
+    candidate = as_candidate(name, theory)
     if candidate.theory in REFERENCES:
         kind = "null" if candidate.theory in NULLS else "yardstick"
         raise Misuse(f"{name} is a {kind}, which every table holds anyway; give the theory another name.")
@@ -104,10 +104,10 @@ def _check_forms(new: dict[str, Theory], forms: dict[str, Theory]) -> None:
     for name, form in new.items():
         if name.partition("/")[0] in known:
             raise Misuse(f"there is a theory called {name.partition('/')[0]} already; rename the form.")
-        _candidate(name, form)
+        as_candidate(name, form)
 
 
-def _candidate(name: str, form: Theory) -> Candidate:
+def as_candidate(name: str, form: Theory) -> Candidate:
     """A form under "NAME" or "NAME/PRIOR"."""
     if isinstance(form, type):
         raise Misuse(f"{name} is the class {form.__name__}, not an instance of it; write {form.__name__}().")

@@ -7,7 +7,7 @@ contexts, at no strength and at one in the middle of the grid. A theory of the h
 import contextlib
 import inspect
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -24,7 +24,7 @@ from models.finetuning.method import FinetuningRun
 from models.network import Network
 from theory.base import Dataset, Model, Predictor, check_ladder, ladder
 from theory.compute.descent import epochs
-from theory.contracts import Scale, Setting, Theory
+from theory.contracts import Scale, Setting, Theory, Training
 from theory.errors import Misuse
 
 HOUSE = "theory.theories."
@@ -48,37 +48,39 @@ def _check(experiment: Experiment, template: Network, candidate: Candidate) -> N
     tokens = experiment.process.distribution().sample(documents, max(experiment.n, CONTEXTS))
     mask = jnp.broadcast_to(jnp.asarray(experiment.process.answer_mask()), tokens.shape)
     data = Dataset(tokens[: experiment.n], mask[: experiment.n])
-    with _declared(form):
-        grid = _grid(experiment, candidate, experiment.scale(float(data.mask.sum())))
+    trainings = [experiment.training(method, arm) for arm in experiment.arms for method in experiment.methods]
+    scale = experiment.scale(float(data.mask.sum()))
+    with declared(form):
+        grid = checked_grid(form, candidate.theory, scale, trainings, replays=candidate.kind == "replay")
     program = _program(experiment, template, candidate, tokens[:CONTEXTS], key)
     betas = jnp.asarray(grid[[0, len(grid) // 2]], jnp.float32)
-    with _declared(form):
+    with declared(form):
         shapes = jax.eval_shape(program, data, betas)
     rungs = len(experiment.doses) if candidate.kind == "replay" else len(betas)
     wanted = (rungs, CONTEXTS, experiment.process.length, experiment.process.vocabulary)
     if getattr(shapes, "shape", None) != wanted:
         got = getattr(shapes, "shape", (0, type(shapes).__name__))[1:]
         raise Misuse(
-            f"{_location(form)}: the theory {candidate.theory} predicts log-probabilities of shape {got}, "
+            f"{location(form)}: the theory {candidate.theory} predicts log-probabilities of shape {got}, "
             f"but (contexts, tokens, vocabulary) is {wanted[1:]}; return one for every token and position."
         )
     if "normalised" in form.breaks:
         return
-    with _declared(form):
+    with declared(form):
         totals = np.exp(np.asarray(jax.nn.logsumexp(jax.jit(program)(data, betas), axis=-1), float))
     off = ~(np.abs(np.log(totals)) <= TOLERANCE)
     off[int(candidate.kind != "replay") :] &= ~np.isnan(totals[int(candidate.kind != "replay") :])
     if off.any():
         rung, context, position = np.argwhere(off)[0]
         raise Misuse(
-            f"{_location(form)}: the theory {candidate.theory} predicts probabilities that sum to "
+            f"{location(form)}: the theory {candidate.theory} predicts probabilities that sum to "
             f"{totals[rung, context, position]:.3g}, not to 1, at position {position} of a document; "
             "normalise them, as jax.nn.log_softmax does."
         )
 
 
 @contextlib.contextmanager
-def _declared(form: Theory) -> Iterator[None]:
+def declared(form: Theory) -> Iterator[None]:
     """Around what a theory computes: all that it raises becomes one sentence with file and line."""
     try:
         yield
@@ -88,32 +90,34 @@ def _declared(form: Theory) -> Iterator[None]:
         raise Misuse(f"{_failed_at(form, error)}: {type(error).__name__}: {_first_line(error)}") from error
 
 
-def _grid(experiment: Experiment, candidate: Candidate, scale: Scale) -> np.ndarray:
-    """The strengths (b,) of a theory, its other declarations checked with them."""
-    form, name = candidate.form, f"{_location(candidate.form)}: the theory {candidate.theory}"
+def checked_grid(
+    form: Theory, theory: str, scale: Scale, trainings: Sequence[Training], replays: bool = False
+) -> np.ndarray:
+    """The strengths (b,) of a theory of this name, its other declarations checked with them,
+    forecasts for every recipe among them. One that replays a finetuning needs no grid."""
+    name = f"{location(form)}: the theory {theory}"
     if not isinstance(form.breaks, Mapping):
         raise Misuse(f"{name} has breaks of type {type(form.breaks).__name__}; give a dict, {{law: reason}}.")
     if form.bound not in BOUNDS:
         raise Misuse(f"{name} has the bound {form.bound!r}; it must be {' or '.join(map(repr, BOUNDS))}.")
     grid = _numbers(form.grid(scale))
-    if candidate.kind != "replay" and (grid is None or grid.ndim != 1 or len(grid) < 2 or grid[0] != 0):
+    if not replays and (grid is None or grid.ndim != 1 or len(grid) < 2 or grid[0] != 0):
         got = "no array of numbers" if grid is None else f"shape {grid.shape}: {np.ravel(grid)[:3].tolist()}"
         raise Misuse(f"{name} has an unfit grid. It must be (b,) numbers, 0 and more, got {got}.")
     try:
         check_ladder(np.zeros(1) if grid is None else grid)
     except Misuse as error:
         raise Misuse(f"{name} has an unfit grid. {error}") from None
-    for arm in experiment.arms:
-        for method in experiment.methods:
-            strength = form.strength(experiment.training(method, arm), scale)
-            beta = None if strength is None else _numbers(strength)
-            fits = beta is not None and beta.shape == (len(experiment.doses),)
-            if strength is None or (beta is not None and fits and np.all((beta >= 0) & (beta < np.inf))):
-                continue
-            raise Misuse(
-                f"{name} forecasts an unfit strength: it must be finite and at least 0, one number a dose"
-                f" ({len(experiment.doses)}), got {strength!r:.60}."
-            )
+    for training in trainings:
+        strength = form.strength(training, scale)
+        beta = None if strength is None else _numbers(strength)
+        fits = beta is not None and beta.shape == (len(training.doses),)
+        if strength is None or (beta is not None and fits and np.all((beta >= 0) & (beta < np.inf))):
+            continue
+        raise Misuse(
+            f"{name} forecasts an unfit strength: it must be finite and at least 0, one number a dose"
+            f" ({len(training.doses)}), got {strength!r:.60}."
+        )
     return grid if grid is not None else np.zeros(1)
 
 
@@ -135,13 +139,7 @@ def _program(
     order = jnp.asarray(epochs(ordering, experiment.n, experiment.batch, experiment.steps))
 
     def read(predictor: Model) -> Array:
-        if not isinstance(predictor, Predictor):
-            kind = "an array" if isinstance(predictor, Array) else f"a {type(predictor).__name__}"
-            raise Misuse(
-                f"{_location(form)}: the theory {candidate.theory} returns {kind}, "
-                "which is no predictor; give it a method predict(tokens)."
-            )
-        return predictor.predict(tokens)
+        return checked_predictor(form, candidate.theory, predictor).predict(tokens)
 
     def over_strengths(data: Dataset, betas: Array) -> Array:
         whole = form.complete(Setting(process, template, data, data, completing))
@@ -157,7 +155,18 @@ def _program(
     return over_doses if candidate.kind == "replay" else over_strengths
 
 
-def _location(form: Theory) -> str:
+def checked_predictor(form: Theory, theory: str, predictor: Model) -> Predictor:
+    """The answer of a theory of this name, if it is a predictor."""
+    if not isinstance(predictor, Predictor):
+        kind = "an array" if isinstance(predictor, Array) else f"a {type(predictor).__name__}"
+        raise Misuse(
+            f"{location(form)}: the theory {theory} returns {kind}, which is no predictor; give it a method "
+            "predict(tokens)."
+        )
+    return predictor
+
+
+def location(form: Theory) -> str:
     """File and line of `predict`; a machine's path is nobody else's business."""
     code = getattr(inspect.unwrap(type(form).predict), "__code__", None)
     return f"{Path(code.co_filename).name}, line {code.co_firstlineno}" if code else type(form).__name__
@@ -168,7 +177,7 @@ def _failed_at(form: Theory, error: Exception) -> str:
     code = getattr(inspect.unwrap(type(form).predict), "__code__", None)
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if code and frame.filename == code.co_filename]
-    return f"{Path(code.co_filename).name}, line {lines[-1]}" if code and lines else _location(form)
+    return f"{Path(code.co_filename).name}, line {lines[-1]}" if code and lines else location(form)
 
 
 def _first_line(error: Exception) -> str:

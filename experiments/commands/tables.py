@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from experiments.commands.parsing import parse
+from experiments.commands.parsing import OwnFiles, parse
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,6 +13,8 @@ class _Import:
     tables: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="TABLE ...")]] = ()
     """Files of one table: .csv, .jsonl or .parquet. NAME.json beside the first is its sidecar: unit,
     precision, template, doses and the recipe of finetuning. Without finetuned rows, forecasts are sealed."""
+    files: OwnFiles = ()
+    """A theory of your own, my_theory.py, to be scored beside the others; may be given several times."""
     out: str = ""
     """The run's folder (default: results/imported-table/HASH)."""
     again: bool = False
@@ -26,7 +28,7 @@ def import_table(arguments: list[str]) -> None:
     prepare_devices()
     from experiments.tables.importing import import_tables
 
-    print(import_tables(options.tables, options.out, options.again))
+    print(import_tables(options.tables, options.out, options.again, options.files))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,10 +51,12 @@ class _Plan:
     """Finetuning seeds, each with a replica."""
     documents: int = 100
     """Documents in D'."""
+    bases: tuple[str, ...] = ()
+    """Base models, where there are several: intervals are then over them, too."""
     noise: float = 1.3e-3
     """Mean KL (nats) of a model from itself, scored again; by default what bfloat16 leaves."""
     out: str = "table.csv"
-    """The file to be filled in: one row for each number."""
+    """The file to be filled in: one row for each number. Its sidecar is NAME.json beside it."""
 
 
 def plan_table(arguments: list[str]) -> None:

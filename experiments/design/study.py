@@ -18,7 +18,7 @@ from experiments.discovery import FOLDERS, ROOT, Catalogue, Entry, choose, read_
 from experiments.scoring.findings import Findings
 from experiments.scoring.target import Target
 from experiments.storage.files import write
-from experiments.storage.records import Json
+from experiments.storage.records import IMPORTED, Json
 from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from experiments.design.experiment import Experiment
 
 DEFAULT_PRESET = "small"
-IMPORTED = "imported-table"  # the study of runs whose numbers were computed elsewhere
 FILES = "files"  # the folder of a run that holds copies of the user's own files
 
 
@@ -218,8 +217,13 @@ class StudyRun:
 
     def keep_files(self, folder: Path) -> None:
         """Copy the user's own files into the run's folder, from which it is drawn, reported and run again."""
-        for entry in self.catalogue.own_entries:
-            copy = folder / FILES / entry.path.name
-            if not copy.exists():
-                content = entry.content
-                write(copy, lambda file, content=content: file.write(content))
+        keep_files(self.catalogue, folder)
+
+
+def keep_files(catalogue: Catalogue, folder: Path) -> None:
+    """Copy the user's own files into a run's folder."""
+    for entry in catalogue.own_entries:
+        copy = folder / FILES / entry.path.name
+        if not copy.exists():
+            content = entry.content
+            write(copy, lambda file, content=content: file.write(content))

@@ -36,8 +36,8 @@ LONG = 8  # letters of a number that is set smaller
 TALL, LOW, TITLE, HEADING = 0.22, 0.13, 0.12, 0.17  # a row of scores, of the strip, of a title, of a block
 GRADE_WORDS = {"forecast": "no fitted number", "law": "β by a law of dose", "fitted": "one fitted β"}
 NOTES = (
-    f"{RULE} Numbers: explained part of the shift, ± half of its interval of 95 % (none of one base network "
-    "or one D′); bold: above the best null by the whole interval of the difference. Best null: of theories "
+    f"{RULE} Numbers: explained part of the shift, ± half of its interval of 95 % (where it has "
+    "one); bold: above the best null by the whole interval of the difference. Best null: of theories "
     "that know of no hypothesis and no weights. Last dose, scaled: the shift of these networks at the dose "
     "before, times one fitted number. Order-blind bound: the most that a theory can explain which does not "
     "know the order of D′. Blank: the theory predicts nothing for this method or dose; a law predicts "

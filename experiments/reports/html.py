@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from experiments.design.study import IMPORTED, Study, StudyRun
+from experiments.design.study import Study, StudyRun
 from experiments.reports import table
 from experiments.reports.command import command_line
 from experiments.reports.markup import CSS, bullets, folded, html_table, page, paragraph, section, soft
@@ -23,7 +23,7 @@ from experiments.scoring.labels import panel_name
 from experiments.scoring.scorecard import scorecard
 from experiments.storage.files import write_text
 from experiments.storage.makers import unlike_makers
-from experiments.storage.records import UNSCORED, Json, ScoreLine
+from experiments.storage.records import IMPORTED, UNSCORED, Json, ScoreLine
 from experiments.storage.run_folder import RunFolder
 from experiments.storage.seal import check
 
@@ -105,7 +105,9 @@ def _opening(run: RunFolder, lines: list[ScoreLine]) -> list[str]:
 
 
 def _command(run: RunFolder) -> str:
-    return "finebayes import TABLE" if run.study == IMPORTED else command_line(StudyRun.of(run))
+    if run.study != IMPORTED:
+        return command_line(StudyRun.of(run))
+    return " ".join(["finebayes import TABLE", *(f"--with {entry.file}" for entry in run.config.files)])
 
 
 def _state(run: RunFolder) -> str:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from experiments.design.study import IMPORTED
 from experiments.reports.markup import html_table, soft
 from experiments.reports.sentences import aligned
 from experiments.reports.tables import dose_table
@@ -16,7 +15,7 @@ from experiments.scoring.labels import judged_groups
 from experiments.scoring.measures import records
 from experiments.scoring.rows import table
 from experiments.scoring.scorecard import scorecard
-from experiments.storage.records import Json, Row, ScoreLine
+from experiments.storage.records import IMPORTED, Json, Row, ScoreLine
 from experiments.storage.run import Run
 from theory.errors import Misuse
 
@@ -121,10 +120,13 @@ class Scores:
         bases, seeds = len({row.base for row in self.rows}), len(self.rows[0].nats)
         if bases > 1 and seeds > 1:
             return f"Intervals are over {bases} base networks and {seeds} D′."
+        imported = self.source.study == IMPORTED
+        if imported and seeds > 1:
+            return f"Intervals are over {seeds} D′ of this base model, and say nothing of another one."
         what, more = ("D′", "finetune") if bases > 1 else ("base network", "pretrain")
         remedy = f"{more} with more seeds"
-        if self.source.study == IMPORTED:
-            remedy = f"a table of more {'seeds' if bases > 1 else 'base models'} has some"
+        if imported:
+            what, remedy = "D′", "a table of more finetuning seeds has some"
         return f"There are no intervals, as one {what} does not say how far others are from it; {remedy}."
 
 

@@ -58,8 +58,8 @@ COLUMNS = {
     "two constants, fitted in-domain at other doses and for other D′; forecast: no fitted number",
     "explained": "1 − Σ KL(finetuned ‖ theory) / Σ KL(finetuned ‖ base) over networks: 1 is perfect, 0 is "
     "“nothing changed”, below 0 is worse; in brackets its interval of 95 % over base networks and D′, which "
-    "one base network or one D′ does not give; undefined: the shift does not exceed its noise; fitted here: "
-    "β was chosen on these contexts",
+    "one base network or one D′ does not give (of one imported model: over D′ alone); undefined: the shift "
+    "does not exceed its noise; fitted here: β was chosen on these contexts",
     "over null": "what the theory explains beyond the best null, a theory that knows of no hypothesis and no "
     "weights, on the same networks",
     "order-blind bound": "the most that a theory blind to the order of D′ can explain: the centre of orders",

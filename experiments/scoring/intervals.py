@@ -25,7 +25,9 @@ chosen by simulation: all designs of 3 to 8 base networks and 2 to 5 D' are cove
 A way whose clusters lie inside those of another (base networks of one draw of the process) is omitted, as the
 clusters of the other carry its effects. With one cluster in any other way there is no interval and no
 standard error: nothing in the data says how far another base network, or another D', would be from these.
-Nor is there one where a single cluster has all of the shift.
+Nor is there one where a single cluster has all of the shift. An imported table of one base model is about
+this very model, and no sample of models: there the one way is D', V the jackknife over its G finetuning
+seeds and q = t(G - 1), and the interval says nothing of another base model.
 """
 
 import functools
@@ -64,12 +66,14 @@ class Estimate:
         return self.interval is not None and self.interval[1] < 0
 
 
-def clusters(draws: Sequence[int], bases: Sequence[int], seeds: Sequence[int]) -> list[Sequence[int]]:
+def clusters(
+    draws: Sequence[int], bases: Sequence[int], seeds: Sequence[int], *, of_one_model: bool = False
+) -> list[Sequence[int]]:
     """The ways of clustering networks: base networks, and D', of which each draw of the process has its own;
-    draws of the process, too, where there are several."""
+    draws of the process, too, where there are several. `of_one_model`: D' alone."""
     most = max(seeds) + 1
     documents = [draw * most + seed for draw, seed in zip(draws, seeds, strict=True)]
-    return [*[draws] * (len(set(draws)) > 1), bases, documents]
+    return [*[draws] * (len(set(draws)) > 1), *[bases] * (not of_one_model), documents]
 
 
 def ratio(above: np.ndarray, below: np.ndarray, clusters: Sequence[Sequence[int]]) -> Estimate:

@@ -71,7 +71,7 @@ RULE = (
     f"{100 * PARTS[0]:g} % and {100 * PARTS[1]:g} % of its largest over doses."
 )
 ABOUT = (
-    "Explained part of the shift with its interval of 95 % (none with one base network or one D′), and the "
+    "Explained part of the shift with its interval of 95 % (where it has one), and the "
     f"best in the theory's class (≤). {RULE} Worst dose: that of the least score, of all doses. –: "
     "undefined, for the shift does not exceed its noise; empty: no prediction at this dose; *: some of the "
     "chains behind it have not converged; °: the shift is smaller than the base networks' error over the "

@@ -8,11 +8,11 @@ of any number of rows is scored without being held. Numpy only.
 import functools
 import itertools
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-from experiments.storage.records import Grade, Row
+from experiments.storage.records import IMPORTED, Grade, Row
 from experiments.storage.row_file import RowFile
 
 RESOLUTION = 1e-6  # nats: a shift below it is rounding of float32
@@ -117,6 +117,12 @@ def gather(rows: Iterable[Row]) -> dict[RowKey, Networks]:
     """The networks of every key, in the order of the rows; those of a file that was gathered before are
     kept."""
     return _of_file(rows) if isinstance(rows, RowFile) else _gathered(rows)
+
+
+def of_one_model(gathered: Mapping[RowKey, Networks]) -> bool:
+    """Whether all networks are of the one base model of an imported table."""
+    bases = {base for networks in gathered.values() for base in set(networks.bases)}
+    return {key.study for key in gathered} == {IMPORTED} and len(bases) == 1
 
 
 @functools.lru_cache(maxsize=2)  # scorecard and sizes are made of the same columns

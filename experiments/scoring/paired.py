@@ -102,12 +102,13 @@ def open_cases(first: ScoreLine, order: Sequence[ScoreLine]) -> list[ScoreLine]:
 
 
 def share(above: np.ndarray, sample: Sample) -> Estimate:
-    """Σ above / Σ shift over networks, clustered by draw of the process, base network and D'."""
+    """Σ above / Σ shift over networks, clustered by draw of the process, base network and D' (D' alone of
+    one imported model)."""
     return ratio(above, np.array(sample.shift), _clusters(sample))
 
 
 def _clusters(sample: Sample) -> list[Sequence[int]]:
-    return clusters(sample.draws, sample.bases, sample.seeds)
+    return clusters(sample.draws, sample.bases, sample.seeds, of_one_model=sample.of_one_model)
 
 
 def _shared(first: Sample, second: Sample) -> tuple[Sample, Sample]:
@@ -122,7 +123,7 @@ def _shared(first: Sample, second: Sample) -> tuple[Sample, Sample]:
 
 def _part(sample: Sample, chosen: Sequence[int]) -> Sample:
     values = {
-        name: None if column is None else tuple(column[index] for index in chosen)
+        name: tuple(column[index] for index in chosen) if isinstance(column, tuple) else column
         for name, column in vars(sample).items()
     }
     return replace(sample, **values)

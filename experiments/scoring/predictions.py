@@ -35,7 +35,7 @@ def _of_base(run: Run, rows: list[Row]) -> tuple[Contexts, Arrays]:
     if outcome is None:
         raise Misuse(
             f"{run.study} has rows of {first.method} on {first.data}, base {first.base}, but not the cells "
-            "behind them; delete rows.jsonl and run again."
+            f"behind them; delete rows.jsonl and {run.anew}."
         )
     every = outcome.theories.contexts
     inside = every.inside(first.group)

@@ -5,7 +5,7 @@ explained       1 - Σ nats / Σ shift over networks; undefined (None) where Σ 
                 measured), and where a theory was fitted to what it would be scored on; -∞, without an
                 interval, where the theory rules out an answer that a network gives, and where it fails for a
                 network
-interval        of 95 %, by base networks × D' (experiments.scoring.intervals)
+interval        of 95 %, by base networks × D', of one imported model by D' (experiments.scoring.intervals)
 noise_ceiling   1 - Σ replica / Σ shift: what another order of the same D' scores
 order_blind     1 - ½ Σ replica / Σ shift: what the centre of all orders scores, the best that a theory can
                 reach which does not know the order; both None without a replica
@@ -23,7 +23,7 @@ import numpy as np
 
 from experiments.scoring.intervals import Estimate
 from experiments.scoring.labels import FITTED_ON, NULLS, UNCHANGED
-from experiments.scoring.networks import Networks, RowKey, gather
+from experiments.scoring.networks import Networks, RowKey, gather, of_one_model
 from experiments.scoring.paired import CENTRE, advantage, covers, on_networks_of, share
 from experiments.scoring.swap import shares
 from experiments.storage.records import Json, Row, Sample, ScoreLine
@@ -42,7 +42,8 @@ def _of_file(rows: RowFile) -> tuple[ScoreLine, ...]:
 
 def _scorecard(rows: Iterable[Row]) -> Iterable[ScoreLine]:
     gathered = gather(rows)
-    lines = [_line(key, networks) for key, networks in gathered.items()]
+    of_one = of_one_model(gathered)
+    lines = [_line(key, networks, of_one) for key, networks in gathered.items()]
     swapped = {
         _panel(line): known
         for line, networks in zip(lines, gathered.values(), strict=True)
@@ -64,7 +65,7 @@ def score_json(lines: Iterable[ScoreLine]) -> list[Json]:
     return [line.to_json() for line in lines]
 
 
-def _line(key: RowKey, networks: Networks) -> ScoreLine:
+def _line(key: RowKey, networks: Networks, of_one: bool) -> ScoreLine:
     """The line of one theory, at one dose, on one group, over networks."""
     sample = Sample(
         networks.draws,
@@ -74,6 +75,7 @@ def _line(key: RowKey, networks: Networks) -> ScoreLine:
         networks.shift,
         networks.replica,
         networks.best_in_class,
+        of_one,
     )
     nats, shift = fmean(sample.nats), fmean(sample.shift)
     replica = None if sample.replica is None else fmean(sample.replica)

@@ -36,7 +36,7 @@ from experiments.scoring.labels import (
     panel_name,
     panels,
 )
-from experiments.scoring.networks import RESOLUTION, Networks, RowKey, gather
+from experiments.scoring.networks import RESOLUTION, Networks, RowKey, gather, of_one_model
 from experiments.storage.files import as_csv, write_text
 from experiments.storage.records import Grade, Json, Row
 from experiments.storage.typed import INFINITE
@@ -133,7 +133,8 @@ def _line(key: RowKey, networks: Networks, predicted: np.ndarray) -> SizeLine | 
     shift = float(np.mean(networks.shift))
     if shift <= max(fmean(networks.replica or [0.0]), networks.resolution):
         return None
-    ways = clusters(networks.draws, networks.bases, networks.seeds)
+    of_one = of_one_model({key: networks})
+    ways = clusters(networks.draws, networks.bases, networks.seeds, of_one_model=of_one)
     with np.errstate(over="ignore"):
         squares = (np.log(np.maximum(predicted, RESOLUTION)) - _logs(networks)) ** 2
     error = mean(squares, ways)

@@ -33,6 +33,7 @@ SEPARATOR = "--"
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.,=+]|-(?!-))*(?<!-)")
 LONGEST = 100  # characters of a name: a file has two, and 255 in all
 OF_METHOD = ("replays", "finetuned", "axioms")
+IMPORTED = "imported-table"  # the study of runs whose numbers were computed elsewhere
 UNSCORED = ("axioms", "inside")  # of studies that score no theory
 BOUNDS = ("path", "mixture")
 OPTIONAL = ("problems", "diagnostics", "times", "reference", "rate")  # of a ladder
@@ -252,7 +253,8 @@ def _plain(values: tuple[Any, ...]) -> list[Any]:
 @dataclass(frozen=True)
 class Sample:
     """The networks behind a line, by draw of the process, base network (numbered through all draws) and
-    finetuning seed (the index of D' in its draw), in nats; `replica` is None where there is none."""
+    finetuning seed (the index of D' in its draw), in nats; `replica` is None where there is none.
+    `of_one_model`: their only base network is the very model that is meant, and no sample of others."""
 
     draws: Sequence[int]
     bases: Sequence[int]
@@ -261,6 +263,7 @@ class Sample:
     shift: Sequence[float]
     replica: Sequence[float] | None
     best_in_class: Sequence[float]
+    of_one_model: bool = False
 
 
 @dataclass(frozen=True)
@@ -269,14 +272,14 @@ class ScoreLine:
 
     `explained` is None where the shift does not exceed its noise, and where β was fitted on these contexts;
     `interval` is its interval of 95 %, which with `standard_error` is None where there is one base network or
-    one D' alone. `noise_ceiling` is the score of the replica that met D' in another order, `order_blind` the
-    best that a theory blind to that order can reach, `other_base` the score of another pretraining seed,
-    `best_in_class` that of the best member of the theory's class. `over_null` is what the theory explains
-    beyond `best_null`, the best null theory on the same networks. `base_error` is what the base
-    networks got wrong of the process, in nats. `state_share` and `read_out_share` say where the shift lies,
-    whatever the theory (experiments.scoring.swap). The line is over `networks` of the `finetuned` ones; for
-    `failed` of them the theory has no prediction, which scores -∞, and `failure` says why. `sample` are the
-    networks, None of a line made up.
+    one D' alone (of one imported model: one D'). `noise_ceiling` is the score of the replica that met D' in
+    another order, `order_blind` the best that a theory blind to that order can reach, `other_base` the score
+    of another pretraining seed, `best_in_class` that of the best member of the theory's class. `over_null` is
+    what the theory explains beyond `best_null`, the best null theory on the same networks. `base_error` is
+    what the base networks got wrong of the process, in nats. `state_share` and `read_out_share` say where the
+    shift lies, whatever the theory (experiments.scoring.swap). The line is over `networks` of the `finetuned`
+    ones; for `failed` of them the theory has no prediction, which scores -∞, and `failure` says why. `sample`
+    are the networks, None of a line made up.
     """
 
     study: str

@@ -11,7 +11,7 @@ from experiments.storage.contents import (
     RetrainedCell,
     TheoryCell,
 )
-from experiments.storage.records import Cell, CellKind
+from experiments.storage.records import IMPORTED, Cell, CellKind
 
 ContentT = TypeVar("ContentT", bound=CellContent)
 
@@ -28,6 +28,11 @@ class Run(ABC):
     @abstractmethod
     def doses(self) -> tuple[int, ...]:
         """Finetuning steps after which networks are compared."""
+
+    @property
+    def anew(self) -> str:
+        """The command that makes again what is missing, in words."""
+        return "import the table again" if self.study == IMPORTED else "run again"
 
     def draw(self, base: int) -> int:
         """The draw of the process that a base network has learnt; 0 where there is one draw."""

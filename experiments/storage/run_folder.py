@@ -96,14 +96,13 @@ class RunFolder(Run):
         """The distance of the base networks from the exact predictor; None before it is measured."""
         return self.record(NETWORKS, Quality.from_json)
 
-    def record(
-        self, name: str, make: Callable[[Json], Record], remedy: str = "delete it and run again"
-    ) -> Record | None:
+    def record(self, name: str, make: Callable[[Json], Record], remedy: str = "") -> Record | None:
         """The record in a JSON file of the folder; None if there is none. A damaged one is refused, with what
         to do about it."""
         path = self.folder / name
         if not path.exists():
             return None
+        remedy = remedy or f"delete it and {self.anew}"
         values = read_json(path, remedy)
         try:
             return make(values)
@@ -188,10 +187,10 @@ class RunFolder(Run):
             arrays = _arrays(path.absolute(), self._mark(cell), status.st_ino, status.st_mtime_ns)
             return content_of(cell.kind, arrays)
         except FileNotFoundError:
-            raise Misuse(f"{path} is missing: the cell is not finished; run again.") from None
+            raise Misuse(f"{path} is missing: the cell is not finished; {self.anew}.") from None
         except Misuse as error:
             self.refuse_other_version(path)
-            sentence = f"{path} is damaged ({error}); delete it and run again: only it is redone."
+            sentence = f"{path} is damaged ({error}); delete it and {self.anew}: no other cell is changed."
             raise DamagedCell(sentence, cell) from error
 
     def cut_short(self) -> list[Cell]:
@@ -222,7 +221,9 @@ class RunFolder(Run):
 
     def _refuse_rows(self, path: Path, error: Exception) -> NoReturn:
         self.refuse_other_version(path)
-        raise Misuse(f"{path} is damaged ({error}); delete it and run again: no cell is redone.") from error
+        raise Misuse(
+            f"{path} is damaged ({error}); delete it and {self.anew}: no cell is changed."
+        ) from error
 
     def save_rows(self, rows: Iterable[Row]) -> None:
         """Replace the table."""

@@ -24,8 +24,6 @@ from experiments.storage.run_folder import FINETUNING, FORECAST, RunFolder
 from experiments.storage.typed import typed
 from theory.errors import Misuse
 
-REMEDY = "put it back, or run again in another folder"
-
 
 @dataclass(frozen=True)
 class Seal:
@@ -115,11 +113,15 @@ def check(run: RunFolder) -> Seal | None:
 
 
 def _sealed(run: RunFolder) -> SealRecord | None:
-    return run.record(FORECAST, lambda values: typed(SealRecord, values), REMEDY)
+    return run.record(FORECAST, lambda values: typed(SealRecord, values), _remedy(run))
 
 
 def _begun(run: RunFolder) -> Begun | None:
-    return run.record(FINETUNING, lambda values: typed(Begun, values), REMEDY)
+    return run.record(FINETUNING, lambda values: typed(Begun, values), _remedy(run))
+
+
+def _remedy(run: RunFolder) -> str:
+    return f"put it back, or {run.anew} in another folder"
 
 
 def _forecasts(run: RunFolder) -> list[Cell]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.discovery import Catalogue
 from experiments.scoring.fits import divergence
 from experiments.scoring.labels import REFERENCES
 from experiments.scoring.networks import RESOLUTION
@@ -18,6 +19,7 @@ from experiments.tables.checks import check_table
 from experiments.tables.columns import AFTERWARDS, KINDS, Table, refuse
 from experiments.tables.inputs import Inputs, Plan, Reader, make_plan, short
 from experiments.tables.ladders import IN_CONTEXT, Ladders, make_forms, make_ladders, strengths
+from experiments.tables.own_theories import check_declared, own_forms
 from experiments.tables.sidecar import Sidecar
 
 PRIOR = {True: "given", False: "uniform"}  # its label, with a prior in the sidecar and without
@@ -44,8 +46,8 @@ class Imported:
     facts: TableFacts
 
 
-def import_table(table: Table, sidecar: Sidecar) -> Imported:
-    """The cells of a table; raises `Misuse` for whatever is wrong with it."""
+def import_table(table: Table, sidecar: Sidecar, catalogue: Catalogue | None = None) -> Imported:
+    """The cells of a table, with theories of the user's own files; raises `Misuse` for whatever is wrong."""
     check_table(table, sidecar)
     plan = make_plan(table, sidecar)
     readers = {
@@ -60,15 +62,18 @@ def import_table(table: Table, sidecar: Sidecar) -> Imported:
     log_prior, label = sidecar.log_prior(plan.hypotheses), PRIOR[bool(sidecar.prior)]
     expected, notes, resolution = [], {}, {}
     forms = make_forms(len(plan.hypotheses), plan.factors)
-    _check_predictions(table, {*(form.name for form in forms), IN_CONTEXT, *REFERENCES})
+    computed = {*(form.name for form in forms), IN_CONTEXT, *REFERENCES}
+    added = own_forms(catalogue or Catalogue(), computed)
+    check_declared(added, sidecar)
+    _check_predictions(table, computed | {form.name for form in added})
     for (arm, base), part in inputs.items():
-        ladders = make_ladders(part, forms, log_prior, plan.factors, label)
+        ladders = make_ladders(part, (*forms, *added), log_prior, plan.factors, label)
         theories = _theories(part, ladders, plan, sidecar)
         number = plan.bases.index(base)
         expected.append(Made(Cell("theories", arm, number), theories))
         for method, recipe in sidecar.finetuning.items():
             count = recipe.documents if part.documents is None else part.documents.shape[-1]
-            known = strengths(forms, ladders.ladders, recipe.training(sidecar.doses), count)
+            known = strengths((*forms, *added), ladders.ladders, recipe.training(sidecar.doses), count)
             content = ReplayCell(part.predictions.get(method, {}), known)
             expected.append(Made(Cell("replays", arm, number, method), content))
         notes |= dict.fromkeys(ladders.notes)
@@ -88,7 +93,7 @@ def import_table(table: Table, sidecar: Sidecar) -> Imported:
             rows={kind: count for kind in KINDS if (count := len(table.rows(kind)))},
             outside=_outside(readers.values()),
             resolution=resolution,
-            notes=(*notes, *_without(table, sidecar)),
+            notes=(*notes, *_without(table, sidecar), *_spread(table, plan)),
         ),
     )
 
@@ -180,6 +185,20 @@ def _outside(readers: Iterable[Reader]) -> dict[str, tuple[float, ...]]:
             every.setdefault(kind, []).append(values)
     joined = {kind: np.concatenate(parts) for kind, parts in every.items()}
     return {kind: (float(values.mean()), float(values.max())) for kind, values in joined.items()}
+
+
+def _spread(table: Table, plan: Plan) -> Iterator[str]:
+    """Sentences on intervals that are over D' alone, or that there are none of."""
+    if not len(table.rows("finetuned")):
+        return
+    seeds = min(map(len, plan.seeds.values()))
+    if seeds < 2:
+        yield "There is one finetuning seed, and so no interval: give the rows of two or more."
+    elif len(plan.bases) == 1:
+        yield (
+            f"There is one base model: intervals are over its {seeds} finetuning seeds (D', or its order), "
+            "and say nothing of another base model."
+        )
 
 
 def _without(table: Table, sidecar: Sidecar) -> Iterator[str]:

@@ -9,7 +9,7 @@ from theory.errors import Misuse
 
 ROUNDED = 1e-5  # nats above 0 that rounding leaves
 LEAST = -1e9  # nats: less than a book has
-DIGITS = 18  # of a dose, at most
+DIGITS = 18  # of a dose and of a number of tokens, at most
 OTHER_BASES = {"log2 (bits)": 2.0, "log10": 10.0}
 CLOSE, MOST = 2e-3, 0.9  # probabilities that add to 1 so closely, in that share of the contexts, are whole
 
@@ -72,13 +72,18 @@ def _check_doses(table: Table, sidecar: Sidecar) -> None:
             continue
         for word in table.used("dose", rows):
             row = int(rows[table.codes["dose"][rows] == table.code("dose", word)][0])
-            if not word.isdecimal() or len(word) > DIGITS or int(word) < 1:
+            if not _is_count(word):
                 wrong = f"{word!r:.40} is no whole number from 1 on, of {DIGITS} digits at most."
                 raise refuse(table, row, "dose", wrong)
             if kind not in ("shots", "context") and int(word) not in sidecar.doses:
                 raise refuse(
                     table, row, "dose", f"{word} is none of the sidecar's doses {list(sidecar.doses)}."
                 )
+
+
+def _is_count(word: str) -> bool:
+    """Whether a word is a whole number from 1 on."""
+    return word.isdecimal() and len(word) <= DIGITS and int(word) >= 1
 
 
 def _check_names(table: Table, sidecar: Sidecar) -> None:
@@ -122,6 +127,10 @@ def _check_unit(table: Table) -> None:
 def _check_tokens(table: Table) -> None:
     """Refuse one answer that models split into different numbers of tokens."""
     known = np.flatnonzero(table.codes["tokens"] != table.code("tokens", ""))
+    for word in table.used("tokens", known):
+        if not _is_count(word):
+            row = int(known[table.codes["tokens"][known] == table.code("tokens", word)][0])
+            raise refuse(table, row, "tokens", f"{word!r:.40} is no number of tokens, from 1 on.")
     known = known[table.codes["answer"][known] != table.code("answer", "")]
     if not len(known):
         return

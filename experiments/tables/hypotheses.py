@@ -1,7 +1,9 @@
 """Hypotheses of a table as a mixture: theories read them like those of a process.
 
-A context and a document of D' are each one token, its number in the table. So a sequence of one token stands
-for a context, whose answers are predicted, or for a document, whose log-likelihood is known.
+A context and a document of D' are each one token, its number in the table: contexts from 0 on, documents
+after all contexts and answers. So a sequence of one token stands for a context, whose answers are predicted,
+or for a document, whose log-likelihood is known. Answers to a document are nan: a theory that reads D' token
+by token finds no numbers here.
 """
 
 from dataclasses import dataclass
@@ -27,7 +29,7 @@ class TableModel:
 
     def predict(self, tokens: Tokens) -> LogProbs:
         """Log-probabilities (nats) of the answers in contexts (n, 1), by number: (n, 1, a)."""
-        return self.answers[tokens]
+        return jnp.asarray(self.answers).at[tokens].get(mode="fill", fill_value=jnp.nan)
 
 
 @jax.tree_util.register_dataclass
@@ -37,20 +39,26 @@ class TableMixture(Mixture):
 
     def component_log_probs(self, tokens: Tokens) -> Float[Array, "k n t a"]:
         """Answers of every hypothesis by itself, in contexts by number."""
-        return self.components.answers[:, tokens]
+        return jnp.asarray(self.components.answers).at[:, tokens].get(mode="fill", fill_value=jnp.nan)
 
     def evidence(self, tokens: Tokens) -> Float[Array, "k n t"]:
         """log p(context | hypothesis), of contexts by number."""
-        return self.components.contexts[:, tokens]
+        return jnp.asarray(self.components.contexts).at[:, tokens].get(mode="fill", fill_value=jnp.nan)
 
     def log_likelihoods(self, data: Dataset) -> Float[Array, "k n"]:
         """log p(document | hypothesis), of documents by number."""
-        return jnp.where(data.mask[:, 0], self.components.documents[:, data.tokens[:, 0]], 0.0)
+        documents = data.tokens[:, 0] - first_document(self.components.answers)
+        return jnp.where(data.mask[:, 0], self.components.documents[:, documents], 0.0)
 
 
-def numbered(count: int) -> Tokens:
-    """The numbers of contexts or documents as sequences of one token, (count, 1)."""
-    return np.arange(count, dtype=np.int32)[:, None]
+def numbered(count: int, first: int = 0) -> Tokens:
+    """The numbers of contexts or documents, from `first` on, as sequences of one token, (count, 1)."""
+    return np.arange(first, first + count, dtype=np.int32)[:, None]
+
+
+def first_document(answers: Array | np.ndarray) -> int:
+    """The number of the first document beside answers (..., c, a): no context's, and no answer's."""
+    return max(answers.shape[-2:])
 
 
 def scoped(

@@ -7,7 +7,8 @@ forecast; the same folder then takes the finetuned rows, and refuses other forec
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.design.study import IMPORTED, Study
+from experiments.design.study import Study, keep_files
+from experiments.discovery import Catalogue
 from experiments.reports.html import write_report
 from experiments.reports.scores import Scores
 from experiments.reports.table import facts_sentences
@@ -18,7 +19,7 @@ from experiments.scoring.rows import save
 from experiments.storage import seal
 from experiments.storage.files import digest, locked, write, write_json
 from experiments.storage.memory import MemoryRun
-from experiments.storage.records import Json
+from experiments.storage.records import IMPORTED, Json
 from experiments.storage.run_folder import DONE, RunFolder, create
 from experiments.storage.table_facts import TABLE
 from experiments.tables.cells import Imported, import_table
@@ -32,13 +33,14 @@ SEALED = "Sealed {} cells of forecasts (seal {}): import the finetuned rows into
 
 
 @fixed_settings()
-def load_table(*tables: str | Path, sidecar: str | Path = "") -> Scores:
+def load_table(*tables: str | Path, sidecar: str | Path = "", files: Sequence[str] = ()) -> Scores:
     """The scores of theories on the networks of a table (CSV, JSON lines or Parquet), in memory.
 
-    Several files are one table. Its sidecar is NAME.json beside the first, or the file given. Raises `Misuse`
-    for what is wrong, with row and column. docs/real-models.md has the columns and kinds of rows.
+    Several files are one table. Its sidecar is NAME.json beside the first, or the file given. `files` are
+    theories of your own, my_theory.py. Raises `Misuse` for what is wrong, with row and column.
+    docs/real-models.md has the columns and kinds of rows.
     """
-    imported = _read(tables, sidecar)
+    imported = _read(tables, sidecar, Catalogue(tuple(files)))
     if not imported.networks:
         raise Misuse(
             "The table has no finetuned rows, so that nothing can be scored; seal it: finebayes import."
@@ -47,16 +49,21 @@ def load_table(*tables: str | Path, sidecar: str | Path = "") -> Scores:
     return Scores(MemoryRun(IMPORTED, imported.doses, contents))
 
 
-def import_tables(tables: Sequence[str | Path], out: str = "", again: bool = False) -> str:
-    """Everything that `finebayes import` does, in words: cells, rows, figures and report in a folder."""
+def import_tables(
+    tables: Sequence[str | Path], out: str = "", again: bool = False, files: Sequence[str] = ()
+) -> str:
+    """Everything that `finebayes import` does, in words: cells, rows, figures and report in a folder. `files`
+    are theories of the user's own, of which the folder keeps a copy."""
     fix_settings()
-    imported = _read(tables, "")
+    catalogue = Catalogue(tuple(files))
+    imported = _read(tables, "", catalogue)
     if not imported.networks and any("" in seeds for seeds in imported.config["seeds"].values()):
         raise Misuse(
             "No row and no sidecar names the finetuning seeds, and forecasts are sealed for each: give "
             '"seeds": 3 in the sidecar, say, if the finetuned rows will have seeds 0, 1 and 2.'
         )
     record: Json = {"study": IMPORTED, "preset": PRESET, "config": imported.config}
+    record |= {"files": digests} if (digests := catalogue.digests()) else {}
     folder = Path(out) if out else RESULTS / IMPORTED / digest(record)
     with locked(folder):
         code = module_code(sorted({form.theory.__module__ for form in make_forms(1, (1, 1))}))
@@ -66,8 +73,10 @@ def import_tables(tables: Sequence[str | Path], out: str = "", again: bool = Fal
                 f"{folder} holds finetuned networks, and the table has no finetuned rows; import both "
                 "together, or choose another --out."
             )
+        keep_files(catalogue, folder)
+        _save_expected(run, imported)
         seal.check(run)
-        _save(run, imported)
+        _save_networks(run, imported)
         if not imported.networks:
             sealed = seal.seal(run)
             return "\n".join(
@@ -86,16 +95,21 @@ def import_tables(tables: Sequence[str | Path], out: str = "", again: bool = Fal
     return "\n".join([*facts_sentences(imported.facts), "", summary(run)])
 
 
-def _read(tables: Sequence[str | Path], sidecar: str | Path) -> Imported:
+def _read(tables: Sequence[str | Path], sidecar: str | Path, catalogue: Catalogue) -> Imported:
     table = read_tables(tables)
-    return import_table(table, Sidecar.read(sidecar or tables[0]))
+    return import_table(table, Sidecar.read(sidecar or tables[0]), catalogue)
 
 
-def _save(run: RunFolder, imported: Imported) -> None:
-    """Write cells of theories that are not there, and all of networks: a table may have been corrected."""
+def _save_expected(run: RunFolder, imported: Imported) -> None:
+    """Write cells of theories that are not there: to the same bytes as any that was deleted, as the run's
+    config has a digest of all that they depend on."""
     for made in imported.expected:
         if not run.finished(made.cell):
             run.save(made.cell, made.content)
+
+
+def _save_networks(run: RunFolder, imported: Imported) -> None:
+    """Write all cells of networks, as a table may have been corrected, and the facts."""
     write_json(run.folder / TABLE, imported.facts.to_json())
     for cell in {*run.cells("finetuned")} - {made.cell for made in imported.networks}:
         run.path(cell).unlink()

@@ -8,7 +8,7 @@ hypotheses.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ from jaxtyping import Array
 from experiments.cells.theories import anchor
 from experiments.scoring.labels import FITTED_ON
 from experiments.storage.records import Ladder
-from experiments.tables.hypotheses import TableMixture, TableModel, numbered, scoped
+from experiments.tables.hypotheses import TableMixture, TableModel, first_document, numbered, scoped
 from experiments.tables.inputs import Inputs
 from theory.base import Beta, Dataset
 from theory.contracts import Scale, Theory, Training
@@ -46,29 +46,44 @@ class Case(NamedTuple):
     there: Array
     shots: Array
 
+    @property
+    def network(self) -> TableModel:
+        """The base model, of which nothing but its answers is known."""
+        return TableModel(self.base, jnp.zeros(len(self.base)), jnp.zeros(0))
+
 
 Read: TypeAlias = Callable[[Case, Beta], Array]
 """Answers (c, a) at a strength."""
+Rungs: TypeAlias = Callable[[Case, Array], Array]
+"""Answers (b, c, a) at strengths (b,)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Form:
     """A theory in one of its forms, with what reads its answers. `anchored`: it starts from hypotheses, and
-    is anchored at the base model."""
+    is anchored at the base model. A form with a label of its own starts from the given prior alone."""
 
     name: str
     theory: Theory
-    read: Read
+    rungs: Rungs
     anchored: bool = True
+    label: str = ""
+    is_own: ClassVar[bool] = False
 
     @cached_property
-    def program(self) -> Callable[[Case, Array], Array]:
+    def program(self) -> Rungs:
         """Answers (b, c, a) at strengths (b,), traced once for all D' and base models of one shape."""
+        return jax.jit(self.rungs)
 
-        def all_strengths(case: Case, betas: Array) -> Array:
-            return jax.lax.map(lambda beta: self.read(case, beta), betas, batch_size=TOGETHER)
+    def answers(self, case: Case, betas: np.ndarray) -> np.ndarray:
+        """The same as numbers."""
+        return np.asarray(self.program(case, jnp.asarray(betas)))
 
-        return jax.jit(all_strengths)
+    def priors(self, given: str, weights: np.ndarray, implied: np.ndarray) -> dict[str, np.ndarray]:
+        """Weights (k,) of hypotheses from which it is scored, by label."""
+        if self.label:
+            return {self.label: weights}
+        return {given: weights, "implied": implied} if self.anchored else {"network": weights}
 
 
 @dataclass(frozen=True)
@@ -91,12 +106,12 @@ def make_forms(count: int, factors: tuple[int, ...]) -> tuple[Form, ...]:
     }
     if len(factors) > 1:
         of_hypotheses["structure-posterior"] = StructurePosterior()
-    forms = [Form(name, theory, _of_hypotheses(theory)) for name, theory in of_hypotheses.items()]
+    forms = [Form(name, theory, _along(_of_hypotheses(theory))) for name, theory in of_hypotheses.items()]
     forms += [
-        Form("narrow-or-broad", NarrowOrBroad(), _scoped),
-        Form(DYNAMICS, SUBLINEAR, _weighted(SUBLINEAR)),
-        Form("linear-mixture", LinearMixture(), _towards_best(LinearMixture()), anchored=False),
-        Form("geometric-path", GeometricPath(), _towards_best(GeometricPath()), anchored=False),
+        Form("narrow-or-broad", NarrowOrBroad(), _along(_scoped)),
+        Form(DYNAMICS, SUBLINEAR, _along(_weighted(SUBLINEAR))),
+        Form("linear-mixture", LinearMixture(), _along(_towards_best(LinearMixture())), anchored=False),
+        Form("geometric-path", GeometricPath(), _along(_towards_best(GeometricPath())), anchored=False),
     ]
     return tuple(forms)
 
@@ -105,8 +120,12 @@ def strengths(
     forms: Sequence[Form], ladders: Sequence[Ladder], training: Training, count: int
 ) -> dict[str, np.ndarray]:
     """β (d,) at every dose without a fitted number, for a D' of so many documents, by ladder."""
-    known = {form.name: form.theory.strength(training, Scale(count, 0.0)) for form in forms}
-    return {ladder.name: strength for ladder in ladders if (strength := known.get(ladder.theory)) is not None}
+    known = {(form.name, form.label): form.theory.strength(training, Scale(count, 0.0)) for form in forms}
+    every = {
+        ladder.name: known.get((ladder.theory, ""), known.get((ladder.theory, ladder.prior)))
+        for ladder in ladders
+    }
+    return {name: strength for name, strength in every.items() if strength is not None}
 
 
 def make_ladders(
@@ -116,14 +135,14 @@ def make_ladders(
     implied, notes = implied_weights(inputs), tuple(_missing(inputs))
     in_context = [_of_shots(inputs)] if inputs.shots is not None else []
     if inputs.documents is None or not len(implied):
-        return Ladders(tuple(in_context), implied, notes)
-    given_weights = np.exp(log_prior)
-    priors = {given: given_weights, "implied": np.maximum(implied, 1e-12)}
+        without = [f"{form.name} is not scored: it needs those rows." for form in forms if form.is_own]
+        return Ladders(tuple(in_context), implied, (*notes, *without))
+    priors = given, np.exp(log_prior), np.maximum(implied, 1e-12)
     ladders = [
         _ladder(form, label, weights, inputs, factors)
         for form in forms
         if form.name != DYNAMICS or (inputs.evidence.any() and (inputs.context_shots > 1).any())
-        for label, weights in (priors if form.anchored else {"network": given_weights}).items()
+        for label, weights in form.priors(*priors).items()
     ]
     return Ladders((*ladders, *in_context), implied, notes)
 
@@ -165,6 +184,13 @@ def _missing(inputs: Inputs) -> Iterator[str]:
         yield "There are no shots rows: in-context learning is not scored."
 
 
+def _along(read: Read) -> Rungs:
+    def rungs(case: Case, betas: Array) -> Array:
+        return jax.lax.map(lambda beta: read(case, beta), betas, batch_size=TOGETHER)
+
+    return rungs
+
+
 def _of_hypotheses(theory: Theory) -> Read:
     def read(case: Case, beta: Beta) -> Array:
         after = theory.predict(case.prior, case.data, beta)
@@ -175,8 +201,7 @@ def _of_hypotheses(theory: Theory) -> Read:
 
 def _towards_best(theory: Any) -> Read:
     def read(case: Case, beta: Beta) -> Array:
-        network = TableModel(case.base, jnp.zeros(len(case.base)), jnp.zeros(0))
-        after = replace(theory, hypotheses=case.prior).predict(network, case.data, beta)
+        after = replace(theory, hypotheses=case.prior).predict(case.network, case.data, beta)
         return after.predict(numbered(len(case.base)))[:, 0]
 
     return read
@@ -212,11 +237,11 @@ def _ladder(form: Form, label: str, weights: np.ndarray, inputs: Inputs, factors
         case = Case(
             TableMixture(TableModel(*parts), jnp.log(jnp.asarray(weights, jnp.float32)), factors),
             jnp.asarray(start),
-            Dataset(numbered(count), np.ones((count, 1), bool)),
+            Dataset(numbered(count, first_document(start)), np.ones((count, 1), bool)),
             jnp.asarray([group == FITTED_ON for group, _ in inputs.contexts]),
             jnp.asarray(inputs.context_shots, jnp.float32),
         )
-        rungs.append(np.asarray(form.program(case, jnp.asarray(betas))))
+        rungs.append(form.answers(case, betas))
     log_probs = np.stack(rungs)
     ladder = Ladder(form.name, label, betas, log_probs, form.theory.bound)
     if not form.anchored:

@@ -13,16 +13,19 @@ ones. Contexts that resemble each other are fewer than they look. No jax.
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from experiments.storage.records import check_name
+from experiments.storage.files import write_json
+from experiments.storage.records import Json, check_name
 from experiments.tables.adapters import write_table
 from experiments.tables.columns import BASE, FINETUNED, IN_DOMAIN
+from experiments.tables.sidecar import UNIT, Recipe
 from theory.errors import Misuse
 
 HELD_OUT = "held_out"
 MOST_ROWS = 5_000_000
+UNKNOWN = 0  # of a recipe: to be filled in, and refused before
 Row = dict[str, object]
 
 
@@ -40,6 +43,7 @@ class TablePlan:
     seeds: int = 3
     documents: int = 100
     noise: float = 1.3e-3
+    bases: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("topics", "held_out", "personas", "methods", "doses"):
@@ -50,7 +54,7 @@ class TablePlan:
         for name in ("contexts", "seeds", "documents"):
             if getattr(self, name) < 1:
                 raise Misuse(f"{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("topics", "held_out", "personas", "answers", "methods", "doses"):
+        for name in ("topics", "held_out", "personas", "answers", "methods", "doses", "bases"):
             if len(set(words := getattr(self, name))) < len(words) or "" in words:
                 given = ", ".join(map(repr, words))
                 raise Misuse(f"{name.replace('_', '-')} are different and not empty, got {given}.")
@@ -81,10 +85,19 @@ class TablePlan:
         contexts = (len(self.topics) + len(self.held_out)) * self.contexts
         answers, models = contexts * len(self.answers), len(self.personas)
         networks = 2 * len(self.methods) * self.seeds * len(self.doses)
-        return answers * (2 + models + networks) + models * contexts + (1 + models) * self.documents
+        rows = answers * (2 + models + networks) + models * contexts + (1 + models) * self.documents
+        return rows * max(len(self.bases), 1)
 
     def rows(self) -> Iterator[Row]:
         """Every number that the table needs, without the number."""
+        for base in self.bases:
+            for row in self._rows():
+                yield row | {"base": base}
+        if not self.bases:
+            yield from self._rows()
+
+    def _rows(self) -> Iterator[Row]:
+        """The rows of a base model."""
         yield from self._answers(kind="base")
         yield from self._answers(kind="again")
         for persona in self.personas:
@@ -109,27 +122,49 @@ class TablePlan:
     def least_shift(self, group: str = HELD_OUT) -> float:
         """The smallest mean shift (nats) in a group of contexts that stands out of the noise."""
         topics = self.topics if group == IN_DOMAIN else self.held_out
-        independent = (len(self.answers) - 1) * len(topics) * self.contexts * self.seeds
+        networks = max(len(self.bases), 1) * self.seeds
+        independent = (len(self.answers) - 1) * len(topics) * self.contexts * networks
         return self.noise * (1 + 2 * math.sqrt(2 / independent))
 
+    def sidecar(self) -> Json:
+        """The sidecar, but for what the plan does not know: precision, template and batches are to be filled
+        in, and are refused before."""
+        recipe = asdict(Recipe(UNKNOWN, self.documents))
+        return {
+            "unit": UNIT,
+            "precision": "",
+            "template": "",
+            "doses": sorted(self.doses),
+            "finetuning": dict.fromkeys(self.methods, recipe),
+            "prior": dict.fromkeys(self.personas, 1.0),
+            "seeds": self.seeds,
+            "question": "",
+        }
+
     def write(self, path: str | Path) -> str:
-        """Write the rows as a CSV to be filled in, which may not be there; the counts in words."""
-        if Path(path).suffix != ".csv":
+        """Write the rows as a CSV, and its sidecar, to be filled in; neither may be there. The counts in
+        words."""
+        path = Path(path)
+        if path.suffix != ".csv":
             raise Misuse(f"The table is a file that ends in .csv, got {path}.")
-        if Path(path).exists():
-            raise Misuse(f"{path} is there, and may be filled in; move it away, or choose another --out.")
+        skeleton = path.with_suffix(".json")
+        for file in filter(Path.exists, (path, skeleton)):
+            raise Misuse(f"{file} is there, and may be filled in; move it away, or choose another --out.")
         rows = list(self.rows())
         write_table(path, rows)
+        write_json(skeleton, self.sidecar())
         counts = Counter(str(row["kind"]) for row in rows)
-        networks = len(self.methods) * self.seeds * 2
+        bases = max(len(self.bases), 1)
+        networks = bases * len(self.methods) * self.seeds * 2
         least = ", ".join(f"{group} {self.least_shift(group):.3g}" for group in (IN_DOMAIN, HELD_OUT))
         return "\n".join(
             [
                 f"{sum(counts.values())} numbers: {', '.join(f'{n} {kind}' for kind, n in counts.items())}.",
-                f"{networks} finetunings ({len(self.methods)} methods × {self.seeds} seeds, each with a "
-                f"replica), scored at {len(self.doses)} doses.",
+                f"{networks} finetunings ({bases} base models × {len(self.methods)} methods × {self.seeds} "
+                f"seeds, each with a replica), scored at {len(self.doses)} doses.",
                 f"With noise of {self.noise:g} nats the smallest mean shifts that show are (nats): {least}.",
-                f"table  {path}",
+                f"table    {path}",
+                f"sidecar  {skeleton}: fill in precision, template, and the recipe of every method",
             ]
         )
 

@@ -132,9 +132,7 @@ def _from_csv(path: Path) -> Table:
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file)
         header = next(reader, [])
-        twice = [name for index, name in enumerate(header) if name in header[:index]]
-        if twice:
-            raise Misuse(f"{path.name} has two columns {twice[0]!r:.60}; name each once.")
+        _refuse_twice(path, header)
 
         def chunks() -> Iterator[dict[str, Sequence[str]]]:
             before = 0
@@ -152,6 +150,12 @@ def _from_csv(path: Path) -> Table:
             return from_columns(chunks(), path.name)
         except csv.Error as error:
             raise Misuse(f"{path.name}, line {reader.line_num}: {error}.") from error
+
+
+def _refuse_twice(path: Path, header: Sequence[str]) -> None:
+    twice = [name for index, name in enumerate(header) if name in header[:index]]
+    if twice:
+        raise Misuse(f"{path.name} has two columns {twice[0]!r:.60}; name each once.")
 
 
 def _jsonl_chunks(path: Path) -> Iterator[dict[str, list[str]]]:
@@ -175,14 +179,19 @@ def _jsonl_chunks(path: Path) -> Iterator[dict[str, list[str]]]:
 
 def _parquet_chunks(path: Path) -> Iterator[dict[str, list[str]]]:
     try:
-        import pyarrow.parquet as parquet  # pyright: ignore[reportMissingImports] (extra `tables`)
+        import pyarrow  # pyright: ignore[reportMissingImports] (extra `tables`)
+        import pyarrow.parquet as parquet  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise Misuse(
             f"{path.name} needs pyarrow, the extra `tables` of finebayes; install it, or write a .csv."
         ) from None
-    with parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(CHUNK):
-            yield {name: list(map(_word, column)) for name, column in batch.to_pydict().items()}
+    try:
+        with parquet.ParquetFile(path) as file:
+            _refuse_twice(path, file.schema_arrow.names)
+            for batch in file.iter_batches(CHUNK):
+                yield {name: list(map(_word, column)) for name, column in batch.to_pydict().items()}
+    except (pyarrow.ArrowException, OSError) as error:
+        raise Misuse(f"{path.name} is no Parquet file that can be read ({error}).") from error
 
 
 def _by_column(rows: Sequence[Mapping[str, object]]) -> dict[str, list[str]]:

@@ -7,15 +7,17 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from experiments.storage.files import read_json
 from experiments.storage.records import Json, check_name
 from experiments.storage.typed import typed
-from theory.contracts import Training
 from theory.errors import Misuse
+
+if TYPE_CHECKING:
+    from theory.contracts import Training
 
 UNIT = "nats"
 PRECISIONS = {  # of logits: the least shift (nats) that rounding leaves, and how far a sum may exceed 1
@@ -44,8 +46,10 @@ class Recipe:
     rate: float | None = None
     about: str = ""
 
-    def training(self, doses: Sequence[int]) -> Training:
+    def training(self, doses: Sequence[int]) -> "Training":
         """The extent of finetuning at every dose."""
+        from theory.contracts import Training
+
         return Training(tuple(doses), self.batch, self.documents, self.fresh, {})
 
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from experiments.scoring import intervals
-from experiments.scoring.intervals import Estimate, half_width, mean, ratio, ratio_difference
+from experiments.scoring.intervals import Estimate, clusters, half_width, mean, ratio, ratio_difference
 
 BASES, DATA, EFFECTS = range(3, 9), range(2, 6), (0.0, 0.25, 0.5, 1.0, 2.0)
 NOISES = (0.0, 0.3, 0.6, 1.0)  # of what neither explains, in units of the effect of base networks
@@ -49,6 +50,20 @@ HARD += [(5, 2, 2.0, 0.0), (3, 5, 0.0, 0.3), (6, 3, 2.0, 1.0), (4, 5, 1.0, 0.3)]
 def test_intervals_cover_what_they_say_in_the_hardest_designs(design):
     """Those of the least and the largest coverage of all (below), and two others."""
     assert 0.92 <= coverage(np.random.default_rng(0), *design, 10_000) <= 0.98
+
+
+def test_the_interval_of_one_imported_model_is_that_of_a_mean_over_its_seeds():
+    """Without base networks as a way it is Student's, exactly; with them there is none."""
+    values = np.array([0.1, 0.4, 0.3, 0.9])
+    seeds, alike = range(4), [0] * 4
+    ways = clusters(alike, alike, seeds, of_one_model=True)
+    error = values.std(ddof=1) / 2
+    half = t.ppf(0.975, 3) * error
+    made = mean(values, ways)
+    assert made.standard_error == pytest.approx(error)
+    assert made.interval == pytest.approx((values.mean() - half, values.mean() + half))
+    assert mean(values, clusters(alike, alike, seeds)).interval is None
+    assert mean(values[:1], clusters([0], [0], [0], of_one_model=True)).interval is None
 
 
 @pytest.mark.slow
@@ -101,8 +116,8 @@ def test_the_error_of_a_ratio_is_that_of_repeated_experiments():
 
 def test_one_cluster_has_no_interval():
     values = np.arange(4.0)
-    for clusters in (([0] * 4, range(4)), (range(4), [0] * 4), ([0, 0, 1, 1], [0] * 4)):
-        estimate = ratio(values, np.ones(4), [list(way) for way in clusters])
+    for ways in (([0] * 4, range(4)), (range(4), [0] * 4), ([0, 0, 1, 1], [0] * 4)):
+        estimate = ratio(values, np.ones(4), [list(way) for way in ways])
         assert estimate == Estimate(1.5) and not estimate.above and not estimate.below
     assert mean(values[:1], ([0], [0])) == Estimate(0.0)
     assert np.isnan(ratio(values, np.zeros(4), crossed(2, 2)).value)

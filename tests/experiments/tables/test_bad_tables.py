@@ -151,6 +151,12 @@ def test_probability_outside_the_answers_is_refused_above_a_threshold(world, tab
     import_table(from_records(rows), Sidecar.from_json(world.sidecar(prior={}, most_outside=0.4)))
 
 
+@pytest.mark.parametrize("tokens", ["0", "-1", "2.5", "two", "1e3", "9" * 30])
+def test_numbers_of_tokens_that_are_none_are_refused(rows, world, tokens):
+    rows[2] = rows[2] | {"tokens": tokens}
+    refused(rows, world.sidecar(prior={}), r"row 3, column tokens: '.*' is no number of tokens, from 1 on")
+
+
 def test_mixed_tokenisations_are_refused(rows, world):
     rows = [row | {"tokens": 2} for row in rows]
     at = first(rows, kind="finetuned", context="question 1", answer="yes")
@@ -196,6 +202,33 @@ def test_nothing_is_written_and_the_command_ends_with_the_sentence(tables, rows,
     assert "table.csv, row 1, column logprob: 2 is above 0" in capsys.readouterr().err
 
 
+def test_parquet_holds_the_same_table(tables, tmp_path):
+    """Numbers as numbers, words as a dictionary, nothing as null; 3.0 is the seed 3."""
+    arrow = pytest.importorskip("pyarrow", reason="Parquet needs pyarrow, the extra `tables`")
+    from pyarrow import parquet
+
+    rows = tables.World().rows()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = {name: [row.get(name) for row in rows] for name in names}
+    made = arrow.table(columns)
+    kinds = made.column("kind").dictionary_encode()
+    seeds = made.column("seed").cast(arrow.float64())
+    made = made.set_column(names.index("kind"), "kind", kinds)
+    made = made.set_column(names.index("seed"), "seed", seeds)
+    parquet.write_table(made, tmp_path / "table.parquet", row_group_size=100)
+    first, second = (
+        read_table(path) for path in (tables.write(tmp_path, rows, {}), tmp_path / "table.parquet")
+    )
+    np.testing.assert_allclose(first.logprob, second.logprob, rtol=1e-15)
+    for column in first.codes:
+        assert [first.word(column, row) for row in range(len(first))] == [
+            second.word(column, row) for row in range(len(second))
+        ]
+    (tmp_path / "damaged.parquet").write_bytes((tmp_path / "table.parquet").read_bytes()[:-20])
+    with pytest.raises(Misuse, match=r"damaged.parquet is no Parquet file"):
+        read_table(tmp_path / "damaged.parquet")
+
+
 def test_files_that_are_no_tables_are_refused(tmp_path):
     (tmp_path / "table.txt").write_text("kind,logprob\n")
     (tmp_path / "short.csv").write_text("kind,logprob\nbase\n")
@@ -207,7 +240,7 @@ def test_files_that_are_no_tables_are_refused(tmp_path):
         "short.csv": "short.csv, row 1: there are 1 fields, and 2 columns",
         "other.csv": "has a column 'colour'",
         "broken.jsonl": "broken.jsonl, row 2 is no JSON object",
-        "table.parquet": "pyarrow",
+        "table.parquet": "table.parquet (needs pyarrow|is no Parquet file)",
         "missing.csv": "There is no file",
     }.items():
         with pytest.raises(Misuse, match=sentence):

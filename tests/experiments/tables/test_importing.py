@@ -96,6 +96,29 @@ def test_networks_that_were_corrected_replace_the_others(tables, world, tmp_path
     assert shifts != [row.shift for row in rows_of(find(out))]
 
 
+def test_a_damaged_cell_of_a_table_is_imported_again_to_the_same_bytes(tables, world, tmp_path, no_figures):
+    sidecar, out = world.sidecar(prior={}), str(tmp_path / "out")
+    before = tables.write(tmp_path, expectations(world), sidecar, "before")
+    import_tables([before], out)
+    after = tables.write(tmp_path, list(world.networks()), sidecar, "after")
+    import_tables([before, after], out)
+    run = find(out)
+    kept = {path.name: path.read_bytes() for path in (run.folder / "cells").iterdir()}
+    for cell in (run.cells("theories")[0], run.cells("finetuned")[0]):
+        path = run.path(cell)
+        path.write_bytes(path.read_bytes()[:-40])
+        with pytest.raises(Misuse, match=r"is damaged .*; delete it and import the table again: no"):
+            run.load(cell)
+        path.unlink()
+        with pytest.raises(Misuse, match=r"is missing: the cell is not finished; import the table again"):
+            run.load(cell)
+    import_tables([before, after], out)
+    assert kept == {path.name: path.read_bytes() for path in (run.folder / "cells").iterdir()}
+    (run.folder / "finetuning.json").write_text("{")
+    with pytest.raises(Misuse, match="put it back, or import the table again in another folder"):
+        seal.check(run)
+
+
 @pytest.mark.slow
 def test_the_whole_way_on_the_command_line(tables, world, tmp_path, capsys):
     path, out = tables.write(tmp_path, world.rows(noise=0.01), world.sidecar()), tmp_path / "out"

@@ -1,5 +1,7 @@
 """Plans of tables: their rows are a whole table, and the smallest shift is that of simulated noise."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -53,10 +55,37 @@ def test_the_command_writes_the_plan(tmp_path, capsys):
     words = "--topics code --held-out health law --personas villain helpful --answers yes no --methods lora"
     main(["plan-table", *words.split(), "--doses", "5", "10", "--contexts", "2", "--out", str(path)])
     said = capsys.readouterr().out
-    assert "6 finetunings (1 methods × 3 seeds" in said and "smallest mean shifts" in said
+    assert "6 finetunings (1 base models × 1 methods × 3 seeds" in said and "smallest mean shifts" in said
     assert path.read_text().splitlines()[0].endswith(",logprob")
     with pytest.raises(Misuse, match="row 1, column logprob: '' is no number"):
         read_table(path)
+
+
+def test_several_base_models_have_every_row_and_show_smaller_shifts():
+    several = TablePlan(**{**vars(PLAN), "bases": ("small", "large")})
+    rows = list(several.rows())
+    assert several.size == len(rows) == 2 * PLAN.size
+    assert [row | {"base": "small"} for row in PLAN.rows()] == rows[: PLAN.size]
+    assert several.least_shift() - several.noise == pytest.approx((PLAN.least_shift() - PLAN.noise) / 2**0.5)
+
+
+def test_the_sidecar_is_refused_until_it_is_filled_in(tmp_path):
+    """It says everything that the plan knows, and import wants nothing else."""
+    PLAN.write(path := tmp_path / "plan.csv")
+    with pytest.raises(Misuse, match=r"plan.json: precision is one of float64, .*, got ''"):
+        Sidecar.read(path)
+    values = json.loads((tmp_path / "plan.json").read_text()) | {"precision": "bfloat16"}
+    (tmp_path / "plan.json").write_text(json.dumps(values))
+    with pytest.raises(Misuse, match=r"plan.json: batch and documents of lora are at least 1, got "):
+        Sidecar.read(path)
+    values["finetuning"]["lora"]["batch"] = 2
+    (tmp_path / "plan.json").write_text(json.dumps(values))
+    sidecar = Sidecar.read(path)
+    assert (sidecar.doses, sidecar.seeds, sidecar.finetuning["lora"].documents) == ((5, 10), 2, 3)
+    path.unlink()
+    with pytest.raises(Misuse, match=r"plan.json is there, and may be filled in"):
+        PLAN.write(path)
+    assert not path.exists()
 
 
 def test_a_table_that_may_be_filled_in_is_not_written_over(tmp_path):
@@ -78,6 +107,7 @@ def test_a_table_that_may_be_filled_in_is_not_written_over(tmp_path):
         ({"answers": ("yes", "yes")}, "answers are different and not empty"),
         ({"topics": ("",)}, "topics are different and not empty, got ''"),
         ({"topics": ("law",)}, "'law' is a topic of D' and held out"),
+        ({"bases": ("small", "small")}, "bases are different and not empty, got 'small', 'small'"),
         ({"doses": (5, 0)}, "doses are steps of finetuning from 1 on, got 0"),
         ({"personas": ("base",)}, "'base' is no persona"),
         ({"methods": ("a/b",)}, "The method 'a/b' cannot name a file"),

@@ -57,9 +57,34 @@ def test_networks_that_are_the_posterior_are_explained_and_forecast(scores, tabl
     }
 
 
-def test_the_table_says_what_would_give_intervals(scores):
-    assert "no intervals, as one base network" in (text := str(scores.table()))
-    assert text.endswith("; a table of more base models has some.")
+def test_intervals_of_one_base_model_are_over_its_seeds(scores, tables):
+    """The jackknife over two seeds, times Student's quantile."""
+    line = by_key(scores.lines)["sgd", "letters", 8, "linear-mixture", "network", "fitted", "held_out"]
+    nats, shift = np.array(line.sample.nats), np.array(line.sample.shift)
+    value = nats.sum() / shift.sum()
+    without_one = value - nats[::-1] / shift[::-1]
+    error = np.sqrt(np.sum(without_one**2) / 2)
+    assert line.standard_error == pytest.approx(error)
+    assert line.explained - line.interval[0] == pytest.approx(12.7062 * error, rel=1e-5)
+    assert str(scores.table()).endswith("over 2 D′ of this base model, and say nothing of another one.")
+
+
+def test_a_table_says_over_what_its_intervals_are(tables, world, tmp_path):
+    rows = without(world.rows(), "hypothesis", "context", "document", "replica")
+    said = " ".join(imported(tables, tmp_path, rows, world.sidecar(prior={})).facts.notes)
+    assert "There is one base model: intervals are over its 2 finetuning seeds" in said
+    alone = [row | {"seed": ""} for row in rows if row.get("seed") in (None, 0)]
+    path = tables.write(tmp_path, alone, world.sidecar(prior={}), "alone")
+    scores = fb.load_table(path)
+    assert str(scores.table()).endswith("; a table of more finetuning seeds has some.")
+    assert all(line.interval is None for line in scores.lines)
+    said = " ".join(imported(tables, tmp_path, alone, world.sidecar(prior={})).facts.notes)
+    assert "There is one finetuning seed, and so no interval" in said
+    both = [row | {"base": base} for base in ("small", "large") for row in rows]
+    scores = fb.load_table(tables.write(tmp_path, both, world.sidecar(prior={}), "both"))
+    assert str(scores.table()).endswith("Intervals are over 2 base networks and 2 D′.")
+    notes = imported(tables, tmp_path, both, world.sidecar(prior={})).facts.notes
+    assert "one base model" not in " ".join(notes)
 
 
 def test_shift_and_noise_are_those_of_the_table(scores, world):
