@@ -37,8 +37,9 @@ A field has the name that finebayes run STUDY --help shows, or its last part whe
 entries of a value that is a list are joined by +, as in --over finetuning.methods=sgd,sgd+adam; lists in a
 list by /. A study may declare axes of its own, which are taken one at a time where there is no --over.
 
-A column is any number of the scorecard (explained, over_null, shift, nats, beta ...), or learnt. One field
-draws lines with intervals of 95 %, two draw a heat map. scores.csv in the sweep's folder has every line of
+A column is any number of the scorecard (explained, over_null, shift, nats, beta ...), learnt, or a curve of
+the study's own figures by its name in their tables, as in --plot "broad, written". One field draws lines with
+intervals of 95 %, two draw a heat map. scores.csv in the sweep's folder has every line of
 every scorecard, with the values of the fields as columns. Runs that failed or are missing are gaps.
 
 --law asks which one or two of the measures known before finetuning order the scores of each theory, over the

@@ -8,6 +8,7 @@ Where a run failed or is missing there is a hatched gap, and a note below says w
 spaced by ratios is logarithmic; one of words has its values side by side. Numpy and matplotlib only.
 """
 
+import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,7 +44,6 @@ from experiments.figures.sweep_words import (
 )
 from experiments.scoring.labels import UNCHANGED
 from experiments.scoring.sweep_panels import (
-    ENDS,
     SHARES,
     At,
     Choice,
@@ -58,7 +58,7 @@ from experiments.scoring.sweep_panels import (
     sweep_panels,
 )
 from experiments.scoring.sweep_table import SweepTable
-from experiments.storage.records import INTERVALS, ScoreLine
+from experiments.storage.records import Interval
 from experiments.storage.sweep_folder import SweepFolder, Value
 from theory.errors import Misuse
 
@@ -68,13 +68,13 @@ MISSING = "no run"
 
 def draw_sweep(sweep: SweepFolder, scores: SweepTable, choice: Choice, by: Sequence[str] = ()) -> list[Path]:
     """Draw every figure of a choice; returns the files written."""
-    paths = []
+    paths, column = [], re.sub(r"[^\w-]+", "-", choice.column)
     for axes in plotted_axes(scores.record, by):
         names = "-".join(name.rpartition(".")[2] for name in axes)
         with style():
             drawn = sweep_figure(scores, choice, axes)
             for kind in FORMATS:
-                paths.append(sweep.folder / "figures" / f"{choice.column}-by-{names}.{kind}")
+                paths.append(sweep.folder / "figures" / f"{column}-by-{names}.{kind}")
                 save_figure(paths[-1], drawn)
     return paths
 
@@ -137,7 +137,7 @@ def _draw_lines(axes: Axes, choice: Choice, panel: Panel, values: list[Value], p
         numbers = np.array([panel.numbers[series].get((value,), np.nan) for value in values], float)
         shown = np.minimum(numbers, TOP) if shares else numbers
         axes.plot(positions, shown, **look)
-        low, high = _ends(choice, panel.lines[series], values)
+        low, high = _ends(choice, panel.intervals.get(series, {}), values)
         if joined:
             axes.fill_between(positions, low, high, color=look["color"], alpha=0.11, lw=0)
         axes.vlines(positions, low, high, color=look["color"], lw=0.7, alpha=0.6)
@@ -156,14 +156,11 @@ def _alone(numbers: np.ndarray) -> np.ndarray:
     return there[1:-1] & ~there[:-2] & ~there[2:]
 
 
-def _ends(choice: Choice, lines: dict[At, ScoreLine], values: list[Value]) -> tuple[np.ndarray, np.ndarray]:
+def _ends(
+    choice: Choice, intervals: dict[At, Interval], values: list[Value]
+) -> tuple[np.ndarray, np.ndarray]:
     """The ends of intervals at every value; nan without one."""
-    fields = {ends: name for name, ends in INTERVALS.items()}
-    pairs = np.full((len(values), 2), np.nan)
-    if choice.column in ENDS:
-        for index, value in enumerate(values):
-            pair = getattr(lines.get((value,)), fields[ENDS[choice.column]], None)
-            pairs[index] = pair or (np.nan, np.nan)
+    pairs = np.array([intervals.get((value,), (np.nan, np.nan)) for value in values])
     if choice.column in SHARES:
         pairs = np.clip(pairs, BOTTOM - 1, TOP)
     return pairs[:, 0], pairs[:, 1]
@@ -201,7 +198,6 @@ def _thinned(axes: Axes, names: list[str]) -> list[str]:
 
 def _hatch_gaps(axes: Axes, panel: Panel, values: list[Value], positions: np.ndarray) -> None:
     """Hatch the values without a number: no run has been finished there, or its score is undefined."""
-    there = {at for lines in panel.lines.values() for at in lines}
     numbers = {at for series in panel.numbers.values() for at in series}
     scale = np.log if axes.get_xscale() == "log" else np.array
     inverse = np.exp if axes.get_xscale() == "log" else np.array
@@ -213,7 +209,7 @@ def _hatch_gaps(axes: Axes, panel: Panel, values: list[Value], positions: np.nda
             continue
         left, right = inverse(edges[index : index + 2])
         axes.axvspan(left, right, fc="white", ec="0.75", hatch="/////", lw=0, zorder=3)
-        words = "undefined" if (value,) in there else MISSING
+        words = "undefined" if (value,) in panel.scored else MISSING
         box = {"fc": "white", "ec": "none", "pad": 1}
         centre = {"rotation": 90, "ha": "center", "va": "center", "color": "0.3", "zorder": 4}
         axes.text(positions[index], 0.5, words, transform=axes.get_xaxis_transform(), bbox=box, **centre)
@@ -223,7 +219,7 @@ def _look(series: Series) -> Look:
     theory, grade = series
     if theory == UNCHANGED:  # a number of the panel, not of a theory
         return {"color": "black", "marker": "o", "ls": "-"}
-    return {**marker_line(theory), **GRADES[grade]}
+    return {**marker_line(theory), **GRADES.get(grade, {})}
 
 
 def _looks(choice: Choice, panels: list[Panel]) -> dict[str, Look]:

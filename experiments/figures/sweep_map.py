@@ -89,8 +89,7 @@ def _draw_map(
             colour = colour_map(scale(number))
             axes.add_patch(Rectangle(corner, 1, 1, fc=colour, ec="white", lw=0.6))
             words = score(number) if choice.column in SHARES else f"{number:.3g}"
-            line = panel.lines[key][across, up]
-            ends = line.interval if choice.column == "explained" else None
+            ends = panel.intervals.get(key, {}).get((across, up))
             if ends:
                 words += f"\n± {(ends[1] - ends[0]) / 2:.2g}"
             axes.text(

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.figures.looks import rank
-from experiments.scoring.sweep_panels import SHARES, Choice, Series
+from experiments.scoring.sweep_panels import COLUMNS, CURVE, SHARES, Choice, Series
 from experiments.scoring.sweep_table import SweepTable
 
 TITLES = {
@@ -37,14 +37,17 @@ def series_rank(series: Series) -> tuple[bool, tuple[int, str]]:
 
 def series_name(series: Series) -> str:
     """A theory and its grade in words."""
-    return f"{series[0].replace('-', ' ')}, {series[1]}"
+    name, grade = series
+    return name if grade == CURVE else f"{name.replace('-', ' ')}, {grade}"
 
 
 def heading(figure: Figure, choice: Choice, axes: Sequence[str]) -> None:
     """Write the title of a figure: its number, contexts, dose and axes."""
     dose = {"last": "the last dose", "first": "the first dose"}.get(choice.dose, f"dose {choice.dose}")
     title = TITLES.get(choice.column, choice.column.replace("_", " "))
-    where = f" on {choice.group.replace('_', '-')} contexts at {dose}" if choice.column != "learnt" else ""
+    where = f" on {choice.group.replace('_', '-')} contexts at {dose}"
+    if choice.column == "learnt" or choice.column not in COLUMNS:
+        where = ""
     text = f"{title[:1].upper()}{title[1:]}{where}, by {' and '.join(axes)}"
     figure.text(0.02, 1 - 0.16 / figure.get_figheight(), text, fontsize=8)
 

@@ -21,8 +21,9 @@ from experiments.scoring.labels import (
     panel_name,
     panels,
 )
+from experiments.scoring.sweep_curves import FIRST, LAST, curve_names, curve_points
 from experiments.scoring.sweep_table import LEARNT, PointScores, SweepTable, entries
-from experiments.storage.records import ScoreLine
+from experiments.storage.records import INTERVALS, Interval, ScoreLine
 from experiments.storage.sweep_folder import SweepRecord, Value
 from theory.errors import Misuse
 
@@ -37,6 +38,7 @@ ENDS = {  # columns with an interval: what its ends begin with
     "over_null": "over_null",
     **{name: name for name in SWAP},
 }
+INTERVAL_FIELDS = {column: {v: k for k, v in INTERVALS.items()}[ends] for column, ends in ENDS.items()}
 COLUMNS = tuple(  # that can be plotted; those in OF_PANELS are the same for every theory
     dict.fromkeys(
         [
@@ -57,7 +59,7 @@ COLUMNS = tuple(  # that can be plotted; those in OF_PANELS are the same for eve
 )
 SHOWN = ("linearised", "tempered-posterior", "exchangeable-mixture")  # without a choice, where they are
 GRADES = ("fitted", "forecast")
-FIRST, LAST = "first", "last"
+CURVE = "curve"  # in the place of a grade: a line of the study's own figures
 At = tuple[Value, ...]  # a value of every plotted axis
 Series = tuple[str, str]  # a theory and its grade
 
@@ -76,12 +78,22 @@ class Choice:
 
 @dataclass(frozen=True)
 class Panel:
-    """The lines of every theory by the values of the plotted axes, and the scores of the best null there."""
+    """The numbers of every theory, or curve, by the values of the plotted axes, their intervals, and the
+    scores of the best null there. `scored` are the values with a line, whose number may be undefined."""
 
     title: str
-    lines: dict[Series, dict[At, ScoreLine]] = field(default_factory=dict)
     numbers: dict[Series, dict[At, float]] = field(default_factory=dict)
+    intervals: dict[Series, dict[At, Interval]] = field(default_factory=dict)
     best_null: dict[At, float] = field(default_factory=dict)
+    scored: set[At] = field(default_factory=set)
+
+    def put(self, series: Series, at: At, number: float | None, interval: Interval | None) -> None:
+        """Put a number in, where it is one, with its interval."""
+        self.scored.add(at)
+        if isinstance(number, int | float):
+            self.numbers.setdefault(series, {})[at] = number
+        if interval:
+            self.intervals.setdefault(series, {})[at] = interval
 
 
 def plotted_axes(record: SweepRecord, by: Sequence[str]) -> list[tuple[str, ...]]:
@@ -112,7 +124,15 @@ def _field(given: str, fields: Sequence[str]) -> str:
 
 def settled(scores: SweepTable, choice: Choice) -> Choice:
     """The choice with its defaults; a name that is in none of the scores is refused with the nearest."""
-    choose("column", choice.column, COLUMNS)
+    curves = curve_names([point for scored in scores.points for point in scored.curves])
+    choose("column", choice.column, [*COLUMNS, *curves])
+    if choice.column not in COLUMNS:
+        if choice.theories or choice.methods or choice.data or choice.group:
+            raise Misuse(
+                f"{choice.column} is a curve of the study's own figures, with a panel for each D' and a line "
+                "for each way of finetuning; omit --theory, --method, --data and --group."
+            )
+        return choice
     lines = [line for point in scores.points for line in point.lines]
     if not lines:
         raise Misuse("Nothing is scored yet in this sweep: no run of it has finished a finetuned cell.")
@@ -142,35 +162,40 @@ def _all_theories(lines: Sequence[ScoreLine]) -> tuple[str, ...]:
 
 def sweep_panels(scores: SweepTable, choice: Choice, by: Sequence[str]) -> list[Panel]:
     """The panels of a figure, of a choice that is settled."""
-    record = scores.record
-    others = [axis.field for axis in record.axes if axis.field not in by]
-    if record.one_at_a_time:
-        scores = replace(
-            scores, points=tuple(point for point in scores.points if _central(record, point, others))
-        )
-        others = []
-    made: dict[tuple[At, str, str], Panel] = {}
-    for point in scores.points:
-        values = point.point.values
-        at, facet = (tuple(values[name] for name in names) for names in (by, others))
+    made: dict[tuple[str, ...], Panel] = {}
+    for point, at, facet in _placed(scores, by):
+        if choice.column not in COLUMNS:
+            for title, name, value in curve_points(point.curves, choice.column, choice.dose):
+                panel = made.setdefault((title, *facet), Panel(", ".join([title, *facet])))
+                panel.put((name, CURVE), at, value.mean, value.interval)
+            continue
         chosen = list(choose_lines(point, choice))
         for method, data in panels(chosen):
-            title = ", ".join([panel_name(method, data), *_words(dict(zip(others, facet, strict=True)))])
-            panel = made.setdefault((facet, method, data), Panel(title))
+            title = ", ".join([panel_name(method, data), *facet])
+            panel = made.setdefault((method, data, *facet), Panel(title))
             for line in (line for line in chosen if (line.method, line.data) == (method, data)):
-                key = line.theory, line.grade
-                panel.lines.setdefault(key, {})[at] = line
-                value = point.number(line, choice.column)
-                if isinstance(value, int | float):
-                    panel.numbers.setdefault(key, {})[at] = value
+                ends = getattr(line, INTERVAL_FIELDS[choice.column]) if choice.column in ENDS else None
+                panel.put((line.theory, line.grade), at, point.number(line, choice.column), ends)
             null = best_null(point, choice, method, data)
             if null is not None:
                 panel.best_null[at] = null
     return list(made.values())
 
 
-def _central(record: SweepRecord, point: PointScores, fields: Sequence[str]) -> bool:
-    return all(point.point.values[name] == record.centre(name) for name in fields)
+def _placed(scores: SweepTable, by: Sequence[str]) -> Iterator[tuple[PointScores, At, list[str]]]:
+    """Points with their values of the plotted axes, and those of the others in words; of a sweep of one axis
+    at a time the points where the others are at the centre."""
+    record = scores.record
+    others = [axis.field for axis in record.axes if axis.field not in by]
+    for point in scores.points:
+        values = point.point.values
+        if record.one_at_a_time:
+            if any(values[name] != record.centre(name) for name in others):
+                continue
+            facet = {}
+        else:
+            facet = {name: values[name] for name in others}
+        yield point, tuple(values[name] for name in by), list(_words(facet))
 
 
 def _words(facet: Mapping[str, Value]) -> Iterator[str]:

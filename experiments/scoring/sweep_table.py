@@ -14,6 +14,7 @@ from pathlib import Path
 
 from experiments.scoring.rows import table
 from experiments.scoring.scorecard import scorecard
+from experiments.scoring.sweep_curves import CurvePoint, read_curves
 from experiments.storage.files import as_csv, write_text
 from experiments.storage.records import INTERVALS, Json, ScoreLine
 from experiments.storage.run_folder import CONFIG, ROWS, RunFolder
@@ -28,12 +29,14 @@ NOTES = {"unfinished": "not finished yet.", "missing": "not begun yet."}
 
 @dataclass(frozen=True)
 class PointScores:
-    """The scorecard of a point; `note` says why it has none, or why not all is in it."""
+    """The scorecard of a point, and the curves of its study's own figures; `note` says why it has none, or
+    why not all is in it."""
 
     point: SweepPoint
     lines: tuple[ScoreLine, ...] = ()
     learnt: float | None = None
     note: str = ""
+    curves: tuple[CurvePoint, ...] = ()
 
     def number(self, line: ScoreLine, column: str) -> float | None:
         """A number of one of its lines."""
@@ -103,7 +106,7 @@ def _read_point(sweep: SweepFolder, point: SweepPoint) -> PointScores:
     note = " ".join(failures)
     if status != "finished":
         note = f"failed: {sweep.reason(point)}" if status == "failed" else NOTES[status]
-    return PointScores(point, lines, learnt, note)
+    return PointScores(point, lines, learnt, note, read_curves(run.folder))
 
 
 def _scores(run: RunFolder) -> tuple[tuple[ScoreLine, ...], float | None]:
