@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from models.head_ablation import answers_of_writes
+from models.editing.head_ablation import answers_of_writes
 from models.inside import heads, streams
 from models.network import build, first
 from models.transformer import Architecture

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from models.directed import Directed
+from models.editing.directed import Directed
 from models.inside import Edited, shape, streams
 from models.network import build, first
 from models.transformer import Architecture
