@@ -48,11 +48,16 @@ def change(network: Futures, edited: Futures) -> Float[np.ndarray, " c"]:
     return edited.log_odds - network.log_odds
 
 
-def beyond_span(read: Float[np.ndarray, " c"], nats: float) -> float:
-    """The share of streams that an edit by so many nats takes beyond the span of what a probe reads of them:
-    there nothing is known of what the network does."""
+def beyond_span(
+    read: Float[np.ndarray, " c"],
+    nats: float,
+    span: tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"]] | None = None,
+) -> float:
+    """The share of streams that an edit by so many nats takes beyond the span of what a probe reads, its
+    least and its most (default: of these streams): there nothing is known of what the network does."""
     moved = np.asarray(read, float) + nats
-    return float(np.mean((moved > np.max(read)) | (moved < np.min(read))))
+    low, high = (np.min(read), np.max(read)) if span is None else span
+    return float(np.mean((moved > high) | (moved < low)))
 
 
 def score_steering(network: Futures, edited: Futures) -> Steering:
