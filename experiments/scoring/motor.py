@@ -266,9 +266,9 @@ def _statements(data: str, cells: Cells) -> Iterator[Statement]:
     yield Statement(
         data,
         "shift",
-        "nats by which labels of the process are worse, for 1 - S from 0 to 1",
+        "nats by which labels of the process are worse, for 1 - S from 0 to 1, between and within methods",
         (0.0, math.inf),
-        _growth(cells),
+        growth(cells),
     )
     for row, depth in enumerate(first.edited.tolist()):
         for name, other in (("pattern", "filter"), ("means on-policy", "means contrastive")):
@@ -280,18 +280,20 @@ def _statements(data: str, cells: Cells) -> Iterator[Statement]:
             )
 
 
-def _growth(cells: Cells) -> Estimate:
-    """The slope, over networks of all methods, of what labels of the process cost on 1 - S."""
-    costs, lost, keys = [], [], []
+def growth(cells: Cells, within: bool = False) -> Estimate:
+    """The slope, over networks of all methods, of what labels of the process cost on 1 - S: most of it is
+    between methods, which differ in more than S; or `within` methods alone, about the mean of each."""
+    costs, lost, centres, keys = [], [], [], []
     for m in range(len(cells[0][1].methods)):
         flat, ways = _flat(cells, m, -1)
         shift, state, _ = flat("shift").T
         costs.append(_cost(flat("new")))
         lost.append(state / shift)
+        centres.append(np.full(len(shift), lost[-1].mean()))
         keys.append(ways)
     x, y = np.concatenate(lost), np.concatenate(costs)
     ways = [np.concatenate(part).tolist() for part in zip(*keys, strict=True)]
-    centre = x - x.mean()
+    centre = x - (np.concatenate(centres) if within else x.mean())
     return ratio(centre * y, centre**2, ways)
 
 
