@@ -26,7 +26,7 @@ from theory.probes.beliefs import beliefs
 from theory.probes.calibration import against_others
 from theory.probes.codes import fit_log_odds
 from theory.probes.scores import ProbeData, compare, held_out
-from theory.probes.steering import beyond_span
+from theory.probes.steering import beyond_fitted
 from theory.probes.subspaces import covariance, normalise, pattern
 from theory.processes.out_of_context import OutOfContext
 
@@ -95,12 +95,8 @@ class InjectionPrograms:
     def _beyond(self, fitted: np.ndarray, read: np.ndarray) -> float:
         """The share of injections, of every coin by all nats, into what a probe reads (c, k), that leave all
         that it read where it was fitted (n, k)."""
-        shares = []
-        for coin in range(read.shape[-1]):
-            known, odds = against_others(fitted, coin), against_others(read, coin)
-            ends = np.full_like(odds, known.min()), np.full_like(odds, known.max())
-            shares += [beyond_span(odds, x, ends) for x in self.plan.nats if x]
-        return float(np.mean(shares))
+        coins = [[against_others(part, coin) for part in (fitted, read)] for coin in range(read.shape[-1])]
+        return float(np.mean([beyond_fitted(*pair, x) for pair in coins for x in self.plan.nats if x]))
 
     def _information(self, network: Network, read: np.ndarray, answered: np.ndarray) -> np.ndarray:
         """I of the stream and all baselines (f, h)."""

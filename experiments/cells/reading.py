@@ -15,7 +15,7 @@ from theory.probes.beliefs import beliefs
 from theory.probes.calibration import against_others, anchored, answered, visibility
 from theory.probes.codes import LogOdds, fit_log_odds
 from theory.probes.scores import held_out
-from theory.probes.steering import beyond_span
+from theory.probes.steering import beyond_fitted
 from theory.probes.subspaces import covariance, normalise, pattern
 
 CLEAR = 0.002  # nats by which exact answers change under an edit, in the contexts that count for it
@@ -119,10 +119,10 @@ class Base:
         """The share of clear contexts that an edit of the target by so many nats takes beyond all log-odds
         that the probe read where it was fitted; nan without these contexts."""
         numbers = self.probes[depth - 1].numbers(self.reading.normalised[depth - 1])
-        fitted = against_others(numbers[self.documents.fitted], self.target)
-        read = against_others(numbers[self.clear], self.target)
-        ends = np.full_like(read, fitted.min()), np.full_like(read, fitted.max())
-        return beyond_span(read, nats, ends) if len(read) else float("nan")
+        fitted, read = (
+            against_others(numbers[part], self.target) for part in (self.documents.fitted, self.clear)
+        )
+        return beyond_fitted(fitted, read, nats)
 
     def answered(self, answers: np.ndarray) -> np.ndarray:
         """Log-odds of the target in a network's answers (n, t, v), in clear contexts, without the error of

@@ -9,6 +9,7 @@ method and dose; base networks have method "" and dose 0. Its `part` says of wha
     outside         what is outside of the stream, fitted to exact labels
     beyond          the share that streams tell of what the exact mixed state leaves
     steering        by about one nat that comes out
+    span            the share of contexts that this takes beyond all that the probe read
     old, new        the base network's probes in a finetuned network, and probes fitted there
     finetuned       S and H (experiments.scoring.swap) in its own text; nats that log-odds of A moved, those
                     that the base network's probe followed, and how far that is off before and after; the
@@ -55,6 +56,7 @@ PARTS = {  # of base networks: array and axes
     "outside": ("baselines", "ekq"),
     "beyond": ("beyond", "el"),
     "steering": ("steering", "evxu"),
+    "span": ("left", "evx"),
 }
 OF_TUNED = {"tuned bounds": ("tuned_bounds", "eb"), "old": ("old", "egq"), "new": ("new", "egq")}
 SQUARES, PRODUCTS = (MOVES.index(name) for name in ("squares", "products"))

@@ -60,6 +60,14 @@ def beyond_span(
     return float(np.mean((moved > high) | (moved < low)))
 
 
+def beyond_fitted(fitted: Float[np.ndarray, " n"], read: Float[np.ndarray, " c"], nats: float) -> float:
+    """The same, where a probe reads `fitted` of all streams that it was fitted on; nan of no stream."""
+    if not len(read):
+        return float("nan")
+    ends = np.full_like(read, np.min(fitted)), np.full_like(read, np.max(fitted))
+    return beyond_span(read, nats, ends)
+
+
 def score_steering(network: Futures, edited: Futures) -> Steering:
     """The effect of an edit, from the futures of the network and of the edited one in the same contexts."""
     if not np.array_equal(network.contexts, edited.contexts):
