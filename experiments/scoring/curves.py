@@ -7,10 +7,10 @@
                      of the exact log-odds less the largest that knows no likelihood
     M5 twist         share of the cosines of a block's best head that depends on line length - column, less
                      that under random rotations; of the best block, less what their best one has
-    M7 heads         nats that a page costs more, at newlines and elsewhere, when a head writes its mean: of a
-                     block's head that depends most on line length - column, and of its others
     M6 finetuning    the constant share of the curve's movement; bend and turn, less the twin's; the loss of
                      the base network's probe
+    M7 heads         nats that a page costs more, at newlines and elsewhere, when a head writes its mean: of a
+                     block's head that depends most on line length - column, and of its others
 
 Networks are "base", "untrained", or finetuned by a method; "exact" is the process. What has no depth has
 depth 0, what has no dose dose 0; the depth of a twist is that of the stream which the block reads. Numpy
@@ -37,7 +37,8 @@ TESTS = {
     "M7": "heads",
 }
 SLOPES = {"exact": "slope: exact", "explained": "explained", "own": "slope: own", "random": "slope: random"}
-BAYES: dict[tuple[str, str], Interval] = {  # what Bayes says, from and to; M1 is the process's
+NEEDED: Interval = (2.0, 3.0)  # dimensions of what prediction needs, stated beforehand
+BAYES: dict[tuple[str, str], Interval] = {  # what Bayes says, from and to
     ("M3", "slope: exact"): (1.0, 1.0),
     ("M3", "slope: own"): (1.0, 1.0),
     ("M4", "advantage"): (0.0, np.inf),
@@ -101,7 +102,6 @@ class _Networks:
     name: str
     dose: int
     factors: Sequence[Sequence[int]]
-    needed: float
 
     def line(self, test: str, measure: str, depth: int, values: np.ndarray) -> Iterator[CurveLine]:
         """The mean over the networks that have the measure."""
@@ -112,7 +112,7 @@ class _Networks:
             ]
             bayes = BAYES.get((test, measure)) if self.name not in ("untrained", "exact") else None
             if measure == "dimension" and self.name == "base":
-                bayes = self.needed, self.needed + 1
+                bayes = NEEDED
             value = mean(values[known].astype(float), factors)
             yield CurveLine(self.data, test, measure, self.name, self.dose, depth, value, known.sum(), bayes)
 
@@ -149,10 +149,7 @@ def _bases(data: str, cells: Cells) -> Iterator[CurveLine]:
     def values(name: str, *index: int) -> np.ndarray:
         return np.array([getattr(cell, name)[index] for _, cell in cells])
 
-    base, untrained, exact = (
-        _Networks(data, name, 0, [bases], float(first.exact_dimension))
-        for name in ("base", "untrained", "exact")
-    )
+    base, untrained, exact = (_Networks(data, name, 0, [bases]) for name in ("base", "untrained", "exact"))
     beyond = []
     yield from base.shared(lambda name, *index: values(f"base_{name}", *index), depths)
     for row, depth in enumerate(depths):
@@ -193,7 +190,7 @@ def _finetuned(data: str, cells: Cells) -> Iterator[CurveLine]:
         def values(name: str, *index: int, m: int = m, d: int = d) -> np.ndarray:
             return np.concatenate([getattr(cell, name)[(m, slice(None), d, *index)] for _, cell in cells])
 
-        networks = _Networks(data, method, dose, factors, float(first.exact_dimension))
+        networks = _Networks(data, method, dose, factors)
         yield from networks.shared(values, first.depths.tolist())
         for row, depth in enumerate(first.depths.tolist()):
             old, constant, bend, twin = (values("moved", row, part) for part in range(len(MOVED)))

@@ -30,7 +30,7 @@ def cell_of(random, **changes):
     }
     values["head_losses"] = np.ones([SIZES[axis] for axis in AXES["head_losses"]])
     values |= {name: np.array(value) for name, value in NAMES.items()}
-    values["exact_dimension"] = np.array(2)
+    values["exact_dimension"] = np.array(3)  # of its own columns: no part of what is stated beforehand
     for name in ("base_code", "code"):
         values[name][..., CODE.index("dimension")] = 3
         values[name][..., CODE.index("column")] = 0.9
