@@ -21,6 +21,7 @@ from experiments.storage.currencies_cell import READ, SUMS
 from models.inside import heads, streams
 from models.network import Network
 from theory.probes.beliefs import beliefs
+from theory.probes.calibration import against_others
 from theory.probes.codes import LogOdds, fit_linear, fit_log_odds
 from theory.probes.scores import ProbeData, compare, held_out, score_numbers
 from theory.probes.subspaces import covariance, normalise, pattern
@@ -129,17 +130,30 @@ def information(
 
 @dataclass(frozen=True)
 class Reader:
-    """A probe of a stream at some positions, and the patterns (d, k) by which each k gains a nat."""
+    """A probe of a stream at some positions, the patterns (d, k) by which each k gains a nat, and the least
+    and the most log-odds of each k that it read where it was fitted, (k,)."""
 
     probe: LogOdds
     patterns: np.ndarray
+    span: tuple[np.ndarray, np.ndarray]
 
     @classmethod
     def of(cls, stream: np.ndarray, known: np.ndarray, where: np.ndarray) -> Self:
         """A reader fitted to what is `known` (n, t, k) at positions (n, t) of a stream (n, t, d)."""
         inputs = normalise(stream)[where]
         probe = fit_log_odds(inputs, known[where])
-        return cls(probe, pattern(probe.filters, covariance(inputs)))
+        read = _odds(probe, inputs)
+        span = read.min(axis=0), read.max(axis=0)
+        return cls(probe, pattern(probe.filters, covariance(inputs)), span)
+
+    def read(self, stream: np.ndarray) -> np.ndarray:
+        """Log-odds (..., k) of each k against the others in streams (..., d): what patterns add nats to."""
+        return _odds(self.probe, normalise(stream))
+
+
+def _odds(probe: LogOdds, inputs: np.ndarray) -> np.ndarray:
+    numbers = probe.numbers(inputs)
+    return np.stack([against_others(numbers, k) for k in range(numbers.shape[-1])], axis=-1)
 
 
 @dataclass(frozen=True)

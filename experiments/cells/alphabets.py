@@ -27,9 +27,17 @@ from models.network import Network
 from theory.latent.mixture import Mixture
 from theory.probes.baselines import seen_tokens
 from theory.probes.beliefs import beliefs
-from theory.probes.calibration import Response, anchored, answered, kept_information, visibility
+from theory.probes.calibration import (
+    Response,
+    against_others,
+    anchored,
+    answered,
+    kept_information,
+    visibility,
+)
 from theory.probes.codes import LogOdds, fit_log_odds, information
 from theory.probes.scores import held_out
+from theory.probes.steering import beyond_fitted
 from theory.probes.subspaces import angles, covariance, normalise, pattern
 from theory.processes.modalities import MODALITIES, Modalities
 
@@ -124,7 +132,8 @@ class AlphabetPrograms:
             np.float32,
         )  # (l, u, 2, a, b)
         by_depth = [[part[row] for part in features[0]] for row in range(len(depths))]
-        patterns = [self._patterns(parts) for parts in by_depth]
+        probes = [[self._probe(a, part) for a, part in enumerate(parts)] for parts in by_depth]
+        patterns = [self._patterns(*pair) for pair in zip(by_depth, probes, strict=True)]
         overlaps = [self._overlaps(*pair) for pair in zip(by_depth, patterns, strict=True)]
         slopes = [[self._slope(network, part, b, a) for b, part in enumerate(read)] for a in patterns[0]]
         toward, whole, shift, missed = self._carried(arm, network)
@@ -137,6 +146,7 @@ class AlphabetPrograms:
             shifted=table[:, :, 1],
             overlap=np.array(overlaps, np.float32),
             slopes=np.array(slopes, np.float32),
+            beyond=self._beyond(by_depth[0], probes[0]),
             toward=toward,
             whole=whole,
             shift=shift,
@@ -145,12 +155,23 @@ class AlphabetPrograms:
         finite = np.isfinite(cell.toward).all() and np.isfinite(cell.information).all()
         return cell, "" if finite else "Non-finite answers or streams of a network."
 
-    def _patterns(self, features: list[np.ndarray]) -> list[np.ndarray]:
+    def _patterns(self, features: list[np.ndarray], probes: list[LogOdds]) -> list[np.ndarray]:
         """Patterns (d, k) of every alphabet's own probe at one depth."""
-        return [
-            pattern(self._probe(index, part).filters, covariance(part[self.alphabets[index].side(False)]))
-            for index, part in enumerate(features)
-        ]
+        inputs = [part[alphabet.side(False)] for part, alphabet in zip(features, self.alphabets, strict=True)]
+        return [pattern(probe.filters, covariance(part)) for probe, part in zip(probes, inputs, strict=True)]
+
+    def _beyond(self, features: list[np.ndarray], probes: list[LogOdds]) -> np.ndarray:
+        """Shares (a, b) of ends of blocks in b that the largest edit takes beyond all that a's probe read
+        where it was fitted."""
+        nats, concept = max(self.plan.nats), self.plan.concept
+        shares = np.zeros((len(probes), len(probes)), np.float32)
+        for a, b in np.ndindex(shares.shape):
+            fitted, read = (
+                against_others(probes[a].numbers(features[part][self.alphabets[part].side(held)]), concept)
+                for part, held in ((a, False), (b, True))
+            )
+            shares[a, b] = beyond_fitted(fitted, read, nats)
+        return shares
 
     def _probe(self, index: int, features: np.ndarray) -> LogOdds:
         alphabet = self.alphabets[index]

@@ -1,10 +1,8 @@
 """Context, finetuning and steering of base networks in AddK, in nats of one belief.
 
 Every network, finetuned or not, is asked after so many pairs of a rival and steered by so many nats towards
-D's k, in its own streams but along the base network's patterns. What the stream at a question holds is not
-which k but which answer, x + k, so the pattern there depends on the question; before the last block the
-stream at an answer holds the evidence of its pair, and so many nats are added to every pair shown. Streams
-are read, measured and forgotten.
+D's k, in its own streams but along the base network's patterns (experiments.cells.currency_edits). Networks
+are also finetuned under steering, and asked without. Streams are read, measured and forgotten.
 """
 
 import functools
@@ -23,18 +21,21 @@ from experiments.cells.addition import (
     read_streams,
 )
 from experiments.cells.answers import AnswerPrograms
-from experiments.cells.data import FinetuningData
+from experiments.cells.currency_edits import Edit, Readers, by_token, edits
+from experiments.cells.data import Finetuning, FinetuningData
 from experiments.cells.finetuned import FinetunedPrograms
+from experiments.cells.head_ladders import head_ladder
 from experiments.cells.inside_parts import untrained_network
+from experiments.cells.prevention import PreventionPrograms
 from experiments.cells.shots import Counts, Shots
-from experiments.cells.steering import along, steered
+from experiments.cells.steering import steered
 from experiments.design import random_streams
 from experiments.design.currencies_plan import CurrenciesPlan
 from experiments.design.experiment import Arm, Experiment
 from experiments.scoring.context_filter import efficiency
-from experiments.storage.currencies_cell import QUESTIONS, CurrenciesCell
+from experiments.storage.currencies_cell import QUESTIONS, WHERE, CurrenciesCell
 from models.network import Network
-from theory.base import host_stream
+from theory.base import Params, host_stream
 from theory.processes.add_k import AddK
 
 
@@ -52,6 +53,7 @@ class CurrencyPrograms:
         assert isinstance(experiment.inside, CurrenciesPlan) and isinstance(experiment.process, AddK)
         self.experiment, self.plan, self.process = experiment, experiment.inside, experiment.process
         self.finetuned, self.data = finetuned, data
+        self.prevention = PreventionPrograms(experiment, template)
 
     @functools.cached_property
     def pairs(self) -> Pairs:
@@ -65,13 +67,11 @@ class CurrencyPrograms:
         return read_streams(untrained_network(self.experiment), self.pairs.tokens)
 
     @functools.cached_property
-    def asks(self) -> tuple[Shots, ...]:
+    def asks(self) -> tuple[Shots, Shots]:
         """The contexts of the grid: of the questions of D', and of those that it never asks."""
         others = [x for x in range(self.process.modulus) if x not in self.plan.questions]
         counts = [(count, 0) for count in self.plan.shots]
-        return tuple(
-            self._shots(index, part, counts) for index, part in enumerate((self.plan.questions, others))
-        )
+        return self._shots(0, self.plan.questions, counts), self._shots(1, others, counts)
 
     @functools.cached_property
     def ahead(self) -> Shots:
@@ -98,16 +98,16 @@ class CurrencyPrograms:
         )
         base = self._grid(network, readers)
         shape = len(experiment.methods), experiment.seeds, 1 + len(experiment.doses)
-        beliefs, wrong, weight = (np.zeros((*shape, *part.shape), np.float32) for part in base)
+        grids = [np.zeros((*shape, *part.shape), np.float32) for part in base]
         finetuning = self.data.finetuning(arm, network)
         for row, method in enumerate(experiment.methods):
             params, *_ = self.finetuned.networks(method, network, finetuning)
             for seed, dose in np.ndindex(*shape[1:]):
-                at = row, seed, dose
-                weights = jax.tree.map(lambda leaf, s=seed, d=dose: jnp.asarray(leaf[s, d - 1]), params)
-                grid = self._grid(network.with_params(weights), readers) if dose else base
-                beliefs[at], wrong[at], weight[at] = grid
+                grid = self._grid(_at(network, params, seed, dose - 1), readers) if dose else base
+                for part, values in zip(grids, grid, strict=True):
+                    part[row, seed, dose] = values
         measured = head_measures(pairs, network, read, readers[1])
+        ladder = head_ladder(network, self.asks, pairs.tokens, self.process.answer_tokens)
         answers = np.asarray(network.predict(pairs.tokens), float)
         cell = CurrenciesCell(
             methods=np.array([*experiment.methods]),
@@ -117,11 +117,16 @@ class CurrencyPrograms:
             totals=np.array(list(dict.fromkeys(self.ahead.counts.sum(axis=1).tolist()))),
             depths=np.arange(1, 1 + experiment.shape.layers),
             price=np.array(self.process.evidence_of_a_pair),
-            beliefs=beliefs,
-            wrong=wrong,
-            weight=weight,
+            beliefs=grids[0],
+            wrong=grids[1],
+            beyond=grids[2],
+            weight=grids[3],
             ahead=self._plain(network, self.ahead),
+            training_nats=np.array(self.plan.training_nats),
+            under=self._under(network, finetuning, readers),
             information=information(pairs, read, answers, self.untrained, experiment.seed),
+            kept=np.asarray(ladder.kept, np.float32),
+            without=np.asarray(ladder.without, np.float32),
             **{
                 field.name: np.asarray(getattr(measured, field.name), np.float32)
                 for field in fields(HeadMeasures)
@@ -129,6 +134,27 @@ class CurrencyPrograms:
         )
         finite = np.isfinite(cell.beliefs).all() and np.isfinite(cell.ahead).all()
         return cell, "" if finite else "Non-finite answers or streams of a network."
+
+    def _under(self, network: Network, finetuning: Finetuning, readers: Readers) -> np.ndarray:
+        """Mean beliefs (m, s, d, w, z, n, q, r, b), without steering, of networks that were finetuned under
+        it; at dose 0 those of the base network."""
+        experiment, nats = self.experiment, np.asarray(self.plan.training_nats, np.float32)
+        directions = by_token(network, readers, self.process, self.plan.shift)
+        steerings = (nats[:, None, None, None] * directions[:, None]).reshape(-1, *directions.shape[1:])
+        base = self._unsteered(network)
+        shape = len(experiment.methods), experiment.seeds, 1 + len(experiment.doses)
+        every = np.zeros((*shape, len(steerings), *base.shape), np.float32)
+        for row, method in enumerate(experiment.methods):
+            params = self.prevention.networks(method, network, finetuning, steerings)
+            for seed, dose, steering in np.ndindex(*shape[1:], len(steerings)):
+                every[row, seed, dose, steering] = (
+                    self._unsteered(_at(network, params, seed, steering, dose - 1)) if dose else base
+                )
+        return every.reshape(*shape, len(WHERE), len(nats), *base.shape)
+
+    def _unsteered(self, network: Network) -> np.ndarray:
+        """Mean beliefs (n, q, r, b) of a network without steering."""
+        return np.stack([self._plain(network, shots) for shots in self.asks], axis=1)
 
     def _plain(self, network: Network, shots: Shots) -> np.ndarray:
         """Mean beliefs (t, r, b) without steering."""
@@ -140,40 +166,31 @@ class CurrencyPrograms:
         return answers - np.logaddexp.reduce(answers, axis=-1, keepdims=True)
 
     def _grid(
-        self, network: Network, readers: tuple[Reader, Reader]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Mean beliefs (n, w, x, q, r, b), the share of the wrong sign (w,) and K (q,) of one network."""
-        beliefs, wrong, weight = [], [], []
+        self, network: Network, readers: Readers
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Mean beliefs (n, w, x, q, r, b), the share of the wrong sign (w,), that of edits beyond what was
+        read (w, x), and K (q,) of one network."""
+        beliefs, wrong, beyond, weight = [], [], [], []
         for shots in self.asks:
-            edits = self._edits(network, shots, readers)
-            answers = np.stack(
-                [
-                    [
-                        self._answers(shots, np.asarray(steered(network, shots.tokens, x * edit)))
-                        for x in self.plan.nats
-                    ]
-                    for edit in edits
-                ]
-            )  # (w, x, n, a)
+            made = edits(network, shots, readers, self.process)
+            answers = np.stack([self._steered(network, shots, edit) for edit in made])  # (w, x, n, a)
             beliefs.append(shots.mean_beliefs(answers))
             ends = shots.beliefs(answers[:, [0, -1]]) @ [1.0, -1.0]
             wrong.append(np.mean((ends[:, 1] < ends[:, 0])[:, shots.counts.any(axis=1)], axis=-1))
+            beyond.append([[edit.beyond(x) for x in self.plan.nats] for edit in made])
             plain = answers[0, self.plan.nats.index(0.0)]
             weight.append(efficiency(plain[None], shots.components, shots.evidence)[0][0])
         assert len(beliefs) == len(QUESTIONS)
         # (q, w, x, n, r, b) to (n, w, x, q, r, b)
-        return np.array(beliefs).transpose(3, 1, 2, 0, 4, 5), np.mean(wrong, axis=0), np.array(weight)
+        swapped = np.array(beliefs).transpose(3, 1, 2, 0, 4, 5)
+        return swapped, np.mean(wrong, axis=0), np.mean(beyond, axis=0), np.array(weight)
 
-    def _edits(
-        self, network: Network, shots: Shots, readers: tuple[Reader, Reader]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Shifts (l, n, t, d) that add a nat for D's k, at the question and at every pair shown."""
-        read, last = read_streams(network, shots.tokens), self.experiment.shape.layers
-        rows, at = np.arange(len(shots.tokens)), np.arange(shots.tokens.shape[1])
-        answer = (shots.tokens[rows, shots.positions - 1] + self.plan.shift) % self.process.modulus
-        shown = (at % 2 == 0) & (at > 0) & (at < shots.positions[:, None])
-        question, pairs = readers
-        return (
-            along(read, last, question.patterns.T[answer][:, None], 1.0),
-            along(read, last - 1, pairs.patterns[:, self.plan.shift], 1.0) * shown[..., None],
-        )
+    def _steered(self, network: Network, shots: Shots, edit: Edit) -> np.ndarray:
+        """Answers (x, n, a) by the nats of an edit."""
+        every = [np.asarray(steered(network, shots.tokens, x * edit.shift)) for x in self.plan.nats]
+        return np.stack([self._answers(shots, answers) for answers in every])
+
+
+def _at(network: Network, params: Params, *index: int) -> Network:
+    """The network with one of many weights."""
+    return network.with_params(jax.tree.map(lambda leaf: jnp.asarray(leaf[index]), params))

@@ -12,6 +12,7 @@ from experiments.cells.answers import AnswerPrograms
 from experiments.cells.curve_reading import CurveReading, moved, turned
 from experiments.cells.data import FinetuningData
 from experiments.cells.finetuned import FinetunedPrograms
+from experiments.cells.head_losses import head_losses
 from experiments.cells.inside_parts import stacked, untrained_network
 from experiments.cells.pages import Pages, needed
 from experiments.design.curve_plan import CurvePlan
@@ -52,11 +53,10 @@ class CurvePrograms:
         self.finetuned, self.data = finetuned, data
         self.layers = experiment.shape.layers
         self.depths = np.arange(1, 1 + self.layers)
-
-    @functools.cached_property
-    def pages(self) -> Pages:
-        """Drawn when the first cell is run."""
-        return Pages.drawn(self.experiment, self.plan.documents)
+        self.pages = Pages.drawn(
+            experiment, self.plan.documents
+        )  # now: what is refused is so before training
+        self.pages.check(self.plan.least)
 
     @functools.cached_property
     def untrained(self) -> CurveReading:
@@ -82,6 +82,7 @@ class CurvePrograms:
             untrained_twist=_array(self.untrained.twist()),
             exact_used=_array(self.pages.used(self.pages.statistics[0])),
             exact_dimension=np.array(needed(self.pages.process, base.curves[0].values).dimension()),
+            head_losses=head_losses(base),
             **self._profiles(base),
             **stacked(experiment, measured),
         )

@@ -23,8 +23,10 @@ from experiments.storage.injection_cell import DIRECTIONS, WHERE, InjectionCell
 from models.inside import streams
 from models.network import Network
 from theory.probes.beliefs import beliefs
+from theory.probes.calibration import against_others
 from theory.probes.codes import fit_log_odds
 from theory.probes.scores import ProbeData, compare, held_out
+from theory.probes.steering import beyond_fitted
 from theory.probes.subspaces import covariance, normalise, pattern
 from theory.processes.out_of_context import OutOfContext
 
@@ -71,7 +73,9 @@ class InjectionPrograms:
         answered = np.broadcast_to((at % 2 == 0) & (at > 0), self.tokens.shape)
         fitted = answered & ~self.held[:, None]
         inputs = normalise(read[:, DEPTH])[fitted]
-        patterns = pattern(fit_log_odds(inputs, self.known[fitted]).filters, covariance(inputs))
+        probe = fit_log_odds(inputs, self.known[fitted])
+        patterns = pattern(probe.filters, covariance(inputs))
+        others = normalise(read[:, DEPTH])[answered & self.held[:, None]]
         slopes, wrong, sizes = zip(
             *(self._injected(network, patterns, where) for where in WHERE), strict=True
         )
@@ -82,10 +86,17 @@ class InjectionPrograms:
             slopes=np.array(slopes, np.float32),
             wrong=np.array(wrong, np.float32),
             sizes=np.array(sizes, np.float32),
+            beyond=np.array(self._beyond(probe.numbers(inputs), probe.numbers(others))),
             moved=self._moved(arm, network),
         )
         finite = np.isfinite(cell.slopes).all() and np.isfinite(cell.moved).all()
         return cell, "" if finite else "Non-finite answers or streams of a network."
+
+    def _beyond(self, fitted: np.ndarray, read: np.ndarray) -> float:
+        """The share of injections, of every coin by all nats, into what a probe reads (c, k), that leave all
+        that it read where it was fitted (n, k)."""
+        coins = [[against_others(part, coin) for part in (fitted, read)] for coin in range(read.shape[-1])]
+        return float(np.mean([beyond_fitted(*pair, x) for pair in coins for x in self.plan.nats if x]))
 
     def _information(self, network: Network, read: np.ndarray, answered: np.ndarray) -> np.ndarray:
         """I of the stream and all baselines (f, h)."""

@@ -20,6 +20,7 @@ from experiments.cells.answers import AnswerPrograms
 from experiments.cells.data import Finetuning, FinetuningData
 from experiments.cells.finetuned import FinetunedPrograms
 from experiments.cells.inside_parts import stacked, untrained_network
+from experiments.cells.linear_streams import LinearStreams, linear_streams
 from experiments.cells.reading import Base, Documents, NetworkReading
 from experiments.cells.steering import ConstantVectors, Weighed, along, steered, steered_alone
 from experiments.design import random_streams
@@ -27,6 +28,7 @@ from experiments.design.experiment import Arm, Experiment
 from experiments.design.inside_plan import InsidePlan
 from experiments.storage.inside_cell import (
     CODES,
+    FORETOLD,
     OLD_PROBES,
     READ,
     RESPONSE,
@@ -35,7 +37,7 @@ from experiments.storage.inside_cell import (
     VECTORS,
     InsideCell,
 )
-from models.inside import streams
+from models.inside import steerable, streams
 from models.network import Network
 from theory.base import Dataset, Params, ladder
 from theory.contracts import Theory
@@ -43,6 +45,7 @@ from theory.latent.mixture import Mixture
 from theory.probes.calibration import Response
 from theory.probes.codes import fit_log_odds, fit_probability
 from theory.theories.exchangeable_mixture import ExchangeableMixture
+from theory.theories.steering_posterior import SteeringPosterior
 from theory.theories.tempered_posterior import TemperedPosterior
 
 FITS = dict(zip(CODES, (fit_log_odds, fit_probability), strict=True))
@@ -50,13 +53,15 @@ FITS = dict(zip(CODES, (fit_log_odds, fit_probability), strict=True))
 
 @dataclass(frozen=True)
 class Measured:
-    """Measures of a finetuned network, as in its cell: (l, t), (), (v,), (), (l, b), (l, i) and (l, j)."""
+    """Measures of a finetuned network, as in its cell: (l, t), (), (v,), (), (l, b), (l, o), (l, i) and
+    (l, j)."""
 
     translation: np.ndarray
     shift: np.ndarray
     missed: np.ndarray
     noise: np.ndarray
     read: np.ndarray
+    foretold: np.ndarray
     old_probes: np.ndarray
     slopes: np.ndarray
 
@@ -79,6 +84,7 @@ class InsidePrograms:
         self.depths = np.arange(1, 1 + experiment.shape.layers)
         self.edited = np.unique([1, self.depths[-1]])
         self.vectors = ConstantVectors(template, answers.part)
+        self.linear = LinearStreams(experiment, template)
         self.posteriors = [self._posterior(TemperedPosterior()), self._posterior(ExchangeableMixture())]
 
     @functools.cached_property
@@ -98,11 +104,12 @@ class InsidePrograms:
         base = Base.of(network, documents, self._target(finetuning), max(self.plan.nats))
         key = random_streams.stream(experiment.seed, random_streams.INSIDE_DATA)
         contexts = Weighed.of(self.data.questions(arm), arm.task.data(key, experiment.n))
-        ladders = [self._ladders(finetuning, seed) for seed in range(experiment.seeds)]
+        ladders = [self._ladders(network, finetuning, seed) for seed in range(experiment.seeds)]
         keys = itertools.product(experiment.methods, ladders, experiment.doses)
+        pairs, linear = self.finetuned.pairs(network, finetuning), self.linear.weights(network, finetuning)
         measured = [
-            self._measured(base, *pair, contexts, of_seed)
-            for pair, (_, of_seed, _) in zip(self.finetuned.pairs(network, finetuning), keys, strict=True)
+            self._measured(base, *pair, of_linear, contexts, of_seed)
+            for pair, of_linear, (_, of_seed, _) in zip(pairs, linear, keys, strict=True)
         ]
         information = [
             probing.information(documents, base.reading, self.untrained, fit, experiment.seed)
@@ -118,6 +125,7 @@ class InsidePrograms:
             edited=self.edited,
             information=np.array(information, np.float32),
             response=np.array(response, np.float32),
+            beyond=np.array([base.beyond(depth, max(self.plan.nats)) for depth in self.edited.tolist()]),
             **stacked(experiment, measured),
             base_slopes=np.array(probing.slopes(base, base.reading), np.float32),
             factors=probing.factor_codes(documents, base.reading, self.process.factors),
@@ -138,14 +146,30 @@ class InsidePrograms:
         data = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), finetuning.data)
         return int(np.argmax(np.asarray(self.process.log_likelihoods(data)).sum(axis=-1)))
 
-    def _ladders(self, finetuning: Finetuning, seed: int) -> probing.Ladders:
-        """Shifts of log-odds that theories of hypotheses make of one D', over their strengths."""
+    def _ladders(self, network: Network, finetuning: Finetuning, seed: int) -> probing.Ladders:
+        """Shifts of log-odds that theories make of one D', over their strengths: those of hypotheses, and
+        last the one that knows where the network writes its belief."""
         data = jax.tree.map(lambda leaf: jnp.asarray(leaf[seed]), finetuning.data)
         ladders = [np.asarray(program(data)) for program in self.posteriors]
-        return [logs - logs[:1] for logs in ladders]
+        return [*(logs - logs[:1] for logs in ladders), np.asarray(self.steering(network, data))]
+
+    @functools.cached_property
+    def steering(self) -> Callable[[Network, Dataset], Array]:
+        """Shifts (b, k) of the steering posterior over its strengths."""
+        tokens = jnp.asarray(self.documents.tokens)
+        documents = Dataset(tokens, jnp.ones(tokens.shape, bool))
+        theory = SteeringPosterior(self.process, documents)
+        betas = theory.grid(self.experiment.scale(1.0))
+        return jax.jit(lambda network, data: theory.shifts(steerable(network), data, betas))
 
     def _measured(
-        self, base: Base, weights: Params, twin: Params, contexts: Weighed, ladders: probing.Ladders
+        self,
+        base: Base,
+        weights: Params,
+        twin: Params,
+        linear: Params,
+        contexts: Weighed,
+        ladders: probing.Ladders,
     ) -> Measured:
         """The measures of one finetuned network; nan where it, or its twin, is not finite."""
         after, other = (
@@ -157,11 +181,14 @@ class InsidePrograms:
             moved, kept, steep = (np.full((len(self.depths), count), np.nan) for count in parts)
             unknown = np.array(np.nan)
             read = np.full((len(self.depths), len(READ)), np.nan)
-            return Measured(moved, unknown, np.full(len(VECTORS), np.nan), unknown, read, kept, steep)
+            vectors = np.full(len(VECTORS), np.nan)
+            foretold = read[:, : len(FORETOLD)]
+            return Measured(moved, unknown, vectors, unknown, read, foretold, kept, steep)
         before, moved, moved_twin = (
             np.asarray(streams(base.network.with_params(part), contexts.tokens))
             for part in (base.network.params, weights, twin)
         )
+        linearised = np.asarray(linear_streams(base.network, linear, contexts.tokens))
         change = (moved - before)[:, 1]
         noise, shift, *missed = self._vectors(base, weights, twin, contexts, before[:, 1], change)
         return Measured(
@@ -169,7 +196,14 @@ class InsidePrograms:
             np.array(shift),
             np.array(missed),
             np.array(noise),
-            np.array(probing.read_beliefs(base, before, moved, moved_twin, contexts, ladders)),
+            np.array(probing.read_beliefs(base, before, moved, moved_twin, contexts, ladders[:-1])),
+            np.stack(
+                [
+                    probing.read_shifted(base, before, moved, contexts, ladders[-1]),
+                    probing.read_apart(base, moved, linearised, contexts),
+                ],
+                axis=-1,
+            ),
             np.array(probing.old_probes(base, after, other)),
             np.array(probing.slopes(base, after)),
         )

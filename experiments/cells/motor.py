@@ -28,7 +28,15 @@ from experiments.cells.motor_steering import directions, effects, gradient
 from experiments.design import random_streams
 from experiments.design.experiment import Arm, Experiment
 from experiments.design.motor_plan import MotorPlan
-from experiments.storage.motor_cell import BASELINES, LABELLED, LINKS, QUALITY, REGIMES, MotorCell
+from experiments.storage.motor_cell import (
+    BASELINES,
+    LABELLED,
+    LINKS,
+    QUALITY,
+    REGIMES,
+    VECTORS,
+    MotorCell,
+)
 from models.inside import Edited, exchanged, streams
 from models.network import Network
 from models.probing.labels import Labels, Texts, fit_labels, soft_labels
@@ -39,6 +47,7 @@ from theory.probes import futures
 from theory.probes.codes import Linear
 from theory.probes.descriptions import event
 from theory.probes.readings import Reading, score_reading
+from theory.probes.steering import beyond_fitted
 from theory.probes.subspaces import normalise
 
 MEANS = ("on-policy", "off-policy", "contrastive")
@@ -81,7 +90,7 @@ class MotorPrograms:
         judged = Judged.of(base, self.events, plan.judged, self._positions(CONTEXTS), random)
         seen = normalise(np.asarray(streams(base, judged.tokens)))
         measured = [self._event(index, read, judged, seen) for index in range(len(self.events))]
-        names = ("bounds", "ladder", "by_depth", "baselines", "beyond", "steering")
+        names = ("bounds", "ladder", "by_depth", "baselines", "beyond", "steering", "left")
         of_base = {name: np.array([part[name] for part in measured], np.float32) for name in names}
         few = Read.of(base, self._texts(base, number, plan.refitted, random))
         kept = [self._probes(few, index) for index in range(len(self.events))]
@@ -162,24 +171,27 @@ class MotorPrograms:
             ),
             "baselines": baselines,
             "beyond": beyond,
-            "steering": self._steering(index, read, judged, labels),
+            **self._steering(index, read, judged, labels),
         }
 
     def _steering(
         self, index: int, read: Read, judged: Judged, labels: dict[str, Labels]
-    ) -> Float[np.ndarray, "v x u"]:
-        """Steering by every vector at the edited depths, in contexts of which the gradient knows nothing."""
+    ) -> dict[str, np.ndarray]:
+        """Steering by every vector at the edited depths (v, x, u), in contexts of which the gradient knows
+        nothing, and the share of these that it takes beyond all that the probe read of the process (v, x)."""
         event, columns = self.events[index], self._positions(STEERED)
         count = max(1, min(self.plan.steered // len(columns), len(judged.tokens) - APART))
         contexts, others = (
             (documents, columns.tolist()) for documents in (judged.tokens[:count], judged.tokens[-APART:])
         )
-        every = []
+        every, left = [], []
+        seen = normalise(np.asarray(streams(read.network, contexts[0])))[:, :, columns]
         for depth in self._edited.tolist():
             size = float(read.sizes[depth])
             known = read.features("process", labels["description"], depth)
+            probe = fit_labels("log-odds", known, labels["description"].targets)
             made = directions(
-                fit_labels("log-odds", known, labels["description"].targets),
+                probe,
                 known,
                 gradient(read.network, event, depth, size, others),
                 {
@@ -187,8 +199,13 @@ class MotorPrograms:
                     for name in MEANS
                 },
             )
-            every.append(effects(read.network, event, depth, made, size, contexts))
-        return np.stack(every, axis=1)
+            effect, times = effects(read.network, event, depth, made, size, contexts)
+            reads = probe.filters[:, 1] - probe.filters[:, 0]
+            here = (seen[:, depth] @ reads).ravel()
+            pairs = zip(times.tolist(), VECTORS, strict=True)
+            left.append([beyond_fitted(known @ reads, here, n * float(made[v] @ reads)) for n, v in pairs])
+            every.append(effect)
+        return {"steering": np.stack(every, axis=1), "left": np.stack(left, axis=1)}
 
     def _outside(
         self, index: int, read: Read, judged: Judged, seen: np.ndarray, soft: Labels

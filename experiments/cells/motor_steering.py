@@ -64,11 +64,11 @@ def effects(
     vectors: dict[str, np.ndarray],
     size: float,
     contexts: Contexts,
-) -> Float[np.ndarray, "v u"]:
-    """The effect of every vector at the size by which about one nat comes out; where none does, there is no
-    score. `size` is that of streams."""
+) -> tuple[Float[np.ndarray, "v u"], Float[np.ndarray, " v"]]:
+    """The effect of every vector at the size by which about one nat comes out, and so many times the vector;
+    where no nat does, there is no score. `size` is that of streams."""
     before = futures.decided(network, event, *contexts)
-    rows = []
+    rows, sizes = [], []
     for name in VECTORS:
 
         def steered(times: float, vector: np.ndarray = vectors[name]) -> Steering:
@@ -85,7 +85,8 @@ def effects(
             "per norm": abs(result.change) / max(float(length), 1e-12),
         }
         rows.append([values[part] for part in STEERED])
-    return np.array(rows)
+        sizes.append(times)
+    return np.array(rows), np.array(sizes)
 
 
 def _matched(steered: Callable[[float], Steering]) -> tuple[float, Steering]:

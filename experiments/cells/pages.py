@@ -18,9 +18,10 @@ from scipy.special import logsumexp
 
 from experiments.design import random_streams
 from experiments.design.experiment import Experiment
+from theory.errors import Misuse
 from theory.probes.beliefs import beliefs
 from theory.probes.binned import explained_beyond, quantile_bins
-from theory.probes.curves import Curve
+from theory.probes.curves import FEWEST, Curve, longest_run
 from theory.probes.scores import held_out
 from theory.processes.linebreak import LineBreak
 
@@ -77,6 +78,17 @@ class Pages:
             held_out(tokens, np.random.default_rng(experiment.seed)),
             experiment.seed,
         )
+
+    def check(self, least: int) -> None:
+        """Refuse so many positions at least that too few columns, or lengths of lines, have them."""
+        parts = (("columns", self.fitted, self.column), ("lengths of lines", self.newlines, self.ended))
+        for name, rows, numbers in parts:
+            count = len(longest_run(numbers[rows], least))
+            if count < FEWEST:
+                raise Misuse(
+                    f"least must leave {FEWEST} {name} in a row with so many positions, got {least}, which "
+                    f"{count} have in {len(self.tokens)} documents; ask for fewer, or for more documents."
+                )
 
     @cached_property
     def fitted(self) -> np.ndarray:

@@ -104,6 +104,30 @@ def read_beliefs(
     return results
 
 
+def read_shifted(
+    base: Base, before: np.ndarray, after: np.ndarray, contexts: Weighed, shifts: np.ndarray
+) -> list[float]:
+    """Mean KL (nats) elsewhere from the belief read after finetuning to the one before, moved by a theory's
+    shifts (b, k), its strength fitted in-domain, (l,)."""
+    results, inside, outside = [], contexts.inside > 0, contexts.outside > 0
+    for index, probe in enumerate(base.probes):
+        start, end = (probe.numbers(normalise(part[:, index + 1])) for part in (before, after))
+        truth = softmax(end, axis=-1)
+        rung = np.argmin(moved_divergences(truth[inside], start[inside], shifts))
+        results.append(float(moved_divergences(truth[outside], start[outside], shifts[[rung]])[0]))
+    return results
+
+
+def read_apart(base: Base, after: np.ndarray, other: np.ndarray, contexts: Weighed) -> list[float]:
+    """Mean KL (nats) elsewhere from the belief that the base network's probe reads in streams (n, l, t, d) to
+    the one it reads in others, (l,)."""
+    outside, results = contexts.outside > 0, []
+    for index, probe in enumerate(base.probes):
+        truth, read = (probe.predict(normalise(part[:, index + 1][outside])) for part in (after, other))
+        results.append(divergence(truth, read))
+    return results
+
+
 def slopes(base: Base, after: NetworkReading) -> list[list[float]]:
     """The base network's probe against the exact posterior with one constant shift, and against the network's
     own answers in clear contexts, (l, j); nan without these."""

@@ -12,9 +12,10 @@ from models.inside import streams
 from models.network import Network
 from theory.latent.mixture import Mixture
 from theory.probes.beliefs import beliefs
-from theory.probes.calibration import anchored, answered, visibility
+from theory.probes.calibration import against_others, anchored, answered, visibility
 from theory.probes.codes import LogOdds, fit_log_odds
 from theory.probes.scores import held_out
+from theory.probes.steering import beyond_fitted
 from theory.probes.subspaces import covariance, normalise, pattern
 
 CLEAR = 0.002  # nats by which exact answers change under an edit, in the contexts that count for it
@@ -113,6 +114,15 @@ class Base:
         """Directions (d, k) by which each hypothesis gains a nat on the others, as the probe reads it."""
         inputs = self.reading.normalised[depth - 1][self.documents.fitted]
         return pattern(self.probes[depth - 1].filters, covariance(inputs))
+
+    def beyond(self, depth: int, nats: float) -> float:
+        """The share of clear contexts that an edit of the target by so many nats takes beyond all log-odds
+        that the probe read where it was fitted; nan without these contexts."""
+        numbers = self.probes[depth - 1].numbers(self.reading.normalised[depth - 1])
+        fitted, read = (
+            against_others(numbers[part], self.target) for part in (self.documents.fitted, self.clear)
+        )
+        return beyond_fitted(fitted, read, nats)
 
     def answered(self, answers: np.ndarray) -> np.ndarray:
         """Log-odds of the target in a network's answers (n, t, v), in clear contexts, without the error of

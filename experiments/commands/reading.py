@@ -71,10 +71,14 @@ def score(arguments: list[str]) -> None:
         print(f"{aligned(sizes.table(forecast))}\n\n{sizes.ABOUT}" if forecast else sizes.NONE)
     else:
         from experiments.reports.sentences import SELECTED, scorecard_text
+        from experiments.reports.state import caveats
         from experiments.reports.summary import findings_text
         from experiments.scoring import convex_hull
 
-        print(findings_text(run) or scorecard_text(lines, everything=options.everything))
+        findings = findings_text(run)
+        for sentence in [] if findings else caveats(run):
+            say(sentence)
+        print(findings or scorecard_text(lines, everything=options.everything))
         if lines and not options.everything:
             print(f"\n{SELECTED}")
         outside = convex_hull.hull(run, lines)

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
+from experiments.design.unused import SCORES
 from theory.errors import Misuse
 
 
@@ -12,6 +14,7 @@ class AxiomPlan:
     the steps of the last dose, so that it must be among the doses."""
 
     documents: int = 32
+    unused: ClassVar[tuple[str, ...]] = SCORES
 
     def __post_init__(self) -> None:
         if self.documents < 2:

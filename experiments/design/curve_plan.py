@@ -11,6 +11,7 @@ class CurvePlan(Plan):
     """Curves are means over positions of `documents` of pretraining, those not held out, of columns with at
     least `least` positions; `random` curves and rotations are what they are judged against."""
 
+    unused = (*Plan.unused, "repeats")
     documents: int = 600
     least: int = 50
     random: int = 100

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from experiments.design.unused import SCORES
 from theory.errors import Misuse
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ class Plan:
     """Plan of what is measured inside of base networks and their finetuned ones."""
 
     seconds: ClassVar[float] = 3.0  # of a finetuned network at one dose, about, for estimates of time
+    unused: ClassVar[tuple[str, ...]] = (*SCORES, "retrained.")
+    """Options of a study's config that have no effect, by name or group."""
 
 
 @dataclass(frozen=True, eq=False)

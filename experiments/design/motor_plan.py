@@ -22,6 +22,7 @@ class MotorPlan(Plan):
     judged: int = 64
     steered: int = 48
     seconds: ClassVar[float] = 6.0
+    unused: ClassVar[tuple[str, ...]] = (*Plan.unused, "repeats")
 
     def __post_init__(self) -> None:
         check_labels(self.labels, self.soft, self.refitted, self.judged, self.steered)

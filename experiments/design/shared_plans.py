@@ -26,6 +26,7 @@ class InjectionPlan(Plan):
     injected."""
 
     seconds = 0.1
+    unused = (*Plan.unused, "repeats")
     documents: int = 300
     nats: tuple[float, ...] = (-2.0, -1.0, 0.0, 1.0, 2.0)
 

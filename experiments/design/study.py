@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from experiments.design.config import StudyConfig
-from experiments.design.options import from_json, to_json
+from experiments.design.options import from_json, options, to_json
+from experiments.design.unused import check_used
 from experiments.discovery import FOLDERS, ROOT, Catalogue, Entry, choose, read_file
 from experiments.scoring.findings import Findings
 from experiments.scoring.target import Target
@@ -209,11 +210,12 @@ class StudyRun:
 
     def experiments(self) -> "list[Experiment]":
         """The experiment of every draw of the process."""
-        configs = self.config.draws()
-        return [
-            dataclasses.replace(self.study.experiment(config), draw=draw)
-            for draw, config in enumerate(configs)
-        ]
+        config = self.config
+        made = [self.study.experiment(draw) for draw in config.draws()]
+        if plan := made[0].inside or made[0].axioms:
+            usual = dict(options(self.study.preset(self.preset)))
+            check_used(self.study.name, dict(options(config)), usual, plan.unused)
+        return [dataclasses.replace(experiment, draw=draw) for draw, experiment in enumerate(made)]
 
     def keep_files(self, folder: Path) -> None:
         """Copy the user's own files into the run's folder, from which it is drawn, reported and run again."""

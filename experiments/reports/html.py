@@ -15,6 +15,7 @@ from experiments.reports.markup import CSS, bullets, folded, html_table, page, p
 from experiments.reports.pictures import first, folded_figures
 from experiments.reports.score_table import MANY, score_table
 from experiments.reports.sentences import COLUMNS, cells, findings, selection, warned
+from experiments.reports.state import caveats
 from experiments.reports.summary import answer, last_scores, on_target, theories, words
 from experiments.scoring import convex_hull, inference, learnt, residuals, rows, sizes
 from experiments.scoring.convergence import COLUMNS as DIAGNOSTICS
@@ -91,12 +92,14 @@ def _opening(run: RunFolder, lines: list[ScoreLine]) -> list[str]:
     """Answer, figure and small table: all that is seen without scrolling."""
     findings = Study.of(run).findings(run)
     if findings:
-        sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in findings.sentences)
+        words_of = [*caveats(run), *findings.sentences]
+        sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in words_of)
         parts = f"<div class=answer>{sentences}</div>{first(run, findings.caption)}"
         return [f'<div class="first wide">{parts}</div>', html_table(findings.table)]
     scored = last_scores(lines)
     names = "|".join(re.escape(escape(words(theory))) for theory, _ in theories(scored))
-    sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in answer(scored, on_target(run, lines)))
+    words_of = [*caveats(run), *answer(scored, on_target(run, lines))]
+    sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in words_of)
     sentences = re.sub(rf"\b({names})(?= \()", r"<strong>\1</strong>", sentences) if names else sentences
     wide = " wide" if len(scored) > MANY else ""
     sentences += _inference_line(run) + _learnt_line(run)

@@ -14,6 +14,7 @@ from functools import cached_property
 
 from experiments.design.study import Study
 from experiments.reports.sentences import aligned
+from experiments.reports.state import caveats
 from experiments.scoring.labels import (
     LAST_DOSE,
     METHODS,
@@ -123,7 +124,7 @@ def findings_text(run: RunFolder) -> str:
     findings = Study.of(run).findings(run)
     if findings is None:
         return ""
-    return "\n\n".join([*findings.sentences, aligned([list(row) for row in findings.table])])
+    return "\n\n".join([*caveats(run), *findings.sentences, aligned([list(row) for row in findings.table])])
 
 
 def answer(scored: Sequence[PanelScores], first: str = "") -> list[str]:

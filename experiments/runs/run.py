@@ -14,6 +14,7 @@ from experiments.own_files import blaming
 from experiments.reports.expectations import forecast_text
 from experiments.reports.html import write_report
 from experiments.reports.sentences import aligned
+from experiments.reports.state import caveats
 from experiments.reports.summary import answer, findings_text, last_scores, on_target, printed_table
 from experiments.runs.base_networks import BaseNetworks
 from experiments.runs.cell_by_cell import Finished, one_by_one
@@ -122,7 +123,7 @@ def summary(made: RunFolder) -> str:
     report = convergence_report(made)
     lines = scorecard(table(made))
     scored, findings = last_scores(lines), findings_text(made)
-    sentences = [] if findings else answer(scored, on_target(made, lines))
+    sentences = [] if findings else [*caveats(made), *answer(scored, on_target(made, lines))]
     return "\n".join(
         [
             *([findings] if findings else []),

@@ -3,7 +3,8 @@
     transfer     τ, Σ I(A → B) / Σ I(B → B) over pairs of different alphabets, by depth, as it is and up to
                  one constant; of the streams, an untrained network and the tokens. I(B → B); overlap of
                  patterns
-    steering     nats of answers for a nat along the pattern of the same alphabet, and of another
+    steering     nats of answers for a nat along the pattern of the same alphabet, and of another; the share
+                 of the largest edits that leave all that the probe read where it was fitted
     carry-over   of D's alphabet to the others: the part of the concept that is taken up in-domain, and what
                  of it is carried; the share of the shift in-domain that the state makes, S; τ from D's
                  alphabet, up to one constant, after the last block; S × τ, and what is carried less S × τ
@@ -81,6 +82,8 @@ def _bases(world: str, cells: Cells) -> Iterator[MeasureLine]:
     for name, where in (("the same alphabet", ~different), ("another alphabet", different)):
         slopes = [_known(cell.slopes[where]) for _, cell in cells]
         yield from line(STEERING, f"nats for a nat of {name}", 1, slopes, bayes)
+        shares = [float(cell.beyond[where].mean()) for _, cell in cells]
+        yield from line(STEERING, f"beyond the span of {name}", 1, shares)
 
 
 def _known(values: np.ndarray) -> float:

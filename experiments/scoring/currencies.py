@@ -6,24 +6,33 @@
     interaction   shares of variance (experiments.scoring.additivity)
     closure       steering for shots for dose, over steering for dose
     context       K(s)/K(0), the weight of the context
+    prevention    nats that are learnt less of D' for a nat by which the network was steered meanwhile
+    laws          what a pair is worth among many (experiments.scoring.shot_laws)
+    span          the share of edits beyond all that the probe read where it was fitted
     layers        I of streams and baselines; what heads add up (experiments.storage.currencies_cell)
+    heads         shares of a pair's nats that heads of a block keep
 
 Base networks have method "" and dose 0. `bayes` is what exact inference has.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 import numpy as np
 
 from experiments.scoring.additivity import closure, interactions, log_odds, mean_change
 from experiments.scoring.measure_line import MeasureLine, mean_of_known
+from experiments.scoring.shot_laws import ShotLaws
 from experiments.storage.currencies_cell import QUESTIONS, READ, SUMS, WHERE, CurrenciesCell
 from experiments.storage.inside_cell import FEATURES
 from experiments.storage.records import Cell
 from experiments.storage.run import Run
 
 RATE, INTERACTION, CLOSURE, CONTEXT, LAYERS = "rate", "interaction", "closure", "context", "layers"
-HEADS = {"sinks": "c0 of attention", "overlap": "overlap with the probe of a pair, over chance"}
+PREVENTION, LAWS, SPAN, HEADS = "prevention", "laws", "span", "heads"
+DIRECTIONS = {"towards": 1, "away": -1}
+ENOUGH = 0.9  # of a pair's nats, kept by so many heads
+OF_HEADS = {"sinks": "c0 of attention", "overlap": "overlap with the probe of a pair, over chance"}
 Cells = Sequence[tuple[Cell, CurrenciesCell]]
 
 
@@ -34,7 +43,8 @@ def currency_lines(run: Run) -> list[MeasureLine]:
         content = run.read(cell)
         assert isinstance(content, CurrenciesCell)
         cells.append((cell, content))
-    return [*_rates(cells), *_of_pairs(cells), *_layers(cells)] if cells else []
+    parts = _rates, _of_pairs, _layers, _heads
+    return [line for part in parts for line in part(cells)] if cells else []
 
 
 def _rates(cells: Cells) -> Iterator[MeasureLine]:
@@ -82,7 +92,7 @@ def _of_network(cell: CurrenciesCell, m: int, seed: int, d: int, price: float) -
                 if w and not count:
                     continue  # no pair to steer
                 unit = count if w else 1
-                for sign, direction in ((1, "towards"), (-1, "away")):
+                for direction, sign in DIRECTIONS.items():
                     sizes = [x for x in nats if x * sign > 0]
                     slopes = [
                         mean_change(here[row, w, nats.index(x)], here[row, w, none]) / (x * unit)
@@ -105,27 +115,50 @@ def _of_network(cell: CurrenciesCell, m: int, seed: int, d: int, price: float) -
             for name, share in interactions(grid).items():
                 measures[INTERACTION, name, question, 0.0] = share
         if d:
+            learnt = log_odds(cell.under[m, seed, d, :, :, 0, q])  # (w, z, r)
+            for (w, where), (direction, sign) in product(enumerate(WHERE), DIRECTIONS.items()):
+                less = [
+                    mean_change(plain[0], part) / x
+                    for x, part in zip(cell.training_nats.tolist(), learnt[w], strict=True)
+                    if x * sign > 0
+                ]
+                measures[PREVENTION, f"less for a nat in the {where} {direction}", question, 0.0] = (
+                    _known_mean(less)
+                )
             changes = mean_change(odds[:, :, 0, :, q], odds[0, 0, 0, none, q])
             measures[CLOSURE, "steering of shots / of dose", question, 1.0] = float(
                 closure(changes, shots, nats)[d - 1]
             )
     for w, where in enumerate(WHERE):
         measures[RATE, f"wrong sign, in the {where}", "", None] = float(cell.wrong[m, seed, d, w])
+        for x, share in zip(nats, cell.beyond[m, seed, d, w], strict=True):
+            if x:
+                measures[SPAN, f"{x:g} nats in the {where}", "", None] = float(share)
     return measures
 
 
 def _of_pairs(cells: Cells) -> Iterator[MeasureLine]:
-    """Lines of the nats that one pair ahead counts for among many."""
+    """Lines of the nats that one pair ahead counts for among many, and of laws of these."""
     totals, price = cells[0][1].totals.tolist(), float(cells[0][1].price)
+    paid = [[_paid(cell, row) for row in range(len(totals))] for _, cell in cells]
     for row, total in enumerate(totals):
-        paid = []
-        for _, cell in cells:
-            none = cell.nats.tolist().index(0.0)
-            start = np.mean(
-                [log_odds(cell.beliefs[0, 0, 0, 0, 0, none, q]) for q in range(len(QUESTIONS))], axis=0
-            )
-            paid.append(float(mean_change(start, log_odds(cell.ahead[row]))))
-        yield from _of_bases(cells, RATE, f"nats of one pair ahead, of {total}", 0, paid, price)
+        values = [part[row] for part in paid]
+        yield from _of_bases(cells, RATE, f"nats of one pair ahead, of {total}", 0, values, price)
+    laws = [ShotLaws.of(totals, part, price) for part in paid]
+    for name in ("exact", "power", "average"):
+        values = [getattr(law, name) for law in laws]
+        yield from _of_bases(cells, LAWS, f"nats missed by the law: {name}", 0, values)
+    values = [law.power - law.average for law in laws]
+    yield from _of_bases(cells, LAWS, "nats missed by the power less by the average", 0, values)
+    yield from _of_bases(cells, LAWS, "α of the power", 0, [law.alpha for law in laws], 0.0)
+    yield from _of_bases(cells, LAWS, "1/(1 + c0) of the average", 0, [law.averaged for law in laws])
+
+
+def _paid(cell: CurrenciesCell, row: int) -> float:
+    """Nats that one pair of the rival ahead takes back, among many."""
+    none = cell.nats.tolist().index(0.0)
+    plain = [log_odds(cell.beliefs[0, 0, 0, 0, 0, none, q]) for q in range(len(QUESTIONS))]
+    return float(mean_change(np.mean(plain, axis=0), log_odds(cell.ahead[row])))
 
 
 def _layers(cells: Cells) -> Iterator[MeasureLine]:
@@ -143,7 +176,7 @@ def _layers(cells: Cells) -> Iterator[MeasureLine]:
             yield from _of_bases(cells, LAYERS, f"{name}: R² on the {what}", 0, values)
     for measure in ("sinks", "overlap"):
         values = [np.mean(getattr(cell, measure)[:together]) for _, cell in cells]
-        yield from _of_bases(cells, LAYERS, f"mean head: {HEADS[measure]}", 0, values)
+        yield from _of_bases(cells, LAYERS, f"mean head: {OF_HEADS[measure]}", 0, values)
     values = [cell.dimensions[together] for _, cell in cells]
     yield from _of_bases(cells, LAYERS, "all heads: dimensions for 95 %", 0, values)
     for i in range(first.frequencies.shape[1]):
@@ -151,8 +184,27 @@ def _layers(cells: Cells) -> Iterator[MeasureLine]:
         yield from _of_bases(cells, LAYERS, f"all heads: share of frequency {i + 1}", 0, values)
 
 
+def _heads(cells: Cells) -> Iterator[MeasureLine]:
+    """Lines of the share of a pair's nats that heads keep, by block; the depth counts blocks."""
+    blocks, most = cells[0][1].kept.shape
+    for block in range(blocks):
+        kept = np.array([cell.kept[block] for _, cell in cells], float)
+        for count in range(most):
+            yield from _of_bases(cells, HEADS, f"kept by the best {count}", block + 1, kept[:, count])
+        known = np.isfinite(kept).all(axis=1)
+        needed = np.where(known, np.argmax(kept >= ENOUGH, axis=1), np.nan)
+        yield from _of_bases(cells, HEADS, f"heads that keep {ENOUGH:g}", block + 1, needed)
+        left = [np.min(cell.without[block]) for _, cell in cells]
+        yield from _of_bases(cells, HEADS, "least left without one head", block + 1, left)
+
+
 def _of_bases(
-    cells: Cells, test: str, measure: str, depth: int, values: Sequence[float], bayes: float | None = None
+    cells: Cells,
+    test: str,
+    measure: str,
+    depth: int,
+    values: Sequence[float] | np.ndarray,
+    bayes: float | None = None,
 ) -> Iterator[MeasureLine]:
     """The line of base networks, if any was measured."""
     value, count = mean_of_known(values, [(cell.base, 0) for cell, _ in cells])

@@ -9,6 +9,8 @@
                      that under random rotations; of the best block, less what their best one has
     M6 finetuning    the constant share of the curve's movement; bend and turn, less the twin's; the loss of
                      the base network's probe
+    M7 heads         nats that a page costs more, at newlines and elsewhere, when a head writes its mean: of a
+                     block's head that depends most on line length - column, and of its others
 
 Networks are "base", "untrained", or finetuned by a method; "exact" is the process. What has no depth has
 depth 0, what has no dose dose 0; the depth of a twist is that of the stream which the block reads. Numpy
@@ -21,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.scoring.intervals import Estimate, clusters, mean
-from experiments.storage.curve_cell import CODE, FOLLOWED, MOVED, TWIST, USED, CurveCell
+from experiments.storage.curve_cell import CODE, FOLLOWED, LOST, MOVED, TWIST, USED, CurveCell
 from experiments.storage.records import Cell, Interval, Json
 from experiments.storage.run import Run
 
@@ -32,6 +34,7 @@ TESTS = {
     "M4": "past lines",
     "M5": "twist",
     "M6": "finetuning",
+    "M7": "heads",
 }
 SLOPES = {"exact": "slope: exact", "explained": "explained", "own": "slope: own", "random": "slope: random"}
 NEEDED: Interval = (2.0, 3.0)  # dimensions of what prediction needs, stated beforehand
@@ -161,6 +164,11 @@ def _bases(data: str, cells: Cells) -> Iterator[CurveLine]:
         yield from base.line("M5", "rank", depth - 1, values("rotations", row, 1))
         yield from untrained.code(lambda *index, row=row: values("untrained_code", row, *index), depth)
         yield from untrained.twist(lambda *index, row=row: values("untrained_twist", row, *index), depth - 1)
+        for part, where in enumerate(LOST):
+            lost = values("head_losses", row)[..., part]  # (networks, h)
+            yield from base.line("M7", f"twisted head, {where}", depth - 1, lost[:, 0])
+            if lost.shape[1] > 1:
+                yield from base.line("M7", f"other heads, {where}", depth - 1, lost[:, 1:].mean(axis=1))
     best = np.max(beyond, axis=0) - values("best_rotation")
     yield from base.line("M5", "beyond rotations, best block", 0, best)
     yield from exact.line("M1", "dimension", 0, values("exact_dimension"))

@@ -2,7 +2,8 @@
 
     injection    changes of the expected bias over those of a belief with the injected nats more: said (the
                  name), done (formats, mean); said over done; shares of the wrong sign; of a control
-                 direction, root mean square changes over those of the pattern
+                 direction, root mean square changes over those of the pattern; the share of injections
+                 beyond all that the probe read where it was fitted
     finetuning   said over done of what D' moves, ratios of sums
     probe        I of the stream after the first block, with baselines
 
@@ -57,6 +58,9 @@ def _bases(cells: Cells) -> Iterator[MeasureLine]:
                 yield MeasureLine(INJECTED, measure, value, count, where, depth=1, bayes=bayes)
         both = ratio(named, done, [bases])
         yield MeasureLine(INJECTED, SAID_OVER_DONE, both, len(keys), where, depth=1, bayes=1.0)
+    value, count = mean_of_known([float(cell.beyond) for _, cell in cells], keys)
+    if count:
+        yield MeasureLine(INJECTED, "beyond the span", value, count, depth=1)
     for f, feature in enumerate(FEATURES):
         value, count = mean_of_known([cell.information[f, 0] for _, cell in cells], keys)
         if count:

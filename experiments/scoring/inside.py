@@ -4,12 +4,15 @@
                      hypothesis gains on the mean of the others
     T2 sufficiency   C = 1 - Σ KL(finetuned ‖ base + vector) / Σ KL(finetuned ‖ base), elsewhere; the same
                      of the twin, another order of D'; what a vector loses beyond the twin; the shift
-    T3 calibration   slope, its spread over contexts, share of contexts of the wrong sign
+    T3 calibration   slope, its spread over contexts, share of contexts of the wrong sign; share of those
+                     that the largest edit takes beyond all that the probe read where it was fitted
     T4 code          I of streams and baselines in both codes; variation of what steering adds
     T5 old probes    I up to one constant; the loss of the old probe, less the difference to the twin; slopes
                      against the exact posterior and the network's own answers
     T7 posteriors    explained = 1 - Σ KL(b of finetuned ‖ b of theory) / Σ KL(b of finetuned ‖ b of base),
-                     elsewhere, b read by the base network's probe, a theory's strength fitted in-domain; twin
+                     elsewhere, b read by the base network's probe, a theory's strength fitted in-domain;
+                     twin; the same of the steering posterior, and of the linearised network, which follows
+                     the finetuning, fits nothing and is no posterior
     T6 factors       R² of the interaction and of the joint part, dimensions, angle (degrees)
 
 Base networks have method "" and dose 0; what has no depth has depth 0. `bayes` is what a theory says by which
@@ -27,6 +30,7 @@ from experiments.storage.inside_cell import (
     CODES,
     FACTORS,
     FEATURES,
+    FORETOLD,
     OLD_PROBES,
     READ,
     RESPONSE,
@@ -59,8 +63,9 @@ BAYES = {  # by test and measure
     ("T3", "wrong"): 0.0,
     ("T4", "of_log_odds"): 0.0,
     ("T5", "loss"): 0.0,
-    **{("T7", theory): 1.0 for theory in READ[2:]},
+    **{("T7", theory): 1.0 for theory in (*READ[2:], FORETOLD[0])},
 }
+BEYOND = "beyond the span"  # share of contexts, by the largest edit
 BOUNDED = ("spread", "wrong", "of_log_odds", *VECTORS)  # which chance alone puts off what Bayes says
 LOSSES = ("loss", *(f"lost: {vector}" for vector in VECTORS))  # which refute above 0 alone
 Cells = Sequence[tuple[Cell, InsideCell]]
@@ -125,6 +130,7 @@ def _bases(data: str, cells: Cells) -> Iterator[InsideLine]:
     first = cells[0][1]
     depths = first.depths.tolist()
     for row, depth in enumerate(first.edited.tolist()):
+        yield from _base(data, "T3", BEYOND, depth, cells, [c.beyond[row] for _, c in cells])
         for (alone, where), (part, name) in product(enumerate(WHERE), enumerate(RESPONSE)):
             test = "T4" if name.startswith("of_") else "T3"
             values = [c.response[row, alone, part] for _, c in cells]
@@ -192,6 +198,10 @@ def _networks(data: str, cells: Cells) -> Iterator[InsideLine]:
                 unchanged, *read = (flat("read", m, d, row, part) for part in range(len(READ)))
                 for name, nats in zip(READ[1:], read, strict=True):
                     yield line("T7", name, depth, ratio(unchanged - nats, unchanged, ways))
+                for part, name in enumerate(FORETOLD):
+                    nats = flat("foretold", m, d, row, part)
+                    if np.isfinite(nats).all():
+                        yield line("T7", name, depth, ratio(unchanged - nats, unchanged, ways))
                 kept = [flat("old_probes", m, d, row, part) for part in range(len(OLD_PROBES))]
                 for name, values in zip(OLD_PROBES, kept, strict=True):
                     yield line("T5", name, depth, mean(values, ways))

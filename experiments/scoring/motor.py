@@ -9,6 +9,7 @@ method and dose; base networks have method "" and dose 0. Its `part` says of wha
     outside         what is outside of the stream, fitted to exact labels
     beyond          the share that streams tell of what the exact mixed state leaves
     steering        by about one nat that comes out
+    span            the share of contexts that this takes beyond all that the probe read
     old, new        the base network's probes in a finetuned network, and probes fitted there
     finetuned       S and H (experiments.scoring.swap) in its own text; nats that log-odds of A moved, those
                     that the base network's probe followed, and how far that is off before and after; the
@@ -55,6 +56,7 @@ PARTS = {  # of base networks: array and axes
     "outside": ("baselines", "ekq"),
     "beyond": ("beyond", "el"),
     "steering": ("steering", "evxu"),
+    "span": ("left", "evx"),
 }
 OF_TUNED = {"tuned bounds": ("tuned_bounds", "eb"), "old": ("old", "egq"), "new": ("new", "egq")}
 SQUARES, PRODUCTS = (MOVES.index(name) for name in ("squares", "products"))
@@ -266,9 +268,9 @@ def _statements(data: str, cells: Cells) -> Iterator[Statement]:
     yield Statement(
         data,
         "shift",
-        "nats by which labels of the process are worse, for 1 - S from 0 to 1",
+        "nats by which labels of the process are worse, for 1 - S from 0 to 1, between and within methods",
         (0.0, math.inf),
-        _growth(cells),
+        growth(cells),
     )
     for row, depth in enumerate(first.edited.tolist()):
         for name, other in (("pattern", "filter"), ("means on-policy", "means contrastive")):
@@ -280,18 +282,20 @@ def _statements(data: str, cells: Cells) -> Iterator[Statement]:
             )
 
 
-def _growth(cells: Cells) -> Estimate:
-    """The slope, over networks of all methods, of what labels of the process cost on 1 - S."""
-    costs, lost, keys = [], [], []
+def growth(cells: Cells, within: bool = False) -> Estimate:
+    """The slope, over networks of all methods, of what labels of the process cost on 1 - S: most of it is
+    between methods, which differ in more than S; or `within` methods alone, about the mean of each."""
+    costs, lost, centres, keys = [], [], [], []
     for m in range(len(cells[0][1].methods)):
         flat, ways = _flat(cells, m, -1)
         shift, state, _ = flat("shift").T
         costs.append(_cost(flat("new")))
         lost.append(state / shift)
+        centres.append(np.full(len(shift), lost[-1].mean()))
         keys.append(ways)
     x, y = np.concatenate(lost), np.concatenate(costs)
     ways = [np.concatenate(part).tolist() for part in zip(*keys, strict=True)]
-    centre = x - x.mean()
+    centre = x - (np.concatenate(centres) if within else x.mean())
     return ratio(centre * y, centre**2, ways)
 
 

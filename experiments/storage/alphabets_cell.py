@@ -17,7 +17,7 @@ GROUPS = ("in_domain", "held_out")
 PARTS = ("finetuned", "base read-out", "base blocks")  # the finetuned network, and with a part of the base's
 AXES = {
     **{"methods": "m", "doses": "d", "depths": "l", "home": ""},
-    **{"information": "luab", "shifted": "luab", "overlap": "lab", "slopes": "ab"},
+    **{"information": "luab", "shifted": "luab", "overlap": "lab", "slopes": "ab", "beyond": "ab"},
     **{"toward": "msdgz", "whole": "g", "shift": "msd", "missed": "msd"},
 }
 
@@ -27,7 +27,7 @@ class AlphabetsCell(Measures):
     """`home` is the number of D's alphabet. `information` is I of a probe on documents of another alphabet,
     held out; `shifted` the same up to one constant, `overlap` the mean squared cosine of both alphabets'
     patterns in whitened coordinates, less that of chance; `slopes` nats of answers in b for a nat along a's
-    pattern.
+    pattern, `beyond` the share of edits that leave all that a's probe read where it was fitted.
 
     `toward` is Σ (p - base)(concept's own - base) over answers, `whole` that of the concept's own answers;
     `shift` and `missed` are mean KL (nats) in-domain from the finetuned network to the base network, and to
@@ -43,6 +43,7 @@ class AlphabetsCell(Measures):
     shifted: np.ndarray
     overlap: np.ndarray
     slopes: np.ndarray
+    beyond: np.ndarray
     toward: np.ndarray
     whole: np.ndarray
     shift: np.ndarray

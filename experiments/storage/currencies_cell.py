@@ -1,10 +1,11 @@
 """Content of a cell of currencies: context, finetuning and steering of one base network, as numbers.
 
 Axes: m methods, s finetuning seeds, d doses (0, the base network, first), n numbers of shots, w where
-steering is (`WHERE`), x nats, q questions (`QUESTIONS`), r rivals, b beliefs (`BELIEFS`); of the base
-network alone t numbers of pairs, l depths (the first is after block 1), c what is read where (`READ`), f
-features and h held out and in sample (experiments.storage.inside_cell), a heads and all of them together, j
-what a head adds up (`SUMS`), i frequencies, p pairs shown. Numpy only.
+steering is (`WHERE`), x nats, z nats by which a network is steered while it is finetuned, q questions
+(`QUESTIONS`), r rivals, b beliefs (`BELIEFS`); of the base network alone t numbers of pairs, l depths (the
+first is after block 1), c what is read where (`READ`), f features and h held out and in sample
+(experiments.storage.inside_cell), a heads and all of them together, j what a head adds up (`SUMS`), i
+frequencies, p pairs shown, u blocks, v heads. Numpy only.
 """
 
 from dataclasses import dataclass
@@ -24,7 +25,8 @@ AXES = {
     "price": "",
     **{"beliefs": "msdnwxqrb", "wrong": "msdw", "weight": "msdq", "ahead": "trb"},
     **{"information": "clfh", "sums": "aj", "sinks": "a", "attention": "ap", "dimensions": "a"},
-    **{"frequencies": "ai", "overlap": "a"},
+    **{"frequencies": "ai", "overlap": "a", "kept": "ua", "without": "uv"},
+    **{"beyond": "msdwx", "training_nats": "z", "under": "msdwznqrb"},
 }
 
 
@@ -32,13 +34,15 @@ AXES = {
 class CurrenciesCell(Measures):
     """`price` is λ, the nats of a pair. `beliefs` are weights in answers; `wrong` is the share of contexts
     that steering moves to the wrong side, `weight` the efficiency K of the context
-    (experiments.scoring.context_filter). `ahead` are beliefs after `totals` pairs of which the rival has one
-    more.
+    (experiments.scoring.context_filter), and `beyond` the share of contexts that an edit takes beyond all
+    that the probe read where it was fitted. `under` are weights in answers without steering, of networks
+    that were finetuned under it. `ahead` are beliefs after `totals` pairs of which the rival has one more.
 
     `information` is I; `sums` R² of what heads add to the stream, by a linear function of evidence; `sinks`
     c0 of attention A N/(N + c0) on N pairs; `dimensions` components for 95 % of what heads add by k, and
     `frequencies` their shares; `overlap` the mean squared cosine between what a head reads by its values and
-    the probe of a pair, less that of chance.
+    the probe of a pair, less that of chance. `kept` is the share of a pair's nats that the best 0, 1, ...
+    heads of a block keep, `without` that which is left without one head.
     """
 
     axes: ClassVar[dict[str, str]] = AXES
@@ -60,3 +64,8 @@ class CurrenciesCell(Measures):
     dimensions: np.ndarray
     frequencies: np.ndarray
     overlap: np.ndarray
+    kept: np.ndarray
+    without: np.ndarray
+    beyond: np.ndarray
+    training_nats: np.ndarray
+    under: np.ndarray

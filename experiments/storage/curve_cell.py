@@ -3,7 +3,7 @@
 Axes: m methods, s finetuning seeds, d doses, l depths (the first is after block 1), b blocks, v columns, w
 line lengths, g lags, e principal components; c parts of a code (`CODE`), t of a twist (`TWIST`), u statistics
 of past lines (`USED`), f of a substitution (`FOLLOWED`), n of what moved (`MOVED`), r (value, rank) of random
-curves or rotations, z (network, twin). Numpy only.
+curves or rotations, z (network, twin), h heads of a block, k where a head is needed (`LOST`). Numpy only.
 """
 
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ CODE = ("dimension", "ringing", "helix", "line", "period", "column")
 TWIST = ("share", "raw", "offset", "peak")
 USED = ("exact", "mean", "maximum", "moving average", "last line")
 FOLLOWED = ("exact", "explained", "own", "random")
+LOST = ("at newlines", "elsewhere")
 MOVED = ("old probe", "constant", "bend", "twin bend")
 AXES = {
     **{"methods": "m", "doses": "d", "depths": "l", "columns": "v", "lengths": "w"},
@@ -31,7 +32,7 @@ AXES = {
         "cosines": "bvw",
     },
     **{"code": "msdlc", "twist": "msdbt", "used": "msdu", "followed": "msdlf"},
-    **{"moved": "msdln", "turned": "msdbz"},
+    **{"moved": "msdln", "turned": "msdbz", "head_losses": "bhk"},
 }
 
 
@@ -41,7 +42,8 @@ class CurveCell(Measures):
     ones. `exact_used` is what the exact process uses, `exact_dimension` that of its newline probabilities;
     `best_rotation` what random rotations of the best block have beyond their mean, as the best is chosen;
     `spectrum` cumulative shares of variance, `by_lag` mean cosines, `cosines` the head of every block that
-    depends most on a difference; `turned` the relative change of cosines of all heads of a block."""
+    depends most on a difference; `turned` the relative change of cosines of all heads of a block;
+    `head_losses` nats that a head is worth, the first of a block being the one of `cosines`."""
 
     axes: ClassVar[dict[str, str]] = AXES
     methods: np.ndarray
@@ -69,3 +71,4 @@ class CurveCell(Measures):
     followed: np.ndarray
     moved: np.ndarray
     turned: np.ndarray
+    head_losses: np.ndarray

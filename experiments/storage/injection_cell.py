@@ -17,6 +17,7 @@ DIRECTIONS = ("pattern", "control")
 AXES = {
     **{"methods": "m", "doses": "d"},
     **{"information": "fh", "slopes": "wo", "wrong": "wo", "sizes": "wco", "moved": "msdo"},
+    "beyond": "",
 }
 
 
@@ -25,7 +26,7 @@ class InjectionCell(Measures):
     """`information` is I of the stream after the first block where an answer was read. `slopes` are changes
     of the expected bias, over those of a belief with so many nats more, `wrong` the share of changes of the
     other sign, `sizes` root mean square changes; `moved` are changes of the expected bias by finetuning, a
-    cue first."""
+    cue first; `beyond` is the share of injections that leave all that the probe read where it was fitted."""
 
     axes: ClassVar[dict[str, str]] = AXES
     methods: np.ndarray
@@ -35,3 +36,4 @@ class InjectionCell(Measures):
     wrong: np.ndarray
     sizes: np.ndarray
     moved: np.ndarray
+    beyond: np.ndarray

@@ -27,7 +27,7 @@ MOVES = ("moved", "followed", "off before", "off after", "squares", "products")
 AXES = {
     **{"events": "e", "labels": "n", "depths": "l", "edited": "x", "methods": "m", "doses": "d"},
     **{"bounds": "eb", "ladder": "ernpq", "by_depth": "eglpq", "baselines": "ekq", "beyond": "el"},
-    **{"steering": "evxu", "shift": "msdh", "moves": "msdei", "tuned_bounds": "msdeb"},
+    **{"steering": "evxu", "left": "evx", "shift": "msdh", "moves": "msdei", "tuned_bounds": "msdeb"},
     **{"old": "msdegq", "new": "msdegq"},
 }
 
@@ -36,9 +36,10 @@ AXES = {
 class MotorCell(Measures):
     """`ladder` and all of finetuned networks is read at the last depth, the latter by the link of log-odds.
     `by_depth` has the most labels of each regime. `beyond` is the share of what the exact mixed state leaves
-    of p(A) that streams tell. `old` are the base network's probes in a finetuned network, `new` probes that
-    are fitted there. `shift` is mean KL (nats) from the finetuned network to the base network, and to itself
-    with the base network's read-out, and blocks, in its own text."""
+    of p(A) that streams tell. `left` is the share of steered contexts in which an edit leaves all that the
+    probe of the description read of the process. `old` are the base network's probes in a finetuned network,
+    `new` probes that are fitted there. `shift` is mean KL (nats) from the finetuned network to the base
+    network, and to itself with the base network's read-out, and blocks, in its own text."""
 
     axes: ClassVar[dict[str, str]] = AXES
     events: np.ndarray
@@ -53,6 +54,7 @@ class MotorCell(Measures):
     baselines: np.ndarray
     beyond: np.ndarray
     steering: np.ndarray
+    left: np.ndarray
     shift: np.ndarray
     moves: np.ndarray
     tuned_bounds: np.ndarray

@@ -23,7 +23,8 @@ theory by which D' moves the weights of hypotheses, and nothing else, says:
                      finetuned network, up to one constant. Refuted by a loss beyond that of two orders of D'
     T7 posteriors    the belief that the base network's probe reads elsewhere is that of a posterior over
                      hypotheses, its strength fitted in-domain: explained = 1. Refuted where an interval is
-                     below 1; any constant shift, a number for every hypothesis, is as far as one could go
+                     below 1; any constant shift, a number for every hypothesis, is as far as one could go.
+                     Beside them the linearised network, read by the same probe, which is no posterior
     T6 factors       no prediction. A factored code (persona and domain apart) lacks the interaction of both
                      and has few dimensions, a joint one has it
 

@@ -23,6 +23,8 @@ Manipulate Manifolds, 2025). Here the exact answers are known. Stated beforehand
     M6 finetuning    D' of one width says nothing of the column: the curve moves by a constant and does not
                      bend, the old probe reads as before, and heads do not turn, each beyond two orders of D'.
                      Refuted by a bend or a turn larger than the twin's, or a loss of the probe
+    M7 heads         what a page costs without a head, at newlines and elsewhere. No prediction: a head that
+                     compares column and line length should be worth most where lines end
 
 It needs networks that infer: with fewer than three quarters of inference learnt nothing here means much.
 """

@@ -14,6 +14,12 @@ measured in nats. To exact Bayes the three add up,
     closure       N shots undo a dose, x nats of steering undo N shots and y nats that dose: x/y = 1. Refuted
                   by another ratio
     context       under any update of the prior the context keeps its weight: K(s) = K(0)
+    prevention    finetuned under x nats of steering, asked without them: D' is evidence at any prior, so as
+                  much is learnt of it, 0 nats less for a nat. Refuted by another value; 1, all that steering
+                  has done already, is what a learner has that goes to where its answers fit D'
+    laws          nats of one pair ahead among N: λ at every N. What falls as N^-α, or as (1 + c0)/(N + c0),
+                  an average beside a sink, is fitted on few pairs and scored on more. α = 0 is refuted by its
+                  whole interval, and of both laws the one that misses more
     layers        with two blocks: after the first, the stream at an answer holds its pair's evidence; after
                   the last, that at a question the posterior. Refuted where the first does not have it, or a
                   nat of evidence that is added to every pair shown is not a nat a pair
@@ -54,12 +60,14 @@ class Config(StudyConfig):
     """Pairs of a rival in the context, 0 among them."""
     nats: tuple[float, ...] = (-4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0)
     """Nats by which a belief is steered, 0 among them."""
+    training_nats: tuple[float, ...] = (-2.0, 2.0)
+    """Nats by which networks are steered while they are finetuned; they are asked without."""
     documents: int = 300
     """Documents of pretraining on which probes are fitted and scored."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_currencies(self.shots, self.nats, self.documents)
+        check_currencies(self.shots, self.nats, self.documents, self.training_nats)
 
 
 PRESETS = {
@@ -67,7 +75,9 @@ PRESETS = {
         Config(),
         BRIEF
         | {"documents": 24, "nats": (-1.0, 0.0, 1.0), "network.layers": 2, "process.pairs": 5}
-        | {"finetuning.doses": (4,), "shots": (0, 1)},
+        | {"finetuning.doses": (4,), "shots": (0, 1), "training_nats": (1.0,)}
+        # a probe of seven answers in so few documents takes a hundred steps of Newton's method
+        | {"process.modulus": 4, "finetuned_questions": (0, 1)},
     ),
     "small": Config(),
     "full": with_options(Config(), FULL | {"pretraining.seeds": 12, "documents": 1000}),
@@ -87,7 +97,12 @@ def experiment(config: Config) -> "Experiment":
         )
     task = process.task(config.shift, config.finetuned_questions, config.repeats, (1,))
     plan = CurrenciesPlan(
-        config.shift, config.finetuned_questions, config.shots, config.nats, config.documents
+        config.shift,
+        config.finetuned_questions,
+        config.shots,
+        config.nats,
+        config.documents,
+        config.training_nats,
     )
     return config.experiment(process, [Arm(task)], inside=plan)
 

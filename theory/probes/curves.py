@@ -32,6 +32,12 @@ SHORTEST, PERIODS = 4.0, 40  # the least period of a helix, in steps of the numb
 FEWEST = 8  # values of a curve: half of them fit a helix
 
 
+def longest_run(numbers: Int[np.ndarray, " n"], least: int) -> Int[np.ndarray, " c"]:
+    """The longest run of values that `least` rows have each."""
+    enough = np.flatnonzero(np.bincount(numbers) >= least)
+    return max(np.split(enough, np.flatnonzero(np.diff(enough) > 1) + 1), key=len)
+
+
 @dataclass(frozen=True)
 class Curve:
     """Points (c, d) at ascending values (c,) in equal steps."""
@@ -56,10 +62,7 @@ class Curve:
     ) -> Self:
         """Mean streams by number, for the longest run of values that `least` rows have each. Of what is held
         `equal`, the part that goes with the number is taken off, as it goes with streams at one number."""
-        counts = np.bincount(numbers)
-        enough = np.flatnonzero(counts >= least)
-        runs = np.split(enough, np.flatnonzero(np.diff(enough) > 1) + 1)
-        values = max(runs, key=len)
+        counts, values = np.bincount(numbers), longest_run(numbers, least)
         rows = np.asarray(streams, float)
         means = _means(rows, numbers, counts)
         points = means[values]

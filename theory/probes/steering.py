@@ -48,11 +48,24 @@ def change(network: Futures, edited: Futures) -> Float[np.ndarray, " c"]:
     return edited.log_odds - network.log_odds
 
 
-def beyond_span(read: Float[np.ndarray, " c"], nats: float) -> float:
-    """The share of streams that an edit by so many nats takes beyond the span of what a probe reads of them:
-    there nothing is known of what the network does."""
+def beyond_span(
+    read: Float[np.ndarray, " c"],
+    nats: float,
+    span: tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"]] | None = None,
+) -> float:
+    """The share of streams that an edit by so many nats takes beyond the span of what a probe reads, its
+    least and its most (default: of these streams): there nothing is known of what the network does."""
     moved = np.asarray(read, float) + nats
-    return float(np.mean((moved > np.max(read)) | (moved < np.min(read))))
+    low, high = (np.min(read), np.max(read)) if span is None else span
+    return float(np.mean((moved > high) | (moved < low)))
+
+
+def beyond_fitted(fitted: Float[np.ndarray, " n"], read: Float[np.ndarray, " c"], nats: float) -> float:
+    """The same, where a probe reads `fitted` of all streams that it was fitted on; nan of no stream."""
+    if not len(read):
+        return float("nan")
+    ends = np.full_like(read, np.min(fitted)), np.full_like(read, np.max(fitted))
+    return beyond_span(read, nats, ends)
 
 
 def score_steering(network: Futures, edited: Futures) -> Steering:

@@ -66,15 +66,23 @@ class SteeringPosterior(Theory[Steerable]):
         return prior.shifted(self.depth, written @ self._mode(prior, written, data, jnp.asarray(beta), start))
 
     def path(self, prior: Steerable, data: Dataset, betas: Betas, *, key: Key | None = None) -> Steerable:
-        """Networks over ascending strengths (stacked): each mode is where the search for the next begins."""
+        """Networks over ascending strengths (stacked)."""
+        _, vectors = self._searched(prior, data, betas)
+        return jax.vmap(lambda vector: prior.shifted(self.depth, vector))(vectors)
+
+    def shifts(self, prior: Steerable, data: Dataset, betas: Betas) -> Float[Array, "b k"]:
+        """x_β, the shifts of log-odds themselves (nats, adding to 0) over ascending strengths."""
+        return self._searched(prior, data, betas)[0]
+
+    def _searched(self, prior: Steerable, data: Dataset, betas: Betas) -> tuple[Array, Array]:
+        """x_β and what it writes; each mode is where the search for the next begins."""
         written = self.patterns(prior)
 
-        def following(start: Array, beta: Array) -> tuple[Array, Array]:
+        def following(start: Array, beta: Array) -> tuple[Array, tuple[Array, Array]]:
             mode = self._mode(prior, written, data, beta, start)
-            return mode, written @ mode
+            return mode, (mode, written @ mode)
 
-        _, vectors = jax.lax.scan(following, jnp.zeros(written.shape[1]), jnp.asarray(betas))
-        return jax.vmap(lambda vector: prior.shifted(self.depth, vector))(vectors)
+        return jax.lax.scan(following, jnp.zeros(written.shape[1]), jnp.asarray(betas))[1]
 
     def patterns(self, prior: Steerable) -> Float[Array, "d k"]:
         """U, in units of the stream for a nat; of log-odds between hypotheses, as their sum is free."""

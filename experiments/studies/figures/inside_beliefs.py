@@ -11,7 +11,7 @@ from experiments.scoring.findings import Findings
 from experiments.scoring.inside import TESTS, InsideLine, inside_lines
 from experiments.scoring.intervals import Estimate
 from experiments.scoring.labels import METHODS, number
-from experiments.storage.inside_cell import CODES, FACTORS, FEATURES, READ, VECTORS
+from experiments.storage.inside_cell import CODES, FACTORS, FEATURES, FORETOLD, READ, VECTORS
 from experiments.storage.run_folder import RunFolder
 
 STYLES = ("-", "--", ":", "-.")
@@ -23,8 +23,8 @@ CAPTION = (
     "between networks which met D′ in two orders (twin), in units of the shift. T2: the share of the shift "
     "that a constant vector after the first block, or the other order, makes elsewhere. T3, T4: the base "
     "network steered along the probe's pattern. T5: information up to one constant, and slopes of the base "
-    "network's probe. T6: what a factored code lacks. T7: the share of the shift of the "
-    "belief, as the base network's probe reads it elsewhere, that a theory explains."
+    "network's probe. T6: what a factored code lacks. T7: the share of the shift of the belief, as the base "
+    "network's probe reads it elsewhere, that a theory explains, any constant shift, or the linearised one."
 )
 
 
@@ -137,7 +137,11 @@ def rows_of(lines: Sequence[InsideLine]) -> dict[str, list[Panel]]:
             Panel("dimensions for 95 %", by_depth("T6", ["dimensions"], [""])),
             Panel("angle (degrees)", by_depth("T6", ["angle"], [""])),
         ],
-        "T7": [Panel(name, by_depth("T7", [name]), 1.0) for name in READ[2:]],
+        "T7": [
+            Panel("over hypotheses", by_depth("T7", READ[2:4]), 1.0),
+            Panel("of the network", by_depth("T7", FORETOLD), 1.0),
+            Panel(READ[-1], by_depth("T7", READ[-1:]), 1.0),
+        ],
     }
     return {test: panels for test, panels in rows.items() if any(panel.series for panel in panels)}
 
@@ -152,7 +156,7 @@ def inside_findings(run: RunFolder) -> Findings:
         line
         for line in sorted(lines, key=lambda line: (line.data, line.test))
         if line.dose in (0, last)
-        and (line.bayes is not None or line.test == "T6" or line.depth in (0, deepest))
+        and (line.bayes is not None or line.test in ("T3", "T6") or line.depth in (0, deepest))
         and "in sample" not in line.measure
     ]
     judged = [line for line in shown if line.judged]

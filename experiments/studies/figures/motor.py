@@ -1,6 +1,6 @@
 """Probes of an event: by labels, outside and inside, in finetuned networks, and steering. No jax."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from experiments.figures.measured import estimate_words
 from experiments.figures.style import WIDTH, save, style
 from experiments.scoring.findings import Findings
 from experiments.scoring.intervals import Estimate
@@ -18,6 +19,7 @@ from experiments.scoring.motor import (
     MotorLine,
     Statement,
     followed,
+    growth,
     motor_lines,
     statements,
     worlds,
@@ -294,15 +296,8 @@ def motor_findings(run: RunFolder) -> Findings:
         return Findings(("Nothing is measured yet.",), (("data",),), CAPTION)
     deepest = max(line.depth for line in lines if line.part == "depth")
     body = [
-        (
-            statement.data,
-            statement.name,
-            statement.words,
-            _value(statement.value),
-            _allowed(statement),
-            statement.verdict,
-        )
-        for statement in stated
+        (part.data, part.name, part.words, estimate_words(part.value), _allowed(part), part.verdict)
+        for part in stated
     ]
     shown = [
         line
@@ -313,9 +308,21 @@ def motor_findings(run: RunFolder) -> Findings:
             or line.part == "outside"
         )
     ]
-    body += [(line.data, line.event, f"excess, {line.source}", _value(line.value), "", "") for line in shown]
-    return Findings(
-        (_sentence(stated),), (("D′", "statement", "measure", "value", "allowed", "verdict"), *body), CAPTION
+    body += [
+        (line.data, line.event, f"excess, {line.source}", estimate_words(line.value), "", "")
+        for line in shown
+    ]
+    slopes = {data: growth(cells, within=True) for data, cells in worlds(run).items()}
+    header = "D′", "statement", "measure", "value", "allowed", "verdict"
+    return Findings((_sentence(stated), _within(slopes)), (header, *body), CAPTION)
+
+
+def _within(slopes: Mapping[str, Estimate]) -> str:
+    """The sentence on what the statement `shift` is where ways of finetuning are told apart."""
+    within = ", ".join(f"{estimate_words(slope)} ({data})" for data, slope in slopes.items())
+    return (
+        "The slope of `shift` is mostly between ways of finetuning, which differ in more than S; within "
+        f"them, which was not stated beforehand, it is {within}."
     )
 
 
@@ -338,9 +345,3 @@ def _allowed(statement: Statement) -> str:
     if np.isinf(low):
         return f"at most {number(high)}"
     return f"at least {number(low)}" if np.isinf(high) else f"{number(low)} to {number(high)}"
-
-
-def _value(value: Estimate) -> str:
-    if value.interval is None:
-        return number(value.value)
-    return f"{number(value.value)} [{number(value.interval[0])}, {number(value.interval[1])}]"

@@ -12,9 +12,14 @@ from experiments.scoring.additivity import ALL, CURRENCIES
 from experiments.scoring.currencies import (
     CLOSURE,
     CONTEXT,
+    DIRECTIONS,
+    HEADS,
     INTERACTION,
+    LAWS,
     LAYERS,
+    PREVENTION,
     RATE,
+    SPAN,
     currency_lines,
 )
 from experiments.scoring.findings import Findings
@@ -25,6 +30,8 @@ from experiments.storage.run_folder import RunFolder
 
 STYLES = dict(zip(QUESTIONS, ("-", "--"), strict=True))
 LETTERS = dict(zip(CURRENCIES, "dnx", strict=True))
+LEAVES = 0.05  # share of edits beyond the span that is worth a sentence
+LAW_NAMES = ("exact", "power", "average")
 CAPTION = (
     "Nats of belief in D′'s k against a rival, with intervals of 95 % over base networks and D′. Grey line: "
     "exact Bayes. Full lines and circles: questions that D′ asks; broken lines and squares: others. Rates: "
@@ -32,7 +39,10 @@ CAPTION = (
     "worth where pairs of both are shown. Steering: nats of belief for a nat, in the question after the last "
     "block, and in every pair shown before it. Sums: shares of the variance of log-odds that no sum of three "
     "explains; steering that undoes the shots that undo a dose, over steering that undoes that dose; the "
-    "weight of the context after finetuning. Layers: what streams of the base networks hold."
+    "weight of the context after finetuning. Prevention: nats that are learnt less of D′, asked without "
+    "steering, for a nat by which the network was steered while it was finetuned. Laws: nats that each "
+    "misses of many pairs, fitted on fewer. Heads: the share of a pair's nats that the best heads of a block "
+    "keep, the others at their mean. Layers: what streams of the base networks hold."
 )
 
 
@@ -42,7 +52,7 @@ def draw_currencies(run: RunFolder) -> list[Path]:
 
 
 def figure(lines: Sequence[MeasureLine]) -> Figure:
-    """Three rows: rates, sums, layers."""
+    """Five rows: rates, steering, sums, what was added to them, layers."""
     networks = max(line.networks for line in lines if not line.method)
     return panel_rows(f"pairs, D′, steering; {networks} base networks", rows_of(lines))
 
@@ -72,6 +82,11 @@ def rows_of(lines: Sequence[MeasureLine]) -> dict[str, list[Panel]]:
             Panel("interactions: dose d, shots n, nats x", _by_name(shares, kinds), 0.0, short, ""),
             Panel("closure", _by_dose(lines, "steering of shots / of dose", doses, CLOSURE), 1.0, names, ""),
             Panel("K(s) / K(0)", _by_dose(lines, "K(s)/K(0)", doses, CONTEXT), 1.0, names, ""),
+        ],
+        "more": [
+            Panel("less learnt for a nat", _prevented(lines), 0.0, [*WHERE], ""),
+            Panel("nats missed by a law", _laws(lines), 0.0, LAW_NAMES, ""),
+            Panel("kept by the best heads", _kept(lines), 1.0, axis="heads"),
         ],
         "layers": [
             Panel(
@@ -117,6 +132,42 @@ def _by_name(lines: Sequence[MeasureLine], names: Sequence[str]) -> list[Series]
     return made
 
 
+def _prevented(lines: Sequence[MeasureLine]) -> list[Series]:
+    """Points by where steering was, of every way of finetuning and direction, on the questions of D'."""
+    last, made = max(line.dose for line in lines), []
+    chosen = [
+        line for line in lines if (line.test, line.group, line.dose) == (PREVENTION, QUESTIONS[0], last)
+    ]
+    for method in dict.fromkeys(line.method for line in chosen):
+        for direction, style_ in zip(DIRECTIONS, ("", "--"), strict=True):
+            ours = [line for line in chosen if line.method == method and line.measure.endswith(direction)]
+            at = [next(i for i, where in enumerate(WHERE) if where in line.measure) for line in ours]
+            label, colour = METHODS.get(method, method), COLOURS.get(method, OTHERS[0])
+            made.append(Series(f"{label} {direction}", at, [line.value for line in ours], colour, style_))
+    return made
+
+
+def _laws(lines: Sequence[MeasureLine]) -> list[Series]:
+    """Points by law."""
+    start = "nats missed by the law: "
+    missed = {line.measure.removeprefix(start): line.value for line in lines if line.test == LAWS}
+    known = [name for name in LAW_NAMES if name in missed]
+    at = [LAW_NAMES.index(name) for name in known]
+    return [Series("base", at, [missed[name] for name in known], COLOURS[""], "")]
+
+
+def _kept(lines: Sequence[MeasureLine]) -> list[Series]:
+    """A line for every block, by the number of heads."""
+    start = "kept by the best "
+    chosen = [line for line in lines if line.test == HEADS and line.measure.startswith(start)]
+    made = []
+    for index, block in enumerate(dict.fromkeys(line.depth for line in chosen)):
+        ours = [line for line in chosen if line.depth == block]
+        at = [int(line.measure.removeprefix(start)) for line in ours]
+        made.append(Series(f"block {block}", at, [line.value for line in ours], OTHERS[index % len(OTHERS)]))
+    return made
+
+
 def _steering(lines: Sequence[MeasureLine], where: str) -> Panel:
     """Nats out for a nat in, towards and away, by pairs shown."""
     made, shown = [], []
@@ -131,13 +182,14 @@ def _steering(lines: Sequence[MeasureLine], where: str) -> Panel:
 
 
 def currency_findings(run: RunFolder) -> Findings:
-    """The answer in two sentences, and every line but baselines."""
+    """The answer in three sentences, and every line but baselines."""
     lines = [
         line
         for line in currency_lines(run)
         if line.test != LAYERS or ": streams" in line.measure or "head" in line.measure
     ]
-    return measured_findings(lines, (RATE, CLOSURE, CONTEXT), CAPTION, _summed)
+    tests = RATE, CLOSURE, CONTEXT, PREVENTION, LAWS
+    return measured_findings(lines, tests, CAPTION, _summed, _beyond)
 
 
 def _summed(lines: Sequence[MeasureLine]) -> str:
@@ -151,4 +203,18 @@ def _summed(lines: Sequence[MeasureLine]) -> str:
     return (
         "Share of the variance of log-odds over dose × shots × steering, on questions of D′, that no sum of "
         f"three explains: {'; '.join(parts)}."
+    )
+
+
+def _beyond(lines: Sequence[MeasureLine]) -> str:
+    """The sentence on edits that leave what the probe read where it was fitted."""
+    shares = {line.measure: line.value.value for line in lines if line.test == SPAN and not line.method}
+    if not shares:
+        return ""
+    parts = [f"{share:.0%} by {name}" for name, share in shares.items() if share > LEAVES]
+    if not parts:
+        return "Steering stays within what the probe read where it was fitted (5 % of contexts may leave it)."
+    return (
+        f"Steering takes contexts of base networks beyond all that the probe read where it was fitted, "
+        f"{', '.join(parts)}: there its effect tells little of the network."
     )

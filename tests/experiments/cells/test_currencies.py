@@ -31,6 +31,12 @@ def test_no_finetuning_is_the_base_network_at_every_dose(untrained):
     # where no pair is shown there is none to steer
     unsteered = content.beliefs[:, :, :, 0, 1]
     np.testing.assert_allclose(unsteered, np.broadcast_to(unsteered[:, :, :, :1], unsteered.shape), atol=1e-6)
+    # what idles learns nothing, steered or not; what is trained under steering learns something else
+    plain = at_none[:, :, :, :, 0]  # (m, s, d, n, q, r, b)
+    under = content.under[:, :, :, :, 0]  # by where it is steered
+    np.testing.assert_allclose(under[0], np.broadcast_to(plain[0, :, :, None], under[0].shape), atol=1e-5)
+    assert (np.abs(under[1, :, 1:] - plain[1, :, 1:, None]).max(axis=(0, 1, 3, 4, 5, 6)) > 1e-4).all()
+    assert ((content.beyond >= 0) & (content.beyond <= 1)).all()
     again, _ = executor.run(cell, executor.template)
     for name, array in content.to_arrays().items():
         np.testing.assert_array_equal(array, again.to_arrays()[name])

@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 
 from experiments.cells.curve_reading import CurveReading, log_odds
+from experiments.cells.head_losses import head_losses
 from experiments.cells.programs import Executor
 from experiments.design.options import with_options
 from experiments.storage.curve_cell import CODE, CurveCell
@@ -40,6 +42,17 @@ def test_a_cell_is_what_its_file_says(executor, cell):
         np.testing.assert_array_equal(array, again.to_arrays()[name])
     with pytest.raises(Misuse, match="are missing"):
         CurveCell.from_arrays({"methods": back.methods})
+
+
+def test_a_head_of_which_nothing_depends_is_worth_nothing(executor, cell):
+    assert cell.head_losses.shape == (2, 2, 2) and np.abs(cell.head_losses).max() > 1e-4
+    silent = executor.template.params
+    blocks = [silent["blocks"][block]["out_proj"]["kernel"] for block in range(2)]
+    muted = jax.tree.map(lambda leaf: leaf, silent)
+    for block, kernel in enumerate(blocks):
+        muted["blocks"][block]["out_proj"]["kernel"] = kernel.replace(0 * kernel[...])
+    reading = CurveReading.of(executor.template.with_params(muted), executor.inside.pages, 4)
+    np.testing.assert_allclose(head_losses(reading), 0, atol=1e-6)
 
 
 def test_no_finetuning_moves_nothing(cell):

@@ -1,11 +1,14 @@
 """Pages: columns and past lines of a page that one can count by hand, and what the exact process uses."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from experiments.cells.pages import Pages, columns, needed, newline_log_odds, newline_within, past_lines
 from experiments.design.options import with_options
 from experiments.studies import linebreak_manifold as study
+from theory.errors import Misuse
 from theory.processes.linebreak import LineBreak
 
 PAGE = np.array([[0, 2, 3, 1, 3, 2, 2, 2, 3, 0]])  # words of 1, 2 and 3 characters; 3 is the newline
@@ -64,3 +67,16 @@ def test_substitutions_are_after_words_of_held_documents(pages):
     assert pages.held[rows].all() and pages.word[rows, positions].all()
     after = pages.column[rows, positions] + moves
     assert (moves != 0).all() and (after >= 1).all() and (after <= 15).all()
+
+
+def test_positions_that_too_few_columns_have_are_refused_before_a_network_is_read():
+    column = np.tile(np.arange(12), (20, 1))
+    pages = SimpleNamespace(
+        tokens=column, column=column, ended=column, fitted=column > 0, newlines=column > 0
+    )
+    Pages.check(pages, 20)
+    with pytest.raises(Misuse, match=r"least must leave 8 columns in a row .*, got 1000, which 0 have in 20"):
+        Pages.check(pages, 1000)
+    pages.newlines = column > 5
+    with pytest.raises(Misuse, match=r"least must leave 8 lengths of lines in a row .* which 6 have"):
+        Pages.check(pages, 20)

@@ -3,15 +3,26 @@
 import numpy as np
 import pytest
 
-from experiments.scoring.currencies import CLOSURE, CONTEXT, INTERACTION, LAYERS, RATE, currency_lines
+from experiments.scoring.currencies import (
+    CLOSURE,
+    CONTEXT,
+    HEADS,
+    INTERACTION,
+    LAWS,
+    LAYERS,
+    PREVENTION,
+    RATE,
+    SPAN,
+    currency_lines,
+)
 from experiments.storage.currencies_cell import AXES, CurrenciesCell
 from experiments.storage.memory import MemoryRun
 from experiments.storage.records import Cell
 
 PRICE = 1.8
-SHOTS, NATS, GAINS, TOTALS = (0, 1, 2), (-2.0, 0.0, 2.0), np.array([0.0, 1.0, 2.0]), (1, 3)
-SIZES = {"m": 1, "s": 2, "d": 3, "n": 3, "w": 2, "x": 3, "q": 2, "r": 2, "b": 2, "t": 2, "l": 2, "c": 4}
-SIZES |= {"f": 7, "h": 2, "a": 3, "j": 3, "i": 2, "p": 4}
+SHOTS, NATS, GAINS, TOTALS = (0, 1, 2), (-2.0, 0.0, 2.0), np.array([0.0, 1.0, 2.0]), (1, 3, 5)
+SIZES = {"m": 1, "s": 2, "d": 3, "n": 3, "w": 2, "x": 3, "q": 2, "r": 2, "b": 2, "t": 3, "l": 2, "c": 4}
+SIZES |= {"f": 7, "h": 2, "a": 3, "j": 3, "i": 2, "p": 4, "u": 2, "v": 2, "z": 2}
 
 
 def of_odds(odds):
@@ -19,8 +30,9 @@ def of_odds(odds):
     return np.stack([1 / (1 + np.exp(-odds)), 1 / (1 + np.exp(odds))], axis=-1)
 
 
-def cell_of(rate=1.0, price=PRICE, noise=0.0, seed=0):
-    """A cell of networks that add up pairs of `price`, steering at a `rate`, and D'."""
+def cell_of(rate=1.0, price=PRICE, noise=0.0, seed=0, prevented=0.0):
+    """A cell of networks that add up pairs of `price`, steering at a `rate`, and D', of which they learn less
+    by `prevented` nats for a nat by which they are steered meanwhile."""
     random = np.random.default_rng(seed)
     arrays = {name: np.ones([SIZES[axis] for axis in axes]) for name, axes in AXES.items()}
     d, n, w, x = np.meshgrid(GAINS, SHOTS, (0, 1), NATS, indexing="ij")
@@ -30,7 +42,11 @@ def cell_of(rate=1.0, price=PRICE, noise=0.0, seed=0):
     names = {"methods": ["sgd"], "doses": [0, 1, 8], "shots": SHOTS, "nats": NATS, "totals": TOTALS}
     arrays |= {name: np.array(value) for name, value in names.items()}
     arrays |= {"depths": np.array([1, 2]), "price": np.array(PRICE), "beliefs": of_odds(odds)}
-    arrays["ahead"] = of_odds(np.full((2, 2), -price) + noise * random.normal(size=(2, 2)))
+    arrays["ahead"] = of_odds(np.full((3, 2), -price) + noise * random.normal(size=(3, 2)))
+    d, w, z, n = np.meshgrid(GAINS, (0, 1), (-2.0, 2.0), SHOTS, indexing="ij")
+    odds = d - prevented * z * (d > 0) - price * n
+    arrays["under"] = of_odds(np.broadcast_to(odds[None, None, ..., None, None], arrays["under"].shape[:-1]))
+    arrays["training_nats"] = np.array([-2.0, 2.0])
     return CurrenciesCell(**arrays)
 
 
@@ -41,11 +57,14 @@ def lines_of(*cells):
 
 def test_bayesian_networks_have_what_bayes_says_in_every_measure():
     lines = lines_of(*(cell_of() for _ in range(3)))
-    assert {line.test for line in lines} == {RATE, INTERACTION, CLOSURE, CONTEXT, LAYERS}
+    more = {LAYERS, SPAN, HEADS}
+    assert {line.test for line in lines} == {RATE, INTERACTION, CLOSURE, CONTEXT, PREVENTION, LAWS} | more
     known = [line for line in lines if line.bayes is not None]
-    assert {line.test for line in known} == {RATE, INTERACTION, CLOSURE, CONTEXT}
+    assert {line.test for line in known} == {RATE, INTERACTION, CLOSURE, CONTEXT, PREVENTION, LAWS}
     for line in known:
         assert line.value.value == pytest.approx(line.bayes, abs=1e-6), line
+    missed = {line.measure: line.value.value for line in lines if line.measure.startswith("nats missed")}
+    assert missed["nats missed by the law: exact"] == pytest.approx(0, abs=1e-6)
     given = {line.dose: line.value.value for line in lines if line.measure == "nats of D′"}
     assert given == pytest.approx({1: 1.0, 8: 2.0})
     assert {line.networks for line in lines} == {3, 6}  # base networks, and finetuned ones
@@ -60,9 +79,21 @@ def test_averaged_shots_and_weak_steering_are_refuted():
     assert not any(test == INTERACTION for test, _ in refuted)
 
 
+def test_what_steering_has_done_already_may_not_be_learnt():
+    lines = lines_of(*(cell_of(prevented=0.8) for _ in range(2)))
+    less = [line for line in lines if line.test == PREVENTION]
+    assert {line.measure for line in less} == {
+        f"less for a nat in the {where} {direction}"
+        for where in ("question", "pairs")
+        for direction in ("towards", "away")
+    }
+    assert [line.value.value for line in less] == pytest.approx([0.8] * len(less), abs=1e-6)
+    assert all(line.refuted for line in less)
+
+
 def test_nothing_is_said_of_what_no_network_resolves():
     cell = cell_of()
-    hidden = dict.fromkeys(("beliefs", "ahead"))
+    hidden = dict.fromkeys(("beliefs", "ahead", "under"))
     arrays = cell.to_arrays() | {name: 0 * getattr(cell, name) for name in hidden}
     tests = {line.test for line in lines_of(CurrenciesCell(**arrays))}
-    assert tests == {RATE, CONTEXT, LAYERS}  # the share of the wrong sign, K and the layers
+    assert tests == {RATE, CONTEXT, LAYERS, SPAN, HEADS}  # the share of the wrong sign, K and the layers

@@ -10,7 +10,7 @@ from experiments.storage.records import Cell
 
 PARTS = {"c": CODE, "t": TWIST, "u": USED, "f": FOLLOWED, "n": MOVED}
 SIZES = {axis: len(names) for axis, names in PARTS.items()} | dict(
-    zip("msdlbvwgerz", (2, 3, 2, 2, 2, 9, 5, 6, 8, 2, 2), strict=True)
+    zip("msdlbvwgerzhk", (2, 3, 2, 2, 2, 9, 5, 6, 8, 2, 2, 3, 2), strict=True)
 )
 NAMES = {
     "methods": ["sgd", "adam"],
@@ -24,8 +24,11 @@ NAMES = {
 def cell_of(random, **changes):
     """A cell of networks near what Bayes says."""
     values = {
-        name: 1 + 0.01 * random.normal(size=[SIZES[axis] for axis in axes]) for name, axes in AXES.items()
+        name: 1 + 0.01 * random.normal(size=[SIZES[axis] for axis in axes])
+        for name, axes in AXES.items()
+        if name != "head_losses"
     }
+    values["head_losses"] = np.ones([SIZES[axis] for axis in AXES["head_losses"]])
     values |= {name: np.array(value) for name, value in NAMES.items()}
     values["exact_dimension"] = np.array(3)  # of its own columns: no part of what is stated beforehand
     for name in ("base_code", "code"):
@@ -38,6 +41,7 @@ def cell_of(random, **changes):
     values["turned"][..., 1] += 0.2
     values["rotations"] *= 0.2
     values["best_rotation"] = np.array(0.1)
+    values["head_losses"][..., 0, 0] += 0.5
     return CurveCell(**(values | changes))
 
 
@@ -55,6 +59,8 @@ def test_networks_near_what_bayes_says_are_not_refuted():
     values = {(line.test, line.measure, line.networks): line.value.value for line in lines}
     assert values["M4", "advantage", "base"] == pytest.approx(0.28, abs=0.02)
     assert values["M5", "beyond rotations, best block", "base"] == pytest.approx(0.7, abs=0.03)
+    assert values["M7", "twisted head, at newlines", "base"] == pytest.approx(1.5, abs=0.02)
+    assert values["M7", "other heads, elsewhere", "base"] == pytest.approx(1, abs=0.02)
     assert values["M6", "loss", "adam"] == pytest.approx(0, abs=1e-9)
     assert {line.count for line in lines if line.networks == "base"} == {6}
     assert {line.count for line in lines if line.networks == "sgd"} == {18}

@@ -6,12 +6,21 @@ import numpy as np
 import pytest
 
 from experiments.scoring.inside import BAYES, TESTS, inside_lines
-from experiments.storage.inside_cell import AXES, OLD_PROBES, READ, RESPONSE, TRANSLATION, VECTORS, InsideCell
+from experiments.storage.inside_cell import (
+    AXES,
+    FORETOLD,
+    OLD_PROBES,
+    READ,
+    RESPONSE,
+    TRANSLATION,
+    VECTORS,
+    InsideCell,
+)
 from experiments.storage.memory import MemoryRun
 from experiments.storage.records import Cell
 
 SIZES = {"m": 2, "s": 3, "d": 2, "l": 2, "e": 2, "p": 2, "f": 7, "v": 3} | dict.fromkeys("jhw", 2)
-SIZES |= {"b": len(READ), "r": len(RESPONSE), "t": len(TRANSLATION), "i": len(OLD_PROBES), "g": 4}
+SIZES |= {"b": len(READ), "r": len(RESPONSE), "t": len(TRANSLATION), "i": len(OLD_PROBES), "g": 4, "o": 2}
 NAMES = {"methods": ["sgd", "adam"], "doses": [1, 8], "depths": [1, 2], "edited": [1, 2]}
 
 
@@ -24,6 +33,7 @@ def cell_of(**changes):
     values["missed"] *= 0
     values["noise"] *= 0
     values["read"][..., 1:] = 0
+    values["foretold"] *= 0
     values["response"][..., 1:] = 0
     values["translation"][..., TRANSLATION.index("spread")] = 0
     return InsideCell(**(values | changes))
@@ -64,9 +74,12 @@ def test_a_posterior_explains_inside_by_a_ratio_of_sums_and_is_refuted_below_one
         read = np.zeros((2, 3, 2, 2, len(READ)))
         read[..., READ.index("unchanged")] = 0.2
         read[..., READ.index("exchangeable mixture")] = 0.05 + 0.001 * random.normal(size=(2, 3, 2, 2))
-        cells[Cell("inside", "arm", base)] = cell_of(read=read)
+        foretold = np.stack([0 * read[..., 0], read[..., 0] / 4], axis=-1)
+        cells[Cell("inside", "arm", base)] = cell_of(read=read, foretold=foretold)
     lines = [line for line in lines_of(cells) if line.test == "T7"]
-    assert {line.measure for line in lines} == {*READ[1:]}
+    assert {line.measure for line in lines} == {*READ[1:], *FORETOLD}
+    linear = [line.value.value for line in lines if line.measure == "linearised"]
+    assert linear == pytest.approx([0.75] * 8)  # of which Bayes says nothing
     assert {line.measure for line in lines if line.refuted} == {"exchangeable mixture"}
     values = [line.value.value for line in lines if line.measure == "exchangeable mixture"]
     assert values == pytest.approx([0.75] * 8, abs=0.01)

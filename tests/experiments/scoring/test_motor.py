@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.scoring.intervals import Estimate
-from experiments.scoring.motor import Statement, followed, motor_lines, statements, worlds
+from experiments.scoring.motor import Statement, followed, growth, motor_lines, statements, worlds
 from experiments.storage.motor_cell import (
     BASELINES,
     LINKS,
@@ -100,6 +100,25 @@ def test_the_cost_of_the_process_as_a_slope_on_what_is_not_state(events):
         cells.append(replace(cell, shift=shift, new=new))
     (found,) = (found for found in statements(events.run(cells)) if found.name == "shift")
     assert found.value.value == pytest.approx(0.3, abs=1e-3) and found.verdict == "holds"
+    (whole,) = worlds(events.run(cells)).values()
+    assert np.isnan(growth(whole, within=True).value)  # of a method all networks have one S
+
+
+def test_within_methods_what_is_between_them_has_no_say(events):
+    random, cells = np.random.default_rng(0), []
+    for _ in range(6):
+        cell = events.cell()
+        shift, new = cell.shift.copy(), cell.new.copy()
+        shift[..., 1] = random.uniform(0.1, 0.4, shift.shape[:-1])
+        shift[1, ..., 1] += 0.5
+        index = REGIMES.index("off-policy")
+        # within methods the cost falls by 0.2 nats; between them it grows
+        new[..., index, 0] = new[..., REGIMES.index("on-policy"), 0] - 0.2 * shift[..., None, 1]
+        new[1, ..., index, 0] += 0.5
+        cells.append(replace(cell, shift=shift, new=new))
+    (found,) = worlds(events.run(cells)).values()
+    assert growth(found).value > 0
+    assert growth(found, within=True).value == pytest.approx(-0.2, abs=1e-6)
 
 
 @pytest.mark.parametrize(

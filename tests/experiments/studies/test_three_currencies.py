@@ -24,6 +24,7 @@ def test_small_has_eight_base_networks_of_a_process_that_pays_for_adding():
         ({"nats": (1.0, 2.0)}, "0 and more than 0"),
         ({"documents": 4}, "at least 20 documents"),
         ({"shots": (0, 12)}, "shots must leave room"),
+        ({"training_nats": (0.0, 1.0)}, "none of them 0"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(changes, words):

@@ -5,7 +5,7 @@ import pytest
 
 from theory.errors import Misuse
 from theory.probes.futures import Futures
-from theory.probes.steering import change, conditioned, score_steering
+from theory.probes.steering import beyond_span, change, conditioned, score_steering
 
 CONTEXTS = np.repeat(np.arange(40), 5)
 COMES = np.tile([True, False, True, False, False], 40)
@@ -62,6 +62,13 @@ def test_log_odds_are_exact_where_the_event_is_all_but_certain():
     chances = np.array([1.0, 1e-9, 1 + 1e-7, 1e-9 * np.e])
     sure = Futures(np.array([0, 0, 1, 1]), np.array([True, False, True, False]), chances)
     np.testing.assert_allclose(sure.log_odds, [9 * np.log(10), 9 * np.log(10) - 1], atol=1e-6)
+
+
+def test_an_edit_leaves_the_span_where_it_ends_beyond_what_was_read():
+    read = np.array([-1.0, 0.0, 2.0])
+    assert beyond_span(read, 1.5) == pytest.approx(1 / 3) and beyond_span(read, 0.0) == 0
+    ends = np.array([-3.0, -3.0, -3.0]), np.array([0.4, 1.6, 9.0])  # of each number its own
+    assert beyond_span(read, 1.5, ends) == pytest.approx(1 / 3) and beyond_span(read, -2.5, ends) == 1 / 3
 
 
 def test_a_still_network_has_no_score():
