@@ -216,8 +216,7 @@ class Experiment:
             Cell("theories", arm, base),
             *[Cell("posteriors", arm, base)] * (row < sampled),
             *again,
-            *(Cell("replays", arm, base, method) for method in self.methods),
-            *(Cell("finetuned", arm, base, method) for method in self.methods),
+            *(Cell(kind, arm, base, method) for method in self.methods for kind in ("replays", "finetuned")),
         ]
 
     def arm(self, name: str) -> Arm:

@@ -1,8 +1,7 @@
-"""A first figure while the run goes on: of the cells of the base networks that are finished, drawn once."""
+"""A first figure while the run goes on: of the first finetuned networks with their theories, drawn once."""
 
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -18,21 +17,20 @@ LEFT = 15.0  # seconds of cells that must be left: with fewer, the whole figure 
 
 @dataclass
 class EarlyFigure:
-    """A figure that is drawn when all cells of a base network are finished, if the others will take a while.
+    """A figure that is drawn when the first networks are finetuned, if the other cells will take a while.
 
-    `todo` are the cells that this run has still to make, `networks` the number of base networks in all.
+    `count` is the number of cells of the run, of which this process has still to make `todo`.
     """
 
     draw: DrawEarly
     run: RunFolder
     progress: Progress
-    todo: Sequence[Cell]
-    networks: int
+    count: int
+    todo: int
 
     def __post_init__(self) -> None:
         self._began: float | None = None
-        self._left = Counter(cell.base for cell in self.todo)
-        self._drawn = not any(cell.kind == "finetuned" for cell in self.todo)  # no scores without them
+        self._made, self._drawn = 0, False
 
     def begin(self) -> None:
         """Start the clock, the first time: pretraining is over."""
@@ -40,12 +38,12 @@ class EarlyFigure:
             self._began = time.monotonic()
 
     def finished(self, cell: Cell) -> None:
-        """Count a cell that has finished, or failed."""
-        self._left[cell.base] -= 1
-        if self._drawn or self._left[cell.base] or self._began is None:
+        """Count a cell that has finished, or failed; those of the theories come before the networks'."""
+        self._made += 1
+        if self._drawn or cell.kind != "finetuned" or self._began is None:
             return
-        left = sum(count > 0 for count in self._left.values())
-        if left * (time.monotonic() - self._began) > LEFT:
-            note = f"partial: {self.networks - left} of {self.networks} base networks"
+        left = self.todo - self._made
+        if left * (time.monotonic() - self._began) / self._made > LEFT:
+            note = f"partial: {self.count - left} of {self.count} cells"
             self.progress.say(f"{note} in {self.draw(self.run, note)}")
         self._drawn = True

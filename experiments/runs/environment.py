@@ -21,6 +21,7 @@ from theory.errors import Misuse
 DEVICES = "xla_force_host_platform_device_count"
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"  # no sums in an order that changes from run to run
 FASTER = "--xla_cpu_use_fusion_emitters=false"  # to compile
+KEPT = 0.0  # seconds: programs that take as long to compile are kept; most of a smoke run take a tenth
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpyro", "numpy", "matplotlib")
 SETTINGS: dict[str, Any] = {  # of jax, which change numbers or stop a program: those of every run
     "jax_enable_x64": False,
@@ -114,7 +115,7 @@ def _choose_devices() -> None:
         cache = Path(home) / "finebayes" / "jax"
         cache.mkdir(parents=True, exist_ok=True, mode=0o700)
         jax.config.update("jax_compilation_cache_dir", str(cache))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", KEPT)
     except (OSError, RuntimeError):  # no home, or none to write in, costs compilations, nothing else
         pass
 

@@ -247,10 +247,7 @@ def run_cells(
     if len(todo) < count:
         progress.say(f"{count - len(todo)} of {count} cells were finished before")
     unfinished = [(experiment, count, cells) for experiment, count, cells in draws if cells]
-    figure = None
-    if early:
-        networks_in_all = sum(experiment.base_seeds for experiment in experiments)
-        figure = EarlyFigure(early, made, progress, todo, networks_in_all)
+    figure = EarlyFigure(early, made, progress, count, len(todo)) if early else None
 
     def again(experiment: Experiment, cells: list[Cell]) -> None:
         """Pretrain the networks that unfinished cells of retrained ones need."""

@@ -8,13 +8,16 @@ import pytest
 from experiments.runs import early_figure
 from experiments.runs.early_figure import LEFT, EarlyFigure
 from experiments.storage.records import Cell
+from experiments.studies import other_words
+
+KINDS = ("theories", "replays", "finetuned")
 
 
 @pytest.fixture
 def drawn(monkeypatch):
     """Notes of early figures, by the cells finished then; every cell takes so many seconds."""
 
-    def drawn(cells, seconds, networks):
+    def drawn(cells, seconds, before=0):
         now, done, notes, said = 0.0, 0, {}, []
         monkeypatch.setattr(early_figure.time, "monotonic", lambda: now)
 
@@ -22,7 +25,7 @@ def drawn(monkeypatch):
             notes[done] = note
             return Path("figure.png")
 
-        figure = EarlyFigure(draw, None, SimpleNamespace(say=said.append), cells, networks)
+        figure = EarlyFigure(draw, None, SimpleNamespace(say=said.append), before + len(cells), len(cells))
         for cell in cells:
             figure.begin()
             now, done = now + seconds, done + 1
@@ -34,28 +37,30 @@ def drawn(monkeypatch):
 
 
 def cells(kinds, bases):
-    return [Cell(kind, "data", base, "sgd" * (kind == "finetuned")) for base in bases for kind in kinds]
+    return [Cell(kind, "data", base, "sgd" * (kind != "theories")) for base in bases for kind in kinds]
 
 
-def test_it_is_drawn_once_when_the_first_network_is_finished(drawn):
-    note = "partial: {} of 4 base networks"
-    both = ("theories", "finetuned")
-    assert drawn(cells(both, range(4)), LEFT, 4) == {2: note.format(1)}
-    resumed = cells(both, range(2, 4))  # the first two were finished before
-    assert drawn(resumed, LEFT, 4) == {2: note.format(3)}
-    shuffled = [cell for kind in both for cell in cells((kind,), range(4))]
-    assert drawn(shuffled, LEFT, 4) == {5: note.format(1)}
+def test_it_is_drawn_once_when_the_first_networks_are_finetuned(drawn):
+    assert drawn(cells(KINDS, range(4)), LEFT) == {3: "partial: 3 of 12 cells"}
+    resumed = cells(KINDS, range(2, 4))  # the first two base networks were finished before
+    assert drawn(resumed, LEFT, before=6) == {3: "partial: 9 of 12 cells"}
+    assert drawn(resumed[2:], LEFT, before=8) == {1: "partial: 9 of 12 cells"}
 
 
 @pytest.mark.parametrize(
     ("kinds", "bases", "seconds"),
     [
-        (("theories", "finetuned"), 4, LEFT / 6),  # 3 networks of 2 cells are left: just not more than LEFT
-        (("theories", "finetuned"), 1, 10 * LEFT),  # the whole figure is next
+        (KINDS, 2, LEFT / 3),  # 3 cells are left: just not more than LEFT
+        (KINDS, 1, 10 * LEFT),  # the whole figure is next
         (("axioms",), 4, 10 * LEFT),  # nothing is scored by theories
         (("theories", "replays"), 4, 10 * LEFT),
     ],
 )
 def test_it_is_not_drawn_where_it_shows_nothing_or_comes_too_late(drawn, kinds, bases, seconds):
-    every = [Cell(k, "data", b, "" if k == "theories" else "sgd") for b in range(bases) for k in kinds]
-    assert drawn(every, seconds, bases) == {}
+    assert drawn(cells(kinds, range(bases)), seconds) == {}
+
+
+def test_networks_are_finetuned_right_after_their_theories():
+    experiment = other_words.experiment(other_words.PRESETS["smoke"])
+    first = [(cell.kind, cell.method) for cell in experiment.cells()[:3]]
+    assert first == [("theories", ""), ("replays", "sgd"), ("finetuned", "sgd")]

@@ -25,7 +25,7 @@ def devices(tmp_path, before):
     """The number of devices, the cache, and the number of cores, in a process that does `before` first."""
     code = (
         f"import os\n{before}\nfrom experiments.runs.environment import prepare_devices\n"
-        "prepare_devices(); prepare_devices()\nimport jax\n"
+        "prepare_devices(); prepare_devices()\nimport jax\njax.numpy.ones(3).sum()\n"
         f"print(jax.device_count(), jax.config.jax_compilation_cache_dir, {CORES})"
     )
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "JAX_PLATFORMS": "cpu"}
@@ -42,6 +42,7 @@ def devices(tmp_path, before):
 def test_there_is_a_device_a_core_and_a_cache(tmp_path):
     count, cache, cores = devices(tmp_path, "")
     assert count == cores and cache == str(tmp_path / "finebayes" / "jax")
+    assert list((tmp_path / "finebayes" / "jax").iterdir())  # also what compiles in a moment
 
 
 def test_a_process_that_has_used_jax_stays_as_it_is(tmp_path):
