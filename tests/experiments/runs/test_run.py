@@ -14,6 +14,7 @@ import time
 import numpy as np
 import pytest
 
+from experiments import cli
 from experiments.design.study import StudyRun
 from experiments.runs.run import run
 from experiments.storage.files import digest, locked
@@ -35,8 +36,20 @@ def command(*arguments):
     return [sys.executable, "-m", "experiments.cli", *map(str, arguments)]
 
 
+def arguments(folder, *more, verb="run"):
+    return [*map(str, (verb, "weird-generalisation", *TINY, "--out", folder, *more))]
+
+
 def study(folder, *more, verb="run"):
-    return command(verb, "weird-generalisation", *TINY, "--out", folder, *more)
+    return command(*arguments(folder, *more, verb=verb))
+
+
+def refused(capsys, folder, *more):
+    """What is said where a run is refused, in this process."""
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments(folder, *more))
+    assert stopped.value.code == 1
+    return capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -116,10 +129,9 @@ def test_the_run_leaves_everything_it_promises(forecast, finished):
     assert {"packages", "devices", "commit", "dirty"} <= environment.keys()
 
 
-def test_the_scorecard_has_its_keys(finished, environment):
-    folder, _ = finished
-    done = subprocess.run(command("score", folder, "--json"), capture_output=True, text=True, env=environment)
-    lines = json.loads(done.stdout)
+def test_the_scorecard_has_its_keys(finished, capsys):
+    cli.main(["score", str(finished[0]), "--json"])
+    lines = json.loads(capsys.readouterr().out)
     names = {field.name for field in dataclasses.fields(ScoreLine)}
     pairs = {field for field in names if field.endswith("interval")}
     starts = {"interval"} | {pair.removesuffix("_interval") for pair in pairs - {"interval"}}
@@ -305,12 +317,12 @@ def test_a_strict_run_fails_on_bad_chains_after_everything_is_written(sampled, e
     assert {path: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()} == kept
 
 
-def test_a_finished_run_is_not_redone_and_says_the_same(finished, environment):
+def test_a_finished_run_is_not_redone_and_says_the_same(finished, capsys):
     folder, done = finished
     before = {path: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()}
-    again = subprocess.run(study(folder), capture_output=True, text=True, env=environment, timeout=400)
-    assert again.returncode == 0, again.stderr
-    assert again.stdout == done.stdout and "10 of 10 cells were finished before" in again.stderr
+    cli.main(arguments(folder))
+    again = capsys.readouterr()
+    assert again.out == done.stdout and "10 of 10 cells were finished before" in again.err
     assert {path: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()} == before
 
 
@@ -339,24 +351,22 @@ def test_results_of_other_code_are_refused_and_begun_anew_if_that_is_asked(finis
         assert (folder / path).read_bytes() == (whole / path).read_bytes(), path
 
 
-def test_another_config_in_the_same_folder_is_refused(finished, environment):
+def test_another_config_in_the_same_folder_is_refused(finished, capsys):
     folder, _ = finished
     before = (folder / "rows.jsonl").read_bytes()
-    done = subprocess.run(study(folder, "--seed", 1), capture_output=True, text=True, env=environment)
-    assert done.returncode == 1
-    assert "another config" in done.stderr
+    assert "another config" in refused(capsys, folder, "--seed", 1)
     assert (folder / "rows.jsonl").read_bytes() == before
 
 
-def test_a_folder_that_another_process_writes_is_refused(finished, call):
+def test_a_folder_that_another_process_writes_is_refused(finished, capsys):
     with locked(finished[0]):
-        done = call(study(finished[0]))
-    assert done.returncode == 1 and "Another process is writing to" in done.stderr
+        assert "Another process is writing to" in refused(capsys, finished[0])
 
 
 def test_ctrl_c_ends_with_130_and_keeps_what_is_finished(finished, environment, tmp_path):
     folder = tmp_path / "interrupted"
-    words = study(folder, "--networks", finished[0] / "networks")
+    few = ("--theories", "unchanged", "--finetuning.methods", "sgd")  # the first cell comes soon
+    words = study(folder, "--networks", finished[0] / "networks", *few)
     running = subprocess.Popen(
         words,
         stderr=subprocess.PIPE,
