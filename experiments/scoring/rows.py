@@ -12,6 +12,7 @@ A row is one (finetuned cell, dose, theory, prior, grade, group) with a value fo
     base_read_out   the same for the finetuned blocks with the base network's read-out, and
     base_blocks     for the base network's blocks with the finetuned read-out: in rows of “unchanged” alone
     predicted_shift mean KL(theory ‖ base network): how far the theory says that the network moves
+    predicted_noise mean KL between two orders of D', predicted before finetuning: in rows of “unchanged”
 
 A theory that rules out an answer which the network gives has nats = ∞, and so has one that fails for the
 network: its answers are not numbers, which `failures` says. One that says nothing of a dose has no row.
@@ -46,7 +47,7 @@ from experiments.scoring.fits import (
 from experiments.scoring.labels import LAST_DOSE, UNCHANGED
 from experiments.scoring.nulls import nulls
 from experiments.scoring.yardsticks import last_dose
-from experiments.storage.contents import Contexts, FinetunedCell, ReplayCell, TheoryCell
+from experiments.storage.contents import ORDER_NOISE, Contexts, FinetunedCell, ReplayCell, TheoryCell
 from experiments.storage.records import SWAP, Cell, Grade, Ladder, Numbers, Row
 from experiments.storage.run import Run
 from experiments.storage.run_folder import RunFolder
@@ -232,6 +233,8 @@ def _rows(
     shift, noise = means(nats(contexts.base)), outcome.finetuned.replica
     replica = None if np.isnan(noise).any() else means(nats(noise))
     other = None if other_base is None else means(nats(other_base))
+    expected = None if outcome.replays is None else outcome.replays.measures.get(ORDER_NOISE)
+    noises = None if expected is None else means(expected)
     base_error = np.maximum(divergence(contexts.exact, contexts.base), 0.0)
     swap = {name: means(values) for name in SWAP if (values := getattr(outcome.finetuned, name)) is not None}
     for prediction in outcome.predictions(fine):
@@ -277,6 +280,9 @@ def _rows(
                     if failed[:, index].any()
                     else None,
                     predicted_shift=sizes[group][index],
+                    predicted_noise=noises[group][index]
+                    if noises is not None and prediction.theory == UNCHANGED
+                    else None,
                     resolution=None
                     if outcome.theories.resolution is None
                     else float(f"{outcome.theories.resolution[inside].mean():.7g}"),

@@ -7,6 +7,7 @@ explained       1 - Σ nats / Σ shift over networks; undefined (None) where Σ 
                 network
 interval        of 95 %, by base networks × D' (experiments.scoring.intervals)
 noise_ceiling   1 - Σ replica / Σ shift: what another order of the same D' scores
+noise           Σ replica over networks, a mean in nats, and `predicted_noise` what the theory noise expects
 order_blind     1 - ½ Σ replica / Σ shift: what the centre of all orders scores, the best that a theory can
                 reach which does not know the order; both None without a replica
 over_null       what a theory explains beyond the best null theory, on the same networks
@@ -50,6 +51,12 @@ def _scorecard(rows: tuple[Row, ...]) -> tuple[ScoreLine, ...]:
         if (known := shares(part, line.sample)) is not None
     }
     lines = [replace(line, **swapped.get(_panel(line), {})) for line in lines]
+    expected = {
+        _panel(line): fmean(known)
+        for line, part in zip(lines, gathered.values(), strict=True)
+        if line.theory == UNCHANGED and (known := together(row.predicted_noise for row in part)) is not None
+    }
+    lines = [replace(line, predicted_noise=expected.get(_panel(line))) for line in lines]
     nulls: dict[tuple[object, ...], list[ScoreLine]] = defaultdict(list)
     for line in lines:
         if line.theory in NULLS and line.explained is not None:
@@ -119,6 +126,7 @@ def _line(rows: Sequence[Row]) -> ScoreLine:
         base_error=float(np.mean(errors)) if errors else None,
         failed=len(failures),
         failure="; ".join(dict.fromkeys(failures)),
+        noise=replica,
         sample=sample,
     )
 
