@@ -1,6 +1,6 @@
 """Forecasts with their costs: the table of docs/forecasts.md, from finished runs and sweeps.
 
-    python -m benchmarks.forecasts FOLDER ... [--rescore] [--seconds 15] [--no-times]
+    python -m benchmarks.forecasts FOLDER ... [--methods sgd adam] [--rescore] [--seconds 15] [--no-times]
 
 Scores are read from the folders, or made anew from their cells, where older code had scored them; work on the
 network is what the theories state (`cost`); times are measured here, on the headline study
@@ -15,7 +15,7 @@ from typing import Annotated
 import tyro
 
 from benchmarks import ladder_cost
-from experiments.discovery import Catalogue, Entry
+from experiments.discovery import Catalogue, Entry, choose
 from experiments.reports.forecast_table import ABOUT, BY_RATE, forecast_table
 from experiments.scoring.labels import UNCHANGED, panels
 from experiments.scoring.leaderboard import Column, column, markdown_table
@@ -34,6 +34,8 @@ class Options:
 
     places: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="FOLDER ...")]]
     """Folders of finished runs, or of sweeps."""
+    methods: tuple[str, ...] = ()
+    """Ways of finetuning, by name (default: all)."""
     seconds: float = 15.0
     """How long times are measured, compilation not counted."""
     times: bool = True
@@ -80,7 +82,10 @@ def main(arguments: list[str] | None = None) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     jax.config.update("jax_num_cpu_devices", cores)  # as `finebayes run` does
     runs = [find(run) for place in options.places for run in runs_in(place)]
-    columns = [part for run in runs for part in of_run(run, options.rescore)]
+    every = [part for run in runs for part in of_run(run, options.rescore)]
+    known = dict.fromkeys(part.method for part in every)
+    chosen = [choose("method", name, known) for name in options.methods] or list(known)
+    columns = [part for part in every if part.method in chosen]
     ratios = ladder_cost.ratios(options.seconds, timed(columns)) if options.times else {}
     print(f"{ABOUT}\n\n{markdown_table(forecast_table(columns, costs(), ratios))}")
 

@@ -15,13 +15,14 @@ from theory.base import Parametric, Predictor, Steerable
 from theory.contracts import Theory, required_prior
 from theory.errors import Misuse
 
-CandidateKind: TypeAlias = Literal["hypotheses", "predictor", "weights", "replay", "sampled"]
+CandidateKind: TypeAlias = Literal["hypotheses", "predictor", "weights", "replay", "sampled", "noise"]
 PRIORS: dict[CandidateKind, tuple[str, ...]] = {
     "hypotheses": ("process", "implied"),
     "predictor": ("network",),
     "weights": ("network",),
     "replay": ("network",),
     "sampled": (),  # by temperature: experiments.design.sampling
+    "noise": (),  # it predicts no answers, but how far two orders of D' are apart
 }
 
 
@@ -125,6 +126,8 @@ def _kind(form: Theory) -> CandidateKind:
         return "sampled"
     if hasattr(form, "follow"):
         return "replay"
+    if hasattr(form, "between_orders"):
+        return "noise"
     prior = required_prior(form)
     if prior is Parametric:
         return "weights"

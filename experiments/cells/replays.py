@@ -3,7 +3,8 @@
 They are finetuned by the method in its own coordinates: only the network is expanded, the product of LoRA's
 factors, say, is not. Nothing is fitted. Beside them stands every other theory's strength at the doses,
 without a
-fitted number, and the method's learning-rate time, which tells the strength of theories over weights.
+fitted number, the method's learning-rate time, which tells the strength of theories over weights, and, where
+it is asked for, the KL between two orders of D' as the theory `noise` predicts it.
 """
 
 import functools
@@ -18,7 +19,7 @@ from experiments.cells.candidates import Candidate
 from experiments.cells.data import Finetuning, Questions
 from experiments.design import random_streams
 from experiments.design.experiment import Arm, Experiment
-from experiments.storage.contents import ReplayCell
+from experiments.storage.contents import ORDER_NOISE, ReplayCell
 from models.finetuning.method import ExtraData, FinetuningRun, Method
 from models.network import Network
 from theory.base import Dataset, Params
@@ -42,10 +43,11 @@ class ReplayPrograms:
         self.replayed = {
             candidate.theory: candidate.form for candidate in candidates if candidate.kind == "replay"
         }
+        self.noise = next((candidate.form for candidate in candidates if candidate.kind == "noise"), None)
         self.replay = {
             name: ShardedMap(functools.partial(self._replay, method), shared=2)
             for name, method in experiment.methods.items()
-            if self.replayed
+            if self.replayed or self.noise
         }
 
     def run(
@@ -79,19 +81,31 @@ class ReplayPrograms:
         self, method: Method, params: Params, tokens: Array, data: Dataset, order: Array, seed: Array
     ) -> tuple[dict[str, Array], Params, dict[str, Array]]:
         """Answers of the theories that replay the method, the update of the first of them, and measures of
-        the displacement of the linearised network where they are wanted."""
+        the displacement of the linearised network and the noise of orders, where they are wanted."""
         network, extra = self.template.with_params(params), extra_data(self.experiment, method, data, seed)
         run = FinetuningRun(data, order, method, self.experiment.doses, extra)
         ends = {theory: form.follow(network, run) for theory, form in self.replayed.items()}
         answers = {theory: self.answers.stacked(stacked, tokens) for theory, (stacked, _) in ends.items()}
-        _, weights = next(iter(ends.values()))
-        terms = {}
+        _, weights = next(iter(ends.values()), (None, None))
+        terms = self._noise(method, network, data, tokens, order.shape[-1], seed)
         if self.experiment.measures and LINEAR in ends:
             linear = ends[LINEAR][1]
             first, second = orders(network, linear, tokens, self.answers.part)
-            terms = {"first_order": first, "second_order": second}
+            terms |= {"first_order": first, "second_order": second}
             terms["relative_step"] = relative_size(network, linear)
-        return answers, jax.tree.map(lambda after, leaf: after - leaf, weights, params), terms
+        updates = {} if weights is None else jax.tree.map(lambda after, leaf: after - leaf, weights, params)
+        return answers, updates, terms
+
+    def _noise(
+        self, method: Method, network: Network, data: Dataset, tokens: Array, batch: int, seed: Array
+    ) -> dict[str, Array]:
+        """The predicted KL (d, n, t) between two orders of D', of a method whose steps it can follow."""
+        known = method.recipe(self.experiment.doses, batch) if self.noise else None
+        if self.noise is None or known is None:
+            return {}
+        key = random_streams.stream(self.experiment.seed, random_streams.ORDER_NOISE, seed)
+        part = self.answers.part
+        return {ORDER_NOISE: self.noise.between_orders(network, data, tokens, part, *known, key)}
 
 
 def answers_per_document_set(data: Dataset) -> float:

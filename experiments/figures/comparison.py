@@ -69,6 +69,8 @@ from theory.errors import Misuse
 CONFLICT = "conflict"  # contexts that speak of another hypothesis than D': mixtures differ most there
 LEGEND = 0.62  # inches
 TARGET, AIM = "target", {"color": "#c00000", "lw": 1.4, "ls": (0, (2, 1))}  # a name among answers, its line
+NOISE: Look = {"color": "0.65", "marker": ".", "ms": 3}
+PREDICTED: Look = {"color": "#b3001b", "marker": "x", "ms": 3, "mew": 0.7, "ls": ":", "lw": 0.9}
 WEAK, STRONG = 3e-4, 20.0  # of the relative β
 QUESTIONS, ANSWERS = 2, 12  # held-out questions whose answers are drawn, and at most so many answers
 UPRIGHT, SMALL, LETTER = 4, 5.0, 0.042  # answers named upright; point size of more, and inches a letter then
@@ -269,12 +271,14 @@ def _answers(figure: Figure, start: float, tall: float, shown: Probabilities, do
 
 
 def _shift(axes: Axes, lines: list[ScoreLine]) -> None:
-    """Draw what there is to explain (black), and what another order of the data would make of it (grey)."""
+    """Draw what there is to explain (black), and what another order of the data would make of it (grey), as
+    measured and, where it is known, as predicted."""
     doses = dose_ticks(axes, lines)
     single = [next(line for line in lines if line.dose == dose) for dose in doses]
     shift, noise_ceiling = at_doses(single, "shift", doses), at_doses(single, "noise_ceiling", doses)
     axes.plot(doses, shift, ".-", color="black", ms=3)
-    axes.plot(doses, (1 - noise_ceiling) * shift, ".-", color="0.65", ms=3)
+    axes.plot(doses, (1 - noise_ceiling) * shift, **NOISE)
+    axes.plot(doses, at_doses(single, "predicted_noise", doses), **PREDICTED)
     if (shift > 0).any():
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(ticker.LogLocator(numticks=3))
@@ -315,6 +319,8 @@ def _legend(figure: Figure, lines: list[ScoreLine], target: Target | None = None
         "finetuned network": {"color": "0.87", "lw": 5},
         "base network": {"color": "black", "lw": 1},
     }
+    if any(line.predicted_noise is not None for line in lines):
+        looks |= {"noise of an order, measured": NOISE, "noise, predicted": PREDICTED}
     if target:
         looks[target.name] = AIM
     legend(figure, looks, 5)

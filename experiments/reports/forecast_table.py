@@ -31,6 +31,7 @@ GRADES = {  # what a line of a grade looks at, and the numbers that are fitted t
 LAST = ("the dose before, and its in-domain answers", "1 a network and dose")
 NULL = ("its in-domain answers", "as many as answers, or more")
 BY_RATE = "-by-rate"
+TIME = 3  # the column of times
 ABOUT = (
     "Explained part of the shift at the large dose: the median over runs and D′ (least to most); in how many "
     "of them the theory is shown to beat the best null, of those in which it has a score; in how many it "
@@ -45,7 +46,7 @@ def forecast_table(
     columns: Sequence[Column], costs: "Mapping[str, Cost]", ratios: Mapping[str, float]
 ) -> list[list[str]]:
     """Header and rows: forecasts before fits, the best first. `costs` are by "THEORY/PRIOR" or "THEORY",
-    `ratios` (of times) by the name of a theory."""
+    `ratios` (of times) by the name of a theory; without any there is no column of times."""
     groups: dict[tuple[str, str], list[Column]] = {}
     for column in columns:
         groups.setdefault((column.lines[0].study, column.method), []).append(column)
@@ -74,7 +75,7 @@ def forecast_table(
                 *cells,
             ]
         )
-    return rows
+    return rows if ratios else [row[:TIME] + row[TIME + 1 :] for row in rows]
 
 
 def _shown(columns: Sequence[Column]) -> list[TheoryKey]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
+from experiments.reports.noise import noise_sentences, noise_words
 from experiments.scoring.labels import (
     FITTED_ON,
     LAST_DOSE,
@@ -64,6 +65,8 @@ COLUMNS = {
     "weights, on the same networks",
     "order-blind bound": "the most that a theory blind to the order of D′ can explain: the centre of orders",
     "noise ceiling": "the same score for a reshuffled replica (D′ in another order): twice as far off",
+    "noise": "mean KL (nats) from that replica; predicted: as gradients of single documents at the base "
+    "network say it before finetuning (the theory noise, where it was asked for)",
     "other base": "the same score for a network of another pretraining seed, finetuned on the same D′",
     "best in class": "the same score for the best member of the theory's class, fitted to these contexts",
     "state share": "what is left of the shift when the finetuned network has the base network's read-out",
@@ -73,7 +76,7 @@ COLUMNS = {
     "networks": "the networks that the line is over: base networks × finetuning seeds; of how many, where "
     "not of all that were finetuned; those for which the theory failed, which scores -∞, and why",
 }
-FOLDED = ("group", "state share", "read-out share")  # columns of the whole table alone
+FOLDED = ("group", "noise", "state share", "read-out share")  # columns of the whole table alone
 GOOD = 0.95  # a forecast explains the shift while it stays above this
 PART = 0.5  # ... and most of it while it stays above this
 SELECTED = (
@@ -105,6 +108,7 @@ def findings(lines: Lines, ends: Mapping[str, float] | None = None) -> dict[str,
         inside = [line for line in ours if line.group == groups[0]]
         sentences = [_best(inside, dose) for dose in three(inside)]
         sentences += _forecasts(inside) + _refuted(inside, ends or {}) + _swapped(inside)
+        sentences += noise_sentences(inside)
         for group in groups[1:]:
             there = [line for line in ours if line.group == group]
             sentences.append(f"On {group} contexts: {_best(there, three(there)[-1])}")
@@ -283,6 +287,7 @@ def cells(lines: Lines, everything: bool) -> list[list[str]]:
         ),
         "order-blind bound": lambda line: score(line.order_blind),
         "noise ceiling": lambda line: score(line.noise_ceiling),
+        "noise": noise_words,
         "other base": lambda line: score(line.other_base),
         "best in class": lambda line: score(line.best_in_class),
         "state share": lambda line: with_interval(line.state_share, line.state_share_interval),

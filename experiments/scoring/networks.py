@@ -17,7 +17,7 @@ from experiments.storage.row_file import RowFile
 
 RESOLUTION = 1e-6  # nats: a shift below it is rounding of float32
 NUMBERS = ("nats", "shift", "best_in_class")
-OPTIONAL = ("replica", "other_base", "predicted_shift", "base_read_out", "base_blocks")
+OPTIONAL = ("replica", "other_base", "predicted_shift", "base_read_out", "base_blocks", "predicted_noise")
 SHARED = ("draws", "bases", "seeds", "shift", "replica", "other_base")  # by theories of one dose and group
 Whole: TypeAlias = "array[int]"
 Column: TypeAlias = "array[float]"
@@ -70,6 +70,7 @@ class Networks:
     predicted_shift: "Column | None" = field(default_factory=_column)
     base_read_out: "Column | None" = field(default_factory=_column)
     base_blocks: "Column | None" = field(default_factory=_column)
+    predicted_noise: "Column | None" = field(default_factory=_column)
     betas: Column = field(default_factory=_column)
     converged: Column = field(default_factory=_column)
     base_errors: Column = field(default_factory=_column)

@@ -12,6 +12,7 @@ A row is one (finetuned cell, dose, theory, prior, grade, group) with a value fo
     base_read_out   the same for the finetuned blocks with the base network's read-out, and
     base_blocks     for the base network's blocks with the finetuned read-out: in rows of “unchanged” alone
     predicted_shift mean KL(theory ‖ base network): how far the theory says that the network moves
+    predicted_noise mean KL between two orders of D', predicted before finetuning: in rows of “unchanged”
 
 A theory that rules out an answer which the network gives has nats = ∞, and so has one that fails for the
 network: its answers are not numbers, which `failures` says. One that says nothing of a dose has no row.
@@ -49,7 +50,7 @@ from experiments.scoring.fits import (
 from experiments.scoring.labels import LAST_DOSE, UNCHANGED
 from experiments.scoring.nulls import nulls
 from experiments.scoring.yardsticks import last_dose
-from experiments.storage.contents import Contexts, FinetunedCell, ReplayCell, TheoryCell
+from experiments.storage.contents import ORDER_NOISE, Contexts, FinetunedCell, ReplayCell, TheoryCell
 from experiments.storage.files import write
 from experiments.storage.records import SWAP, Cell, Grade, Ladder, Numbers, Row
 from experiments.storage.row_file import RowFile, write_row
@@ -259,6 +260,7 @@ def _rows(
     shift, noise = means(nats(contexts.base)), outcome.finetuned.replica
     replica = None if np.isnan(noise).any() else means(nats(noise))
     other = None if other_base is None else means(nats(other_base))
+    expected = None if outcome.replays is None else outcome.replays.measures.get(ORDER_NOISE)
     base_error = np.maximum(divergence(contexts.exact, contexts.base), 0.0)
     base_errors = {group: _number(base_error[inside].mean()) for group, inside in groups.items()}
     resolution = outcome.theories.resolution
@@ -266,7 +268,9 @@ def _rows(
         group: None if resolution is None else _number(resolution[inside].mean())
         for group, inside in groups.items()
     }
-    swap = {name: means(values) for name in SWAP if (values := getattr(outcome.finetuned, name)) is not None}
+    once = {name: means(values) for name in SWAP if (values := getattr(outcome.finetuned, name)) is not None}
+    if expected is not None:
+        once["predicted_noise"] = means(expected)
     for prediction in outcome.predictions(fine):
         gap, seeds = nats(prediction.log_probs), len(prediction.log_probs)
         silent = prediction.silent
@@ -303,7 +307,7 @@ def _rows(
                     base_error=base_errors[group],
                     **{
                         name: values[group][index]
-                        for name, values in swap.items()
+                        for name, values in once.items()
                         if prediction.theory == UNCHANGED
                     },
                     failures=None if failures is None else failures[index],

@@ -7,6 +7,7 @@ explained       1 - Σ nats / Σ shift over networks; undefined (None) where Σ 
                 network
 interval        of 95 %, by base networks × D', of one imported model by D' (experiments.scoring.intervals)
 noise_ceiling   1 - Σ replica / Σ shift: what another order of the same D' scores
+noise           Σ replica over networks, a mean in nats, and `predicted_noise` what the theory noise expects
 order_blind     1 - ½ Σ replica / Σ shift: what the centre of all orders scores, the best that a theory can
                 reach which does not know the order; both None without a replica
 over_null       what a theory explains beyond the best null theory, on the same networks
@@ -51,6 +52,12 @@ def _scorecard(rows: Iterable[Row]) -> Iterable[ScoreLine]:
         if (known := shares(networks, line.sample)) is not None
     }
     lines = [replace(line, **swapped.get(_panel(line), {})) for line in lines]
+    expected = {
+        _panel(line): fmean(networks.predicted_noise)
+        for line, networks in zip(lines, gathered.values(), strict=True)
+        if line.theory == UNCHANGED and networks.predicted_noise is not None
+    }
+    lines = [replace(line, predicted_noise=expected.get(_panel(line))) for line in lines]
     nulls: dict[tuple[object, ...], list[ScoreLine]] = defaultdict(list)
     for line in lines:
         if line.theory in NULLS and line.explained is not None:
@@ -115,6 +122,7 @@ def _line(key: RowKey, networks: Networks, of_one: bool) -> ScoreLine:
         base_error=float(np.mean(networks.base_errors)) if networks.base_errors else None,
         failed=networks.failed,
         failure="; ".join(networks.reasons),
+        noise=replica,
         sample=sample,
     )
 

@@ -21,7 +21,7 @@ class CurvePoint:
 
     row: str
     column: str
-    who: str
+    curve: str
     at: str
     mean: float
     interval: tuple[float, float] | None
@@ -29,8 +29,8 @@ class CurvePoint:
     def seen_as(self, name: str) -> tuple[str, str] | None:
         """The title of its panel and the name of its line under a curve's name; None where it is another."""
         if self.row == name:
-            return self.column, self.who
-        return (self.row, self.column) if self.who == name else None
+            return self.column, self.curve
+        return (self.row, self.column) if self.curve == name else None
 
 
 def read_curves(folder: Path) -> tuple[CurvePoint, ...]:
@@ -46,12 +46,13 @@ def _points(path: Path) -> Iterator[CurvePoint]:
         for line in reader:
             if line["mean"]:
                 ends = (float(line["low"]), float(line["high"])) if line["low"] and line["high"] else None
-                yield CurvePoint(*(line[name] for name in HEADER[:4]), float(line["mean"]), ends)
+                row, column, curve, at = (line[name] for name in HEADER[:4])
+                yield CurvePoint(row, column, curve, at, float(line["mean"]), ends)
 
 
 def curve_names(points: Sequence[CurvePoint]) -> list[str]:
     """The names that choose a curve."""
-    return sorted({name for point in points for name in (point.row, point.who)})
+    return sorted({name for point in points for name in (point.row, point.curve)})
 
 
 def curve_points(points: Sequence[CurvePoint], name: str, dose: str) -> Iterator[tuple[str, str, CurvePoint]]:

@@ -36,6 +36,7 @@ from experiments.storage.motor_cell import MotorCell as MotorCell
 from experiments.storage.records import Arrays, CellKind, Ladder
 from theory.errors import Misuse
 
+ORDER_NOISE = "order_noise"
 MEASURES = {  # known before finetuning: of one network and D', and of a method; their axes
     "evidence": "s",  # nats of all of D' for the hypothesis under which it is most likely
     "inference_exact": "s",  # nats a document by which inferring it is better than never doing so
@@ -49,6 +50,7 @@ MEASURES = {  # known before finetuning: of one network and D', and of a method;
     "first_order": "sdc",  # nats² of the change of answers along the linear forecast
     "second_order": "sdc",
     "relative_step": "sd",  # the length of the linear forecast beside that of the weights
+    ORDER_NOISE: "sdc",  # nats, KL between two orders of D' as the theory `noise` predicts it
 }
 
 

@@ -38,7 +38,7 @@ UNSCORED = ("axioms", "inside")  # of studies that score no theory
 BOUNDS = ("path", "mixture")
 OPTIONAL = ("problems", "diagnostics", "times", "reference", "rate")  # of a ladder
 SWAP = ("base_read_out", "base_blocks")  # of a row
-MEASURED = (*SWAP, "resolution")  # where it was
+MEASURED = (*SWAP, "resolution", "predicted_noise")  # where it was
 
 
 def check_name(kind: str, name: str) -> str:
@@ -199,9 +199,10 @@ class Row:
     pretraining as of finetuning. `resolution` is the least shift (nats) that can be told from none, if
     measured. `draw` is the draw of the process; base networks are numbered through all draws.
     `predicted_shift` is the mean of KL(theory ‖ base network): the size of the shift as the theory has it.
-    Rows of “unchanged” alone have `base_read_out` and `base_blocks`, the mean KL from the finetuned network
-    with a part swapped for the base network's (experiments.scoring.swap); of cells made before there was a
-    swap they have none.
+    Rows of “unchanged” alone have `predicted_noise`, the mean KL between two orders of D' as the theory noise
+    predicts it before finetuning, where it was asked for, and `base_read_out` and `base_blocks`, the mean KL
+    from the finetuned network with a part swapped for the base network's (experiments.scoring.swap); of cells
+    made before there was a swap they have none.
     """
 
     study: str
@@ -228,6 +229,7 @@ class Row:
     failures: tuple[str, ...] | None = None
     predicted_shift: Numbers | None = None
     resolution: float | None = None
+    predicted_noise: Numbers | None = None
 
     def to_json(self) -> Json:
         """Plain values, in a fixed order, without what was not measured; ∞, for which JSON has no number, is
@@ -277,9 +279,10 @@ class ScoreLine:
     of another pretraining seed, `best_in_class` that of the best member of the theory's class. `over_null` is
     what the theory explains beyond `best_null`, the best null theory on the same networks. `base_error` is
     what the base networks got wrong of the process, in nats. `state_share` and `read_out_share` say where the
-    shift lies, whatever the theory (experiments.scoring.swap). The line is over `networks` of the `finetuned`
-    ones; for `failed` of them the theory has no prediction, which scores -∞, and `failure` says why. `sample`
-    are the networks, None of a line made up.
+    shift lies, whatever the theory (experiments.scoring.swap). `noise` is the mean KL (nats) from the replica,
+    and `predicted_noise` the same as predicted before finetuning. The line is over `networks` of the
+    `finetuned` ones; for `failed` of them the theory has no prediction, which scores -∞, and `failure` says
+    why. `sample` are the networks, None of a line made up.
     """
 
     study: str
@@ -314,6 +317,8 @@ class ScoreLine:
     finetuned: int | None = None
     failed: int = 0
     failure: str = ""
+    noise: float | None = None
+    predicted_noise: float | None = None
     sample: Sample | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> Json:

@@ -8,6 +8,7 @@ import optax
 
 from models.finetuning.method import Method
 from theory.base import check_number
+from theory.weights.order_noise import Recipe
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,10 @@ class Adam(Method):
     def training_time(self, doses: Sequence[int]) -> dict[str, np.ndarray]:
         """η s in Adam's metric, that of its second moments v: a step divides by √v."""
         return {"adam": self.learning_rate * np.asarray(doses, float)}
+
+    def recipe(self, doses: Sequence[int], batch: int) -> tuple[Recipe, str]:
+        """Steps in a metric that is held, with Adam's own momentum."""
+        return Recipe(doses, batch, self.learning_rate, 0.9, bias_corrected=True), "adam"
 
 
 def example() -> Adam:

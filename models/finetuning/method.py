@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, Int
 from theory.arguments import fits
 from theory.base import Dataset, Misuse, Model, Parametric, Params, Predictor, mean_loss
 from theory.compute.descent import descend
+from theory.weights.order_noise import Recipe
 
 IMPOSSIBLE = -1e9  # nats; stands for a log-probability of -inf, where 0 log 0 counts as 0
 
@@ -91,11 +92,17 @@ class Method(Protocol):
         """
         return {}
 
+    def recipe(self, doses: Sequence[int], batch: int) -> tuple[Recipe, str] | None:
+        """Its steps on all weights as `theory.weights.order_noise` follows them, and their metric, "identity"
+        or "adam"; None for a method that has others."""
+        return None
+
 
 class Wrapper(Method):
     """A way of finetuning made of another one, its `rule`: members that it does not define are the rule's.
 
-    Except the learning-rate time: what a wrapper changes makes the rule's untrue, unless it derives its own.
+    Except the learning-rate time and the recipe: what a wrapper changes makes the rule's untrue, unless it
+    derives its own.
     """
 
     rule: Method

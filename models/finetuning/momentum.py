@@ -12,6 +12,7 @@ import optax
 
 from models.finetuning.method import Method
 from theory.base import check_number
+from theory.weights.order_noise import Recipe
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ class Momentum(Method):
         steps = np.asarray(doses, float)
         travelled = (steps - self.decay * (1 - self.decay**steps) / (1 - self.decay)) / (1 - self.decay)
         return {"identity": self.learning_rate * travelled}
+
+    def recipe(self, doses: Sequence[int], batch: int) -> tuple[Recipe, str]:
+        """A recipe's v is a mean of gradients: 1 - μ times that of here."""
+        return Recipe(doses, batch, self.learning_rate / (1 - self.decay), self.decay), "identity"
 
 
 def example() -> Momentum:

@@ -8,6 +8,7 @@ import optax
 
 from models.finetuning.method import Method
 from theory.base import check_number
+from theory.weights.order_noise import Recipe
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,10 @@ class Sgd(Method):
     def training_time(self, doses: Sequence[int]) -> dict[str, np.ndarray]:
         """η s."""
         return {"identity": self.learning_rate * np.asarray(doses, float)}
+
+    def recipe(self, doses: Sequence[int], batch: int) -> tuple[Recipe, str]:
+        """Plain steps."""
+        return Recipe(doses, batch, self.learning_rate), "identity"
 
 
 def example() -> Sgd:

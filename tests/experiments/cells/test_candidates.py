@@ -31,8 +31,10 @@ OPTIONAL = {
     *("narrow-or-broad", "complexity-prior", "belief-dynamics", "in-context", "quadratic", "relinearised"),
     *("spectrum", "kernel-predictor", "gaussian-process", "laplace", "linear-response"),
     *("hierarchical-personas", "finite-time-langevin", "steering-posterior"),
+    *("initial-transfer", "noise"),
 }
 
+OF_TABLES = {"hierarchical-first-steps"}  # a second form, under a name of its own
 OF_PRODUCTS = {"structure-posterior"}  # by default, where the hidden variable is a product
 
 
@@ -72,7 +74,8 @@ OVER_WEIGHTS = [each for each in EVERY if each.kind == "weights"]
 def test_all_are_the_theories_of_the_catalogue():
     """But for the reference, whose answers are those of the base network, and what needs a product."""
     known = {entry.name for entry in Catalogue().entries("theories")}
-    assert names("all") == known - {"unchanged", *OF_PRODUCTS} == BY_DEFAULT | OPTIONAL
+    assert names("all") - OF_TABLES == known - {"unchanged", *OF_PRODUCTS} == BY_DEFAULT | OPTIONAL
+    assert names("all") >= OF_TABLES
     forms = [(each.theory, prior) for each in EVERY for prior in each.priors]
     assert len(set(forms)) == len(forms)
 
@@ -122,15 +125,16 @@ def test_the_kind_of_a_theory_says_where_it_starts():
     hypotheses = ("tempered-posterior", "exchangeable-mixture", "narrow-or-broad", "complexity-prior")
     both = ["process", "implied"]
     assert kinds["hypotheses"] == dict.fromkeys(
-        (*hypotheses, "belief-dynamics", "hierarchical-personas"), both
+        (*hypotheses, "belief-dynamics", "hierarchical-personas", *OF_TABLES), both
     )
     predictors = "geometric-path", "linear-mixture", "in-context", "steering-posterior"
     replays = "linearised", "quadratic", "relinearised"
+    assert kinds["noise"] == {"noise": []}
     assert kinds["predictor"] == {name: ["network"] for name in predictors}
     assert kinds["replay"] == {name: ["network"] for name in replays}
     assert kinds["weights"] == {
         "proximal": ["network"],
-        "spectrum": ["identity", "adam"],
+        **{name: ["identity", "adam"] for name in ("spectrum", "initial-transfer")},
         "laplace": ["isotropic", "fisher", "kronecker", "last-layer", "sequential"],
         "finite-time-langevin": ["network"],
         **{name: ["identity"] for name in ("kernel-predictor", "gaussian-process", "linear-response")},
@@ -142,10 +146,12 @@ def test_a_form_is_told_by_the_learning_rate_time_of_its_metric():
     identity = {name for name, metric in metrics.items() if metric == "identity"}
     assert identity == {
         *(("proximal", "network"), ("laplace", "isotropic"), ("spectrum", "identity")),
+        ("initial-transfer", "identity"),
         ("finite-time-langevin", "network"),
         *((name, "identity") for name in ("kernel-predictor", "gaussian-process", "linear-response")),
     }
-    assert {name for name, metric in metrics.items() if metric == "adam"} == {("spectrum", "adam")}
+    adam = {name for name, metric in metrics.items() if metric == "adam"}
+    assert adam == {("spectrum", "adam"), ("initial-transfer", "adam")}
 
 
 def test_the_grids_of_closed_forms():
@@ -155,7 +161,7 @@ def test_the_grids_of_closed_forms():
     grids = {
         **dict.fromkeys(("tempered-posterior", "narrow-or-broad", "complexity-prior"), likelihood),
         "belief-dynamics": likelihood,
-        **dict.fromkeys(("exchangeable-mixture", "hierarchical-personas"), counts),
+        **dict.fromkeys(("exchangeable-mixture", "hierarchical-personas", *OF_TABLES), counts),
         **dict.fromkeys(("geometric-path", "linear-mixture"), path),
         "in-context": np.concatenate([[0.0], np.logspace(-2, 0, 13)]).astype(np.float32),
         "steering-posterior": np.concatenate([[0.0], np.logspace(-4, 2, 37)]).astype(np.float32),
@@ -168,6 +174,7 @@ def test_the_grids_of_closed_forms():
 def test_the_octaves_of_theories_over_weights():
     """Narrow where τ is the time of gradient flow, wide where its unit is another, far with a replay."""
     ends = {("spectrum", "adam"): (-13, 8), ("laplace", "sequential"): (2, 13)}
+    ends[("initial-transfer", "adam")] = (-13, 8)
     ends |= {("laplace", prior): (-13, 8) for prior in ("fisher", "kronecker", "last-layer")}
     for each in OVER_WEIGHTS:
         if each.theory != "proximal":  # as far as the longest training

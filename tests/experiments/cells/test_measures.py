@@ -14,7 +14,7 @@ from models.finetuning.head_only import HeadOnly
 from models.finetuning.sgd import Sgd
 
 pytestmark = pytest.mark.slow  # make test has the measures of one method (test_api.py)
-NAMES = ("linearised",)
+NAMES = ("linearised", "noise")
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,14 @@ def test_kernels_are_of_distinct_contexts_and_depend_on_the_metric(made):
     assert set(questions.group[chosen]) == {"in_domain", "held_out"}
 
 
+def test_the_noise_of_an_order_is_predicted_where_steps_move_all_weights(made):
+    cells = {cell.method: content for cell, content in made[2].contents.items() if cell.kind == "replays"}
+    assert "order_noise" not in cells["head-only"].measures
+    for method in ("sgd", "adam"):
+        noise = cells[method].measures["order_noise"]
+        assert np.isfinite(noise).all() and (noise > 0).any()
+
+
 def test_a_network_that_knows_nothing_infers_nothing_and_exact_inference_gains(made):
     first = measures(made[2])[0]
     assert first.inference_exact > 0 > first.inference_network
@@ -79,7 +87,7 @@ def test_a_network_that_knows_nothing_infers_nothing_and_exact_inference_gains(m
 
 
 def test_nobody_who_does_not_ask_gets_measures(tiny, untrained):
-    experiment = tiny({"theories": NAMES, "finetuning.methods": ("sgd",)})
+    experiment = tiny({"theories": NAMES[:1], "finetuning.methods": ("sgd",)})
     executor = Executor(experiment, untrained(experiment))
     assert executor.measures is None
     cells = [cell for cell in experiment.cells() if cell.base == 0 and cell.kind != "finetuned"]

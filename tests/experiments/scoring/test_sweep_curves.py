@@ -44,7 +44,7 @@ def figure(made, column, **choice):
 
 def test_points_without_a_number_and_other_tables_are_left_out(made):
     points = read_curves(made.run(made.record.points[1]).folder)
-    assert [(point.who, point.at, point.mean, point.interval) for point in points] == [
+    assert [(point.curve, point.at, point.mean, point.interval) for point in points] == [
         ("Adam", "1", 0.1, (0.05, 0.15)),
         ("Adam", "8", 0.5, (0.375, 0.625)),
         ("SGD", "1", 0.01, None),

@@ -1,9 +1,11 @@
 """Heavy-ball momentum against its geometric sum."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from models.finetuning.momentum import Momentum
+from models.finetuning.sgd import Sgd
 from theory.base import Misuse
 
 
@@ -32,3 +34,21 @@ def test_its_time_is_how_far_a_constant_gradient_moves_a_weight(travelled, decay
 def test_bad_fields_are_refused(field, value):
     with pytest.raises(Misuse, match=rf"{field} must be .*got {value}"):
         Momentum(**{field: value})
+
+
+@pytest.mark.parametrize("method", [Momentum(0.1, 0.7), Sgd(0.1)])
+def test_its_recipe_answers_a_gradient_as_its_steps_do(method):
+    """One gradient, met at any of five steps on a parabola of curvature 2."""
+    (recipe, metric), rule = method.recipe((5,), 4), method.optimizer()
+
+    def end(met):
+        weight = jnp.zeros(())
+        state = rule.init(weight)
+        for step in range(5):
+            change, state = rule.update(2.0 * weight + (step == met), state)
+            weight = weight + change
+        return weight
+
+    wanted = [end(met) for met in range(5)]
+    assert metric == "identity" and recipe.batch == 4
+    np.testing.assert_allclose(recipe.responses(jnp.asarray([2.0]), 5)[:, 0], wanted, rtol=1e-5)

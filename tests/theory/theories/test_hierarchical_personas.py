@@ -1,5 +1,6 @@
 """Weights and tables together: limits, the conjugate case, and enumeration of the writers of documents."""
 
+from dataclasses import dataclass, replace
 from itertools import product
 
 import jax
@@ -8,12 +9,14 @@ import numpy as np
 import pytest
 from scipy.special import gammaln
 
-from theory.base import Dataset, Misuse
+from theory.base import Dataset, Misuse, mean_loss
+from theory.contracts import Setting
+from theory.latent.mixture import Mixture
 from theory.processes.persona_domain import example as domains
 from theory.processes.persona_topics import example
 from theory.processes.wordings import example as wordings
 from theory.theories.exchangeable_mixture import ExchangeableMixture
-from theory.theories.hierarchical_personas import HierarchicalPersonas, variants
+from theory.theories.hierarchical_personas import MOST, HierarchicalPersonas, variants
 
 TOPICS = 3  # of the process of the fixtures, which has two answers; D' asks topics 0 and 1, never 2
 
@@ -125,6 +128,84 @@ def test_first_answers_are_near_those_of_exact_bayes(process, data, c, kappa, of
     np.testing.assert_allclose(answers[2], wanted[2], atol=1e-6)  # never asked, and answered by all alike
 
 
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Posterior:
+    """The hierarchical posterior as a network whose only weight is β; D' was written in `shares`."""
+
+    process: Mixture
+    counts: jax.Array
+    shares: jax.Array
+    c: float
+    kappa: float
+    params: jax.Array
+
+    @property
+    def learnt(self):
+        before, old = jnp.exp(self.process.log_weights), jnp.exp(self.process.components.answers)
+        beta = self.params
+        weights = (self.kappa * before + beta * 8 * self.shares) / (self.kappa + 8 * beta)
+        pseudo = self.c * old + beta * self.shares[:, None, None] * self.counts
+        return weights, pseudo / pseudo.sum(axis=-1, keepdims=True)
+
+    def predict(self, tokens):
+        weights, tables = self.learnt
+        components = replace(self.process.components, answers=jnp.log(tables))
+        after = replace(self.process, components=components)
+        after = after.with_log_weights(jnp.log(weights))
+        belief = jax.nn.log_softmax(after.log_weights[:, None, None] + after.evidence(tokens), axis=0)
+        finite = jnp.maximum(after.component_log_probs(tokens), -1e3)  # of -inf there is no gradient
+        return jax.nn.logsumexp(belief[..., None] + finite, axis=0)
+
+    def with_params(self, params):
+        return replace(self, params=params)
+
+
+def posterior(process, data, c, kappa):
+    beliefs = process.log_weights[:, None] + process.log_likelihoods(
+        Dataset(data.tokens, jnp.ones(data.tokens.shape, bool))
+    )
+    shares = jax.nn.softmax(beliefs, axis=0).mean(axis=1)
+    return Posterior(process, jnp.asarray(counts(data)), shares, c, kappa, jnp.asarray(0.0))
+
+
+def test_the_first_steps_of_the_posterior_itself_tell_its_c_and_its_rate(process, data):
+    """Small c and large ones; where tables hold, the largest."""
+    theory = HierarchicalPersonas(None, 2.0)
+
+    @jax.jit
+    def told(c):
+        network = posterior(process, data, c, 2.0)
+        found = theory.complete(Setting(process, network, data, data, jax.random.key(0)))
+        speed = -jax.grad(lambda beta: mean_loss(network.with_params(beta), data))(network.params)
+        return found.table_concentration, theory.rate(process, network, data), speed
+
+    for c in (0.5, 5.0, 200.0):
+        found, rate, speed = told(c)
+        np.testing.assert_allclose(found, c, rtol=2e-3)
+        np.testing.assert_allclose(rate, speed, rtol=2e-3)
+    assert told(1e12)[0] > MOST / 100
+
+
+def test_the_posterior_as_a_network_moves_as_the_theory_does(process, data):
+    """To first order in β, which is what its first steps are."""
+    small = jnp.asarray(1e-3)
+    wanted = posterior(process, data, 5.0, 2.0).with_params(small).learnt
+    for found, part, start in zip(
+        learn(5.0, 2.0, process, data, small), wanted, before(process), strict=True
+    ):
+        np.testing.assert_allclose(found, part, atol=2e-5)
+        assert np.abs(part - start).max() > 1e-4
+
+
+def test_c_of_the_first_steps_is_found_before_anything_is_predicted(process, data, bigram):
+    with pytest.raises(Misuse, match="first steps of a network on D'; call complete"):
+        HierarchicalPersonas(None).predict(process, data, 1.0)
+    given = HierarchicalPersonas(3.0)
+    assert given.complete(Setting(process, bigram, data, data, jax.random.key(0))) is given
+    assert given.rate(process, bigram, data) is None
+
+
 def test_bad_settings_are_refused(data):
     for bad in (0.0, -1.0, np.nan, np.inf):
         for name in ("table_concentration", "concentration"):
@@ -136,5 +217,6 @@ def test_bad_settings_are_refused(data):
 
 
 def test_it_is_a_form_where_hypotheses_are_tables():
-    assert list(variants(example())) == ["hierarchical-personas"] == list(variants(wordings()))
+    forms = ["hierarchical-personas", "hierarchical-first-steps"]
+    assert list(variants(example())) == forms == list(variants(wordings()))
     assert variants(domains()) == {}
