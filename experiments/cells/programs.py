@@ -118,7 +118,7 @@ class Executor:
         for name in experiment.methods:
             numbers = [shape((count,), np.int32) for count in (2 * seeds, seeds)]
             self.finetuned.finetune[name].compile(params, data(2 * seeds), order(2 * seeds), numbers[0])
-            if self.replays.replay and self.inside is None:
+            if name in self.replays.replay and self.inside is None:
                 self.replays.replay[name].compile(params, tokens, data(seeds), order(seeds), numbers[1])
         if self.inside is not None:
             return

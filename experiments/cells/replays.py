@@ -7,6 +7,7 @@ fitted number, and the method's learning-rate time, which tells the strength of 
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -39,13 +40,10 @@ class ReplayPrograms:
     ):
         self.experiment, self.template, self.answers = experiment, template, answers
         self.candidates = candidates
-        self.replayed = {
-            candidate.theory: candidate.form for candidate in candidates if candidate.kind == "replay"
-        }
         self.replay = {
             name: ShardedMap(functools.partial(self._replay, method), shared=2)
             for name, method in experiment.methods.items()
-            if self.replayed
+            if self._followers(method)
         }
 
     def run(
@@ -55,7 +53,7 @@ class ReplayPrograms:
         seeds = np.arange(self.experiment.seeds, dtype=np.int32)
         tokens = self.answers.padded(questions.tokens)
         inputs = network.params, tokens, finetuning.padded(self.experiment.n), finetuning.order, seeds
-        answers, updates, terms = self.replay[method](*inputs) if self.replay else ({}, {}, {})
+        answers, updates, terms = self.replay[method](*inputs) if method in self.replay else ({}, {}, {})
         training = self.experiment.training(method, arm)
         scale = self.experiment.scale(answers_per_document_set(finetuning.data))
         strengths = {
@@ -75,6 +73,11 @@ class ReplayPrograms:
             },
         )
 
+    def _followers(self, method: Method) -> dict[str, Any]:
+        """The theories that follow a method."""
+        forms = {each.theory: each.form for each in self.candidates if each.kind == "replay"}
+        return {name: form for name, form in forms.items() if method.by_document or not form.by_document}
+
     def _replay(
         self, method: Method, params: Params, tokens: Array, data: Dataset, order: Array, seed: Array
     ) -> tuple[dict[str, Array], Params, dict[str, Array]]:
@@ -82,7 +85,7 @@ class ReplayPrograms:
         the displacement of the linearised network where they are wanted."""
         network, extra = self.template.with_params(params), extra_data(self.experiment, method, data, seed)
         run = FinetuningRun(data, order, method, self.experiment.doses, extra)
-        ends = {theory: form.follow(network, run) for theory, form in self.replayed.items()}
+        ends = {theory: form.follow(network, run) for theory, form in self._followers(method).items()}
         answers = {theory: self.answers.stacked(stacked, tokens) for theory, (stacked, _) in ends.items()}
         _, weights = next(iter(ends.values()))
         terms = {}
