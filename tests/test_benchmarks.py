@@ -25,6 +25,7 @@ from benchmarks import (
     many_cells,
     pretraining_rates,
     time_to_inference,
+    two_looks,
 )
 from benchmarks.__main__ import table
 from benchmarks._posterior import posterior
@@ -255,3 +256,9 @@ def test_cells_of_many_cells_are_made_and_scored(monkeypatch):
     measured = many_cells.measure(0.0, cells=4, takes=0.0, parts=(2, 4))
     assert [line["unit"] for line in measured] == ["ms a cell"] * 4 + ["kB a cell"] * 2
     assert measured[1]["value"] > 0 and measured[-1]["value"] == 1
+
+
+@pytest.mark.slow
+def test_two_looks():
+    rows = rows_of(two_looks, width=8, layers=1, documents=4, batch=2, dose=3)
+    assert goals(rows) == {"two-looks, 3 steps"} and rows["two-looks, 3 steps"]["ratio"] > 0

@@ -186,6 +186,8 @@ class Theory(Protocol[PriorT]):
     breaks: dict[str, str] = {}  # noqa: RUF012 (a theory that breaks a law has a field of its own)
     sampled: ClassVar[bool] = False
     """Its posterior is sampled: the comparison runs and judges its chains, in cells of their own."""
+    by_document: ClassVar[bool] = False
+    """It follows a finetuning by gradients of single documents of D', so only one that descends those."""
 
     def predict(
         self, prior: PriorT, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None

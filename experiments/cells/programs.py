@@ -147,7 +147,7 @@ class Executor:
             numbers = [shape((count,), np.int32) for count in (2 * seeds, seeds)]
             if self.finetuned.large is None:
                 self.finetuned.finetune[name].compile(params, data(2 * seeds), order(2 * seeds), numbers[0])
-            if self.replays.replay and self.inside is None:
+            if name in self.replays.replay and self.inside is None:
                 self.replays.replay[name].compile(params, tokens, data(seeds), order(seeds), numbers[1])
 
         first, *others = [functools.partial(finetuning, name) for name in experiment.methods]

@@ -8,6 +8,7 @@ it is asked for, the KL between two orders of D' as the theory `noise` predicts 
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -40,14 +41,11 @@ class ReplayPrograms:
     ):
         self.experiment, self.template, self.answers = experiment, template, answers
         self.candidates = candidates
-        self.replayed = {
-            candidate.theory: candidate.form for candidate in candidates if candidate.kind == "replay"
-        }
         self.noise = next((candidate.form for candidate in candidates if candidate.kind == "noise"), None)
         self.replay = {
             name: ShardedMap(functools.partial(self._replay, method), shared=2)
             for name, method in experiment.methods.items()
-            if self.replayed or self.noise
+            if self._followers(method) or self.noise
         }
 
     def run(
@@ -57,7 +55,7 @@ class ReplayPrograms:
         seeds = np.arange(self.experiment.seeds, dtype=np.int32)
         tokens = self.answers.padded(questions.tokens)
         inputs = network.params, tokens, finetuning.padded(self.experiment.n), finetuning.order, seeds
-        answers, updates, terms = self.replay[method](*inputs) if self.replay else ({}, {}, {})
+        answers, updates, terms = self.replay[method](*inputs) if method in self.replay else ({}, {}, {})
         training = self.experiment.training(method, arm)
         scale = self.experiment.scale(answers_per_document_set(finetuning.data))
         strengths = {
@@ -77,6 +75,11 @@ class ReplayPrograms:
             },
         )
 
+    def _followers(self, method: Method) -> dict[str, Any]:
+        """The theories that follow a method."""
+        forms = {each.theory: each.form for each in self.candidates if each.kind == "replay"}
+        return {name: form for name, form in forms.items() if method.by_document or not form.by_document}
+
     def _replay(
         self, method: Method, params: Params, tokens: Array, data: Dataset, order: Array, seed: Array
     ) -> tuple[dict[str, Array], Params, dict[str, Array]]:
@@ -84,7 +87,7 @@ class ReplayPrograms:
         the displacement of the linearised network and the noise of orders, where they are wanted."""
         network, extra = self.template.with_params(params), extra_data(self.experiment, method, data, seed)
         run = FinetuningRun(data, order, method, self.experiment.doses, extra)
-        ends = {theory: form.follow(network, run) for theory, form in self.replayed.items()}
+        ends = {theory: form.follow(network, run) for theory, form in self._followers(method).items()}
         answers = {theory: self.answers.stacked(stacked, tokens) for theory, (stacked, _) in ends.items()}
         _, weights = next(iter(ends.values()), (None, None))
         terms = self._noise(method, network, data, tokens, order.shape[-1], seed)

@@ -43,6 +43,11 @@ class EarlyStopping(Wrapper):
         order = jnp.argsort(~trained, stable=True)[jnp.arange(rows.size) % jnp.sum(trained)]
         return rows[order].reshape(batches.shape), jax.tree.map(lambda leaf: leaf[kept:], data)
 
+    @property
+    def by_document(self) -> bool:
+        """The last weights do not count."""
+        return False
+
 
 def example() -> EarlyStopping:
     """The method at its defaults."""

@@ -83,6 +83,11 @@ class Method(Protocol):
         """The documents of each step, and those held out; if there are any, they choose among weights."""
         return batches, None
 
+    @property
+    def by_document(self) -> bool:
+        """Whether steps descend a mean of the loss over documents of D' alone, and the last weights count."""
+        return "replay" not in self.needs
+
     def training_time(self, doses: Sequence[int]) -> dict[str, np.ndarray]:
         """Learning-rate time (d,) by metric, "identity" or "adam", from the recipe alone; nothing is fitted.
 
@@ -143,6 +148,11 @@ class Wrapper(Method):
     ) -> tuple[Int[Array, "steps batch"], Dataset | None]:
         """The rule's."""
         return self.rule.split(data, batches)
+
+    @property
+    def by_document(self) -> bool:
+        """The rule's, and its own."""
+        return "replay" not in self.needs and self.rule.by_document
 
 
 @dataclass(frozen=True)
@@ -271,6 +281,10 @@ class FinetuningRun:
     def optimizer(self) -> optax.GradientTransformation:
         """The method's own rule."""
         return self.method.optimizer()
+
+    def loss(self, model: Parametric, base: Parametric, documents: Dataset) -> Float[Array, ""]:
+        """The method's loss on documents of D' (nats), `base` being `model` before the first step."""
+        return self.method.loss(model, base, documents, replace(self.extra, replay=None))
 
 
 def mean_kl(left: Predictor, right: Predictor, documents: Dataset) -> Float[Array, ""]:

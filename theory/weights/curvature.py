@@ -112,22 +112,21 @@ def inverse_root(metric: Metric) -> Product:
     return scale
 
 
-def modes(product: Product, vector: Params, iterations: int) -> tuple[Float[Array, " k"], Params]:
-    """Curvatures h (k,) and components (k, ...) of a vector: Σ_j v_j = v, and Σ_j f(h_j) v_j ≈ f(C) v.
+def krylov(
+    product: Callable[[Array], Array], vector: Float[Array, " p"], iterations: int
+) -> tuple[Float[Array, "k p"], Float[Array, "k k"]]:
+    """An orthonormal basis V (rows) of v, Cv, C²v ... and V C Vᵀ, tridiagonal: C is about Vᵀ (V C Vᵀ) V.
 
-    C is symmetric and not negative. Exact where f is a polynomial of degree below k, and for every f once k
-    reaches the number of distinct curvatures in v; between, the error falls like that of the best
-    polynomial. In single precision curvatures below about 1e-6 of the largest are noise.
+    C is symmetric. k products; where they leave the space no more to grow, the last rows are 0.
     """
-    flat, shaped = ravel_pytree(vector)
-    count = min(iterations, flat.size)
-    tiny = 10 * jnp.finfo(flat.dtype).eps
+    count = min(iterations, vector.size)
+    tiny = 10 * jnp.finfo(vector.dtype).eps
 
     def step(
         carry: tuple[Float[Array, "rows p"], Float[Array, ""]], row: Int[Array, ""]
     ) -> tuple[tuple[Float[Array, "rows p"], Float[Array, ""]], tuple[Float[Array, ""], Float[Array, ""]]]:
         basis, scale = carry
-        image, _ = ravel_pytree(product(shaped(basis[row])))
+        image = product(basis[row])
         diagonal, remainder = basis[row] @ image, image
         for _ in range(2):  # a single pass leaves rounding errors of the size of the overlap
             remainder = remainder - _combine(_overlaps(basis, remainder), basis)
@@ -141,15 +140,27 @@ def modes(product: Product, vector: Params, iterations: int) -> tuple[Float[Arra
         )
         return (basis, scale), (diagonal, size)
 
-    length = jnp.linalg.norm(flat)
-    first = flat / jnp.where(length > 0, length, 1.0)
-    basis = jnp.zeros((count + 1, flat.size), flat.dtype).at[0].set(first)
+    length = jnp.linalg.norm(vector)
+    first = vector / jnp.where(length > 0, length, 1.0)
+    basis = jnp.zeros((count + 1, vector.size), vector.dtype).at[0].set(first)
     (basis, _), (diagonal, off_diagonal) = jax.lax.scan(
         step, (basis, jnp.zeros_like(length)), jnp.arange(count)
     )
     tridiagonal = jnp.diag(diagonal) + jnp.diag(off_diagonal[:-1], 1) + jnp.diag(off_diagonal[:-1], -1)
+    return basis[:-1], tridiagonal
+
+
+def modes(product: Product, vector: Params, iterations: int) -> tuple[Float[Array, " k"], Params]:
+    """Curvatures h (k,) and components (k, ...) of a vector: Σ_j v_j = v, and Σ_j f(h_j) v_j ≈ f(C) v.
+
+    C is symmetric and not negative. Exact where f is a polynomial of degree below k, and for every f once k
+    reaches the number of distinct curvatures in v; between, the error falls like that of the best
+    polynomial. In single precision curvatures below about 1e-6 of the largest are noise.
+    """
+    flat, shaped = ravel_pytree(vector)
+    basis, tridiagonal = krylov(lambda row: ravel_pytree(product(shaped(row)))[0], flat, iterations)
     values, vectors = eigh(tridiagonal)
-    components = _combine((length * vectors[0] * vectors).T, basis[:-1])
+    components = _combine((jnp.linalg.norm(flat) * vectors[0] * vectors).T, basis)
     return jnp.maximum(values, 0.0), jax.vmap(shaped)(components)
 
 

@@ -29,6 +29,7 @@ BY_DEFAULT = {
 }
 OPTIONAL = {
     *("narrow-or-broad", "complexity-prior", "belief-dynamics", "in-context", "quadratic", "relinearised"),
+    "two-looks",
     *("spectrum", "kernel-predictor", "gaussian-process", "laplace", "linear-response"),
     *("hierarchical-personas", "finite-time-langevin", "steering-posterior"),
     *("initial-transfer", "noise"),
@@ -128,7 +129,7 @@ def test_the_kind_of_a_theory_says_where_it_starts():
         (*hypotheses, "belief-dynamics", "hierarchical-personas", *OF_TABLES), both
     )
     predictors = "geometric-path", "linear-mixture", "in-context", "steering-posterior"
-    replays = "linearised", "quadratic", "relinearised"
+    replays = "linearised", "quadratic", "relinearised", "two-looks"
     assert kinds["noise"] == {"noise": []}
     assert kinds["predictor"] == {name: ["network"] for name in predictors}
     assert kinds["replay"] == {name: ["network"] for name in replays}

@@ -313,6 +313,7 @@ def test_a_prior_without_a_type_is_refused():
 
 # the same laws over random small processes: theories that sample or search are too slow for that
 SLOW = {"langevin_posterior", "adam_gibbs", "gaussian_process", "linear_response", "steering_posterior"}
+SLOW |= {"two_looks"}  # which takes long to compile
 CLOSED = [(name, which) for name, which in CASES if name not in SLOW]
 STEP = 0.1  # a whole step of the recipes that the examples follow
 SHARE, SPREAD = st.floats(0.3, 1.0), st.floats(0.2, 2.0)

@@ -17,6 +17,7 @@ from theory.weights.curvature import (
     gradient,
     hessian,
     inverse_root,
+    krylov,
     modes,
     squared,
 )
@@ -228,6 +229,15 @@ def test_the_error_falls_as_that_of_conjugate_gradients():
         miss = applied(FUNCTIONS["ridge"], product, vector, iterations) - wanted
         error = np.sqrt(miss @ system @ miss / (wanted @ system @ wanted))
         assert 1e-2 * rate**iterations < error < 2 * rate**iterations
+
+
+def test_a_krylov_space_of_all_directions_has_the_matrix():
+    result, product = quadratic(np.linspace(0.1, 2, 8))
+    vector = jnp.asarray(np.random.default_rng(2).normal(size=8), jnp.float32)
+    basis, tridiagonal = quick(lambda vector: krylov(product, vector, 8))(vector)
+    close(np.asarray(basis @ basis.T), np.eye(8))
+    close(np.asarray(basis.T @ tridiagonal @ basis), result)
+    close(np.asarray(basis[0]), np.asarray(vector / jnp.linalg.norm(vector)))
 
 
 def test_nothing_stays_nothing():
