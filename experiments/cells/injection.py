@@ -95,8 +95,9 @@ class InjectionPrograms:
     def _beyond(self, fitted: np.ndarray, read: np.ndarray) -> float:
         """The share of injections, of every coin by all nats, into what a probe reads (c, k), that leave all
         that it read where it was fitted (n, k)."""
-        coins = [[against_others(part, coin) for part in (fitted, read)] for coin in range(read.shape[-1])]
-        return float(np.mean([beyond_fitted(*pair, x) for pair in coins for x in self.plan.nats if x]))
+        coins = [(against_others(fitted, coin), against_others(read, coin)) for coin in range(read.shape[-1])]
+        shares = [beyond_fitted(known, odds, x) for known, odds in coins for x in self.plan.nats if x]
+        return float(np.mean(shares))
 
     def _information(self, network: Network, read: np.ndarray, answered: np.ndarray) -> np.ndarray:
         """I of the stream and all baselines (f, h)."""
