@@ -59,3 +59,9 @@ def test_the_factor_and_the_output_scale_reach_every_step_size():
 def test_step_sizes_that_are_none_are_refused(name):
     with pytest.raises(Misuse, match=f"{name} must be above 0"):
         study.Config(**{name: 0.0})
+
+
+@pytest.mark.parametrize("value", [1.0, -0.1])
+def test_a_momentum_without_a_step_size_is_refused_by_its_name(value):
+    with pytest.raises(Misuse, match="momentum must be at least 0 and below 1"):
+        study.experiment(study.Config(momentum=value))
