@@ -27,6 +27,13 @@ def test_every_axis_is_a_field_whose_centre_is_among_its_values(study):
         assert centre[field] in values and len(values) == len(set(values)), field
 
 
+def test_axes_have_six_values_but_those_that_cost_or_have_no_more():
+    config = study.PRESETS["small"]
+    few = {field for field, values in study.axes(config).items() if len(values) < 6}
+    assert few == {"pretraining.rate", "network.layers", "finetuning.methods"}
+    assert len(config.finetuning.doses) == 6 and len(study.METHODS) == 5
+
+
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_point_is_an_experiment(study):
     config = study.PRESETS["small"]
