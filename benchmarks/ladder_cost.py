@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmarks._timing import row
 from experiments.cells.candidates import PRIORS, Candidate
+from experiments.cells.program_store import ProgramStore
 from experiments.cells.programs import Executor
 from experiments.cells.replays import ReplayPrograms
 from experiments.design.options import with_options
@@ -61,7 +62,9 @@ def _measured(
     followers = []
     for candidate in replays.candidates:
         if candidate.kind == "replay":
-            alone = ReplayPrograms(executor.experiment, replays.template, replays.answers, [candidate])
+            alone = ReplayPrograms(
+                executor.experiment, replays.template, replays.answers, [candidate], ProgramStore()
+            )
             name = _name(candidate, "network")
             alone.replay[METHOD] = _timed(alone.replay[METHOD], lambda *_, name=name: name, timings)
             followers.append(alone)

@@ -13,21 +13,22 @@ With `targets="tokens"` it is the token that was drawn.
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from jax.stages import Compiled
 from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray
 
 from models.network import Network, build
 from models.optimizers.muon import muon
 from models.optimizers.stalls import SHRINK, Watch, look
 from models.transformer import Architecture
-from theory.base import Dataset, Misuse, Params, Predictor, Tokens, check_number, mean_loss
+from theory.base import Dataset, Misuse, Params, Predictor, PyTree, Tokens, check_number, mean_loss
 from theory.compute.devices import padded, sharded
 from theory.latent.mixture import Mixture, Uninformed
 
@@ -36,6 +37,7 @@ HELD = 512  # documents, new after every chunk, on which excess is measured
 WARMUP = 50  # steps over which the step size rises
 AVERAGING = 8.0  # A
 TARGETS = ("exact", "tokens")
+Structure: TypeAlias = Any  # of a pytree; jax has no type for it
 
 
 class TrainingState(NamedTuple):
@@ -144,8 +146,10 @@ def pretrain(
     resumed = restore(state)
     if resumed is not None:
         step, state = resumed
-    advance = functools.partial(_advance, process, networks.definition, recipe)
-    program, put = sharded(advance, len(rows), shared=2, mapped=2, donate=(3,))
+    numbers, structure = jax.tree.flatten(process)
+    fast = bool(jax.config.read("jax_disable_most_optimizations"))
+    trainer = _trainer(networks.definition, replace(recipe, learning_rate=1.0), structure, len(rows), fast)
+    numbers = list(map(np.asarray, numbers))
 
     def plan() -> tuple[np.ndarray, np.ndarray]:
         """The numbers of the next steps, and their sizes: 0, which is none, after the last."""
@@ -153,26 +157,60 @@ def pretrain(
         return steps, np.where(steps < recipe.steps, recipe.step_sizes(steps), 0).astype(np.float32)
 
     # on the devices where the program leaves its results: the first call then compiles for all others, too
-    keys, state = put(keys), put(state)
-    traced = program.lower(*plan(), keys, state)
-    compiling()
-    train = traced.compile()
+    keys, state = trainer.put(keys), trainer.put(state)
+    train = trainer.program(compiling, numbers, *plan(), keys, state)
     while step < recipe.steps:
-        state, *measured = train(*plan(), keys, state)
+        state, *measured = train(numbers, *plan(), keys, state)
         step = min(step + recipe.chunk, recipe.steps)
         yield Chunk(step, state, *(np.asarray(values)[: len(seeds)] for values in measured))
 
 
-def _advance(
-    process: Mixture,
+class _Trainer:
+    """The program of a chunk of steps, compiled once for arguments of the same shapes: the numbers of the
+    process and the step sizes are arguments, too."""
+
+    def __init__(self, definition: nnx.GraphDef, recipe: Pretraining, process: Structure, rows: int):
+        advance = functools.partial(_advance, definition, recipe, process)
+        self.traced, self.put = sharded(advance, rows, shared=3, mapped=2, donate=(4,))
+        self.compiled: dict[tuple[object, ...], Compiled] = {}
+
+    def program(self, compiling: Callable[[], None], *arguments: PyTree) -> Compiled:
+        """The program for arguments like these; `compiling()` is called when it is traced."""
+        leaves, structure = jax.tree.flatten(arguments)
+        signature = (structure, *((np.shape(leaf), leaf.dtype) for leaf in leaves))
+        if signature not in self.compiled:
+            traced = self.traced.lower(*arguments)
+            compiling()
+            self.compiled[signature] = traced.compile()
+        else:
+            compiling()
+        return self.compiled[signature]
+
+
+@functools.lru_cache(maxsize=2)  # a run has networks of one kind, or of two where it retrains some
+def _trainer(
     definition: nnx.GraphDef,
     recipe: Pretraining,
+    process: Structure,
+    rows: int,
+    fast: bool,
+) -> _Trainer:
+    """The trainer of networks of one kind; `fast` says how the compiler optimises."""
+    return _Trainer(definition, recipe, process, rows)
+
+
+def _advance(
+    definition: nnx.GraphDef,
+    recipe: Pretraining,
+    structure: Structure,
+    numbers: list[Array],
     steps: Integer[Array, " c"],
     sizes: Float[Array, " c"],
     seed: Integer[Array, ""],
     state: TrainingState,
 ) -> tuple[TrainingState, Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
     """Train one seed for a chunk; steps of size 0 are not made."""
+    process: Mixture = jax.tree.unflatten(structure, numbers)
     optimizer = recipe.direction()
     keys = jax.vmap(lambda step: stream(seed, DATA_STREAM, step))(steps)
     # transposed, because positions lie first in the network: fewer copies inside the loop

@@ -7,11 +7,11 @@ import numpy as np
 from jaxtyping import Array
 
 from experiments.cells.data import Questions
+from experiments.cells.program_store import ProgramStore
 from experiments.design.experiment import Experiment
 from experiments.storage.records import Arrays
 from models.network import Network
 from theory.base import Model, Params
-from theory.compute.devices import ShardedMap
 from theory.divergence.kl import answers_at
 from theory.errors import Misuse
 
@@ -19,11 +19,11 @@ from theory.errors import Misuse
 class AnswerPrograms:
     """Programs that read the answers of networks of one shape, and what a study observes of them besides."""
 
-    def __init__(self, experiment: Experiment, template: Network, rows: int):
+    def __init__(self, experiment: Experiment, template: Network, rows: int, store: ProgramStore):
         self.experiment, self.template, self.rows = experiment, template, rows
         self.part = experiment.process.answer_tokens
-        self.read = ShardedMap(self._read, shared=1)
-        self.observe = ShardedMap(self._observe, shared=1)
+        self.read = store.sharded("read", self._read, shared=1)
+        self.observe = store.sharded("observe", self._observe, shared=1)
 
     def padded(self, tokens: np.ndarray) -> np.ndarray:
         """Contexts padded to the number of rows that all arms share: one program then serves all of them."""

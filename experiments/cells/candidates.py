@@ -4,12 +4,13 @@ A theory of hypotheses starts from the process and from the prior implied by the
 that it acts on); a theory of any predictor and one over weights start from the base network.
 """
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from experiments.design.experiment import EVERY, Experiment
-from experiments.discovery import choose
+from experiments.discovery import Entry, choose
 from experiments.scoring.labels import NULLS, REFERENCES, UNCHANGED
 from theory.base import Parametric, Predictor, Steerable
 from theory.contracts import Theory, required_prior
@@ -75,7 +76,7 @@ def _forms(experiment: Experiment) -> dict[str, Theory]:
         module = entry.load()
         with entry.guard():
             variants = getattr(module, "variants", None)
-            new = dict(variants(experiment.process)) if variants else {entry.name: entry.example()}
+            new = dict(variants(experiment.process)) if variants else {entry.name: _example(entry)}
             if entry.is_own:
                 _check_forms(new, forms)
                 for name, form in new.items():
@@ -86,6 +87,12 @@ def _forms(experiment: Experiment) -> dict[str, Theory]:
                         )
         forms |= new
     return forms
+
+
+@functools.cache
+def _example(entry: Entry) -> Theory:
+    """A theory of no process at its defaults, the same for all experiments: programs serve several."""
+    return entry.example()
 
 
 def _given(name: str, theory: Theory) -> Candidate:

@@ -12,6 +12,7 @@ from jaxtyping import Array
 from experiments.cells.answers import AnswerPrograms, first_seed
 from experiments.cells.data import Finetuning, Questions
 from experiments.cells.large import LargePrograms, is_large
+from experiments.cells.program_store import ProgramStore, of_method
 from experiments.cells.replays import extra_data
 from experiments.design.experiment import Experiment
 from experiments.scoring.fits import divergence
@@ -20,17 +21,22 @@ from models.finetuning.method import Method, finetune
 from models.inside import exchanged
 from models.network import Network
 from theory.base import Dataset, Params
-from theory.compute.devices import ShardedMap
 from theory.divergence.kl import answer_loss, answers_at
 
 
 class FinetunedPrograms:
     """One compiled program for each way of finetuning; seeds and replicas are its rows."""
 
-    def __init__(self, experiment: Experiment, template: Network, answers: AnswerPrograms):
+    def __init__(
+        self, experiment: Experiment, template: Network, answers: AnswerPrograms, store: ProgramStore
+    ):
         self.experiment, self.template, self.answers = experiment, template, answers
         self.finetune = {
-            name: ShardedMap(functools.partial(self._finetune, method), shared=1)
+            name: store.sharded(
+                of_method("finetune", method, experiment.doses),
+                functools.partial(self._finetune, method),
+                shared=1,
+            )
             for name, method in experiment.methods.items()
         }
         large = is_large(experiment, template)

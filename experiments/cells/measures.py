@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array
 
 from experiments.cells.data import Finetuning, Questions
+from experiments.cells.program_store import ProgramStore, of_method
 from experiments.cells.replays import extra_data
 from experiments.design import random_streams
 from experiments.design.experiment import Experiment
@@ -22,7 +23,6 @@ from models.finetuning.method import Method
 from models.network import Network
 from models.step_sizes import follows_size
 from theory.base import Dataset
-from theory.compute.devices import compiler_options
 from theory.divergence.kl import answers_at, renormalised
 from theory.latent.effects import common_share, effects
 from theory.latent.evidence import evidence, inference
@@ -37,15 +37,14 @@ MOMENTS = 16  # steps whose gradients make Adam's metric
 class MeasurePrograms:
     """The compiled programs; those that an arm's number of contexts shapes are compiled for each."""
 
-    def __init__(self, experiment: Experiment, template: Network):
+    def __init__(self, experiment: Experiment, template: Network, store: ProgramStore):
         self.experiment, self.template = experiment, template
         self.process: Mixture = experiment.process.distribution()
         self.part = experiment.process.answer_tokens
-        options = compiler_options()
-        self.evidence = jax.jit(self._evidence, compiler_options=options)
-        self.read = jax.jit(self._read, compiler_options=options, static_argnames="position")
+        self.evidence = store.jitted("evidence", self._evidence)
+        self.read = store.jitted("effects", self._read, "position")
         self.kernels = {
-            name: jax.jit(functools.partial(self._kernel, method), compiler_options=options)
+            name: store.jitted(of_method("kernel", method, ()), functools.partial(self._kernel, method))
             for name, method in experiment.methods.items()
         }
 

@@ -23,6 +23,7 @@ from experiments.cells.first_calls import call_once
 from experiments.cells.measures import MeasurePrograms
 from experiments.cells.method_checks import check_methods
 from experiments.cells.posteriors import PosteriorPrograms
+from experiments.cells.program_store import ProgramStore, alike
 from experiments.cells.replays import ReplayPrograms
 from experiments.cells.theories import TheoryPrograms
 from experiments.cells.theory_checks import check_theories
@@ -83,10 +84,28 @@ def inside_programs(plan: Plan) -> MakeInside:
     raise TypeError(f"There are no programs of a {type(plan).__name__}.")
 
 
-class Executor:
-    """The compiled programs of an experiment: each is traced once and serves every base, arm and seed."""
+class Executors:
+    """Executors of experiments that come one after the other; alike ones share their programs."""
 
-    def __init__(self, experiment: Experiment, template: Network):
+    def __init__(self) -> None:
+        self._last: Executor | None = None
+
+    def of(self, experiment: Experiment, template: Network) -> "Executor":
+        """The executor of an experiment."""
+        last = self._last
+        store = last.store if last is not None and alike(last.experiment, experiment) else None
+        self._last = Executor(experiment, template, store)
+        return self._last
+
+
+class Executor:
+    """The compiled programs of an experiment: each is traced once and serves every base, arm and seed.
+
+    With the `store` of an executor whose experiment is `alike`, they are that one's.
+    """
+
+    def __init__(self, experiment: Experiment, template: Network, store: ProgramStore | None = None):
+        self.store = store = store or ProgramStore()
         self.experiment, self.template = experiment, template
         self.data = FinetuningData(experiment)
         elicitation = experiment.process.elicitation_contexts().tokens
@@ -95,10 +114,10 @@ class Executor:
         scored = candidates(experiment)
         check_methods(experiment, template)
         check_theories(experiment, template, scored)
-        self.answers = AnswerPrograms(experiment, template, rows)
-        self.theories = TheoryPrograms(experiment, template, self.answers, self.data, scored)
-        self.replays = ReplayPrograms(experiment, template, self.answers, scored)
-        self.finetuned = FinetunedPrograms(experiment, template, self.answers)
+        self.answers = AnswerPrograms(experiment, template, rows, store)
+        self.theories = TheoryPrograms(experiment, template, self.answers, self.data, scored, store)
+        self.replays = ReplayPrograms(experiment, template, self.answers, scored, store)
+        self.finetuned = FinetunedPrograms(experiment, template, self.answers, store)
         self.posteriors = PosteriorPrograms(experiment, template, rows) if experiment.sampling else None
         self.axioms = (
             AxiomPrograms(experiment, template, self.answers, self.theories, self.data)
@@ -110,7 +129,7 @@ class Executor:
             if experiment.inside
             else None
         )
-        self.measures = MeasurePrograms(experiment, template) if experiment.measures else None
+        self.measures = MeasurePrograms(experiment, template, store) if experiment.measures else None
         self._has_begun = False
         self._others: list[Callable[[], None]] = []  # to be compiled later
 

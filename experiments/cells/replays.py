@@ -18,13 +18,13 @@ from jaxtyping import Array
 from experiments.cells.answers import AnswerPrograms, first_seed
 from experiments.cells.candidates import Candidate
 from experiments.cells.data import Finetuning, Questions
+from experiments.cells.program_store import ProgramStore, of_method
 from experiments.design import random_streams
 from experiments.design.experiment import Arm, Experiment
 from experiments.storage.contents import ORDER_NOISE, ReplayCell
 from models.finetuning.method import ExtraData, FinetuningRun, Method
 from models.network import Network
 from theory.base import Dataset, Params
-from theory.compute.devices import ShardedMap
 from theory.contracts import name_of
 from theory.theories.linearised import Linearised
 from theory.theories.tempered_posterior import TemperedPosterior
@@ -37,13 +37,22 @@ class ReplayPrograms:
     """One compiled program for each way of finetuning, of all theories that replay it."""
 
     def __init__(
-        self, experiment: Experiment, template: Network, answers: AnswerPrograms, candidates: list[Candidate]
+        self,
+        experiment: Experiment,
+        template: Network,
+        answers: AnswerPrograms,
+        candidates: list[Candidate],
+        store: ProgramStore,
     ):
         self.experiment, self.template, self.answers = experiment, template, answers
         self.candidates = candidates
         self.noise = next((candidate.form for candidate in candidates if candidate.kind == "noise"), None)
         self.replay = {
-            name: ShardedMap(functools.partial(self._replay, method), shared=2)
+            name: store.sharded(
+                of_method("replay", method, experiment.doses),
+                functools.partial(self._replay, method),
+                shared=2,
+            )
             for name, method in experiment.methods.items()
             if self._followers(method) or self.noise
         }

@@ -19,7 +19,9 @@ from jaxtyping import Array
 from experiments.cells.answers import AnswerPrograms, alone, first_seed
 from experiments.cells.candidates import Candidate
 from experiments.cells.data import Finetuning, FinetuningData, Questions
+from experiments.cells.program_store import ProgramStore
 from experiments.cells.replays import answers_per_document_set
+from experiments.cells.rungs import rungs
 from experiments.design import random_streams
 from experiments.design.experiment import Arm, Experiment
 from experiments.scoring.nulls import biased, fit_bias
@@ -27,15 +29,14 @@ from experiments.storage.contents import Contexts, TheoryCell
 from experiments.storage.records import Arrays, Ladder
 from models.inside import steerable
 from models.network import Network
-from theory.base import Dataset, Key, Model, Params, Steerable, ladder
-from theory.compute.devices import ShardedMap, compiler_options
-from theory.contracts import Scale, Setting, Theory, required_prior
+from theory.base import Dataset, Key, Model, Params, Steerable
+from theory.contracts import Scale, Theory, required_prior
 from theory.divergence.kl import answer_loss, answers_at, counted_answers, renormalised
 from theory.divergence.mixture_fit import fit_weights
 from theory.latent.mixture import Mixture, Uninformed
 from theory.weights.curvature import gauss_newton, modes
 
-DOCUMENTS = 64  # of pretraining, for the theories that need some
+CLOSED_FORM = 20  # strengths of a theory of closed form that are computed in a batch
 Rates: TypeAlias = dict[Candidate, dict[str, np.ndarray]]
 """β for a unit of learning-rate time (s,), by theory and prior."""
 MODES, ITERATIONS = 16, 32  # leading modes kept, and the steps of Lanczos that find them
@@ -66,23 +67,29 @@ class TheoryPrograms:
         answers: AnswerPrograms,
         data: FinetuningData,
         candidates: list[Candidate],
+        store: ProgramStore,
     ):
         self.experiment, self.template, self.answers, self.data = experiment, template, answers, data
         self.process = experiment.process.distribution()
+        self.numbers, self.structure = jax.tree.flatten(self.process)
         self.elicitation = jax.tree.map(np.asarray, experiment.process.elicitation_contexts())
         self.candidates = [
             candidate for candidate in candidates if candidate.kind in ("hypotheses", "predictor", "weights")
         ]
         self.hypotheses = [candidate for candidate in self.candidates if candidate.kind == "hypotheses"]
-        self.exact = jax.jit(self._exact, compiler_options=compiler_options())
-        self.known = jax.jit(self._known, compiler_options=compiler_options())
-        self.modes = ShardedMap(self._modes, shared=1)
+        self.store = store
+        self.exact = store.jitted("exact", self._exact)
+        self.known = store.jitted("known", self._known)
+        self.modes = store.sharded("modes", self._modes, shared=1)
         self.weights = {
-            candidate: ShardedMap(functools.partial(self._over_weights, candidate.form), shared=2)
+            candidate: store.sharded(
+                (candidate.theory, candidate.priors),
+                functools.partial(self._over_weights, candidate.form),
+                shared=3,
+            )
             for candidate in self.candidates
             if candidate.kind == "weights"
         }
-        self._programs: dict[tuple[int, type], jax.stages.Wrapped] = {}
 
     def compile(self, tokens: jax.ShapeDtypeStruct, params: Params, data: Dataset) -> None:
         """Compile the programs that every experiment has ahead of their first call."""
@@ -91,6 +98,7 @@ class TheoryPrograms:
         for candidate, program in self.weights.items():
             if not candidate.form.optional:
                 program.compile(
+                    self.numbers,
                     jax.ShapeDtypeStruct(candidate.form.grid(scale).shape, np.float32),
                     tokens,
                     params,
@@ -184,7 +192,7 @@ class TheoryPrograms:
         form, betas = candidate.form, candidate.form.grid(scale)
         if candidate.kind == "weights":
             params = self._repeated(priors["network"].params)
-            log_probs = self.weights[candidate](betas, tokens, params, data, keys)
+            log_probs = self.weights[candidate](self.numbers, betas, tokens, params, data, keys)
             times, metric = np.asarray(form.times(scale)), form.metric_name
             return Ladder(
                 candidate.theory,
@@ -197,66 +205,52 @@ class TheoryPrograms:
             )
         steered = required_prior(form) is Steerable
         prior = steerable(priors[label]) if steered else priors[label]
-        program = self._program(form, type(prior))
-        log_probs = program(prior, data, keys, jnp.asarray(betas), tokens, priors["network"])
+        program = self._program(candidate, type(prior))
+        inputs = prior, data, keys, jnp.asarray(betas), tokens
+        log_probs = program(self.process, priors["network"], *inputs)
         note = form.note(jax.tree.map(lambda leaf: leaf[0], data), questions.positions)
         return Ladder(candidate.theory, label, betas, questions.at(log_probs), form.bound, note=note)
 
-    def _program(self, form: Theory, prior: type) -> jax.stages.Wrapped:
+    def _program(self, candidate: Candidate, prior: type) -> jax.stages.Wrapped:
         """The ladder of a closed-form theory from one kind of prior, (s, b, n, t, a)."""
-        part = self.answers.part
-        key = id(form), prior  # theories live as long as their programs
-        if key not in self._programs:
+        seed, part = self.experiment.seed, self.answers.part
 
-            def all_seeds(
-                prior: Model, data: Dataset, keys: Array, betas: Array, tokens: Array, network: Network
-            ) -> Array:
-                def one_seed(row: tuple[Dataset, Array]) -> Array:
-                    data, key = row
-                    setting, samples = self._setting(network, data, key)
-                    whole = form.complete(setting)
-                    return ladder(
-                        whole,
-                        prior,
-                        data,
-                        betas * whole.unit,
-                        lambda predictor: answers_at(predictor, tokens, part),
-                        key=samples,
-                    )
+        def all_seeds(
+            process: Mixture,
+            network: Network,
+            prior: Model,
+            data: Dataset,
+            keys: Array,
+            betas: Array,
+            tokens: Array,
+        ) -> Array:
+            def one_seed(row: tuple[Dataset, Array]) -> Array:
+                inputs = process, network, prior, *row, betas, tokens
+                return rungs(candidate.form, seed, part, *inputs, together=CLOSED_FORM)
 
-                return jax.lax.map(one_seed, (data, keys))
+            return jax.lax.map(one_seed, (data, keys))
 
-            self._programs[key] = jax.jit(all_seeds, compiler_options=compiler_options())
-        return self._programs[key]
+        return self.store.jitted((candidate.theory, candidate.priors, prior), all_seeds)
 
     def _over_weights(
-        self, form: Theory, betas: Array, tokens: Array, params: Params, data: Dataset, key: Array
+        self,
+        form: Theory,
+        numbers: list[Array],
+        betas: Array,
+        tokens: Array,
+        params: Params,
+        data: Dataset,
+        key: Array,
     ) -> Array:
         """The ladder of a theory over weights for one D', (b, n, t, a)."""
         network = self.template.with_params(params)
-        setting, samples = self._setting(network, data, key)
-        whole = form.complete(setting)
-        return ladder(
-            whole,
-            network,
-            data,
-            betas * whole.unit,
-            lambda predictor: answers_at(predictor, tokens, self.answers.part),
-            key=samples,
-            together=len(betas),
-        )
+        process: Mixture = jax.tree.unflatten(self.structure, numbers)
+        inputs = process, network, network, data, key, betas, tokens
+        seed, part = self.experiment.seed, self.answers.part
+        return rungs(form, seed, part, *inputs, together=len(betas))
 
     def _key(self, *path: int) -> Key:
         return random_streams.stream(self.experiment.seed, random_streams.THEORY, *path)
-
-    def _setting(self, network: Network, data: Dataset, words: Array) -> tuple[Setting, Key]:
-        """The setting that completes a theory, documents of pretraining included, and the key of what the
-        theory draws when it predicts."""
-        completing, samples = jax.random.split(jax.random.wrap_key_data(words))
-        documents = random_streams.stream(self.experiment.seed, random_streams.THEORY_DOCUMENTS)
-        tokens = self.process.sample(documents, DOCUMENTS)
-        pretraining = Dataset(tokens, jnp.ones(tokens.shape, bool))
-        return Setting(self.process, network, data, pretraining, completing), samples
 
     def _teacher(
         self, arm: Arm, source: Network, tokens: np.ndarray, questions: Questions
@@ -333,8 +327,7 @@ class TheoryPrograms:
 
     def _implied_prior(self, network: Network) -> Mixture:
         """The process with the weights that the base network acts on, fitted to its answers where contexts
-        say
-        little of the hypothesis."""
+        say little of the hypothesis."""
         tokens = self.answers.padded(self.elicitation.tokens)
         places = np.nonzero(self.elicitation.mask)
         components, evidence, *_ = (np.asarray(values) for values in self.exact(self.process, tokens))

@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
 
 from experiments.design.config import StudyConfig
@@ -27,6 +28,7 @@ MOST_RUNS = 1_000  # without --yes
 NO_AXES = ("files",)  # fields that name what is added, not what is varied
 JOINED, NESTED = r"(?<![eE])\+", "/"  # between the entries of a list, and between lists in a list
 WORDS = {"true": True, "false": False}
+NONE = "none"  # in place of a number that may be omitted, or of a list without entries
 NAME = re.compile(r"[\w.,=+-]{1,120}")  # of a folder, as any system and shell takes it
 CENTRE = "centre"
 EXAMPLE = "write FIELD=VALUE,VALUE, like --over process.rarity=0.5,1"
@@ -156,7 +158,9 @@ def word(value: Value) -> str:
     """A value as `parse_axes` reads it."""
     if isinstance(value, tuple):
         nested = any(isinstance(part, tuple) for part in value)
-        return (NESTED if nested else "+").join(map(word, value)) or "none"
+        return (NESTED if nested else "+").join(map(word, value)) or NONE
+    if value is None:
+        return NONE
     if isinstance(value, bool):
         return str(value).lower()
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
@@ -193,9 +197,12 @@ def _scalar(value: Any) -> Any:
 
 def _read(field: str, kind: Any, text: str) -> Value:
     """A value of a type from its word."""
+    if isinstance(kind, UnionType):  # a number, or none
+        (number,) = (part for part in get_args(kind) if part is not NoneType)
+        return None if text == NONE else _read(field, number, text)
     if get_origin(kind) is tuple:
         inner = get_args(kind)[0]
-        if text == "none":
+        if text == NONE:
             return ()
         parts = text.split(NESTED) if get_origin(inner) is tuple else _entries(inner, text)
         return tuple(_read(field, inner, part) for part in parts if part)

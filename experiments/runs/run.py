@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.markup import escape
 
 from experiments.cells.candidates import candidates
-from experiments.cells.programs import Executor
+from experiments.cells.programs import Executors
 from experiments.design.experiment import Experiment
 from experiments.design.study import StudyRun
 from experiments.own_files import blaming
@@ -54,11 +54,13 @@ def run(
     again: bool = False,
     show: bool = False,
     early: DrawEarly | None = None,
+    executors: Executors | None = None,
 ) -> RunFolder:
     """Everything `finebayes run` does after its options are parsed; finished parts are not redone.
 
     `out` is the run's folder (default: results/STUDY/HASH), `networks` that of base networks. `draw` stands
-    for the study's own, and `early` draws a first figure while the run goes on. With `again` the folder's
+    for the study's own, and `early` draws a first figure while the run goes on. `executors` hold what runs
+    before have compiled. With `again` the folder's
     results are deleted first. With `show` the summary is printed when the report is written, also where
     drawing fails.
     """
@@ -70,7 +72,7 @@ def run(
         (folder / DONE).unlink(missing_ok=True)
         progress.say(f"{study_run.study.name} ({study_run.preset}) in {folder}")
         sealed = seal.check(made)
-        run_cells(experiments, made, BaseNetworks(kept), progress, early=early)
+        run_cells(experiments, made, BaseNetworks(kept), progress, early=early, executors=executors)
         if sealed:
             progress.say(f"the forecasts are those sealed on {sealed.made} ({sealed.hash})")
         finish(made, experiments, BaseNetworks(kept), draw or study_run.study.draw, progress, show)
@@ -229,6 +231,7 @@ def run_cells(
     progress: Progress,
     only: Callable[[Cell], bool] = lambda cell: True,
     early: DrawEarly | None = None,
+    executors: Executors | None = None,
 ) -> None:
     """Run every cell that is not finished, draw by draw; the first finetuning notes its time. `early` draws a
     first figure when the cells of a base network are finished."""
@@ -254,10 +257,11 @@ def run_cells(
         for arm in dict.fromkeys(cell.arm for cell in cells if cell.kind == "retrained"):
             pretrain_again(experiment, experiment.arm(arm), networks, progress)
 
+    executors = executors or Executors()
     for experiment, count, cells in unfinished:
         if len(experiments) > 1:
             progress.say(f"draw {experiment.draw + 1} of {len(experiments)} of the process")
-        executor = Executor(experiment, template(experiment.process, experiment.shape))
+        executor = executors.of(experiment, template(experiment.process, experiment.shape))
         bases = networks.pretrained(experiment, progress, meanwhile=executor.compile)
         again(experiment, cells)
         finished = one_by_one(executor, bases, made, noted(cells), networks)

@@ -1,17 +1,18 @@
 """Executors make the runs of a sweep, one at a time. `InThisProcess` is the only one there is.
 
-Two points with networks of one shape, on documents of one shape, share most of their programs, which are
-traced and compiled once. Programs of other shapes are dropped, so that memory does not grow with the number
-of points.
+Points that differ in numbers of the process alone share all of their programs, which are traced and compiled
+once (experiments.cells.program_store); others of one shape share what they can. Programs of other shapes are
+dropped, so that memory does not grow with the number of points.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
 import jax
 
+from experiments.cells.programs import Executors
 from experiments.design.options import options
 from experiments.design.study import StudyRun
 from experiments.runs.progress import Progress
@@ -40,6 +41,7 @@ class InThisProcess:
 
     shapes: tuple[object, ...] = ()
     memory: int = 0
+    executors: Executors = field(default_factory=Executors)
 
     def __call__(
         self, study_run: StudyRun, folder: Path, settings: Settings, progress: Progress
@@ -54,6 +56,7 @@ class InThisProcess:
                 str(settings.networks),
                 progress=progress,
                 again=settings.again,
+                executors=self.executors,
             )
         finally:
             jax.config.update(OPTIMISATIONS, before)  # a smoke run sets it
@@ -72,6 +75,7 @@ class InThisProcess:
         shapes = config.network, config.optimise, type(config.process), counts
         if shapes != self.shapes or _resident() > self.memory + MOST:
             jax.clear_caches()
+            self.executors = Executors()
             self.shapes, self.memory = shapes, _resident()
 
 

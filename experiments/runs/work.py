@@ -313,5 +313,5 @@ class Worker:
     def _executor(self, executors: dict[int, Executor], experiment: Experiment) -> Executor:
         if experiment.draw not in executors:
             untrained = template(experiment.process, experiment.shape)
-            executors[experiment.draw] = Executor(experiment, untrained)
+            executors[experiment.draw] = self._programs.executors.of(experiment, untrained)
         return executors[experiment.draw]

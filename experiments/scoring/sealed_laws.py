@@ -1,8 +1,8 @@
 """Sealed laws: proposed on one half of a sweep's points, kept with time and hash, then scored on the other.
 
 `laws.json` is written once, before the second half is looked at. It names the points of the first half with a
-digest of their observations, so that laws of other scores are refused; later runs add points to the second
-half alone. No jax.
+digest of their observations, so that laws of other scores are refused. Points that finish later have not been
+seen by the laws, and are of the second half, whatever their names. No jax.
 """
 
 import json
@@ -37,16 +37,17 @@ class SealedLaws:
 
 def seal_laws(folder: Path, observations: Sequence[Observation]) -> SealedLaws:
     """The sealed laws of a sweep's folder: those that are there, or new ones from the first half."""
-    first, _ = halves(observations)
     path = folder / LAWS
     if path.exists():
         sealed = _read(path)
+        first = [line for line in observations if line.point in sealed.points]
         if sealed.scores != _digest(first):
             raise Misuse(
                 f"{path} was sealed on other scores than these of {len(sealed.points)} points; delete it to "
                 "propose anew, which makes the second half one that was seen."
             )
         return sealed
+    first, _ = halves(observations)
     points = {(line.theory, line.point): None for line in first}
     counts = Counter(theory for theory, _ in points)
     record: Json = {
@@ -65,8 +66,8 @@ def seal_laws(folder: Path, observations: Sequence[Observation]) -> SealedLaws:
 
 
 def verdicts(sealed: SealedLaws, observations: Sequence[Observation]) -> list[Verdict]:
-    """The R² of every sealed law and of its rivals on the second half."""
-    _, second = halves(observations)
+    """The R² of every sealed law and of its rivals on the points that it was not proposed on."""
+    second = [line for line in observations if line.point not in sealed.points]
     seen = {line.theory for line in second}
     return [judge(laws, second) for theory, laws in sealed.laws.items() if theory in seen]
 

@@ -279,8 +279,8 @@ class ScoreLine:
     of another pretraining seed, `best_in_class` that of the best member of the theory's class. `over_null` is
     what the theory explains beyond `best_null`, the best null theory on the same networks. `base_error` is
     what the base networks got wrong of the process, in nats. `state_share` and `read_out_share` say where the
-    shift lies, whatever the theory (experiments.scoring.swap). `noise` is the mean KL (nats) from the replica,
-    and `predicted_noise` the same as predicted before finetuning. The line is over `networks` of the
+    shift lies, whatever the theory (experiments.scoring.swap). `noise` is the mean KL from the replica, in
+    nats, and `predicted_noise` the same as predicted before finetuning. The line is over `networks` of the
     `finetuned` ones; for `failed` of them the theory has no prediction, which scores -∞, and `failure` says
     why. `sample` are the networks, None of a line made up.
     """

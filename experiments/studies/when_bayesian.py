@@ -38,7 +38,7 @@ class Config(StudyConfig):
     process: ProcessOptions = process_options("persona-topics", pairs=8, style=2.0)
     network: NetworkConfig = NetworkConfig(width=24)
     pretraining: PretrainingConfig = PretrainingConfig(seeds=4, rate=0.006, steps=3000, until_learnt=0.95)
-    finetuning: FinetuningConfig = FinetuningConfig(seeds=2, doses=(2, 8, 32, 128))
+    finetuning: FinetuningConfig = FinetuningConfig(seeds=2, doses=(2, 4, 8, 16, 32, 128))
     process_seeds: int = 2
     theories: tuple[str, ...] = ("linearised", "proximal", "tempered-posterior", "exchangeable-mixture")
     """Theories to score, by name."""
@@ -74,23 +74,24 @@ PRESETS = {
 
 
 def axes(config: Config) -> Mapping[str, tuple[Any, ...]]:
-    """The axes of the sweep, one left at a time: values by field."""
+    """The axes of the sweep, one left at a time: values by field. Those that share compiled programs follow
+    each other."""
     return {
         "process.style": (0.5, 1.0, 1.5, 2.0, 2.5, 3.0),
         "process.specific": (0.0, 0.3, 0.6, 1.0, 1.5, 2.0),
         "process.seed": tuple(range(0, 12, 2)),  # each with the draws after it: see process_seeds
-        "process.pairs": (4, 6, 8, 12, 16),
-        "process.rarity": (0.3, 0.45, 0.6, 0.8, 1.0),
-        "process.personas": (2, 3, 5, 8, 12),
-        "pretraining.until_learnt": (0.3, 0.5, 0.7, 0.85, 0.95, 0.98),
+        "process.rarity": (0.3, 0.45, 0.6, 0.7, 0.8, 1.0),
         "pretraining.rate": (0.0015, 0.003, 0.006, 0.012, 0.024),
-        "network.width": (8, 16, 24, 32, 48),
-        "network.layers": (1, 2, 3, 4),
-        "network.output_scale": (0.25, 0.5, 1.0, 2.0, 4.0),
-        "finetuning.n": (16, 32, 64, 128),
-        "finetuning.batch": (4, 8, 16, 32),
+        "pretraining.until_learnt": (0.3, 0.5, 0.7, 0.85, 0.95, 0.98),
         "rate": (0.25, 0.5, 1.0, 2.0, 4.0, 8.0),
+        "finetuning.n": (16, 24, 32, 48, 64, 128),
+        "finetuning.batch": (1, 2, 4, 8, 16, 32),
         "finetuning.methods": (config.finetuning.methods, METHODS),
+        "process.pairs": (4, 6, 8, 10, 12, 16),
+        "process.personas": (2, 3, 4, 5, 8, 12),
+        "network.width": (8, 12, 16, 24, 32, 48),
+        "network.layers": (1, 2, 3, 4),
+        "network.output_scale": (0.25, 0.5, 1.0, 1.5, 2.0, 4.0),
     }
 
 

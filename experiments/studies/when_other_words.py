@@ -5,6 +5,9 @@ a time about that study's centre, with the same measures before any finetuning a
 of this world alone: `common`, by which all personas answer topics alike, and `answers`, the words, of which
 there are as many as topics in a block, and in D'.
 
+Its fifty points take about two hours on two cores (docs/speed.md, What a sweep costs): every one has four
+draws, and their base networks take most of that.
+
 A law that was found around `when-bayesian` holds here, too, where it explains these scores; one that is found
 here alone is a law of this world.
 """

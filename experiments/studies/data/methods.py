@@ -31,7 +31,9 @@ def five_methods(config: StepSizes, factor: float = 1.0) -> "dict[str, Method]":
     from models.finetuning.lora import Lora
     from models.finetuning.momentum import Momentum
     from models.finetuning.sgd import Sgd
+    from theory.base import check_number
 
+    check_number("momentum", config.momentum, least=0, below=1)  # 1 leaves no step size
     rate = factor * config.finetuning.sgd_rate
     return {
         "sgd": Sgd(rate),

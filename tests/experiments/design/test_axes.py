@@ -46,6 +46,7 @@ def test_a_value_may_be_a_list_and_a_list_of_lists():
     [
         ["process.style=0.1,1e-05,2", "optimise=true,false"],
         ["finetuned_topics=0,0/0+1+2", "sampling.temperatures=none,0.0001+1e-05", "fit_on=all"],
+        ["pretraining.until_learnt=0.5,0.95,none", "pretraining.rate=0.006"],
     ],
 )
 def test_axes_as_words_are_read_back(words):
@@ -90,6 +91,7 @@ def test_every_field_can_be_an_axis_but_files():
         (["width=1.5"], "The axis network.width needs whole numbers, got '1.5'"),
         (["style=a"], "The axis process.style needs numbers, got 'a'"),
         (["optimise=1"], "The axis optimise needs true or false, got '1'"),
+        (["until-learnt=0.5,most"], "The axis pretraining.until_learnt needs numbers, got 'most'"),
     ],
 )
 def test_a_mistake_in_words_is_a_sentence(words, sentence):

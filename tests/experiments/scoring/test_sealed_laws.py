@@ -49,6 +49,15 @@ def test_points_of_the_second_half_may_be_added_but_scores_of_the_first_not_chan
         seal_laws(tmp_path, [replace(first[0], score=0.0), *first[1:], *second])
 
 
+def test_a_point_that_finishes_later_is_scored_whatever_its_name(lines, tmp_path):
+    first, second = halves(lines)
+    late = first[0].point
+    sealed = seal_laws(tmp_path, [line for line in lines if line.point != late])
+    assert seal_laws(tmp_path, lines) == sealed and late not in sealed.points
+    found = {verdict.law.theory: verdict for verdict in verdicts(sealed, lines)}
+    assert found["linearised"].points == 1 + len({line.point for line in second})
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

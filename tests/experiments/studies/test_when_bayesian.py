@@ -27,6 +27,13 @@ def test_every_axis_is_a_field_whose_centre_is_among_its_values(study):
         assert centre[field] in values and len(values) == len(set(values)), field
 
 
+def test_axes_have_six_values_but_those_that_cost_or_have_no_more():
+    config = study.PRESETS["small"]
+    few = {field for field, values in study.axes(config).items() if len(values) < 6}
+    assert few == {"pretraining.rate", "network.layers", "finetuning.methods"}
+    assert len(config.finetuning.doses) == 6 and len(study.METHODS) == 5
+
+
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_point_is_an_experiment(study):
     config = study.PRESETS["small"]
@@ -59,3 +66,9 @@ def test_the_factor_and_the_output_scale_reach_every_step_size():
 def test_step_sizes_that_are_none_are_refused(name):
     with pytest.raises(Misuse, match=f"{name} must be above 0"):
         study.Config(**{name: 0.0})
+
+
+@pytest.mark.parametrize("value", [1.0, -0.1])
+def test_a_momentum_without_a_step_size_is_refused_by_its_name(value):
+    with pytest.raises(Misuse, match="momentum must be at least 0 and below 1"):
+        study.experiment(study.Config(momentum=value))
