@@ -142,7 +142,9 @@ class Survey:
         weights, shaped = ravel_pytree(self.start.params)
         kept = jnp.broadcast_to(weights, (len(doses), weights.size))
         slots = jnp.asarray(np.searchsorted(doses, np.arange(1, ends[-1] + 1)))
-        base = self.with_curvature(self.gradients(weights), weights)
+        rank, count = min(PRODUCTS, weights.size), self.data.tokens.shape[0]
+        nothing = (count, weights.size), (rank, weights.size), (rank, rank)
+        unseen = Look(weights, *map(jnp.zeros, nothing))
 
         def stage(carry: tuple[Place, Look], now: tuple[Array, Array, Array]) -> tuple[tuple, None]:
             (place, left), (first, length, curved) = carry, now
@@ -157,10 +159,11 @@ class Survey:
             )
             return (walk(right), right), None
 
-        curved: Bool[np.ndarray, " stages"] = np.isin(np.arange(1, len(ends)), CURVED)
-        stages = jnp.asarray(ends[:-1]), jnp.diff(jnp.asarray(ends)), jnp.asarray(curved)
+        # the first look is the end of a stage without steps: all looks are then one program
+        curved: Bool[np.ndarray, " looks"] = np.isin(np.arange(len(ends)), CURVED)
+        looks = np.concatenate([[0], ends[:-1]]), np.diff(ends, prepend=0), curved
         place = Place(weights, self.rule.init(self.start.params), kept)
-        (place, _), _ = jax.lax.scan(stage, (place, base), stages)
+        (place, _), _ = jax.lax.scan(stage, (place, unseen), jax.tree.map(jnp.asarray, looks))
         return jax.vmap(shaped)(place.kept)
 
     def walk(

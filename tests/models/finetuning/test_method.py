@@ -17,6 +17,7 @@ from models.finetuning.sgd import Sgd
 from theory.base import Misuse
 from theory.theories.linearised import Linearization
 from theory.theories.relinearised import relinearised_network, with_anchor
+from theory.theories.two_looks import TwoLooks
 
 QUICK = {"xla_backend_optimization_level": 0}  # these programs compile for longer than they run
 DOSES = (1, 3, 8)
@@ -82,6 +83,22 @@ def test_it_trains_a_function_of_the_coordinates_by_another_rule(recipe, network
     left, right = compiled(both, network)
     same(left, right)
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(left))
+
+
+def test_methods_that_descend_documents_alone():
+    """Not those that replay others, or choose among weights, whatever is wrapped around them."""
+    assert {name for name, method in METHODS.items() if method.by_document} == {"all", "factors"}
+    assert not Lora(rank=2, rule=Replay(0.3, Sgd(0.1))).by_document
+
+
+@pytest.mark.slow
+def test_its_documents_and_loss_are_all_that_it_descends(recipe, network):
+    """Up to seven steps two-looks, which sees no more, is finetuning."""
+    run = replace(recipe, doses=(1, 5))
+    if run.method.by_document:
+        follow = lambda network: (TwoLooks().follow(network, run)[1], run.finetune(network))  # noqa: E731
+        for ours, wanted in zip(*map(jax.tree.leaves, compiled(follow, network)), strict=True):
+            np.testing.assert_allclose(ours, wanted, atol=1e-5)
 
 
 def test_extra_data_that_are_missing_are_refused(network, data, batches):

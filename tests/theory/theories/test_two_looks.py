@@ -65,7 +65,7 @@ def followed(network, run):
 
 
 def distance(left, right):
-    return float(optax.global_norm(jax.tree.map(jnp.subtract, left, right)))
+    return float(optax.tree.norm(jax.tree.map(jnp.subtract, left, right)))
 
 
 def gap(left, right, documents, row=-1):
@@ -128,7 +128,7 @@ def test_it_is_nearer_than_the_tangent(curved, data, documents, rule):
     run = Run(data, epochs(jax.random.key(9), 8, 3, 60), RULES[rule], (20, 60))
     network = curved.with_params(finetuned(curved, run))
     models, _ = followed(curved, run)
-    tangent = Linearised(RULES[rule], 0.1, run.batches).path(curved, data, [2.0, 6.0])
+    tangent = Linearised(RULES[rule], 0.1, run.batches).path(curved, data, np.asarray([2.0, 6.0]))
     tangent = np.asarray(jax.vmap(lambda model: model.predict(documents))(tangent))
     for row in (0, 1):
         ours = gap(models, network, documents, row)
