@@ -240,7 +240,7 @@ def test_averages_are_mapped_and_differentiated():
     np.testing.assert_allclose(np.exp(told[0]), np.exp(AVERAGE.predict(tokens)), rtol=1e-6)
     tables = jnp.log(jnp.asarray(np.maximum(TABLES, 1e-3)))
     value = lambda params: jnp.sum(AVERAGE.with_params(params).predict(tokens)[:, 1, 0])  # noqa: E731
-    slope, step = jax.grad(value)(tables), 1e-2
+    slope, step = jax.jit(jax.grad(value))(tables), 1e-2
     bump = jnp.zeros_like(tables).at[1, 2, 0].set(step)
     temperature = (value(tables + bump) - value(tables - bump)) / (2 * step)
     assert np.isfinite(slope).all() and abs(temperature) > 1

@@ -47,7 +47,7 @@ def test_the_whole_potential_takes_all_rows():
 
 def test_minibatches_of_a_model_are_unbiased():
     """Fifteen pairs, met equally often, whose gradients average to the whole one."""
-    whole = jax.grad(SGLD(model).potential((ROWS,), {}, whole=True))(Z, None)
+    whole = jax.jit(jax.grad(SGLD(model).potential((ROWS,), {}, whole=True)))(Z, None)
     some = jax.value_and_grad(SGLD(model).potential((ROWS,), {}, whole=False))
     values, gradients = by_keys(lambda key: some(Z, key))
     kinds, counts = np.unique(np.round(np.asarray(values, float), 3), return_counts=True)
@@ -205,7 +205,7 @@ def test_a_control_variate_carries_its_anchor():
     kernel = ControlVariateSGLD(model, step_size=0.01)
     after = jax.jit(lambda: kernel.sample(kernel.init(jax.random.key(0), 0, Z, (ROWS,), {}), (ROWS,), {}))()
     anchor, (value, gradient) = after.memory[1]
-    wanted = jax.value_and_grad(kernel.potential((ROWS,), {}, whole=True))(Z, None)
+    wanted = jax.jit(jax.value_and_grad(kernel.potential((ROWS,), {}, whole=True)))(Z, None)
     assert jax.tree.map(float, anchor) == jax.tree.map(float, Z) != jax.tree.map(float, after.z)
     np.testing.assert_allclose(value, wanted[0], rtol=1e-6)
     jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-6), gradient, wanted[1])

@@ -18,6 +18,12 @@ from theory.divergence.calibration import DOCUMENTS, calibration
 NAMES = [module.name for module in pkgutil.iter_modules(theory.processes.__path__)]
 BETAS = (0.3, 0.9)
 
+# as programs, for the twenty documents of all tests: else every operation is compiled for itself
+sample = jax.jit(lambda process, key: process.sample(key, 20))
+predict = jax.jit(lambda process, tokens: process.predict(tokens))
+log_prob = jax.jit(lambda process, tokens: process.log_prob(tokens))
+condition = jax.jit(lambda process, data, beta: process.condition(data, beta))
+
 
 @pytest.fixture(params=NAMES, scope="module")
 def process(request):
@@ -30,7 +36,7 @@ def whole(tokens):
 
 
 def chosen(process, tokens):
-    log_probs = np.asarray(process.predict(tokens))
+    log_probs = np.asarray(predict(process, tokens))
     return np.take_along_axis(log_probs, np.asarray(tokens)[..., None], axis=-1)[..., 0]
 
 
@@ -50,11 +56,11 @@ def test_is_a_distribution(process):
 
 
 def test_samples_are_whole_possible_sequences(process):
-    tokens = process.sample(jax.random.key(0), 20)
+    tokens = sample(process, jax.random.key(0))
     assert tokens.shape[0] == 20
-    assert np.isfinite(process.log_prob(tokens)).all()
-    assert (np.asarray(tokens) != np.asarray(process.sample(jax.random.key(1), 20))).any()
-    np.testing.assert_array_equal(tokens, process.sample(jax.random.key(0), 20))
+    assert np.isfinite(log_prob(process, tokens)).all()
+    assert (np.asarray(tokens) != np.asarray(sample(process, jax.random.key(1)))).any()
+    np.testing.assert_array_equal(tokens, sample(process, jax.random.key(0)))
 
 
 def excess_of(process, draw):
@@ -85,52 +91,52 @@ def test_wrong_samples_do_not_follow_the_predictions(name):
 
 
 def test_predictions_are_normalised(process):
-    tokens = process.sample(jax.random.key(0), 20)
-    total = np.exp(np.asarray(process.predict(tokens), float)).sum(axis=-1)
+    tokens = sample(process, jax.random.key(0))
+    total = np.exp(np.asarray(predict(process, tokens), float)).sum(axis=-1)
     np.testing.assert_allclose(total, 1, atol=5e-6)
 
 
 def test_chain_rule(process):
-    tokens = process.sample(jax.random.key(2), 20)
+    tokens = sample(process, jax.random.key(2))
     np.testing.assert_allclose(
-        chosen(process, tokens).sum(axis=-1), process.log_prob(tokens), rtol=1e-5, atol=1e-5
+        chosen(process, tokens).sum(axis=-1), log_prob(process, tokens), rtol=1e-5, atol=1e-5
     )
 
 
 def test_predictions_do_not_look_ahead(process):
-    tokens = process.sample(jax.random.key(3), 20)
-    other = process.sample(jax.random.key(4), 20)
+    tokens = sample(process, jax.random.key(3))
+    other = sample(process, jax.random.key(4))
     for position in range(1, tokens.shape[1]):
         mixed = jnp.concatenate([tokens[:, :position], other[:, position:]], axis=1)
         np.testing.assert_allclose(
-            np.exp(process.predict(mixed)[:, : position + 1]),
-            np.exp(process.predict(tokens)[:, : position + 1]),
+            np.exp(predict(process, mixed)[:, : position + 1]),
+            np.exp(predict(process, tokens)[:, : position + 1]),
             atol=1e-6,
         )
 
 
 def test_strength_zero_changes_nothing(process):
-    tokens = process.sample(jax.random.key(5), 20)
-    data = whole(process.sample(jax.random.key(6), 20))
+    tokens = sample(process, jax.random.key(5))
+    data = whole(sample(process, jax.random.key(6)))
     np.testing.assert_allclose(
-        np.exp(process.condition(data, 0.0).predict(tokens)),
-        np.exp(process.predict(tokens)),
+        np.exp(predict(condition(process, data, 0.0), tokens)),
+        np.exp(predict(process, tokens)),
         atol=1e-6,
     )
 
 
 def test_strengths_on_the_same_data_add(process):
-    tokens = process.sample(jax.random.key(5), 20)
-    data = whole(process.sample(jax.random.key(6), 20))
-    twice = process.condition(data, BETAS[0]).condition(data, BETAS[1]).predict(tokens)
-    once = process.condition(data, sum(BETAS)).predict(tokens)
+    tokens = sample(process, jax.random.key(5))
+    data = whole(sample(process, jax.random.key(6)))
+    twice = predict(condition(condition(process, data, BETAS[0]), data, BETAS[1]), tokens)
+    once = predict(condition(process, data, sum(BETAS)), tokens)
     np.testing.assert_allclose(np.exp(twice), np.exp(once), atol=3e-6)
-    assert np.abs(np.exp(once) - np.exp(process.predict(tokens))).max() > 1e-2
+    assert np.abs(np.exp(once) - np.exp(predict(process, tokens))).max() > 1e-2
 
 
 @pytest.mark.parametrize("beta", [-0.1, np.nan, np.inf])
 def test_a_bad_strength_is_refused(process, beta):
-    data = whole(process.sample(jax.random.key(6), 20))
+    data = whole(sample(process, jax.random.key(6)))
     with pytest.raises(Misuse):
         process.condition(data, beta)
 

@@ -73,7 +73,9 @@ def test_adams_first_steps_are_gradient_steps_in_the_metric(curved, data):
     """Whole batches: the size of every gradient is divided out, and the floor is what is left."""
     whole, rate, steps = jnp.tile(jnp.arange(8), (3, 1)), 1e-4, 3
     moved = adam_steps(curved, data, whole, rate)
-    gradient = flat(jax.grad(lambda params: mean_loss(curved.with_params(params), data))(curved.params))
+    gradient = flat(
+        jax.jit(jax.grad(lambda params: mean_loss(curved.with_params(params), data)))(curved.params)
+    )
     seen = np.abs(gradient) > 1e-4  # Adam's own 1e-8 decides nothing there
     assert seen.mean() > 0.5
     alike = []

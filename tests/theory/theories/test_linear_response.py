@@ -193,8 +193,8 @@ def test_a_bent_response_within_its_error():
 def _kernel(network, data):
     """-∇log p · ∇L with whole Jacobians, (v,)."""
     flat, unravel = ravel_pytree(network.params)
-    jacobian = jax.jacrev(lambda w: network.with_params(unravel(w)).predict(TOKENS)[0, 0])(flat)
-    pull = jax.grad(lambda w: jnp.sum(log_likelihood(network.with_params(unravel(w)), data)))(flat)
+    jacobian = jax.jit(jax.jacrev(lambda w: network.with_params(unravel(w)).predict(TOKENS)[0, 0]))(flat)
+    pull = jax.jit(jax.grad(lambda w: jnp.sum(log_likelihood(network.with_params(unravel(w)), data))))(flat)
     return np.asarray(jacobian, float) @ np.asarray(pull, float)
 
 

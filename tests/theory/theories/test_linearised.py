@@ -74,7 +74,7 @@ def test_a_tangent_is_the_first_order_expansion(curved, documents):
     """Against finite Jacobians: log-probabilities, plus J δ, normalised."""
     delta = jax.tree.map(lambda leaf: 0.3 * jax.random.normal(jax.random.key(0), leaf.shape), curved.params)
     flat, unravel = jax.flatten_util.ravel_pytree(curved.params)
-    jacobian = jax.jacrev(lambda w: curved.with_params(unravel(w)).predict(documents))(flat)
+    jacobian = jax.jit(jax.jacrev(lambda w: curved.with_params(unravel(w)).predict(documents)))(flat)
     logits = np.asarray(curved.predict(documents), float)
     logits = logits + np.asarray(jacobian, float) @ np.asarray(jax.flatten_util.ravel_pytree(delta)[0], float)
     wanted = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
@@ -124,7 +124,7 @@ def test_training_is_a_loop_over_an_explicit_jacobian(curved, data, rule):
     """Cross-entropy of f_0 + J δ, its gradient J^T (p - y) written out, step by step."""
     flat, unravel = jax.flatten_util.ravel_pytree(curved.params)
     jacobian = np.asarray(
-        jax.jacrev(lambda w: curved.with_params(unravel(w)).predict(data.tokens))(flat), float
+        jax.jit(jax.jacrev(lambda w: curved.with_params(unravel(w)).predict(data.tokens)))(flat), float
     )
     start = np.asarray(curved.predict(data.tokens), float)
     wanted = np.eye(5)[np.asarray(data.tokens)]

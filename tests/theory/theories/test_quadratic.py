@@ -82,8 +82,8 @@ def test_a_parabola_is_the_second_order_expansion(curved, documents):
     flat, unravel = jax.flatten_util.ravel_pytree(curved.params)
     d, tokens = np.asarray(jax.flatten_util.ravel_pytree(delta)[0], float), documents[:5]
     read = lambda w: curved.with_params(unravel(w)).predict(tokens)  # noqa: E731
-    logits = np.asarray(read(flat), float) + np.asarray(jax.jacrev(read)(flat), float) @ d
-    logits += 0.5 * np.einsum("ntvpq,p,q->ntv", np.asarray(jax.hessian(read)(flat), float), d, d)
+    logits = np.asarray(read(flat), float) + np.asarray(jax.jit(jax.jacrev(read))(flat), float) @ d
+    logits += 0.5 * np.einsum("ntvpq,p,q->ntv", np.asarray(jax.jit(jax.hessian(read))(flat), float), d, d)
     wanted = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
     moved = jax.tree.map(jnp.add, curved.params, delta)
     np.testing.assert_allclose(probabilities(QuadraticExpansion(curved, moved), tokens), wanted, rtol=3e-5)

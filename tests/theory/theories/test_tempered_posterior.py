@@ -169,7 +169,9 @@ def test_at_the_matched_rate_two_hypotheses_move_as_the_network_does(gain):
     """With two there is one log-odds; a small step of gradient descent moves it as β = rate × η does."""
     prior, step = coins(0.45, 0.6), 1e-3
     network = Weighted(prior, prior.log_weights / gain, gain)
-    gradient = jax.grad(lambda params: mean_loss(network.with_params(params), TOSSED))(network.params)
+    gradient = jax.jit(jax.grad(lambda params: mean_loss(network.with_params(params), TOSSED)))(
+        network.params
+    )
     moved = prior.with_log_weights(gain * (network.params - step * gradient))
     beta = float(matched_rate(prior, network, TOSSED)) * step
     wanted = TemperedPosterior().predict(prior, TOSSED, beta)
@@ -182,7 +184,9 @@ def test_the_matched_rate_gains_likelihood_as_fast_as_gradient_flow():
     """With many hypotheses the directions may differ, the speed on D' itself does not."""
     prior, step = coins(0.2, 0.45, 0.6, 0.9), 1e-2
     network = Weighted(prior, prior.log_weights, 1.0)
-    gradient = jax.grad(lambda params: mean_loss(network.with_params(params), TOSSED))(network.params)
+    gradient = jax.jit(jax.grad(lambda params: mean_loss(network.with_params(params), TOSSED)))(
+        network.params
+    )
     flowed = network.with_params(network.params - step * gradient)
     beta = float(matched_rate(prior, network, TOSSED)) * step
     tempered = TemperedPosterior().predict(prior, TOSSED, beta)

@@ -100,7 +100,7 @@ def test_fresh_documents_obey_the_equation_of_motion(curved):
     rate, steps = 0.001, 100
     start, shaped = ravel_pytree(curved.params)
     read = lambda flat, tokens: curved.with_params(shaped(flat)).predict(tokens)  # noqa: E731
-    inner, outer = (np.asarray(jax.jacobian(read)(start, t), float) for t in (DATA.tokens, TOKENS))
+    inner, outer = (np.asarray(jax.jit(jax.jacobian(read))(start, t), float) for t in (DATA.tokens, TOKENS))
     p, q = (np.exp(np.asarray(read(start, tokens), float)) for tokens in (DATA.tokens, TOKENS))
     miss = p - np.eye(3)[np.asarray(DATA.tokens)]
     rows = np.einsum("nta,ntap->np", miss, inner) / 3

@@ -84,7 +84,9 @@ def test_transfer_is_the_cosine_of_the_gradients_of_the_losses(network):
         return -jnp.sum((target * jax.nn.log_softmax(log_probs))[rows])
 
     flat = [
-        np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(jax.grad(loss)(network.params, rows))])
+        np.concatenate(
+            [np.ravel(leaf) for leaf in jax.tree.leaves(jax.jit(jax.grad(loss))(network.params, rows))]
+        )
         for rows in (np.flatnonzero(LEFT), np.flatnonzero(RIGHT))
     ]
     cosine = flat[0] @ flat[1] / np.linalg.norm(flat[0]) / np.linalg.norm(flat[1])
