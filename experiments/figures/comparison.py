@@ -320,7 +320,7 @@ def _legend(figure: Figure, lines: list[ScoreLine], target: Target | None = None
         "base network": {"color": "black", "lw": 1},
     }
     if any(line.predicted_noise is not None for line in lines):
-        looks |= {"noise of an order, measured": NOISE, "noise, predicted": PREDICTED}
+        looks |= {"noise, measured": NOISE, "noise, predicted": PREDICTED}
     if target:
         looks[target.name] = AIM
     legend(figure, looks, 5)

@@ -32,7 +32,10 @@ SHARES = (  # 1: all of the shift
     *("explained", "noise_ceiling", "order_blind", "other_base", "best_in_class"),
     *SWAP,
 )
-OF_PANELS = ("shift", "noise_ceiling", "order_blind", "other_base", "base_error", "networks", *SWAP, LEARNT)
+OF_PANELS = (
+    *("shift", "noise_ceiling", "order_blind", "noise", "predicted_noise", "other_base", "base_error"),
+    *("networks", *SWAP, LEARNT),
+)
 ENDS = {  # columns with an interval: what its ends begin with
     "explained": "interval",
     "over_null": "over_null",

@@ -283,6 +283,7 @@ def test_the_complexity_prior_has_the_description_lengths_of_a_process():
     np.testing.assert_allclose(bits - bits[0], process.description_lengths() - 5, atol=1e-4)
 
 
+@pytest.mark.slow  # on a tiny predictor each form moves in make test (tests/theory/theories/test_contract.py)
 @pytest.mark.parametrize("each", OVER_WEIGHTS, ids=lambda each: "-".join((each.theory, *each.priors)))
 def test_a_theory_over_weights_moves_from_the_base_network(each, process, network, documents):
     times = each.form.times(SCALE)

@@ -131,9 +131,9 @@ def test_ends_of_intervals_are_columns(product):
     choice = Choice("interval_low", ("linearised",))
     (low, _) = numbers(product, choice, ["process.style"]).values()
     scores = read_sweep(product)
-    panel, _ = sweep_panels(scores, settled(scores, choice), ["process.style"])
-    line = panel.lines["linearised", "forecast"][0.5,]
-    assert low["linearised", "forecast"][0.5,] == line.interval[0] < line.explained
+    whole, key = settled(scores, Choice("explained", ("linearised",))), ("linearised", "forecast")
+    panel, _ = sweep_panels(scores, whole, ["process.style"])
+    assert low[key][0.5,] == panel.intervals[key][0.5,][0] < panel.numbers[key][0.5,]
 
 
 def test_a_point_without_scores_has_a_note(product, sweeps, tmp_path):
