@@ -17,7 +17,7 @@ hypotheses, m directions. `update` arrays are full weights less those of the bas
 finetuning seed, by layer.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Self, TypeAlias
 
@@ -258,11 +258,15 @@ OF_FINETUNED = ("data_loss", "base_read_out", "base_blocks")  # optional
 
 
 def content_of(kind: CellKind, arrays: Mapping[str, np.ndarray]) -> CellContent:
-    """The content of a cell: of those of its kind, the one that these arrays are of; raises `Misuse` for
-    arrays that are missing or do not fit."""
+    """The content of a cell: of those of its kind, the one that these arrays are of, or most of them; raises
+    `Misuse` for arrays that are missing or do not fit."""
     known = CONTENTS[kind]
-    fits = [part for part in known if issubclass(part, Measures) and part.axes.keys() == arrays.keys()]
-    return (*fits, *known)[0].from_arrays(arrays)
+    nearest = max(known, key=lambda part: len(_axes(part) & arrays.keys()) - len(_axes(part) - arrays.keys()))
+    return nearest.from_arrays(arrays)
+
+
+def _axes(content: type[CellContent]) -> Set[str]:
+    return content.axes.keys() if issubclass(content, Measures) else set()
 
 
 def _measures(arrays: Mapping[str, np.ndarray]) -> Arrays:

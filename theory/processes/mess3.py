@@ -36,10 +36,10 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool
 
 from theory.arguments import checked
-from theory.base import Dataset, Key, Misuse, Tokens, host_stream
+from theory.base import Dataset, Key, Misuse, host_stream
 from theory.contracts import Task
 from theory.latent.documents import check_at_least, check_documents, dataset, geometric_prior
 from theory.latent.hidden_markov import Chain, check_transitions, draw_on_host, stationary
@@ -240,13 +240,6 @@ class BeliefGeometry:
         """Documents (n, length) of a setting."""
         table = self.transitions(setting)
         return draw_on_host(random, table, np.tile(stationary(table), (n, 1)), length)
-
-
-def beliefs(process: Mixture, tokens: Tokens) -> Float[Array, "n t k s"]:
-    """The mixed states of the whole process before every token: settings k, and their states s."""
-    setting = jax.nn.softmax(process.log_weights[:, None, None] + process.evidence(tokens), axis=0)
-    states = jax.vmap(lambda chain: chain.beliefs(tokens))(process.components)
-    return jnp.einsum("knt,knts->ntks", setting, states, precision="highest")
 
 
 def _chance(table: np.ndarray, start: np.ndarray, symbols: Sequence[int]) -> float:

@@ -11,8 +11,9 @@ import pytest
 
 from theory.base import Misuse
 from theory.latent.hidden_markov import entropy_rate, mixed_states, myopic_entropies, stationary
+from theory.probes.beliefs import state_beliefs
 from theory.processes import mess3 as module
-from theory.processes.mess3 import BeliefGeometry, beliefs, example
+from theory.processes.mess3 import BeliefGeometry, example
 from theory.theories.exchangeable_mixture import ExchangeableMixture
 from theory.theories.tempered_posterior import TemperedPosterior
 
@@ -179,7 +180,7 @@ def test_beliefs_are_the_enumerated_mixed_states(config):
     possible = together.sum(axis=(1, 2)) > 0
     wanted = together[possible] / together[possible].sum(axis=(1, 2), keepdims=True)
     padded = np.pad(sequences(short)[possible], ((0, 0), (0, 1)))
-    got = beliefs(config.distribution(), jnp.asarray(padded))
+    got = state_beliefs(config.distribution(), jnp.asarray(padded))
     assert got.shape == (*padded.shape, len(config.settings), STATES[config.family])
     np.testing.assert_allclose(got[:, -1], wanted, atol=2e-6)
 
@@ -325,7 +326,7 @@ def test_one_setting_for_all_of_the_data_is_undone_by_no_context_and_one_a_docum
 
     def believed(theory):
         moved = theory.predict(process, data, 1.0)
-        return np.asarray(beliefs(moved, contexts))[:, -1].sum(axis=-1).mean(axis=0)
+        return np.asarray(state_beliefs(moved, contexts))[:, -1].sum(axis=-1).mean(axis=0)
 
     assert believed(TemperedPosterior())[2] > 0.999
     assert believed(ExchangeableMixture())[2] < 0.1
@@ -343,7 +344,7 @@ def test_finetuning_moves_no_mixed_state_within_a_setting():
     data = STUDY.narrow(jax.random.key(0), 8, NARROW)
     contexts = STUDY.narrow(jax.random.key(1), 10, STUDY.settings[0]).tokens
     before, after = (
-        np.asarray(beliefs(member, contexts)) for member in (process, process.condition(data, 0.01))
+        np.asarray(state_beliefs(member, contexts)) for member in (process, process.condition(data, 0.01))
     )
     within = [each / each.sum(axis=-1, keepdims=True) for each in (before, after)]
     np.testing.assert_allclose(*within, atol=1e-4)
