@@ -10,7 +10,7 @@ JOBS ?= 2
 REAL := build/real-model
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo smoke real-model test test-slow cluster mutants lint format bench accelerator notebooks lock clean
+.PHONY: help setup demo smoke real-model test pytest test-slow cluster mutants lint format bench accelerator notebooks lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,12 +40,13 @@ real-model: $(STAMP)  ## score theories on a language model from a package (fetc
 		tar -xzf $(REAL)/textgenrnn-2.0.0.tar.gz -C $(REAL); }
 	@PYTHONPATH=$(REAL)/packages $(BIN)/python -m examples.real_model $(REAL)/textgenrnn-2.0.0/textgenrnn results/real-model
 
-# Types are checked on one core while the tests begin on the others; either failure fails both.
+# Types are checked while the tests run; a failure of either is one of both, at the end.
 test: $(STAMP)  ## lint, type check and test
-	@$(MAKE) --no-print-directory lint & \
-	$(BIN)/python -m pytest -q -n $(JOBS); tests=$$?; \
-	wait $$! || { echo "make lint has failed: see its lines above, or run it alone" >&2; exit 1; }; \
-	exit $$tests
+	@$(MAKE) --no-print-directory --jobs=2 lint pytest || { \
+		echo "make test has failed; what lint refuses stands among the lines of the tests" >&2; exit 1; }
+
+pytest: $(STAMP)
+	@$(BIN)/python -m pytest -q -n $(JOBS)
 
 test-slow: $(STAMP)  ## the heavier checks: more statistics, more studies in smoke
 	@$(BIN)/python -m pytest -q -n $(JOBS) -m slow
