@@ -69,7 +69,7 @@ def count(*methods: str, ahead: bool = False) -> Counts:
     executor = Executor(experiment, first(bases))
     with compilations() as before:
         if ahead:
-            executor.compile()
+            executor.compile(everything=True)
     programs = _programs(executor)
     seen = {}
     for base in range(experiment.base_seeds):

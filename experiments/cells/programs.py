@@ -5,6 +5,8 @@ contexts, a answers). What is made of them (fits, noise ceilings, scores) is ari
 `experiments.scoring`.
 """
 
+import functools
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol, TypeAlias
@@ -12,19 +14,14 @@ from typing import Protocol, TypeAlias
 import jax
 import numpy as np
 
-from experiments.cells.alphabets import AlphabetPrograms
 from experiments.cells.answers import AnswerPrograms
 from experiments.cells.axioms import AxiomPrograms, axiom_failure
 from experiments.cells.candidates import candidates
-from experiments.cells.currencies import CurrencyPrograms
-from experiments.cells.curves import CurvePrograms
 from experiments.cells.data import FinetuningData
 from experiments.cells.finetuned import FinetunedPrograms, failure
-from experiments.cells.injection import InjectionPrograms
-from experiments.cells.inside import InsidePrograms
+from experiments.cells.first_calls import call_once
 from experiments.cells.measures import MeasurePrograms
 from experiments.cells.method_checks import check_methods
-from experiments.cells.motor import MotorPrograms
 from experiments.cells.posteriors import PosteriorPrograms
 from experiments.cells.replays import ReplayPrograms
 from experiments.cells.theories import TheoryPrograms
@@ -53,14 +50,37 @@ class InsideOf(Protocol):
 MakeInside: TypeAlias = Callable[
     [Experiment, Network, AnswerPrograms, FinetunedPrograms, FinetuningData], InsideOf
 ]
-INSIDE: dict[type[Plan], MakeInside] = {  # by the plan
-    CurvePlan: CurvePrograms,
-    InsidePlan: InsidePrograms,
-    MotorPlan: MotorPrograms,
-    CurrenciesPlan: CurrencyPrograms,
-    AlphabetsPlan: AlphabetPrograms,
-    InjectionPlan: InjectionPrograms,
-}
+
+
+def inside_programs(plan: Plan) -> MakeInside:
+    """Programs of a plan of the inside, imported when they are wanted: other runs need no optimizers of
+    scipy, which take a while to load."""
+    match plan:
+        case CurvePlan():
+            from experiments.cells.curves import CurvePrograms
+
+            return CurvePrograms
+        case InsidePlan():
+            from experiments.cells.inside import InsidePrograms
+
+            return InsidePrograms
+        case MotorPlan():
+            from experiments.cells.motor import MotorPrograms
+
+            return MotorPrograms
+        case CurrenciesPlan():
+            from experiments.cells.currencies import CurrencyPrograms
+
+            return CurrencyPrograms
+        case AlphabetsPlan():
+            from experiments.cells.alphabets import AlphabetPrograms
+
+            return AlphabetPrograms
+        case InjectionPlan():
+            from experiments.cells.injection import InjectionPrograms
+
+            return InjectionPrograms
+    raise TypeError(f"There are no programs of a {type(plan).__name__}.")
 
 
 class Executor:
@@ -86,14 +106,21 @@ class Executor:
             else None
         )
         self.inside = (
-            INSIDE[type(experiment.inside)](experiment, template, self.answers, self.finetuned, self.data)
+            inside_programs(experiment.inside)(experiment, template, self.answers, self.finetuned, self.data)
             if experiment.inside
             else None
         )
         self.measures = MeasurePrograms(experiment, template) if experiment.measures else None
+        self._has_begun = False
+        self._others: list[Callable[[], None]] = []  # to be compiled later
 
-    def compile(self) -> None:
-        """Compile the large programs ahead of their first call."""
+    def compile(self, everything: bool = False) -> None:
+        """Compile the programs ahead of their first call.
+
+        If not `everything`, those of other ways of finetuning than the first are left until the first
+        networks are finetuned: a first figure needs none of them, and compiling takes the cores from whatever
+        else is computed.
+        """
         experiment, shape = self.experiment, jax.ShapeDtypeStruct
         seeds, params = experiment.seeds, self.template.params
         tokens = shape((self.answers.rows, experiment.process.length), np.int32)
@@ -115,19 +142,34 @@ class Executor:
             return
         if self.inside is None:
             self.theories.compile(tokens, stacked(seeds, params), data(seeds))
-        for name in experiment.methods:
+
+        def finetuning(name: str) -> None:
             numbers = [shape((count,), np.int32) for count in (2 * seeds, seeds)]
             self.finetuned.finetune[name].compile(params, data(2 * seeds), order(2 * seeds), numbers[0])
             if self.replays.replay and self.inside is None:
                 self.replays.replay[name].compile(params, tokens, data(seeds), order(seeds), numbers[1])
+
+        first, *others = [functools.partial(finetuning, name) for name in experiment.methods]
+        first()
+        for other in others if everything or self.inside is not None else ():
+            other()
         if self.inside is not None:
             return
+        self._others = [] if everything else others
         if self.posteriors is not None:
             self.posteriors.compile()
         self.theories.modes.compile(params, data(1))
         self.answers.read.compile(tokens, stacked(2 * seeds, stacked(len(experiment.doses), params)))
         if experiment.observe is not None:
             self.answers.observe.compile(tokens, stacked(seeds, stacked(len(experiment.doses), params)))
+        if not self._has_begun:
+            call_once(self.theories, self.data.questions(experiment.arms[0]))
+
+    def _compile_others(self) -> None:
+        """Start to compile what `compile` has left, once."""
+        others, self._others = self._others, []
+        if others:
+            threading.Thread(target=lambda: [program() for program in others], daemon=True).start()
 
     def run(
         self,
@@ -139,7 +181,7 @@ class Executor:
         """The content of a cell, and why it failed ("" if it did not). If D' has a teacher, it is made of the
         base network `source`: the student's own, if none is given. `retrained` (r, ...) are the weights of
         the networks pretrained with every share of D', of a cell that is of them."""
-        arm, source = self.experiment.arm(cell.arm), source or network
+        arm, source, self._has_begun = self.experiment.arm(cell.arm), source or network, True
         if cell.kind == "retrained":
             return self._retrained(arm, network, retrained), ""
         if self.axioms is not None:
@@ -153,6 +195,8 @@ class Executor:
             content = self.theories.run(arm, network, source, finetuning, questions, path)
             known = self.measures.of_data(network, finetuning.data, questions) if self.measures else {}
             return replace(content, measures=known), ""
+        if cell.method and cell.method != next(iter(self.experiment.methods)):
+            self._compile_others()
         if cell.kind == "replays":
             content = self.replays.run(cell.method, arm, network, finetuning, questions)
             if self.measures:
@@ -163,6 +207,7 @@ class Executor:
             assert self.posteriors is not None
             return self.posteriors.run(network, finetuning.data, questions, path), ""
         content = self.finetuned.run(cell.method, network, finetuning, questions)
+        self._compile_others()
         return content, failure(content, self.experiment.doses)
 
     def _retrained(self, arm: Arm, network: Network, retrained: Params) -> RetrainedCell:

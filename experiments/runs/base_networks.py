@@ -9,7 +9,6 @@ trains them holds the claim `HASH`.
 import functools
 import json
 import struct
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -163,7 +162,7 @@ class BaseNetworks:
             progress,
             restore=restore,
             save=lambda step, state: _save(checkpoint, state, {"description": description, "step": step}),
-            compiling=threading.Thread(target=meanwhile, daemon=True).start,
+            meanwhile=meanwhile,
         )
         record = {"description": description, "quality": [asdict(network) for network in quality]}
         _save(path, networks.params, record, once=True)

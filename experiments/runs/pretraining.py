@@ -1,26 +1,27 @@
 """Pretraining of base networks, with live progress, and their measured distance from the exact predictor."""
 
 import functools
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import jax
 import numpy as np
-from jaxtyping import Array
 
 from experiments.runs.progress import Progress
 from experiments.storage.manifests import NetworkQuality
 from models.network import Network, build, first
 from models.pretraining import Pretraining, excess_nats, pretrain
 from models.transformer import Architecture
-from theory.base import LogProbs, Predictor, PyTree, Tokens
-from theory.compute.devices import compiler_options
+from theory.base import LogProbs, PyTree, Tokens
+from theory.compute.devices import Programs
 from theory.contracts import Process
 from theory.divergence.calibration import DOCUMENTS, calibration
 from theory.errors import Misuse
 from theory.latent.mixture import Mixture, Uninformed
 
 QUALITY_DOCUMENTS, QUALITY_SEED = 4096, 2**31
+PARTS = 8  # of the documents, for a predictor that takes much memory
 HOUSE = "theory.processes.", "experiments.runs."  # also of a process with documents of D' among its own
 LARGEST = 20_000_000  # probabilities that are compared with samples at once
 
@@ -39,21 +40,29 @@ def train(
     *,
     restore: Callable[[PyTree], tuple[int, PyTree] | None] = lambda template: None,
     save: Callable[[int, PyTree], None] = lambda step, state: None,
-    compiling: Callable[[], None] = lambda: None,
+    meanwhile: Callable[[], None] | None = None,
 ) -> tuple[Network, tuple[NetworkQuality, ...]]:
     """One network for each seed, stacked, and their distance from the exact predictor.
 
-    `restore` and `save` take the state between two chunks of steps, `compiling` is called once training is
-    traced. Where the recipe says `until_learnt`, training ends as soon as every network has learnt that share
-    by the documents that it is measured on in the end, none of which is trained on. A loss that is not finite
-    raises `Misuse`, as does a process of the user's own whose samples do not follow its predictions.
+    `restore` and `save` take the state between two chunks of steps. `meanwhile`, if given, runs in a thread
+    beside training once that is traced. Where the recipe says `until_learnt`, training ends as soon as every
+    network has learnt that share by the documents that it is measured on in the end, none of which is trained
+    on. A loss that is not finite raises `Misuse`, as does a process of the user's own whose samples do not
+    follow its predictions.
     """
     check_samples(process)
     exact, untrained, numbers = process.distribution(), template(process, shape), tuple(seeds)
     sizes = process.vocabulary, process.length
     networks, quality = untrained, ()
+
+    def beside() -> None:
+        if meanwhile is not None:
+            compile_measure(exact, untrained)
+            meanwhile()
+
+    thread = threading.Thread(target=beside, daemon=True)
     with progress.training(recipe.steps) as show:
-        for chunk in pretrain(exact, shape, recipe, numbers, *sizes, restore, compiling):
+        for chunk in pretrain(exact, shape, recipe, numbers, *sizes, restore, thread.start):
             diverged = np.flatnonzero(~np.isfinite(chunk.loss + chunk.excess)).tolist()
             if diverged:
                 raise Misuse(
@@ -118,7 +127,7 @@ def measure(
 ) -> tuple[NetworkQuality, ...]:
     """Excess of each of the stacked networks after so many steps, and that of `Uninformed`, on documents that
     are the same for all."""
-    tokens = _documents(process)
+    tokens = _documents()(process)
     never = _uninformed_nats(process, tokens)
     measured = []
     for row, seed in enumerate(seeds):
@@ -141,9 +150,9 @@ def measure(
 def _uninformed_nats(process: Mixture, tokens: Tokens) -> np.ndarray:
     """Excess (nats, by position) of `Uninformed`: what there is to learn from context.
 
-    It is measured an eighth of the documents at a time, as it takes more memory.
+    It is measured on a part of the documents at a time, as it takes more memory.
     """
-    parts = np.split(np.asarray(tokens), 8)
+    parts = np.split(np.asarray(tokens), PARTS)
     return np.mean(
         [np.asarray(_excess()(process, Uninformed(process), part), float) for part in parts], axis=0
     )
@@ -153,18 +162,18 @@ def _rounded(nats: np.ndarray) -> tuple[float, ...]:
     return tuple(nats.round(6).tolist())
 
 
-@functools.cache
-def _excess() -> Callable[[Mixture, Predictor, Tokens], Array]:
-    return jax.jit(excess_nats, compiler_options=compiler_options())
-
-
-def _documents(process: Mixture) -> Tokens:
-    return _sampler()(process)
+def compile_measure(process: Mixture, network: Network) -> None:
+    """Compile what measures networks like this one, ahead of its first call."""
+    tokens = np.asarray(_documents()(process))
+    _excess().compile(process, network, tokens)
+    _excess().compile(process, Uninformed(process), np.split(tokens, PARTS)[0])
 
 
 @functools.cache
-def _sampler() -> Callable[[Mixture], Tokens]:
-    def sample(process: Mixture) -> Tokens:
-        return process.sample(jax.random.key(QUALITY_SEED), QUALITY_DOCUMENTS)
+def _excess() -> Programs:
+    return Programs(excess_nats)
 
-    return jax.jit(sample, compiler_options=compiler_options())
+
+@functools.cache
+def _documents() -> Programs:
+    return Programs(lambda process: process.sample(jax.random.key(QUALITY_SEED), QUALITY_DOCUMENTS))

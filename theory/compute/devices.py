@@ -15,7 +15,7 @@ import numpy as np
 from jax.custom_batching import sequential_vmap
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
-from jax.stages import Compiled
+from jax.stages import Compiled, Lowered
 from jaxtyping import Array, Float
 
 from theory.base import PyTree
@@ -23,18 +23,52 @@ from theory.base import PyTree
 CACHED = 100_000  # weights of the rows that a core takes at once: with more they leave its cache
 
 
-class ShardedMap:
+class Programs:
+    """A function compiled once for each shape of its arguments, by its first call or ahead of it.
+
+    `programs` holds the compiled ones. A call whose program another thread is compiling waits for it.
+    """
+
+    def __init__(self, function: Callable[..., PyTree]):
+        self.function = function
+        self.programs: dict[tuple[object, ...], Compiled] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, *arguments: PyTree) -> PyTree:
+        return self._program(*arguments)(*jax.tree.leaves(arguments))
+
+    def compile(self, *arguments: PyTree) -> None:
+        """Compile for arguments like these (arrays or `jax.ShapeDtypeStruct`), ahead of the first call."""
+        self._program(*arguments)
+
+    def _lower(self, *arguments: PyTree) -> Lowered:
+        leaves, structure = jax.tree.flatten(arguments)
+
+        def flat(*leaves: Array) -> PyTree:  # jax would put its own records into the arguments' types
+            return self.function(*jax.tree.unflatten(structure, leaves))
+
+        return jax.jit(flat, compiler_options=compiler_options()).lower(*leaves)
+
+    def _program(self, *arguments: PyTree) -> Compiled:
+        leaves, structure = jax.tree.flatten(arguments)
+        kinds = ((np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in leaves)
+        signature = structure, *kinds
+        with self._lock:
+            if signature not in self.programs:
+                self.programs[signature] = self._lower(*arguments).compile()
+        return self.programs[signature]
+
+
+class ShardedMap(Programs):
     """`function(*shared, *mapped)` for every row of the stacked `mapped` arguments.
 
     The first `shared` arguments go whole to all rows. Returns numpy arrays: slicing an array that lies on
-    several devices would start a collective. `programs` holds one compiled program for each shape.
+    several devices would start a collective.
     """
 
     def __init__(self, function: Callable[..., PyTree], shared: int = 0):
-        self.function = function
+        super().__init__(function)
         self.shared = shared
-        self.programs: dict[tuple[object, ...], Compiled] = {}
-        self._lock = threading.Lock()
 
     def __call__(self, *arguments: PyTree) -> PyTree:
         count = jax.tree.leaves(arguments[self.shared :])[0].shape[0]
@@ -53,17 +87,11 @@ class ShardedMap:
 
         self._program(*arguments[: self.shared], *jax.tree.map(pad, arguments[self.shared :]))
 
-    def _program(self, *arguments: PyTree) -> Compiled:
+    def _lower(self, *arguments: PyTree) -> Lowered:
         shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), arguments)
-        leaves, structure = jax.tree.flatten(shapes)
-        signature = (structure, *((leaf.shape, leaf.dtype) for leaf in leaves))
-        with self._lock:  # a call whose program is being compiled in another thread waits for it
-            if signature not in self.programs:
-                mapped = len(arguments) - self.shared
-                rows = jax.tree.leaves(shapes[self.shared :])[0].shape[0]
-                program, _ = sharded(self.function, rows, self.shared, mapped)
-                self.programs[signature] = program.lower(*shapes).compile()
-        return self.programs[signature]
+        rows = jax.tree.leaves(shapes[self.shared :])[0].shape[0]
+        program, _ = sharded(self.function, rows, self.shared, len(shapes) - self.shared)
+        return program.lower(*shapes)
 
 
 def row_by_row(function: Callable[..., PyTree]) -> Callable[..., PyTree]:

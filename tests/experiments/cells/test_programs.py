@@ -1,11 +1,14 @@
 """Executor: every kind of cell of an experiment, and what its compiled programs share."""
 
+import threading
 from dataclasses import replace
 
 import jax
 import numpy as np
 import pytest
 
+from benchmarks.compilations import compilations
+from experiments.cells import programs
 from experiments.cells.answers import updated
 from experiments.cells.finetuned import failure, swap
 from experiments.cells.programs import Executor
@@ -17,6 +20,7 @@ from experiments.storage.records import Cell
 from models.finetuning.head_only import HeadOnly
 from models.finetuning.lora import Lora
 from models.finetuning.method import finetune
+from theory.compute.devices import ShardedMap
 from theory.theories.tempered_posterior import TemperedPosterior
 
 
@@ -49,6 +53,33 @@ def finetuned(executor):
     content, problem = executor.run(Cell("finetuned", "topics0", 0, "sgd"), executor.template)
     assert isinstance(content, FinetunedCell) and not problem
     return content
+
+
+def test_other_ways_of_finetuning_are_compiled_when_the_first_is_done(executor, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(ShardedMap, "compile", lambda program, *shapes: compiled.append(program))
+    monkeypatch.setattr(programs, "call_once", lambda *_: None)
+    later = [executor.finetuned.finetune["adam"], executor.replays.replay["adam"]]
+    executor.compile()
+    assert executor.finetuned.finetune["sgd"] in compiled and not set(later) & set(compiled)
+    executor.run(Cell("finetuned", "topics0", 0, "sgd"), executor.template)
+    for thread in threading.enumerate():
+        if thread.daemon and thread.name.startswith("Thread"):
+            thread.join(10)
+    assert compiled[-2:] == later
+    executor.compile(everything=True)
+    assert compiled.count(later[0]) == 2
+
+
+@pytest.mark.slow
+def test_no_cell_compiles_what_can_be_compiled_ahead(tiny, untrained):
+    experiment = tiny({"finetuning.doses": (1, 3)})
+    executor = Executor(experiment, untrained(experiment))
+    executor.compile(everything=True)
+    with compilations() as seen:
+        for cell in experiment.cells():
+            executor.run(cell, executor.template)
+    assert {name for name, _ in seen} <= {"jit(stage)"}  # an operation on a few numbers
 
 
 def mean_answer_loss(network, data):
