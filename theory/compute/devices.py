@@ -35,22 +35,27 @@ class Programs:
         self._lock = threading.Lock()
 
     def __call__(self, *arguments: PyTree) -> PyTree:
-        return self._program(*arguments)(*arguments)
+        return self._program(*arguments)(*jax.tree.leaves(arguments))
 
     def compile(self, *arguments: PyTree) -> None:
         """Compile for arguments like these (arrays or `jax.ShapeDtypeStruct`), ahead of the first call."""
         self._program(*arguments)
 
-    def _lower(self, *shapes: PyTree) -> Lowered:
-        return jax.jit(self.function, compiler_options=compiler_options()).lower(*shapes)
+    def _lower(self, *arguments: PyTree) -> Lowered:
+        leaves, structure = jax.tree.flatten(arguments)
+
+        def flat(*leaves: Array) -> PyTree:  # jax would put its own records into the arguments' types
+            return self.function(*jax.tree.unflatten(structure, leaves))
+
+        return jax.jit(flat, compiler_options=compiler_options()).lower(*leaves)
 
     def _program(self, *arguments: PyTree) -> Compiled:
-        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), arguments)
-        leaves, structure = jax.tree.flatten(shapes)
-        signature = (structure, *((leaf.shape, leaf.dtype) for leaf in leaves))
+        leaves, structure = jax.tree.flatten(arguments)
+        kinds = ((np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in leaves)
+        signature = structure, *kinds
         with self._lock:
             if signature not in self.programs:
-                self.programs[signature] = self._lower(*shapes).compile()
+                self.programs[signature] = self._lower(*arguments).compile()
         return self.programs[signature]
 
 
@@ -82,7 +87,8 @@ class ShardedMap(Programs):
 
         self._program(*arguments[: self.shared], *jax.tree.map(pad, arguments[self.shared :]))
 
-    def _lower(self, *shapes: PyTree) -> Lowered:
+    def _lower(self, *arguments: PyTree) -> Lowered:
+        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), arguments)
         rows = jax.tree.leaves(shapes[self.shared :])[0].shape[0]
         program, _ = sharded(self.function, rows, self.shared, len(shapes) - self.shared)
         return program.lower(*shapes)
