@@ -23,7 +23,7 @@ import numpy as np
 
 from experiments.scoring.intervals import Estimate, clusters, ratio, ratio_difference
 from experiments.scoring.labels import beats_nulls
-from experiments.storage.records import Numbers, Sample, ScoreLine
+from experiments.storage.records import Sample, ScoreLine
 
 CENTRE = 0.5  # of the KL between two draws is what each has from their centre
 
@@ -141,7 +141,7 @@ def _pairs(sample: Sample) -> set[tuple[int, int]]:
     return set(zip(sample.bases, sample.seeds, strict=True))
 
 
-def _less(first: Numbers | np.ndarray, second: Numbers | np.ndarray) -> np.ndarray:
+def _less(first: Sequence[float] | np.ndarray, second: Sequence[float] | np.ndarray) -> np.ndarray:
     """The difference; ∞ less ∞ is 0: neither theory is better."""
     first, second = np.asarray(first, float), np.asarray(second, float)
     with np.errstate(invalid="ignore"):
