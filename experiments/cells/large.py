@@ -139,8 +139,8 @@ class LargePrograms:
     ) -> tuple[Descent, Params, Array, Array]:
         """The state after a span of steps, full weights (1, ...), losses of the steps and that on D'."""
         plan, loss, judge = self._plan(method, params, data, order, seed)
-        span = span[0], span[1]
-        state, losses = advance(loss, method.optimizer(), state, plan.data, plan.batches, span, judge)
+        ends = span[0], span[1]
+        state, losses = advance(loss, method.optimizer(), state, plan.data, plan.batches, ends, judge)
         model: Model = plan.start.with_params(state.weights)
         weights = state.weights if isinstance(model, Network) else model.weights
         answers = answers_at(self.template.with_params(weights), data.tokens, self.answers.part)

@@ -10,6 +10,7 @@ Products in TF32 differ by 2⁻¹¹ = 5e-4, in bfloat16 by 2⁻⁸. Random bits 
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,7 @@ from theory.compute.devices import eigh
 from theory.compute.random import categorical, normal
 from theory.errors import Misuse
 
+Device: TypeAlias = Any  # jax.Device, which has no public type
 LIMIT = 40 * 2.0**-24
 LARGER = 10 * LIMIT  # of what is made of many operations one after the other, whose errors add
 
@@ -83,10 +85,10 @@ def operations() -> dict[str, Operation]:
 
 
 def compare(
-    device: jax.Device,
-    reference: jax.Device,
+    device: Device,
+    reference: Device,
     known: Mapping[str, Operation] | None = None,
-    run: Callable[[Operation, jax.Device], PyTree] | None = None,
+    run: Callable[[Operation, Device], PyTree] | None = None,
 ) -> list[Comparison]:
     """Every operation on a device and on the reference; `run` runs one."""
     run = run or run_on
@@ -97,7 +99,7 @@ def compare(
     ]
 
 
-def run_on(operation: Operation, device: jax.Device) -> PyTree:
+def run_on(operation: Operation, device: Device) -> PyTree:
     """The result of an operation, compiled for a device."""
     inputs = jax.device_put(operation.inputs, device)
     return jax.tree.map(np.asarray, jax.jit(operation.function)(*inputs))
@@ -115,13 +117,13 @@ def _of_leaf(ours: np.ndarray, theirs: np.ndarray) -> float:
     return float(gap / max(np.abs(theirs.astype(float)).max(initial=0.0), 1e-30))
 
 
-def accelerator() -> jax.Device | None:
+def accelerator() -> Device | None:
     """The first device that computes, where that is not the CPU."""
     device = jax.devices()[0]
     return None if device.platform == "cpu" else device
 
 
-def cpu() -> jax.Device:
+def cpu() -> Device:
     """The CPU beside it; raises `Misuse` where jax was told to do without."""
     try:
         return jax.local_devices(backend="cpu")[0]

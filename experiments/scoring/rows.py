@@ -331,8 +331,8 @@ def _others(run: Run, cells: list[Cell]) -> dict[Cell, Cell]:
 def _failures(fails: np.ndarray) -> list[tuple[str, ...] | None]:
     """By dose the reason for each seed at which a theory fails in a context (s, d, c), "" for others; None
     where it fails at none."""
-    by_dose = fails.any(axis=-1).T
-    return [tuple(FAILED * failed for failed in dose) if any(dose) else None for dose in by_dose.tolist()]
+    by_dose: list[list[bool]] = fails.any(axis=-1).T.tolist()  # pyright: ignore[reportAssignmentType]
+    return [tuple(FAILED * failed for failed in dose) if any(dose) else None for dose in by_dose]
 
 
 def _finite(nats: np.ndarray) -> np.ndarray:

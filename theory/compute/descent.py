@@ -93,7 +93,7 @@ def advance(
     descent: Descent,
     data: Dataset,
     batches: Int[Array, "steps batch"],
-    span: tuple[Int[Array, ""], Int[Array, ""]],
+    span: tuple[Int[Array, ""] | int, Int[Array, ""] | int],
     judge: Judge | None = None,
 ) -> tuple[Descent, Float[Array, " steps"]]:
     """The state after the steps of a span, from one number up to another, and their losses (0 for others).

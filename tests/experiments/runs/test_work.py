@@ -127,7 +127,7 @@ def cut(path):
 
 
 @pytest.mark.parametrize("finished", [True, False])
-def test_a_cell_that_was_cut_short_is_kept_aside_and_made_again(tmp_path, capsys, finished):
+def test_a_cell_that_was_cut_short_is_kept_aside_and_made_again(tmp_path, finished):
     StandIn([job(tmp_path)], []).work()
     run = RunFolder(tmp_path)
     cut(run.path(CELLS[4]))
