@@ -6,12 +6,14 @@
     methods      SGD on all weights (`sgd`) and on the read-out alone (`head`)
 
 The tempered posterior asks what the network would be that takes D' for the work of one of these styles.
-Linearised predictions, which need the weights, stand in the table as those of a theory computed elsewhere.
+Theories over weights (`over_weights`) stand in the table as predictions that were computed elsewhere.
 """
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from examples.real_model.lstm import WINDOW, CharacterLstm
+from examples.real_model.over_weights import LINEAR, THEORIES, forecast
 from experiments.tables.adapters import write_table
 from models.finetuning.method import ExtraData, FinetuningRun, Method, Wrapper
 from models.finetuning.sgd import Sgd
 from models.reparametrised import Reparametrised
 from theory.base import Dataset, Parametric, Params
-from theory.theories.linearised import Linearised
+from theory.contracts import Theory
 
 START = "<s>"
 STYLES = {
@@ -117,7 +120,7 @@ def write(
 ) -> Path:
     """Write the table and its sidecar into a folder; the path of the table."""
     scorer, size = Scorer(network, characters), size or Size()
-    path = write_table(Path(folder) / "table.csv", _rows(scorer, size))
+    path = write_table(Path(folder) / "table.csv", _whole(list(_rows(scorer, size))))
     recipe = {"batch": size.batch, "documents": size.documents, "optimizer": "sgd"}
     rates = dict(zip(("sgd", "head"), size.rates, strict=True))
     sidecar = {
@@ -130,6 +133,18 @@ def write(
     }
     path.with_suffix(".json").write_text(json.dumps(sidecar, indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def _whole(rows: Sequence[Row]) -> list[Row]:
+    """The rows without those of theories that fail at some dose, which standard error names."""
+    failed = {
+        (row["method"], row["model"])
+        for row in rows
+        if row["kind"] == "prediction" and not np.isfinite(row["logprob"])
+    }
+    for method, theory in sorted(failed):
+        print(f"{theory} fails at some dose of {method}, and is left out", file=sys.stderr, flush=True)
+    return [row for row in rows if (row.get("method"), row.get("model")) not in failed]
 
 
 def _rows(scorer: Scorer, size: Size) -> Iterator[Row]:
@@ -166,31 +181,34 @@ def _documents(scorer: Scorer, size: Size, seed: int) -> tuple[list[str], np.nda
 
 
 class Finetuning:
-    """A method with its programs: one for the network, one for its first-order expansion."""
+    """A method with its programs: one for the network, one for each theory over weights."""
 
     def __init__(self, scorer: Scorer, size: Size, method: Method):
         every = [context for contexts in GROUPS.values() for context in contexts]
         contexts = scorer.tokens(every)
 
         def finetuned(network: CharacterLstm, data: Dataset, order: Any) -> tuple[Any, Any]:
-            """Answers in all contexts and to D' after every dose."""
+            """Log-probabilities of the next character in all contexts, and in D', after every dose."""
             run = FinetuningRun(data, order, method, size.doses)
-            return jax.lax.map(
-                lambda params: _next(network.with_params(params), contexts, data.tokens),
-                run.finetune(network),
-            )
 
-        def linearised(network: CharacterLstm, data: Dataset, order: Any) -> tuple[Any, Any]:
+            def read(params: Params) -> tuple[Any, Any]:
+                both = jnp.concatenate([contexts, data.tokens])  # one pass, and so a shorter program
+                log_probs = network.with_params(params).predict(both)[:, -1]
+                return log_probs[: len(contexts)], log_probs[len(contexts) :]
+
+            return jax.lax.map(read, run.finetune(network))
+
+        def predicted(theory: Theory, network: CharacterLstm, data: Dataset, order: Any) -> Any:
+            """The same in all contexts, by a theory."""
             run = FinetuningRun(data, order, method, size.doses)
-            models, _ = Linearised().follow(network, run)
-            return jax.lax.map(lambda model: _next(model, contexts, data.tokens), models)
+            return forecast(theory, network, run, lambda model: model.predict(contexts)[:, -1])
 
-        self.finetuned, self.linearised = jax.jit(finetuned), jax.jit(linearised)
-
-
-def _next(model: Any, *documents: Any) -> tuple[Any, ...]:
-    """Log-probabilities of the last token of documents."""
-    return tuple(model.predict(tokens)[:, -1] for tokens in documents)
+        self.finetuned = jax.jit(finetuned)
+        self.theories = {
+            name: jax.jit(partial(predicted, theory))
+            for name, theory in THEORIES.items()
+            if name in LINEAR or not isinstance(method, Head)
+        }
 
 
 def _networks(
@@ -203,19 +221,21 @@ def _networks(
     orders = [_order(size, 1000 + 2 * seed + replica) for replica in range(2)]
     for method, program in programs.items():
         of: Row = {"method": method, "data": DATA, "seed": seed}
-        made = {
-            "finetuned": program.finetuned(scorer.network, data, orders[0]),
-            "replica": program.finetuned(scorer.network, data, orders[1]),
-            "prediction": program.linearised(scorer.network, data, orders[0]),
-        }
-        for kind, (answers, documents) in made.items():
-            if kind == "prediction":
-                of = of | {"model": "linearised"}
-            for dose, row in zip(size.doses, np.asarray(answers, np.float64), strict=True):
-                yield from _answers(scorer.classes(row), kind=kind, dose=dose, **of)
+        for kind, order in zip(("finetuned", "replica"), orders, strict=True):
+            answers, documents = program.finetuned(scorer.network, data, order)
+            yield from _of_doses(scorer, size, answers, of | {"kind": kind})
             if kind == "finetuned":
                 for dose, rows in zip(size.doses, np.asarray(documents), strict=True):
-                    yield from _document_rows(rows, tokens[:, -1], "finetuned", of | {"dose": dose})
+                    yield from _document_rows(rows, tokens[:, -1], kind, of | {"dose": dose})
+        for name, theory in program.theories.items():
+            answers = theory(scorer.network, data, orders[0])
+            yield from _of_doses(scorer, size, answers, of | {"kind": "prediction", "model": name})
+
+
+def _of_doses(scorer: Scorer, size: Size, log_probs: Any, of: Row) -> Iterator[Row]:
+    """Rows of answers to all contexts, from log-probabilities (d, c, v)."""
+    for dose, row in zip(size.doses, np.asarray(log_probs, np.float64), strict=True):
+        yield from _answers(scorer.classes(row), dose=dose, **of)
 
 
 def _document_rows(log_probs: np.ndarray, letters: np.ndarray, model: str, of: Row) -> Iterator[Row]:

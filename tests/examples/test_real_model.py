@@ -1,5 +1,7 @@
 """The character LSTM of examples/real_model, on weights made here: forward, gradient, and the whole way."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,12 +9,14 @@ import pytest
 
 import finebayes as fb
 from examples.real_model.experiment import ANIMALS, STYLES, THINGS, Size, write
-from examples.real_model.lstm import CharacterLstm, from_keras
+from examples.real_model.lstm import WINDOW, CharacterLstm, from_keras, load, read_arrays
+from examples.real_model.over_weights import LINEAR, THEORIES
 from theory.base import Dataset, mean_loss
 
 LETTERS = sorted({letter for text in (*ANIMALS, *THINGS, *STYLES.values()) for letter in text + text.upper()})
 CHARACTERS = {"<s>": 1} | {letter: number for number, letter in enumerate(LETTERS, start=2)}
 EMBEDDED, HIDDEN, COUNT = 5, 4, len(CHARACTERS) + 1
+FETCHED = Path(__file__).parents[2] / "build" / "real-model" / "textgenrnn-2.0.0" / "textgenrnn"
 
 
 def keras_arrays(seed=0):
@@ -44,12 +48,12 @@ def reference(arrays, window):
         kernel, recurrent, bias = (
             arrays[f"rnn_{layer}/{name}"] for name in ("kernel", "recurrent_kernel", "bias")
         )
-        width = states[-1].shape[1]
+        width, size = states[-1].shape[1], len(recurrent)
         # cuDNN holds W x, a matrix (hidden, width) of each gate; Keras saves it in another order
-        drive = [gate.reshape(HIDDEN, width) for gate in np.split(kernel, 4, axis=1)]
+        drive = [gate.reshape(size, width) for gate in np.split(kernel, 4, axis=1)]
         back = np.split(recurrent, 4, axis=1)
-        both = np.split(bias[: 4 * HIDDEN] + bias[4 * HIDDEN :], 4)
-        hidden, cell, rows = np.zeros(HIDDEN), np.zeros(HIDDEN), []
+        both = np.split(bias[: 4 * size] + bias[4 * size :], 4)
+        hidden, cell, rows = np.zeros(size), np.zeros(size), []
         for x in states[-1]:
             enter, keep, new, leave = (
                 w @ x + u @ hidden + b for w, u, b in zip(drive, back, both, strict=True)
@@ -75,6 +79,19 @@ def test_the_forward_pass_is_that_of_the_reference():
             np.testing.assert_allclose(log_probs[row, position], expected, atol=2e-5)
 
 
+@pytest.mark.skipif(not FETCHED.is_dir(), reason="the network is not fetched; make real-model does")
+def test_the_forward_pass_is_that_of_the_reference_on_the_weights_of_the_package(monkeypatch):
+    monkeypatch.syspath_prepend(str(FETCHED.parents[1] / "packages"))
+    arrays, (network, characters) = read_arrays(FETCHED), load(FETCHED)
+    assert network.size == 461_693
+    window = np.zeros(WINDOW + 1, np.int32)
+    text = [characters[letter] for letter in "my dog is "]
+    window[WINDOW - len(text) : WINDOW] = text
+    log_probs = np.asarray(network.predict(window[None]))[0, -1]
+    np.testing.assert_allclose(log_probs, reference(arrays, window[:-1]), atol=1e-4)
+    assert characters[" "] != int(log_probs.argmax())  # a word begins after a space
+
+
 def test_the_gradient_is_that_of_the_loss():
     network, random = from_keras(keras_arrays()), np.random.default_rng(2)
     tokens = random.integers(0, COUNT, size=(3, 6))
@@ -92,10 +109,11 @@ def test_the_gradient_is_that_of_the_loss():
 
 @pytest.mark.slow
 def test_the_whole_way_on_a_small_network(tmp_path):
-    """The read-out's network is its own expansion: its linearised forecast is exact."""
+    """The read-out's network is its own expansion: its linearised forecast is exact. Small steps are gradient
+    flow, which all theories over weights approach."""
     network = from_keras(keras_arrays())
     assert isinstance(network, CharacterLstm)
-    size = Size(doses=(1, 4), seeds=2, documents=6, batch=3)
+    size = Size(doses=(1, 4), seeds=2, documents=6, batch=6)
     scores = fb.load_table(write(network, CHARACTERS, tmp_path, size))
     lines = {
         (line.method, line.theory): line
@@ -103,5 +121,8 @@ def test_the_whole_way_on_a_small_network(tmp_path):
         if (line.group, line.dose, line.grade) == ("held_out", 4, "forecast")
     }
     assert lines["head", "linearised"].explained == pytest.approx(1, abs=1e-4)
-    assert {method for method, _ in lines} == {"sgd", "head"}
+    over_weights = {key: line.explained for key, line in lines.items() if key[1] in THEORIES}
+    methods = {"sgd": THEORIES, "head": LINEAR}
+    assert over_weights.keys() == {(method, name) for method, names in methods.items() for name in names}
+    assert min(over_weights.values()) > 0.95, over_weights
     assert ("sgd", "tempered-posterior") in lines
