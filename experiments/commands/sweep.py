@@ -39,8 +39,8 @@ list by /. A study may declare axes of its own, which are taken one at a time wh
 
 A column is any number of the scorecard (explained, over_null, shift, nats, beta ...), learnt, or a curve of
 the study's own figures by its name in their tables, as in --plot "broad, written". One field draws lines with
-intervals of 95 %, two draw a heat map. scores.csv in the sweep's folder has every line of
-every scorecard, with the values of the fields as columns. Runs that failed or are missing are gaps.
+intervals of 95 %, two draw a heat map. scores.csv in the sweep's folder has every line of every scorecard,
+with the values of the fields as columns. Runs that failed or are missing are gaps.
 
 --law asks which one or two of the measures known before finetuning order the scores of each theory, over the
 points of a finished sweep whose study has them (when-bayesian). On half of the points a law is proposed and
@@ -54,7 +54,8 @@ class Drawn:
     folder: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="FOLDER")]]
     """The folder that `finebayes sweep` printed."""
     plot: str = ""
-    """The column of the scorecard to draw, like explained, shift or learnt (none: say how far runs are)."""
+    """The column of the scorecard to draw, like explained, shift or learnt, or a curve of the study's own
+    figures (none: say how far runs are)."""
     law: bool = False
     """Propose, seal and score laws of the scores in measures known before finetuning."""
     by: tuple[str, ...] = ()

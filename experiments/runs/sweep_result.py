@@ -82,7 +82,8 @@ class SweepResult:
         group: str = "",
         dose: int | str = LAST,
     ) -> "Figure":
-        """A column of the scorecard by one axis, as lines, or by two, as a heat map; a matplotlib figure."""
+        """A column of the scorecard, or a curve of the study's own figures by its name, along one axis, as
+        lines, or over two, as a heat map; a matplotlib figure."""
         from experiments.figures.style import style
         from experiments.figures.sweep import sweep_figure
 
