@@ -86,7 +86,9 @@ class ReplayPrograms:
 
     def _followers(self, method: Method) -> dict[str, Any]:
         """The theories that follow a method."""
-        forms = {each.theory: each.form for each in self.candidates if each.kind == "replay"}
+        forms = {
+            candidate.theory: candidate.form for candidate in self.candidates if candidate.kind == "replay"
+        }
         return {name: form for name, form in forms.items() if method.by_document or not form.by_document}
 
     def _replay(

@@ -84,8 +84,8 @@ class Look:
         return (self.basis @ vector) @ self.tridiagonal @ self.basis
 
 
-class Place(NamedTuple):
-    """Where the rule has come to: weights, its state, and the weights after every dose so far."""
+class Position(NamedTuple):
+    """Weights on the path, the rule's state there, and the weights after every dose so far."""
 
     weights: Float[Array, " p"]
     state: PyTree
@@ -146,9 +146,9 @@ class Survey:
         nothing = (count, weights.size), (rank, weights.size), (rank, rank)
         unseen = Look(weights, *map(jnp.zeros, nothing))
 
-        def stage(carry: tuple[Place, Look], now: tuple[Array, Array, Array]) -> tuple[tuple, None]:
-            (place, left), (first, length, curved) = carry, now
-            walk = functools.partial(self.walk, slots, first, length, place, left)
+        def stage(carry: tuple[Position, Look], now: tuple[Array, Array, Array]) -> tuple[tuple, None]:
+            (position, left), (first, length, curved) = carry, now
+            walk = functools.partial(self.walk, slots, first, length, position, left)
             there = walk(left).weights
             seen = replace(left, weights=there, gradients=self.gradients(there))
             right = jax.lax.cond(
@@ -162,19 +162,25 @@ class Survey:
         # the first look is the end of a stage without steps: all looks are then one program
         curved: Bool[np.ndarray, " looks"] = np.isin(np.arange(len(ends)), CURVED)
         looks = np.concatenate([[0], ends[:-1]]), np.diff(ends, prepend=0), curved
-        place = Place(weights, self.rule.init(self.start.params), kept)
-        (place, _), _ = jax.lax.scan(stage, (place, unseen), jax.tree.map(jnp.asarray, looks))
-        return jax.vmap(shaped)(place.kept)
+        position = Position(weights, self.rule.init(self.start.params), kept)
+        (position, _), _ = jax.lax.scan(stage, (position, unseen), jax.tree.map(jnp.asarray, looks))
+        return jax.vmap(shaped)(position.kept)
 
     def walk(
-        self, slots: Int[Array, " steps"], first: Array, length: Array, place: Place, left: Look, right: Look
-    ) -> Place:
+        self,
+        slots: Int[Array, " steps"],
+        first: Array,
+        length: Array,
+        position: Position,
+        left: Look,
+        right: Look,
+    ) -> Position:
         """`length` steps from number `first`, between two looks; no network is evaluated."""
         counts = jnp.sum(jnp.asarray(self.data.mask), axis=1)
         _, shaped = ravel_pytree(self.start.params)
         across = right.weights - left.weights
 
-        def step(number: Array, now: Place) -> Place:
+        def step(number: Array, now: Position) -> Position:
             share, rows = number / length, self.batches[first + number]
             shares = counts[rows] / jnp.sum(counts[rows])
             away = now.weights - left.weights - share * across
@@ -183,9 +189,9 @@ class Survey:
             gradient = gradient + share * right.curved(away - (1 - share) / 2 * across)
             change, state = self.rule.update(shaped(gradient), now.state, shaped(now.weights))
             weights = now.weights + ravel_pytree(change)[0]
-            return Place(weights, state, now.kept.at[slots[first + number]].set(weights))
+            return Position(weights, state, now.kept.at[slots[first + number]].set(weights))
 
-        return jax.lax.fori_loop(0, length, step, place)
+        return jax.lax.fori_loop(0, length, step, position)
 
     def gradients(self, weights: Float[Array, " p"]) -> Float[Array, "n p"]:
         """Of every document's loss; 0 of documents of which nothing counts, as they are padding."""
