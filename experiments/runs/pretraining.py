@@ -55,12 +55,12 @@ def train(
     sizes = process.vocabulary, process.length
     networks, quality = untrained, ()
 
-    def beside() -> None:
+    def compile_all() -> None:
         if meanwhile is not None:
             compile_measure(exact, untrained)
             meanwhile()
 
-    thread = threading.Thread(target=beside, daemon=True)
+    thread = threading.Thread(target=compile_all, daemon=True)
     with progress.training(recipe.steps) as show:
         for chunk in pretrain(exact, shape, recipe, numbers, *sizes, restore, thread.start):
             diverged = np.flatnonzero(~np.isfinite(chunk.loss + chunk.excess)).tolist()
