@@ -11,6 +11,7 @@ from experiments.storage.contents import (
     AxiomCell,
     Contexts,
     CurrenciesCell,
+    CurveCell,
     FinetunedCell,
     InjectionCell,
     InsideCell,
@@ -57,6 +58,20 @@ LADDERS = (
     ),
 )
 LAYERS = {"blocks.0.up.kernel": numbers(D, 2, 3), "read.kernel": numbers(D, 3)}
+
+
+def filled(content):
+    """A content of measures with made-up numbers on every axis."""
+    texts = {"methods": np.array(["sgd"]), "events": np.array(["1 next", "1 within 2", "1 within 3"])}
+    sizes = {"m": 1, "s": S, "d": 2}
+    return content(
+        **{
+            name: texts.get(name, np.array(numbers(*(sizes.get(axis, 3) for axis in axes))))
+            for name, axes in content.axes.items()
+        }
+    )
+
+
 CELLS = {
     Cell("theories", "arm", 0): TheoryCell(CONTEXTS, LADDERS, numbers(K), numbers(M), LAYERS),
     Cell("theories", "taught", 0): TheoryCell(
@@ -89,35 +104,12 @@ CELLS = {
     Cell("axioms", "plain", 0, "sgd"): AxiomCell(
         CONTEXTS, *(numbers(S, C, A) for _ in range(7)), numbers(M, C, A), numbers(M, C)
     ),
-    Cell("inside", "arm", 0): InsideCell(
-        *(np.array(["sgd"]), np.array([1, 8]), np.array([1, 2, 3]), np.array([1, 3])),
-        *(numbers(2, 3, 7, 2), numbers(2, 2, 5), numbers(1, S, 2, 3, 5), numbers(1, S, 2)),
-        *(numbers(1, S, 2, 3), numbers(1, S, 2), numbers(1, S, 2, 3, 5)),
-        *(numbers(1, S, 2, 3, 4), numbers(1, S, 2, 3, 2)),
-        *(numbers(3, 2), numbers(3, 4)),
-    ),
-    Cell("inside", "currencies", 0): CurrenciesCell(
-        *(np.array(names) for names in (["sgd"], [0, 8], [0, 1], [-1.0, 0.0, 1.0], [1, 3], [1, 2])),
-        *(np.array(1.8), numbers(1, S, 2, 2, 2, 3, 2, 4, 2), numbers(1, S, 2, 2), numbers(1, S, 2, 2)),
-        *(numbers(2, 4, 2), numbers(4, 2, 7, 2), numbers(3, 3), numbers(3), numbers(3, 5), numbers(3)),
-        *(numbers(3, 2), numbers(3)),
-    ),
-    Cell("inside", "alphabets", 0): AlphabetsCell(
-        *(np.array(names) for names in (["sgd"], [1, 8], [1, 2], 2)),
-        *(numbers(2, 3, 3, 3), numbers(2, 3, 3, 3), numbers(2, 3, 3), numbers(3, 3)),
-        *(numbers(1, S, 2, 2, 3), numbers(2), numbers(1, S, 2), numbers(1, S, 2)),
-    ),
-    Cell("inside", "injection", 0): InjectionCell(
-        *(np.array(["sgd"]), np.array([1, 8]), numbers(7, 2), numbers(2, 4), numbers(2, 4)),
-        *(numbers(2, 2, 4), numbers(1, S, 2, 4)),
-    ),
-    Cell("inside", "events", 0): MotorCell(
-        *(np.array(["newline next"]), np.array([64, 128]), np.arange(3), np.array([1, 2])),
-        *(np.array(["sgd"]), np.array([1, 8]), numbers(1, 3), numbers(1, 6, 2, 2, 4)),
-        *(numbers(1, 7, 3, 2, 4), numbers(1, 6, 4), numbers(1, 3), numbers(1, 6, 2, 5)),
-        *(numbers(1, S, 2, 3), numbers(1, S, 2, 1, 6), numbers(1, S, 2, 1, 3)),
-        *(numbers(1, S, 2, 1, 7, 4), numbers(1, S, 2, 1, 7, 4)),
-    ),
+    Cell("inside", "arm", 0): filled(InsideCell),
+    Cell("inside", "currencies", 0): filled(CurrenciesCell),
+    Cell("inside", "curves", 0): filled(CurveCell),
+    Cell("inside", "alphabets", 0): filled(AlphabetsCell),
+    Cell("inside", "injection", 0): filled(InjectionCell),
+    Cell("inside", "events", 0): filled(MotorCell),
     Cell("retrained", "arm", 0): RetrainedCell(
         Ladder("retrained", "network", np.arange(3.0), numbers(1, 3, C, A))
     ),
