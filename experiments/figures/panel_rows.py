@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,15 @@ from experiments.storage.run_folder import RunFolder
 TALL, TOP = 1.25, 0.45  # inches: a row, above the first
 COLOURS = {"": "#000000", "sgd": "#0072B2", "adam": "#D55E00"}
 OTHERS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-MARKERS = {"-": "o", "--": "s", ":": "^", "-.": "D", "": "o"}
+POINTS = {"": "o", "up": "^", "down": "v"}  # styles without a line
+MARKERS = {"-": "o", "--": "s", ":": "^", "-.": "D"} | POINTS
+NAME = 0.14  # of a panel's height: a line of its legend
+LONG = 22  # characters of a name that has a line of the legend to itself
 
 
 @dataclass(frozen=True)
 class Series:
-    """Points of one line: positions, estimates, label, colour and style."""
+    """Points of one line: positions, estimates, label, colour and style (of a line, or of points alone)."""
 
     label: str
     at: Sequence[float]
@@ -76,7 +80,7 @@ def _panel(axes: Axes, panel: Panel) -> None:
         at = np.asarray(series.at, float) + 0.06 * (index - (len(drawn) - 1) / 2)
         values = np.array([value.value for value in series.values])
         ends = np.array([value.interval or (value.value, value.value) for value in series.values])
-        line = {"color": series.colour, "ls": series.style or "none", "lw": 0.9}
+        line = {"color": series.colour, "ls": "none" if series.style in POINTS else series.style, "lw": 0.9}
         line |= {"marker": MARKERS[series.style], "ms": 2.4}
         axes.plot(at, values, label=series.label, **line)
         axes.vlines(at, ends[:, 0], ends[:, 1], color=series.colour, lw=0.7)
@@ -89,8 +93,17 @@ def _panel(axes: Axes, panel: Panel) -> None:
         depths = sorted({int(depth) for series in panel.series for depth in series.at})
         axes.set_xticks(depths)
         axes.set_xlim(min(depths, default=0) - 0.4, max(depths, default=0) + 0.4)
-        axes.set_xlabel(panel.axis, fontsize=5.5, labelpad=1)
+    axes.set_xlabel(panel.axis, fontsize=5.5, labelpad=1)
     axes.tick_params(labelsize=5.5)
     labels = [series.label for series in drawn if not series.label.startswith("_")]
     if labels not in ([], ["base"]):
-        axes.legend(fontsize=4.5, handlelength=1.6, labelspacing=0.2, borderpad=0.1, loc="best")
+        _legend_above(axes, labels)
+
+
+def _legend_above(axes: Axes, labels: Sequence[str]) -> None:
+    """Raise the top of a panel for its legend, which so covers no point and no interval."""
+    columns = 1 if max(map(len, labels)) > LONG else 2
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, low + (high - low) / (1 - NAME * ceil(len(labels) / columns)))
+    room = {"handlelength": 1.6, "labelspacing": 0.2, "borderpad": 0.1, "borderaxespad": 0.1}
+    axes.legend(fontsize=4.5, ncols=columns, columnspacing=1.0, loc="upper left", **room)

@@ -30,6 +30,7 @@ from experiments.storage.run_folder import RunFolder
 
 STYLES = dict(zip(QUESTIONS, ("-", "--"), strict=True))
 LETTERS = dict(zip(CURRENCIES, "dnx", strict=True))
+DOSE = "dose (steps)"
 LEAVES = 0.05  # share of edits beyond the span that is worth a sentence
 LAW_NAMES = ("exact", "power", "average")
 CAPTION = (
@@ -40,7 +41,8 @@ CAPTION = (
     "block, and in every pair shown before it. Sums: shares of the variance of log-odds that no sum of three "
     "explains; steering that undoes the shots that undo a dose, over steering that undoes that dose; the "
     "weight of the context after finetuning. Prevention: nats that are learnt less of D′, asked without "
-    "steering, for a nat by which the network was steered while it was finetuned. Laws: nats that each "
+    "steering, for a nat by which the network was steered while it was finetuned, towards D′'s k (triangles "
+    "up) or away from it (down), on questions that D′ asks. Laws: nats that each "
     "misses of many pairs, fitted on fewer. Heads: the share of a pair's nats that the best heads of a block "
     "keep, the others at their mean. Layers: what streams of the base networks hold."
 )
@@ -52,7 +54,7 @@ def draw_currencies(run: RunFolder) -> list[Path]:
 
 
 def figure(lines: Sequence[MeasureLine]) -> Figure:
-    """Five rows: rates, steering, sums, what was added to them, layers."""
+    """Five rows: rates, steering, sums, then steering while learning with laws and heads, layers."""
     networks = max(line.networks for line in lines if not line.method)
     return panel_rows(f"pairs, D′, steering; {networks} base networks", rows_of(lines))
 
@@ -65,9 +67,7 @@ def rows_of(lines: Sequence[MeasureLine]) -> dict[str, list[Panel]]:
     pairs = list(dict.fromkeys(line.measure for line in rates if line.measure.startswith("nats of pair")))
     ahead = [line for line in rates if line.measure.startswith("nats of one pair ahead")]
     price = ahead[0].bayes if ahead else None
-    by_dose = [
-        Panel(f"{measure}", _by_dose(rates, measure, doses), price, names, "") for measure in pairs[:2]
-    ]
+    by_dose = [Panel(measure, _by_dose(rates, measure, doses), price, names, DOSE) for measure in pairs[:2]]
     totals = [line.measure.rsplit(" ", 1)[1] for line in ahead]
     many = Series("base", range(len(ahead)), [line.value for line in ahead], COLOURS[""])
     steered = [line for line in rates if line.measure.startswith("nat in the") and not line.method]
@@ -76,14 +76,16 @@ def rows_of(lines: Sequence[MeasureLine]) -> dict[str, list[Panel]]:
     short = [reduce(lambda name, pair: name.replace(*pair), LETTERS.items(), kind) for kind in kinds]
     layers = [line for line in lines if line.test == LAYERS]
     return {
-        "rates": [*by_dose, Panel("a pair ahead, of so many", [many], price, totals, "")],
+        "rates": [*by_dose, Panel("a pair ahead, of so many", [many], price, totals, "pairs shown")],
         "steering": [_steering(steered, where) for where in WHERE],
         "sums": [
             Panel("interactions: dose d, shots n, nats x", _by_name(shares, kinds), 0.0, short, ""),
-            Panel("closure", _by_dose(lines, "steering of shots / of dose", doses, CLOSURE), 1.0, names, ""),
-            Panel("K(s) / K(0)", _by_dose(lines, "K(s)/K(0)", doses, CONTEXT), 1.0, names, ""),
+            Panel(
+                "closure", _by_dose(lines, "steering of shots / of dose", doses, CLOSURE), 1.0, names, DOSE
+            ),
+            Panel("K(s) / K(0)", _by_dose(lines, "K(s)/K(0)", doses, CONTEXT), 1.0, names, DOSE),
         ],
-        "more": [
+        "prevention,\nlaws, heads": [
             Panel("less learnt for a nat", _prevented(lines), 0.0, [*WHERE], ""),
             Panel("nats missed by a law", _laws(lines), 0.0, LAW_NAMES, ""),
             Panel("kept by the best heads", _kept(lines), 1.0, axis="heads"),
@@ -139,7 +141,7 @@ def _prevented(lines: Sequence[MeasureLine]) -> list[Series]:
         line for line in lines if (line.test, line.group, line.dose) == (PREVENTION, QUESTIONS[0], last)
     ]
     for method in dict.fromkeys(line.method for line in chosen):
-        for direction, style_ in zip(DIRECTIONS, ("", "--"), strict=True):
+        for direction, style_ in zip(DIRECTIONS, ("up", "down"), strict=True):
             ours = [line for line in chosen if line.method == method and line.measure.endswith(direction)]
             at = [next(i for i, where in enumerate(WHERE) if where in line.measure) for line in ours]
             label, colour = METHODS.get(method, method), COLOURS.get(method, OTHERS[0])
@@ -170,14 +172,15 @@ def _kept(lines: Sequence[MeasureLine]) -> list[Series]:
 
 def _steering(lines: Sequence[MeasureLine], where: str) -> Panel:
     """Nats out for a nat in, towards and away, by pairs shown."""
-    made, shown = [], []
+    made, start = [], f"nat in the {where} "
+    ours = [line for line in lines if line.measure.startswith(start)]
+    shown = sorted({line.measure.rsplit(", ", 1)[1] for line in ours})
     for direction, colour in (("towards", OTHERS[0]), ("away", OTHERS[1])):
-        start = f"nat in the {where} {direction}, "
         for question, style_ in STYLES.items():
-            ours = [line for line in lines if line.measure.startswith(start) and line.group == question]
-            shown = [line.measure.removeprefix(start) for line in ours] or shown
+            chosen = [line for line in ours if line.group == question and f" {direction}, " in line.measure]
+            at = [shown.index(line.measure.rsplit(", ", 1)[1]) for line in chosen]
             label = direction if question == QUESTIONS[0] else "_"
-            made.append(Series(label, range(len(ours)), [line.value for line in ours], colour, style_))
+            made.append(Series(label, at, [line.value for line in chosen], colour, style_))
     return Panel(f"nats out / nats in, {where}", made, 1.0, shown, "")
 
 
