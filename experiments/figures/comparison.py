@@ -69,6 +69,7 @@ from theory.errors import Misuse
 CONFLICT = "conflict"  # contexts that speak of another hypothesis than D': mixtures differ most there
 LEGEND = 0.62  # inches
 TARGET, AIM = "target", {"color": "#c00000", "lw": 1.4, "ls": (0, (2, 1))}  # a name among answers, its line
+GREY: Look = {"color": "0.45", "marker": "o"}
 NOISE: Look = {"color": "0.65", "marker": ".", "ms": 3}
 PREDICTED: Look = {"color": "#b3001b", "marker": "x", "ms": 3, "mew": 0.7, "ls": ":", "lw": 0.9}
 WEAK, STRONG = 3e-4, 20.0  # of the relative β
@@ -141,10 +142,10 @@ def _main(
     answers = _largest(*_probabilities(run, chosen, target))
     down = -(-len(every) // ABREAST)
     shown_groups = [group, *[CONFLICT] * (CONFLICT in judged_groups(lines) and group != CONFLICT)]
-    tall, taller, low = 0.85 * QUESTIONS, 2.35 * len(arms) - 0.4, 1.65 * down - 0.4
+    tall, taller, low = 0.85 * QUESTIONS, 2.35 * len(arms) - 0.4, (1.65 * down - 0.4) * _is_fitted(lines)
     heights = [LEGEND + 0.5, tall + 0.78 + _depth(answers[2]), *[taller + 0.9] * len(shown_groups)]
     starts = np.cumsum(heights)
-    figure = Drawing(figsize=(WIDTH, starts[-1] + low + 0.4))
+    figure = Drawing(figsize=(WIDTH, starts[-1] + low + 0.4 * _is_fitted(lines)))
     _legend(figure, lines, target)
     heading(figure, starts[0], "a", f"Answers in {_word(group)} contexts: {panel_name(*shown)}")
     _answers(figure, starts[0], tall, answers, sorted({row.dose for row in chosen}))
@@ -153,19 +154,25 @@ def _main(
         heading(figure, start, letter, text)
         _explained(figure, start, taller, [line for line in lines if line.group == name], mixtures)
 
-    letter = "bcd"[len(shown_groups)]
-    heading(figure, starts[-1], letter, "Strength β relative to its last fitted value; grey: β ∝ dose")
-    grid = panels_grid(figure, starts[-1], low, down, min(len(every), ABREAST), wspace=0.08, hspace=0.55)
-    grid = grid.subplots(squeeze=False, sharey=True)
-    for axes in grid.flat[len(every) :]:
-        axes.remove()
-    for axes, (name, data) in zip(grid.flat, every, strict=False):
-        axes.set_title(panel_name(name, data))
-        axes.set_xlabel("dose (finetuning steps)")
-        _strength(axes, select(lines, name, data, group))
-    for axes in grid[:, 0]:
-        axes.set_ylabel("relative β")
+    if _is_fitted(lines):
+        letter = "bcd"[len(shown_groups)]
+        heading(figure, starts[-1], letter, "Strength β relative to its last fitted value; grey: β ∝ dose")
+        grid = panels_grid(figure, starts[-1], low, down, min(len(every), ABREAST), wspace=0.08, hspace=0.55)
+        grid = grid.subplots(squeeze=False, sharey=True)
+        for axes in grid.flat[len(every) :]:
+            axes.remove()
+        for axes, (name, data) in zip(grid.flat, every, strict=False):
+            axes.set_title(panel_name(name, data))
+            axes.set_xlabel("dose (finetuning steps)")
+            _strength(axes, select(lines, name, data, group))
+        for axes in grid[:, 0]:
+            axes.set_ylabel("relative β")
     return figure
+
+
+def _is_fitted(lines: list[ScoreLine]) -> bool:
+    """Whether any theory that is drawn has a fitted β."""
+    return any(grade == "fitted" for _, grade, _ in series(lines))
 
 
 def _explained(
@@ -309,8 +316,8 @@ def _legend(figure: Figure, lines: list[ScoreLine], target: Target | None = None
     names = sorted({theory for theory, _, _ in series(lines)}, key=rank)
     looks: dict[str, Look] = {
         **{name.replace("-", " "): marker_line(name) for name in names},
-        "β fitted in-domain": {"color": "0.45", "marker": "o", **GRADES["fitted"]},
-        "forecast": {"color": "0.45", "marker": "o", **GRADES["forecast"]},
+        **({"β fitted in-domain": {**GREY, **GRADES["fitted"]}} if _is_fitted(lines) else {}),
+        "forecast": {**GREY, **GRADES["forecast"]},
         "best in class: any mixture": {"color": "black", "ls": DASHES["best_in_class"], "lw": 0.9},
         "another pretraining seed": {"color": "0.45", "ls": DASHES["other_base"], "lw": 0.9},
         **REFERENCES,

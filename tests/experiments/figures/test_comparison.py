@@ -176,6 +176,18 @@ def test_the_main_figure_has_the_conflict_contexts(tmp_path, make):
     assert [text for text in texts if len(text) == 1] == list("abcd")
 
 
+def test_without_a_fitted_number_there_is_no_panel_of_strengths(tmp_path, make, monkeypatch):
+    run = _run(tmp_path / "run", make)
+    lines = [
+        line for line in scorecard(scoring.rows(run)) if line.grade == "forecast" or line.theory in NULLS
+    ]
+    monkeypatch.setattr(comparison, "scorecard", lambda rows: lines)
+    figure = main_figure(run)
+    assert [text.get_text() for text in figure.texts if len(text.get_text()) == 1] == list("abc")
+    assert not any("fitted" in text.get_text() for text in figure.legends[0].get_texts())
+    assert not any(axes.get_ylabel().startswith("relative") for axes in figure.axes)
+
+
 def test_the_best_null_is_drawn_and_its_score_is_the_best_at_each_dose(tmp_path, make):
     lines = scorecard(scoring.rows(_run(tmp_path / "run", make)))
     lines = [line for line in lines if line.group == "held_out"]
