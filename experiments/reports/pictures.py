@@ -21,8 +21,9 @@ CAPTIONS = {
     "that moved most, the predictions of the theories, and (red) the answers that a study asks about. (b) "
     "Explained part of the shift against dose, with its interval of 95 % over base networks and D′, on an "
     "axis that is logarithmic in 1 − explained above 0.9; below it the shift in nats, and its noise. Then "
-    "the same in contexts that speak of another hypothesis, where a study has them. Last: β against dose, in "
-    "units of each theory's last fitted β. Triangles stand for values off the scale.",
+    "the same in contexts that speak of another hypothesis, where a study has them. Last, where it was "
+    "fitted: β against dose, in units of each theory's last fitted β. Triangles stand for values off the "
+    "scale.",
     SUMMARY: "Explained part of the shift against dose; bars: intervals of 95 % over base networks and D′. "
     "0: no better than “nothing changed”; above 0.9 the axis is logarithmic in 1 − explained; triangles: "
     "below the axis. Grey: above what a theory blind to the order of D′ can explain.",

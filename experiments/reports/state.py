@@ -5,6 +5,7 @@ from collections import Counter
 from experiments.storage.run_folder import RunFolder
 
 SMOKE = "smoke"  # the preset of seconds
+OF_SOME = {"posteriors", "retrained"}  # kinds of cells that only the first base networks have
 
 
 def caveats(run: RunFolder) -> list[str]:
@@ -26,7 +27,8 @@ def missing(run: RunFolder) -> list[str]:
     all cells."""
     if run.rows():
         return []
-    counts = Counter(cell.base for cell in (*run.finished_cells(), *run.failures()))
+    cells = [cell for cell in (*run.finished_cells(), *run.failures()) if cell.kind not in OF_SOME]
+    counts = Counter(cell.base for cell in cells)
     seeds = run.options.get("pretraining", {}).get("seeds", 0)
     draws = run.options.get("process_seeds", 1) * (1 + len(run.options.get("worlds") or ()))
     most = [max(counts[draw * seeds + row] for row in range(seeds)) for draw in range(draws)] if seeds else []

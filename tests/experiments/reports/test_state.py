@@ -39,3 +39,10 @@ def test_a_failed_cell_is_not_missing(made):
     run = made("small", (0, 1))
     (run.folder / "cells" / "inside--pages--2.failed.json").write_text('{"reason": "diverged"}')
     assert caveats(run) == []
+
+
+def test_networks_without_cells_that_only_the_first_ones_have_are_whole(made):
+    run = made("small", range(3))
+    (run.folder / "cells" / "retrained--pages--0.npz").touch()
+    (run.folder / "cells" / "posteriors--pages--0.npz").touch()
+    assert caveats(run) == []
