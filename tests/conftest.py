@@ -7,6 +7,7 @@ tracing makes is not searched for garbage all the time (a tenth of the theory su
 
 import gc
 import os
+import sys
 import threading
 
 import beartype.typing  # noqa: F401  (named in the string below)
@@ -94,3 +95,12 @@ def pytest_runtest_teardown(item):
 @pytest.fixture(scope="session")
 def posterior_mode():
     return _posterior_mode
+
+
+@pytest.fixture(scope="session")
+def heeding():
+    """The beginning of a command that heeds SIGINT, also where a shell runs the tests in the background. No
+    `preexec_fn`: a fork of a process with jax's threads can hang."""
+    heed = "signal.signal(signal.SIGINT, signal.SIG_DFL)"
+    code = f"import os, signal, sys; {heed}; os.execv(sys.argv[1], sys.argv[1:])"
+    return sys.executable, "-c", code

@@ -71,7 +71,7 @@ def clusters(
 ) -> list[Sequence[int]]:
     """The ways of clustering networks: base networks, and D', of which each draw of the process has its own;
     draws of the process, too, where there are several. `of_one_model`: D' alone."""
-    most = max(seeds) + 1
+    most = max(seeds, default=0) + 1
     documents = [draw * most + seed for draw, seed in zip(draws, seeds, strict=True)]
     return [*[draws] * (len(set(draws)) > 1), *[bases] * (not of_one_model), documents]
 

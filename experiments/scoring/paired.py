@@ -123,7 +123,9 @@ def _shared(first: Sample, second: Sample) -> tuple[Sample, Sample]:
 
 def _part(sample: Sample, chosen: Sequence[int]) -> Sample:
     values = {
-        name: tuple(column[index] for index in chosen) if isinstance(column, tuple) else column
+        name: column
+        if column is None or isinstance(column, bool)
+        else tuple(column[index] for index in chosen)
         for name, column in vars(sample).items()
     }
     return replace(sample, **values)

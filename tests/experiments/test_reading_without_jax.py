@@ -34,7 +34,7 @@ from experiments.storage.contents import (
     RetrainedCell,
     TheoryCell,
 )
-from experiments.storage.curve_cell import CODE, FOLLOWED, MOVED, TWIST, USED
+from experiments.storage.curve_cell import CODE, FOLLOWED, LOST, MOVED, TWIST, USED
 from experiments.storage.records import Cell, Ladder
 from experiments.storage.run_folder import create
 
@@ -173,8 +173,9 @@ class MadeUp:
     def CurrenciesPlan(self):
         plan = self.experiment.inside
         names = {"shots": plan.shots, "nats": plan.nats, "totals": [1, 3], "price": 1.8}
+        names |= {"training_nats": plan.training_nats}
         names |= {"doses": [0, *self.experiment.doses]}
-        return self.measures(CurrenciesCell, names, "w2 q2 r6 b2 c4 f7 h2 a5 j3 i3 p12")
+        return self.measures(CurrenciesCell, names, "w2 q2 r6 b2 c4 f7 h2 a5 j3 i3 p12 u2 v4")
 
     def AlphabetsPlan(self):
         return self.measures(AlphabetsCell, {"home": 2}, "u3 a3 b3 g2 z3")
@@ -190,16 +191,16 @@ class MadeUp:
 
     def InsidePlan(self):
         names = {"edited": np.arange(1, 1 + self.experiment.shape.layers)}
-        return self.measures(InsideCell, names, "p2 f7 v3 b5 r5 t5 i4 j2 g4 h2 w2")
+        return self.measures(InsideCell, names, "p2 f7 v3 b5 o2 r5 t5 i4 j2 g4 h2 w2")
 
     def CurvePlan(self):
         names, layers = (
             {"columns": np.arange(1, 13), "lengths": np.arange(6, 12)},
             self.experiment.shape.layers,
         )
-        parts = {"c": CODE, "t": TWIST, "u": USED, "f": FOLLOWED, "n": MOVED}
+        parts = {"c": CODE, "t": TWIST, "u": USED, "f": FOLLOWED, "n": MOVED, "k": LOST}
         sizes = " ".join(f"{axis}{len(part)}" for axis, part in parts.items())
-        return self.measures(CurveCell, names, f"{sizes} b{layers} g9 e8 r2 z2")
+        return self.measures(CurveCell, names, f"{sizes} b{layers} g9 e8 r2 z2 h4")
 
     def measures(self, kind, names, sizes):
         """Named arrays with these names and sizes of axes, the others made up."""

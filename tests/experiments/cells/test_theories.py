@@ -266,7 +266,9 @@ def test_instances_are_completed_and_stand_for_their_names(executor, untrained, 
 def test_theories_by_name(executor):
     def scored(*theories):
         made = Executor(replace(executor.experiment, theories=theories), executor.template)
-        return {each.theory for each in made.theories.candidates}, set(made.replays.replayed)
+        return {each.theory for each in made.theories.candidates}, {
+            each.theory for each in made.replays.candidates if each.kind == "replay"
+        }
 
     assert scored("linear-mixture") == ({"linear-mixture"}, set())
     assert scored("quadratic", "spectrum") == ({"spectrum"}, {"quadratic"})

@@ -1,7 +1,6 @@
 """The whole road on a tiny config, and what a kill, a second process, a diverging run do to it."""
 
 import dataclasses
-import functools
 import json
 import os
 import re
@@ -363,18 +362,12 @@ def test_a_folder_that_another_process_writes_is_refused(finished, capsys):
         assert "Another process is writing to" in refused(capsys, finished[0])
 
 
-def test_ctrl_c_ends_with_130_and_keeps_what_is_finished(finished, environment, tmp_path):
+def test_ctrl_c_ends_with_130_and_keeps_what_is_finished(finished, environment, heeding, tmp_path):
     folder = tmp_path / "interrupted"
     few = ("--theories", "unchanged", "--finetuning.methods", "sgd")  # the first cell comes soon
     words = study(folder, "--networks", finished[0] / "networks", *few)
     running = subprocess.Popen(
-        words,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-        # where tests run in the background, a shell has SIGINT ignored
-        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        [*heeding, *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     )
     deadline = time.monotonic() + 300
     while not list(folder.glob("cells/*.npz")):

@@ -1,6 +1,5 @@
 """A sweep runs every point once, goes on after failures and interrupts, and ends with the same bytes."""
 
-import functools
 import os
 import signal
 import subprocess
@@ -172,7 +171,7 @@ def command(folder):
 
 
 @pytest.mark.slow
-def test_killed_and_interrupted_it_ends_with_the_same_bytes(tmp_path):
+def test_killed_and_interrupted_it_ends_with_the_same_bytes(heeding, tmp_path):
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     done = subprocess.run(command(whole), env=environment, capture_output=True, text=True, timeout=400)
@@ -183,12 +182,10 @@ def test_killed_and_interrupted_it_ends_with_the_same_bytes(tmp_path):
 
     for name, stop, status in (("centre", signal.SIGKILL, -9), ("n=8", signal.SIGINT, 130)):
         running = subprocess.Popen(
-            command(broken),
+            [*heeding, *command(broken)],
             env=environment,
             stderr=subprocess.PIPE,
             text=True,
-            # where tests run in the background, a shell has SIGINT ignored
-            preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
         deadline = time.monotonic() + 300
         while not list((broken / name / "cells").glob("*.npz")):

@@ -19,7 +19,10 @@ def test_every_preset_makes_a_comparison(preset):
     assert tuple(experiment.methods) == config.finetuning.methods
     assert experiment.theories == ("all",)
     # unchanged is in every table; structures need a hidden variable that is a product
-    wanted = {*Catalogue().names("theories")} - {"unchanged", "structure-posterior"}
+    wanted = {*Catalogue().names("theories"), "hierarchical-first-steps"} - {
+        "unchanged",
+        "structure-posterior",
+    }
     assert {candidate.theory for candidate in candidates(experiment)} == wanted
     assert experiment.teacher_strength == config.teacher
 

@@ -1,6 +1,5 @@
 """An interrupt inside a weak reference's callback ends the program; without the hook it is ignored."""
 
-import functools
 import signal
 import subprocess
 import sys
@@ -25,10 +24,8 @@ print("went on")
 
 
 @pytest.mark.parametrize(("hooked", "went_on"), [(True, False), (False, True)])
-def test_an_interrupt_in_a_callback_is_raised_again(hooked, went_on):
-    words = [sys.executable, "-c", CODE.format(hooked=hooked)]
-    # where tests run in the background, a shell has SIGINT ignored
-    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, preexec_fn=heed)
+def test_an_interrupt_in_a_callback_is_raised_again(heeding, hooked, went_on):
+    words = [*heeding, sys.executable, "-c", CODE.format(hooked=hooked)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert ("went on" in done.stdout) == went_on
     assert (done.returncode == -signal.SIGINT or done.returncode == 130) == (not went_on)
