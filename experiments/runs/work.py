@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from rich.markup import escape
+
 from experiments.cells.programs import Executor
 from experiments.design.experiment import Experiment
 from experiments.design.study import StudyRun
@@ -133,7 +135,8 @@ def jobs_of(folders: Sequence[str], networks: str, progress: Progress) -> list[J
                 f"{len(missing)} of {len(points)} runs of {folder} have no folder yet (first {missing[0]}); "
                 "begin the sweep with --workers, which makes them."
             )
-        runs = [(sweep.run(point), sweep, point) for point in points] or [(find(folder), None, None)]
+        runs = [(sweep.run(point), sweep, point) for point in points]
+        runs = runs or [(find(folder, lambda sentence: progress.say(escape(sentence))), None, None)]
         for made, of, point in runs:
             kept = Path(networks) if networks else networks_of(made)
             if not kept.is_dir():
