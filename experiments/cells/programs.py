@@ -6,7 +6,6 @@ contexts, a answers). What is made of them (fits, noise ceilings, scores) is ari
 """
 
 import functools
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol, TypeAlias
@@ -38,6 +37,7 @@ from experiments.storage.contents import CellContent, RetrainedCell
 from experiments.storage.records import Cell, Ladder
 from models.network import Network
 from theory.base import Dataset, Params
+from theory.compute.background import background
 
 
 class InsideOf(Protocol):
@@ -191,7 +191,7 @@ class Executor:
         """Start to compile what `compile` has left, once."""
         others, self._others = self._others, []
         if others:
-            threading.Thread(target=lambda: [program() for program in others], daemon=True).start()
+            background(lambda: [program() for program in others]).start()
 
     def run(
         self,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from experiments.commands.parsing import COMMANDS, parse
+from experiments.commands.parsing import COMMANDS, parse, say
 from experiments.commands.work import crew_of, waiting, workers_of
 from experiments.design.config import StudyConfig
 from experiments.design.old_names import refuse_old_names
@@ -110,7 +110,7 @@ def parsers(study: Study, preset: str, config: StudyConfig) -> dict[str, Any]:
 def defaults(given: str | None, folder: str | None, arguments: list[str]) -> tuple[Study, str, StudyConfig]:
     """The study, its preset, and the config that supplies the defaults which the parser shows."""
     if folder is not None:
-        stored = StudyRun.of(find(folder))
+        stored = StudyRun.of(find(folder, say))
         if given is not None and given != stored.study.name:
             raise Misuse(f"{folder} is a run of {stored.study.name}, not of {given}; omit the study.")
         return stored.study, stored.preset, stored.config

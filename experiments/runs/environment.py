@@ -20,7 +20,6 @@ from theory.errors import Misuse
 
 DEVICES = "xla_force_host_platform_device_count"
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"  # no sums in an order that changes from run to run
-FASTER = "--xla_cpu_use_fusion_emitters=false"  # to compile
 KEPT = 0.0  # seconds: programs that take as long to compile are kept; most of a smoke run take a tenth
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpyro", "numpy", "matplotlib")
 SETTINGS: dict[str, Any] = {  # of jax, which change numbers or stop a program: those of every run
@@ -176,8 +175,6 @@ def compile_fast() -> None:
     import jax
 
     jax.config.update("jax_disable_most_optimizations", True)
-    if jax.__version_info__[:2] == (0, 10):  # a flag that another version does not know would end the process
-        add_flag(FASTER)
 
 
 def add_flag(flag: str) -> None:

@@ -1,7 +1,6 @@
 """Pretraining of base networks, with live progress, and their measured distance from the exact predictor."""
 
 import functools
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -14,6 +13,7 @@ from models.network import Network, build, first
 from models.pretraining import Pretraining, excess_nats, pretrain
 from models.transformer import Architecture
 from theory.base import LogProbs, PyTree, Tokens
+from theory.compute.background import background
 from theory.compute.devices import Programs
 from theory.contracts import Process
 from theory.divergence.calibration import DOCUMENTS, calibration
@@ -60,7 +60,7 @@ def train(
             compile_measure(exact, untrained)
             meanwhile()
 
-    thread = threading.Thread(target=compile_all, daemon=True)
+    thread = background(compile_all)
     with progress.training(recipe.steps) as show:
         for chunk in pretrain(exact, shape, recipe, numbers, *sizes, restore, thread.start):
             diverged = np.flatnonzero(~np.isfinite(chunk.loss + chunk.excess)).tolist()

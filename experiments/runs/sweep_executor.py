@@ -5,7 +5,8 @@ once (experiments.cells.program_store); others of one shape share what they can.
 dropped, so that memory does not grow with the number of points.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -18,6 +19,7 @@ from experiments.design.study import StudyRun
 from experiments.runs.progress import Progress
 from experiments.runs.run import refuse_unconverged, run
 from experiments.storage.run_folder import RunFolder
+from theory.compute.background import settle
 
 OPTIMISATIONS = "jax_disable_most_optimizations"
 MOST = 2**30  # bytes by which memory may grow before programs are dropped
@@ -48,8 +50,7 @@ class InThisProcess:
     ) -> RunFolder:
         """Run a point as `finebayes run` does, to the same bytes."""
         self.drop(study_run)
-        before = jax.config.values[OPTIMISATIONS]
-        try:
+        with own_optimisations():
             made = run(
                 study_run,
                 str(folder),
@@ -58,8 +59,6 @@ class InThisProcess:
                 again=settings.again,
                 executors=self.executors,
             )
-        finally:
-            jax.config.update(OPTIMISATIONS, before)  # a smoke run sets it
         if settings.strict:
             refuse_unconverged(made)
         return made
@@ -77,6 +76,25 @@ class InThisProcess:
             jax.clear_caches()
             self.executors = Executors()
             self.shapes, self.memory = shapes, _resident()
+
+
+@contextlib.contextmanager
+def own_optimisations() -> Iterator[None]:
+    """Keep what a run sets of the compiler, as a smoke run does, to that run.
+
+    What is compiled ahead is finished first: compiled later, it would be by the settings of the next run, and
+    be called by runs of the same experiment. An interrupt waits for nothing.
+    """
+    before = jax.config.values[OPTIMISATIONS]
+    try:
+        yield
+    except Exception:
+        settle()
+        raise
+    else:
+        settle()
+    finally:
+        jax.config.update(OPTIMISATIONS, before)
 
 
 def _resident() -> int:

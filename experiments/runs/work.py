@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-import jax
+from rich.markup import escape
 
 from experiments.cells.programs import Executor
 from experiments.design.experiment import Experiment
@@ -30,7 +30,7 @@ from experiments.runs.pretraining import template
 from experiments.runs.progress import Progress
 from experiments.runs.retraining import retrained_experiments
 from experiments.runs.run import all_code, finish, prepare
-from experiments.runs.sweep_executor import OPTIMISATIONS, InThisProcess
+from experiments.runs.sweep_executor import InThisProcess, own_optimisations
 from experiments.scoring.sweep_table import read_sweep, write_scores
 from experiments.storage import seal
 from experiments.storage.archive import DamagedCell
@@ -135,7 +135,8 @@ def jobs_of(folders: Sequence[str], networks: str, progress: Progress) -> list[J
                 f"{len(missing)} of {len(points)} runs of {folder} have no folder yet (first {missing[0]}); "
                 "begin the sweep with --workers, which makes them."
             )
-        runs = [(sweep.run(point), sweep, point) for point in points] or [(find(folder), None, None)]
+        runs = [(sweep.run(point), sweep, point) for point in points]
+        runs = runs or [(find(folder, lambda sentence: progress.say(escape(sentence))), None, None)]
         for made, of, point in runs:
             kept = Path(networks) if networks else networks_of(made)
             if not kept.is_dir():
@@ -176,9 +177,8 @@ class Worker:
 
     def _advance(self, job: Job) -> bool:
         """Make what nobody holds of a run; whether there was any. A run of a sweep may fail alone."""
-        before = jax.config.values[OPTIMISATIONS]
         try:
-            with locked(job.made.folder, shared=True):
+            with locked(job.made.folder, shared=True), own_optimisations():
                 self._programs.drop(job.study_run)
                 if not job.study_run.config.optimise:
                     compile_fast()
@@ -193,8 +193,6 @@ class Worker:
             job.sweep.fail(job.point, reason)
             self.progress.say(f"{job.point.folder} failed: {reason}")
             return True
-        finally:
-            jax.config.update(OPTIMISATIONS, before)
 
     def _settle(self) -> None:
         """Keep to a share of the cores, once the compiler's settings are made and jax has seen all cores, so

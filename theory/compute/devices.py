@@ -20,13 +20,15 @@ from jaxtyping import Array, Float
 
 from theory.base import PyTree
 
+FASTER: dict[str, bool | int | str] = {"xla_cpu_use_fusion_emitters": False}  # to compile, by jax 0.10
 CACHED = 100_000  # weights of the rows that a core takes at once: with more they leave its cache
 
 
 class Programs:
     """A function compiled once for each shape of its arguments, by its first call or ahead of it.
 
-    `programs` holds the compiled ones. A call whose program another thread is compiling waits for it.
+    `programs` holds the compiled ones, those without optimisations beside those with. A call whose program
+    another thread is compiling waits for it.
     """
 
     def __init__(self, function: Callable[..., PyTree]):
@@ -52,7 +54,7 @@ class Programs:
     def _program(self, *arguments: PyTree) -> Compiled:
         leaves, structure = jax.tree.flatten(arguments)
         kinds = ((np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in leaves)
-        signature = structure, *kinds
+        signature = jax.config.read("jax_disable_most_optimizations"), structure, *kinds
         with self._lock:
             if signature not in self.programs:
                 self.programs[signature] = self._lower(*arguments).compile()
@@ -114,9 +116,15 @@ def eigh(matrix: Float[Array, "p p"]) -> tuple[Float[Array, " p"], Float[Array, 
 
 def compiler_options() -> dict[str, bool | int | str] | None:
     """Options of `jax.jit` on a CPU: the lowest level of optimisation that still vectorises loops, as wide as
-    the machine can. Programs compile sooner and run no slower (benchmarks/compiler_level.py)."""
-    if jax.default_backend() != "cpu" or jax.config.read("jax_disable_most_optimizations"):
+    the machine can. Programs compile sooner and run no slower (benchmarks/compiler_level.py).
+
+    Without optimisations those that compile fastest. They are no flags of XLA's, which it reads once: a
+    process that has computed before, as a sweep has, would compile to other digits than a run does.
+    """
+    if jax.default_backend() != "cpu":
         return None
+    if jax.config.read("jax_disable_most_optimizations"):
+        return FASTER if jax.__version_info__[:2] == (0, 10) else None
     return {"xla_backend_optimization_level": 1, "xla_cpu_prefer_vector_width": 512}
 
 

@@ -127,3 +127,14 @@ def test_this_jaxlib_knows_the_flag(tmp_path):
     before = "import experiments.runs.environment as ours; ours.plugins = lambda: ['xla_cuda12']"
     count, _, cores = devices(tmp_path, before)
     assert count == cores
+
+
+def test_a_run_without_optimisations_sets_no_flag_of_xla(monkeypatch):
+    """XLA reads its flags once: before the first run of a sweep, but after the settings of a lone run."""
+    monkeypatch.setenv("XLA_FLAGS", "--mine")
+    before = jax.config.values["jax_disable_most_optimizations"]
+    try:
+        module.compile_fast()
+        assert environment()["xla_flags"] == "--mine" and jax.config.values["jax_disable_most_optimizations"]
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before)

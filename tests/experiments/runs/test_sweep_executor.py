@@ -1,12 +1,15 @@
 """Points share what is compiled as long as shapes stay the same, and never the compiler's settings."""
 
+import contextlib
+import threading
 from pathlib import Path
 
 import jax
 import pytest
 
 from experiments.runs import sweep_executor
-from experiments.runs.sweep_executor import OPTIMISATIONS, InThisProcess, Settings
+from experiments.runs.sweep_executor import OPTIMISATIONS, InThisProcess, Settings, own_optimisations
+from theory.compute.background import background
 
 
 @pytest.fixture
@@ -55,6 +58,23 @@ def test_the_settings_of_a_run_end_with_it(clears, sweeps, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         clears(sweeps.plan("process.style=1"))
     assert jax.config.values[OPTIMISATIONS] == before
+
+
+@pytest.mark.parametrize("error", [None, ValueError])
+def test_what_is_compiled_ahead_is_compiled_by_the_settings_of_its_run(error):
+    before, begun, seen = jax.config.values[OPTIMISATIONS], threading.Event(), []
+
+    def compile_late():
+        begun.wait()
+        seen.append(jax.config.values[OPTIMISATIONS])
+
+    with contextlib.suppress(ValueError), own_optimisations():
+        jax.config.update(OPTIMISATIONS, not before)
+        background(compile_late).start()
+        threading.Timer(0.05, begun.set).start()
+        if error:
+            raise error
+    assert seen == [not before] and jax.config.values[OPTIMISATIONS] == before
 
 
 def test_memory_is_read():

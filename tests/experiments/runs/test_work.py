@@ -204,6 +204,11 @@ def test_folders_that_no_worker_can_use_are_refused(tmp_path, sweeps):
         jobs_of([str(made.folder)], "", PROGRESS)
     note_networks(made, tmp_path / "networks")
     assert jobs_of([str(made.folder)], "", PROGRESS)[0].networks.samefile(tmp_path / "networks")
+    (made.folder / "cells").mkdir(exist_ok=True)
+    (made.folder / "cells" / "notes[b].txt").touch()
+    lines = []
+    jobs_of([str(made.folder)], "", SimpleNamespace(say=lines.append))  # no warning, which would be an error
+    assert len(lines) == 1 and "notes\\[b].txt is ignored" in lines[0]
     (tmp_path / "networks").rmdir()
     with pytest.raises(Misuse, match=r"where the base networks of .* are kept, is not there on this machine"):
         jobs_of([str(made.folder)], "", PROGRESS)

@@ -18,7 +18,6 @@ def finebayes(monkeypatch, tmp_path, capsys):
     """The command line, in this process; figures in one format."""
     monkeypatch.setattr(environment, "prepare_devices", lambda: None)  # there are two: tests/conftest.py
     monkeypatch.setattr(style, "FORMATS", {"png": {}})
-    monkeypatch.setenv("XLA_FLAGS", "")  # which a run without optimisations adds to: to be put back
 
     def call(*words):
         cli.main(list(words))
