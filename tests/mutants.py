@@ -22,6 +22,8 @@ SCORING, DIVERGENCE = "tests/experiments/scoring", "tests/theory/divergence"
 SCORES = [f"{SCORING}/test_{name}.py" for name in ("wrong_scores", "fits", "dose_law", "rows")]
 TESTS = {
     **{f"experiments/scoring/{name}.py": SCORES for name in ("fits", "rows", "scorecard", "dose_law")},
+    "experiments/scoring/networks.py": [*SCORES, f"{SCORING}/test_networks.py"],
+    "experiments/scoring/paired.py": [f"{SCORING}/test_paired.py"],
     **{
         f"theory/divergence/{name}.py": [f"{DIVERGENCE}/test_{name}.py"]
         for name in ("calibration", "convex_hull", "kl", "mixture_fit", "residual")

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from experiments.scoring import rows as scoring
-from experiments.scoring.networks import RESOLUTION, gather
+from experiments.scoring.networks import RESOLUTION, gather, of_one_model
 from experiments.scoring.scorecard import score_json, scorecard
 from experiments.scoring.sizes import sizes
 from experiments.storage import row_file
 from experiments.storage.contents import FinetunedCell
-from experiments.storage.records import Cell, Row
+from experiments.storage.records import IMPORTED, Cell, Row
 from experiments.storage.run_folder import create
 
 THEORIES = ("unchanged", "linearised", "proximal")
@@ -44,6 +44,11 @@ def run(tmp_path):
     return create(tmp_path, {"study": "made-up", "preset": "none", "config": {}}, {})
 
 
+def test_one_model_is_that_of_an_imported_table_alone():
+    for bases, study, alone in ((1, IMPORTED, True), (2, IMPORTED, False), (1, "made-up", False)):
+        assert of_one_model(gather([replace(row, study=study) for row in table(bases)])) == alone
+
+
 def test_columns_are_those_of_the_rows():
     rows = table(3)
     gathered = gather(rows)
@@ -56,6 +61,7 @@ def test_columns_are_those_of_the_rows():
         assert networks.bases.tolist() == [row.base for row in ours for _ in row.nats]
         assert networks.seeds.tolist() == [seed for row in ours for seed in range(len(row.nats))]
         assert networks.other_base is None and networks.resolution == RESOLUTION
+        assert networks.base_errors.tolist() == [0.1] * 3
     first, same, few = list(gathered.values())[:3]
     assert same.shift is first.shift and same.replica is first.replica and few.shift is not first.shift
 

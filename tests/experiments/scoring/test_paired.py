@@ -9,6 +9,7 @@ from experiments.scoring.labels import beats_nulls, is_worse
 from experiments.scoring.paired import (
     advantage,
     below_order_blind,
+    class_below_order_blind,
     leader,
     on_networks_of,
     open_cases,
@@ -182,3 +183,31 @@ def test_the_order_blind_bound_is_what_the_centre_scores():
     gap = below_order_blind(line)
     assert not gap.above and not gap.below  # within the noise
     assert below_order_blind(lines["replica"]).above
+
+
+def test_lines_without_their_networks_have_differences_of_scores_and_no_intervals():
+    lines = card(rows("first", 0.8, noise=0.001), rows("second", 0.5))
+    first = replace(lines["first"], sample=None, explained=0.8, order_blind=0.95, best_in_class=0.85)
+    second = replace(lines["second"], explained=0.5)
+    for gap, value in (
+        (advantage(first, second), 0.3),
+        (advantage(second, first), -0.3),
+        (advantage(first, replace(second, explained=None)), 0.8),
+        (advantage(replace(first, explained=None), second), -0.5),
+        (below_order_blind(first), 0.15),
+        (below_order_blind(replace(first, explained=None)), 0.95),
+        (below_order_blind(replace(first, order_blind=None)), -0.8),
+        (class_below_order_blind(first), 0.1),
+        (class_below_order_blind(replace(first, best_in_class=None)), 0.95),
+        (class_below_order_blind(replace(first, order_blind=None)), -0.85),
+    ):
+        assert gap.value == pytest.approx(value) and gap.interval is None
+    assert on_networks_of(first, second) == (0.8, first.shift)
+    assert on_networks_of(second, first) == (0.5, second.shift)
+
+
+def test_the_class_of_a_theory_is_compared_with_the_order_blind_bound_on_networks():
+    """The best member misses nothing, and the bound half of the replica's distance: 0.01 of the shift."""
+    line = card(rows("first", 0.8, noise=0.001))["first"]
+    gap = class_below_order_blind(line)
+    assert gap.value == pytest.approx(-0.01) and gap.interval is not None
