@@ -19,15 +19,22 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SCORING, DIVERGENCE = "tests/experiments/scoring", "tests/theory/divergence"
-SCORES = [f"{SCORING}/test_{name}.py" for name in ("wrong_scores", "fits", "dose_law", "rows")]
+SCORES = "wrong_scores", "fits", "dose_law", "rows"
+OF_ROWS = {  # names of tests
+    "fits": SCORES,
+    "dose_law": SCORES,
+    "rows": (*SCORES, "networks", "swap", "predicted_noise"),
+    "scorecard": (*SCORES, "paired", "swap", "predicted_noise"),
+    "networks": (*SCORES, "networks"),
+    "paired": ("paired",),
+}
+OF_DIVERGENCES = "calibration", "convex_hull", "kl", "mixture_fit", "residual"
 TESTS = {
-    **{f"experiments/scoring/{name}.py": SCORES for name in ("fits", "rows", "scorecard", "dose_law")},
-    "experiments/scoring/networks.py": [*SCORES, f"{SCORING}/test_networks.py"],
-    "experiments/scoring/paired.py": [f"{SCORING}/test_paired.py"],
     **{
-        f"theory/divergence/{name}.py": [f"{DIVERGENCE}/test_{name}.py"]
-        for name in ("calibration", "convex_hull", "kl", "mixture_fit", "residual")
+        f"experiments/scoring/{name}.py": [f"{SCORING}/test_{test}.py" for test in tests]
+        for name, tests in OF_ROWS.items()
     },
+    **{f"theory/divergence/{name}.py": [f"{DIVERGENCE}/test_{name}.py"] for name in OF_DIVERGENCES},
 }
 LEAST = 0.85
 LONGEST = 60  # seconds: a mutant that does not end is caught
