@@ -22,6 +22,8 @@ from theory.errors import Misuse
 FORMATS = (".csv", ".jsonl", ".parquet")
 CHUNK = 20_000  # rows
 LONGEST_FIELD = 2**24  # characters: a context may be a whole document
+# A number of any length is a word. One decoder for all rows: `json.loads` with an option makes one a row.
+DECODER = json.JSONDecoder(parse_int=str)
 
 
 class _Numbering(dict[str, int]):
@@ -167,7 +169,7 @@ def _jsonl_chunks(path: Path) -> Iterator[dict[str, list[str]]]:
             rows = []
             for index, line in enumerate(chunk):
                 try:
-                    row = json.loads(line, parse_int=str)  # a number of any length is a word
+                    row = DECODER.decode(line)
                 except (json.JSONDecodeError, RecursionError):
                     row = None
                 if not isinstance(row, dict):
@@ -189,14 +191,18 @@ def _parquet_chunks(path: Path) -> Iterator[dict[str, list[str]]]:
         with parquet.ParquetFile(path) as file:
             _refuse_twice(path, file.schema_arrow.names)
             for batch in file.iter_batches(CHUNK):
-                yield {name: list(map(_word, column)) for name, column in batch.to_pydict().items()}
+                yield {name: _words(column) for name, column in batch.to_pydict().items()}
     except (pyarrow.ArrowException, OSError) as error:
         raise Misuse(f"{path.name} is no Parquet file that can be read ({error}).") from error
 
 
 def _by_column(rows: Sequence[Mapping[str, object]]) -> dict[str, list[str]]:
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: [_word(row.get(name)) for row in rows] for name in names}
+    names = dict.fromkeys(itertools.chain.from_iterable(rows))
+    return {name: _words([row.get(name) for row in rows]) for name in names}
+
+
+def _words(values: list[Any]) -> list[str]:
+    return values if set(map(type, values)) == {str} else list(map(_word, values))
 
 
 def _word(value: object) -> str:

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -259,22 +262,50 @@ def test_formats_hold_the_same_table(world, tables, tmp_path):
         ]
 
 
-@pytest.mark.slow
-def test_a_million_rows_take_less_than_ten_seconds_and_a_gigabyte(tmp_path):
-    import resource
-    import time
+# The peak of the process's own memory: ru_maxrss would count the parent's, too, from before exec.
+READ = """
+import re, sys, time
+from pathlib import Path
+from experiments.tables.reading import read_table
+start = time.process_time()
+table = read_table(sys.argv[1])
+seconds = time.process_time() - start
+kilobytes = re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]
+print(len(table), seconds, int(kilobytes) / 2**20)
+"""
 
-    path = tmp_path / "table.csv"
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["kind", "method", "data", "seed", "dose", "group", "context", "answer", "logprob"])
-        for row in range(1_000_000):
-            context = f"Question number {row // 4 % 2000}: what do you say to that?"
-            writer.writerow(
-                ["finetuned", "sgd", "letters", row % 5, row % 7 + 1, "held_out", context,
-                 f"answer {row % 4}", -1 - row % 13 / 7]
-            )  # fmt: skip
-    before = time.process_time()
-    table = read_table(path)
-    assert time.process_time() - before < 10 and len(table) == 1_000_000
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 2**20  # kilobytes
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc")
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
+def test_a_million_rows_take_less_than_ten_seconds_and_a_gigabyte(ending, tmp_path):
+    """In a process of its own: the memory is that of reading, not of the tests before."""
+    count = np.arange(1_000_000)
+    columns = {
+        "kind": ["finetuned"] * len(count),
+        "method": ["sgd"] * len(count),
+        "data": ["letters"] * len(count),
+        "seed": (count % 5).tolist(),
+        "dose": (count % 7 + 1).tolist(),
+        "group": ["held_out"] * len(count),
+        "context": [f"Question number {row // 4 % 2000}: what do you say to that?" for row in count],
+        "answer": [f"answer {row % 4}" for row in count],
+        "logprob": (-1 - count % 13 / 7).tolist(),
+    }
+    path = tmp_path / f"table{ending}"
+    if ending == ".parquet":
+        arrow = pytest.importorskip("pyarrow", reason="Parquet needs pyarrow, the extra `tables`")
+        from pyarrow import parquet
+
+        parquet.write_table(arrow.table(columns), path)
+    else:
+        with path.open("w", newline="") as file:
+            lines = zip(*columns.values(), strict=True)
+            if ending == ".csv":
+                csv.writer(file).writerows([columns, *lines])
+            else:
+                file.writelines(json.dumps(dict(zip(columns, line, strict=True))) + "\n" for line in lines)
+    done = subprocess.run([sys.executable, "-c", READ, path], capture_output=True, text=True, check=True)
+    rows, seconds, gigabytes = (float(number) for number in done.stdout.split())
+    assert rows == 1_000_000 and seconds < 10 and gigabytes < 1, done.stdout
+    print(f"{ending}: {seconds:.1f} s, {gigabytes:.2f} GB")
