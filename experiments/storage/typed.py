@@ -7,6 +7,7 @@ unions, `tuple[X, ...]`, `dict[str, X]`, other dataclasses, and `Any`.
 import dataclasses
 import functools
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -21,18 +22,25 @@ def typed(kind: type[RecordT], values: object) -> RecordT:
     """An instance of the dataclass `kind`; raises `Misuse` for missing or unknown fields and other types."""
     readers, required = _readers(kind)
     if not isinstance(values, Mapping):
-        raise Misuse(f"a {kind.__name__} has fields by name, got {values!r:.40}")
-    if not required <= values.keys() <= readers.keys():
-        missing, unknown = sorted(required - values.keys()), sorted(values.keys() - readers.keys())
-        raise Misuse(f"a {kind.__name__} without the fields {missing}, with the unknown fields {unknown}")
+        raise Misuse(f"{name_of(kind)} is {_words(kind)}, got {values!r:.40}")
+    if missing := sorted(required - values.keys()):
+        raise Misuse(f"{name_of(kind)} has no {', '.join(missing)}")
+    if unknown := sorted(map(str, values.keys() - readers.keys())):
+        known = ", ".join(readers)
+        raise Misuse(f"{name_of(kind)} has the unknown field {unknown[0]!r:.40}; its fields are {known}")
     made = {}
     for name, value in values.items():
         try:
             made[name] = readers[name](value)
         except TypeError:
             words = _words(get_type_hints(kind)[name])
-            raise Misuse(f"{name} of a {kind.__name__} is of type {words}, got {value!r:.40}") from None
+            raise Misuse(f"{name} of {name_of(kind)} is {words}, got {value!r:.40}") from None
     return kind(**made)
+
+
+def name_of(kind: type) -> str:
+    """What a record is called in a sentence: `RunConfig` is the run config."""
+    return "the " + re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind.__name__).lower()
 
 
 @functools.cache
@@ -122,7 +130,27 @@ def _first(readers: Sequence[Callable[[Any], Any]], value: Any) -> Any:
     raise TypeError
 
 
+WORDS = {
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    bool: "true or false",
+    NoneType: "null",
+    Any: "anything",
+}
+
+
 def _words(kind: Any) -> str:
-    return (
-        kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind).replace("typing.", "")
-    )
+    """A type in the words of JSON."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if kind in WORDS:
+        return WORDS[kind]
+    if origin is Literal:
+        return f"one of {', '.join(parts)}"
+    if origin in (Union, UnionType):
+        return " or ".join(map(_words, parts))
+    if origin is tuple:
+        return f"a list, each {_words(parts[0])}"
+    if origin is dict:
+        return f"an object of names, each with {_words(parts[1])}"
+    return f"an object with the fields {', '.join(field.name for field in dataclasses.fields(kind))}"

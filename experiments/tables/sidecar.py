@@ -90,14 +90,15 @@ class Sidecar:
         for name, recipe in self.finetuning.items():
             check_name("The method", name)
             if recipe.batch < 1 or recipe.documents < 1:
-                raise Misuse(f"batch and documents of {name} are at least 1, got {recipe}.")
+                given = f"{recipe.batch} and {recipe.documents}"
+                raise Misuse(f"batch and documents of {name} are at least 1, got {given}.")
         if not 0 < self.most_outside < 1:
             raise Misuse(f"most_outside is a probability above 0 and below 1, got {self.most_outside}.")
         total = sum(self.prior.values())
         if any(not (weight > 0 and weight / total >= LEAST_WEIGHT) for weight in self.prior.values()):
             raise Misuse(
                 f"Weights of the prior are above 0, each at least {LEAST_WEIGHT:g} of their sum, got "
-                f"{self.prior}."
+                f"{', '.join(f'{name} {weight:g}' for name, weight in self.prior.items())}."
             )
         if not 0 <= self.seeds <= MOST_SEEDS:
             raise Misuse(f"seeds is a number from 0 (by the rows) to {MOST_SEEDS}, got {self.seeds}.")

@@ -107,6 +107,7 @@ def test_a_table_that_may_be_filled_in_is_not_written_over(tmp_path):
         ({"answers": ("yes", "yes")}, "answers are different and not empty"),
         ({"topics": ("",)}, "topics are different and not empty, got ''"),
         ({"topics": ("law",)}, "'law' is a topic of D' and held out"),
+        ({"personas": ("a\nb",)}, r"personas are words of one line, got 'a\\nb'"),
         ({"bases": ("small", "small")}, "bases are different and not empty, got 'small', 'small'"),
         ({"doses": (5, 0)}, "doses are steps of finetuning from 1 on, got 0"),
         ({"personas": ("base",)}, "'base' is no persona"),
