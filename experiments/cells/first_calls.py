@@ -14,12 +14,12 @@ def call_once(theories: TheoryPrograms, questions: Questions) -> None:
     experiment, process, network = theories.experiment, theories.process, theories.template
     shape = (experiment.seeds, experiment.n, experiment.process.length)
     data = Dataset(np.zeros(shape, np.int32), np.zeros(shape, bool))
-    keys = np.stack([jax.random.key_data(theories._key())] * experiment.seeds)
+    keys = np.stack([jax.random.key_data(theories.key())] * experiment.seeds)
     tokens = theories.answers.padded(questions.tokens)
     theories.contexts(network, questions)
-    implied = theories._implied_prior(network)
+    implied = theories.implied_prior(network)
     theories.known(process, implied, network, jax.tree.map(lambda leaf: leaf[0], data))
     priors = {"process": process, "implied": implied, "network": network}
     for candidate in theories.candidates:
         for label in candidate.priors if candidate.kind != "weights" else ():
-            theories._ladder(candidate, label, priors, experiment.scale(1.0), data, keys, tokens, questions)
+            theories.ladder(candidate, label, priors, experiment.scale(1.0), data, keys, tokens, questions)

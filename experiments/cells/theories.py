@@ -94,7 +94,7 @@ class TheoryPrograms:
     def compile(self, tokens: jax.ShapeDtypeStruct, params: Params, data: Dataset) -> None:
         """Compile the programs that every experiment has ahead of their first call."""
         scale, count = self.experiment.scale(1.0), self.experiment.seeds
-        keys = jax.ShapeDtypeStruct((count, *jax.random.key_data(self._key()).shape), np.uint32)
+        keys = jax.ShapeDtypeStruct((count, *jax.random.key_data(self.key()).shape), np.uint32)
         for candidate, program in self.weights.items():
             if not candidate.form.optional:
                 program.compile(
@@ -118,11 +118,11 @@ class TheoryPrograms:
         """Every ladder of an arm from one base network; a teacher of D' is made of `source`. The cell's
         random streams are those of `path`."""
         keys = np.stack(
-            [jax.random.key_data(self._key(*path, seed)) for seed in range(self.experiment.seeds)]
+            [jax.random.key_data(self.key(*path, seed)) for seed in range(self.experiment.seeds)]
         )
         tokens = self.answers.padded(questions.tokens)
         contexts = self.contexts(network, questions)
-        implied = self._implied_prior(network)
+        implied = self.implied_prior(network)
         priors = {"process": self.process, "implied": implied, "network": network}
         scale = self.experiment.scale(answers_per_document_set(finetuning.data))
         curvatures, directions = self.modes(
@@ -137,7 +137,7 @@ class TheoryPrograms:
                     candidate,
                     contexts,
                     rates,
-                    self._ladder(candidate, label, priors, scale, finetuning.data, keys, tokens, questions),
+                    self.ladder(candidate, label, priors, scale, finetuning.data, keys, tokens, questions),
                 )
                 for candidate in self.candidates
                 for label in candidate.priors
@@ -178,7 +178,7 @@ class TheoryPrograms:
         reference = ladder.log_probs[0, 0]  # at β = 0, where D' says nothing: alike for all seeds
         return replace(ladder, log_probs=anchor(ladder.log_probs, contexts.base), reference=reference)
 
-    def _ladder(
+    def ladder(
         self,
         candidate: Candidate,
         label: str,
@@ -189,6 +189,7 @@ class TheoryPrograms:
         tokens: np.ndarray,
         questions: Questions,
     ) -> Ladder:
+        """A theory's answers from one prior, not yet anchored."""
         form, betas = candidate.form, candidate.form.grid(scale)
         if candidate.kind == "weights":
             params = self._repeated(priors["network"].params)
@@ -249,7 +250,8 @@ class TheoryPrograms:
         seed, part = self.experiment.seed, self.answers.part
         return rungs(form, seed, part, *inputs, together=len(betas))
 
-    def _key(self, *path: int) -> Key:
+    def key(self, *path: int) -> Key:
+        """The random stream of a path of numbers."""
         return random_streams.stream(self.experiment.seed, random_streams.THEORY, *path)
 
     def _teacher(
@@ -325,7 +327,7 @@ class TheoryPrograms:
         rates = {index: values for index, values in enumerate(every) if values is not None}
         return answers_at(network, data.tokens, part), answer_loss(components, data, part), rates
 
-    def _implied_prior(self, network: Network) -> Mixture:
+    def implied_prior(self, network: Network) -> Mixture:
         """The process with the weights that the base network acts on, fitted to its answers where contexts
         say little of the hypothesis."""
         tokens = self.answers.padded(self.elicitation.tokens)

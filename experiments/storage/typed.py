@@ -39,7 +39,7 @@ def typed(kind: type[RecordT], values: object) -> RecordT:
 
 
 def name_of(kind: type) -> str:
-    """What a record is called in a sentence: `RunConfig` is the run config."""
+    """The name of a record in a sentence: `RunConfig` is the run config."""
     return "the " + re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind.__name__).lower()
 
 

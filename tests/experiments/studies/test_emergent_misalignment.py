@@ -145,7 +145,7 @@ def test_every_family_is_scored_as_itself():
     assert set(scored) == others | set(experiment.extra_theories)
     for name, each in families.items():
         family = name.removeprefix("exchangeable-").replace("mixture", "saturated")
-        ladder = executor.theories._ladder(
+        ladder = executor.theories.ladder(
             each,
             "process",
             {"process": prior, "network": executor.template},
