@@ -81,8 +81,9 @@ class BaseNetworks:
     ) -> Network | None:
         """The same, but None while another process trains them."""
         path = self.path(experiment)
-        if path.exists():  # a run that was killed as soon as they were written leaves checkpoint and claim
+        if path.exists():  # a run that was killed as soon as they were written leaves files and a claim
             _checkpoint(path).unlink(missing_ok=True)
+            sweep(self.folder, path.stem)
             self._claims.tidy(path.stem)
         else:
             claim = self._claims.take(path.stem)
