@@ -16,7 +16,7 @@ NAMES = Catalogue().names("studies")
 @pytest.fixture
 def finebayes(monkeypatch, tmp_path, capsys):
     """The command line, in this process; figures in one format."""
-    monkeypatch.setattr(environment, "prepare_devices", lambda: None)  # there are two: tests/conftest.py
+    monkeypatch.setattr(environment, "prepare_devices", lambda **_: None)  # there are two: tests/conftest.py
     monkeypatch.setattr(style, "FORMATS", {"png": {}})
 
     def call(*words):
