@@ -471,7 +471,7 @@ def test_every_draw_of_the_process_is_a_run_of_its_own(finished, call, tmp_path)
     first, second = (run.theories(Cell("theories", "topics0", base)).contexts for base in (0, 2))
     assert np.abs(first.exact - second.exact).max() > 0.1
     assert {(row.draw, row.base) for row in run.rows()} == {(0, 0), (0, 1), (1, 2), (1, 3)}
-    assert [row for row in run.rows() if not row.draw] == one.rows()
+    assert [row for row in run.rows() if not row.draw] == list(one.rows())
     assert len(json.loads((folder / "networks.json").read_text())["networks"]) == 4
     # another pretraining seed of the same draw: of two networks each is the other's
     cells = [run.finetuned(Cell("finetuned", "topics0", base, "sgd")).finetuned for base in (2, 3)]
