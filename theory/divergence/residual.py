@@ -84,7 +84,7 @@ def split(
 
 def concentration(residual: Float[np.ndarray, "... c"]) -> Float[np.ndarray, "... c"]:
     """The share of a residual in its largest entry, its two largest, and so on to 1: k/c if uniform."""
-    largest = np.cumsum(-np.sort(-np.asarray(residual, float), axis=-1), axis=-1)
+    largest = np.cumsum(np.sort(np.asarray(residual, float), axis=-1)[..., ::-1], axis=-1)
     return _ratio(largest, largest[..., -1:])
 
 

@@ -96,6 +96,24 @@ def test_the_least_of_mixtures_is_that_of_a_fine_search(make, informative):
     np.testing.assert_allclose(fits.least_of_mixtures(target, contexts), wanted, atol=1e-5)
 
 
+def test_what_one_start_misses_another_finds(make):
+    """Of two targets one is found from equal weights alone, one from next to the better hypothesis alone."""
+    random = np.random.default_rng(21)
+    components, evidence = log_softmax(2 * random.normal(size=(2, 3, 3))), 4 * random.normal(size=(2, 3))
+    target = log_softmax(2 * random.normal(size=(50, 3, 3)))[[8, 15]]
+    odds = np.linspace(-30, 30, 6001)[:, None] + evidence[0] - evidence[1]
+    first, second = (-np.logaddexp(0, sign * odds)[..., None] for sign in (-1, 1))
+    wanted = kl(target[:, None], np.logaddexp(first + components[0], second + components[1])).min(axis=-1)
+    contexts = make.contexts(components[0], ["held_out"] * 3, components, evidence)
+    np.testing.assert_allclose(fits.least_of_mixtures(target[None], contexts)[0], wanted, rtol=1e-4)
+    better = kl(target[:, None], components).argmin(axis=-1)
+    level, near = (
+        fits.fit_weights(target, components, evidence, start=start)[1] - wanted
+        for start in (np.full((2, 2), 0.5), np.array([[0.95, 0.05], [0.05, 0.95]])[better])
+    )
+    assert level[0] < 1e-4 < 0.1 < level[1] and near[1] < 1e-4 < 0.1 < near[0]
+
+
 def test_the_least_of_mixtures_is_at_most_that_of_a_hypothesis(make):
     """Exactly 0 where one of them made the answers, and the KL itself where there is one alone."""
     components, evidence = log_softmax(RANDOM.normal(size=(3, 5, 4))), RANDOM.normal(size=(3, 5))
