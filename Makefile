@@ -54,8 +54,8 @@ test-slow: $(STAMP)  ## the heavier checks: more statistics, more studies in smo
 cluster: $(STAMP)  ## arrays of jobs on a real SLURM of one node (takes slurm-wlm and munge, and root)
 	@$(BIN)/python -m pytest -q -rs -m slow tests/cluster
 
-mutants: $(STAMP)  ## change the scoring code in hundreds of ways, and see whether a test fails each time
-	@$(BIN)/python tests/mutants.py
+mutants: $(STAMP)  ## change the scoring code in hundreds of ways, and see whether a test fails each time (TRY="--every 5 rows.py")
+	@$(BIN)/python tests/mutants.py $(TRY)
 
 lint: $(STAMP)  ## style, import rules and types
 	@$(BIN)/ruff check --quiet .

@@ -53,8 +53,8 @@ def fit(target: np.ndarray, rungs: np.ndarray) -> np.ndarray:
 def nearest_rungs(betas: np.ndarray, rungs: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The β nearest to the wanted ones (s, d) and its answers, nan past the end of what was solved."""
     missing = np.isnan(rungs[..., 0, 0])[:, None]
-    chosen = np.where(missing, np.inf, np.abs(betas - np.nan_to_num(wanted)[..., None])).argmin(axis=-1)
-    ends = np.where(missing[:, 0], -np.inf, betas).max(axis=-1, keepdims=True)
+    chosen = np.where(missing, np.inf, np.abs(betas - wanted[..., None])).argmin(axis=-1)
+    ends = np.where(missing[:, 0], -np.inf, betas).max(axis=1, keepdims=True)
     inside = _up_to(wanted, ends)
     return betas[chosen], np.where(inside[..., None, None], choose(rungs, chosen), np.nan)
 
@@ -92,8 +92,8 @@ def converged_at(problems: np.ndarray | None, grid: np.ndarray, betas: np.ndarra
 
 def least_on_path(target: np.ndarray, rungs: np.ndarray) -> np.ndarray:
     """The least mean KL of any rung on these contexts, (s, d)."""
-    entropy = np.sum(np.exp(target) * target, axis=(-1, -2))
-    return np.maximum(entropy + _cross_entropy(target, rungs).min(axis=-1), 0.0) / target.shape[-2]
+    entropy = np.sum(np.exp(target) * target, axis=(2, 3))
+    return np.maximum(entropy + _cross_entropy(target, rungs).min(axis=-1), 0.0) / target.shape[2]
 
 
 def least_of_mixtures(
@@ -112,11 +112,11 @@ def least_of_mixtures(
     if (evidence == evidence[0]).all():
         least = nearest(answers, components).nats  # convex, exact
     else:
-        alone = np.stack([mean_kl(answers, hypothesis) for hypothesis in components], axis=-1)
-        near = (1 - NEAR) * np.eye(len(components))[alone.argmin(axis=-1)] + NEAR / len(components)
+        alone = np.stack([mean_kl(answers, hypothesis) for hypothesis in components], axis=1)
+        near = (1 - NEAR) * np.eye(len(components))[alone.argmin(axis=1)] + NEAR / len(components)
         starts = np.concatenate([np.full_like(near, 1 / len(components)), near])
         _, reached = fit_weights(np.concatenate([answers, answers]), components, evidence, start=starts)
-        least = np.minimum(reached.reshape(2, -1).min(axis=0), alone.min(axis=-1))
+        least = np.minimum(reached.reshape(2, -1).min(axis=0), alone.min(axis=1))
     return least.reshape(target.shape[:2])
 
 
@@ -137,6 +137,11 @@ def anchored_hypotheses(contexts: Contexts, reference: np.ndarray) -> tuple[np.n
 def mean_kl(target: np.ndarray, log_probs: np.ndarray) -> np.ndarray:
     """Mean KL(target ‖ log_probs) over contexts, (s, d): ∞ where answers that are given are ruled out."""
     return np.maximum(divergence(target, log_probs).mean(axis=-1), 0.0)
+
+
+def kl(target: np.ndarray, log_probs: np.ndarray) -> np.ndarray:
+    """KL(target ‖ log_probs) in every context, (..., c), none below 0 by rounding."""
+    return np.maximum(divergence(target, log_probs), 0.0)
 
 
 def divergence(target: np.ndarray, log_probs: np.ndarray) -> np.ndarray:

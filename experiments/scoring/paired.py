@@ -23,7 +23,7 @@ import numpy as np
 
 from experiments.scoring.intervals import Estimate, clusters, ratio, ratio_difference
 from experiments.scoring.labels import beats_nulls
-from experiments.storage.records import Sample, ScoreLine
+from experiments.storage.records import Interval, Sample, ScoreLine
 
 CENTRE = 0.5  # of the KL between two draws is what each has from their centre
 
@@ -36,7 +36,7 @@ def advantage(ours: ScoreLine, theirs: ScoreLine) -> Estimate:
     if ours.sample is None or theirs.sample is None:
         return Estimate((ours.explained or 0.0) - (theirs.explained or 0.0))
     first, second = _shared(ours.sample, theirs.sample)
-    if first.shift is second.shift or np.array_equal(first.shift, second.shift):
+    if np.array_equal(first.shift, second.shift):
         return share(_less(second.nats, first.nats), first)
     return ratio_difference(_sums(second), _sums(first), _clusters(first))
 
@@ -105,6 +105,14 @@ def share(above: np.ndarray, sample: Sample) -> Estimate:
     """Σ above / Σ shift over networks, clustered by draw of the process, base network and D' (D' alone of
     one imported model)."""
     return ratio(above, np.array(sample.shift), _clusters(sample))
+
+
+def of_the_rest(missed: Estimate) -> Interval | None:
+    """The interval of 1 - a share that is missed; nothing explains more than 1."""
+    if missed.interval is None:
+        return None
+    low, high = missed.interval
+    return 1 - high, min(1 - low, 1.0)
 
 
 def _clusters(sample: Sample) -> list[Sequence[int]]:

@@ -38,8 +38,8 @@ from experiments.scoring.fits import (
     Refined,
     choose,
     converged_at,
-    divergence,
     fit,
+    kl,
     least_of_mixtures,
     least_on_path,
     mean_kl,
@@ -196,7 +196,7 @@ class Outcome:
             return prediction(grade, *nearest, theory, off_grid(betas, wanted))
 
         yield prediction("fitted", fitted, log_probs)
-        by_law = law(np.asarray(self.doses), fitted)
+        by_law = law(self.doses, fitted)
         if by_law is not None:
             yield at("law", by_law)
         strengths = self.replays.strength(ladder) if self.replays is not None else None
@@ -251,7 +251,7 @@ def _rows(
     def nats(log_probs: np.ndarray) -> np.ndarray:
         """KL(finetuned ‖ log_probs) at every context, (s, d, c), for as many seeds as are predicted."""
         ours = target[: len(log_probs)] if log_probs.ndim == target.ndim else target
-        return np.maximum(divergence(ours, log_probs), 0.0)
+        return kl(ours, log_probs)
 
     def means(gap: np.ndarray) -> dict[str, list[Numbers]]:
         """By group and dose, a value for each seed."""
@@ -261,7 +261,7 @@ def _rows(
     replica = None if np.isnan(noise).any() else means(nats(noise))
     other = None if other_base is None else means(nats(other_base))
     expected = None if outcome.replays is None else outcome.replays.measures.get(ORDER_NOISE)
-    base_error = np.maximum(divergence(contexts.exact, contexts.base), 0.0)
+    base_error = kl(contexts.exact, contexts.base)
     base_errors = {group: _number(base_error[inside].mean()) for group, inside in groups.items()}
     resolution = outcome.theories.resolution
     resolutions = {
@@ -275,7 +275,7 @@ def _rows(
         gap, seeds = nats(prediction.log_probs), len(prediction.log_probs)
         silent = prediction.silent
         missed = means(_finite(gap))
-        sizes = means(_finite(divergence(prediction.log_probs, contexts.base)))
+        sizes = means(_finite(kl(prediction.log_probs, contexts.base)))
         predicts = np.ones(gap.shape[1], bool) if silent is None else ~silent.any(axis=0)
         betas = None if prediction.betas is None else _numbers(prediction.betas)
         converged = None if prediction.converged is None else prediction.converged.T.tolist()
@@ -337,7 +337,7 @@ def _failures(fails: np.ndarray) -> list[tuple[str, ...] | None]:
 
 def _finite(nats: np.ndarray) -> np.ndarray:
     """Nats with ∞ where they are not numbers."""
-    return np.where(np.isnan(nats), np.inf, np.maximum(nats, 0.0))
+    return np.where(np.isnan(nats), np.inf, nats)
 
 
 def _numbers(values: np.ndarray) -> list[Numbers]:

@@ -25,7 +25,7 @@ import numpy as np
 from experiments.scoring.intervals import Estimate
 from experiments.scoring.labels import FITTED_ON, NULLS, UNCHANGED
 from experiments.scoring.networks import Networks, RowKey, gather, of_one_model
-from experiments.scoring.paired import CENTRE, advantage, covers, on_networks_of, share
+from experiments.scoring.paired import CENTRE, advantage, covers, of_the_rest, on_networks_of, share
 from experiments.scoring.swap import shares
 from experiments.storage.records import Json, Row, Sample, ScoreLine
 from experiments.storage.row_file import RowFile
@@ -48,14 +48,14 @@ def _scorecard(rows: Iterable[Row]) -> Iterable[ScoreLine]:
     swapped = {
         _panel(line): known
         for line, networks in zip(lines, gathered.values(), strict=True)
-        if line.theory == UNCHANGED and line.noise_ceiling is not None and line.sample is not None
+        if line.noise_ceiling is not None and line.sample is not None
         if (known := shares(networks, line.sample)) is not None
     }
     lines = [replace(line, **swapped.get(_panel(line), {})) for line in lines]
     expected = {
         _panel(line): fmean(networks.predicted_noise)
         for line, networks in zip(lines, gathered.values(), strict=True)
-        if line.theory == UNCHANGED and networks.predicted_noise is not None
+        if networks.predicted_noise is not None
     }
     lines = [replace(line, predicted_noise=expected.get(_panel(line))) for line in lines]
     nulls: dict[tuple[object, ...], list[ScoreLine]] = defaultdict(list)
@@ -89,7 +89,6 @@ def _line(key: RowKey, networks: Networks, of_one: bool) -> ScoreLine:
     defined = shift > max(replica or 0.0, networks.resolution)
     scored = defined and (key.grade != "fitted" or key.group != FITTED_ON)
     missed = share(np.array(sample.nats), sample) if scored else Estimate(float("nan"))
-    low, high = missed.interval or (None, None)
 
     def score(part: Sequence[float]) -> float:
         return 1 - fmean(part) / shift
@@ -105,7 +104,7 @@ def _line(key: RowKey, networks: Networks, of_one: bool) -> ScoreLine:
         group=key.group,
         explained=1 - missed.value if scored else None,
         standard_error=missed.standard_error,
-        interval=None if low is None or high is None else (1 - high, min(1 - low, 1.0)),
+        interval=of_the_rest(missed),
         best_null=None,
         over_null=None,
         over_null_interval=None,

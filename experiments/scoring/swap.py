@@ -22,9 +22,8 @@ from typing import TypedDict
 
 import numpy as np
 
-from experiments.scoring.intervals import Estimate
 from experiments.scoring.networks import Networks
-from experiments.scoring.paired import share
+from experiments.scoring.paired import of_the_rest, share
 from experiments.storage.records import Interval, Sample
 
 
@@ -45,15 +44,7 @@ def shares(networks: Networks, sample: Sample) -> Shares | None:
     state, read_out = (share(np.array(part), sample) for part in missed)
     return {
         "state_share": 1 - state.value,
-        "state_share_interval": _interval(state),
+        "state_share_interval": of_the_rest(state),
         "read_out_share": 1 - read_out.value,
-        "read_out_share_interval": _interval(read_out),
+        "read_out_share_interval": of_the_rest(read_out),
     }
-
-
-def _interval(missed: Estimate) -> Interval | None:
-    """The interval of 1 - missed; no share is above 1."""
-    if missed.interval is None:
-        return None
-    low, high = missed.interval
-    return 1 - high, min(1 - low, 1.0)

@@ -71,7 +71,7 @@ def split(
     contexts = np.shape(finetuned)[-2]
     if labels.shape != (contexts,):
         raise Misuse(f"Every context needs a label, got {contexts} contexts and labels {labels.shape}.")
-    names = np.asarray(list(dict.fromkeys(labels.tolist())))
+    names = np.asarray(list(dict.fromkeys(labels)))
     groups = [labels == name for name in names]
     residual, shift = (
         np.stack([divergence[..., group].mean(axis=-1) for group in groups], axis=-1)
@@ -84,7 +84,7 @@ def split(
 
 def concentration(residual: Float[np.ndarray, "... c"]) -> Float[np.ndarray, "... c"]:
     """The share of a residual in its largest entry, its two largest, and so on to 1: k/c if uniform."""
-    largest = np.cumsum(-np.sort(-np.asarray(residual, float), axis=-1), axis=-1)
+    largest = np.cumsum(np.sort(np.asarray(residual, float), axis=-1)[..., ::-1], axis=-1)
     return _ratio(largest, largest[..., -1:])
 
 
@@ -136,7 +136,7 @@ def captured(
     except np.linalg.LinAlgError:
         mixing = np.zeros((len(leading), len(leading)))
     outside = np.diag(mixing)  # of each vector, the length outside the span of those before it
-    if np.any(outside <= 1e-6 * np.linalg.norm(leading, axis=-1)):
+    if np.any(outside <= 1e-6 * np.linalg.norm(leading, axis=1)):
         raise Misuse(f"The {len(leading)} eigenvectors are not independent; omit those that repeat.")
     inside = np.cumsum(np.linalg.solve(mixing, (update @ leading.T)[..., None])[..., 0] ** 2, axis=-1)
     return _ratio(inside, np.sum(update**2, axis=-1, keepdims=True))
@@ -160,4 +160,4 @@ def _leaves(tree: Tree, path: str = "") -> dict[str, np.ndarray]:
 def _ratio(numerator: Numbers, denominator: Numbers) -> np.ndarray:
     """numerator / denominator, nan where the denominator is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(np.asarray(denominator) == 0, np.nan, np.divide(numerator, denominator))
+        return np.where(denominator == 0, np.nan, np.divide(numerator, denominator))

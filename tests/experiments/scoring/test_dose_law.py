@@ -14,6 +14,7 @@ def test_a_power_law_is_recovered_at_other_doses_and_seeds_only():
     assert line.shape == (2, 5)
     assert np.isnan(line[:, ::2]).all()
     np.testing.assert_allclose(line[:, 1::2], betas[:2, 1::2])
+    np.testing.assert_allclose(law([1, 2, 4, 8], betas[:, :4]), line[:, :4])  # two doses are enough
 
 
 def test_what_is_scored_is_not_looked_at():

@@ -33,12 +33,15 @@ def test_finer_ladders_keep_their_rungs_and_stay_normalised():
     betas = np.array([0.0, 0.1, 1.0, 10.0])
     rungs = log_softmax(RANDOM.normal(size=(2, 4, 5, 3)))
     fine, between = fits.finer(betas, rungs)
-    count = (between.shape[1] - 1) // (len(betas) - 1)
-    assert between.shape[1] > fits.FINE
+    count = 67  # of 200 in each of three parts
+    assert fine.shape == (3 * count + 1,) and between.shape == (2, 3 * count + 1, 5, 3)
     np.testing.assert_allclose(between[:, ::count], rungs)
     np.testing.assert_allclose(fine[::count], betas, rtol=1e-6)
-    np.testing.assert_allclose(np.exp(between).sum(axis=-1), 1)
-    assert (np.diff(fine) > 0).all()
+    part = np.arange(count)[:, None, None] / count
+    for index in range(3):
+        straight = log_softmax((1 - part) * rungs[:, index, None] + part * rungs[:, index + 1, None])
+        np.testing.assert_allclose(between[:, index * count : (index + 1) * count], straight)
+    assert len(fits.finer(np.arange(5.0), np.zeros((1, 5, 1, 1)))[0]) == 201
     np.testing.assert_allclose(np.diff(fine[: count + 1]), 0.1 / count)  # evenly from 0 to the first rung
     np.testing.assert_allclose(np.diff(np.log(fine[count:])), np.log(10) / count)
 
@@ -93,12 +96,54 @@ def test_the_least_of_mixtures_is_that_of_a_fine_search(make, informative):
     np.testing.assert_allclose(fits.least_of_mixtures(target, contexts), wanted, atol=1e-5)
 
 
+def test_what_one_start_misses_another_finds(make):
+    """Of two targets one is found from equal weights alone, one from next to the better hypothesis alone."""
+    random = np.random.default_rng(21)
+    components, evidence = log_softmax(2 * random.normal(size=(2, 3, 3))), 4 * random.normal(size=(2, 3))
+    target = log_softmax(2 * random.normal(size=(50, 3, 3)))[[8, 15]]
+    odds = np.linspace(-30, 30, 6001)[:, None] + evidence[0] - evidence[1]
+    first, second = (-np.logaddexp(0, sign * odds)[..., None] for sign in (-1, 1))
+    wanted = kl(target[:, None], np.logaddexp(first + components[0], second + components[1])).min(axis=-1)
+    contexts = make.contexts(components[0], ["held_out"] * 3, components, evidence)
+    np.testing.assert_allclose(fits.least_of_mixtures(target[None], contexts)[0], wanted, rtol=1e-4)
+    better = kl(target[:, None], components).argmin(axis=-1)
+    level, near = (
+        fits.fit_weights(target, components, evidence, start=start)[1] - wanted
+        for start in (np.full((2, 2), 0.5), np.array([[0.95, 0.05], [0.05, 0.95]])[better])
+    )
+    assert level[0] < 1e-4 < 0.1 < level[1] and near[1] < 1e-4 < 0.1 < near[0]
+
+
+def test_the_least_of_mixtures_is_at_most_that_of_a_hypothesis(make):
+    """Exactly 0 where one of them made the answers, and the KL itself where there is one alone."""
+    components, evidence = log_softmax(RANDOM.normal(size=(3, 5, 4))), RANDOM.normal(size=(3, 5))
+    contexts = make.contexts(components[0], ["held_out"] * 5, components, evidence)
+    assert (fits.least_of_mixtures(components[None], contexts) == 0).all()
+    target = log_softmax(RANDOM.normal(size=(2, 3, 5, 4)))
+    alone = make.contexts(components[0], ["held_out"] * 5, components[:1], evidence[:1])
+    np.testing.assert_allclose(fits.least_of_mixtures(target, alone), kl(target, components[0]))
+
+
 @pytest.mark.parametrize(("wanted", "inside"), [(0.0, True), (2.0, True), (2.001, True), (2.01, False)])
 def test_a_strength_at_the_end_of_its_ladder_is_on_it(wanted, inside):
     rungs = log_softmax(RANDOM.normal(size=(1, 3, 2, 3)))
     betas, answers = fits.nearest_rungs(np.array([0.0, 1.0, 2.0]), rungs, np.array([[wanted]]))
     assert betas == min(np.round(wanted), 2.0)
     assert np.isfinite(answers).all() == inside
+
+
+def test_past_what_was_solved_there_is_no_answer():
+    """One seed is solved at strength 0 alone, another at two of three; nan is of a law without a strength."""
+    rungs = np.zeros((2, 3, 1, 1))
+    rungs[0, 1:] = rungs[1, 2] = np.nan
+    wanted = np.array([[0.0, 0.9, 2.0, np.nan]] * 2)
+    betas, answers = fits.nearest_rungs(np.array([0.0, 1.0, 2.0]), rungs, wanted)
+    np.testing.assert_array_equal(betas, [[0, 0, 0, 0], [0, 1, 1, 0]])
+    np.testing.assert_array_equal(
+        np.isfinite(answers[..., 0, 0]), [[True, False, False, False], [True, True, False, False]]
+    )
+    off = fits.off_grid(np.array([0.0, 1.0, 2.0, 4.0]), np.array([[0.0, 4.0, 4.003, 4.01, np.nan]]))
+    np.testing.assert_array_equal(off, [[False, False, False, True, True]])
 
 
 def test_chains_have_converged_where_the_rungs_next_to_a_strength_have():
@@ -189,6 +234,9 @@ def test_the_divergence_from_a_theory_that_rules_out_an_answer_is_infinite():
 
 
 def test_no_kl_is_negative_by_rounding():
-    target = log_softmax(RANDOM.normal(size=(50, 4, 5, 3)))
-    rounded = target.astype(np.float32)
-    assert kl(target, rounded).min() < 0 <= fits.mean_kl(target, rounded).min()
+    """Answers that add up to a little more than 1."""
+    target = log_softmax(RANDOM.normal(size=(2, 4, 5, 3)))
+    more = target + 1e-9
+    assert kl(target, more).max() < 0
+    for measure in (fits.mean_kl, fits.kl, fits.least_on_path):
+        assert (measure(target, more) == 0).all()

@@ -5,12 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from experiments.scoring.intervals import Estimate
 from experiments.scoring.labels import beats_nulls, is_worse
 from experiments.scoring.paired import (
     advantage,
     below_order_blind,
     class_below_order_blind,
+    covers,
     leader,
+    of_the_rest,
     on_networks_of,
     open_cases,
     ranked,
@@ -68,6 +71,8 @@ def test_a_theory_on_easy_networks_does_not_win():
     score, shift = on_networks_of(lines["whole"], lines["sampled"])
     assert score == pytest.approx(0.925) and shift == pytest.approx(0.1)
     assert [line.theory for line in open_cases(order[0], order)] == ["sampled"]
+    assert ties(order[0], order) == []
+    assert leader(order[1:2]).theory == "sampled" and leader(order[:0:-1]).theory == "worse"
     better = card(rows("whole", 0.85), [row for row in rows("sampled", 0.9) if row.base == 3])
     order = ranked(list(better.values()))
     assert (
@@ -86,6 +91,7 @@ def test_a_difference_is_paired_and_ties_are_found():
     close = card(rows("first", 0.8001, noise=0.01), rows("second", 0.80, noise=0.01))
     order = ranked(list(close.values()))
     assert ties(order[0], order) == order[1:]
+    assert advantage(order[0], order[0]).value == 0
     assert advantage(order[0], order[1]).value == pytest.approx(-advantage(order[1], order[0]).value)
 
 
@@ -100,6 +106,29 @@ def test_the_best_is_of_those_that_beat_the_nulls():
     order = ranked([lines["high"], lines["sure"]])
     assert not beats_nulls(lines["high"]) and beats_nulls(lines["sure"])
     assert leader(order) is lines["sure"]
+
+
+def test_lines_without_a_score_have_no_rank():
+    lines = card(rows("first", 0.8), rows("second", 0.5))
+    first, second = lines["first"], lines["second"]
+    without = [replace(second, explained=None), replace(second, explained=float("nan"))]
+    assert ranked([*without, first]) == [first] and ranked(without) == ranked([]) == []
+
+
+def test_a_line_covers_another_whose_networks_it_has():
+    lines = card(rows("whole", 0.8), [row for row in rows("few", 0.8) if row.base < 3])
+    whole, few = lines["whole"], lines["few"]
+    assert covers(whole, few) and covers(whole, whole) and not covers(few, whole)
+    unknown = replace(whole, sample=None)
+    assert not covers(unknown, few) and not covers(whole, unknown)
+    assert on_networks_of(replace(whole, explained=0.7), whole) == (0.7, whole.shift)  # as it stands
+    assert on_networks_of(replace(whole, explained=None), few) == (None, pytest.approx(0.1))
+
+
+def test_what_is_not_missed_is_explained_and_never_more_than_all():
+    assert of_the_rest(Estimate(0.25, 0.1, (0.125, 0.375))) == (0.625, 0.875)
+    assert of_the_rest(Estimate(0.25, 0.2, (-0.125, 0.625))) == (0.375, 1.0)
+    assert of_the_rest(Estimate(0.25)) is None
 
 
 def test_doses_can_be_compared():
@@ -122,10 +151,17 @@ def test_the_best_null_is_that_of_the_same_networks():
         rows("unchanged", 0.0), rows("answer-bias", 0.7, grade="fitted"), rows("first", 0.69, noise=0.001)
     )
     assert not beats_nulls(short["first"]) and short["first"].over_null < 0
+    still = [replace(row, nats=row.shift) for row in rows("answer-bias", 0.0, grade="fitted")]
+    unmoved = [replace(row, theory="unchanged", grade="forecast") for row in still]
+    for nulls in ([still, unmoved], [unmoved, still]):  # of equal ones the simplest
+        assert card(*nulls, rows("first", 0.8))["first"].best_null == "unchanged"
     few = [row for row in rows("few", 0.8) if row.base == 3]
     line = card(rows("unchanged", 0.0), rows("answer-bias", 0.7, grade="fitted"), few)["few"]
     assert line.over_null == pytest.approx(0.9 - 0.85) and line.over_null_interval is None
     assert not beats_nulls(line)
+    elsewhere = [row for row in rows("answer-bias", 0.7, grade="fitted") if row.base < 3]
+    assert card(rows("unchanged", 0.0), elsewhere, rows("first", 0.8))["first"].best_null == "unchanged"
+    assert card(elsewhere, rows("first", 0.8))["first"].best_null is None
 
 
 def test_a_null_fitted_in_domain_is_no_rival_there():
@@ -144,6 +180,7 @@ def test_a_theory_that_rules_out_an_answer_is_infinitely_bad():
     line = lines["ruled"]
     assert line.explained == line.over_null == -np.inf and line.interval is None and is_worse(line)
     assert [line.theory for line in ranked(list(lines.values()))][-1] == "ruled"
+    assert advantage(line, line).value == 0 and advantage(lines["fine"], line).value == np.inf
 
 
 def softmax(logits):
@@ -211,3 +248,6 @@ def test_the_class_of_a_theory_is_compared_with_the_order_blind_bound_on_network
     line = card(rows("first", 0.8, noise=0.001))["first"]
     gap = class_below_order_blind(line)
     assert gap.value == pytest.approx(-0.01) and gap.interval is not None
+    alone = card([replace(row, replica=None) for row in rows("first", 0.8)])["first"]
+    assert below_order_blind(alone).value == pytest.approx(1 - alone.explained)
+    assert class_below_order_blind(alone).value == 0

@@ -9,7 +9,7 @@ import pytest
 from experiments.reports.sentences import findings
 from experiments.scoring import labels
 from experiments.scoring import rows as scoring
-from experiments.scoring.fits import finer
+from experiments.scoring.fits import finer, least_of_mixtures
 from experiments.scoring.labels import LAST_DOSE, NULLS
 from experiments.scoring.predictions import BASE, NETWORK, predictions
 from experiments.scoring.scorecard import score_json, scorecard
@@ -146,6 +146,8 @@ def test_a_forecast_past_the_end_of_its_grid_says_nothing(made_up):
     shorten(made_up, base=0)
     rows = select(scoring.rows(made_up), theory="tempered-posterior", grade="forecast", dose=4)
     assert {row.base for row in rows} == {1} and {row.failures for row in rows} == {None}
+    before = select(scoring.rows(made_up), theory="tempered-posterior", grade="forecast", dose=1)
+    assert {row.base for row in before} == {0, 1}
     line = card(made_up, theory="tempered-posterior", grade="forecast", group="held_out", dose=4)
     assert (line.networks, line.finetuned, line.failed) == (2, 4, 0) and np.isfinite(line.explained)
     assert labels.networks(line) == "2 of 4" and labels.marks(line).endswith("†")
@@ -259,6 +261,32 @@ def test_a_row_says_how_far_the_base_network_is_from_the_process(made_up):
         errors = {row.base_error for row in select(scoring.rows(made_up), base=0, group=group)}
         assert errors == {float(f"{gap[inside].mean():.7g}")}
         assert {row.base_error for row in select(scoring.rows(made_up), base=1, group=group)} == {0.0}
+
+
+def test_a_row_has_the_resolution_that_was_measured(made_up):
+    cell = Cell("theories", "arm", 0)
+    made_up.save(cell, replace(made_up.theories(cell), resolution=np.arange(7) * 1e-3))
+    rows = select(scoring.rows(made_up), theory="unchanged", dose=4)
+    assert {(row.base, row.group): row.resolution for row in rows} == {
+        (0, "in_domain"): 0.001,
+        (0, "held_out"): 0.0045,
+        (1, "in_domain"): None,
+        (1, "held_out"): None,
+    }
+
+
+def test_mixtures_are_fitted_once_for_each_group_and_reference(made_up):
+    contexts = made_up.theories(Cell("theories", "arm", 0)).contexts
+    target = made_up.finetuned(Cell("finetuned", "arm", 0, "sgd")).finetuned
+    known, reference = scoring.Mixtures(target, contexts), log_softmax(RANDOM.normal(size=(7, 3)))
+    plain, anchored = known.least("held_out", None), known.least("held_out", reference)
+    wanted = least_of_mixtures(target[..., 3:, :], contexts.of("held_out"), reference[3:])
+    np.testing.assert_allclose(anchored, wanted)
+    assert np.abs(plain - anchored).min() > 1e-3
+    assert known.least("held_out", None) is plain
+    assert known.least("held_out", reference + 1e-6) is anchored
+    assert known.least("held_out", reference + 0.01) is not anchored
+    assert known.least("in_domain", reference) is not anchored
 
 
 def test_a_rate_is_a_second_forecast_under_a_name_of_its_own(made_up):
@@ -462,7 +490,9 @@ def test_arms_and_methods_with_dashes_are_kept_apart(made_up):
     for arm, method in (("same-start", "kl-lifted"), ("start", "kl-lifted-same"), ("blob2", "sgd")):
         made_up.save(Cell("theories", arm, 0), theories)
         made_up.save(Cell("finetuned", arm, 0, method), network)
-    named = {(row.method, row.data, row.base) for row in scoring.rows(made_up)}
+    rows = scoring.rows(made_up)
+    assert all((row.other_base is None) == (row.data != "arm") for row in rows)  # others are single networks
+    named = {(row.method, row.data, row.base) for row in rows}
     assert named == {
         ("kl-lifted", "same-start", 0),
         ("kl-lifted-same", "start", 0),

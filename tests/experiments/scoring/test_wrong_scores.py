@@ -90,10 +90,13 @@ def test_no_kl_is_negative(world):
 
 def test_a_shift_as_large_as_its_noise_is_undefined(world):
     row = select(world, "linearised", group="held_out", dose=1)[0]
-    assert scorecard([replace(row, replica=row.shift)])[0].explained is None
-    assert (
-        scorecard([replace(row, replica=tuple(0.99 * value for value in row.shift))])[0].explained is not None
+    (line,) = scorecard([replace(row, replica=row.shift)])
+    assert line.explained is line.noise_ceiling is line.order_blind is line.other_base is None
+    almost, without = (
+        scorecard([replace(row, replica=replica)])[0] for replica in (tuple(0.99 * np.array(row.shift)), None)
     )
+    assert almost.explained == without.explained == pytest.approx(1 - np.sum(row.nats) / np.sum(row.shift))
+    assert almost.order_blind == pytest.approx(1 - 0.99 / 2) and without.order_blind is without.noise is None
 
 
 def test_the_other_base_is_the_next_one_and_never_the_network_itself(world):

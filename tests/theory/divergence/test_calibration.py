@@ -36,20 +36,47 @@ def test_samples_of_the_process_stay_below_the_bound():
     assert np.mean(passed) > 0.9
 
 
-def test_the_bound_is_near_what_chance_does():
-    """A sum of n fair tosses: bound² / variance is 2 L, up to the part that does not grow with n."""
-    tokens, n = np.zeros((1_000_000, 1), int), 1_000_000
-    tokens[: n // 2 + 5000] = 1  # ten standard deviations
-    found = calibration(tokens, np.full((n, 1, 2), np.log(0.5)), level=1e-6)
-    limit = np.log(4 * 2 * 2 / 1e-6)
-    assert found.excess == pytest.approx(10 / np.sqrt(2 * limit), rel=0.03)
+def bound(variance, positions=1, vocabulary=2):
+    limit = np.log(4 * (positions + 1) * vocabulary / 1e-6)
+    return limit / 3 + np.sqrt(limit**2 / 9 + 2 * limit * variance)
 
 
 def test_the_bound_of_one_toss_is_that_of_the_formula():
-    found = calibration(np.array([[1]]), np.full((1, 1, 2), np.log(0.5)), level=1e-6)
-    limit = np.log(4 * 2 * 2 / 1e-6)
-    assert found.excess == pytest.approx(0.5 / (limit / 3 + np.sqrt(limit**2 / 9 + 2 * limit * 0.25)))
-    assert not found.weighted
+    found = calibration(np.array([[0]]), np.log([[[0.9, 0.06, 0.04]]]))
+    assert found.excess == pytest.approx(0.1 / bound(0.09, vocabulary=3))
+    assert found.sentence() == (
+        "token 0, at position 0: it is drawn 1 times where 0.9 are expected, beyond chance"
+    )
+
+
+def test_what_is_small_at_each_position_is_larger_at_all_together():
+    found = calibration(np.array([[1, 1]]), np.full((1, 2, 2), np.log(0.5)))
+    assert found.excess == pytest.approx(1 / bound(0.5, positions=2))
+    assert found.sentence().startswith("token 0, at all positions together: it is drawn 0 times where 1 are")
+
+
+def test_draws_of_the_right_frequency_that_ignore_predictions_are_found_by_weights():
+    """What is predicted of a document is drawn in the other: p - 1 and p of a token cancel, p² - p do not."""
+    probs = np.array([[[0.1, 0.9]], [[0.9, 0.1]]], np.float32)
+    found = calibration(np.array([[0], [1]]), np.log(probs))
+    assert found.weighted and found.excess == pytest.approx(0.72 / bound(0.09 * 0.82), rel=1e-6)
+    assert (found.drawn, found.predicted) == pytest.approx((0.1, 0.82), rel=1e-6)
+    assert found.sentence() == (
+        "token 0, at position 0: the predicted probabilities of its draws sum to 0.1 where 0.82 are "
+        "expected, beyond chance"
+    )
+
+
+def test_what_is_certain_is_drawn():
+    with np.errstate(divide="ignore"):
+        assert calibration(np.zeros((3, 1), int), np.log([[[1.0, 0.0]]] * 3)).excess == 0
+
+
+def test_single_precision_is_summed_in_double():
+    rng = np.random.default_rng(0)
+    log_probs = np.log(rng.dirichlet(np.ones(3), size=(2000, 2))).astype(np.float32)
+    tokens = rng.integers(0, 3, (2000, 2))
+    assert calibration(tokens, log_probs) == calibration(tokens, log_probs.astype(float))
 
 
 @pytest.mark.parametrize(

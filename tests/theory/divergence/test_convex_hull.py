@@ -58,7 +58,8 @@ def test_shared_weights_compromise_where_free_ones_need_not():
 
 def test_no_other_weights_come_nearer():
     hull = nearest(np.log(TARGETS), np.log(MEMBERS))
-    assert hull.gap.max() < 1e-9
+    assert 1e-11 < hull.gap.max() < 6e-11  # five members times the finest
+    assert nearest(np.log(TARGETS), np.log(MEMBERS), iterations=12).gap.max() < 1e-9
     np.testing.assert_allclose(hull.weights.sum(axis=-1), 1, rtol=1e-12)
     assert hull.weights.min() >= 0
     np.testing.assert_allclose(hull.nats, kl(TARGETS, at(hull.weights)).mean(axis=-1), rtol=1e-9)
@@ -76,6 +77,7 @@ def test_weights_inside_are_found():
     np.testing.assert_allclose(hull.weights, weights, atol=1e-5)
     np.testing.assert_allclose(hull.nats, 0, atol=1e-9)
     np.testing.assert_array_equal(hull.at_least, 0)
+    assert min(hull.nats.min(), hull.gap.min()) >= 0  # by rounding, either would be below
 
 
 @pytest.mark.parametrize("iterations", [0, 1, 3])
@@ -90,6 +92,15 @@ def test_the_certificate_holds_before_the_optimum_is_found(iterations, shared):
     assert early.gap.max() > 1e-4  # not there yet
     if iterations == 0:
         np.testing.assert_allclose(early.weights, 0.2)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_target_is_found_alike_alone_and_among_others(shared):
+    together = nearest(np.log(TARGETS), np.log(MEMBERS), shared=shared, iterations=3)
+    for index, target in enumerate(np.log(TARGETS)):
+        alone = nearest(target[None], np.log(MEMBERS), shared=shared, iterations=3)
+        np.testing.assert_allclose(alone.weights[0], together.weights[index], rtol=1e-12)
+        np.testing.assert_allclose(alone.gap[0], together.gap[index], rtol=1e-10)
 
 
 def test_the_gap_is_the_logarithm_of_the_greatest_slope():
@@ -124,6 +135,7 @@ def test_impossible_answers():
         hull = nearest(target, components, shared=shared)
         np.testing.assert_allclose(hull.nats.ravel(), [0, np.inf, np.inf], atol=1e-10)
         np.testing.assert_allclose(hull.at_least.ravel(), [0, np.inf, np.inf], atol=1e-10)
+        assert (hull.gap.ravel()[1:] == 0).all()
         np.testing.assert_allclose(hull.weights.reshape(3, 2)[0], [0.4, 0.6], atol=1e-6)
 
 

@@ -6,7 +6,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from theory.divergence.kl import answers_at, explained, kl, renormalised, total_variation
+from theory.base import Dataset
+from theory.divergence.kl import (
+    answer_loss,
+    answers_at,
+    counted_answers,
+    explained,
+    kl,
+    renormalised,
+    total_variation,
+)
 
 
 def distributions(seed, shape):
@@ -82,9 +91,9 @@ class Fixed:
 
 def test_a_network_that_is_not_finite_is_not_taken_for_one_without_an_answer():
     rows = jnp.array([[0.0, -jnp.inf], [-jnp.inf, -jnp.inf], [jnp.nan, 0.0], [jnp.nan, jnp.nan]])
-    got = np.asarray(renormalised(rows))
-    np.testing.assert_allclose(got[:2], [[0.0, -np.inf], [np.log(0.5)] * 2], rtol=1e-6)
-    assert np.isnan(got[2:]).all()
+    for got in (renormalised(rows), renormalised(jnp.stack([rows, rows]))[1]):
+        np.testing.assert_allclose(got[:2], [[0.0, -np.inf], [np.log(0.5)] * 2], rtol=1e-6)
+        assert np.isnan(got[2:]).all()
 
 
 @pytest.mark.parametrize("part", [slice(0, 2), slice(1, 4), slice(0, 4)])
@@ -92,3 +101,28 @@ def test_answers_are_renormalised_over_their_slice(part):
     got = answers_at(Fixed(np.log(LEFT)), jnp.zeros((3, 5), int), part)
     wanted = LEFT[..., part] / LEFT[..., part].sum(axis=-1, keepdims=True)
     np.testing.assert_allclose(np.exp(got), wanted, rtol=1e-5)
+
+
+ANSWERS = slice(2, 5)
+DOCUMENTS = Dataset(
+    np.array([[0, 2, 4, 5], [3, 1, 4, 2]]), np.array([[True, True, True, True], [True, True, False, True]])
+)
+
+
+def test_answers_count_from_the_first_to_the_last():
+    wanted = [[False, True, True, False], [True, False, False, True]]
+    np.testing.assert_array_equal(counted_answers(DOCUMENTS, ANSWERS), wanted)
+
+
+def test_the_loss_is_the_mean_over_counted_answers():
+    """Of several networks, and of one; what does not count may even be impossible."""
+    log_probs = np.log(distributions(2, (5, 2, 4, 3))).astype(np.float32)
+    chosen = [log_probs[:, 0, 1, 0], log_probs[:, 0, 2, 2], log_probs[:, 1, 0, 1], log_probs[:, 1, 3, 0]]
+    log_probs[:, 1, 2] = -np.inf
+    losses = answer_loss(jnp.asarray(log_probs), DOCUMENTS, ANSWERS)
+    np.testing.assert_allclose(losses, -np.mean(chosen, axis=0), rtol=1e-5)
+    np.testing.assert_allclose(
+        answer_loss(jnp.asarray(log_probs[3]), DOCUMENTS, ANSWERS), losses[3], rtol=1e-6
+    )
+    nothing = Dataset(DOCUMENTS.tokens, np.zeros((2, 4), bool))
+    assert np.isnan(answer_loss(jnp.asarray(log_probs), nothing, ANSWERS)).all()

@@ -28,22 +28,42 @@ def mixture(weights, components, evidence):
     return np.log(out)
 
 
-def test_weights_of_a_mixture_are_recovered_from_its_answers(random):
-    components = log_softmax(random.normal(size=(3, 6, 4)))
-    evidence = np.zeros((3, 6))
-    truth = np.array([0.2, 0.5, 0.3])
-    weights, least = fit_weights(mixture(truth, components, evidence)[None], components, evidence)
-    np.testing.assert_allclose(weights[0], truth, atol=1e-6)
-    assert least[0] < 1e-12
-
-
-def test_weights_are_recovered_through_contexts_that_speak(random):
-    components = log_softmax(random.normal(size=(3, 8, 4)))
-    evidence = random.normal(size=(3, 8)) - 3
+@pytest.mark.parametrize("spoken", [0.0, 1.0])
+def test_weights_of_a_mixture_are_recovered_from_its_answers_in_few_steps(spoken, random):
+    """Also where contexts are evidence. The curvature is that of the KL: after five steps little is left."""
+    components, evidence = (
+        log_softmax(random.normal(size=(3, 8, 4))),
+        spoken * (random.normal(size=(3, 8)) - 3),
+    )
     truth = np.array([0.6, 0.1, 0.3])
-    weights, least = fit_weights(mixture(truth, components, evidence)[None], components, evidence)
+    target = mixture(truth, components, evidence)[None]
+    weights, least = fit_weights(target, components, evidence, iterations=5)
     np.testing.assert_allclose(weights[0], truth, atol=1e-6)
-    assert least[0] < 1e-12
+    assert 0 <= least[0] < 1e-12
+    assert 1e-6 < fit_weights(target, components, evidence, iterations=2)[1][0] < 1e-2
+
+
+def test_single_precision_is_fitted_in_double(random):
+    components, target = (log_softmax(random.normal(size=(3, 6, 4))).astype(np.float32) for _ in range(2))
+    evidence = random.integers(-3, 0, (3, 6)).astype(np.float32)
+    for part, other in zip(
+        fit_weights(target, components, evidence),
+        fit_weights(*(part.astype(float) for part in (target, components, evidence))),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(part, other)
+
+
+def test_without_a_step_weights_are_those_of_the_start(random):
+    components, evidence = log_softmax(random.normal(size=(3, 6, 4))), random.normal(size=(3, 6))
+    target, start = log_softmax(random.normal(size=(2, 6, 4))), np.array([[2.0, 1.0, 1.0], [0.0, 1.0, 0.0]])
+    with np.errstate(all="raise", under="ignore"):
+        weights, nats = fit_weights(target, components, evidence, 0, start)
+    share = np.array([[0.5, 0.25, 0.25], [0.0, 1.0, 0.0]])
+    np.testing.assert_allclose(weights, share, atol=1e-15)
+    answers = [mixture(each, components, evidence) for each in share]
+    np.testing.assert_allclose(nats, np.sum(np.exp(target) * (target - answers), axis=-1).mean(axis=-1))
+    np.testing.assert_allclose(fit_weights(target, components, evidence, 0)[0], 1 / 3)
 
 
 def test_members_that_no_context_allows_keep_their_weight_and_hide_nothing(random):
@@ -52,8 +72,19 @@ def test_members_that_no_context_allows_keep_their_weight_and_hide_nothing(rando
     evidence[3] = -np.inf
     truth = np.array([0.2, 0.5, 0.3, 0.0])
     weights, least = fit_weights(mixture(truth, components, evidence)[None], components, evidence)
-    np.testing.assert_allclose(weights[0, :3] / weights[0, :3].sum(), truth[:3], atol=1e-6)
-    assert weights[0, 3] == pytest.approx(0.25) and least[0] < 1e-12
+    np.testing.assert_allclose(weights, [[0.15, 0.375, 0.225, 0.25]], atol=1e-6)
+    assert least[0] < 1e-12
+
+
+def test_a_member_gives_no_answer_where_it_is_impossible():
+    """The first context rules out the second coin, which alone would give the answer there."""
+    with np.errstate(divide="ignore"):
+        components = np.log([[[1.0, 0.0], [0.5, 0.5]], [[0.5, 0.5], [0.2, 0.8]]])
+    evidence = np.array([[0.0, 0.0], [-np.inf, 0.0]])
+    target = np.log([[[0.5, 0.5], [0.2, 0.8]]])
+    with np.errstate(all="raise", under="ignore"):
+        weights, least = fit_weights(target, components, evidence)
+    assert least[0] == np.inf and weights[0, 1] > 0.999
 
 
 def test_answers_that_no_member_gives_are_left_out_of_the_fit_and_cost_everything(random):
@@ -68,7 +99,7 @@ def test_answers_that_no_member_gives_are_left_out_of_the_fit_and_cost_everythin
     with np.errstate(all="raise", under="ignore"):
         weights, least = fit_weights(np.stack([truth, said]), components, np.zeros((2, 6)))
     np.testing.assert_allclose(weights, [[0.3, 0.7], [0.3, 0.7]], atol=1e-3)
-    assert least[0] < 1e-6 and least[1] == np.inf
+    assert 0 <= least[0] < 1e-6 and least[1] == np.inf
 
 
 @pytest.mark.parametrize("spoken", [0.0, 2.0])
@@ -122,6 +153,8 @@ def test_few_steps_are_as_good_as_many(random, monkeypatch):
     monkeypatch.setattr(np.linalg, "solve", lambda *parts: solved.append(len(parts[0])) or solve(*parts))
     _, nats = fit_weights(target, components, evidence)
     few = sum(solved)
+    fit_weights(mixture(np.full(4, 0.25), components, evidence)[None], components, evidence)
+    assert sum(solved) == few + 1  # the start is exact
     monkeypatch.setattr("theory.divergence.mixture_fit.EXACT", 0.0)
     _, least = fit_weights(target, components, evidence)
     assert few < (sum(solved) - few) / 2

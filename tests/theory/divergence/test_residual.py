@@ -44,6 +44,8 @@ def test_a_split_by_label_is_a_loop_over_contexts():
         explained = 1 - residual[..., rows].sum(axis=-1) / shift[..., rows].sum(axis=-1)
         np.testing.assert_allclose(result.explained[..., g], explained)
     np.testing.assert_allclose(result.share.sum(axis=-1), 1)
+    network = split(FINETUNED[1, 2], THEORY[1, 2], BASE[1, 2], labels)
+    np.testing.assert_allclose(network.share, result.share[1, 2])
 
 
 def test_a_residual_in_one_topic_is_found_there():
@@ -79,6 +81,19 @@ def test_concentration_cumulates_from_the_largest():
     np.testing.assert_allclose(result[0], [5 / 8, 7 / 8, 1, 1])
     np.testing.assert_allclose(result[1], [0.25, 0.5, 0.75, 1])
     assert np.isnan(result[2]).all()
+    np.testing.assert_allclose(concentration(np.array([1.0, 5.0, 0.0, 2.0], np.float32)), result[0])
+
+
+def test_single_precision_is_computed_with_in_double():
+    left, right = (np.asarray(part, np.float32) for part in (FINETUNED, BASE))
+    np.testing.assert_array_equal(kl(left, right), kl(left.astype(float), right.astype(float)))
+    residual = kl(left, right).astype(np.float32)
+    np.testing.assert_array_equal(concentration(residual), concentration(residual.astype(float)))
+    update, values, vectors = (
+        np.asarray(part, np.float32) for part in (RNG.normal(size=6), [2, 1], rotation(6, 4)[:2])
+    )
+    wanted = captured(*(part.astype(float) for part in (update, values, vectors)))
+    np.testing.assert_array_equal(captured(update, values, vectors), wanted)
 
 
 ACTUAL = {
@@ -169,6 +184,12 @@ def test_bad_eigenpairs_are_refused():
         captured(np.ones(4), np.ones(2), two)
     with pytest.raises(Misuse, match="The 2 eigenvectors are not independent"):
         captured(np.ones(3), np.ones(2), np.ones((2, 3)))
+    with pytest.raises(Misuse, match="The 2 eigenvectors are not independent"):
+        captured(np.ones(3), np.ones(2), np.zeros((2, 3)))
+    with pytest.raises(
+        Misuse, match="The 2 eigenvectors are not independent"
+    ):  # but for rounding, in any unit
+        captured(np.ones(3), np.ones(2), 1e4 * (np.ones((2, 3)) + 1e-7 * np.eye(2, 3)))
     with pytest.raises(Misuse, match="The 4 eigenvectors are not independent"):
         captured(np.ones(3), np.ones(4), np.eye(4, 3) + 1)
 
