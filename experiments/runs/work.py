@@ -129,7 +129,7 @@ def jobs_of(folders: Sequence[str], networks: str, progress: Progress) -> list[J
     jobs = []
     for folder in folders:
         sweep = SweepFolder(Path(folder))
-        points = sweep.record.points if sweep.exists else ()
+        points = sweep.record.in_order if sweep.exists else ()
         if missing := [point.folder for point in points if sweep.status(point) == "missing"]:
             raise Misuse(
                 f"{len(missing)} of {len(points)} runs of {folder} have no folder yet (first {missing[0]}); "
