@@ -252,7 +252,9 @@ def describe(experiment: Experiment) -> Json:
         "process": {"kind": type(process).__name__, **asdict(process)},
         "shape": asdict(experiment.shape),
         "pretraining": asdict(experiment.pretraining),
-        "seeds": [experiment.seed * 1000 + index for index in range(experiment.base_seeds)],
+        "seeds": [
+            experiment.seed * 1000 + experiment.first_seed + row for row in range(experiment.base_seeds)
+        ],
         "code": network_code(process),
     }
 

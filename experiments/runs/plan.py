@@ -30,7 +30,8 @@ class Estimate:
 
 
 def estimate(experiment: Experiment, draws: int) -> Estimate:
-    """Time and disk of a run; each draw of the process is like `experiment`, and compiles nothing more."""
+    """Time and disk of a run of so many experiments like this one (`draws`, or groups of base networks), of
+    which only the first compiles."""
     process, sampling = experiment.process, experiment.sampling
     weights = experiment.shape.size(process.vocabulary, process.length)
     arms, bases = len(experiment.arms), experiment.base_seeds * draws
