@@ -4,9 +4,9 @@ Its cells, the least parts of a run that are redone, are for each base network a
 
     theories      every theory's answers over its grid of strengths, from the base network and D'
     posteriors    posteriors over weights, sampled, with their convergence diagnostics
-    replays       for each way of finetuning, the theories that follow it step by step, and forecasts of β
-    finetuned     for each way of finetuning, the finetuned networks' answers at every dose
     retrained     networks pretrained from scratch on D and shares of D', where a study asks for them
+    finetuned     for each way of finetuning, the finetuned networks' answers at every dose
+    replays       for each way of finetuning, the theories that follow it step by step, and forecasts of β
 
 or, in place of these, for each base network, arm and way of finetuning
 
@@ -223,7 +223,7 @@ class Experiment:
             Cell("theories", arm, base),
             *[Cell("posteriors", arm, base)] * (row < sampled),
             *again,
-            *(Cell(kind, arm, base, method) for method in self.methods for kind in ("replays", "finetuned")),
+            *(Cell(kind, arm, base, method) for method in self.methods for kind in ("finetuned", "replays")),
         ]
 
     def arm(self, name: str) -> Arm:
