@@ -95,7 +95,7 @@ class _StandIn(works.Worker):
 
 def _worker(run: RunFolder, cells: int, takes: float) -> _StandIn:
     job = works.Job(run, run.folder / "networks", Silent())
-    job.__dict__["experiments"] = [SimpleNamespace(draw=0, cells=lambda: _cells(cells))]
+    job.__dict__["experiments"] = [SimpleNamespace(first_base=0, cells=lambda: _cells(cells))]
     worker = _StandIn([job], Silent())
     worker._programs = SimpleNamespace(drop=lambda _: None)  # pyright: ignore
     worker.takes = takes

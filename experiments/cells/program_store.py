@@ -18,7 +18,8 @@ from theory.base import PyTree
 from theory.compute.devices import ShardedMap, compiler_options
 from theory.contracts import Process
 
-ARGUMENTS = "process", "arms", "pretraining", "draw", "n", "batch"  # that programs do not close over
+NUMBERS = "pretraining", "first_base", "first_seed", "n", "batch"
+ARGUMENTS = "process", "arms", *NUMBERS  # that programs do not close over
 NAMED = "methods", "doses"  # that are part of the names of programs which close over them
 
 

@@ -105,6 +105,7 @@ class Executor:
     """
 
     def __init__(self, experiment: Experiment, template: Network, store: ProgramStore | None = None):
+        self._are_called = store is not None  # its programs, by an executor before
         self.store = store = store or ProgramStore()
         self.experiment, self.template = experiment, template
         self.data = FinetuningData(experiment)
@@ -130,11 +131,10 @@ class Executor:
             else None
         )
         self.measures = MeasurePrograms(experiment, template, store) if experiment.measures else None
-        self._has_begun = False
         self._others: list[Callable[[], None]] = []  # to be compiled later
 
     def compile(self, everything: bool = False) -> None:
-        """Compile the programs ahead of their first call.
+        """Compile the programs ahead of their first call, those of the first cell first.
 
         If not `everything`, those of other ways of finetuning than the first are left until the first
         networks are finetuned: a first figure needs none of them, and compiling takes the cores from whatever
@@ -161,31 +161,36 @@ class Executor:
             return
         if self.inside is None:
             self.theories.compile(tokens, stacked(seeds, params), data(seeds))
+            self.theories.modes.compile(params, data(1))
+            if self.finetuned.large is None and not self._are_called:
+                call_once(self.theories, self.data.questions(experiment.arms[0]))
 
-        def finetuning(name: str) -> None:
-            numbers = [shape((count,), np.int32) for count in (2 * seeds, seeds)]
+        numbers = [shape((count,), np.int32) for count in (2 * seeds, seeds)]
+
+        def finetuned(name: str) -> None:
             if self.finetuned.large is None:
                 self.finetuned.finetune[name].compile(params, data(2 * seeds), order(2 * seeds), numbers[0])
+
+        def replayed(name: str) -> None:
             if name in self.replays.replay and self.inside is None:
                 self.replays.replay[name].compile(params, tokens, data(seeds), order(seeds), numbers[1])
 
-        first, *others = [functools.partial(finetuning, name) for name in experiment.methods]
-        first()
-        for other in others if everything or self.inside is not None else ():
-            other()
-        if self.inside is not None:
-            return
-        self._others = [] if everything else others
-        if self.posteriors is not None:
+        first, *others = experiment.methods
+        # from the end: a cell that is run meanwhile compiles its own program beside these
+        left = [functools.partial(make, name) for name in others for make in (replayed, finetuned)]
+        at_once = everything or self.inside is not None
+        self._others = [] if at_once else left
+        finetuned(first)
+        if self.finetuned.large is None and self.inside is None:
+            self.answers.read.compile(tokens, stacked(2 * seeds, stacked(len(experiment.doses), params)))
+            if experiment.observe is not None:
+                snapshots = stacked(seeds, stacked(len(experiment.doses), params))
+                self.answers.observe.compile(tokens, snapshots)
+        replayed(first)
+        for compile_other in left if at_once else ():
+            compile_other()
+        if self.posteriors is not None and self.inside is None:
             self.posteriors.compile()
-        self.theories.modes.compile(params, data(1))
-        if self.finetuned.large is not None:
-            return
-        self.answers.read.compile(tokens, stacked(2 * seeds, stacked(len(experiment.doses), params)))
-        if experiment.observe is not None:
-            self.answers.observe.compile(tokens, stacked(seeds, stacked(len(experiment.doses), params)))
-        if not self._has_begun:
-            call_once(self.theories, self.data.questions(experiment.arms[0]))
 
     def _compile_others(self) -> None:
         """Start to compile what `compile` has left, once."""
@@ -203,7 +208,7 @@ class Executor:
         """The content of a cell, and why it failed ("" if it did not). If D' has a teacher, it is made of the
         base network `source`: the student's own, if none is given. `retrained` (r, ...) are the weights of
         the networks pretrained with every share of D', of a cell that is of them."""
-        arm, source, self._has_begun = self.experiment.arm(cell.arm), source or network, True
+        arm, source, self._are_called = self.experiment.arm(cell.arm), source or network, True
         if cell.kind == "retrained":
             return self._retrained(arm, network, retrained), ""
         if self.axioms is not None:

@@ -54,6 +54,9 @@ class PretrainingConfig:
 
     seeds: int = 4
     """Base networks, each pretrained from a seed of its own."""
+    groups: int = 1
+    """Groups of base networks, as many in each: one is pretrained, to an end of its own, and finetuned before
+    the next. The first figure comes sooner."""
     optimizer: str = "muon"
     """Optimizer, muon or adamw."""
     rate: float | None = None
@@ -70,7 +73,11 @@ class PretrainingConfig:
     before it, or tokens, the token that was drawn."""
 
     def __post_init__(self) -> None:
-        check_positive("pretraining", seeds=self.seeds)
+        check_positive("pretraining", seeds=self.seeds, groups=self.groups)
+        if self.seeds % self.groups:
+            raise Misuse(
+                f"pretraining.groups must divide pretraining.seeds = {self.seeds}, got {self.groups}."
+            )
         if self.rate is not None:
             check_rates("pretraining", rate=self.rate)
         if self.seeds > MOST_NETWORKS:
@@ -191,6 +198,11 @@ class StudyConfig:
         if networks > MOST_NETWORKS:
             raise Misuse(
                 f"process_seeds × pretraining.seeds must be at most {MOST_NETWORKS}, got {networks}."
+            )
+        if self.pretraining.groups > 1 and (self.retrained.shares or self.sampling.temperatures):
+            raise Misuse(
+                "pretraining.groups must be 1 where networks are retrained or posteriors sampled, got "
+                f"{self.pretraining.groups}."
             )
         if self.process_seeds > 1 and not hasattr(self.process, "seed"):
             kind = type(self.process).__name__.removesuffix("Options")

@@ -4,9 +4,9 @@ Its cells, the least parts of a run that are redone, are for each base network a
 
     theories      every theory's answers over its grid of strengths, from the base network and D'
     posteriors    posteriors over weights, sampled, with their convergence diagnostics
-    replays       for each way of finetuning, the theories that follow it step by step, and forecasts of β
-    finetuned     for each way of finetuning, the finetuned networks' answers at every dose
     retrained     networks pretrained from scratch on D and shares of D', where a study asks for them
+    finetuned     for each way of finetuning, the finetuned networks' answers at every dose
+    replays       for each way of finetuning, the theories that follow it step by step, and forecasts of β
 
 or, in place of these, for each base network, arm and way of finetuning
 
@@ -20,8 +20,9 @@ or, for each base network and arm,
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 from jaxtyping import Array
@@ -86,17 +87,17 @@ class Experiment:
     """Everything that a study pretrains, finetunes and predicts.
 
     `theories` are the names of those to score, or "all"; by default all that are not optional, and
-    `extra_theories` with them. `more_theories` are instances by name, each in place of one so called. `draw`
-    counts the draws of the process: base networks are numbered on from those of the draws before. Strengths
-    are fitted on the in-domain answers `fit_on`, the "first" of each document or "all"; theories of
-    hypotheses are `anchored` at the base network, or start from the process. `teacher_strength` is β of the
-    tempered posterior that teaches where a method distils. `replayed` writes the documents that methods
-    replay (None: the process). `observe` is what else is looked at, of a network and an arm's contexts
-    (tokens): {name: an array with a row each}; it reads `observed_tokens` with each network, for estimates of
-    time. With a plan of `axioms` no theory is scored: its cells are those of the axioms alone; with a
-    plan of the `inside`, those of the inside, or of curves, alone. With
-    `measures` cells also hold the candidates for an explanation that are known before finetuning
-    (experiments.cells.measures).
+    `extra_theories` with them. `more_theories` are instances by name, each in place of one so called.
+    `first_base` is the number of the first base network among those of a run, which may have several
+    experiments, and `first_seed` among those of its draw of the process. Strengths are fitted on the
+    in-domain answers `fit_on`, the "first" of each document or "all"; theories of hypotheses are `anchored`
+    at the base network, or start from the process. `teacher_strength` is β of the tempered posterior that
+    teaches where a method distils. `replayed` writes the documents that methods replay (None: the process).
+    `observe` is what else is looked at, of a network and an arm's contexts (tokens): {name: an array with a
+    row each}; it reads `observed_tokens` with each network, for estimates of time. With a plan of `axioms` no
+    theory is scored: its cells are those of the axioms alone; with a plan of the `inside`, those of the
+    inside, or of curves, alone. With `measures` cells also hold the candidates for an explanation that are
+    known before finetuning (experiments.cells.measures).
     """
 
     process: Process
@@ -115,7 +116,8 @@ class Experiment:
     theories: tuple[str, ...] = ()
     extra_theories: tuple[str, ...] = ()
     more_theories: Mapping[str, Theory] = field(default_factory=dict)
-    draw: int = 0
+    first_base: int = 0
+    first_seed: int = 0
     teacher_strength: float = 0.03
     fit_on: str = "first"
     anchored: bool = True
@@ -189,10 +191,15 @@ class Experiment:
         """Finetuning steps."""
         return int(self.doses[-1])
 
-    @property
-    def first_base(self) -> int:
-        """The number of the first base network among those of all draws."""
-        return self.draw * self.base_seeds
+    def groups(self, count: int) -> list[Self]:
+        """The experiments of so many groups of its base networks."""
+        if count > 1 and any(arm.teacher_offset for arm in self.arms):
+            raise Misuse(
+                "pretraining.groups must be 1 where a base network writes the D' of another, which is in the "
+                f"same group then; got {count}."
+            )
+        size = self.base_seeds // count
+        return [replace(self, base_seeds=size, first_seed=group * size) for group in range(count)]
 
     def cells(self) -> list[Cell]:
         """Every cell, in the order it is run."""
@@ -216,7 +223,7 @@ class Experiment:
             Cell("theories", arm, base),
             *[Cell("posteriors", arm, base)] * (row < sampled),
             *again,
-            *(Cell(kind, arm, base, method) for method in self.methods for kind in ("replays", "finetuned")),
+            *(Cell(kind, arm, base, method) for method in self.methods for kind in ("finetuned", "replays")),
         ]
 
     def arm(self, name: str) -> Arm:

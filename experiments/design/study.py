@@ -209,13 +209,17 @@ class StudyRun:
         return record | ({"files": digests} if digests else {})
 
     def experiments(self) -> "list[Experiment]":
-        """The experiment of every draw of the process."""
+        """The experiment of every draw of the process, and of every group of its base networks."""
         config = self.config
         made = [self.study.experiment(draw) for draw in config.draws()]
         if plan := made[0].inside or made[0].axioms:
             usual = dict(options(self.study.preset(self.preset)))
             check_used(self.study.name, dict(options(config)), usual, plan.unused)
-        return [dataclasses.replace(experiment, draw=draw) for draw, experiment in enumerate(made)]
+        parts = [part for experiment in made for part in experiment.groups(config.pretraining.groups)]
+        return [
+            dataclasses.replace(part, first_base=number * part.base_seeds)
+            for number, part in enumerate(parts)
+        ]
 
     def keep_files(self, folder: Path) -> None:
         """Copy the user's own files into the run's folder, from which it is drawn, reported and run again."""

@@ -4,6 +4,11 @@
 which includes the code of the process and of the training, their measured quality and the digest of their
 weights; `HASH.checkpoint.safetensors` holds the state between two chunks of an unfinished run. Whoever
 trains them holds the claim `HASH`.
+
+Networks that differ in `until_learnt` alone are those of one training that ends sooner or later. So
+`HASH.end.safetensors` holds the state at the end of the longest one, its hash that of the description without
+the share, and a training to a larger share goes on from there, to the bytes of one from the start. That holds
+until networks are first looked at for a stall, which depends on the share that is wanted.
 """
 
 import functools
@@ -31,12 +36,18 @@ from experiments.storage.manifests import NetworkQuality, Quality
 from experiments.storage.records import Arrays, Json
 from experiments.storage.typed import typed
 from models.network import Network
+from models.optimizers.stalls import PATIENCE
+from models.pretraining import Chunk
 from theory.base import Params, PyTree
+from theory.compute.devices import padded
 from theory.errors import Misuse
 
-RecordT = TypeVar("RecordT", "NetworkRecord", "CheckpointRecord")
+RecordT = TypeVar("RecordT", "NetworkRecord", "CheckpointRecord", "EndRecord")
 GLANCE = 0.5  # seconds between two looks at networks that another process trains
 ROUNDING = 1e-4, 0.01  # nats, and share: by how much a network's excess may differ where it is measured again
+STALLS = (
+    2 * PATIENCE
+)  # steps after which a network may have stalled: a first look has nothing to compare with
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,20 @@ class CheckpointRecord:
 
     description: dict[str, Any]
     step: int
+    weights: str
+
+
+@dataclass(frozen=True)
+class EndRecord:
+    """The description, but for the share `until_learnt` at which training ended, of networks that may go on
+    from there to a larger one; the step, the share that each has `learnt` by the documents of the last chunk,
+    their quality, and the digest of the state."""
+
+    description: dict[str, Any]
+    until_learnt: float
+    step: int
+    learnt: tuple[float, ...]
+    quality: tuple[NetworkQuality, ...]
     weights: str
 
 
@@ -144,30 +169,81 @@ class BaseNetworks:
         self, experiment: Experiment, path: Path, progress: Progress, meanwhile: Callable[[], None]
     ) -> None:
         description, recipe = describe(experiment), experiment.pretraining
-        checkpoint = _checkpoint(path)
+        checkpoint, earlier = _checkpoint(path), self._earlier_end(experiment)
         sweep(self.folder, path.stem)
 
         def restore(template: PyTree) -> tuple[int, PyTree] | None:
-            if not checkpoint.exists():
+            if checkpoint.exists():
+                tensors, record = _load(checkpoint, CheckpointRecord)
+                if record.description != _plain(description) or not 0 < record.step < recipe.steps:
+                    raise Misuse(f"{checkpoint} is of another training; delete it and run again.")
+                return record.step, _fill(checkpoint, template, tensors)
+            if earlier is None:
                 return None
-            tensors, record = _load(checkpoint, CheckpointRecord)
-            if record.description != _plain(description) or not 0 < record.step < recipe.steps:
-                raise Misuse(f"{checkpoint} is of another training; delete it and run again.")
-            return record.step, _fill(checkpoint, template, tensors)
+            tensors, record = earlier
+            rows = padded(experiment.base_seeds)
+            tensors = {name: tensor[rows] for name, tensor in tensors.items()}
+            progress.say(f"base networks go on from step {record.step}, where they had learnt enough before")
+            return record.step, _fill(self.end_path(experiment), template, tensors)
 
-        networks, quality = train(
-            experiment.process,
-            experiment.shape,
-            recipe,
-            description["seeds"],
-            progress,
-            restore=restore,
-            save=lambda step, state: _save(checkpoint, state, {"description": description, "step": step}),
-            meanwhile=meanwhile,
-        )
+        def ended(chunk: Chunk, quality: tuple[NetworkQuality, ...]) -> None:
+            is_longest = earlier is None or earlier[1].step < chunk.step
+            if recipe.is_learnt(chunk.learnt) and chunk.step < min(STALLS, recipe.steps) and is_longest:
+                state = jax.tree.map(lambda leaf: np.asarray(leaf)[: experiment.base_seeds], chunk.state)
+                record = {"until_learnt": recipe.until_learnt, "step": chunk.step}
+                record |= {"learnt": chunk.learnt.tolist(), "quality": list(map(asdict, quality))}
+                _save(self.end_path(experiment), state, {"description": _but_for_share(description)} | record)
+
+        if earlier is not None and _ends_there(experiment, earlier[1]):
+            untrained = template(experiment.process, experiment.shape).params
+            tensors, end = earlier
+            tensors = {name: tensors[f".average{name}"] for name in _names(untrained)}
+            params = _fill(self.end_path(experiment), untrained, tensors, (experiment.base_seeds,))
+            quality = end.quality
+        else:
+            networks, quality = train(
+                experiment.process,
+                experiment.shape,
+                recipe,
+                description["seeds"],
+                progress,
+                restore=restore,
+                save=lambda step, state: _save(checkpoint, state, {"description": description, "step": step}),
+                ended=ended,
+                meanwhile=meanwhile,
+            )
+            params = networks.params
         record = {"description": description, "quality": [asdict(network) for network in quality]}
-        _save(path, networks.params, record, once=True)
+        _save(path, params, record, once=True)
         checkpoint.unlink(missing_ok=True)
+
+    def end_path(self, experiment: Experiment) -> Path:
+        """The file of the end of the longest training of networks that differ in `until_learnt` alone."""
+        return self.folder / f"{digest(_but_for_share(describe(experiment)))}.end.safetensors"
+
+    def _earlier_end(self, experiment: Experiment) -> tuple[Arrays, EndRecord] | None:
+        """The state in which such networks have learnt a share that is no larger, if there is one."""
+        path, wanted = self.end_path(experiment), experiment.pretraining.until_learnt
+        if wanted is None or not path.exists():
+            return None
+        tensors, record = _load(path, EndRecord)
+        steps, same = experiment.pretraining.steps, _plain(_but_for_share(describe(experiment)))
+        if record.description != same or not 0 < record.step < min(STALLS, steps):
+            raise Misuse(f"{path} is of another training; delete it and run again.")
+        return (tensors, record) if record.until_learnt <= wanted else None
+
+
+def _ends_there(experiment: Experiment, end: EndRecord) -> bool:
+    """Whether networks that ended at a smaller share had learnt the experiment's, too."""
+    recipe = experiment.pretraining
+    by_few = np.array(end.learnt, np.float32)  # as it is measured in training
+    return recipe.is_learnt(by_few) and recipe.is_learnt([network.learnt for network in end.quality])
+
+
+def _but_for_share(description: Json) -> Json:
+    """A description without the share of inference at which training ends."""
+    recipe = {name: value for name, value in description["pretraining"].items() if name != "until_learnt"}
+    return description | {"pretraining": recipe}
 
 
 def describe(experiment: Experiment) -> Json:
@@ -177,7 +253,9 @@ def describe(experiment: Experiment) -> Json:
         "process": {"kind": type(process).__name__, **asdict(process)},
         "shape": asdict(experiment.shape),
         "pretraining": asdict(experiment.pretraining),
-        "seeds": [experiment.seed * 1000 + index for index in range(experiment.base_seeds)],
+        "seeds": [
+            experiment.seed * 1000 + experiment.first_seed + row for row in range(experiment.base_seeds)
+        ],
         "code": network_code(process),
     }
 

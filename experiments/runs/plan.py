@@ -16,15 +16,22 @@ COMPILING = 45.0  # seconds
 
 @dataclass(frozen=True)
 class Estimate:
-    """An estimate of a run: seconds of pretraining and of all else, and bytes on disk."""
+    """An estimate of a run: seconds of pretraining, of compiling and of all else, and bytes on disk."""
 
     pretraining: float
+    compiling: float
     others: float
     disk: float
 
+    @property
+    def seconds(self) -> float:
+        """All of them, as a run alone takes."""
+        return self.pretraining + self.compiling + self.others
+
 
 def estimate(experiment: Experiment, draws: int) -> Estimate:
-    """Time and disk of a run, compilation included; each draw of the process is like `experiment`."""
+    """Time and disk of a run of so many experiments like this one (`draws`, or groups of base networks), of
+    which only the first compiles."""
     process, sampling = experiment.process, experiment.sampling
     weights = experiment.shape.size(process.vocabulary, process.length)
     arms, bases = len(experiment.arms), experiment.base_seeds * draws
@@ -49,7 +56,7 @@ def estimate(experiment: Experiment, draws: int) -> Estimate:
     size = 4 * weights * bases + answers * (
         arms * bases * experiment.seeds * 700 + finetuned * 2 * len(experiment.doses) + posteriors
     )
-    return Estimate(pretraining / a_second, COMPILING + probing + (finetuning + theories) / a_second, size)
+    return Estimate(pretraining / a_second, COMPILING, probing + (finetuning + theories) / a_second, size)
 
 
 def pretrained(experiment: Experiment, draws: int) -> int:
@@ -83,7 +90,7 @@ def plan(experiment: Experiment, draws: int, record: Json) -> str:
     process, sampling = experiment.process, experiment.sampling
     weights = experiment.shape.size(process.vocabulary, process.length)
     trained, needed = pretrained(experiment, draws), estimate(experiment, draws)
-    count, seconds = chains(experiment, draws)[0], needed.pretraining + needed.others
+    count = chains(experiment, draws)[0]
     finetuned = networks(experiment, draws)
     most = "" if experiment.pretraining.until_learnt is None else "at most "
     return "\n".join(
@@ -94,7 +101,7 @@ def plan(experiment: Experiment, draws: int, record: Json) -> str:
             f"finetuning steps    {experiment.steps} × {finetuned} networks (replicas included)",
             *([f"Langevin chains     about {count} of {sampling.plan.steps} steps"] if sampling else []),
             f"cells               {len(experiment.cells()) * draws}",
-            f"estimated time      {seconds:.0f} s on {len(jax.devices())} device(s)",
+            f"estimated time      {needed.seconds:.0f} s on {len(jax.devices())} device(s)",
             f"estimated disk      {needed.disk / 1e6:.0f} MB",
         ]
     )

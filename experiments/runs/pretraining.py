@@ -10,7 +10,7 @@ import numpy as np
 from experiments.runs.progress import Progress
 from experiments.storage.manifests import NetworkQuality
 from models.network import Network, build, first
-from models.pretraining import Pretraining, excess_nats, pretrain
+from models.pretraining import Chunk, Pretraining, excess_nats, pretrain
 from models.transformer import Architecture
 from theory.base import LogProbs, PyTree, Tokens
 from theory.compute.background import background
@@ -40,15 +40,16 @@ def train(
     *,
     restore: Callable[[PyTree], tuple[int, PyTree] | None] = lambda template: None,
     save: Callable[[int, PyTree], None] = lambda step, state: None,
+    ended: Callable[[Chunk, tuple[NetworkQuality, ...]], None] = lambda chunk, quality: None,
     meanwhile: Callable[[], None] | None = None,
 ) -> tuple[Network, tuple[NetworkQuality, ...]]:
     """One network for each seed, stacked, and their distance from the exact predictor.
 
-    `restore` and `save` take the state between two chunks of steps. `meanwhile`, if given, runs in a thread
-    beside training once that is traced. Where the recipe says `until_learnt`, training ends as soon as every
-    network has learnt that share by the documents that it is measured on in the end, none of which is trained
-    on. A loss that is not finite raises `Misuse`, as does a process of the user's own whose samples do not
-    follow its predictions.
+    `restore` and `save` take the state between two chunks of steps, `ended` the last chunk. `meanwhile`, if
+    given, runs in a thread beside training once that is traced. Where the recipe says `until_learnt`,
+    training ends as soon as every network has learnt that share by the documents that it is measured on in
+    the end, none of which is trained on. A loss that is not finite raises `Misuse`, as does a process of the
+    user's own whose samples do not follow its predictions.
     """
     check_samples(process)
     exact, untrained, numbers = process.distribution(), template(process, shape), tuple(seeds)
@@ -80,6 +81,7 @@ def train(
                 measured = measure(exact, networks, numbers, chunk.step)
                 quality = tuple(map(_with_stall, measured, chunk.shrunk))
                 if last or recipe.is_learnt([network.learnt for network in quality]):
+                    ended(chunk, quality)
                     break
             save(chunk.step, chunk.state)
     if recipe.until_learnt is not None:

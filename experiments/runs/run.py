@@ -260,12 +260,22 @@ def run_cells(
     executors = executors or Executors()
     for experiment, count, cells in unfinished:
         if len(experiments) > 1:
-            progress.say(f"draw {experiment.draw + 1} of {len(experiments)} of the process")
+            progress.say(_part(experiment, experiments))
         executor = executors.of(experiment, template(experiment.process, experiment.shape))
         bases = networks.pretrained(experiment, progress, meanwhile=executor.compile)
         again(experiment, cells)
         finished = one_by_one(executor, bases, made, noted(cells), networks)
         _follow(finished, progress, count, len(cells), figure)
+
+
+def _part(experiment: Experiment, experiments: list[Experiment]) -> str:
+    """The part of a run that an experiment is: a draw of the process, or a group of base networks."""
+    count = sum(not other.first_seed for other in experiments)
+    draw, group = divmod(experiments.index(experiment), len(experiments) // count)
+    words = [f"draw {draw + 1} of {count} of the process"] * (count > 1)
+    if len(experiments) > count:
+        words.append(f"group {group + 1} of {len(experiments) // count} of base networks")
+    return ", ".join(words)
 
 
 def _follow(

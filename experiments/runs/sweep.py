@@ -6,7 +6,9 @@ runs go on. A point is made by an `Executor`.
 """
 
 import contextlib
+import itertools
 import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from experiments.runs.environment import fix_settings
 from experiments.runs.plan import Estimate, estimate
 from experiments.runs.progress import Progress
 from experiments.runs.run import RESULTS
-from experiments.runs.sweep_executor import Executor, InThisProcess, Settings
+from experiments.runs.sweep_executor import Executor, InThisProcess, Settings, shapes_of
 from experiments.runs.sweep_progress import SweepProgress
 from experiments.scoring.sweep_panels import label
 from experiments.scoring.sweep_table import read_sweep, write_scores
@@ -37,20 +39,23 @@ SWEEPS = RESULTS / "sweeps"
 
 @dataclass(frozen=True)
 class CheckedPoint:
-    """A point that can be run: its base networks by the names of their files, the hash of its config and
-    code, and what it takes."""
+    """A point that can be run: its base networks by the names of their files, their trainings, which are the
+    same where they end sooner or later, the hash of its config and code, and what it takes."""
 
     point: SweepPoint
     run: StudyRun
     networks: tuple[str, ...]
+    trainings: tuple[str, ...]
     hash: str
     estimate: Estimate
 
 
 def check_points(sweep: Sweep) -> list[CheckedPoint]:
-    """Every point with what it needs; whatever is wrong with one of them is refused, before any is run."""
-    checked = []
-    for point, study_run in sweep.points.values():
+    """Every point with what it needs, in the order in which they are run; whatever is wrong with one of them
+    is refused, before any is run."""
+    checked, kept = [], BaseNetworks(Path())
+    for point in sweep.record.in_order:
+        study_run = sweep.points[point.folder][1]
         try:
             experiments = study_run.experiments()
             candidates(experiments[0])
@@ -61,7 +66,8 @@ def check_points(sweep: Sweep) -> list[CheckedPoint]:
             CheckedPoint(
                 point,
                 study_run,
-                tuple(BaseNetworks(Path()).path(experiment).name for experiment in experiments),
+                tuple(kept.path(experiment).name for experiment in experiments),
+                tuple(kept.end_path(experiment).name for experiment in experiments),
                 RunConfig.make(study_run.record, code)["hash"],
                 estimate(experiments[0], len(experiments)),
             )
@@ -160,10 +166,7 @@ def dry_run(sweep: Sweep, folder: Path, networks: Path) -> str:
         status = "finished" if is_finished(made, part) else ""
         table.append([*words, part.point.folder, sets, status])
     missing = [part for part in checked if not is_finished(made, part)]
-    training = {
-        part.networks: part.estimate.pretraining for part in missing if not {*part.networks} <= {*trained}
-    }
-    seconds = sum(training.values()) + sum(part.estimate.others for part in missing)
+    seconds = estimated_seconds(missing, trained)
     disk = sum(part.estimate.disk for part in checked)
     return "\n".join(
         [
@@ -176,6 +179,17 @@ def dry_run(sweep: Sweep, folder: Path, networks: Path) -> str:
             f"folder              {folder}",
         ]
     )
+
+
+def estimated_seconds(missing: Sequence[CheckedPoint], trained: Collection[str]) -> float:
+    """Seconds of points that follow each other: base networks that are not `trained` are trained once, and of
+    points of one shape the first compiles."""
+    training = {
+        part.trainings: part.estimate.pretraining for part in missing if not {*part.networks} <= {*trained}
+    }
+    first = [next(parts) for _, parts in itertools.groupby(missing, lambda part: shapes_of(part.run))]
+    compiling = sum(part.estimate.compiling for part in first)
+    return sum(training.values()) + compiling + sum(part.estimate.others for part in missing)
 
 
 def _duration(seconds: float) -> str:

@@ -66,16 +66,21 @@ class InThisProcess:
     def drop(self, study_run: StudyRun) -> None:
         """Drop programs that the next point does not use, also those which checking the points has compiled:
         with other optimisations their numbers differ in the last digits."""
-        config = study_run.config
-        fields = dict(options(config.process))
-        counts = {
-            name: value for name, value in fields.items() if name != "seed" and not isinstance(value, float)
-        }
-        shapes = config.network, config.optimise, type(config.process), counts
+        shapes = shapes_of(study_run)
         if shapes != self.shapes or _resident() > self.memory + MOST:
             jax.clear_caches()
             self.executors = Executors()
             self.shapes, self.memory = shapes, _resident()
+
+
+def shapes_of(study_run: StudyRun) -> tuple[object, ...]:
+    """The shapes of a run's networks and process: runs that differ in them share no programs."""
+    config = study_run.config
+    fields = dict(options(config.process))
+    counts = {
+        name: value for name, value in fields.items() if name != "seed" and not isinstance(value, float)
+    }
+    return config.network, config.optimise, type(config.process), counts
 
 
 @contextlib.contextmanager

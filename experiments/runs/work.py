@@ -129,7 +129,7 @@ def jobs_of(folders: Sequence[str], networks: str, progress: Progress) -> list[J
     jobs = []
     for folder in folders:
         sweep = SweepFolder(Path(folder))
-        points = sweep.record.points if sweep.exists else ()
+        points = sweep.record.in_order if sweep.exists else ()
         if missing := [point.folder for point in points if sweep.status(point) == "missing"]:
             raise Misuse(
                 f"{len(missing)} of {len(points)} runs of {folder} have no folder yet (first {missing[0]}); "
@@ -265,7 +265,7 @@ class Worker:
             programs.setdefault((cell.kind, cell.method), []).append(cell)
 
         def order(program: tuple[str, str]) -> tuple[bool, bool]:
-            compiled = (job.made.folder, experiment.draw, *program) in self._compiled
+            compiled = (job.made.folder, experiment.first_base, *program) in self._compiled
             return not compiled, program in held
 
         while programs:
@@ -278,7 +278,7 @@ class Worker:
                     continue
                 with claim:
                     if not job.made.finished(cell):  # by another since
-                        self._compiled.add((job.made.folder, experiment.draw, *program))
+                        self._compiled.add((job.made.folder, experiment.first_base, *program))
                         if not cell.is_forecast:
                             seal.begin(job.made)
                         yield cell
@@ -297,19 +297,19 @@ class Worker:
         if self._open[0] is not job:
             self._open = job, {}, {}
         _, executors, networks = self._open
-        if experiment.draw not in networks:
+        if experiment.first_base not in networks:
             if job.kept.is_free(experiment):  # else another process trains, and this one may look often
                 self._executor(executors, experiment)
-            executor = executors.get(experiment.draw)
+            executor = executors.get(experiment.first_base)
             meanwhile = executor.compile if executor else lambda: None
             bases = job.kept.attempt(experiment, self.progress, meanwhile)
             if bases is None:
                 return None
-            networks[experiment.draw] = bases
-        return self._executor(executors, experiment), networks[experiment.draw]
+            networks[experiment.first_base] = bases
+        return self._executor(executors, experiment), networks[experiment.first_base]
 
     def _executor(self, executors: dict[int, Executor], experiment: Experiment) -> Executor:
-        if experiment.draw not in executors:
+        if experiment.first_base not in executors:
             untrained = template(experiment.process, experiment.shape)
-            executors[experiment.draw] = self._programs.executors.of(experiment, untrained)
-        return executors[experiment.draw]
+            executors[experiment.first_base] = self._programs.executors.of(experiment, untrained)
+        return executors[experiment.first_base]

@@ -24,6 +24,7 @@ from theory.errors import Misuse
 
 MANIFEST, SCORES, FAILED = "sweep.json", "scores.csv", ".failed.json"
 ELSEWHERE = "put it back, or choose another --out"
+SHARE = "pretraining.until_learnt"
 EARLY = ("lock", "networks")  # what a sweep that was killed at once leaves
 Status: TypeAlias = Literal["finished", "failed", "unfinished", "missing"]
 Value: TypeAlias = Any  # of a field of a config: a number, a word, or a tuple of such
@@ -90,6 +91,13 @@ class SweepRecord:
         """Plain values."""
         values = asdict(self)
         return {name: value for name, value in values.items() if value or name != "files"}
+
+    @property
+    def in_order(self) -> list[SweepPoint]:
+        """The points in the order in which they are run. One at a time, those whose pretraining ends at a
+        smaller share of inference come first: that of the others goes on from there."""
+        shares = [point.values.get(SHARE) or 1.0 if self.one_at_a_time else 1.0 for point in self.points]
+        return [self.points[index] for index in sorted(range(len(shares)), key=shares.__getitem__)]
 
     def axis(self, field: str) -> Axis:
         """An axis by its field."""

@@ -65,6 +65,7 @@ SMALLER = {"process_seeds": 1, "process.pairs": 4, "network.width": 16}
 ONE = {  # draw of the process alone, so that intervals are by base networks and D'
     "process_seeds": 1,
     "pretraining.seeds": 4,
+    "pretraining.groups": 2,  # the first figure comes when two are pretrained
     "finetuning.seeds": 4,  # with two, t quantiles of one degree of freedom make bars of the whole axis
     "finetuning.doses": (1, 4, 16, 64, 256),
 }

@@ -58,10 +58,14 @@ def finetuned(executor):
 def test_other_ways_of_finetuning_are_compiled_when_the_first_is_done(executor, monkeypatch):
     compiled = []
     monkeypatch.setattr(ShardedMap, "compile", lambda program, *shapes: compiled.append(program))
-    monkeypatch.setattr(programs, "call_once", lambda *_: None)
-    later = [executor.finetuned.finetune["adam"], executor.replays.replay["adam"]]
+    monkeypatch.setattr(programs, "call_once", lambda *_: compiled.append("calls"))
+    later = [executor.replays.replay["adam"], executor.finetuned.finetune["adam"]]
     executor.compile()
-    assert executor.finetuned.finetune["sgd"] in compiled and not set(later) & set(compiled)
+    assert not set(later) & set(compiled)
+    theories, networks, replays = map(
+        compiled.index, ("calls", executor.finetuned.finetune["sgd"], executor.replays.replay["sgd"])
+    )
+    assert compiled.index(executor.theories.modes) < theories < networks < replays  # as cells want them
     executor.run(Cell("finetuned", "topics0", 0, "sgd"), executor.template)
     for thread in threading.enumerate():
         if thread.daemon and thread.name.startswith("Thread"):

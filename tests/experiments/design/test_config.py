@@ -28,6 +28,12 @@ def make(changes):
     ("changes", "sentence"),
     [
         ({"pretraining.seeds": 0}, "pretraining.seeds must be at least 1, got 0"),
+        ({"pretraining.groups": 0}, "pretraining.groups must be at least 1, got 0"),
+        ({"pretraining.groups": 3}, "pretraining.groups must divide pretraining.seeds = 4, got 3"),
+        (
+            {"pretraining.groups": 2, "sampling.temperatures": (0.1,)},
+            "pretraining.groups must be 1 where networks are retrained or posteriors sampled, got 2",
+        ),
         ({"pretraining.rate": 0.0}, "pretraining.rate must be above 0 and finite, got 0.0"),
         ({"finetuning.n": 0}, "finetuning.n must be at least 1, got 0"),
         ({"finetuning.seeds": -1}, "finetuning.seeds must be at least 1, got -1"),

@@ -93,3 +93,10 @@ def test_own_files_are_part_of_a_record_by_their_content(own, tmp_path):
     run.keep_files(folder)
     assert (folder / "files" / "my_study.py").read_text() == OWN
     assert (folder / "files" / "my_theory.py").read_bytes() == theory.read_bytes()
+
+
+def test_groups_of_base_networks_are_refused_where_one_writes_the_data_of_another():
+    study = Study.find("subliminal")
+    config = with_options(study.preset("small"), {"pretraining.seeds": 4, "pretraining.groups": 2})
+    with pytest.raises(Misuse, match=r"pretraining\.groups must be 1 where a base network writes the D'"):
+        StudyRun.make(study, "small", config).experiments()

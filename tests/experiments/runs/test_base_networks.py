@@ -198,6 +198,47 @@ def test_pretraining_ends_where_every_network_has_learnt_enough(tmp_path, monkey
     assert path.read_bytes() == kept.path(ours).read_bytes()
 
 
+SHOWN = PersonaTopics(
+    **SMALL | {"pairs": 3, "style": 3.0, "specific": 0.0, "common": 0.0, "rarity": 1.0, "seed": 1}
+)
+
+
+def until(share, steps=600):
+    return experiment(SHOWN, 8, recipe=Pretraining("muon", 0.03, steps, 16, chunk=20, until_learnt=share))
+
+
+@pytest.mark.slow
+def test_networks_of_a_larger_share_go_on_where_those_of_a_smaller_one_ended_to_the_same_bytes(tmp_path):
+    """One share is had already where the smaller one ends, and one is not."""
+    together, progress = BaseNetworks(tmp_path / "together"), Lines()
+    together.pretrained(until(0.2), PROGRESS)
+    _, end = together._earlier_end(until(0.2))
+    had = min(*end.learnt, *(network.learnt for network in end.quality))
+    assert 0.2 < had < 0.5 and end.step > 20
+    for share, line in ((had, []), (0.5, [f"base networks go on from step {end.step}, where"])):
+        alone = BaseNetworks(tmp_path / f"alone{share}")
+        progress.lines = []
+        for kept in (together, alone):
+            kept.pretrained(until(share), progress)
+        assert together.path(until(share)).read_bytes() == alone.path(until(share)).read_bytes()
+        assert [said[: len(line[0])] for said in progress.lines if "go on" in said] == line
+    assert together._earlier_end(until(0.5))[1].step == together.quality(until(0.5)).networks[0].steps
+    assert together._earlier_end(until(0.4)) is None  # the longest training is that to 0.5
+    assert together._earlier_end(until(0.5, steps=601)) is None  # of other steps
+
+
+def test_an_end_that_is_of_another_training_or_of_a_network_that_may_have_stalled_is_refused(tmp_path):
+    kept = BaseNetworks(tmp_path)
+    description = base_networks._but_for_share(base_networks.describe(until(0.5)))
+    for change in ({"step": 1000}, {"description": {}}, {"step": 600}):
+        record = {"description": description, "until_learnt": 0.5, "step": 20, "learnt": [0.6], "quality": []}
+        base_networks._save(kept.end_path(until(0.5)), {"w": np.zeros(2)}, record)
+        assert kept._earlier_end(until(0.5))[1].step == 20 and kept._earlier_end(until(0.4)) is None
+        base_networks._save(kept.end_path(until(0.5)), {"w": np.zeros(2)}, record | change)
+        with pytest.raises(Misuse, match=r"end\.safetensors is of another training; delete it and run again"):
+            kept._earlier_end(until(0.5))
+
+
 def test_a_checkpoint_that_is_a_final_network_or_of_another_training_is_refused(trained, tmp_path):
     whole, checkpoint = trained
     kept = BaseNetworks(tmp_path)

@@ -13,7 +13,7 @@ from experiments import cli
 from experiments.reports.sweep import summary
 from experiments.runs.code_digests import run_code
 from experiments.runs.progress import Silent
-from experiments.runs.sweep import check_points, dry_run, refuse_failed, run_sweep
+from experiments.runs.sweep import check_points, dry_run, estimated_seconds, refuse_failed, run_sweep
 from experiments.runs.sweep_executor import Settings
 from experiments.storage.files import locked, write, write_json
 from experiments.storage.manifests import NetworkQuality, Quality
@@ -143,10 +143,33 @@ def test_points_share_base_networks_that_are_described_alike(sweeps, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_estimate_counts_the_training_of_shared_networks_once(sweeps):
-    one, two = check_points(sweeps.plan("finetuning.n=8,16"))
-    assert one.estimate.pretraining == two.estimate.pretraining > 0
-    assert one.estimate.others < two.estimate.others
+@pytest.mark.parametrize(
+    ("words", "compiling", "training"),
+    [
+        (["process.style=1,2,3"], 1, 3),
+        (["finetuning.n=8,16", "network.heads=1,2"], 4, 2),  # programs of another shape are dropped
+        (["network.heads=1,2", "finetuning.n=8,16"], 2, 2),
+        (["until_learnt=0.3,0.5,0.7"], 1, 1),  # a training to a larger share goes on from a smaller one
+    ],
+)
+def test_an_estimate_counts_what_points_share_once(sweeps, words, compiling, training):
+    checked = check_points(sweeps.plan(*words))
+    one, others = checked[0].estimate, sum(part.estimate.others for part in checked)
+    expected = compiling * one.compiling + training * one.pretraining + others
+    assert estimated_seconds(checked, ()) == pytest.approx(expected)
+    everything = {name for part in checked for name in part.networks}
+    assert estimated_seconds(checked, everything) == pytest.approx(expected - training * one.pretraining)
+
+
+def test_one_at_a_time_the_smallest_share_of_inference_is_run_first(sweeps):
+    shares, style = "until_learnt=0.5,0.3,none", "process.style=1,2"
+    checked = check_points(sweeps.plan(style, shares, one_at_a_time=True))
+    assert [part.point.folder for part in checked] == [
+        *("until_learnt=0.3", "until_learnt=0.5", "centre", "style=1", "style=2"),
+    ]
+    assert len({part.trainings for part in checked}) == len({part.networks for part in checked}) - 2 == 3
+    whole = check_points(sweeps.plan(style, shares))
+    assert [part.point.values["pretraining.until_learnt"] for part in whole] == [0.5, 0.3, None] * 2
 
 
 TINY = [

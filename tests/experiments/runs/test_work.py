@@ -82,7 +82,7 @@ def job(folder, sweep=None, point=None):
     if not (folder / "config.json").exists():
         create(folder, run.record, {})
     made.__dict__["study_run"] = run
-    made.__dict__["experiments"] = [SimpleNamespace(draw=0, cells=lambda: CELLS)]
+    made.__dict__["experiments"] = [SimpleNamespace(first_base=0, cells=lambda: CELLS)]
     return made
 
 

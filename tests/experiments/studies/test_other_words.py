@@ -4,7 +4,11 @@ import jax
 import numpy as np
 import pytest
 
+from experiments.cells.program_store import alike
 from experiments.design.options import with_options
+from experiments.design.study import Study, StudyRun
+from experiments.runs.base_networks import describe
+from experiments.runs.run import _part
 from experiments.studies import other_words as study
 from theory.errors import Misuse
 
@@ -24,6 +28,25 @@ def test_small_has_eight_draws_and_as_many_networks():
     draws = study.PRESETS["small"].draws()
     assert len(draws) == 8 and len({config.process.seed for config in draws}) == 8
     assert sum(config.pretraining.seeds for config in draws) >= 8
+
+
+def test_the_demo_pretrains_two_groups_whose_first_networks_are_those_of_small():
+    def parts(preset, **changes):
+        config = with_options(study.PRESETS[preset], changes)
+        return StudyRun.make(Study.find("other-words"), preset, config).experiments()
+
+    first, second = parts("demo")
+    (whole,) = parts("demo", **{"pretraining.groups": 1})
+    assert [*first.cells(), *second.cells()] == whole.cells()
+    assert [describe(part)["seeds"] for part in (first, second)] == [[0, 1], [2, 3]]
+    assert describe(first) == describe(parts("small")[0]) and alike(first, second)
+    several = parts("demo", **{"process_seeds": 2})
+    assert [(part.first_base, part.first_seed) for part in several] == [(0, 0), (2, 2), (4, 0), (6, 2)]
+    assert [_part(part, several) for part in several[2:]] == [
+        "draw 2 of 2 of the process, group 1 of 2 of base networks",
+        "draw 2 of 2 of the process, group 2 of 2 of base networks",
+    ]
+    assert _part(second, [first, second]) == "group 2 of 2 of base networks"
 
 
 def test_the_persona_is_the_rarest_and_twelve_topics_are_held_out():
