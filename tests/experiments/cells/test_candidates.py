@@ -35,7 +35,7 @@ OPTIONAL = {
     *("initial-transfer", "noise"),
 }
 
-OF_TABLES = {"hierarchical-first-steps"}  # a second form, under a name of its own
+OF_TABLES = {"hierarchical-first-steps", "hierarchical-fitted"}  # more forms, under names of their own
 OF_PRODUCTS = {"structure-posterior"}  # by default, where the hidden variable is a product
 
 
@@ -162,7 +162,10 @@ def test_the_grids_of_closed_forms():
     grids = {
         **dict.fromkeys(("tempered-posterior", "narrow-or-broad", "complexity-prior"), likelihood),
         "belief-dynamics": likelihood,
-        **dict.fromkeys(("exchangeable-mixture", "hierarchical-personas", *OF_TABLES), counts),
+        **dict.fromkeys(
+            ("exchangeable-mixture", "hierarchical-personas", "hierarchical-first-steps"), counts
+        ),
+        "hierarchical-fitted": np.concatenate([[0.0], np.logspace(-5, 3, 33)]).astype(np.float32),
         **dict.fromkeys(("geometric-path", "linear-mixture"), path),
         "in-context": np.concatenate([[0.0], np.logspace(-2, 0, 13)]).astype(np.float32),
         "steering-posterior": np.concatenate([[0.0], np.logspace(-4, 2, 37)]).astype(np.float32),
