@@ -16,8 +16,8 @@ import tyro
 
 from benchmarks import ladder_cost
 from experiments.discovery import Catalogue, Entry, choose
-from experiments.reports.forecast_table import ABOUT, BY_RATE, forecast_table
-from experiments.scoring.labels import UNCHANGED, panels
+from experiments.reports.forecast_table import ABOUT, forecast_table
+from experiments.scoring.labels import BY_RATE, UNCHANGED, panels
 from experiments.scoring.leaderboard import Column, column, markdown_table
 from experiments.scoring.rows import rows, table
 from experiments.scoring.scorecard import scorecard

@@ -260,5 +260,13 @@ def test_cells_of_many_cells_are_made_and_scored(monkeypatch):
 
 @pytest.mark.slow
 def test_two_looks():
-    rows = rows_of(two_looks, width=8, layers=1, documents=4, batch=2, dose=3)
-    assert goals(rows) == {"two-looks, 3 steps"} and rows["two-looks, 3 steps"]["ratio"] > 0
+    rows = rows_of(two_looks, width=8, layers=1, documents=4, batch=2, doses=(3, 6))
+    assert goals(rows) == {"two-looks, 3 steps", "two-looks, 6 steps"}
+    assert rows["two-looks, 3 steps"]["ratio"] > 0 and "linearised, 6 steps" not in rows
+
+
+def test_a_forecast_is_cheap_from_where_a_tenth_of_the_finetuning_takes_as_long():
+    """1 + s / 1000 against s / 10, in seconds; and one whose every step takes as long as a tenth."""
+    assert two_looks.cheap_from((100, 200), [1.1, 1.2], [10.0, 20.0]) == pytest.approx(1 / 0.009)
+    assert two_looks.cheap_from((100, 200), [2.0, 3.5], [10.0, 20.0]) is None
+    assert two_looks.cheap_from((100, 200), [0.1, 0.2], [10.0, 20.0]) == pytest.approx(0, abs=1e-6)

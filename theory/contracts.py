@@ -11,17 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import (
-    Any,
-    ClassVar,
-    Literal,
-    Protocol,
-    Self,
-    TypeAlias,
-    TypeVar,
-    get_type_hints,
-    runtime_checkable,
-)
+from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar, get_type_hints, runtime_checkable
 
 import numpy as np
 import optax
@@ -31,7 +21,7 @@ from theory.arguments import check_prior, checked_drawing
 from theory.base import Beta, Cost, Dataset, Key, Misuse, Model, Parametric, Params, Predictor, check_beta
 
 PriorT = TypeVar("PriorT", contravariant=True)
-Bound: TypeAlias = Literal["path", "mixture"]
+Bound = Literal["path", "mixture"]
 
 
 @runtime_checkable
@@ -242,6 +232,15 @@ class Theory(Protocol[PriorT]):
         """β for one unit of learning-rate time, from a prior and the network that is finetuned: a second
         forecast, "NAME-by-rate"; None without one."""
         return None
+
+    @property
+    def hyperparameters(self) -> np.ndarray | None:
+        """Values (m,) of a second number that is fitted together with β, ascending; None: it has none."""
+        return None
+
+    def with_hyperparameter(self, value: Beta) -> Self:
+        """The theory at one of these values, which may be traced."""
+        return self
 
     def note(self, data: Dataset, positions: np.ndarray) -> str:
         """A sentence for the report about what it can use of one D' in contexts whose answers stand at

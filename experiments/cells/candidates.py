@@ -5,13 +5,12 @@ that it acts on); a theory of any predictor and one over weights start from the 
 """
 
 import functools
-import re
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from experiments.design.experiment import EVERY, Experiment
 from experiments.discovery import Entry, choose
-from experiments.scoring.labels import NULLS, REFERENCES, UNCHANGED
+from experiments.scoring.labels import BY_RATE, NULLS, REFERENCES, UNCHANGED
 from theory.base import Parametric, Predictor, Steerable
 from theory.contracts import Theory, required_prior
 from theory.errors import Misuse
@@ -46,7 +45,7 @@ def candidates(experiment: Experiment) -> list[Candidate]:
     known = [as_candidate(name, form) for name, form in _forms(experiment).items()]
     for name in (*names, *extra):
         if name != EVERY:
-            choose("theory", name, [*dict.fromkeys(form.theory for form in known), EVERY])
+            _choose(name, known)
     sampled = {form.theory for form in known if form.kind == "sampled"}
     for name in () if experiment.sampling else sorted(sampled.intersection((*names, *extra))):
         raise Misuse(
@@ -61,12 +60,22 @@ def candidates(experiment: Experiment) -> list[Candidate]:
         return form.theory in names if names else not form.form.optional or form.theory in extra
 
     instances = [_given(name, theory) for name, theory in more.items() if name != UNCHANGED]
-    return [form for form in known if is_scored(form)] + instances
+    scored = [form for form in known if is_scored(form)] + instances
+    if experiment.n > 1:
+        return scored
+    for form in scored:  # the noise of an order of one document is none
+        if form.kind == "noise" and form.theory in (*names, *extra, *more):
+            raise Misuse(f"{form.theory} needs two documents or more in D', got n = 1; omit it, or raise n.")
+    return [form for form in scored if form.kind != "noise"]
 
 
-def kebab_case(name: str) -> str:
-    """The name of a class in kebab-case: MyTheory is my-theory."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower().strip("_").replace("_", "-")
+def _choose(name: str, known: list[Candidate]) -> None:
+    """Refuse a name that no theory has."""
+    names = [*dict.fromkeys(form.theory for form in known), EVERY]
+    theory = name.removesuffix(BY_RATE)
+    if theory != name and theory in names:
+        raise Misuse(f"{name} is a forecast of {theory}, where that has a rate; write {theory}.")
+    choose("theory", name, names)
 
 
 def _forms(experiment: Experiment) -> dict[str, Theory]:

@@ -29,15 +29,25 @@ def rungs(
     tokens: Array,
     together: int,
 ) -> Array:
-    """Log-probabilities (b, n, t, a) of the answers `part` to `tokens`.
+    """Log-probabilities (b, n, t, a) of the answers `part` to `tokens`; those at every hyperparameter of the
+    form, one after the other, make (m b, n, t, a).
 
     `seed` is the master seed, `words` are those of the key of this D'; so many strengths are computed
     `together`.
     """
     completed, samples = _setting(seed, process, network, data, words)
-    whole = form.complete(completed)
     read = functools.partial(answers_at, tokens=tokens, answers=part)
-    return ladder(whole, prior, data, betas * whole.unit, read, key=samples, together=together)
+
+    def along(form: Theory) -> Array:
+        whole = form.complete(completed)
+        return ladder(whole, prior, data, betas * whole.unit, read, key=samples, together=together)
+
+    if form.hyperparameters is None:
+        return along(form)
+    every = jax.lax.map(
+        lambda value: along(form.with_hyperparameter(value)), jnp.asarray(form.hyperparameters)
+    )
+    return every.reshape(-1, *every.shape[2:])
 
 
 def _setting(seed: int, process: Mixture, network: Model, data: Dataset, words: Array) -> tuple[Setting, Key]:

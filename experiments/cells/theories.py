@@ -190,19 +190,22 @@ class TheoryPrograms:
         questions: Questions,
     ) -> Ladder:
         """A theory's answers from one prior, not yet anchored."""
-        form, betas = candidate.form, candidate.form.grid(scale)
+        form, betas, second = candidate.form, candidate.form.grid(scale), candidate.form.hyperparameters
+        count = 1 if second is None else len(second)
+        grid, values = np.tile(betas, count), None if second is None else np.repeat(second, len(betas))
         if candidate.kind == "weights":
             params = self._repeated(priors["network"].params)
             log_probs = self.weights[candidate](self.numbers, betas, tokens, params, data, keys)
-            times, metric = np.asarray(form.times(scale)), form.metric_name
+            times, metric = np.tile(form.times(scale), count), form.metric_name
             return Ladder(
                 candidate.theory,
                 label,
-                betas,
+                grid,
                 questions.at(log_probs),
                 form.bound,
                 times=times,
                 metric=metric,
+                hyperparameters=values,
             )
         steered = required_prior(form) is Steerable
         prior = steerable(priors[label]) if steered else priors[label]
@@ -210,7 +213,8 @@ class TheoryPrograms:
         inputs = prior, data, keys, jnp.asarray(betas), tokens
         log_probs = program(self.process, priors["network"], *inputs)
         note = form.note(jax.tree.map(lambda leaf: leaf[0], data), questions.positions)
-        return Ladder(candidate.theory, label, betas, questions.at(log_probs), form.bound, note=note)
+        parts = grid, questions.at(log_probs), form.bound
+        return Ladder(candidate.theory, label, *parts, note=note, hyperparameters=values)
 
     def _program(self, candidate: Candidate, prior: type) -> jax.stages.Wrapped:
         """The ladder of a closed-form theory from one kind of prior, (s, b, n, t, a)."""

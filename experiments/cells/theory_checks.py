@@ -108,6 +108,11 @@ def checked_grid(
         check_ladder(np.zeros(1) if grid is None else grid)
     except Misuse as error:
         raise Misuse(f"{name} has an unfit grid. {error}") from None
+    if form.hyperparameters is not None and not _ascends(_numbers(form.hyperparameters)):
+        raise Misuse(
+            f"{name} has unfit hyperparameters: they must be (m,) finite numbers, ascending, got "
+            f"{form.hyperparameters!r:.60}."
+        )
     for training in trainings:
         strength = form.strength(training, scale)
         beta = None if strength is None else _numbers(strength)
@@ -119,6 +124,13 @@ def checked_grid(
             f" ({len(training.doses)}), got {strength!r:.60}."
         )
     return grid if grid is not None else np.zeros(1)
+
+
+def _ascends(values: np.ndarray | None) -> bool:
+    """Whether these are (m,) finite numbers, one or more, each above the one before."""
+    if values is None or values.ndim != 1 or not values.size:
+        return False
+    return bool(np.isfinite(values).all() and (np.diff(values) > 0).all())
 
 
 def _numbers(value: object) -> np.ndarray | None:

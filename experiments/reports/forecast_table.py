@@ -28,9 +28,9 @@ GRADES = {  # what a line of a grade looks at, and the numbers that are fitted t
     "forecast": ("none", "0"),
     "fitted": ("its in-domain answers", "1 a network and dose"),
 }
+BOTH = ("its in-domain answers", "2 a network and dose")  # a theory with a hyperparameter
 LAST = ("the dose before, and its in-domain answers", "1 a network and dose")
 NULL = ("its in-domain answers", "as many as answers, or more")
-BY_RATE = "-by-rate"
 TIME = 3  # the column of times
 ABOUT = (
     "Explained part of the shift at the large dose: the median over runs and D′ (least to most); in how many "
@@ -71,7 +71,7 @@ def forecast_table(
                 "not stated" if cost is None else str(cost),
                 "" if time is None else f"{time:.2g} ×",
                 "yes" if cost is not None and cost.replays else "no",
-                *GRADES[theory.grade],
+                *(BOTH if _has_second(theory, columns) else GRADES[theory.grade]),
                 *cells,
             ]
         )
@@ -85,6 +85,13 @@ def _shown(columns: Sequence[Column]) -> list[TheoryKey]:
         kept |= {key(line) for line in one_prior(column.lines)}
         kept |= {key(line) for line in column.lines if line.prior not in ("process", "implied", "network")}
     return [theory for theory in theories(columns) if theory in kept and theory.grade in GRADES]
+
+
+def _has_second(theory: TheoryKey, columns: Sequence[Column]) -> bool:
+    """Whether a second number was fitted, together with β."""
+    return any(
+        line.hyperparameter is not None for column in columns for line in column.lines if key(line) == theory
+    )
 
 
 def _cost(theory: TheoryKey, costs: "Mapping[str, Cost]") -> "Cost | None":

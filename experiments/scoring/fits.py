@@ -7,7 +7,7 @@ rung.
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -18,14 +18,45 @@ from theory.divergence.mixture_fit import fit_weights
 
 NEAR = 0.1  # weight of all hypotheses together, in a start next to one of them
 FINE = 200  # a ladder is refined to at least so many strengths, by interpolation in log-probability
-Refined: TypeAlias = Callable[[str], tuple[np.ndarray, np.ndarray]]
-"""Strengths (b,) and answers (s, b, c, a) of the refined ladder THEORY/PRIOR."""
+
+
+class FineLadder(NamedTuple):
+    """Strengths (b,), answers (s, b, c, a) and, where a second number is fitted, its values (b,)."""
+
+    betas: np.ndarray
+    rungs: np.ndarray
+    hyperparameters: np.ndarray | None = None
+
+    def nearest(self, betas: np.ndarray, hyperparameters: np.ndarray | None = None) -> np.ndarray:
+        """The index of the rung of the nearest β (s, d), at these values of the second number."""
+        distance = np.abs(self.betas - betas[..., None])
+        if self.hyperparameters is not None and hyperparameters is not None:
+            alike = np.isclose(self.hyperparameters, hyperparameters[..., None], rtol=1e-5, atol=0)
+            distance = np.where(alike, distance, np.inf)
+        return distance.argmin(axis=-1)
+
+
+Refined: TypeAlias = Callable[[str], FineLadder]
+"""The refined ladder THEORY/PRIOR."""
 
 
 def refined(ladders: Iterable[Ladder]) -> Refined:
     """The finer ladder of every THEORY/PRIOR, made on demand and kept."""
     known = {ladder.name: ladder for ladder in ladders}
-    return functools.cache(lambda name: finer(known[name].betas, known[name].log_probs))
+    return functools.cache(lambda name: fine_ladder(known[name]))
+
+
+def fine_ladder(ladder: Ladder, inside: np.ndarray | slice = slice(None)) -> FineLadder:
+    """The finer ladder in some contexts: by itself at each value of a second number, which is not
+    interpolated."""
+    log_probs, values = ladder.log_probs[..., inside, :], ladder.hyperparameters
+    if values is None:
+        return FineLadder(*finer(ladder.betas, log_probs))
+    known = np.unique(values)
+    parts = [finer(ladder.betas[values == value], log_probs[:, values == value]) for value in known]
+    betas, rungs = zip(*parts, strict=True)
+    second = np.repeat(known, [len(part) for part in betas])
+    return FineLadder(np.concatenate(betas), np.concatenate(rungs, axis=1), second)
 
 
 def finer(betas: np.ndarray, rungs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -118,6 +149,28 @@ def least_of_mixtures(
         _, reached = fit_weights(np.concatenate([answers, answers]), components, evidence, start=starts)
         least = np.minimum(reached.reshape(2, -1).min(axis=0), alone.min(axis=1))
     return least.reshape(target.shape[:2])
+
+
+class Mixtures:
+    """The best that any weights over the hypotheses reach, by group and reference: theories share them."""
+
+    def __init__(self, target: np.ndarray, contexts: Contexts):
+        self.target, self.contexts = target, contexts
+        self._known: dict[str, list[tuple[np.ndarray | None, np.ndarray]]] = {}
+
+    def least(self, group: str, reference: np.ndarray | None) -> np.ndarray:
+        """Nats (s, d); references that are equal but for rounding are one."""
+        known = self._known.setdefault(group, [])
+        for other, nats in known:
+            if other is reference or (
+                other is not None and reference is not None and np.allclose(other, reference, atol=1e-4)
+            ):
+                return nats
+        inside = self.contexts.inside(group)
+        within = None if reference is None else reference[inside]
+        nats = least_of_mixtures(self.target[..., inside, :], self.contexts.of(group), within)
+        known.append((reference, nats))
+        return nats
 
 
 def anchored_hypotheses(contexts: Contexts, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -87,7 +87,7 @@ def _expected(run: Run, cell: Cell) -> Iterator[tuple[str, str, np.ndarray, np.n
         yield theory, "network", log_probs, np.zeros(log_probs.shape[:2], bool)
     for ladder in (*theories.ladders, *(posteriors.ladders if posteriors else ())):
         strengths = replays.strength(ladder)
-        if strengths is not None:
+        if strengths is not None and ladder.hyperparameters is None:
             betas, rungs = finer(ladder.betas, ladder.log_probs)
             wanted = np.broadcast_to(strengths, (len(rungs), len(strengths)))
             answers = nearest_rungs(betas, rungs, wanted)[1]

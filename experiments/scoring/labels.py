@@ -40,6 +40,7 @@ NULLS = ("unchanged", "answer-bias", "position-bias", "mean-shift")
 """Theories that know nothing of hypotheses or weights: what one must beat to explain anything."""
 LAST_DOSE, SHIFT_CURVE = YARDSTICKS = ("last-dose", "shift-curve")
 """Forecasts that look at other finetuned networks: what a theory of finetuning should do without."""
+BY_RATE = "-by-rate"  # of a theory's name, where β follows from learning-rate time and not from its strength
 REFERENCES = (*NULLS, *YARDSTICKS)
 """What every table holds beside theories, whose names these are."""
 METHODS = {"sgd": "SGD", "adam": "Adam"}

@@ -53,9 +53,9 @@ def _column() -> Column:
 class Networks:
     """Numbers of the networks of one key, in nats, a value each; a column is None where a row lacks it.
 
-    `betas`, `converged` and `base_errors` are of the rows that have them. `failed` counts the networks for
-    which the theory fails, for `reasons`. `resolution` is the least shift that can be told from none:
-    measured, and never below that of float32.
+    `betas`, `hyperparameters`, `converged` and `base_errors` are of the rows that have them. `failed` counts
+    the networks for which the theory fails, for `reasons`. `resolution` is the least shift that can be told
+    from none: measured, and never below that of float32.
     """
 
     split: str | None
@@ -72,6 +72,7 @@ class Networks:
     base_blocks: "Column | None" = field(default_factory=_column)
     predicted_noise: "Column | None" = field(default_factory=_column)
     betas: Column = field(default_factory=_column)
+    hyperparameters: Column = field(default_factory=_column)
     converged: Column = field(default_factory=_column)
     base_errors: Column = field(default_factory=_column)
     failed: int = 0
@@ -89,6 +90,7 @@ class Networks:
         for name in OPTIONAL:
             self._extend(name, getattr(row, name))
         self.betas.extend(row.beta or ())
+        self.hyperparameters.extend(row.hyperparameters or ())
         self.converged.extend(row.converged or ())
         if row.base_error is not None:
             self.base_errors.append(row.base_error)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from experiments.scoring.fits import choose, finer
+from experiments.scoring.fits import choose, fine_ladder
 from experiments.scoring.labels import one_prior
 from experiments.scoring.rows import load_outcome
 from experiments.storage.contents import Contexts
@@ -48,8 +48,10 @@ def _of_base(run: Run, rows: list[Row]) -> tuple[Contexts, Arrays]:
     for theory, prior in sorted({(row.theory, row.prior) for row in one_prior(rows)}):
         fitted = [row for row in rows if (row.theory, row.prior, row.grade) == (theory, prior, "fitted")]
         if fitted:
-            wanted = np.array([row.beta for row in sorted(fitted, key=lambda row: row.dose)]).T
-            ladder = outcome.ladders[f"{theory}/{prior}"]
-            betas, rungs = finer(ladder.betas, ladder.log_probs[..., inside, :])
-            answers[theory] = choose(rungs, np.abs(betas - wanted[..., None]).argmin(axis=-1))
+            by_dose = sorted(fitted, key=lambda row: row.dose)
+            fine = fine_ladder(outcome.ladders[f"{theory}/{prior}"], inside)
+            wanted = np.array([row.beta for row in by_dose]).T
+            second = [row.hyperparameters for row in by_dose if row.hyperparameters is not None]
+            rungs = fine.nearest(wanted, np.array(second).T if second else None)
+            answers[theory] = choose(fine.rungs, rungs)
     return every.of(first.group), answers

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from experiments.scoring.fits import refined
-from experiments.scoring.labels import FITTED_ON, nats, number, panels
+from experiments.scoring.labels import BY_RATE, FITTED_ON, nats, number, panels
 from experiments.scoring.leaderboard import (
     RULE,
     UNCHANGED,
@@ -30,7 +30,7 @@ from experiments.scoring.leaderboard import (
 )
 from experiments.scoring.networks import RESOLUTION
 from experiments.scoring.paired import leader, ranked
-from experiments.scoring.rows import BY_RATE, Outcome, load_outcome
+from experiments.scoring.rows import Outcome, load_outcome
 from experiments.storage.records import Arrays, ScoreLine
 from experiments.storage.run import Run
 from theory.divergence.residual import Split, captured, concentration, kl, layers, split

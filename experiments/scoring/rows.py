@@ -13,6 +13,7 @@ A row is one (finetuned cell, dose, theory, prior, grade, group) with a value fo
     base_blocks     for the base network's blocks with the finetuned read-out: in rows of “unchanged” alone
     predicted_shift mean KL(theory ‖ base network): how far the theory says that the network moves
     predicted_noise mean KL between two orders of D', predicted before finetuning: in rows of “unchanged”
+    hyperparameters values of a second number, of a theory that has one: fitted together with β
 
 A theory that rules out an answer which the network gives has nats = ∞, and so has one that fails for the
 network: its answers are not numbers, which `failures` says. One that says nothing of a dose has no row.
@@ -35,22 +36,23 @@ import numpy as np
 
 from experiments.scoring.dose_law import SPLIT, law
 from experiments.scoring.fits import (
+    FineLadder,
+    Mixtures,
     Refined,
     choose,
     converged_at,
     fit,
     kl,
-    least_of_mixtures,
     least_on_path,
     mean_kl,
     nearest_rungs,
     off_grid,
     refined,
 )
-from experiments.scoring.labels import LAST_DOSE, UNCHANGED
+from experiments.scoring.labels import BY_RATE, LAST_DOSE, UNCHANGED
 from experiments.scoring.nulls import nulls
 from experiments.scoring.yardsticks import last_dose
-from experiments.storage.contents import ORDER_NOISE, Contexts, FinetunedCell, ReplayCell, TheoryCell
+from experiments.storage.contents import ORDER_NOISE, FinetunedCell, ReplayCell, TheoryCell
 from experiments.storage.files import write
 from experiments.storage.records import SWAP, Cell, Grade, Ladder, Numbers, Row
 from experiments.storage.row_file import RowFile, write_row
@@ -59,7 +61,6 @@ from experiments.storage.run_folder import ROWS, RunFolder
 from experiments.storage.seal import check
 
 FAILED = "its answers are not numbers"
-BY_RATE = "-by-rate"  # of a theory's name, where β follows from learning-rate time and not from its strength
 
 
 def table(run: Run) -> list[Row] | RowFile:
@@ -116,7 +117,8 @@ class Prediction(NamedTuple):
     `silent` (s, d) says where it says nothing: at doses that a law has seen, past the end of its grid. None:
     nowhere. `betas` (s, d) are its strengths, None without any; `best_in_class` has by group the least nats
     (s, d) that its class reaches, None without a class; `converged` (s, d) says whether the chains behind β
-    converged, None without chains. A sampled theory may predict the first finetuning seeds alone.
+    converged, None without chains; `hyperparameters` (s, d) are a second number that was fitted, None without
+    one. A sampled theory may predict the first finetuning seeds alone.
     """
 
     theory: str
@@ -127,6 +129,7 @@ class Prediction(NamedTuple):
     best_in_class: Mapping[str, np.ndarray] | None = None
     converged: np.ndarray | None = None
     silent: np.ndarray | None = None
+    hyperparameters: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -157,12 +160,11 @@ class Outcome:
                 yield Prediction(theory, "network", "forecast", self.replays.predictions[theory])
         mixtures = Mixtures(target, contexts)
         for name in sorted(self.ladders):
-            yield from self._of_ladder(self.ladders[name], *fine(name), mixtures)
+            yield from self._of_ladder(self.ladders[name], fine(name), mixtures)
 
-    def _of_ladder(
-        self, ladder: Ladder, betas: np.ndarray, rungs: np.ndarray, mixtures: "Mixtures"
-    ) -> Iterator[Prediction]:
-        """Fitted, by a law of the dose, and forecast."""
+    def _of_ladder(self, ladder: Ladder, fine: FineLadder, mixtures: Mixtures) -> Iterator[Prediction]:
+        """Fitted, by a law of the dose, and forecast; with a second number, fitted alone."""
+        betas, rungs, second = fine
         target, contexts = self.finetuned.finetuned[: len(rungs)], self.theories.contexts
         inside = contexts.calibration
         chosen = fit(target[..., inside, :], rungs[..., inside, :])
@@ -195,6 +197,9 @@ class Outcome:
             nearest = nearest_rungs(betas, rungs[: len(wanted)], wanted)
             return prediction(grade, *nearest, theory, off_grid(betas, wanted))
 
+        if second is not None:
+            yield prediction("fitted", fitted, log_probs)._replace(hyperparameters=second[chosen])
+            return
         yield prediction("fitted", fitted, log_probs)
         by_law = law(self.doses, fitted)
         if by_law is not None:
@@ -205,28 +210,6 @@ class Outcome:
         times = self.replays.times.get("identity") if self.replays is not None else None
         if ladder.rate is not None and times is not None:
             yield at("forecast", ladder.rate[: len(rungs), None] * times, ladder.theory + BY_RATE)
-
-
-class Mixtures:
-    """The best that any weights over the hypotheses reach, by group and reference: theories share them."""
-
-    def __init__(self, target: np.ndarray, contexts: Contexts):
-        self.target, self.contexts = target, contexts
-        self._known: dict[str, list[tuple[np.ndarray | None, np.ndarray]]] = {}
-
-    def least(self, group: str, reference: np.ndarray | None) -> np.ndarray:
-        """Nats (s, d); references that are equal but for rounding are one."""
-        known = self._known.setdefault(group, [])
-        for other, nats in known:
-            if other is reference or (
-                other is not None and reference is not None and np.allclose(other, reference, atol=1e-4)
-            ):
-                return nats
-        inside = self.contexts.inside(group)
-        within = None if reference is None else reference[inside]
-        nats = least_of_mixtures(self.target[..., inside, :], self.contexts.of(group), within)
-        known.append((reference, nats))
-        return nats
 
 
 def load_outcome(run: Run, cell: Cell) -> Outcome | None:
@@ -278,6 +261,7 @@ def _rows(
         sizes = means(_finite(kl(prediction.log_probs, contexts.base)))
         predicts = np.ones(gap.shape[1], bool) if silent is None else ~silent.any(axis=0)
         betas = None if prediction.betas is None else _numbers(prediction.betas)
+        second = None if prediction.hyperparameters is None else _numbers(prediction.hyperparameters)
         converged = None if prediction.converged is None else prediction.converged.T.tolist()
         fails = np.isnan(gap)
         for group, inside in groups.items():
@@ -313,6 +297,7 @@ def _rows(
                     failures=None if failures is None else failures[index],
                     predicted_shift=sizes[group][index],
                     resolution=resolutions[group],
+                    hyperparameters=None if second is None else second[index],
                 )
 
 

@@ -122,6 +122,7 @@ def _line(key: RowKey, networks: Networks, of_one: bool) -> ScoreLine:
         failed=networks.failed,
         failure="; ".join(networks.reasons),
         noise=replica,
+        hyperparameter=float(np.median(networks.hyperparameters)) if networks.hyperparameters else None,
         sample=sample,
     )
 

@@ -36,9 +36,9 @@ OF_METHOD = ("replays", "finetuned", "axioms")
 IMPORTED = "imported-table"  # the study of runs whose numbers were computed elsewhere
 UNSCORED = ("axioms", "inside")  # of studies that score no theory
 BOUNDS = ("path", "mixture")
-OPTIONAL = ("problems", "diagnostics", "times", "reference", "rate")  # of a ladder
+OPTIONAL = ("problems", "diagnostics", "times", "reference", "rate", "hyperparameters")  # of a ladder
 SWAP = ("base_read_out", "base_blocks")  # of a row
-MEASURED = (*SWAP, "resolution", "predicted_noise")  # where it was
+MEASURED = (*SWAP, "resolution", "predicted_noise", "hyperparameters")  # where it was
 
 
 def check_name(kind: str, name: str) -> str:
@@ -113,7 +113,8 @@ class Ladder:
     learning-rate time τ in the metric `metric`, whose time after a method's steps forecasts β. `reference`
     (c, a) are the prior's answers where the ladder is anchored at the base network, so that its first rung is
     that network; `rate` (s,) is β for a unit of learning-rate time in the identity metric, a second forecast.
-    `note` is a sentence for the report. `extra` holds further arrays by name: samples, step sizes.
+    `note` is a sentence for the report. `extra` holds further arrays by name: samples, step sizes. Where a
+    second number is fitted, `hyperparameters` (b,) has it at every rung, and `betas` ascend anew at each.
     """
 
     theory: str
@@ -129,11 +130,12 @@ class Ladder:
     rate: np.ndarray | None = None
     note: str = ""
     extra: Mapping[str, np.ndarray] | None = None
+    hyperparameters: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         shape = np.shape(self.log_probs)
         wanted = {"betas": shape[1:2], "problems": shape[:2], "diagnostics": shape[:2], "times": shape[1:2]}
-        wanted |= {"reference": shape[2:], "rate": shape[:1]}
+        wanted |= {"reference": shape[2:], "rate": shape[:1], "hyperparameters": shape[1:2]}
         odd = {
             name: np.shape(value)
             for name, rungs in wanted.items()
@@ -199,10 +201,9 @@ class Row:
     pretraining as of finetuning. `resolution` is the least shift (nats) that can be told from none, if
     measured. `draw` is the draw of the process; base networks are numbered through all draws.
     `predicted_shift` is the mean of KL(theory ‖ base network): the size of the shift as the theory has it.
-    Rows of “unchanged” alone have `predicted_noise`, the mean KL between two orders of D' as the theory noise
-    predicts it before finetuning, where it was asked for, and `base_read_out` and `base_blocks`, the mean KL
-    from the finetuned network with a part swapped for the base network's (experiments.scoring.swap); of cells
-    made before there was a swap they have none.
+    `hyperparameters` are a second fitted number's. Rows of “unchanged” alone have `predicted_noise`, the mean
+    KL between two orders of D' as the theory noise predicts it, and `base_read_out` and `base_blocks`, that
+    from the finetuned network with a part swapped for the base network's (experiments.scoring.swap).
     """
 
     study: str
@@ -230,6 +231,7 @@ class Row:
     predicted_shift: Numbers | None = None
     resolution: float | None = None
     predicted_noise: Numbers | None = None
+    hyperparameters: Numbers | None = None
 
     def to_json(self) -> Json:
         """Plain values, in a fixed order, without what was not measured; ∞, for which JSON has no number, is
@@ -282,7 +284,7 @@ class ScoreLine:
     shift lies, whatever the theory (experiments.scoring.swap). `noise` is the mean KL from the replica, in
     nats, and `predicted_noise` the same as predicted before finetuning. The line is over `networks` of the
     `finetuned` ones; for `failed` of them the theory has no prediction, which scores -∞, and `failure` says
-    why. `sample` are the networks, None of a line made up.
+    why. `beta` and `hyperparameter`, a second fitted number, are medians. `sample` are the networks.
     """
 
     study: str
@@ -319,6 +321,7 @@ class ScoreLine:
     failure: str = ""
     noise: float | None = None
     predicted_noise: float | None = None
+    hyperparameter: float | None = None
     sample: Sample | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> Json:

@@ -114,6 +114,11 @@ def _forms(entry: Entry, computed: Collection[str]) -> Iterator[OwnForm]:
                     f"{candidate.theory} needs weights (its prior is {needed}), and a table has none; "
                     "compute what it predicts, and give that as prediction rows."
                 )
+            if candidate.form.hyperparameters is not None:
+                raise Misuse(
+                    f"{candidate.theory} has hyperparameters, and on a table β alone is fitted; return "
+                    "None, or give a form for each value by variants(process)."
+                )
     for name, candidate in zip(forms, candidates, strict=True):
         anchored = candidate.kind == HYPOTHESES
         rungs = _rungs(candidate.theory, candidate.form, anchored)

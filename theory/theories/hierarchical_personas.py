@@ -22,6 +22,8 @@ with r at β = 0, and T_k = 0 where D' does not ask. The first step of gradient 
 first answers, whose nearest sum of both has a = β/κ and b = β/c a unit of learning-rate time: c = κ a/b, and
 κ a is the rate of β. `hierarchical-first-steps` has no number but β, and with the rate none. Derived here
 (theory.md, section 3).
+
+*c fitted.* `hierarchical-fitted` has c from a grid, fitted together with β to a network's in-domain answers.
 """
 
 from dataclasses import dataclass, field, replace
@@ -51,15 +53,18 @@ from theory.processes.persona_topics import Persona
 
 TOLERANCE, STEPS = 1e-7, 2000  # of the fixed point
 LEAST, MOST = 1e-3, 1e6  # of c, where the first step moves tables alone, or weights alone
+FITTED = (*np.logspace(-1, 3, 9).tolist(), MOST)  # values of c among which one is fitted
 
 
 @dataclass(frozen=True)
 class HierarchicalPersonas(Theory[Mixture]):
     """Counts of personas against `concentration` κ > 0, of answers against `table_concentration` c > 0 (None:
-    that of the network's first steps, which `complete` finds)."""
+    that of the network's first steps, which `complete` finds). `candidates` are values of c among which a
+    comparison fits one together with β."""
 
     table_concentration: Beta | None = 10.0
     concentration: float = 1.0
+    candidates: tuple[float, ...] = ()
     breaks: dict[str, str] = field(
         default_factory=lambda: {
             "additive": "after a first pass the prior counts D', too; a second one takes κ and c again"
@@ -71,6 +76,17 @@ class HierarchicalPersonas(Theory[Mixture]):
         if self.table_concentration is not None:
             check_number("table_concentration", self.table_concentration, above=0)
         check_number("concentration", self.concentration, above=0)
+        for value in self.candidates:
+            check_number("a candidate for c", value, above=0)
+
+    @property
+    def hyperparameters(self) -> np.ndarray | None:
+        """The candidates for c."""
+        return np.array(self.candidates, np.float32) if self.candidates else None
+
+    def with_hyperparameter(self, value: Beta) -> Self:
+        """With this c."""
+        return replace(self, table_concentration=value, candidates=())
 
     def predict(
         self, prior: Mixture, data: Dataset, beta: Beta, *, key: PRNGKeyArray | None = None
@@ -105,8 +121,9 @@ class HierarchicalPersonas(Theory[Mixture]):
         return moved(shares)
 
     def grid(self, scale: Scale) -> np.ndarray:
-        """β multiplies counts of documents and answers, not likelihoods."""
-        return np.concatenate([[0.0], np.logspace(-5, 3, 99)]).astype(np.float32)
+        """β multiplies counts of documents and answers, not likelihoods; fewer where each is for every c."""
+        count = 33 if self.candidates else 99
+        return np.concatenate([[0.0], np.logspace(-5, 3, count)]).astype(np.float32)
 
     def complete(self, setting: Setting) -> Self:
         """With the c of the network's first steps, from the process's own weights, where it has none."""
@@ -195,12 +212,14 @@ def _counts(data: Dataset, topics: int, answers: int) -> Float[Array, "topics an
 
 
 def variants(process: Process) -> dict[str, HierarchicalPersonas]:
-    """At c = 10 and at the c of the first steps, where hypotheses are tables of answers; else none."""
+    """At c = 10, at the c of the first steps and with c fitted, where hypotheses are tables of answers; else
+    none."""
     if not _has_tables(process.distribution()):
         return {}
     return {
         "hierarchical-personas": HierarchicalPersonas(),
         "hierarchical-first-steps": HierarchicalPersonas(None),
+        "hierarchical-fitted": HierarchicalPersonas(candidates=FITTED),
     }
 
 

@@ -19,6 +19,7 @@ from theory.processes.presidents import Presidents
 from theory.processes.urns import Urns
 from theory.theories import complexity_prior
 from theory.theories.langevin_posterior import LangevinPosterior
+from theory.theories.noise import Noise
 from theory.theories.proximal import Proximal
 from theory.theories.unchanged import Unchanged
 
@@ -35,16 +36,17 @@ OPTIONAL = {
     *("initial-transfer", "noise"),
 }
 
-OF_TABLES = {"hierarchical-first-steps"}  # a second form, under a name of its own
+OF_TABLES = {"hierarchical-first-steps", "hierarchical-fitted"}  # more forms, under names of their own
 OF_PRODUCTS = {"structure-posterior"}  # by default, where the hidden variable is a product
 
 
-def experiment(process, *theories, extra=(), more=None, catalogue=None):
+def experiment(process, *theories, extra=(), more=None, catalogue=None, n=8):
     """The part of an experiment that candidates depend on."""
     return SimpleNamespace(
         sampling=None,
         axioms=None,
         inside=None,
+        n=n,
         process=process,
         theories=theories,
         extra_theories=extra,
@@ -162,7 +164,10 @@ def test_the_grids_of_closed_forms():
     grids = {
         **dict.fromkeys(("tempered-posterior", "narrow-or-broad", "complexity-prior"), likelihood),
         "belief-dynamics": likelihood,
-        **dict.fromkeys(("exchangeable-mixture", "hierarchical-personas", *OF_TABLES), counts),
+        **dict.fromkeys(
+            ("exchangeable-mixture", "hierarchical-personas", "hierarchical-first-steps"), counts
+        ),
+        "hierarchical-fitted": np.concatenate([[0.0], np.logspace(-5, 3, 33)]).astype(np.float32),
         **dict.fromkeys(("geometric-path", "linear-mixture"), path),
         "in-context": np.concatenate([[0.0], np.logspace(-2, 0, 13)]).astype(np.float32),
         "steering-posterior": np.concatenate([[0.0], np.logspace(-4, 2, 37)]).astype(np.float32),
@@ -219,6 +224,12 @@ def test_an_instance_of_a_class_of_one_s_own():
     [
         ("tempered-posterio", "no theory called 'tempered-posterio'; did you mean tempered-posterior"),
         ("exchangeable-product", "no theory called 'exchangeable-product'"),  # no product here
+        (
+            "hierarchical-first-steps-by-rate",
+            "^hierarchical-first-steps-by-rate is a forecast of hierarchical-first-steps, where that has a "
+            "rate; write hierarchical-first-steps.$",
+        ),
+        ("no-theory-by-rate", "no theory called 'no-theory-by-rate'"),
     ],
 )
 def test_a_name_that_no_theory_has_is_refused(name, sentence):
@@ -236,6 +247,16 @@ def test_a_name_that_no_theory_has_is_refused(name, sentence):
 def test_an_instance_that_cannot_be_scored_is_refused(theory, sentence):
     with pytest.raises(Misuse, match=sentence):
         candidates(experiment(example(), more={"mine": theory}))
+
+
+def test_one_document_has_no_order():
+    """Who asks for its noise is refused before anything is pretrained; among all theories it is left out."""
+    for asked in ({"theories": ("noise",)}, {"extra": ("noise",)}, {"more": {"noise": Noise()}}):
+        named = asked.pop("theories", ())
+        with pytest.raises(Misuse, match=r"^noise needs two documents or more in D', got n = 1; omit it"):
+            candidates(experiment(example(), *named, **asked, n=1))
+        assert "noise" in names(*named, **asked)
+    assert names("all", n=1) == names("all") - {"noise"}
 
 
 def test_a_name_of_a_null_is_refused():

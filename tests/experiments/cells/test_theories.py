@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from experiments.cells.candidates import Candidate
 from experiments.cells.programs import Executor
 from experiments.cells.theories import TheoryPrograms, anchor
 from experiments.storage.records import Cell, Ladder
@@ -16,6 +17,7 @@ from theory.divergence.kl import answers_at, kl
 from theory.errors import Misuse
 from theory.theories.exchangeable_mixture import ExchangeableMixture
 from theory.theories.geometric_path import GeometricPath
+from theory.theories.hierarchical_personas import HierarchicalPersonas
 from theory.theories.proximal import Proximal
 from theory.theories.tempered_posterior import TemperedPosterior, matched_rate
 from theory.weights.curvature import gauss_newton
@@ -152,6 +154,24 @@ def test_answers_that_are_ruled_out_are_anchored_too():
     np.testing.assert_allclose(np.exp(got[0, :, 0]), weights / weights.sum(axis=1, keepdims=True), rtol=1e-6)
     np.testing.assert_array_equal(got[0, 0], base)
     assert np.isnan(got[1]).all()
+
+
+def test_a_ladder_with_hyperparameters_starts_anew_at_each(executor, inputs):
+    """Its program has the answers at all of them, one after the other."""
+    data, questions = inputs
+    form = HierarchicalPersonas(candidates=(2.0, 30.0))
+    candidate = Candidate("hierarchical-fitted", ("process",), "hypotheses", form)
+    grid, tokens = (
+        form.grid(executor.experiment.scale(1.0)),
+        executor.theories.answers.padded(questions.tokens),
+    )
+    answers = np.zeros((2, 2 * len(grid), *tokens.shape, 4))
+    programs = SimpleNamespace(_program=lambda candidate, prior: lambda *inputs: answers, process=None)
+    priors = {"process": executor.experiment.process.distribution(), "network": executor.template}
+    more = "process", priors, executor.experiment.scale(1.0), data, None, tokens, questions
+    ladder = TheoryPrograms._ladder(programs, candidate, *more)
+    np.testing.assert_array_equal(ladder.betas, [*grid, *grid])
+    np.testing.assert_array_equal(ladder.hyperparameters, [2.0] * len(grid) + [30.0] * len(grid))
 
 
 def test_without_an_anchor_theories_of_hypotheses_start_from_the_process(executor, cell, ladders):

@@ -172,6 +172,17 @@ def test_a_bound_and_breaks_of_another_kind_are_refused(check):
         check(name="breaks_none", more=more)
 
 
+@pytest.mark.parametrize(
+    "value", ["np.ones(2)", "np.ones(0)", "np.float32(3)", "np.array([1.0, np.inf])", "'x'"]
+)
+def test_hyperparameters_are_finite_and_ascend(check, value):
+    more = f"\n    @property\n    def hyperparameters(self):\n        return {value}\n"
+    with pytest.raises(
+        Misuse, match=r"my-theory has unfit hyperparameters: they must be \(m,\) finite numbers"
+    ):
+        check(more=more)
+
+
 def test_a_class_is_no_theory(check):
     with pytest.raises(Misuse, match=r"is the class Mine, not an instance of it; write Mine\(\)"):
         check(

@@ -19,7 +19,7 @@ def test_every_preset_makes_a_comparison(preset):
     assert tuple(experiment.methods) == config.finetuning.methods
     assert experiment.theories == ("all",)
     # unchanged is in every table; structures need a hidden variable that is a product
-    wanted = {*Catalogue().names("theories"), "hierarchical-first-steps"} - {
+    wanted = {*Catalogue().names("theories"), "hierarchical-first-steps", "hierarchical-fitted"} - {
         "unchanged",
         "structure-posterior",
     }

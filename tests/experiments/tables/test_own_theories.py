@@ -127,6 +127,10 @@ def test_a_theory_of_the_base_model_takes_hypotheses_where_it_is_completed(input
         ({"answer": "1 / 0"}, rf"mine.py, line {LINE + 1}: ZeroDivisionError: division by zero"),
         ({"grid": "np.array([1.0, 2.0])"}, "the theory mine has an unfit grid"),
         (
+            {"grid": "np.array([0.0, 1.0])\n    hyperparameters = np.array([1.0, 2.0])"},
+            "mine has hyperparameters, and on a table β alone is fitted",
+        ),
+        (
             {"answer": "type('P', (), {'predict': lambda self, tokens: prior.predict(tokens) + 1})()"},
             r"predicts probabilities that sum to 2.72, not to 1",
         ),

@@ -16,7 +16,7 @@ from theory.processes.persona_domain import example as domains
 from theory.processes.persona_topics import example
 from theory.processes.wordings import example as wordings
 from theory.theories.exchangeable_mixture import ExchangeableMixture
-from theory.theories.hierarchical_personas import MOST, HierarchicalPersonas, variants
+from theory.theories.hierarchical_personas import FITTED, MOST, HierarchicalPersonas, variants
 
 TOPICS = 3  # of the process of the fixtures, which has two answers; D' asks topics 0 and 1, never 2
 
@@ -206,17 +206,26 @@ def test_c_of_the_first_steps_is_found_before_anything_is_predicted(process, dat
     assert given.rate(process, bigram, data) is None
 
 
+def test_a_candidate_for_c_is_the_theory_at_that_c():
+    fitted = variants(example())["hierarchical-fitted"]
+    assert fitted.hyperparameters.tolist() == np.float32(FITTED).tolist() and FITTED[-1] == MOST
+    assert fitted.with_hyperparameter(3.0) == HierarchicalPersonas(3.0)
+    assert HierarchicalPersonas().hyperparameters is None
+
+
 def test_bad_settings_are_refused(data):
     for bad in (0.0, -1.0, np.nan, np.inf):
         for name in ("table_concentration", "concentration"):
             with pytest.raises(Misuse, match=f"^{name} must be finite and above 0, got {bad}"):
                 HierarchicalPersonas(**{name: bad})
+        with pytest.raises(Misuse, match=f"^a candidate for c must be finite and above 0, got {bad}"):
+            HierarchicalPersonas(candidates=(1.0, bad))
     process = domains()
     with pytest.raises(Misuse, match="tables of answers to topics, got Sector; use exchangeable-mixture"):
         HierarchicalPersonas().predict(process.distribution(), process.narrow(jax.random.key(0), 2), 1.0)
 
 
 def test_it_is_a_form_where_hypotheses_are_tables():
-    forms = ["hierarchical-personas", "hierarchical-first-steps"]
+    forms = ["hierarchical-personas", "hierarchical-first-steps", "hierarchical-fitted"]
     assert list(variants(example())) == forms == list(variants(wordings()))
     assert variants(domains()) == {}
