@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.figures.style import WIDTH, save, style
+from experiments.scoring.column_use import use_lines
 from experiments.scoring.curves import TESTS, CurveLine, curve_lines
 from experiments.scoring.findings import Findings
 from experiments.scoring.intervals import Estimate
@@ -18,6 +19,7 @@ from experiments.storage.curve_cell import USED
 from experiments.storage.run_folder import RunFolder
 
 COLOURS = {"base": "#000000", "untrained": "0.6", "exact": "#CC79A7", "sgd": "#0072B2", "adam": "#D55E00"}
+OTHERS_SHOWN = ("M4", "M6", "M8", "M9", "M11")  # tests of other networks than base ones in the table
 OTHERS = ("#009E73", "#E69F00", "#56B4E9")
 HIGH, ROWS, COLUMNS = 1.75, 3, 3  # inches of a row
 CAPTION = (
@@ -44,7 +46,7 @@ class Series:
 
 def draw_manifold(run: RunFolder) -> list[Path]:
     """The figure, and every line as a table."""
-    lines = curve_lines(run)
+    lines = [*curve_lines(run), *use_lines(run)]
     if not lines:
         return []
     cells = [run.read(cell) for cell in sorted(run.cells("inside"), key=lambda cell: cell.base)]
@@ -197,14 +199,14 @@ def _only(lines: Sequence[CurveLine], measure: str, networks: str, last: int) ->
 
 def manifold_findings(run: RunFolder) -> Findings:
     """Counts of what is refuted, and a table of the base networks and of what finetuning moves."""
-    lines = curve_lines(run)
+    lines = [*curve_lines(run), *use_lines(run)]
     if not lines:
         return Findings(("Nothing is measured yet.",), (("test",),), CAPTION)
     last = max(line.dose for line in lines)
     shown = [
         line
-        for line in sorted(lines, key=lambda line: line.test)
-        if line.dose in (0, last) and (line.networks == "base" or line.test in ("M4", "M6"))
+        for line in sorted(lines, key=lambda line: [*TESTS].index(line.test))
+        if line.dose in (0, last) and (line.networks == "base" or line.test in OTHERS_SHOWN)
     ]
     body = [
         (
@@ -218,7 +220,10 @@ def manifold_findings(run: RunFolder) -> Findings:
         for line in shown
     ]
     header = ("test", "networks", "depth", "measure", "value", "Bayes")
-    return Findings((_sentence([line for line in shown if line.bayes]),), (header, *body), CAPTION)
+    sentences = [_sentence([line for line in shown if line.bayes])]
+    if not any(line.test == "M8" for line in lines):
+        sentences.append("Cells lack M8 to M12, of which they were made before; --again measures them.")
+    return Findings(tuple(sentences), (header, *body), CAPTION)
 
 
 def _sentence(judged: Sequence[CurveLine]) -> str:
