@@ -125,7 +125,7 @@ class CurvePrograms:
         return _array(errors(self.untrained)), _array(tiled(self.untrained, self.plan.least))
 
     def _used(self, base: CurveReading) -> dict[str, np.ndarray]:
-        """How a base network has the column and uses it (experiments.storage.column_use)."""
+        """The column in a base network and its use (experiments.storage.column_use)."""
         blocks = [QuerySteps.of(base, block) for block in range(self.layers)]
         whole, beyond = lines_read(base)
         return {

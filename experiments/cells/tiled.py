@@ -1,4 +1,4 @@
-"""Where the heads of every block look by the characters that remain of a line, and what they write there."""
+"""Looks and writes of the heads of every block, by the characters that remain of a line."""
 
 import numpy as np
 

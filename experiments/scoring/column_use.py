@@ -1,4 +1,4 @@
-"""How base networks have the column and use it, over networks, with intervals and what is stated beforehand.
+"""The column in base networks and its use, over networks, with intervals and what is stated beforehand.
 
     M8 read-out      error in characters of the column that a probe reads, by depth with the embedding; in
                      shares of the columns that the curve has

@@ -115,7 +115,8 @@ def findings(run: RunFolder) -> Findings:
 
 
 def draw(run: RunFolder) -> list[Path]:
-    """Curves, heads, substitutions and what finetuning does to them."""
+    """Curves, heads, substitutions and what finetuning does to them; the column's use in a second figure."""
+    from experiments.studies.figures.column_use import draw_use
     from experiments.studies.figures.linebreak_manifold import draw_manifold
 
-    return draw_manifold(run)
+    return [*draw_manifold(run), *draw_use(run)]

@@ -35,7 +35,7 @@ class Subspace:
 
     @property
     def dimension(self) -> int:
-        """How many directions it has."""
+        """Number of directions."""
         return self.basis.shape[1]
 
     def steps(self, streams: Streams) -> Streams:

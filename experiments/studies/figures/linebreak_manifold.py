@@ -60,7 +60,7 @@ def figure(lines: Sequence[CurveLine], cells: Sequence[CurveCell]) -> Figure:
     drawn = Figure(figsize=(WIDTH, 0.3 + HIGH * ROWS))
     count = max(line.count for line in lines if line.networks == "base")
     drawn.text(0.01, 1 - 0.16 / drawn.get_figheight(), f"{lines[0].data}, base networks: {count}", fontsize=8)
-    axes = [_axes(drawn, index) for index in range(ROWS * COLUMNS)]
+    axes = [panel(drawn, index) for index in range(ROWS * COLUMNS)]
     last = max(line.dose for line in lines)
     methods = list(dict.fromkeys(line.networks for line in lines if line.dose))
 
@@ -84,12 +84,12 @@ def figure(lines: Sequence[CurveLine], cells: Sequence[CurveCell]) -> Figure:
     axes[1].axhline(0, color="0.7", lw=0.8)
     axes[1].set_xlabel("columns apart", fontsize=6)
     helix = [series("M2", "helix", "base"), series("M2", "surrogates", "base", ":", "random curves")]
-    _lines(axes[2], "R² of a helix", [*helix, series("M2", "helix", "untrained")])
+    draw_lines(axes[2], "R² of a helix", [*helix, series("M2", "helix", "untrained")])
     axes[2].set_ylim(bottom=max(axes[2].get_ylim()[0], -0.5))
     dashes = {"exact": "-", "own": "--", "random": ":"}
     slopes = [series("M3", f"slope: {name}", "base", dash, name) for name, dash in dashes.items()]
     finetuned = [series("M3", "slope: own", method, "--", METHODS.get(method, method)) for method in methods]
-    _lines(axes[3], "slope after substitution", [*slopes, *finetuned], 1.0)
+    draw_lines(axes[3], "slope after substitution", [*slopes, *finetuned], 1.0)
     shown = ("exact", "base", *methods)
     _bars(axes[4], [[_only(lines, name, networks, last) for name in USED] for networks in shown], shown)
     twists = [
@@ -98,13 +98,13 @@ def figure(lines: Sequence[CurveLine], cells: Sequence[CurveCell]) -> Figure:
         series("M5", "raw", "base", "--", "raw stream"),
         series("M5", "share", "untrained"),
     ]
-    _lines(axes[5], "share of line length − column", twists)
+    draw_lines(axes[5], "share of line length − column", twists)
     _cosines(axes[6], cells[0])
     for axis, measure, title in (
         (axes[7], "bend beyond twin", "bend of the curve"),
         (axes[8], "turn beyond twin", "turn of heads"),
     ):
-        _lines(
+        draw_lines(
             axis,
             f"{title}, beyond twin",
             [series("M6", measure, method, name=METHODS.get(method, method)) for method in methods],
@@ -113,7 +113,8 @@ def figure(lines: Sequence[CurveLine], cells: Sequence[CurveCell]) -> Figure:
     return drawn
 
 
-def _axes(drawn: Figure, index: int) -> Axes:
+def panel(drawn: Figure, index: int) -> Axes:
+    """An axes of the grid, row by row from above."""
     row, column = divmod(index, COLUMNS)
     high = drawn.get_figheight()
     bottom = 1 - (0.3 + HIGH * (row + 1) - 0.42) / high
@@ -127,7 +128,7 @@ def _colour(name: str, index: int) -> str:
     return COLOURS.get(key, OTHERS[index % len(OTHERS)])
 
 
-def _lines(axes: Axes, title: str, every: Sequence[Series], bayes: float | None = None) -> None:
+def draw_lines(axes: Axes, title: str, every: Sequence[Series], bayes: float | None = None) -> None:
     """Draw lines with their intervals."""
     axes.set_title(title, fontsize=6.5, pad=2)
     if bayes is not None:
