@@ -53,7 +53,7 @@ class QuerySteps:
             attention, alone, together = self._changes(steps, looks)
             pairs = [(natural[[self.twisted]], attention[[self.twisted]]), (natural, attention)]
             of_newline = [slope(exact, part[known]) for part in (alone, together)]
-            rows.append([[_instrumented(*pair) for pair in pairs], of_newline])
+            rows.append([[instrumented(*pair) for pair in pairs], of_newline])
         return np.array(rows).transpose(2, 1, 0).reshape(2, 4)  # (head or all, attention or newline, random)
 
     def unturned(self) -> np.ndarray:
@@ -125,7 +125,7 @@ def looks_at_newlines(patterns: np.ndarray, pages: Pages, rows: "np.ndarray | sl
         return np.log(means[0]) - np.log(means[1])
 
 
-def _instrumented(natural: np.ndarray, changes: np.ndarray) -> float:
+def instrumented(natural: np.ndarray, changes: np.ndarray) -> float:
     """Slope through the origin of changes (h, s, n) against natural ones, each measured twice, (h, 2, s, n),
     on documents of its own: what the measurements have of noise then makes no slope smaller."""
     first, second = natural.swapaxes(0, 1)

@@ -20,7 +20,7 @@ from experiments.storage.run_folder import RunFolder
 
 COLOURS = {"base": "#000000", "untrained": "0.6", "exact": "#CC79A7", "sgd": "#0072B2", "adam": "#D55E00"}
 OTHERS_SHOWN = ("M4", "M6", "M8", "M9", "M11")  # tests of other networks than base ones in the table
-OTHERS = ("#009E73", "#E69F00", "#56B4E9")
+OTHERS = ("#009E73", "#E69F00", "#56B4E9", "#CC79A7")
 HIGH, ROWS, COLUMNS = 1.75, 3, 3  # inches of a row
 CAPTION = (
     "Intervals of 95 % over base networks and D′; depth counts blocks; finetuned networks are those of the "

@@ -10,11 +10,11 @@ from experiments.cells.column_use import ablated, errors, lines_read
 from experiments.cells.curve_reading import CurveReading
 from experiments.cells.page_losses import exact_cost, losses, without_column
 from experiments.cells.pages import Pages, newline_log_odds
-from experiments.cells.query_steps import QuerySteps, looks_at_newlines
+from experiments.cells.query_steps import QuerySteps, instrumented, looks_at_newlines
 from experiments.cells.tiled import remaining, tiled
 from experiments.design.options import with_options
 from experiments.studies import linebreak_manifold as study
-from models.inside import heads
+from models.inside import heads, query_keys
 from models.network import build, first
 
 pytestmark = pytest.mark.slow
@@ -75,10 +75,15 @@ def test_losses_are_means_over_tokens_after_words(pages):
     )
 
 
-def test_errors_begin_with_the_embedding_and_a_network_that_copies_positions(reading):
+def test_errors_begin_with_the_embedding_and_are_none_where_the_column_is_written(reading, pages):
     read = errors(reading)
-    assert read.shape == (3, 3) and np.isfinite(read).all()
+    assert read.shape == (3, 3) and read[:, :2].min() > 0.5
     np.testing.assert_allclose(read[:, 2], read[0, 2])  # of the mean column, which reads nothing
+    written = replace(reading, streams=reading.streams.copy())
+    turn = 2 * np.pi * pages.column / 40
+    written.streams[:, 1] = 0
+    written.streams[:, 1, :, 0], written.streams[:, 1, :, 1] = np.cos(turn), np.sin(turn)
+    assert errors(written)[1, 1] == 0
 
 
 def test_an_ablation_after_the_last_block_is_what_the_read_out_makes_of_it(reading, network, pages):
@@ -124,7 +129,7 @@ def test_a_step_of_the_query_is_that_of_the_stream_as_the_query_reads_it(reading
     rows, positions, _ = pages.swaps
     read = reading.streams[rows[0], 1]
     normal = read / np.sqrt(np.mean(read**2, axis=-1, keepdims=True) + 1e-6)
-    maps = np.asarray(__import__("models.inside").inside.query_keys(reading.network))[1, 0]
+    maps = np.asarray(query_keys(reading.network))[1, 0]
     document = 0
     key = normal[document] @ maps[1].T
     query = maps[0] @ (normal[document, positions[0, document]] + directions[0, document])
@@ -137,6 +142,25 @@ def test_a_step_of_the_query_is_that_of_the_stream_as_the_query_reads_it(reading
 
     before = looks[0, rows[0, document], positions[0, document]]
     assert attention[0, 0, document] == pytest.approx(log_mean(ended) - log_mean(word) - before, abs=1e-4)
+
+
+def test_changes_with_the_column_are_exact_for_a_number_that_is_the_column(pages):
+    _, _, moves = pages.swaps
+    seen = pages.natural(pages.column.astype(float))
+    assert np.isfinite(seen).mean() > 0.3
+    np.testing.assert_allclose(seen[np.isfinite(seen)], moves[np.isfinite(seen)])
+    none = pages.natural(pages.column.astype(float), np.zeros_like(pages.fitted))
+    assert np.isnan(none).all()
+
+
+def test_a_slope_is_no_smaller_for_noise_of_what_it_is_measured_against():
+    random = np.random.default_rng(0)
+    truth = random.normal(size=(3, 40, 100))
+    natural = truth[:, None] + random.normal(size=(3, 2, 40, 100))
+    assert instrumented(natural, 0.5 * truth) == pytest.approx(0.5, abs=0.02)
+    natural[:, 0, :20], truth[0, 30:] = np.nan, np.nan  # what is not known on either side counts for nothing
+    assert instrumented(natural, 0.5 * truth) == pytest.approx(0.5, abs=0.03)
+    assert np.isnan(instrumented(np.full((1, 2, 2, 2), np.nan), np.ones((1, 2, 2))))
 
 
 def test_tiles_are_by_what_remains_of_the_posterior_mean(reading, pages):
