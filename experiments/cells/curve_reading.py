@@ -14,8 +14,6 @@ from theory.probes.curves import Curve, fit_helix
 from theory.probes.subspaces import covariance, normalise
 from theory.probes.twist import Difference, cosines
 
-FEWEST = 5  # positions of a mean of the network's own answers
-
 
 @dataclass(frozen=True, eq=False)
 class CurveReading:
@@ -127,23 +125,35 @@ class CurveReading:
         """Of the column's code replaced by another's after a block, at one position: slope of the change in
         log-odds against the exact change, and how much of it that explains; slope against what the network
         itself answers at such columns; with a `control`, the first slope, of random directions as long."""
-        pages, curve = self.pages, self.curves[depth]
-        rows, positions, moves = pages.swaps
-        before = pages.column[rows, positions]
-        after, chances = before + moves, pages.breaks
-        known = np.isin(before, curve.values) & np.isin(after, curve.values)
-        start, end = (np.clip(part - curve.values[0], 0, len(curve.values) - 1) for part in (before, after))
-        directions = curve.points[end] - curve.points[start]
-        belief = pages.beliefs[rows, positions]
-        exact = (log_odds(belief, chances[after]) - log_odds(belief, chances[before]))[known]
+        directions, known = self.moves(depth)
+        exact = self.exact_changes[known]
         changes = self._changes(depth, directions)[known]
-        natural = self._natural(rows, positions, moves)[known]
+        natural = self.pages.natural(self.log_odds)[known]
         seen = np.isfinite(natural)
         random = np.nan
         if control:
-            random = _slope(exact, self._changes(depth, self._aside(depth, directions))[known])
+            random = slope(exact, self._changes(depth, self.aside(depth, directions))[known])
         missed = np.sum((changes - exact) ** 2) / np.sum(exact**2)
-        return [_slope(exact, changes), float(1 - missed), _slope(natural[seen], changes[seen]), random]
+        return [slope(exact, changes), float(1 - missed), slope(natural[seen], changes[seen]), random]
+
+    def moves(self, depth: int) -> tuple[np.ndarray, np.ndarray]:
+        """From the code of the column to that of another, (s, n, d), in place of every substitution, and
+        where the curve has both, (s, n)."""
+        curve = self.curves[depth]
+        rows, positions, moves = self.pages.swaps
+        before = self.pages.column[rows, positions]
+        ends = before, before + moves
+        start, end = (np.clip(part - curve.values[0], 0, len(curve.values) - 1) for part in ends)
+        known = np.logical_and(*(np.isin(part, curve.values) for part in ends))
+        return curve.points[end] - curve.points[start], known
+
+    @cached_property
+    def exact_changes(self) -> np.ndarray:
+        """Changes (s, n) of the exact log-odds of a newline with the columns of substitutions."""
+        pages = self.pages
+        rows, positions, moves = pages.swaps
+        before, belief = pages.column[rows, positions], pages.beliefs[rows, positions]
+        return log_odds(belief, pages.breaks[before + moves]) - log_odds(belief, pages.breaks[before])
 
     def _changes(self, depth: int, directions: np.ndarray) -> np.ndarray:
         """Changes (s, n) of log-odds after edits (s, n, d) of normalised streams, each at its position."""
@@ -159,20 +169,7 @@ class CurveReading:
             read.append(newline_log_odds(answers[documents, position]) - self.log_odds[row, position])
         return np.array(read)
 
-    def _natural(self, rows: np.ndarray, positions: np.ndarray, moves: np.ndarray) -> np.ndarray:
-        """Mean answers of the network at another column less those at this one, where the width is known as
-        well, (s, n); nan where pages have none like it."""
-        pages, mean = self.pages, np.rint(self.pages.statistics[1]).astype(int)
-        most = 1 + pages.column.max() + abs(moves).max()
-        key = mean * most + pages.column
-        counts = np.bincount(key[pages.fitted], minlength=key.max() + most)
-        sums = np.bincount(key[pages.fitted], self.log_odds[pages.fitted], len(counts))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            table = np.where(counts >= FEWEST, sums / counts, np.nan)
-        here = key[rows, positions]
-        return table[here + moves] - table[here]
-
-    def _aside(self, depth: int, directions: np.ndarray) -> np.ndarray:
+    def aside(self, depth: int, directions: np.ndarray) -> np.ndarray:
         """Random directions as long as others, in which streams vary as they do."""
         values, vectors = np.linalg.eigh(covariance(normalise(self.streams[:, depth][self.pages.fitted])))
         drawn = np.random.default_rng(self.pages.seed).normal(size=directions.shape)
@@ -215,6 +212,6 @@ def _apart(first: np.ndarray, second: np.ndarray, unit: np.ndarray) -> float:
     return float(np.linalg.norm(first - second) / np.linalg.norm(unit))
 
 
-def _slope(expected: np.ndarray, changes: np.ndarray) -> float:
+def slope(expected: np.ndarray, changes: np.ndarray) -> float:
     """Through the origin."""
     return float(np.sum(expected * changes) / np.sum(expected**2)) if len(expected) else np.nan

@@ -9,12 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.cells.answers import AnswerPrograms
+from experiments.cells.column_use import ablated, errors, lines_read
 from experiments.cells.curve_reading import CurveReading, moved, turned
 from experiments.cells.data import FinetuningData
 from experiments.cells.finetuned import FinetunedPrograms
 from experiments.cells.head_losses import head_losses
 from experiments.cells.inside_parts import stacked, untrained_network
+from experiments.cells.page_losses import exact_cost
 from experiments.cells.pages import Pages, needed
+from experiments.cells.query_steps import QuerySteps
+from experiments.cells.tiled import tiled
 from experiments.design.curve_plan import CurvePlan
 from experiments.design.experiment import Arm, Experiment
 from experiments.storage.curve_cell import CODE, FOLLOWED, MOVED, TWIST, USED, CurveCell
@@ -84,6 +88,7 @@ class CurvePrograms:
             exact_dimension=np.array(needed(self.pages.process, base.curves[0].values).dimension()),
             head_losses=head_losses(base),
             **self._profiles(base),
+            **self._used(base),
             **stacked(experiment, measured),
         )
         finite = np.isfinite(cell.code).all() and np.isfinite(cell.used).all()
@@ -112,6 +117,28 @@ class CurvePrograms:
             "spectrum": _array([curve.spectrum(COMPONENTS) for curve in base.curves[1:]]),
             "by_lag": _array([curve.by_lag() for curve in base.curves[1:]]),
             "cosines": _array(base.best),
+        }
+
+    @functools.cached_property
+    def _untrained_use(self) -> tuple[np.ndarray, np.ndarray]:
+        """Errors and tiles of the untrained network."""
+        return _array(errors(self.untrained)), _array(tiled(self.untrained, self.plan.least))
+
+    def _used(self, base: CurveReading) -> dict[str, np.ndarray]:
+        """The column in a base network and its use (experiments.storage.column_use)."""
+        blocks = [QuerySteps.of(base, block) for block in range(self.layers)]
+        whole, beyond = lines_read(base)
+        return {
+            "errors": _array(errors(base)),
+            "untrained_errors": self._untrained_use[0],
+            "ablated": _array(ablated(base, self.plan.random)),
+            "exact_ablated": _array(exact_cost(self.pages)),
+            "query_slopes": _array([block.slopes() for block in blocks]),
+            "unturned": _array([block.unturned() for block in blocks]),
+            "tiled": _array(tiled(base, self.plan.least)),
+            "untrained_tiled": self._untrained_use[1],
+            "lines_read": _array(whole),
+            "lines_beyond": _array(beyond),
         }
 
     def _measured(self, base: CurveReading, weights: Network, twin: Network) -> Measured:

@@ -30,6 +30,7 @@ LINES = 3  # past lines from which on the statistics differ
 BINS = 16
 SWAPS, FARTHEST = 3, 8  # substitutions a document, and by how many columns at most
 HORIZON = 3  # tokens within which a newline may come, of what prediction needs
+ANSWERS = 5  # positions of a mean of a network's own numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +138,21 @@ class Pages:
             drawn.append((row, position, int(random.choice(ahead))))
         rows, positions, moves = np.array(drawn).T.reshape(3, SWAPS, len(held))
         return rows, positions, moves
+
+    def natural(self, values: np.ndarray, positions: np.ndarray | None = None) -> np.ndarray:
+        """Changes (s, n) of a network's own numbers (n, t) with the column, in place of every substitution:
+        their means at the other column less those at this one, where the width is known as well, over
+        `positions` (n, t; default: the fitted); nan where pages have none like it."""
+        chosen = self.fitted if positions is None else positions
+        rows, at, moves = self.swaps
+        most = 1 + self.column.max() + abs(moves).max()
+        key = np.rint(self.statistics[1]).astype(int) * most + self.column
+        counts = np.bincount(key[chosen], minlength=key.max() + most)
+        sums = np.bincount(key[chosen], values[chosen], len(counts))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            table = np.where(counts >= ANSWERS, sums / counts, np.nan)
+        here = key[rows, at]
+        return table[here + moves] - table[here]
 
 
 def newline_within(process: LineBreak, last: int) -> list[np.ndarray]:

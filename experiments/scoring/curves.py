@@ -13,8 +13,8 @@
                      block's head that depends most on line length - column, and of its others
 
 Networks are "base", "untrained", or finetuned by a method; "exact" is the process. What has no depth has
-depth 0, what has no dose dose 0; the depth of a twist is that of the stream which the block reads. Numpy
-only.
+depth 0, what has no dose dose 0; the depth of a twist is that of the stream which the block reads. M8 to M12
+are in experiments.scoring.column_use. Numpy only.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +35,11 @@ TESTS = {
     "M5": "twist",
     "M6": "finetuning",
     "M7": "heads",
+    "M8": "read-out",
+    "M9": "ablation",
+    "M10": "query steps",
+    "M11": "tiles",
+    "M12": "newlines",
 }
 SLOPES = {"exact": "slope: exact", "explained": "explained", "own": "slope: own", "random": "slope: random"}
 NEEDED: Interval = (2.0, 3.0)  # dimensions of what prediction needs, stated beforehand
@@ -46,6 +51,14 @@ BAYES: dict[tuple[str, str], Interval] = {  # what Bayes says, from and to
     ("M6", "bend beyond twin"): (-np.inf, 0.0),
     ("M6", "turn beyond twin"): (-np.inf, 0.0),
     ("M6", "loss"): (-np.inf, 0.0),
+    ("M9", "share of exact, at newlines"): (1.0, 1.0),
+    ("M9", "share of exact, elsewhere"): (1.0, 1.0),
+    ("M9", "beyond random, at newlines"): (0.0, np.inf),
+    ("M10", "twisted head, attention"): (1.0, 1.0),
+    ("M10", "all heads, newline"): (1.0, 1.0),
+    ("M11", "apart beyond within"): (np.finfo(float).tiny, np.inf),
+    ("M11", "line, head less sum"): (np.finfo(float).tiny, np.inf),
+    ("M12", "advantage"): (0.0, np.inf),
 }
 Cells = Sequence[tuple[Cell, CurveCell]]
 
@@ -86,16 +99,25 @@ class CurveLine:
 
 def curve_lines(run: Run) -> list[CurveLine]:
     """Every measure, from the finished cells; without those that no network has."""
+    return [
+        line
+        for data, cells in cells_by_arm(run).items()
+        for line in (*_bases(data, cells), *_finetuned(data, cells))
+    ]
+
+
+def cells_by_arm(run: Run) -> dict[str, list[tuple[Cell, CurveCell]]]:
+    """Finished cells of every arm, by base network."""
     arms: dict[str, list[tuple[Cell, CurveCell]]] = {}
     for cell in sorted(run.cells("inside"), key=lambda cell: cell.base):
         content = run.read(cell)
         assert isinstance(content, CurveCell)
         arms.setdefault(cell.arm, []).append((cell, content))
-    return [line for data, cells in arms.items() for line in (*_bases(data, cells), *_finetuned(data, cells))]
+    return arms
 
 
 @dataclass(frozen=True)
-class _Networks:
+class CurveNetworks:
     """Networks of a kind, and how they are clustered."""
 
     data: str
@@ -149,7 +171,9 @@ def _bases(data: str, cells: Cells) -> Iterator[CurveLine]:
     def values(name: str, *index: int) -> np.ndarray:
         return np.array([getattr(cell, name)[index] for _, cell in cells])
 
-    base, untrained, exact = (_Networks(data, name, 0, [bases]) for name in ("base", "untrained", "exact"))
+    base, untrained, exact = (
+        CurveNetworks(data, name, 0, [bases]) for name in ("base", "untrained", "exact")
+    )
     beyond = []
     yield from base.shared(lambda name, *index: values(f"base_{name}", *index), depths)
     for row, depth in enumerate(depths):
@@ -190,7 +214,7 @@ def _finetuned(data: str, cells: Cells) -> Iterator[CurveLine]:
         def values(name: str, *index: int, m: int = m, d: int = d) -> np.ndarray:
             return np.concatenate([getattr(cell, name)[(m, slice(None), d, *index)] for _, cell in cells])
 
-        networks = _Networks(data, method, dose, factors)
+        networks = CurveNetworks(data, method, dose, factors)
         yield from networks.shared(values, first.depths.tolist())
         for row, depth in enumerate(first.depths.tolist()):
             old, constant, bend, twin = (values("moved", row, part) for part in range(len(MOVED)))

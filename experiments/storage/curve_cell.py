@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from experiments.storage.column_use import USE_AXES
 from experiments.storage.measures import Measures
 
 CODE = ("dimension", "ringing", "helix", "line", "period", "column")
@@ -43,9 +44,11 @@ class CurveCell(Measures):
     `best_rotation` what random rotations of the best block have beyond their mean, as the best is chosen;
     `spectrum` cumulative shares of variance, `by_lag` mean cosines, `cosines` the head of every block that
     depends most on a difference; `turned` the relative change of cosines of all heads of a block;
-    `head_losses` nats that a head is worth, the first of a block being the one of `cosines`."""
+    `head_losses` nats that a head is worth, the first of a block being the one of `cosines`. What may be
+    None is explained in experiments.storage.column_use."""
 
     axes: ClassVar[dict[str, str]] = AXES
+    optional: ClassVar[dict[str, str]] = {**USE_AXES}
     methods: np.ndarray
     doses: np.ndarray
     depths: np.ndarray
@@ -72,3 +75,13 @@ class CurveCell(Measures):
     moved: np.ndarray
     turned: np.ndarray
     head_losses: np.ndarray
+    errors: np.ndarray | None = None
+    untrained_errors: np.ndarray | None = None
+    ablated: np.ndarray | None = None
+    exact_ablated: np.ndarray | None = None
+    query_slopes: np.ndarray | None = None
+    unturned: np.ndarray | None = None
+    tiled: np.ndarray | None = None
+    untrained_tiled: np.ndarray | None = None
+    lines_read: np.ndarray | None = None
+    lines_beyond: np.ndarray | None = None

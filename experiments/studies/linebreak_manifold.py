@@ -25,6 +25,21 @@ Manipulate Manifolds, 2025). Here the exact answers are known. Stated beforehand
                      Refuted by a bend or a turn larger than the twin's, or a loss of the probe
     M7 heads         what a page costs without a head, at newlines and elsewhere. No prediction: a head that
                      compares column and line length should be worth most where lines end
+    M8 read-out      the column's error, read with a class a column. No prediction; published are 5 of 150
+                     characters
+    M9 ablation      without the column's subspace a page costs more where the exact process would without the
+                     column, and as much (share 1), and more at newlines than without random subspaces of its
+                     dimension and variance. Refuted by shares off 1 (below: another path has the column;
+                     above: more than the column is lost), and where random ones cost more
+    M10 query steps  a head that compares by the angle of query and key, whose query alone is moved to another
+                     column, looks at newlines as it does there, slope 1, and the newline's log-odds follow:
+                     by 1 where all heads of a block are moved and compare alone. Refuted by slopes off 1
+    M11 tiles        heads share out the characters that remain: peaks of two are further apart than those of
+                     one on two halves of the documents, and the writes of one are nearer to a line than their
+                     sum. Refuted where either difference is not above 0
+    M12 newlines     after a newline the stream has more of the posterior mean of the width, beyond other
+                     statistics of past lines, than of the longest line or the moving average. Refuted where
+                     one of these has more
 
 It needs networks that infer: with fewer than three quarters of inference learnt nothing here means much.
 """
@@ -100,7 +115,8 @@ def findings(run: RunFolder) -> Findings:
 
 
 def draw(run: RunFolder) -> list[Path]:
-    """Curves, heads, substitutions and what finetuning does to them."""
+    """Curves, heads, substitutions and what finetuning does to them; the column's use in a second figure."""
+    from experiments.studies.figures.column_use import draw_use
     from experiments.studies.figures.linebreak_manifold import draw_manifold
 
-    return draw_manifold(run)
+    return [*draw_manifold(run), *draw_use(run)]

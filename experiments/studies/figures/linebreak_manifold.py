@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.figures.style import WIDTH, save, style
+from experiments.scoring.column_use import use_lines
 from experiments.scoring.curves import TESTS, CurveLine, curve_lines
 from experiments.scoring.findings import Findings
 from experiments.scoring.intervals import Estimate
@@ -18,7 +19,8 @@ from experiments.storage.curve_cell import USED
 from experiments.storage.run_folder import RunFolder
 
 COLOURS = {"base": "#000000", "untrained": "0.6", "exact": "#CC79A7", "sgd": "#0072B2", "adam": "#D55E00"}
-OTHERS = ("#009E73", "#E69F00", "#56B4E9")
+OTHERS_SHOWN = ("M4", "M6", "M8", "M9", "M11")  # tests of other networks than base ones in the table
+OTHERS = ("#009E73", "#E69F00", "#56B4E9", "#CC79A7")
 HIGH, ROWS, COLUMNS = 1.75, 3, 3  # inches of a row
 CAPTION = (
     "Intervals of 95 % over base networks and D′; depth counts blocks; finetuned networks are those of the "
@@ -44,7 +46,7 @@ class Series:
 
 def draw_manifold(run: RunFolder) -> list[Path]:
     """The figure, and every line as a table."""
-    lines = curve_lines(run)
+    lines = [*curve_lines(run), *use_lines(run)]
     if not lines:
         return []
     cells = [run.read(cell) for cell in sorted(run.cells("inside"), key=lambda cell: cell.base)]
@@ -58,7 +60,7 @@ def figure(lines: Sequence[CurveLine], cells: Sequence[CurveCell]) -> Figure:
     drawn = Figure(figsize=(WIDTH, 0.3 + HIGH * ROWS))
     count = max(line.count for line in lines if line.networks == "base")
     drawn.text(0.01, 1 - 0.16 / drawn.get_figheight(), f"{lines[0].data}, base networks: {count}", fontsize=8)
-    axes = [_axes(drawn, index) for index in range(ROWS * COLUMNS)]
+    axes = [panel(drawn, index) for index in range(ROWS * COLUMNS)]
     last = max(line.dose for line in lines)
     methods = list(dict.fromkeys(line.networks for line in lines if line.dose))
 
@@ -82,12 +84,12 @@ def figure(lines: Sequence[CurveLine], cells: Sequence[CurveCell]) -> Figure:
     axes[1].axhline(0, color="0.7", lw=0.8)
     axes[1].set_xlabel("columns apart", fontsize=6)
     helix = [series("M2", "helix", "base"), series("M2", "surrogates", "base", ":", "random curves")]
-    _lines(axes[2], "R² of a helix", [*helix, series("M2", "helix", "untrained")])
+    draw_lines(axes[2], "R² of a helix", [*helix, series("M2", "helix", "untrained")])
     axes[2].set_ylim(bottom=max(axes[2].get_ylim()[0], -0.5))
     dashes = {"exact": "-", "own": "--", "random": ":"}
     slopes = [series("M3", f"slope: {name}", "base", dash, name) for name, dash in dashes.items()]
     finetuned = [series("M3", "slope: own", method, "--", METHODS.get(method, method)) for method in methods]
-    _lines(axes[3], "slope after substitution", [*slopes, *finetuned], 1.0)
+    draw_lines(axes[3], "slope after substitution", [*slopes, *finetuned], 1.0)
     shown = ("exact", "base", *methods)
     _bars(axes[4], [[_only(lines, name, networks, last) for name in USED] for networks in shown], shown)
     twists = [
@@ -96,13 +98,13 @@ def figure(lines: Sequence[CurveLine], cells: Sequence[CurveCell]) -> Figure:
         series("M5", "raw", "base", "--", "raw stream"),
         series("M5", "share", "untrained"),
     ]
-    _lines(axes[5], "share of line length − column", twists)
+    draw_lines(axes[5], "share of line length − column", twists)
     _cosines(axes[6], cells[0])
     for axis, measure, title in (
         (axes[7], "bend beyond twin", "bend of the curve"),
         (axes[8], "turn beyond twin", "turn of heads"),
     ):
-        _lines(
+        draw_lines(
             axis,
             f"{title}, beyond twin",
             [series("M6", measure, method, name=METHODS.get(method, method)) for method in methods],
@@ -111,7 +113,8 @@ def figure(lines: Sequence[CurveLine], cells: Sequence[CurveCell]) -> Figure:
     return drawn
 
 
-def _axes(drawn: Figure, index: int) -> Axes:
+def panel(drawn: Figure, index: int) -> Axes:
+    """An axes of the grid, row by row from above."""
     row, column = divmod(index, COLUMNS)
     high = drawn.get_figheight()
     bottom = 1 - (0.3 + HIGH * (row + 1) - 0.42) / high
@@ -125,7 +128,7 @@ def _colour(name: str, index: int) -> str:
     return COLOURS.get(key, OTHERS[index % len(OTHERS)])
 
 
-def _lines(axes: Axes, title: str, every: Sequence[Series], bayes: float | None = None) -> None:
+def draw_lines(axes: Axes, title: str, every: Sequence[Series], bayes: float | None = None) -> None:
     """Draw lines with their intervals."""
     axes.set_title(title, fontsize=6.5, pad=2)
     if bayes is not None:
@@ -197,14 +200,14 @@ def _only(lines: Sequence[CurveLine], measure: str, networks: str, last: int) ->
 
 def manifold_findings(run: RunFolder) -> Findings:
     """Counts of what is refuted, and a table of the base networks and of what finetuning moves."""
-    lines = curve_lines(run)
+    lines = [*curve_lines(run), *use_lines(run)]
     if not lines:
         return Findings(("Nothing is measured yet.",), (("test",),), CAPTION)
     last = max(line.dose for line in lines)
     shown = [
         line
-        for line in sorted(lines, key=lambda line: line.test)
-        if line.dose in (0, last) and (line.networks == "base" or line.test in ("M4", "M6"))
+        for line in sorted(lines, key=lambda line: [*TESTS].index(line.test))
+        if line.dose in (0, last) and (line.networks == "base" or line.test in OTHERS_SHOWN)
     ]
     body = [
         (
@@ -218,7 +221,10 @@ def manifold_findings(run: RunFolder) -> Findings:
         for line in shown
     ]
     header = ("test", "networks", "depth", "measure", "value", "Bayes")
-    return Findings((_sentence([line for line in shown if line.bayes]),), (header, *body), CAPTION)
+    sentences = [_sentence([line for line in shown if line.bayes])]
+    if not any(line.test == "M8" for line in lines):
+        sentences.append("Cells lack M8 to M12, of which they were made before; --again measures them.")
+    return Findings(tuple(sentences), (header, *body), CAPTION)
 
 
 def _sentence(judged: Sequence[CurveLine]) -> str:

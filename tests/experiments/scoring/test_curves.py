@@ -3,14 +3,16 @@
 import numpy as np
 import pytest
 
+from experiments.scoring.column_use import use_lines
 from experiments.scoring.curves import BAYES, TESTS, curve_lines
+from experiments.storage.column_use import TILES
 from experiments.storage.curve_cell import AXES, CODE, FOLLOWED, MOVED, TWIST, USED, CurveCell
 from experiments.storage.memory import MemoryRun
 from experiments.storage.records import Cell
 
 PARTS = {"c": CODE, "t": TWIST, "u": USED, "f": FOLLOWED, "n": MOVED}
 SIZES = {axis: len(names) for axis, names in PARTS.items()} | dict(
-    zip("msdlbvwgerzhk", (2, 3, 2, 2, 2, 9, 5, 6, 8, 2, 2, 3, 2), strict=True)
+    zip("msdlbvwgerzhkOEAHQYTP", (2, 3, 2, 2, 2, 9, 5, 6, 8, 2, 2, 3, 2, 3, 3, 3, 2, 4, 2, 5, 4), strict=True)
 )
 NAMES = {
     "methods": ["sgd", "adam"],
@@ -42,6 +44,12 @@ def cell_of(random, **changes):
     values["rotations"] *= 0.2
     values["best_rotation"] = np.array(0.1)
     values["head_losses"][..., 0, 0] += 0.5
+    use = CurveCell.optional
+    values |= {name: np.ones([SIZES[axis] for axis in axes]) for name, axes in use.items()}
+    values["ablated"][:, 1:] -= 0.6
+    for name, part in (("tiled", "within"), ("tiled", "line_sum"), ("untrained_tiled", "within")):
+        values[name][:, TILES.index(part)] -= 0.5
+    values["lines_beyond"][:, 1:] -= 0.4
     return CurveCell(**(values | changes))
 
 
@@ -52,7 +60,7 @@ def run_of(change=lambda random: {}, count=6):
 
 
 def test_networks_near_what_bayes_says_are_not_refuted():
-    lines = curve_lines(run_of())
+    lines = [*curve_lines(run_of()), *use_lines(run_of())]
     assert {line.test for line in lines} == {*TESTS}
     assert {(line.test, line.measure) for line in lines} >= {*BAYES}
     assert not [line for line in lines if line.refuted]
@@ -61,6 +69,11 @@ def test_networks_near_what_bayes_says_are_not_refuted():
     assert values["M5", "beyond rotations, best block", "base"] == pytest.approx(0.7, abs=0.03)
     assert values["M7", "twisted head, at newlines", "base"] == pytest.approx(1.5, abs=0.02)
     assert values["M7", "other heads, elsewhere", "base"] == pytest.approx(1, abs=0.02)
+    assert values["M8", "classes, share of columns", "base"] == pytest.approx(1 / 9, abs=0.01)
+    assert values["M9", "beyond random, at newlines", "base"] == pytest.approx(0.6, abs=0.02)
+    assert values["M10", "all heads, newline beyond random", "base"] == pytest.approx(0, abs=0.02)
+    assert values["M11", "apart beyond within", "untrained"] == pytest.approx(0.5, abs=0.02)
+    assert values["M12", "advantage", "base"] == pytest.approx(0.4, abs=0.03)
     assert values["M6", "loss", "adam"] == pytest.approx(0, abs=1e-9)
     assert {line.count for line in lines if line.networks == "base"} == {6}
     assert {line.count for line in lines if line.networks == "sgd"} == {18}
@@ -75,6 +88,29 @@ def test_a_place_code_that_no_head_twists_and_the_longest_line_are_refuted():
 
     refuted = {(line.test, line.measure) for line in curve_lines(run_of(change)) if line.refuted}
     assert {test for test, _ in refuted} == {"M1", "M4", "M5"}
+
+
+def test_a_column_with_another_path_heads_alike_and_the_longest_line_are_refuted():
+    def change(random):
+        tiled = np.tile([4.0, 4.5, 0.5, 0.7, 0.5], (2, 1)) + 0.01 * random.normal(size=(2, 5))
+        beyond = np.array([0.2, 0.6, 0.1, 0.9]) + 0.01 * random.normal(size=(2, 4))
+        slopes = np.full((2, 2, 4), 0.5) + 0.01 * random.normal(size=(2, 2, 4))
+        lost = np.full((2, 3, 2), 0.4) + 0.01 * random.normal(size=(2, 3, 2)) + [[0], [0], [0.5]]
+        return {"tiled": tiled, "lines_beyond": beyond, "query_slopes": slopes, "ablated": lost}
+
+    refuted = {(line.test, line.measure) for line in use_lines(run_of(change)) if line.refuted}
+    assert refuted == {
+        *(("M9", f"share of exact, {where}") for where in ("at newlines", "elsewhere")),
+        ("M9", "beyond random, at newlines"),
+        *(("M10", measure) for measure in ("twisted head, attention", "all heads, newline")),
+        ("M11", "apart beyond within"),
+        ("M12", "advantage"),
+    }
+
+
+def test_cells_made_before_the_use_of_columns_was_measured_are_read_without():
+    run = run_of(lambda random: {"ablated": None})
+    assert use_lines(run) == [] and len(curve_lines(run)) > 100
 
 
 def test_records_have_plain_values():

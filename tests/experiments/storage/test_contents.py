@@ -67,7 +67,7 @@ def filled(content):
     return content(
         **{
             name: texts.get(name, np.array(numbers(*(sizes.get(axis, 3) for axis in axes))))
-            for name, axes in content.axes.items()
+            for name, axes in {**content.axes, **content.optional}.items()
         }
     )
 
