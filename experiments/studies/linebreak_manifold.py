@@ -25,8 +25,14 @@ Manipulate Manifolds, 2025). Here the exact answers are known. Stated beforehand
                      Refuted by a bend or a turn larger than the twin's, or a loss of the probe
     M7 heads         what a page costs without a head, at newlines and elsewhere. No prediction: a head that
                      compares column and line length should be worth most where lines end
+    T6 one code      chances of a newline are a table of column and belief over widths. A code that holds the
+                     two side by side lacks what is no sum of both (it has 0.63, 0.84 and 0.93 of the chances
+                     within 1, 2 and 3 tokens), a joint one has it. No prediction: prediction needs it, and
+                     the last block may make it from two codes
 
-It needs networks that infer: with fewer than three quarters of inference learnt nothing here means much.
+Beside the column and beside T6 stand all five baselines of a probe (theory.probes.baselines); the foreign
+filter counts the same words at other lengths. It needs networks that infer:
+with fewer than three quarters of inference learnt nothing here means much.
 """
 
 from dataclasses import dataclass

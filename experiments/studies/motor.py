@@ -21,6 +21,10 @@ AUC beside its ceiling. Stated beforehand, with 0.01 nats for nothing:
                   amount that grows with 1 - S, S the state share. Refuted where it does not grow
     steering      patterns steer more like exact conditioning than filters; means of detection less than
                   means of the action. Refuted where the scores are the other way round
+    baselines     beside the information of streams stand outputs and their cubes, an untrained network, the
+                  tokens, shuffled documents, and the chance of A by a process of settings that pretraining
+                  never had. Nothing is shown to be inside where streams are below any of the first four, or
+                  tell as much of the foreign chance
     link          p(A) is linear in belief: a probability code reads better by the probability link, a
                   log-odds code by the log-odds link. No prediction
 
@@ -39,6 +43,7 @@ from experiments.design.presets import BRIEF, FULL
 from experiments.discovery import choose
 from experiments.scoring.findings import Findings
 from experiments.storage.run_folder import RunFolder
+from experiments.studies.inside_beliefs import WORLDS as BELIEFS
 from theory.errors import Misuse
 
 if TYPE_CHECKING:
@@ -158,6 +163,7 @@ def experiment(config: Config) -> "Experiment":
     from experiments.design.motor_plan import MotorPlan
 
     world, process = WORLDS[config.process.entry.name], config.process.build()
+    foreign = replace(process, **BELIEFS[config.process.entry.name].foreign).distribution()
     plan = MotorPlan(
         world.events,
         world.writer,
@@ -166,6 +172,7 @@ def experiment(config: Config) -> "Experiment":
         config.refitted,
         config.judged,
         config.steered,
+        foreign,
     )
     return config.experiment(process, [Arm(world.task(config, process))], inside=plan)
 
