@@ -53,13 +53,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class World:
-    """A process, D' of it, the events, by horizon, and the hypothesis that is the other writer: neither the
-    commonest nor that of D'."""
+    """A process, D' of it, the events, by horizon, the hypothesis that is the other writer, neither the
+    commonest nor that of D', and the fields by which a process of settings that pretraining never had
+    differs."""
 
     process: ProcessOptions
     task: "Callable[[Config, Any], Task]"
     events: tuple[str, ...]
     writer: int
+    foreign: dict[str, Any]
 
 
 def _width(config: "Config", process: Any) -> "Task":
@@ -84,18 +86,21 @@ WORLDS = {  # by the name of the process; one entry adds a world
         _width,
         ("newline next", "newline within 2", "newline within 3"),
         writer=2,
+        foreign={"widths": (6, 8, 10)},
     ),
     "mess3": World(
         process_options("mess3", family="rrxor", settings=((0.5, 0.5), (0.8, 0.3), (0.25, 0.8)), slip=0.05),
         _setting,
         ("1 next", "1 within 2", "1 within 3", "1 within 4"),
         writer=1,
+        foreign=BELIEFS["mess3"].foreign,
     ),
     "persona-domain": World(
         process_options("persona-domain", correlation=0.3),
         _persona,
         ("mark 1 | * next", "mark 1 | * within 2"),
         writer=1,
+        foreign=BELIEFS["persona-domain"].foreign,
     ),
 }
 
@@ -163,7 +168,7 @@ def experiment(config: Config) -> "Experiment":
     from experiments.design.motor_plan import MotorPlan
 
     world, process = WORLDS[config.process.entry.name], config.process.build()
-    foreign = replace(process, **BELIEFS[config.process.entry.name].foreign).distribution()
+    foreign = replace(process, **world.foreign).distribution()
     plan = MotorPlan(
         world.events,
         world.writer,
