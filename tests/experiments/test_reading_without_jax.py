@@ -176,7 +176,7 @@ class MadeUp:
         names = {"shots": plan.shots, "nats": plan.nats, "totals": [1, 3], "price": 1.8}
         names |= {"training_nats": plan.training_nats}
         names |= {"doses": [0, *self.experiment.doses]}
-        return self.measures(CurrenciesCell, names, "w2 q2 r6 b2 c4 f7 h2 a5 j3 i3 p12 u2 v4")
+        return self.measures(CurrenciesCell, names, "w2 q2 r6 b2 c4 f7 h2 a5 j3 i3 p12 u2 v4 e2 o4 g2 y3 k2")
 
     def AlphabetsPlan(self):
         return self.measures(AlphabetsCell, {"home": 2}, "u3 a3 b3 g2 z3 x4 c2")
