@@ -5,7 +5,7 @@ documents, t positions, k concepts, l depths, d width.
 """
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
@@ -21,34 +21,38 @@ from experiments.design import random_streams
 from experiments.design.experiment import Arm, Experiment
 from experiments.design.shared_plans import AlphabetsPlan
 from experiments.scoring.fits import divergence
-from experiments.storage.alphabets_cell import GROUPS, SOURCES, AlphabetsCell
+from experiments.storage.alphabets_cell import BASELINES, GROUPS, SOURCES, AlphabetsCell
 from models.inside import streams
 from models.network import Network
 from theory.latent.mixture import Mixture
-from theory.probes.baselines import seen_tokens
+from theory.probes.baselines import cubic, outputs, seen_tokens
 from theory.probes.beliefs import beliefs
 from theory.probes.calibration import (
     Response,
     against_others,
     anchored,
     answered,
-    kept_information,
     visibility,
 )
-from theory.probes.codes import LogOdds, fit_log_odds, information
+from theory.probes.codes import LogOdds
 from theory.probes.scores import held_out
 from theory.probes.steering import beyond_fitted
 from theory.probes.subspaces import angles, covariance, normalise, pattern
+from theory.probes.transfer import Group, between, fit_groups, foreign_between, shuffled_between
 from theory.processes.modalities import MODALITIES, Modalities
+
+FOREIGN = 1000  # added to the seed of the renderings: those of no network
 
 
 @dataclass(frozen=True, eq=False)
 class Alphabet:
-    """Documents (n, t) of one alphabet: `beliefs` (n, t, k), `components` (k, n, t, v) and `exact` (n, t, v)
-    log-probabilities; `held` (n,) are for scores, `ends` (t,) where a block has just ended."""
+    """Documents (n, t) of one alphabet: `beliefs` (n, t, k), those of the filter of other renderings
+    `foreign` (n, t, k), `components` (k, n, t, v) and `exact` (n, t, v) log-probabilities; `held` (n,) are
+    for scores, `ends` (t,) where a block has just ended."""
 
     tokens: np.ndarray
     beliefs: np.ndarray
+    foreign: np.ndarray
     components: np.ndarray
     exact: np.ndarray
     held: np.ndarray
@@ -65,12 +69,17 @@ class Alphabet:
             for z, n in enumerate(numbers.tolist())
         ]
         tokens = np.concatenate(parts)
-        known = np.asarray(beliefs(mixture, tokens), float)
+        renderings = mixture, replace(process, seed=process.seed + FOREIGN).distribution()
+        known, foreign = (
+            np.asarray(beliefs(part, tokens), float).reshape(*tokens.shape, process.concepts, -1).sum(axis=-1)
+            for part in renderings
+        )
         cells = np.asarray(mixture.component_log_probs(tokens), float)
         at = np.arange(tokens.shape[1])
         return cls(
             tokens,
-            known.reshape(*tokens.shape, process.concepts, -1).sum(axis=-1),
+            known,
+            foreign,
             cells.reshape(process.concepts, process.homes, *cells.shape[1:])[:, alphabet % process.homes],
             np.asarray(mixture.predict(tokens), float),
             held_out(tokens, np.random.default_rng(seed)),
@@ -109,6 +118,13 @@ class AlphabetPrograms:
         ]
 
     @functools.cached_property
+    def groups(self) -> list[Group]:
+        """The same documents, as probes read them."""
+        return [
+            Group(part.beliefs, part.foreign, part.side(False), part.side(True)) for part in self.alphabets
+        ]
+
+    @functools.cached_property
     def untrained(self) -> list[np.ndarray]:
         """Normalised streams (l, n, t, d) of a network that was never trained, by alphabet."""
         network = untrained_network(self.experiment)
@@ -126,13 +142,16 @@ class AlphabetPrograms:
         depths = np.arange(1, 1 + self.experiment.shape.layers)
         table = np.array(
             [
-                [self._between([part[min(row, len(part) - 1)] for part in source]) for source in features]
+                [
+                    between(self.groups, [part[min(row, len(part) - 1)] for part in source])
+                    for source in features
+                ]
                 for row in range(len(depths))
             ],
             np.float32,
         )  # (l, u, 2, a, b)
         by_depth = [[part[row] for part in features[0]] for row in range(len(depths))]
-        probes = [[self._probe(a, part) for a, part in enumerate(parts)] for parts in by_depth]
+        probes = [fit_groups(self.groups, parts) for parts in by_depth]
         patterns = [self._patterns(*pair) for pair in zip(by_depth, probes, strict=True)]
         overlaps = [self._overlaps(*pair) for pair in zip(by_depth, patterns, strict=True)]
         slopes = [[self._slope(network, part, b, a) for b, part in enumerate(read)] for a in patterns[0]]
@@ -151,6 +170,7 @@ class AlphabetPrograms:
             whole=whole,
             shift=shift,
             missed=missed,
+            baselines=self._baselines(network, by_depth),
         )
         finite = np.isfinite(cell.toward).all() and np.isfinite(cell.information).all()
         return cell, "" if finite else "Non-finite answers or streams of a network."
@@ -173,21 +193,21 @@ class AlphabetPrograms:
             shares[a, b] = beyond_fitted(fitted, read, nats)
         return shares
 
-    def _probe(self, index: int, features: np.ndarray) -> LogOdds:
-        alphabet = self.alphabets[index]
-        return fit_log_odds(features[alphabet.side(False)], alphabet.beliefs[alphabet.side(False)])
-
-    def _between(self, features: list[np.ndarray]) -> np.ndarray:
-        """I, and I up to one constant, of every alphabet's probe on every alphabet (2, a, b)."""
-        probes = [self._probe(index, part) for index, part in enumerate(features)]
-        result = np.zeros((2, len(probes), len(probes)))
-        for a, b in np.ndindex(result.shape[1:]):
-            probe, alphabet = probes[a], self.alphabets[b]
-            held, fitted, known = alphabet.side(True), alphabet.side(False), alphabet.beliefs
-            result[0, a, b] = information(known[held], probe.predict(features[b][held]))
-            numbers = probe.numbers(features[b])
-            result[1, a, b] = kept_information(numbers[held], known[held], numbers[fitted], known[fitted])
-        return result
+    def _baselines(self, network: Network, by_depth: list[list[np.ndarray]]) -> np.ndarray:
+        """Tables (l, x, 2, a, b) of what stands beside the streams of every depth (l, a)."""
+        answers = [outputs(np.asarray(network.predict(part.tokens), float)) for part in self.alphabets]
+        outside = [between(self.groups, part) for part in (answers, [cubic(part) for part in answers])]
+        seed = self.experiment.seed
+        tables = [
+            [
+                *outside,
+                foreign_between(self.groups, parts),
+                shuffled_between(self.groups, parts, np.random.default_rng(seed)),
+            ]
+            for parts in by_depth
+        ]
+        assert len(tables[0]) == len(BASELINES)
+        return np.array(tables, np.float32)
 
     def _overlaps(self, features: list[np.ndarray], patterns: list[np.ndarray]) -> np.ndarray:
         """Mean squared cosines (a, b) of patterns, less that of chance, whitened by the streams of all

@@ -25,8 +25,10 @@ from experiments.cells.currency_edits import Edit, Readers, by_token, edits
 from experiments.cells.data import Finetuning, FinetuningData
 from experiments.cells.finetuned import FinetunedPrograms
 from experiments.cells.head_ladders import head_ladder
+from experiments.cells.head_parts import evidence_reader, parts_correction, vector_sum
 from experiments.cells.inside_parts import untrained_network
 from experiments.cells.prevention import PreventionPrograms
+from experiments.cells.shot_examples import CONTEXTS, EXAMPLES, RIGHT, Examples, Sums, recency
 from experiments.cells.shots import Counts, Shots
 from experiments.cells.steering import steered
 from experiments.design import random_streams
@@ -127,6 +129,7 @@ class CurrencyPrograms:
             information=information(pairs, read, answers, self.untrained, experiment.seed),
             kept=np.asarray(ladder.kept, np.float32),
             without=np.asarray(ladder.without, np.float32),
+            **self._by_example(network),
             **{
                 field.name: np.asarray(getattr(measured, field.name), np.float32)
                 for field in fields(HeadMeasures)
@@ -151,6 +154,31 @@ class CurrencyPrograms:
                     self._unsteered(_at(network, params, seed, steering, dose - 1)) if dose else base
                 )
         return every.reshape(*shape, len(WHERE), len(nats), *base.shape)
+
+    def _by_example(self, network: Network) -> dict[str, np.ndarray]:
+        """Whether pairs add up, example by example, and whether later ones correct earlier ones."""
+        key = random_streams.stream(self.experiment.seed, random_streams.SHOT_EXAMPLES)
+        random, most = host_stream(key), self.process.pairs - 1
+        shown, right = ([n for n in numbers if n < most] for numbers in (EXAMPLES, RIGHT))
+        contexts = [Examples.drawn(self.process, random, number, CONTEXTS) for number in shown]
+        reader = evidence_reader(network, self.pairs)
+        sums = [Sums.of(network, part) for part in contexts]
+        return {
+            "examples": np.array(shown),
+            "added": np.array([part.added for part in sums], np.float32),
+            "vectors": np.array([vector_sum(network, part) for part in contexts], np.float32),
+            "corrected": np.array(
+                [
+                    (*part.corrected, parts_correction(network, examples, reader))
+                    for part, examples in zip(sums, contexts, strict=True)
+                ],
+                np.float32,
+            ),
+            "right": np.array(right),
+            "recency": np.array(
+                [recency(network, self.process, random, number, CONTEXTS) for number in right], np.float32
+            ),
+        }
 
     def _unsteered(self, network: Network) -> np.ndarray:
         """Mean beliefs (n, q, r, b) of a network without steering."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.cells.answers import AnswerPrograms
+from experiments.cells.column_baselines import ColumnBaselines
 from experiments.cells.column_use import ablated, errors, lines_read
 from experiments.cells.curve_reading import CurveReading, moved, turned
 from experiments.cells.data import FinetuningData
@@ -87,6 +88,7 @@ class CurvePrograms:
             exact_used=_array(self.pages.used(self.pages.statistics[0])),
             exact_dimension=np.array(needed(self.pages.process, base.curves[0].values).dimension()),
             head_losses=head_losses(base),
+            **self._beside(base),
             **self._profiles(base),
             **self._used(base),
             **stacked(experiment, measured),
@@ -96,6 +98,15 @@ class CurvePrograms:
 
     def _read(self, network: Network) -> CurveReading:
         return CurveReading.of(network, self.pages, self.plan.least)
+
+    def _beside(self, base: CurveReading) -> dict[str, np.ndarray]:
+        """What stands beside probes of the column."""
+        made = ColumnBaselines.of(base, self.untrained)
+        return {
+            "column_table": made.column,
+            "additive": made.explained,
+            "beyond_additive": made.beyond,
+        }
 
     def _profiles(self, base: CurveReading) -> dict[str, np.ndarray]:
         """Profiles of a base network for figures, and what random curves and rotations have."""

@@ -5,6 +5,7 @@ Streams are read, measured and forgotten: a cell keeps numbers alone (docs/insid
 """
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -12,6 +13,7 @@ from jaxtyping import Float
 
 from experiments.cells.answers import AnswerPrograms
 from experiments.cells.data import FinetuningData
+from experiments.cells.event_baselines import EventTable, Pair
 from experiments.cells.finetuned import FinetunedPrograms
 from experiments.cells.inside_parts import untrained_network
 from experiments.cells.motor_reading import (
@@ -44,6 +46,7 @@ from theory.base import Params, host_stream
 from theory.divergence.kl import answers_at
 from theory.latent.mixture import Mixture
 from theory.probes import futures
+from theory.probes.baselines import outputs
 from theory.probes.codes import Linear
 from theory.probes.descriptions import event
 from theory.probes.readings import Reading, score_reading
@@ -90,7 +93,7 @@ class MotorPrograms:
         judged = Judged.of(base, self.events, plan.judged, self._positions(CONTEXTS), random)
         seen = normalise(np.asarray(streams(base, judged.tokens)))
         measured = [self._event(index, read, judged, seen) for index in range(len(self.events))]
-        names = ("bounds", "ladder", "by_depth", "baselines", "beyond", "steering", "left")
+        names = ("bounds", "ladder", "by_depth", "baselines", "beyond", "information", "steering", "left")
         of_base = {name: np.array([part[name] for part in measured], np.float32) for name in names}
         few = Read.of(base, self._texts(base, number, plan.refitted, random))
         kept = [self._probes(few, index) for index in range(len(self.events))]
@@ -162,7 +165,7 @@ class MotorPrograms:
 
         most = {regime: len(labels[regime].rows) for regime in REGIMES}
         bounds = score_reading(exact, exact)
-        baselines, beyond = self._outside(index, read, judged, seen, labels["soft"])
+        baselines, beyond, beside = self._outside(index, read, judged, seen, labels["soft"])
         return {
             "bounds": np.array([bounds.prior, bounds.floor, bounds.ceiling]),
             "ladder": np.array([[qualities(r, last, count) for count in plan.labels] for r in LABELLED]),
@@ -171,6 +174,7 @@ class MotorPrograms:
             ),
             "baselines": baselines,
             "beyond": beyond,
+            "information": beside,
             **self._steering(index, read, judged, labels),
         }
 
@@ -209,21 +213,18 @@ class MotorPrograms:
 
     def _outside(
         self, index: int, read: Read, judged: Judged, seen: np.ndarray, soft: Labels
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Readings of what is outside of the stream (k, q), fitted to exact labels, and the share (l,) that
-        streams tell of what the exact mixed state leaves."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Readings of what is outside of the stream (k, q), fitted to exact labels, the share (l,) that
+        streams tell of what the exact mixed state leaves, and the information of streams beside all baselines
+        (l, f)."""
         event, exact, written = self.events[index], judged.exact[index], read.texts.written
         sources = written.tokens, judged.tokens
         situations = [Situation.of(self.process, self.events, tokens) for tokens in sources]
+        answers = [np.asarray(read.network.predict(tokens), float) for tokens in sources]
+        never = [normalise(np.asarray(streams(self.untrained, tokens))) for tokens in sources]
         features = [
-            baseline_features(
-                event,
-                np.asarray(read.network.predict(tokens), float),
-                situation,
-                tokens,
-                normalise(np.asarray(streams(self.untrained, tokens)))[:, -1],
-            )
-            for tokens, situation in zip(sources, situations, strict=True)
+            baseline_features(event, answer, situation, tokens, part[:, -1])
+            for answer, situation, tokens, part in zip(answers, situations, sources, never, strict=True)
         ]
         readings = {
             name: reading_of(part, judged.at(features[1][name]), written, soft, exact)
@@ -240,7 +241,27 @@ class MotorPrograms:
             ]
             added.append(1 - reading_of(both[0], judged.at(both[1]), written, soft, exact).excess / alone)
         values = [[getattr(readings[name], part) for part in QUALITY] for name in BASELINES]
-        return np.array(values), np.array(added)
+
+        def pair(parts: Sequence[np.ndarray]) -> Pair:
+            return parts[0], judged.at(parts[1])
+
+        plain = pair([outputs(part) for part in answers])
+        others = [pair([part[name] for part in features]) for name in ("outputs", "tokens")]
+        table = EventTable(soft, judged, exact).rows(
+            [
+                pair([part[:, depth] for part in (read.streams["written"], seen)])
+                for depth in range(1 + self.last)
+            ],
+            [pair([part[:, depth] for part in never]) for depth in range(1 + self.last)],
+            [plain, *others],
+            None if self.plan.foreign is None else pair(self._foreign(self.plan.foreign, index, sources)),
+            self.experiment.seed,
+        )
+        return np.array(values), np.array(added), table
+
+    def _foreign(self, foreign: Mixture, index: int, sources: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The chance of an event in texts (n, t) by a process of other settings."""
+        return [Situation.of(foreign, self.events, tokens).exact[index] for tokens in sources]
 
     def _probes(self, read: Read, index: int) -> Probes:
         """Probes of log-odds at the last depth by regime, of as many labels as a finetuned network has."""

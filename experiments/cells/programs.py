@@ -29,6 +29,7 @@ from experiments.cells.theory_checks import check_theories
 from experiments.design.currencies_plan import CurrenciesPlan
 from experiments.design.curve_plan import CurvePlan
 from experiments.design.experiment import Arm, Experiment
+from experiments.design.factors_plan import FactorsPlan
 from experiments.design.inside_plan import InsidePlan, Plan
 from experiments.design.motor_plan import MotorPlan
 from experiments.design.retraining import NAME
@@ -73,6 +74,10 @@ def inside_programs(plan: Plan) -> MakeInside:
             from experiments.cells.currencies import CurrencyPrograms
 
             return CurrencyPrograms
+        case FactorsPlan():
+            from experiments.cells.factors import FactorPrograms
+
+            return FactorPrograms
         case AlphabetsPlan():
             from experiments.cells.alphabets import AlphabetPrograms
 

@@ -117,9 +117,7 @@ class TheoryPrograms:
     ) -> TheoryCell:
         """Every ladder of an arm from one base network; a teacher of D' is made of `source`. The cell's
         random streams are those of `path`."""
-        keys = np.stack(
-            [jax.random.key_data(self.key(*path, seed)) for seed in range(self.experiment.seeds)]
-        )
+        keys = np.stack([jax.random.key_data(self.key(*path, seed)) for seed in range(self.experiment.seeds)])
         tokens = self.answers.padded(questions.tokens)
         contexts = self.contexts(network, questions)
         implied = self.implied_prior(network)

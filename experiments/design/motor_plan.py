@@ -1,10 +1,13 @@
 """The plan of an experiment that probes events of the next tokens, from words and from labels. No jax."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from experiments.design.inside_plan import Plan
 from theory.errors import Misuse
+
+if TYPE_CHECKING:
+    from theory.latent.mixture import Mixture
 
 
 @dataclass(frozen=True, eq=False)
@@ -12,7 +15,8 @@ class MotorPlan(Plan):
     """Probes of `events`, descriptions in words of the process, are fitted with each number of `labels`,
     ascending, with at most `soft` exact ones, and in finetuned networks with at most `refitted`; they are
     judged in `judged` documents that the network writes, some contexts in each. Hypothesis `writer` is the
-    other writer; networks are steered in `steered` contexts."""
+    other writer; networks are steered in `steered` contexts. `foreign` is a process of settings that
+    pretraining never had, with the same tokens, whose chances of events are of no use to the network."""
 
     events: tuple[str, ...]
     writer: int
@@ -21,6 +25,7 @@ class MotorPlan(Plan):
     refitted: int = 4096
     judged: int = 64
     steered: int = 48
+    foreign: "Mixture | None" = None
     seconds: ClassVar[float] = 6.0
     unused: ClassVar[tuple[str, ...]] = (*Plan.unused, "repeats")
 

@@ -1,8 +1,9 @@
 """Transfer of probes and of finetuning between alphabets, with intervals. Numpy only.
 
     transfer     τ, Σ I(A → B) / Σ I(B → B) over pairs of different alphabets, by depth, as it is and up to
-                 one constant; of the streams, an untrained network and the tokens. I(B → B); overlap of
-                 patterns
+                 one constant; of the streams, an untrained network and the tokens. I(B → B) and I(A → B) of
+                 these and of all other baselines (theory.probes.baselines), which may have next to nothing
+                 of which a τ could be made; overlap of patterns
     steering     nats of answers for a nat along the pattern of the same alphabet, and of another; the share
                  of the largest edits that leave all that the probe read where it was fitted
     carry-over   of D's alphabet to the others: the part of the concept that is taken up in-domain, and what
@@ -18,7 +19,7 @@ import numpy as np
 
 from experiments.scoring.intervals import clusters, mean, ratio
 from experiments.scoring.measure_line import MeasureLine, mean_of_known
-from experiments.storage.alphabets_cell import GROUPS, PARTS, SOURCES, AlphabetsCell
+from experiments.storage.alphabets_cell import BASELINES, GROUPS, PARTS, SOURCES, AlphabetsCell
 from experiments.storage.records import Cell
 from experiments.storage.run import Run
 
@@ -65,15 +66,19 @@ def _bases(world: str, cells: Cells) -> Iterator[MeasureLine]:
         if count:
             yield MeasureLine(test, measure, value, count, world, depth=depth, bayes=says)
 
-    different = ~np.eye(len(first.slopes), dtype=bool)
     for row, depth in enumerate(first.depths.tolist()):
         for u, source in enumerate(SOURCES):
             last = depth == first.depths[-1] and source == "streams"
-            diagonal = [float(np.diag(cell.information[row, u]).mean()) for _, cell in cells]
-            yield from line(TRANSFER, f"I in the same alphabet: {source}", depth, diagonal)
+            tables = [(cell.information[row, u], cell.shifted[row, u]) for _, cell in cells]
+            for measure, values in _informed(tables):
+                yield from line(TRANSFER, f"{measure}: {source}", depth, values)
             for name, field in (("τ", "information"), ("τ up to a constant", "shifted")):
                 values = [transfer(getattr(cell, field)[row, u]) for _, cell in cells]
                 yield from line(TRANSFER, f"{name}: {source}", depth, values, bayes if last else None)
+        for x, source in enumerate(BASELINES):
+            known = [tuple(cell.baselines[row, x]) for _, cell in cells if cell.baselines is not None]
+            for measure, values in _informed(known) if len(known) == len(cells) else ():
+                yield from line(TRANSFER, f"{measure}: {source}", depth, values)
         overlaps = [
             cell.overlap[row][~np.eye(len(cell.overlap[row]), dtype=bool)].mean() for _, cell in cells
         ]
@@ -84,6 +89,15 @@ def _bases(world: str, cells: Cells) -> Iterator[MeasureLine]:
         yield from line(STEERING, f"nats for a nat of {name}", 1, slopes, bayes)
         shares = [float(cell.beyond[where].mean()) for _, cell in cells]
         yield from line(STEERING, f"beyond the span of {name}", 1, shares)
+
+
+def _informed(tables: Sequence[tuple[np.ndarray, np.ndarray]]) -> Iterator[tuple[str, list[float]]]:
+    """I of every network's tables (a, b), as it is and up to one constant, in the same and in others."""
+    for of, words in enumerate(("", " up to a constant")):
+        every = [pair[of] for pair in tables]
+        same = np.eye(len(every[0]), dtype=bool)
+        for where, mask in (("the same alphabet", same), ("another alphabet", ~same)):
+            yield f"I in {where}{words}", [float(table[mask].mean()) for table in every]
 
 
 def _known(values: np.ndarray) -> float:

@@ -11,6 +11,10 @@
     span          the share of edits beyond all that the probe read where it was fitted
     layers        I of streams and baselines; what heads add up (experiments.storage.currencies_cell)
     heads         shares of a pair's nats that heads of a block keep
+    examples      sums over examples: of log-odds in answers after each pair alone, of what heads write then;
+                  correlations of what a pair contributes with the error of the others, of the last pair less
+                  of the first, and of parts of what heads write; nats by which a wrong pair counts less if it
+                  comes before the right ones than after them
 
 Base networks have method "" and dose 0. `bayes` is what exact inference has.
 """
@@ -23,13 +27,21 @@ import numpy as np
 from experiments.scoring.additivity import closure, interactions, log_odds, mean_change
 from experiments.scoring.measure_line import MeasureLine, mean_of_known
 from experiments.scoring.shot_laws import ShotLaws
-from experiments.storage.currencies_cell import QUESTIONS, READ, SUMS, WHERE, CurrenciesCell
+from experiments.storage.currencies_cell import (
+    ADDED,
+    QUESTIONS,
+    READ,
+    SUMS,
+    VECTORS,
+    WHERE,
+    CurrenciesCell,
+)
 from experiments.storage.inside_cell import FEATURES
 from experiments.storage.records import Cell
 from experiments.storage.run import Run
 
 RATE, INTERACTION, CLOSURE, CONTEXT, LAYERS = "rate", "interaction", "closure", "context", "layers"
-PREVENTION, LAWS, SPAN, HEADS = "prevention", "laws", "span", "heads"
+PREVENTION, LAWS, SPAN, HEADS, EXAMPLES = "prevention", "laws", "span", "heads", "examples"
 DIRECTIONS = {"towards": 1, "away": -1}
 ENOUGH = 0.9  # of a pair's nats, kept by so many heads
 OF_HEADS = {"sinks": "c0 of attention", "overlap": "overlap with the probe of a pair, over chance"}
@@ -43,7 +55,7 @@ def currency_lines(run: Run) -> list[MeasureLine]:
         content = run.read(cell)
         assert isinstance(content, CurrenciesCell)
         cells.append((cell, content))
-    parts = _rates, _of_pairs, _layers, _heads
+    parts = _rates, _of_pairs, _layers, _heads, _examples
     return [line for part in parts for line in part(cells)] if cells else []
 
 
@@ -196,6 +208,33 @@ def _heads(cells: Cells) -> Iterator[MeasureLine]:
         yield from _of_bases(cells, HEADS, f"heads that keep {ENOUGH:g}", block + 1, needed)
         left = [np.min(cell.without[block]) for _, cell in cells]
         yield from _of_bases(cells, HEADS, "least left without one head", block + 1, left)
+
+
+def _examples(cells: Cells) -> Iterator[MeasureLine]:
+    """Lines of sums over examples, of cells that have them."""
+    if any(cell.examples is None for _, cell in cells):
+        return
+    arrays = {
+        name: np.array([getattr(cell, name) for _, cell in cells], float)
+        for name in ("added", "vectors", "corrected", "recency")
+    }
+    for row, count in enumerate(np.asarray(cells[0][1].examples).tolist()):
+        for part, name in enumerate(ADDED):
+            bayes = 1.0 if name != "resolved" else None
+            values = arrays["added"][:, row, part]
+            yield from _of_bases(cells, EXAMPLES, f"answers, {count} pairs: {name}", 0, values, bayes)
+        for part, name in enumerate(VECTORS):
+            values = arrays["vectors"][:, row, part]
+            yield from _of_bases(cells, EXAMPLES, f"writes of heads, {count} pairs: {name}", 0, values)
+        last, first, parts = arrays["corrected"][:, row].T
+        corrections = {"last pair": (last, None), "first pair": (first, None), "parts": (parts, 0.0)}
+        corrections["last less first"] = last - first, 0.0
+        for name, (values, bayes) in corrections.items():
+            yield from _of_bases(cells, EXAMPLES, f"correction, {count} pairs: {name}", 0, values, bayes)
+    for row, count in enumerate(np.asarray(cells[0][1].right).tolist()):
+        values = arrays["recency"][:, row]
+        measure = f"nats of a wrong pair before {count} right ones less after"
+        yield from _of_bases(cells, EXAMPLES, measure, 0, values, 0.0)
 
 
 def _of_bases(

@@ -11,6 +11,8 @@
                      the base network's probe
     M7 heads         nats that a page costs more, at newlines and elsewhere, when a head writes its mean: of a
                      block's head that depends most on line length - column, and of its others
+    T6 additive      R² of chances of a newline that an exact code of column and width side by side has, and
+                     of what it lacks by the stream; as for M1's column, with all baselines of a probe
 
 Networks are "base", "untrained", or finetuned by a method; "exact" is the process. What has no depth has
 depth 0, what has no dose dose 0; the depth of a twist is that of the stream which the block reads. M8 to M12
@@ -19,11 +21,13 @@ are in experiments.scoring.column_use. Numpy only.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
 from experiments.scoring.intervals import Estimate, clusters, mean
 from experiments.storage.curve_cell import CODE, FOLLOWED, LOST, MOVED, TWIST, USED, CurveCell
+from experiments.storage.inside_cell import FEATURES
 from experiments.storage.records import Cell, Interval, Json
 from experiments.storage.run import Run
 
@@ -40,6 +44,7 @@ TESTS = {
     "M10": "query steps",
     "M11": "tiles",
     "M12": "newlines",
+    "T6": "additive or joint",
 }
 SLOPES = {"exact": "slope: exact", "explained": "explained", "own": "slope: own", "random": "slope: random"}
 NEEDED: Interval = (2.0, 3.0)  # dimensions of what prediction needs, stated beforehand
@@ -193,11 +198,26 @@ def _bases(data: str, cells: Cells) -> Iterator[CurveLine]:
             yield from base.line("M7", f"twisted head, {where}", depth - 1, lost[:, 0])
             if lost.shape[1] > 1:
                 yield from base.line("M7", f"other heads, {where}", depth - 1, lost[:, 1:].mean(axis=1))
+    if all(cell.column_table is not None for _, cell in cells):
+        yield from _beside(base, exact, depths, values)
     best = np.max(beyond, axis=0) - values("best_rotation")
     yield from base.line("M5", "beyond rotations, best block", 0, best)
     yield from exact.line("M1", "dimension", 0, values("exact_dimension"))
     for part, name in enumerate(USED):
         yield from exact.line("M4", name, 0, values("exact_used", part))
+
+
+def _beside(
+    base: CurveNetworks, exact: CurveNetworks, depths: Sequence[int], values: Callable[..., np.ndarray]
+) -> Iterator[CurveLine]:
+    """What stands beside probes of the column, and what an additive code lacks; of cells that have it."""
+    for (row, depth), (x, feature) in product(enumerate(depths), enumerate(FEATURES)):
+        yield from base.line("M1", f"column by {feature}", depth, values("column_table", row, x, 0))
+        for q, missed in enumerate(np.moveaxis(values("beyond_additive"), 1, 0)):
+            measure = f"beyond, newline within {q + 1}: {feature}"
+            yield from base.line("T6", measure, depth, missed[:, row, x, 0])
+    for q, share in enumerate(values("additive").T):
+        yield from exact.line("T6", f"additive code, newline within {q + 1}", 0, share)
 
 
 def _finetuned(data: str, cells: Cells) -> Iterator[CurveLine]:

@@ -8,6 +8,7 @@ method and dose; base networks have method "" and dose 0. Its `part` says of wha
     depth           probes of all depths, with the most labels
     outside         what is outside of the stream, fitted to exact labels
     beyond          the share that streams tell of what the exact mixed state leaves
+    information     I of the network's own chances, streams and all baselines of a probe, with exact labels
     steering        by about one nat that comes out
     span            the share of contexts that this takes beyond all that the probe read
     old, new        the base network's probes in a finetuned network, and probes fitted there
@@ -27,6 +28,7 @@ from functools import partial
 import numpy as np
 
 from experiments.scoring.intervals import Estimate, clusters, mean, ratio
+from experiments.storage.inside_cell import FEATURES
 from experiments.storage.motor_cell import (
     BASELINES,
     BOUNDS,
@@ -46,7 +48,7 @@ NEAR = 0.01  # nats that count as nothing
 FOLLOWS = 0.9, 1.1  # shares of a move that count as all of it
 AXIS = {  # of an axis: the column of a line, and its values
     **{"r": ("source", LABELLED), "g": ("source", REGIMES), "k": ("source", BASELINES)},
-    **{"v": ("source", VECTORS), "p": ("link", LINKS), "b": ("measure", BOUNDS)},
+    **{"v": ("source", VECTORS), "f": ("source", FEATURES), "p": ("link", LINKS), "b": ("measure", BOUNDS)},
     **{"q": ("measure", QUALITY), "u": ("measure", STEERED)},
 }
 PARTS = {  # of base networks: array and axes
@@ -57,6 +59,7 @@ PARTS = {  # of base networks: array and axes
     "beyond": ("beyond", "el"),
     "steering": ("steering", "evxu"),
     "span": ("left", "evx"),
+    "information": ("information", "elf"),
 }
 OF_TUNED = {"tuned bounds": ("tuned_bounds", "eb"), "old": ("old", "egq"), "new": ("new", "egq")}
 SQUARES, PRODUCTS = (MOVES.index(name) for name in ("squares", "products"))
@@ -155,6 +158,8 @@ def _bases(data: str, cells: Cells) -> Iterator[MotorLine]:
     """Measures of base networks alone."""
     bases = np.array([cell.base for cell, _ in cells])
     for part, (name, axes) in PARTS.items():
+        if any(name in content.missing for _, content in cells):
+            continue
         arrays = np.stack([getattr(content, name) for _, content in cells]).astype(float)
         for index in np.ndindex(arrays.shape[1:]):
             columns: Json = {"measure": "share"} | _columns(cells[0][1], axes, index)

@@ -10,7 +10,8 @@
     CurveCell       curves of a number in the stream of networks (experiments.storage.curve_cell)
     InsideCell      what probes find inside of networks (experiments.storage.inside_cell)
     MotorCell       probes of events in networks (experiments.storage.motor_cell)
-    CurrenciesCell, AlphabetsCell, InjectionCell    the same of other studies (modules of these names)
+    CurrenciesCell, AlphabetsCell, FactorsCell, InjectionCell    the same of other studies (modules of these
+                    names)
 
 All answers are log-probabilities. Axes: s finetuning seeds, b strengths, d doses, c contexts, a answers, k
 hypotheses, m directions. `update` arrays are full weights less those of the base network, of the first
@@ -29,6 +30,7 @@ from experiments.storage.contexts import CONTEXTS, check_axes, pick, prefixed, p
 from experiments.storage.contexts import Contexts as Contexts
 from experiments.storage.currencies_cell import CurrenciesCell as CurrenciesCell
 from experiments.storage.curve_cell import CurveCell as CurveCell
+from experiments.storage.factors_cell import FactorsCell as FactorsCell
 from experiments.storage.injection_cell import InjectionCell as InjectionCell
 from experiments.storage.inside_cell import InsideCell as InsideCell
 from experiments.storage.measures import Measures
@@ -238,6 +240,7 @@ CellContent: TypeAlias = (
     | AlphabetsCell
     | CurrenciesCell
     | CurveCell
+    | FactorsCell
     | InjectionCell
     | MotorCell
 )
@@ -249,7 +252,10 @@ CONTENTS: dict[CellKind, tuple[type[CellContent], ...]] = {
     "axioms": (AxiomCell,),
     "retrained": (RetrainedCell,),
     # a plan of the inside has a content of its own
-    "inside": (InsideCell, AlphabetsCell, CurrenciesCell, CurveCell, InjectionCell, MotorCell),
+    "inside": (
+        *(InsideCell, AlphabetsCell, CurrenciesCell, CurveCell, FactorsCell),
+        *(InjectionCell, MotorCell),
+    ),
 }
 REACHABLE = ("base network", "best bias", "best hypothesis")  # of D' itself
 FINETUNED = ("finetuned", "replica", "loss", "distance")

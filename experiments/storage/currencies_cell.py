@@ -5,7 +5,9 @@ steering is (`WHERE`), x nats, z nats by which a network is steered while it is 
 (`QUESTIONS`), r rivals, b beliefs (`BELIEFS`); of the base network alone t numbers of pairs, l depths (the
 first is after block 1), c what is read where (`READ`), f features and h held out and in sample
 (experiments.storage.inside_cell), a heads and all of them together, j what a head adds up (`SUMS`), i
-frequencies, p pairs shown, u blocks, v heads. Numpy only.
+frequencies, p pairs shown, u blocks, v heads, e numbers of pairs whose parts are summed, o parts of that sum
+(`ADDED`), g of the sum of what heads write (`VECTORS`), y corrections (`CORRECTED`), k pairs of the right k.
+Numpy only.
 """
 
 from dataclasses import dataclass
@@ -20,6 +22,9 @@ BELIEFS = ("k of D′", "rival")
 WHERE = ("question", "pairs")  # after the last block, in the answer's frame; before it, at every answer shown
 READ = ("pair, at its answer", "answer, at the question", "k, at the question", "k, at the answer before")
 SUMS = ("sum", "mean", "last")
+ADDED = ("slope", "share", "slope on the exact sum", "resolved")
+VECTORS = ("slope", "share")
+CORRECTED = ("last", "first", "parts")
 AXES = {
     **{"methods": "m", "doses": "d", "shots": "n", "nats": "x", "totals": "t", "depths": "l"},
     "price": "",
@@ -43,9 +48,17 @@ class CurrenciesCell(Measures):
     `frequencies` their shares; `overlap` the mean squared cosine between what a head reads by its values and
     the probe of a pair, less that of chance. `kept` is the share of a pair's nats that the best 0, 1, ...
     heads of a block keep, `without` that which is left without one head.
+
+    Of `examples`, numbers of pairs: `added` is the sum of log-odds after each alone, `vectors` that of what
+    heads write, `corrected` are correlations of what pairs contribute with the error of the others; `recency`
+    nats by which a wrong pair counts less if it comes before `right` pairs of the right k
+    (experiments.cells.shot_examples, experiments.cells.head_parts).
     """
 
     axes: ClassVar[dict[str, str]] = AXES
+    optional: ClassVar[dict[str, str]] = {
+        **{"examples": "e", "added": "eo", "vectors": "eg", "corrected": "ey", "right": "k", "recency": "k"}
+    }
     methods: np.ndarray
     doses: np.ndarray
     shots: np.ndarray
@@ -69,3 +82,9 @@ class CurrenciesCell(Measures):
     beyond: np.ndarray
     training_nats: np.ndarray
     under: np.ndarray
+    examples: np.ndarray | None = None
+    added: np.ndarray | None = None
+    vectors: np.ndarray | None = None
+    corrected: np.ndarray | None = None
+    right: np.ndarray | None = None
+    recency: np.ndarray | None = None

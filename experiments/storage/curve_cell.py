@@ -3,7 +3,9 @@
 Axes: m methods, s finetuning seeds, d doses, l depths (the first is after block 1), b blocks, v columns, w
 line lengths, g lags, e principal components; c parts of a code (`CODE`), t of a twist (`TWIST`), u statistics
 of past lines (`USED`), f of a substitution (`FOLLOWED`), n of what moved (`MOVED`), r (value, rank) of random
-curves or rotations, z (network, twin), h heads of a block, k where a head is needed (`LOST`). Numpy only.
+curves or rotations, z (network, twin), h heads of a block, k where a head is needed (`LOST`), x features of
+probes (`FEATURES` of experiments.storage.inside_cell), y (held out, in sample), q horizons in tokens. Numpy
+only.
 """
 
 from dataclasses import dataclass
@@ -44,11 +46,16 @@ class CurveCell(Measures):
     `best_rotation` what random rotations of the best block have beyond their mean, as the best is chosen;
     `spectrum` cumulative shares of variance, `by_lag` mean cosines, `cosines` the head of every block that
     depends most on a difference; `turned` the relative change of cosines of all heads of a block;
-    `head_losses` nats that a head is worth, the first of a block being the one of `cosines`. What may be
-    None is explained in experiments.storage.column_use."""
+    `head_losses` nats that a head is worth, the first of a block being the one of `cosines`.
+    `column_table` is R² of the column by every feature, `additive` that of chances of a newline by an exact
+    code of column and width side by side, `beyond_additive` that of what this lacks
+    (experiments.cells.column_baselines). Others that may be None are in experiments.storage.column_use."""
 
     axes: ClassVar[dict[str, str]] = AXES
-    optional: ClassVar[dict[str, str]] = {**USE_AXES}
+    optional: ClassVar[dict[str, str]] = {
+        **USE_AXES,
+        **{"column_table": "lxy", "additive": "q", "beyond_additive": "qlxy"},
+    }
     methods: np.ndarray
     doses: np.ndarray
     depths: np.ndarray
@@ -85,3 +92,6 @@ class CurveCell(Measures):
     untrained_tiled: np.ndarray | None = None
     lines_read: np.ndarray | None = None
     lines_beyond: np.ndarray | None = None
+    column_table: np.ndarray | None = None
+    additive: np.ndarray | None = None
+    beyond_additive: np.ndarray | None = None

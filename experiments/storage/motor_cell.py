@@ -3,7 +3,8 @@
 Axes: e events, n numbers of labels, l depths (the first is the embedding), x depths that are steered at,
 m methods, s finetuning seeds, d doses, b `BOUNDS`, r regimes with labels (`LABELLED`), g all regimes
 (`REGIMES`), p links (`LINKS`), q qualities of a reading (`QUALITY`), k `BASELINES`, v vectors (`VECTORS`),
-u effects of steering (`STEERED`), h shares of a shift (`SHIFT`), i moves of log-odds (`MOVES`). Nats.
+u effects of steering (`STEERED`), h shares of a shift (`SHIFT`), i moves of log-odds (`MOVES`), f features of
+probes (`experiments.storage.inside_cell.FEATURES`). Nats.
 Numpy only.
 """
 
@@ -39,9 +40,12 @@ class MotorCell(Measures):
     of p(A) that streams tell. `left` is the share of steered contexts in which an edit leaves all that the
     probe of the description read of the process. `old` are the base network's probes in a finetuned network,
     `new` probes that are fitted there. `shift` is mean KL (nats) from the finetuned network to the base
-    network, and to itself with the base network's read-out, and blocks, in its own text."""
+    network, and to itself with the base network's read-out, and blocks, in its own text. `information` is I
+    of the network's own chances, of streams and all baselines (experiments.cells.event_baselines); nan for a
+    foreign filter that the plan has not."""
 
     axes: ClassVar[dict[str, str]] = AXES
+    optional: ClassVar[dict[str, str]] = {"information": "elf"}
     events: np.ndarray
     labels: np.ndarray
     depths: np.ndarray
@@ -60,3 +64,4 @@ class MotorCell(Measures):
     tuned_bounds: np.ndarray
     old: np.ndarray
     new: np.ndarray
+    information: np.ndarray | None = None

@@ -40,8 +40,14 @@ Manipulate Manifolds, 2025). Here the exact answers are known. Stated beforehand
     M12 newlines     after a newline the stream has more of the posterior mean of the width, beyond other
                      statistics of past lines, than of the longest line or the moving average. Refuted where
                      one of these has more
+    T6 one code      chances of a newline are a table of column and belief over widths. A code that holds the
+                     two side by side lacks what is no sum of both (it has 0.63, 0.84 and 0.93 of the chances
+                     within 1, 2 and 3 tokens), a joint one has it. No prediction: prediction needs it, and
+                     the last block may make it from two codes
 
-It needs networks that infer: with fewer than three quarters of inference learnt nothing here means much.
+Beside the column and beside T6 stand all five baselines of a probe (theory.probes.baselines); the foreign
+filter counts the same words at other lengths. It needs networks that infer:
+with fewer than three quarters of inference learnt nothing here means much.
 """
 
 from dataclasses import dataclass

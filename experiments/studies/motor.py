@@ -21,6 +21,10 @@ AUC beside its ceiling. Stated beforehand, with 0.01 nats for nothing:
                   amount that grows with 1 - S, S the state share. Refuted where it does not grow
     steering      patterns steer more like exact conditioning than filters; means of detection less than
                   means of the action. Refuted where the scores are the other way round
+    baselines     beside the information of streams stand outputs and their cubes, an untrained network, the
+                  tokens, shuffled documents, and the chance of A by a process of settings that pretraining
+                  never had. Nothing is shown to be inside where streams are below any of the first four, or
+                  tell as much of the foreign chance
     link          p(A) is linear in belief: a probability code reads better by the probability link, a
                   log-odds code by the log-odds link. No prediction
 
@@ -39,6 +43,7 @@ from experiments.design.presets import BRIEF, FULL
 from experiments.discovery import choose
 from experiments.scoring.findings import Findings
 from experiments.storage.run_folder import RunFolder
+from experiments.studies.inside_beliefs import WORLDS as BELIEFS
 from theory.errors import Misuse
 
 if TYPE_CHECKING:
@@ -48,13 +53,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class World:
-    """A process, D' of it, the events, by horizon, and the hypothesis that is the other writer: neither the
-    commonest nor that of D'."""
+    """A process, D' of it, the events, by horizon, the hypothesis that is the other writer, neither the
+    commonest nor that of D', and the fields by which a process of settings that pretraining never had
+    differs."""
 
     process: ProcessOptions
     task: "Callable[[Config, Any], Task]"
     events: tuple[str, ...]
     writer: int
+    foreign: dict[str, Any]
 
 
 def _width(config: "Config", process: Any) -> "Task":
@@ -79,18 +86,21 @@ WORLDS = {  # by the name of the process; one entry adds a world
         _width,
         ("newline next", "newline within 2", "newline within 3"),
         writer=2,
+        foreign={"widths": (6, 8, 10)},
     ),
     "mess3": World(
         process_options("mess3", family="rrxor", settings=((0.5, 0.5), (0.8, 0.3), (0.25, 0.8)), slip=0.05),
         _setting,
         ("1 next", "1 within 2", "1 within 3", "1 within 4"),
         writer=1,
+        foreign=BELIEFS["mess3"].foreign,
     ),
     "persona-domain": World(
         process_options("persona-domain", correlation=0.3),
         _persona,
         ("mark 1 | * next", "mark 1 | * within 2"),
         writer=1,
+        foreign=BELIEFS["persona-domain"].foreign,
     ),
 }
 
@@ -158,6 +168,7 @@ def experiment(config: Config) -> "Experiment":
     from experiments.design.motor_plan import MotorPlan
 
     world, process = WORLDS[config.process.entry.name], config.process.build()
+    foreign = replace(process, **world.foreign).distribution()
     plan = MotorPlan(
         world.events,
         world.writer,
@@ -166,6 +177,7 @@ def experiment(config: Config) -> "Experiment":
         config.refitted,
         config.judged,
         config.steered,
+        foreign,
     )
     return config.experiment(process, [Arm(world.task(config, process))], inside=plan)
 

@@ -20,6 +20,14 @@ measured in nats. To exact Bayes the three add up,
     laws          nats of one pair ahead among N: λ at every N. What falls as N^-α, or as (1 + c0)/(N + c0),
                   an average beside a sink, is fitted on few pairs and scored on more. α = 0 is refuted by its
                   whole interval, and of both laws the one that misses more
+    examples      log-odds after N pairs are those after none plus, for each pair alone, what it adds: slope 1
+                  and the whole share. Refuted by another slope or share, by its whole interval. (What heads
+                  write may be a sum up to a factor: 1 adds, (1 + c0)/(N + c0) averages beside a sink)
+    correction    of Bayes sums have no errors, and order has no say: what a pair contributes beyond its
+                  evidence does not go with the error of the others, no more for the last than for the first,
+                  and a wrong pair counts alike before right ones and after them, 0 nats. Self-correction, as
+                  it is reported of a language model, is a correlation below 0 and nats above 0; each is
+                  refuted by a whole interval off 0 on the other side, Bayes by one on either
     layers        with two blocks: after the first, the stream at an answer holds its pair's evidence; after
                   the last, that at a question the posterior. Refuted where the first does not have it, or a
                   nat of evidence that is added to every pair shown is not a nat a pair

@@ -25,6 +25,7 @@ from experiments.storage.contents import (
     Contexts,
     CurrenciesCell,
     CurveCell,
+    FactorsCell,
     FinetunedCell,
     InjectionCell,
     InsideCell,
@@ -175,10 +176,13 @@ class MadeUp:
         names = {"shots": plan.shots, "nats": plan.nats, "totals": [1, 3], "price": 1.8}
         names |= {"training_nats": plan.training_nats}
         names |= {"doses": [0, *self.experiment.doses]}
-        return self.measures(CurrenciesCell, names, "w2 q2 r6 b2 c4 f7 h2 a5 j3 i3 p12 u2 v4")
+        return self.measures(CurrenciesCell, names, "w2 q2 r6 b2 c4 f7 h2 a5 j3 i3 p12 u2 v4 e2 o4 g2 y3 k2")
 
     def AlphabetsPlan(self):
-        return self.measures(AlphabetsCell, {"home": 2}, "u3 a3 b3 g2 z3")
+        return self.measures(AlphabetsCell, {"home": 2}, "u3 a3 b3 g2 z3 x4 c2")
+
+    def FactorsPlan(self):
+        return self.measures(FactorsCell, {"home": 0}, "t2 f7 h2 c2 a3 b3 g2 k2")
 
     def InjectionPlan(self):
         return self.measures(InjectionCell, {}, "w2 o4 c2 f7 h2")
@@ -187,7 +191,7 @@ class MadeUp:
         plan, layers = self.experiment.inside, self.experiment.shape.layers
         names = {"events": [*plan.events], "labels": plan.labels, "edited": np.unique([1, layers])}
         names |= {"depths": np.arange(1 + layers)}
-        return self.measures(MotorCell, names, "r6 g7 p2 b3 q4 k6 v6 u5 h3 i6")
+        return self.measures(MotorCell, names, "r6 g7 p2 b3 q4 k6 v6 u5 h3 i6 f7")
 
     def InsidePlan(self):
         names = {"edited": np.arange(1, 1 + self.experiment.shape.layers)}
@@ -200,7 +204,7 @@ class MadeUp:
         )
         parts = {"c": CODE, "t": TWIST, "u": USED, "f": FOLLOWED, "n": MOVED, "k": LOST}
         sizes = " ".join(f"{axis}{len(part)}" for axis, part in parts.items())
-        return self.measures(CurveCell, names, f"{sizes} b{layers} g9 e8 r2 z2 h4")
+        return self.measures(CurveCell, names, f"{sizes} b{layers} g9 e8 r2 z2 h4 x7 y2 q3")
 
     def measures(self, kind, names, sizes):
         """Named arrays with these names and sizes of axes, the others made up."""
@@ -211,7 +215,7 @@ class MadeUp:
         axes |= {kind.axes[name]: len(value) for name, value in known.items() if kind.axes[name]}
         made = {
             name: self.random.uniform(0.1, 1, size=[axes[axis] for axis in letters])
-            for name, letters in kind.axes.items()
+            for name, letters in {**kind.axes, **kind.optional}.items()
         }
         return kind(**(made | known))
 

@@ -4,7 +4,8 @@
                   independent given the context
     joint         what of b(u, d) is not linear in b(u) and b(d): a joint code has it, a factored one not
     dimensions    principal components for 95 % of the variance of streams that a belief explains
-    angles        between what is written by the factors, in whitened coordinates (90°: held apart)
+    angles        between what is written by the factors, in whitened coordinates (90°: held apart), beside
+                  that of random subspaces of their sizes
 
 A factored code of factors with m and n states needs m + n - 2 dimensions, a joint one m n - 1. Arrays are
 numpy's; no jax. Shai et al., arXiv 2602.02385, for networks that factor.
@@ -12,6 +13,7 @@ numpy's; no jax. Shai et al., arXiv 2602.02385, for networks that factor.
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.linalg import subspace_angles
 
 from theory.errors import Misuse
 from theory.probes.codes import fit_linear, fit_probability
@@ -63,6 +65,21 @@ def explained_dimensions(
 ) -> int:
     """Principal components for a share of the variance that a belief explains of streams, linearly."""
     return dimensions(fit_linear(beliefs, streams).predict(beliefs), share)
+
+
+def code_dimensions(
+    beliefs: Float[np.ndarray, "n k"], factors: tuple[int, ...], share: float = SHARE
+) -> tuple[int, int]:
+    """Principal components for a share of the variance of an exact code: of beliefs about the factors side by
+    side, and of the joint belief."""
+    apart = np.concatenate(factor_beliefs(beliefs, factors), axis=-1)
+    return dimensions(apart, share), dimensions(beliefs, share)
+
+
+def chance_angle(width: int, sizes: tuple[int, int], random: np.random.Generator, count: int = 200) -> float:
+    """The mean least principal angle (degrees) between random subspaces of these sizes."""
+    drawn = [[random.normal(size=(width, size)) for size in sizes] for _ in range(count)]
+    return float(np.mean([np.degrees(subspace_angles(*pair)).min() for pair in drawn]))
 
 
 def factor_angle(

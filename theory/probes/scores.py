@@ -131,11 +131,24 @@ def score_numbers(
     targets: Float[np.ndarray, "n t k"],
     held: Bool[np.ndarray, " n"],
     positions: Bool[np.ndarray, "n t"] | None = None,
+    known: Float[np.ndarray, "n t f"] | None = None,
 ) -> ProbeScore:
-    """R² of the ridge regression of any targets on the streams, normalised beforehand."""
+    """R² of the ridge regression of any targets on the streams, normalised beforehand.
+
+    With `known`, features of something else, it is the share of what these leave, as in `score_beliefs`.
+    """
     sides = _sides(held, positions, targets)
-    probe = fit_linear(streams[sides[1]], targets[sides[1]])
-    return _score(lambda side: r_squared(targets[side], probe.predict(streams[side])), held, sides)
+    features = [streams] if known is None else [np.concatenate([streams, known], axis=-1), known]
+    probes = [fit_linear(given[sides[1]], targets[sides[1]]) for given in features]
+
+    def share_of(side: np.ndarray) -> float:
+        shares = [
+            r_squared(targets[side], probe.predict(given[side]))
+            for probe, given in zip(probes, features, strict=True)
+        ]
+        return 1 - (1 - shares[0]) / (1 - shares[1]) if known is not None else shares[0]
+
+    return _score(share_of, held, sides)
 
 
 def compare(data: ProbeData, fit: Fit = fit_log_odds, seed: int = 0, share: float = SHARE) -> ProbeTable:
@@ -144,25 +157,48 @@ def compare(data: ProbeData, fit: Fit = fit_log_odds, seed: int = 0, share: floa
     Streams are normalised here. The outputs' cubes stand beside the outputs; a probe of more numbers than
     `theory.probes.codes.LARGEST` is refused, so `fit_probability` is the one for many hypotheses.
     """
-    random = np.random.default_rng(seed)
-    held = held_out(data.tokens, random, share)
-    vocabulary = data.log_probs.shape[-1]
-    answers = outputs(data.log_probs)
-    streams = normalise(data.streams)
 
     def score(
-        features: np.ndarray, beliefs: np.ndarray = data.beliefs, known: np.ndarray | None = None
+        features: np.ndarray, beliefs: np.ndarray, held: np.ndarray, known: np.ndarray | None = None
     ) -> ProbeScore:
         return score_beliefs(features, beliefs, held, fit, data.positions, known)
 
+    return _compare(data, score, filter_features, seed, share)
+
+
+def compare_numbers(data: ProbeData, seed: int = 0, share: float = SHARE) -> ProbeTable:
+    """The same of any numbers in the place of beliefs, by R² of ridge regressions; of the foreign ones beyond
+    what the own numbers, their squares and cubes tell of them."""
+
+    def score(
+        features: np.ndarray, numbers: np.ndarray, held: np.ndarray, known: np.ndarray | None = None
+    ) -> ProbeScore:
+        return score_numbers(features, numbers, held, data.positions, known)
+
+    return _compare(data, score, cubic, seed, share)
+
+
+def _compare(
+    data: ProbeData,
+    score: Callable[..., ProbeScore],
+    own: Callable[[np.ndarray], np.ndarray],
+    seed: int,
+    share: float,
+) -> ProbeTable:
+    """The table of a score; `own` makes the features of the network's own targets that are taken out of the
+    foreign ones."""
+    random = np.random.default_rng(seed)
+    held = held_out(data.tokens, random, share)
+    answers, streams = outputs(data.log_probs), normalise(data.streams)
+    seen = seen_tokens(data.tokens, data.log_probs.shape[-1])
     return ProbeTable(
-        streams=score(streams),
-        outputs=score(answers),
-        outputs_cubic=score(cubic(answers)),
-        untrained=score(normalise(data.untrained)),
-        tokens=score(seen_tokens(data.tokens, vocabulary)),
-        foreign=score(streams, data.foreign, filter_features(data.beliefs)),
-        shuffled=score(streams, shuffled(data.beliefs, random)),
+        streams=score(streams, data.beliefs, held),
+        outputs=score(answers, data.beliefs, held),
+        outputs_cubic=score(cubic(answers), data.beliefs, held),
+        untrained=score(normalise(data.untrained), data.beliefs, held),
+        tokens=score(seen, data.beliefs, held),
+        foreign=score(streams, data.foreign, held, own(data.beliefs)),
+        shuffled=score(streams, shuffled(data.beliefs, random), held),
     )
 
 

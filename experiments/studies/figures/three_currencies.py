@@ -13,6 +13,7 @@ from experiments.scoring.currencies import (
     CLOSURE,
     CONTEXT,
     DIRECTIONS,
+    EXAMPLES,
     HEADS,
     INTERACTION,
     LAWS,
@@ -191,7 +192,7 @@ def currency_findings(run: RunFolder) -> Findings:
         for line in currency_lines(run)
         if line.test != LAYERS or ": streams" in line.measure or "head" in line.measure
     ]
-    tests = RATE, CLOSURE, CONTEXT, PREVENTION, LAWS
+    tests = RATE, CLOSURE, CONTEXT, PREVENTION, LAWS, EXAMPLES
     return measured_findings(lines, tests, CAPTION, _summed, _beyond)
 
 

@@ -1,10 +1,12 @@
 """Transfer between alphabets: networks with one belief have what Bayes says of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from experiments.scoring.alphabets import CARRIED, STEERING, TRANSFER, alphabet_lines, transfer, transfer_from
-from experiments.storage.alphabets_cell import AXES, AlphabetsCell
+from experiments.storage.alphabets_cell import AXES, BASELINES, AlphabetsCell
 from experiments.storage.memory import MemoryRun
 from experiments.storage.records import Cell
 
@@ -62,6 +64,21 @@ def test_a_probe_that_does_not_reach_is_refuted_together_and_not_apart():
     assert {(TRANSFER, "τ: streams"), (CARRIED, "carried")} <= refuted
     apart = [line for line in lines_of(*cells, world="apart") if line.bayes is not None]
     assert {line.measure: line.bayes for line in apart} == {"carried": 0.0, "carried − S × τ": 0.0}
+
+
+def test_baselines_of_new_cells_have_lines_and_old_ones_none():
+    old = lines_of(cell_of(), cell_of())
+    assert not [line for line in old if line.measure.endswith("shuffled")]
+    assert value_of(old, "I in another alphabet: streams") == pytest.approx(0.8)
+    table = np.zeros((2, len(BASELINES), 2, 3, 3))
+    table[:, BASELINES.index("outputs"), 0] = np.eye(3) * 0.5
+    table[:, BASELINES.index("foreign"), 1] = np.nan
+    new = lines_of(*(replace(cell_of(), baselines=table) for _ in range(2)))
+    assert value_of(new, "I in the same alphabet: outputs") == pytest.approx(0.5)
+    assert value_of(new, "I in another alphabet: outputs") == pytest.approx(0)
+    measures = {line.measure for line in new}
+    assert "I in another alphabet: foreign" in measures
+    assert "I in another alphabet up to a constant: foreign" not in measures
 
 
 def test_transfer_is_of_different_alphabets():

@@ -6,6 +6,7 @@ import pytest
 from experiments.scoring.currencies import (
     CLOSURE,
     CONTEXT,
+    EXAMPLES,
     HEADS,
     INTERACTION,
     LAWS,
@@ -68,6 +69,39 @@ def test_bayesian_networks_have_what_bayes_says_in_every_measure():
     given = {line.dose: line.value.value for line in lines if line.measure == "nats of D′"}
     assert given == pytest.approx({1: 1.0, 8: 2.0})
     assert {line.networks for line in lines} == {3, 6}  # base networks, and finetuned ones
+
+
+def test_sums_over_examples_are_refuted_where_they_do_not_add_and_correct():
+    random = np.random.default_rng(0)
+
+    def cell(slope, last, nats):
+        arrays = {
+            "examples": np.array([2, 3]),
+            "added": np.tile([slope, slope, slope, 0.5], (2, 1)),
+            "vectors": np.tile([0.7, 0.9], (2, 1)),
+            "corrected": np.tile([last, -0.3, 0.0], (2, 1)),
+            "right": np.array([1, 2]),
+            "recency": np.full(2, nats),
+        }
+        noisy = {name: part + 0.001 * random.normal(size=part.shape) for name, part in arrays.items()}
+        whole = {name: arrays[name] for name in ("examples", "right")}
+        return CurrenciesCell(**{**cell_of().to_arrays(), **noisy, **whole})
+
+    bayes = lines_of(*(cell(1.0, -0.3, 0.0) for _ in range(4)))
+    (recency,) = [line for line in bayes if line.measure.startswith("nats of a wrong pair before 1")]
+    assert recency.bayes == 0 and recency.value.value == pytest.approx(0, abs=0.01)
+    assert {line.measure for line in bayes if line.test == EXAMPLES and line.bayes is None} >= {
+        "writes of heads, 3 pairs: share",
+        "correction, 2 pairs: first pair",
+    }
+    refuted = {line.measure for line in lines_of(*(cell(0.8, -0.6, 0.4) for _ in range(4))) if line.refuted}
+    assert {
+        "answers, 3 pairs: slope",
+        "answers, 2 pairs: share",
+        "correction, 3 pairs: last less first",
+        "nats of a wrong pair before 2 right ones less after",
+    } <= refuted
+    assert "correction, 3 pairs: parts" not in refuted and "answers, 2 pairs: resolved" not in refuted
 
 
 def test_averaged_shots_and_weak_steering_are_refuted():

@@ -7,6 +7,7 @@ from experiments.scoring.column_use import use_lines
 from experiments.scoring.curves import BAYES, TESTS, curve_lines
 from experiments.storage.column_use import TILES
 from experiments.storage.curve_cell import AXES, CODE, FOLLOWED, MOVED, TWIST, USED, CurveCell
+from experiments.storage.inside_cell import FEATURES
 from experiments.storage.memory import MemoryRun
 from experiments.storage.records import Cell
 
@@ -14,6 +15,8 @@ PARTS = {"c": CODE, "t": TWIST, "u": USED, "f": FOLLOWED, "n": MOVED}
 SIZES = {axis: len(names) for axis, names in PARTS.items()} | dict(
     zip("msdlbvwgerzhkOEAHQYTP", (2, 3, 2, 2, 2, 9, 5, 6, 8, 2, 2, 3, 2, 3, 3, 3, 2, 4, 2, 5, 4), strict=True)
 )
+OPTIONAL = CurveCell.optional
+SIZES |= {"x": len(FEATURES), "y": 2, "q": 3}
 NAMES = {
     "methods": ["sgd", "adam"],
     "doses": [1, 8],
@@ -44,8 +47,8 @@ def cell_of(random, **changes):
     values["rotations"] *= 0.2
     values["best_rotation"] = np.array(0.1)
     values["head_losses"][..., 0, 0] += 0.5
-    use = CurveCell.optional
-    values |= {name: np.ones([SIZES[axis] for axis in axes]) for name, axes in use.items()}
+    values |= {name: np.ones([SIZES[axis] for axis in axes]) for name, axes in OPTIONAL.items()}
+    values |= {name: 0.5 * values[name] for name in ("column_table", "additive", "beyond_additive")}
     values["ablated"][:, 1:] -= 0.6
     for name, part in (("tiled", "within"), ("tiled", "line_sum"), ("untrained_tiled", "within")):
         values[name][:, TILES.index(part)] -= 0.5
@@ -57,6 +60,16 @@ def run_of(change=lambda random: {}, count=6):
     random = np.random.default_rng(0)
     cells = {Cell("inside", "arm", base): cell_of(random, **change(random)) for base in range(count)}
     return MemoryRun("linebreak-manifold", (1, 8), cells)
+
+
+def test_old_cells_have_no_lines_of_what_was_measured_later():
+    old = curve_lines(run_of(lambda random: dict.fromkeys(OPTIONAL)))
+    new = curve_lines(run_of())
+    extra = {(line.test, line.measure) for line in new} - {(line.test, line.measure) for line in old}
+    assert {("M1", "column by shuffled"), ("T6", "beyond, newline within 3: streams")} <= extra
+    assert {line.test for line in old} == {"M1", "M2", "M3", "M4", "M5", "M6", "M7"}
+    (exact,) = [line for line in new if line.measure == "additive code, newline within 2"]
+    assert exact.networks == "exact" and exact.value.value == 0.5
 
 
 def test_networks_near_what_bayes_says_are_not_refuted():

@@ -7,6 +7,7 @@ import pytest
 
 from experiments.scoring.intervals import Estimate
 from experiments.scoring.motor import Statement, followed, growth, motor_lines, statements, worlds
+from experiments.storage.inside_cell import FEATURES
 from experiments.storage.motor_cell import (
     BASELINES,
     LINKS,
@@ -42,6 +43,20 @@ def test_lines_are_means_with_the_columns_of_their_axes(events):
         (method, dose, 12) for method in events.names["methods"] for dose in events.names["doses"]
     }
     assert {"data", "part", "event", "source", "low", "high"} < {*lines[0].record()}
+
+
+def test_information_has_lines_where_all_cells_have_it(events):
+    table = np.zeros((2, 3, len(FEATURES)), np.float32)
+    table[..., FEATURES.index("streams")] = 0.5
+    table[..., FEATURES.index("foreign")] = np.nan
+    new = events.cell(information=table)
+    lines = [line for line in motor_lines(events.run([new] * 2)) if line.part == "information"]
+    assert {line.source for line in lines} == {*FEATURES} - {"foreign"} and {
+        line.depth for line in lines
+    } == {*(0, 1, 2)}
+    assert {line.value.value for line in lines if line.source == "streams"} == {0.5}
+    old = motor_lines(events.run([new, events.cell()]))
+    assert not [line for line in old if line.part == "information"]
 
 
 def test_what_is_not_measured_has_no_line(events):

@@ -12,6 +12,7 @@ from experiments.storage.contents import (
     Contexts,
     CurrenciesCell,
     CurveCell,
+    FactorsCell,
     FinetunedCell,
     InjectionCell,
     InsideCell,
@@ -108,6 +109,7 @@ CELLS = {
     Cell("inside", "currencies", 0): filled(CurrenciesCell),
     Cell("inside", "curves", 0): filled(CurveCell),
     Cell("inside", "alphabets", 0): filled(AlphabetsCell),
+    Cell("inside", "factors", 0): filled(FactorsCell),
     Cell("inside", "injection", 0): filled(InjectionCell),
     Cell("inside", "events", 0): filled(MotorCell),
     Cell("retrained", "arm", 0): RetrainedCell(

@@ -46,6 +46,10 @@ def test_it_runs(name, tmp_path, finebayes):
         table = (tmp_path / "run" / "figures" / "three-currencies.csv").read_text().splitlines()
         assert table[0].startswith("test,measure,value") and len(table) > 40
         assert "K(s)/K(0)" in finebayes("score", folder)
+    elif name == "factored-or-joint":
+        table = (tmp_path / "run" / "figures" / f"{name}.csv").read_text().splitlines()
+        assert table[0].startswith("test,measure,value") and len(table) > 40
+        assert "Stated beforehand" in finebayes("score", folder)
     elif name in ("shared-concepts", "injected-beliefs"):
         table = (tmp_path / "run" / "figures" / f"{name}.csv").read_text().splitlines()
         assert table[0].startswith("test,measure,value") and len(table) > 20

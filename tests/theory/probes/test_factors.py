@@ -6,6 +6,8 @@ import pytest
 from theory.errors import Misuse
 from theory.probes.factors import (
     beyond_factors,
+    chance_angle,
+    code_dimensions,
     dimensions,
     explained_dimensions,
     factor_angle,
@@ -42,6 +44,14 @@ def test_a_joint_code_has_the_interaction_and_a_factored_one_has_not():
         for x in (DEPENDENT, factored)
     )
     assert (joint, alone) == (5, 3)
+
+
+def test_exact_codes_and_random_subspaces_have_known_sizes():
+    rows = DEPENDENT.reshape(300, 6)
+    assert code_dimensions(rows, FACTORS, 0.999) == (3, 5)
+    random = np.random.default_rng(0)
+    assert chance_angle(2, (1, 1), random, 2000) == pytest.approx(45, abs=2)  # uniform from 0 to 90
+    assert chance_angle(4, (3, 3), random) < 1e-4 and chance_angle(200, (1, 1), random, 20) > 85
 
 
 def test_dimensions_count_principal_components():

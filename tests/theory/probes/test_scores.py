@@ -11,6 +11,7 @@ from theory.probes.codes import fit_log_odds, fit_probability
 from theory.probes.scores import (
     ProbeData,
     compare,
+    compare_numbers,
     held_out,
     score_beliefs,
     score_numbers,
@@ -64,6 +65,20 @@ def test_a_foreign_filter_that_the_own_predicts_is_not_selective(data):
     """The own filter, named otherwise, has nothing left to tell: no score but noise of 0 / 0 by a ridge."""
     alike = replace(data, foreign=data.beliefs[..., ::-1] * 0.9 + 0.05)
     assert compare(alike, fit_probability).foreign.held_out < 0.5
+
+
+def test_numbers_have_the_same_table_by_their_variance(data):
+    """Sums of evidence in the place of beliefs: linear in streams that hold them."""
+    numbers, foreign = (np.log(part[..., :1] / part[..., 1:]) for part in (data.beliefs, data.foreign))
+    linear = replace(data, beliefs=numbers, foreign=foreign)
+    table = compare_numbers(linear)
+    assert table.streams.held_out > 0.8 and table.tokens.held_out > 0.99
+    for name in ("outputs", "outputs_cubic", "untrained", "foreign", "shuffled"):
+        assert getattr(table, name).held_out < 0.1, name
+    held = replace(linear, streams=np.concatenate([data.streams, foreign], axis=-1))
+    assert compare_numbers(held).foreign.held_out > 0.5
+    # what is a function of the own numbers is taken out, its squares as well
+    assert compare_numbers(replace(linear, foreign=numbers**2)).foreign.held_out < 0.01
 
 
 def test_the_same_seed_makes_the_same_table(data):

@@ -1,0 +1,97 @@
+"""What stands beside a probe of the column of a line, and whether column and width are one code or two.
+
+    column     R² of the column by a linear probe of the stream, beside all baselines of a probe. The foreign
+               filter counts the same words at other lengths, those of the process in reverse
+    additive   p(newline within m) is a function of the column c and of the belief over widths b, by a table:
+               Σ_k b(k) p(within m | c, k). An additive code holds c (one number for each) and b side by side,
+               and lacks what is not a sum of both; a joint code has it
+                   R² of p by an additive code, exactly; and R² of what it lacks by the stream, with baselines
+
+Positions are those after a word. Axes: n documents, t positions, l depths after the embedding, f features, h
+(held out, in sample), q horizons m.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from experiments.cells.curve_reading import CurveReading
+from experiments.cells.pages import HORIZON, Pages, columns, newline_within
+from theory.probes.beliefs import beliefs
+from theory.probes.codes import fit_linear, r_squared
+from theory.probes.scores import ProbeData, compare_numbers
+from theory.processes.linebreak import LineBreak
+
+
+@dataclass(frozen=True, eq=False)
+class Additive:
+    """Exact chances (n, t, q) of a newline within 1, 2, ... tokens, the R² (q,) that an additive code of
+    column and width has of each in the documents that are held out, and what it lacks of each (n, t, q)."""
+
+    chances: np.ndarray
+    explained: np.ndarray
+    beyond: np.ndarray
+
+    @classmethod
+    def of(cls, pages: Pages, process: LineBreak) -> "Additive":
+        """Of the filter of a process on pages, which may be another's."""
+        column, _ = columns(pages.tokens, process)
+        known = np.asarray(beliefs(process.distribution(), pages.tokens), float)
+        tables = newline_within(process, int(column.max()))
+        chances = np.stack([np.sum(known * table[column], axis=-1) for table in tables], axis=-1)
+        apart = np.concatenate([np.eye(1 + int(column.max()))[column], known], axis=-1)
+        read = fit_linear(apart[pages.fitted], chances[pages.fitted]).predict(apart)
+        scored = pages.scored
+        explained = [
+            r_squared(chances[scored][:, [m]], read[scored][:, [m]]) for m in range(chances.shape[-1])
+        ]
+        return cls(chances, np.array(explained), chances - read)
+
+
+def foreign_process(process: LineBreak) -> LineBreak:
+    """The same words at other lengths, of which pretraining had none."""
+    return replace(process, lengths=tuple(reversed(process.lengths)))
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnBaselines:
+    """Tables of probes of the `column` (l, f, h), of what an additive code of column and width lacks of
+    chances of a newline, `beyond` (q, l, f, h), and what it `explained` of these (q,)."""
+
+    column: np.ndarray
+    explained: np.ndarray
+    beyond: np.ndarray
+
+    @classmethod
+    def of(cls, reading: CurveReading, untrained: CurveReading) -> "ColumnBaselines":
+        """Of a network that was read."""
+        pages, process = reading.pages, reading.pages.process
+        answers = np.asarray(reading.network.predict(pages.tokens), float)
+        foreign = foreign_process(process)
+
+        def table(targets: np.ndarray, others: np.ndarray) -> list[list[tuple[float, float]]]:
+            every = [
+                compare_numbers(
+                    ProbeData(
+                        reading.streams[:, depth],
+                        targets,
+                        answers,
+                        untrained.streams[:, depth],
+                        pages.tokens,
+                        others,
+                        pages.word,
+                    ),
+                    pages.seed,
+                )
+                for depth in range(1, reading.streams.shape[1])
+            ]
+            return [[(score.held_out, score.in_sample) for _, score in part.rows()] for part in every]
+
+        counts = [columns(pages.tokens, part)[0][..., None].astype(float) for part in (process, foreign)]
+        own, other = Additive.of(pages, process), Additive.of(pages, foreign)
+        horizons = range(HORIZON)
+        return cls(
+            np.array(table(*counts), np.float32),
+            own.explained.astype(np.float32),
+            np.array([table(own.beyond[..., [m]], other.beyond[..., [m]]) for m in horizons], np.float32),
+        )
