@@ -6,6 +6,7 @@ that is small is held.
 
 import functools
 import json
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from experiments.storage.records import Row
 from theory.errors import Misuse
 
 HELD = 2**24  # bytes of text of a table that is held, some 30 000 rows
+BUFFER = 2**20  # bytes that are written at a time
 ENCODE = json.JSONEncoder(allow_nan=False).encode
 
 
@@ -48,9 +50,18 @@ class RowFile(Iterable[Row]):
             self.refuse(error)
 
 
+def scratch(folder: Path) -> IO[bytes]:
+    """A table that is gone when it is closed."""
+    return tempfile.TemporaryFile(buffering=BUFFER, dir=folder)
+
+
 def write_row(file: IO[bytes], row: Row) -> None:
     """Append a row to a table."""
-    file.write(ENCODE(row.to_json()).encode() + b"\n")
+    try:
+        text = ENCODE(row.measured())
+    except ValueError:  # ∞, for which JSON has no number
+        text = ENCODE(row.to_json())
+    file.write(text.encode() + b"\n")
 
 
 @functools.lru_cache(maxsize=2)  # scores, figures and the report all read the same table
