@@ -10,8 +10,9 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO, NoReturn, Self
 
+from experiments.storage.done import check_size
 from experiments.storage.files import parse_json
 from experiments.storage.records import Row
 from theory.errors import Misuse
@@ -30,6 +31,16 @@ class RowFile(Iterable[Row]):
     study: str
     state: tuple[int, int, int]
     refuse: Callable[[Misuse | UnicodeDecodeError], NoReturn] = field(compare=False, repr=False)
+
+    @classmethod
+    def of(cls, path: Path, study: str, refuse: Callable[[Exception], NoReturn]) -> Self:
+        """The table as it is now; refused where it is shorter than that of the finished run."""
+        status = path.stat()
+        try:
+            check_size(path.parent, status.st_size)
+        except Misuse as error:
+            refuse(error)
+        return cls(path, study, (status.st_ino, status.st_mtime_ns, status.st_size), refuse)
 
     def __iter__(self) -> Iterator[Row]:
         return iter(_held(self)) if self.state[2] <= HELD else self.read()
