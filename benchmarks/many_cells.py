@@ -4,8 +4,12 @@ A run of stand-in cells that take 10 ms and hold a few made-up answers. A worker
 over the same cells, which saves them, too: the difference is what claims, discovery and the note of the maker
 cost. All times are the process's own (in its code and in the system's calls), without those of the disk.
 Memory is that of a process of its own which scores the folder, over one that scores a part of it.
+
+`python -m benchmarks.many_cells --cells 100000 --bases 4 --preset smoke --out FOLDER` makes one folder of so
+many cells, with the doses of a preset, and scores it once. FOLDER/run stays, for other commands.
 """
 
+import json
 import shutil
 import subprocess
 import sys
@@ -18,6 +22,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+import tyro
 
 from benchmarks._timing import row
 from experiments.design.study import Study, StudyRun
@@ -34,15 +39,18 @@ from experiments.storage.run_folder import DONE, RunFolder, create
 from experiments.system import surroundings
 
 SCORES = """
-import sys
+import json, sys, time
 from pathlib import Path
 from experiments.scoring.rows import save
-from experiments.scoring.scorecard import scorecard
+from experiments.scoring.scorecard import score_lines
 from experiments.storage.run_folder import RunFolder
+def peak():
+    return next(1024 * int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
 run = RunFolder(Path(sys.argv[1]))
 save(run)
-scorecard(run.rows())
-print(next(1024 * int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")))
+rows = {"rows_seconds": time.process_time(), "rows_bytes": peak()}
+lines = sum(len(line.to_json()) > 0 for line in score_lines(run.rows()))
+print(json.dumps(rows | {"lines": lines, "seconds": time.process_time(), "bytes": peak()}))
 """
 CONTEXTS, ANSWERS, HYPOTHESES, SEEDS, RUNGS = 8, 3, 4, 2, 6
 FEW = 4  # base networks of a study
@@ -105,7 +113,7 @@ def _worker(run: RunFolder, cells: int, takes: float) -> _StandIn:
 def _make(worker: _StandIn, bases: Any, run: RunFolder, cells: Any, kept: Any) -> Iterator[Finished]:
     for cell in cells:
         time.sleep(worker.takes)
-        run.save(cell, _content(cell), once=True)
+        run.save(cell, _content(cell, len(run.doses)), once=True)
         note_maker(run.folder, maker(), cell.name)
         yield Finished(cell, "", [])
 
@@ -118,12 +126,12 @@ def _finish(made: RunFolder, *_: Any) -> None:
 def _alone(run: RunFolder, cells: int, takes: float, bases: int | None = None) -> None:
     for cell in _cells(cells, bases):
         time.sleep(takes)
-        run.save(cell, _content(cell))
+        run.save(cell, _content(cell, len(run.doses)))
 
 
-def _folder(path: Path) -> RunFolder:
+def _folder(path: Path, preset: str = "small") -> RunFolder:
     study = Study.find("weird-generalisation")
-    return create(path, StudyRun.make(study, "small", study.preset("small")).record, {})
+    return create(path, StudyRun.make(study, preset, study.preset(preset)).record, {})
 
 
 def _cells(count: int, bases: int | None = None) -> list[Cell]:
@@ -134,9 +142,8 @@ def _cells(count: int, bases: int | None = None) -> list[Cell]:
     return [Cell(kind, f"topics{arm}", base, method) for arm, base in numbers for kind, method in kinds]
 
 
-def _content(cell: Cell) -> CellContent:
+def _content(cell: Cell, doses: int) -> CellContent:
     """Made-up answers: from the cell's number, so that none are alike."""
-    doses = Study.find("weird-generalisation").preset("small").finetuning.doses
     stream = np.random.default_rng(cell.base)
 
     def answers(*shape: int) -> np.ndarray:
@@ -144,8 +151,8 @@ def _content(cell: Cell) -> CellContent:
         return (logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))).astype(np.float32)
 
     if cell.kind == "finetuned":
-        nothing = np.zeros((SEEDS, len(doses)))
-        return FinetunedCell(answers(SEEDS, len(doses)), answers(SEEDS, len(doses)), nothing, nothing, {})
+        nothing = np.zeros((SEEDS, doses))
+        return FinetunedCell(answers(SEEDS, doses), answers(SEEDS, doses), nothing, nothing, {})
     groups = np.repeat(["in_domain", "held_out"], CONTEXTS // 2)
     names = [np.asarray(["?"] * CONTEXTS), np.asarray([f"a{index}" for index in range(ANSWERS)])]
     components = answers(HYPOTHESES)
@@ -168,8 +175,27 @@ def _memory(count: int, bases: int | None) -> float:
     try:
         with mock.patch("os.fsync"):  # a disk's time is none of memory's
             _alone(_folder(scratch), count, 0.0, bases)
-        words = [sys.executable, "-c", SCORES, str(scratch)]
-        done = subprocess.run(words, env=surroundings.variables(), capture_output=True, text=True, check=True)
-        return float(done.stdout)
+        return _scored(scratch)["bytes"]
     finally:
         shutil.rmtree(scratch)
+
+
+def _scored(folder: Path) -> dict[str, float]:
+    """Seconds, and bytes at most, of a process that makes the rows of a folder and then its scorecard."""
+    words = [sys.executable, "-c", SCORES, str(folder)]
+    done = subprocess.run(words, env=surroundings.variables(), capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def one_folder(out: Path, cells: int = 10000, bases: int = FEW, preset: str = "smoke") -> None:
+    """Make a folder of so many stand-in cells, D' of `bases` base networks each, score it, and print time and
+    memory."""
+    with mock.patch("os.fsync"):
+        run = _folder(out / "run", preset)
+        _alone(run, cells, 0.0, bases)
+    made = {"cells": cells, "data": cells // 2 // bases, **_scored(run.folder)}
+    print(json.dumps(made | {"rows_file_bytes": (run.folder / "rows.jsonl").stat().st_size}))
+
+
+if __name__ == "__main__":
+    tyro.cli(one_folder)

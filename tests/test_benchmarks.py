@@ -259,6 +259,14 @@ def test_cells_of_many_cells_are_made_and_scored(monkeypatch):
 
 
 @pytest.mark.slow
+def test_a_folder_of_many_cells_is_scored_by_a_process_of_its_own(tmp_path, capsys):
+    many_cells.one_folder(tmp_path, cells=16, bases=2)
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["cells"], printed["data"], printed["lines"]) == (16, 4, 4 * 36)
+    assert printed["bytes"] >= printed["rows_bytes"] > 0 and (tmp_path / "run" / "rows.jsonl").exists()
+
+
+@pytest.mark.slow
 def test_two_looks():
     rows = rows_of(two_looks, width=8, layers=1, documents=4, batch=2, doses=(3, 6))
     assert goals(rows) == {"two-looks, 3 steps", "two-looks, 6 steps"}

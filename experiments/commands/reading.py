@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +12,7 @@ import tyro
 from experiments.commands.parsing import parse, say
 from experiments.design.study import Study
 from experiments.figures import drawing_process
+from experiments.storage.records import Json
 from experiments.storage.run_folder import find
 from experiments.storage.sweep_folder import runs_in
 
@@ -56,17 +59,16 @@ def score(arguments: list[str]) -> None:
     from experiments.reports.sentences import aligned
     from experiments.scoring import sizes
     from experiments.scoring.rows import table
-    from experiments.scoring.scorecard import scorecard
+    from experiments.scoring.scorecard import score_lines, scorecard
 
     options = parse(_Scored, "score", arguments)
     run = find(options.folder, say)
     rows = table(run)
-    lines, forecast = scorecard(rows), sizes.sizes(rows)
-    if options.json:
-        records = (
-            [line.record() for line in forecast] if options.sizes else [line.to_json() for line in lines]
-        )
-        print(json.dumps(records, indent=1))
+    forecast = sizes.sizes(rows) if options.sizes else []
+    if options.json and options.sizes:
+        _print_json(line.record() for line in forecast)
+    elif options.json:
+        _print_json(line.to_json() for line in score_lines(rows))
     elif options.sizes:
         print(f"{aligned(sizes.table(forecast))}\n\n{sizes.ABOUT}" if forecast else sizes.NONE)
     else:
@@ -75,7 +77,7 @@ def score(arguments: list[str]) -> None:
         from experiments.reports.summary import findings_text
         from experiments.scoring import convex_hull
 
-        findings = findings_text(run)
+        lines, findings = scorecard(rows), findings_text(run)
         for sentence in [] if findings else caveats(run):
             say(sentence)
         print(findings or scorecard_text(lines, everything=options.everything))
@@ -84,6 +86,15 @@ def score(arguments: list[str]) -> None:
         outside = convex_hull.hull(run, lines)
         if outside:
             print(f"\n{convex_hull.ABOUT}\n\n{aligned(convex_hull.table(outside))}")
+
+
+def _print_json(records: Iterable[Json]) -> None:
+    """Print a list, one record after the other: there may be a million."""
+    before = "["
+    for record in records:
+        print(before, textwrap.indent(json.dumps(record, indent=1), " "), sep="\n", end="")
+        before = ","
+    print("[]" if before == "[" else "\n]")
 
 
 @dataclasses.dataclass(frozen=True)

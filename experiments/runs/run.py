@@ -33,7 +33,8 @@ from experiments.scoring.measures import records
 from experiments.scoring.rows import save, table
 from experiments.scoring.scorecard import scorecard
 from experiments.storage import seal
-from experiments.storage.files import as_csv, digest, locked, write, write_json, write_text
+from experiments.storage.done import write_done
+from experiments.storage.files import as_csv, digest, locked, write_json, write_text
 from experiments.storage.makers import unlike_makers
 from experiments.storage.manifests import Quality
 from experiments.storage.records import UNSCORED, Cell
@@ -98,7 +99,7 @@ def finish(
         write_json(made.folder / NETWORKS, quality.to_json(inference.by_group(made)))
     _write_measures(made)
     # every cell is finished and scored; pictures can be redrawn
-    write(made.folder / DONE, lambda file: None)
+    write_done(made.folder)
     progress.say("drawing")
     try:
         if table(made) or any(map(made.cells, UNSCORED)):

@@ -1,19 +1,20 @@
 """Networks behind the rows of a table: compact columns by theory, dose and group, gathered row by row.
 
 A table has a row for each base network; a score is over all of them. Of each row a few numbers for each
-network are kept, in arrays, and those that theories have in common (the shift, its replica) once. So a table
-of any number of rows is scored without being held. Numpy only.
+network are kept, in arrays, and those that theories have in common (the shift, its replica) once. A file has
+its rows by method and D', and scores are of one of these at a time. So a table of any number of rows, methods
+and D' is scored without being held. Numpy only.
 """
 
-import functools
 import itertools
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from experiments.storage.records import IMPORTED, Grade, Row
 from experiments.storage.row_file import RowFile
+from theory.errors import Misuse
 
 RESOLUTION = 1e-6  # nats: a shift below it is rounding of float32
 NUMBERS = ("nats", "shift", "best_in_class")
@@ -88,7 +89,11 @@ class Networks:
         for name in NUMBERS:
             getattr(self, name).extend(getattr(row, name))
         for name in OPTIONAL:
-            self._extend(name, getattr(row, name))
+            column, values = getattr(self, name), getattr(row, name)
+            if values is None:
+                setattr(self, name, None)
+            elif column is not None:
+                column.extend(values)
         self.betas.extend(row.beta or ())
         self.hyperparameters.extend(row.hyperparameters or ())
         self.converged.extend(row.converged or ())
@@ -101,13 +106,6 @@ class Networks:
         if row.resolution is not None:
             self.resolution = max(self.resolution, row.resolution)
 
-    def _extend(self, name: str, values: Sequence[float] | None) -> None:
-        column = getattr(self, name)
-        if values is None:
-            setattr(self, name, None)
-        elif column is not None:
-            column.extend(values)
-
     def share(self, others: "Networks") -> None:
         """Take the columns of other theories' networks where they are equal."""
         for name in SHARED:
@@ -116,24 +114,23 @@ class Networks:
                 setattr(self, name, theirs)
 
 
+def gather_by_data(rows: Iterable[Row]) -> Iterator[dict[RowKey, Networks]]:
+    """The networks of one method and D' after the other, where these stand together, as in every file that a
+    run writes; a file with other rows between them is refused. Of other rows, and of an imported table, whose
+    scores depend on all of its models, the networks of all at once."""
+    if not isinstance(rows, RowFile) or rows.study == IMPORTED:
+        yield gather(rows)
+        return
+    finished: set[tuple[str, str]] = set()
+    for named, part in itertools.groupby(rows, lambda row: (row.method, row.data)):
+        if named in finished:
+            rows.refuse(Misuse(f"its rows of {named[0]} and {named[1]} do not stand together"))
+        finished.add(named)
+        yield gather(part)
+
+
 def gather(rows: Iterable[Row]) -> dict[RowKey, Networks]:
-    """The networks of every key, in the order of the rows; those of a file that was gathered before are
-    kept."""
-    return _of_file(rows) if isinstance(rows, RowFile) else _gathered(rows)
-
-
-def of_one_model(gathered: Mapping[RowKey, Networks]) -> bool:
-    """Whether all networks are of the one base model of an imported table."""
-    bases = {base for networks in gathered.values() for base in set(networks.bases)}
-    return {key.study for key in gathered} == {IMPORTED} and len(bases) == 1
-
-
-@functools.lru_cache(maxsize=2)  # scorecard and sizes are made of the same columns
-def _of_file(rows: RowFile) -> dict[RowKey, Networks]:
-    return _gathered(rows)
-
-
-def _gathered(rows: Iterable[Row]) -> dict[RowKey, Networks]:
+    """The networks of every key, in the order of the rows."""
     gathered: dict[RowKey, Networks] = {}
     for row in rows:
         key = RowKey(row.study, row.method, row.data, row.dose, row.theory, row.prior, row.grade, row.group)
@@ -145,3 +142,10 @@ def _gathered(rows: Iterable[Row]) -> dict[RowKey, Networks]:
     for key, networks in gathered.items():
         networks.share(first.setdefault(key.panel, networks))
     return gathered
+
+
+def of_one_model(gathered: Mapping[RowKey, Networks]) -> bool:
+    """Whether all networks are of the one base model of an imported table."""
+    if {key.study for key in gathered} != {IMPORTED}:
+        return False
+    return len({base for networks in gathered.values() for base in networks.bases}) == 1

@@ -15,7 +15,8 @@ overshoots: the third derivative of log Σ exp is at most r times the second (Ba
 finetuning seeds, d doses, c contexts, a answers.
 """
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -39,62 +40,76 @@ class Null(NamedTuple):
 
 def nulls(target: np.ndarray, contexts: Contexts) -> Iterator[Null]:
     """Every null but `unchanged`, fitted to networks with the answers `target` (s, d, c, a)."""
-    known: dict[bytes, np.ndarray] = {}
-
-    def best_bias(inside: np.ndarray) -> np.ndarray:
-        """The bias (s, d, 1, a) fitted to the contexts `inside`; many wishes are for the same ones."""
-        name = inside.tobytes()
-        if name not in known:
-            known[name] = fit_bias(target[..., inside, :], contexts.base[inside])[..., None, :]
-        return known[name]
+    groups = {group: contexts.inside(group) for group in contexts.groups}
+    fitted = contexts.inside(FITTED_ON)
+    places = [contexts.position == position for position in np.unique(contexts.position)]
+    parts = [contexts.calibration, *(at & inside for at in places for inside in (fitted, *groups.values()))]
+    best = fit_biases(target, contexts.base, [*parts, *groups.values()])
 
     def fit_places(bias: np.ndarray, fitted: np.ndarray, used: np.ndarray) -> None:
         """Write into `bias`, in contexts `used`, that of every place of the contexts `fitted`."""
-        for position in np.unique(contexts.position[fitted]).tolist():
-            at = contexts.position == position
-            bias[..., at & used, :] = best_bias(at & fitted)
+        for at in places:
+            if (at & fitted).any():
+                bias[..., at & used, :] = best[(at & fitted).tobytes()]
 
     inside = contexts.calibration
-    bias = best_bias(inside)
+    bias = best[inside.tobytes()]
     shift = (target - contexts.base)[..., inside, :].sum(axis=-2, keepdims=True) / max(inside.sum(), 1)
     by_place = np.broadcast_to(bias, target.shape).copy()
-    fit_places(by_place, contexts.inside(FITTED_ON), np.ones(len(contexts.base), bool))
+    fit_places(by_place, fitted, np.ones(len(contexts.base), bool))
     by_group, by_group_and_place = np.empty_like(by_place), np.empty_like(by_place)
-    for group in contexts.groups:
-        inside = contexts.inside(group)
-        by_group[..., inside, :] = best_bias(inside)
+    for inside in groups.values():
+        by_group[..., inside, :] = best[inside.tobytes()]
         fit_places(by_group_and_place, inside, inside)
     least, least_by_place = (
         {
             group: mean_kl(target[..., inside, :], answers[..., inside, :])
-            for group in contexts.groups
-            if (inside := contexts.inside(group)).any()
+            for group, inside in groups.items()
+            if inside.any()
         }
         for answers in (biased(contexts.base, by_group), biased(contexts.base, by_group_and_place))
     )
-    fitted = zip((bias, by_place, shift), (least, least_by_place, least), strict=True)
-    for name, (values, best) in zip(NULLS[1:], fitted, strict=True):
-        yield Null(name, biased(contexts.base, values), best)
+    made = zip((bias, by_place, shift), (least, least_by_place, least), strict=True)
+    for name, (values, bound) in zip(NULLS[1:], made, strict=True):
+        yield Null(name, biased(contexts.base, values), bound)
+
+
+def fit_biases(target: np.ndarray, base: np.ndarray, parts: Iterable[np.ndarray]) -> dict[bytes, np.ndarray]:
+    """The bias (s, d, 1, a) fitted to each of some parts of the contexts, by the bytes of its mask (c,).
+
+    Parts of as many contexts are fitted together, which changes no bit.
+    """
+    alike: dict[int, dict[bytes, np.ndarray]] = defaultdict(dict)
+    for inside in parts:
+        alike[int(inside.sum())][inside.tobytes()] = np.flatnonzero(inside)
+    fitted: dict[bytes, np.ndarray] = {}
+    for masks in alike.values():
+        chosen = np.stack([*masks.values()])
+        answers = np.moveaxis(target[..., chosen, :], -3, 0)
+        bias = fit_bias(answers, base[chosen][:, None, None])
+        fitted |= zip(masks, bias[..., None, :], strict=True)
+    return fitted
 
 
 def fit_bias(target: np.ndarray, base: np.ndarray) -> np.ndarray:
-    """The bias (..., a), of mean 0, for answers `target` (..., c, a) in place of `base` (c, a)."""
-    leading, answers = target.shape[:-2], target.shape[-1]
+    """The bias (..., a), of mean 0, for answers `target` (..., c, a) in place of `base` (..., c, a)."""
+    leading, (count, answers) = target.shape[:-2], target.shape[-2:]
+    if not count:
+        return np.zeros((*leading, answers))
     wanted = np.exp(target, dtype=np.float64).mean(axis=-2).reshape(-1, answers)
     bias = np.zeros_like(wanted)
-    if not len(base):
-        return bias.reshape(*leading, answers)
+    base = np.broadcast_to(base, target.shape).reshape(-1, count, answers)
     wanted /= wanted.sum(axis=-1, keepdims=True)
     left = np.arange(len(bias))  # the targets whose mean probabilities are not exact yet
     for _ in range(STEPS):
-        q = np.exp(biased(base, bias[left, None, :]))
+        q = np.exp(biased(base[left], bias[left, None, :]))
         mean = q.mean(axis=1)
         missing = wanted[left] - mean
         going = np.abs(missing).max(axis=-1) >= EXACT
         left, q, mean, missing = left[going], q[going], mean[going], missing[going]
         if not len(left):
             break
-        curvature = -(q.swapaxes(1, 2) @ q) / len(base)
+        curvature = -(q.swapaxes(1, 2) @ q) / count
         curvature += np.eye(answers) * (mean[:, None, :] + RIDGE) + 1  # a constant changes nothing: 1 pins it
         step = np.linalg.solve(curvature, missing[..., None])[..., 0]
         length = np.maximum(np.ptp(step, axis=-1, keepdims=True), 1e-30)

@@ -16,7 +16,7 @@ bounds what it explains; the replica, another draw, leaves twice as much. Numpy 
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from statistics import fmean
 
 import numpy as np
@@ -130,13 +130,15 @@ def _shared(first: Sample, second: Sample) -> tuple[Sample, Sample]:
 
 
 def _part(sample: Sample, chosen: Sequence[int]) -> Sample:
-    values = {
-        name: column
-        if column is None or isinstance(column, bool)
-        else tuple(column[index] for index in chosen)
-        for name, column in vars(sample).items()
-    }
-    return replace(sample, **values)
+    columns = {column.name: getattr(sample, column.name) for column in fields(sample)}
+    return replace(
+        sample,
+        **{
+            name: tuple(column[index] for index in chosen)
+            for name, column in columns.items()
+            if column is not None and not isinstance(column, bool)
+        },
+    )
 
 
 def _centre(sample: Sample) -> np.ndarray:

@@ -27,7 +27,6 @@ fitted number. experiments.scoring.scorecard puts rows together over networks.
 import contextlib
 import itertools
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, NamedTuple
@@ -55,7 +54,7 @@ from experiments.scoring.yardsticks import last_dose
 from experiments.storage.contents import ORDER_NOISE, FinetunedCell, ReplayCell, TheoryCell
 from experiments.storage.files import write
 from experiments.storage.records import SWAP, Cell, Grade, Ladder, Numbers, Row
-from experiments.storage.row_file import RowFile, write_row
+from experiments.storage.row_file import BUFFER, RowFile, scratch, write_row
 from experiments.storage.run import Run
 from experiments.storage.run_folder import ROWS, RunFolder
 from experiments.storage.seal import check
@@ -84,14 +83,14 @@ def save(run: RunFolder) -> None:
         parts: dict[str, IO[bytes]] = {}  # of each method: cells come by D' and base network
         for cell, part in _by_cell(run):
             if cell.method not in parts:
-                parts[cell.method] = stack.enter_context(tempfile.TemporaryFile(dir=run.folder))
+                parts[cell.method] = stack.enter_context(scratch(run.folder))
             for row in part:
                 write_row(parts[cell.method], row)
 
         def together(file: IO[bytes]) -> None:
             for method in sorted(parts):
                 parts[method].seek(0)
-                shutil.copyfileobj(parts[method], file)
+                shutil.copyfileobj(parts[method], file, BUFFER)
 
         write(run.folder / ROWS, together)
 
@@ -228,8 +227,9 @@ def _rows(
     run: Run, cell: Cell, outcome: Outcome, fine: Refined, other_base: np.ndarray | None
 ) -> Iterator[Row]:
     """Rows of one cell; `other_base` are the answers (s, d, c, a) of another pretraining seed."""
-    target, contexts, draw = outcome.finetuned.finetuned, outcome.theories.contexts, run.draw(cell.base)
-    groups, study = {group: contexts.inside(group) for group in contexts.groups}, run.study
+    target, contexts = outcome.finetuned.finetuned, outcome.theories.contexts
+    draw, study = run.draw(cell.base), run.study
+    groups = {group: np.flatnonzero(contexts.inside(group)) for group in contexts.groups}
 
     def nats(log_probs: np.ndarray) -> np.ndarray:
         """KL(finetuned ‖ log_probs) at every context, (s, d, c), for as many seeds as are predicted."""
@@ -263,11 +263,12 @@ def _rows(
         betas = None if prediction.betas is None else _numbers(prediction.betas)
         second = None if prediction.hyperparameters is None else _numbers(prediction.hyperparameters)
         converged = None if prediction.converged is None else prediction.converged.T.tolist()
-        fails = np.isnan(gap)
+        fails, measured = np.isnan(gap), once if prediction.theory == UNCHANGED else {}
+        failing = fails.any()
         for group, inside in groups.items():
             least = prediction.best_in_class
             best = missed[group] if least is None else _numbers(_finite(least[group]))
-            failures = _failures(fails[..., inside]) if fails.any() else None
+            failures = _failures(fails[..., inside]) if failing else None
             for index in np.flatnonzero(predicts).tolist():
                 yield Row(
                     study=study,
@@ -289,11 +290,7 @@ def _rows(
                     best_in_class=best[index],
                     converged=None if converged is None else tuple(converged[index]),
                     base_error=base_errors[group],
-                    **{
-                        name: values[group][index]
-                        for name, values in once.items()
-                        if prediction.theory == UNCHANGED
-                    },
+                    **{name: values[group][index] for name, values in measured.items()},
                     failures=None if failures is None else failures[index],
                     predicted_shift=sizes[group][index],
                     resolution=resolutions[group],

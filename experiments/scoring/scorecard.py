@@ -16,15 +16,15 @@ networks        those that a line is over, of the finetuned ones; for `failed` o
 
 import functools
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 import numpy as np
 
 from experiments.scoring.intervals import Estimate
 from experiments.scoring.labels import FITTED_ON, NULLS, UNCHANGED
-from experiments.scoring.networks import Networks, RowKey, gather, of_one_model
+from experiments.scoring.networks import Networks, RowKey, gather_by_data, of_one_model
 from experiments.scoring.paired import CENTRE, advantage, covers, of_the_rest, on_networks_of, share
 from experiments.scoring.swap import shares
 from experiments.storage.records import Json, Row, Sample, ScoreLine
@@ -33,38 +33,52 @@ from experiments.storage.row_file import RowFile
 
 def scorecard(rows: Iterable[Row]) -> list[ScoreLine]:
     """One line for each (study, method, D', dose, theory, prior, grade, group), over all networks."""
-    return list(_of_file(rows) if isinstance(rows, RowFile) else _scorecard(rows))
+    return list(_of_file(rows) if isinstance(rows, RowFile) else score_lines(rows))
 
 
 @functools.lru_cache(maxsize=2)  # figures and the report all show the same lines
 def _of_file(rows: RowFile) -> tuple[ScoreLine, ...]:
-    return tuple(_scorecard(rows))
+    return tuple(score_lines(rows))
 
 
-def _scorecard(rows: Iterable[Row]) -> Iterable[ScoreLine]:
-    gathered = gather(rows)
+def score_lines(rows: Iterable[Row]) -> Iterator[ScoreLine]:
+    """The same lines one after the other; of a file those of one method and D' are held at a time."""
+    for gathered in gather_by_data(rows):
+        yield from _score_lines(gathered)
+
+
+def _score_lines(gathered: Mapping[RowKey, Networks]) -> Iterator[ScoreLine]:
     of_one = of_one_model(gathered)
     lines = [_line(key, networks, of_one) for key, networks in gathered.items()]
-    swapped = {
-        _panel(line): known
-        for line, networks in zip(lines, gathered.values(), strict=True)
-        if line.noise_ceiling is not None and line.sample is not None
-        if (known := shares(networks, line.sample)) is not None
-    }
-    lines = [replace(line, **swapped.get(_panel(line), {})) for line in lines]
-    expected = {
-        _panel(line): fmean(networks.predicted_noise)
-        for line, networks in zip(lines, gathered.values(), strict=True)
-        if networks.predicted_noise is not None
-    }
-    lines = [replace(line, predicted_noise=expected.get(_panel(line))) for line in lines]
-    nulls: dict[tuple[object, ...], list[ScoreLine]] = defaultdict(list)
-    for line in lines:
+    panels: dict[tuple[object, ...], Panel] = defaultdict(Panel)
+    for line, networks in zip(lines, gathered.values(), strict=True):
+        if line.theory == UNCHANGED:
+            panels[_panel(line)].known = _of_panel(line, networks)
         if line.theory in NULLS and line.explained is not None:
-            nulls[_panel(line)].append(line)
-    finetuned = {_panel(line): line.networks for line in lines if line.theory == UNCHANGED}
-    lines = [replace(line, finetuned=finetuned.get(_panel(line))) for line in lines]
-    return (_over_null(line, nulls[_panel(line)]) for line in lines)
+            panels[_panel(line)].nulls.append(line)
+    for line in lines:
+        panel = panels[_panel(line)]
+        yield replace(line, **panel.known, **_over_null(line, panel.nulls))
+
+
+@dataclass
+class Panel:
+    """Lines of one method, D', dose and group: the fields that all have in common, and the nulls with a
+    score."""
+
+    known: Json = field(default_factory=dict)
+    nulls: list[ScoreLine] = field(default_factory=list)
+
+
+def _of_panel(unchanged: ScoreLine, networks: Networks) -> Json:
+    """The fields that all lines of a panel have from that of `unchanged`."""
+    expected, sample = networks.predicted_noise, unchanged.sample
+    swapped = None if unchanged.noise_ceiling is None or sample is None else shares(networks, sample)
+    return {
+        **(swapped or {}),
+        "predicted_noise": None if expected is None else fmean(expected),
+        "finetuned": unchanged.networks,
+    }
 
 
 def score_json(lines: Iterable[ScoreLine]) -> list[Json]:
@@ -127,19 +141,19 @@ def _line(key: RowKey, networks: Networks, of_one: bool) -> ScoreLine:
     )
 
 
-def _over_null(line: ScoreLine, nulls: Sequence[ScoreLine]) -> ScoreLine:
-    """The line with the best null of its networks; nothing where it has no score, or is a null itself.
+def _over_null(line: ScoreLine, nulls: Sequence[ScoreLine]) -> Json:
+    """The fields on the best null of a line's networks; none where it has no score, or is a null itself.
 
     A null that says nothing of one of the networks is no rival there.
     """
     if line.explained is None or line.theory in NULLS:
-        return line
+        return {}
     whole = [null for null in nulls if covers(null, line)]
     if not whole:
-        return line
+        return {}
     best = max(whole, key=lambda null: (on_networks_of(null, line)[0], null.theory == UNCHANGED))
     over = advantage(line, best)
-    return replace(line, best_null=best.theory, over_null=over.value, over_null_interval=over.interval)
+    return {"best_null": best.theory, "over_null": over.value, "over_null_interval": over.interval}
 
 
 def _panel(line: ScoreLine) -> tuple[object, ...]:

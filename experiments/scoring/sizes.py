@@ -36,7 +36,7 @@ from experiments.scoring.labels import (
     panel_name,
     panels,
 )
-from experiments.scoring.networks import RESOLUTION, Networks, RowKey, gather, of_one_model
+from experiments.scoring.networks import RESOLUTION, Networks, RowKey, gather_by_data, of_one_model
 from experiments.storage.files import as_csv, write_text
 from experiments.storage.records import Grade, Json, Row
 from experiments.storage.typed import INFINITE
@@ -97,30 +97,30 @@ def fit_curve(x: np.ndarray, y: np.ndarray) -> Curve | None:
 
 def sizes(rows: Iterable[Row]) -> list[SizeLine]:
     """Of every theory and of the curve, by method, D', dose and group; empty of rows without sizes."""
-    gathered = {key: networks for key, networks in gather(rows).items() if key.grade != "law"}
-    lines = [
-        line
-        for key, networks in gathered.items()
-        if networks.predicted_shift is not None and key.theory != UNCHANGED
-        if (line := _line(key, networks, np.array(networks.predicted_shift)))
-    ]
-    unchanged = {key: part for key, part in gathered.items() if key.theory == UNCHANGED}
+    lines: list[SizeLine] = []
+    unchanged: dict[RowKey, Networks] = {}
+    for gathered in gather_by_data(rows):
+        for key, networks in gathered.items():
+            if key.theory == UNCHANGED:
+                unchanged[key] = networks
+            elif key.grade != "law" and networks.predicted_shift is not None:
+                line = _line(key, networks, np.array(networks.predicted_shift))
+                lines += [line] if line else []
     return lines + list(_of_curves(unchanged)) if lines else []
 
 
 def _of_curves(unchanged: Mapping[RowKey, Networks]) -> Iterator[SizeLine]:
     """The curve's forecast of every method, from the others; `unchanged` are the networks themselves."""
     points = {}
+    alike: dict[tuple[str, str], list[RowKey]] = defaultdict(list)  # of the same D' and group
     for key, part in unchanged.items():
         inside = unchanged.get(key._replace(group=FITTED_ON))
         if key.group != FITTED_ON and inside:
             points[key] = _logs(inside), _logs(part), _resolved(inside) & _resolved(part)
+            alike[key.data, key.group].append(key)
     for key, (x, *_) in points.items():
-        others = [
-            (x[clear], y[clear])
-            for other, (x, y, clear) in points.items()
-            if other.method != key.method and (other.data, other.group) == (key.data, key.group)
-        ]
+        rivals = (points[other] for other in alike[key.data, key.group] if other.method != key.method)
+        others = [(x[clear], y[clear]) for x, y, clear in rivals]
         curve = fit_curve(*map(np.concatenate, zip(*others, strict=True))) if others else None
         named = key._replace(theory=SHIFT_CURVE, prior="network", grade="fitted")
         line = curve and _line(named, unchanged[key], np.exp(curve(x)))

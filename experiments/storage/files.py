@@ -104,8 +104,11 @@ def read_text(path: Path, remedy: str) -> str:
 
 def parse_json(text: str) -> Json:
     """Fields by name, no deeper and with no longer integers than are ever written."""
+    text = text.strip(" \t\n\r")
     try:
-        values = DECODER.decode(text)
+        values, end = DECODER.raw_decode(text)
+        if end < len(text):
+            raise json.JSONDecodeError("Extra data", text, end)
     except json.JSONDecodeError as error:
         raise Misuse(f"it is no JSON: {error}") from error
     except RecursionError:
@@ -115,7 +118,9 @@ def parse_json(text: str) -> Json:
     if "\\u" in text and not is_text(json.dumps(values, ensure_ascii=False)):
         raise Misuse("it holds half a character (a lone surrogate), which no file can hold")
     level: list[object] = [values] if text.count("[") + text.count("{") > DEEPEST else []
-    for _ in range(DEEPEST):
+    depth = 0
+    while level and depth < DEEPEST:
+        depth += 1
         level = [
             part
             for value in level

@@ -237,10 +237,12 @@ class Row:
         """Plain values, in a fixed order, without what was not measured; ∞, for which JSON has no number, is
         a word."""
         return {
-            key: _plain(value) if type(value) is tuple else value
-            for key, value in vars(self).items()
-            if value is not None or key not in MEASURED
+            key: _plain(value) if type(value) is tuple else value for key, value in self.measured().items()
         }
+
+    def measured(self) -> Json:
+        """The fields in a fixed order, without what was not measured."""
+        return {key: value for key, value in vars(self).items() if value is not None or key not in MEASURED}
 
     @classmethod
     def from_json(cls, values: Json) -> Self:
@@ -254,7 +256,7 @@ def _plain(values: tuple[Any, ...]) -> list[Any]:
     return list(values)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a scorecard may have a million
 class Sample:
     """The networks behind a line, by draw of the process, base network (numbered through all draws) and
     finetuning seed (the index of D' in its draw), in nats; `replica` is None where there is none.
@@ -270,7 +272,7 @@ class Sample:
     of_one_model: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ScoreLine:
     """One theory at one dose on one group, over all `networks`: shares of the shift, and means in nats.
 

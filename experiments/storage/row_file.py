@@ -6,16 +6,19 @@ that is small is held.
 
 import functools
 import json
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO, NoReturn, Self
 
+from experiments.storage.done import check_size
 from experiments.storage.files import parse_json
 from experiments.storage.records import Row
 from theory.errors import Misuse
 
 HELD = 2**24  # bytes of text of a table that is held, some 30 000 rows
+BUFFER = 2**20  # bytes that are written at a time
 ENCODE = json.JSONEncoder(allow_nan=False).encode
 
 
@@ -28,6 +31,16 @@ class RowFile(Iterable[Row]):
     study: str
     state: tuple[int, int, int]
     refuse: Callable[[Misuse | UnicodeDecodeError], NoReturn] = field(compare=False, repr=False)
+
+    @classmethod
+    def of(cls, path: Path, study: str, refuse: Callable[[Exception], NoReturn]) -> Self:
+        """The table as it is now; refused where it is shorter than that of the finished run."""
+        status = path.stat()
+        try:
+            check_size(path.parent, status.st_size)
+        except Misuse as error:
+            refuse(error)
+        return cls(path, study, (status.st_ino, status.st_mtime_ns, status.st_size), refuse)
 
     def __iter__(self) -> Iterator[Row]:
         return iter(_held(self)) if self.state[2] <= HELD else self.read()
@@ -48,9 +61,18 @@ class RowFile(Iterable[Row]):
             self.refuse(error)
 
 
+def scratch(folder: Path) -> IO[bytes]:
+    """A table that is gone when it is closed."""
+    return tempfile.TemporaryFile(buffering=BUFFER, dir=folder)
+
+
 def write_row(file: IO[bytes], row: Row) -> None:
     """Append a row to a table."""
-    file.write(ENCODE(row.to_json()).encode() + b"\n")
+    try:
+        text = ENCODE(row.measured())
+    except ValueError:  # ∞, for which JSON has no number
+        text = ENCODE(row.to_json())
+    file.write(text.encode() + b"\n")
 
 
 @functools.lru_cache(maxsize=2)  # scores, figures and the report all read the same table

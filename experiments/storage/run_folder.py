@@ -10,7 +10,7 @@
     makers/            which process made which cells (experiments.storage.makers)
     workers.json, claims/  where networks are, and at which cells workers are (experiments.storage.workplace)
     lock               held while a process writes
-    figures/, report.html, DONE
+    figures/, report.html, DONE (experiments.storage.done)
 
 A finished cell is never run again. `experiments.storage.records` names cells, `experiments.storage.contents`
 says what they hold, `experiments.storage.manifests` what is in the JSON files. All are checked where they are
@@ -19,6 +19,7 @@ read. Other files in cells/ are ignored, and named by `strays`.
 
 import functools
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from typing import NoReturn, TypeVar
 
 from experiments.storage.archive import DamagedCell, is_whole, read_arrays, write_arrays
 from experiments.storage.contents import CONTENTS, CellContent, content_of
+from experiments.storage.done import DONE, ROWS, write_done
 from experiments.storage.files import (
     TEMPORARY,
     check_regular,
@@ -43,9 +45,10 @@ from experiments.storage.run import Run
 from experiments.storage.typed import typed
 from theory.errors import Misuse
 
-CONFIG, ENVIRONMENT, ROWS = "config.json", "environment.json", "rows.jsonl"
-NETWORKS, MEASURES, DONE = "networks.json", "measures.csv", "DONE"
-FAILED = ".failed.json"
+CONFIG, ENVIRONMENT = "config.json", "environment.json"
+NETWORKS, MEASURES = "networks.json", "measures.csv"
+FAILED, ASIDE = ".failed.json", ".damaged"
+SUFFIXES = re.compile(r"(\.npz(\.damaged)?|\.failed\.json)$")  # of cells
 EARLY = ("lock", "networks", ENVIRONMENT, CONFIG)  # what a run that was killed at once leaves
 FORECAST, FINETUNING = "forecast.json", "finetuning.json"  # experiments.storage.seal
 ELSEWHERE = "run again in another folder"
@@ -131,11 +134,9 @@ class RunFolder(Run):
         return sorted(cell for cell in cells if cell is not None)
 
     def strays(self) -> list[Path]:
-        """Files in cells/ that are no cells: nothing reads them."""
+        """Files in cells/ that are no cells, nor were set aside: nothing reads them."""
         paths = (path for path in self._cells.glob("*") if not TEMPORARY.fullmatch(path.name))
-        return sorted(
-            path for path in paths if Cell.parse(path.name.removesuffix(FAILED).removesuffix(".npz")) is None
-        )
+        return sorted(path for path in paths if Cell.parse(SUFFIXES.sub("", path.name)) is None)
 
     def stray_sentences(self) -> list[str]:
         """That they are ignored, a sentence each."""
@@ -202,7 +203,7 @@ class RunFolder(Run):
         try:
             self.load(cell)
         except DamagedCell:
-            return self.path(cell).replace(f"{self.path(cell)}.damaged")
+            return self.path(cell).replace(f"{self.path(cell)}{ASIDE}")
         return None
 
     def read(self, cell: Cell) -> CellContent | None:
@@ -215,9 +216,7 @@ class RunFolder(Run):
         if not path.exists():
             return []
         check_regular(path)
-        status = path.stat()
-        state = status.st_ino, status.st_mtime_ns, status.st_size
-        return RowFile(path.absolute(), self.study, state, functools.partial(self._refuse_rows, path))
+        return RowFile.of(path.absolute(), self.study, functools.partial(self._refuse_rows, path))
 
     def _refuse_rows(self, path: Path, error: Exception) -> NoReturn:
         self.refuse_other_version(path)
@@ -228,6 +227,8 @@ class RunFolder(Run):
     def save_rows(self, rows: Iterable[Row]) -> None:
         """Replace the table."""
         write(self.folder / ROWS, lambda file: [write_row(file, row) for row in rows])
+        if (self.folder / DONE).exists():
+            write_done(self.folder)
 
     def path(self, cell: Cell) -> Path:
         """The file of a finished cell."""

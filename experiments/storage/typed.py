@@ -6,41 +6,78 @@ unions, `tuple[X, ...]`, `dict[str, X]`, other dataclasses, and `Any`.
 
 import dataclasses
 import functools
+import itertools
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from theory.errors import Misuse
 
 INFINITE = "inf"  # ∞ in JSON, which has no number for it
+EXACT = (int, bool, str, NoneType)
 RecordT = TypeVar("RecordT")
+Readers: TypeAlias = list[tuple[str, Callable[[Any], Any]]]
 
 
 def typed(kind: type[RecordT], values: object) -> RecordT:
     """An instance of the dataclass `kind`; raises `Misuse` for missing or unknown fields and other types."""
-    readers, required = _readers(kind)
     if not isinstance(values, Mapping):
         raise Misuse(f"{name_of(kind)} is {_words(kind)}, got {values!r:.40}")
-    if missing := sorted(required - values.keys()):
-        raise Misuse(f"{name_of(kind)} has no {', '.join(missing)}")
-    if unknown := sorted(map(str, values.keys() - readers.keys())):
-        known = ", ".join(readers)
-        raise Misuse(f"{name_of(kind)} has the unknown field {unknown[0]!r:.40}; its fields are {known}")
-    made = {}
-    for name, value in values.items():
+    made = dict(values)
+    readers, lists = _open(kind, tuple(made), tuple(map(type, made.values())))
+    columns = [made[name] for name in lists]
+    numbers = [*itertools.chain.from_iterable(columns)]
+    if {*map(type, numbers)} <= {float} and all(
+        map(math.isfinite, numbers)
+    ):  # in nearly every row of a table
+        made.update(zip(lists, map(tuple, columns), strict=True))
+    else:
+        readers = [*readers, *zip(lists, itertools.repeat(_list_of_numbers))]
+    for name, read in readers:
         try:
-            made[name] = readers[name](value)
+            made[name] = read(made[name])
         except TypeError:
             words = _words(get_type_hints(kind)[name])
-            raise Misuse(f"{name} of {name_of(kind)} is {words}, got {value!r:.40}") from None
+            raise Misuse(f"{name} of {name_of(kind)} is {words}, got {made[name]!r:.40}") from None
     return kind(**made)
 
 
 def name_of(kind: type) -> str:
     """The name of a record in a sentence: `RunConfig` is the run config."""
     return "the " + re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind.__name__).lower()
+
+
+@functools.lru_cache(maxsize=1024)  # the rows of a table have fields of the same types, but for a few
+def _open(kind: type, names: tuple[str, ...], types: tuple[type, ...]) -> tuple[Readers, list[str]]:
+    """The makers of those fields whose values are not settled by their types alone, but for lists of numbers,
+    whose names follow; raises `Misuse` for missing or unknown fields."""
+    readers, required = _readers(kind)
+    given = {*names}
+    if missing := sorted(required - given):
+        raise Misuse(f"{name_of(kind)} has no {', '.join(missing)}")
+    if unknown := sorted(map(str, given - readers.keys())):
+        known = ", ".join(readers)
+        raise Misuse(f"{name_of(kind)} has the unknown field {unknown[0]!r:.40}; its fields are {known}")
+    hints = get_type_hints(kind)
+    parts = {name: _parts(hints[name]) for name in names}
+    lists = [
+        name
+        for name, part in zip(names, types, strict=True)
+        if part is list and parts[name] - {NoneType} == {tuple[float, ...]}
+    ]
+    others = [
+        (name, readers[name])
+        for name, part in zip(names, types, strict=True)
+        if name not in lists and part not in {*EXACT} & parts[name]
+    ]
+    return others, lists
+
+
+def _parts(kind: Any) -> set[Any]:
+    """The types of a union; of another type itself."""
+    return {*get_args(kind)} if get_origin(kind) in (Union, UnionType) else {kind}
 
 
 @functools.cache
@@ -68,15 +105,13 @@ def _reader(kind: Any) -> Callable[[Any], Any]:
         return functools.partial(_first, tuple(map(_reader, parts)))
     if origin is Literal:
         return functools.partial(_chosen, parts)
-    if kind == tuple[float, ...]:
-        return _numbers
     if origin in (tuple, dict):
         return functools.partial(_list if origin is tuple else _mapping, _reader(parts[origin is dict]))
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return functools.partial(typed, kind)
     if kind is float:
         return _number
-    if kind in (int, bool, str, NoneType):
+    if kind in EXACT:
         return functools.partial(_exact, kind)
     raise AssertionError(f"no rule for the type {kind}")
 
@@ -101,19 +136,16 @@ def _number(value: Any) -> Any:
     raise TypeError
 
 
-def _numbers(value: Any) -> tuple[Any, ...]:
-    """Many numbers, at once where all are finite fractions, as in nearly every row of a table."""
-    if type(value) is list and {*map(type, value)} <= {float} and all(map(math.isfinite, value)):
-        return tuple(value)
-    return _list(_number, value)
-
-
 def _optional(read: Callable[[Any], Any], value: Any) -> Any:
     return None if value is None else read(value)
 
 
 def _list(read: Callable[[Any], Any], value: Any) -> tuple[Any, ...]:
     return tuple([read(part) for part in _exact(list, value)])
+
+
+def _list_of_numbers(value: Any) -> tuple[Any, ...]:
+    return _list(_number, value)
 
 
 def _mapping(read: Callable[[Any], Any], value: Any) -> dict[str, Any]:

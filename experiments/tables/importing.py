@@ -17,10 +17,11 @@ from experiments.runs.environment import environment, fix_settings, fixed_settin
 from experiments.runs.run import RESULTS, summary
 from experiments.scoring.rows import save
 from experiments.storage import seal
-from experiments.storage.files import digest, locked, write, write_json
+from experiments.storage.done import write_done
+from experiments.storage.files import digest, locked, write_json
 from experiments.storage.memory import MemoryRun
 from experiments.storage.records import IMPORTED, Json
-from experiments.storage.run_folder import DONE, RunFolder, create
+from experiments.storage.run_folder import RunFolder, create
 from experiments.storage.table_facts import TABLE
 from experiments.tables.cells import Imported, import_table
 from experiments.tables.ladders import make_forms
@@ -87,7 +88,7 @@ def import_tables(
                 ]
             )
         save(run)
-        write(folder / DONE, lambda file: None)
+        write_done(folder)
         try:
             Study.of(run).draw(run)
         finally:

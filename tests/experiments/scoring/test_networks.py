@@ -8,12 +8,13 @@ import pytest
 
 from experiments.scoring import rows as scoring
 from experiments.scoring.networks import RESOLUTION, gather, of_one_model
-from experiments.scoring.scorecard import score_json, scorecard
+from experiments.scoring.scorecard import score_json, score_lines, scorecard
 from experiments.scoring.sizes import sizes
 from experiments.storage import row_file
 from experiments.storage.contents import FinetunedCell
 from experiments.storage.records import IMPORTED, Cell, Row
 from experiments.storage.run_folder import create
+from theory.errors import Misuse
 
 THEORIES = ("unchanged", "linearised", "proximal")
 
@@ -106,6 +107,31 @@ def test_memory_does_not_grow_with_rows_as_their_objects_do(run, monkeypatch):
         tracemalloc.stop()
         assert kept
     assert peaks[1] < peaks[0] / 3
+
+
+def test_lines_of_a_file_are_made_of_one_method_and_data_at_a_time(run, monkeypatch):
+    monkeypatch.setattr(row_file, "HELD", 0)
+    held, peaks = score_json(scorecard(table(30))), []
+    for arms in (2, 16):
+        run.save_rows(table(30, arms=[f"arm{number:02d}" for number in range(arms)]))
+        tracemalloc.start()
+        count = sum(1 for _ in score_lines(run.rows()))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert count == 2 * arms * len(THEORIES)
+    assert peaks[1] < 1.5 * peaks[0]
+    run.save_rows(table(30))
+    assert score_json(score_lines(run.rows())) == held
+
+
+def test_a_file_whose_rows_do_not_stand_together_is_refused(run):
+    rows = table(2, ["sgd"])
+    run.save_rows([*rows[6:], *rows])
+    with pytest.raises(
+        Misuse, match=r"rows\.jsonl is damaged \(its rows of sgd and two do not stand together"
+    ):
+        scorecard(run.rows())
+    assert len(scorecard([*rows[6:], *rows])) == 6  # of rows that are held
 
 
 def test_a_table_is_written_cell_by_cell_in_the_order_of_methods(tmp_path, run, make):

@@ -9,6 +9,7 @@ import pytest
 
 from experiments.storage import files, run_folder
 from experiments.storage.contents import PosteriorCell, ReplayCell
+from experiments.storage.done import write_done
 from experiments.storage.records import Cell, Row
 from theory.errors import Misuse
 
@@ -65,6 +66,8 @@ def test_stray_files_are_no_cells(run):
         (run.folder / "cells" / name).write_text("{}")
     assert run.cells() == [CELL]
     assert list(run.failures()) == [Cell("replays", "topics0", 1, "sgd")]
+    assert len(run.strays()) == 5
+    run.path(CELL).with_name(f"{CELL.name}.npz.damaged").touch()  # set aside, and named where that was done
     assert len(run.strays()) == 5
     sentences = []
     run_folder.find(run.folder, sentences.append)
@@ -281,6 +284,25 @@ def test_rows_come_back(run):
     run.save_rows([dataclasses.replace(row, study="mixtures") for row in rows])
     with pytest.raises(Misuse, match=r"rows\.jsonl is damaged \(it has rows of mixtures\)"):
         [*run.rows()]
+
+
+def test_a_table_that_lost_its_last_lines_is_refused(run):
+    path = run.folder / "rows.jsonl"
+    names = "weird-generalisation", "sgd", "topics0", 0
+    columns = "proximal", "network", "fitted", None, "held_out", None, *[(0.5,)] * 3, None, (0.5,), None
+    rows = [Row(*names, dose, *columns) for dose in (1, 2, 3)]
+    run.save_rows(rows)
+    whole = path.read_bytes()
+    write_done(run.folder)
+    assert [*run.rows()] == rows
+    path.write_bytes(b"".join(whole.splitlines(True)[:2]))
+    with pytest.raises(Misuse, match=r"rows\.jsonl is damaged \(it has \d+ of the \d+ bytes that DONE says"):
+        run.rows()
+    run.save_rows(rows[:1])  # another table is known by its own size
+    assert [*run.rows()] == rows[:1]
+    (run.folder / "DONE").write_text("")  # of an earlier version
+    path.write_bytes(whole)
+    assert [*run.rows()] == rows
 
 
 def test_damaged_json_and_rows_are_named(run):
