@@ -230,7 +230,7 @@ def calls(folder):
         yield f"run({bad!r})", lambda bad=bad: fb.run(bad, **quiet)
         yield f"run preset {bad!r}", lambda bad=bad: fb.run("mixtures", bad, **quiet)
     for name, kind in fields("weird-generalisation").items():
-        for bad in of_kind(kind if not get_origin(kind) else tuple):
+        for bad in of_kind(tuple if get_origin(kind) is tuple else kind):
             nested = bad
             for part in reversed(name.split(".")):
                 nested = {part: nested}

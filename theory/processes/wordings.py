@@ -30,6 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from theory.arguments import checked
 from theory.base import Dataset, Key, host_stream
 from theory.contracts import Task
 from theory.latent.answer_tables import PairTable
@@ -40,6 +41,7 @@ from theory.processes.persona_topics import PersonaTopics
 WORDS = 1  # the stream of the maps, beside that of S, T and U
 
 
+@checked
 @dataclass(frozen=True)
 class Wordings(PersonaTopics):
     """The process and its tasks. Fields are plain numbers; refuses what `PersonaTopics` does."""

@@ -2,7 +2,8 @@
 
 import importlib
 import pkgutil
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import get_type_hints
 
 import jax
 import jax.numpy as jnp
@@ -49,6 +50,16 @@ def test_the_module_opens_with_a_sentence(name):
     doc = importlib.import_module(f"theory.processes.{name}").__doc__
     first = doc.splitlines()[0]
     assert first[0].isupper() and first.endswith(".")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fields_of_another_type_are_refused(name):
+    """Plain ones, by `theory.arguments.checked`, which a class does not inherit."""
+    kind = type(importlib.import_module(f"theory.processes.{name}").example())
+    hints = get_type_hints(kind)
+    for field in (field for field in fields(kind) if hints[field.name] in (int, float, bool, str)):
+        with pytest.raises(Misuse, match=field.name):
+            kind(**{field.name: object()})
 
 
 def test_is_a_distribution(process):
