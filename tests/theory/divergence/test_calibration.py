@@ -37,7 +37,8 @@ def test_samples_of_the_process_stay_below_the_bound():
 
 
 def bound(variance, positions=1, vocabulary=2):
-    limit = np.log(4 * (positions + 1) * vocabulary / 1e-6)
+    sums = 2 * (positions + 1) * vocabulary + (positions - 1) * vocabulary**2
+    limit = np.log(2 * sums / 1e-6)
     return limit / 3 + np.sqrt(limit**2 / 9 + 2 * limit * variance)
 
 
@@ -64,6 +65,17 @@ def test_draws_of_the_right_frequency_that_ignore_predictions_are_found_by_weigh
     assert found.sentence() == (
         "token 0, at position 0: the predicted probabilities of its draws sum to 0.1 where 0.82 are "
         "expected, beyond chance"
+    )
+
+
+def test_what_is_right_on_average_over_the_token_before_is_found():
+    """The second token is the first, and a fair coin is predicted: right in frequency, as is p² for p."""
+    tokens = np.repeat([[0, 0], [1, 1]], 100, axis=0)
+    found = calibration(tokens, np.full((200, 2, 2), np.log(0.5)))
+    assert found.excess == pytest.approx(50 / bound(25, positions=2))
+    assert (found.position, found.after, found.drawn, found.predicted) == (1, 0, 100, 50)
+    assert found.sentence() == (
+        "token 0, at position 1 after token 0: it is drawn 100 times where 50 are expected, beyond chance"
     )
 
 
