@@ -1,4 +1,4 @@
-"""What stands beside a probe of the column of a line, and whether column and width are one code or two.
+"""Baselines of a probe of the column of a line, and column and width as one code or two.
 
     column     R² of the column by a linear probe of the stream, beside all baselines of a probe. The foreign
                filter counts the same words at other lengths, those of the process in reverse
@@ -88,10 +88,10 @@ class ColumnBaselines:
             return [[(score.held_out, score.in_sample) for _, score in part.rows()] for part in every]
 
         counts = [columns(pages.tokens, part)[0][..., None].astype(float) for part in (process, foreign)]
-        own, other = Additive.of(pages, process), Additive.of(pages, foreign)
+        native, other = Additive.of(pages, process), Additive.of(pages, foreign)
         horizons = range(HORIZON)
         return cls(
             np.array(table(*counts), np.float32),
-            own.explained.astype(np.float32),
-            np.array([table(own.beyond[..., [m]], other.beyond[..., [m]]) for m in horizons], np.float32),
+            native.explained.astype(np.float32),
+            np.array([table(native.beyond[..., [m]], other.beyond[..., [m]]) for m in horizons], np.float32),
         )

@@ -88,7 +88,7 @@ class CurvePrograms:
             exact_used=_array(self.pages.used(self.pages.statistics[0])),
             exact_dimension=np.array(needed(self.pages.process, base.curves[0].values).dimension()),
             head_losses=head_losses(base),
-            **self._beside(base),
+            **self._baselines(base),
             **self._profiles(base),
             **self._used(base),
             **stacked(experiment, measured),
@@ -99,8 +99,8 @@ class CurvePrograms:
     def _read(self, network: Network) -> CurveReading:
         return CurveReading.of(network, self.pages, self.plan.least)
 
-    def _beside(self, base: CurveReading) -> dict[str, np.ndarray]:
-        """What stands beside probes of the column."""
+    def _baselines(self, base: CurveReading) -> dict[str, np.ndarray]:
+        """Baselines of probes of the column, and what an additive code lacks."""
         made = ColumnBaselines.of(base, self.untrained)
         return {
             "column_table": made.column,

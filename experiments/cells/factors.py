@@ -72,10 +72,10 @@ class States:
 
     def group(self, personas: int) -> Group:
         """The beliefs about the persona that writes."""
-        own, foreign = (
+        native, foreign = (
             part.reshape(*part.shape[:2], personas, -1).sum(axis=-1) for part in (self.beliefs, self.foreign)
         )
-        return Group(own, foreign, self.fitted, self.positions & self.held[:, None])
+        return Group(native, foreign, self.fitted, self.positions & self.held[:, None])
 
 
 def states(process: Mixture, tokens: np.ndarray) -> np.ndarray:
@@ -164,12 +164,12 @@ class FactorPrograms:
         ]
         depths = range(1, read.streams.shape[1])
         result = np.full((len(targets[0]), len(depths), len(FEATURES), 2), np.nan, np.float32)
-        for row, (own, foreign) in enumerate(zip(*targets, strict=True)):
+        for row, (native, foreign) in enumerate(zip(*targets, strict=True)):
             for column, depth in enumerate(depths):
-                if varies(own):
+                if varies(native):
                     data = ProbeData(
                         read.streams[:, depth],
-                        own,
+                        native,
                         read.answers,
                         self.untrained[0].streams[:, depth],
                         documents.tokens,

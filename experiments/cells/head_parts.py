@@ -1,4 +1,4 @@
-"""What the heads of the last block write at a question, example by example: one sum over the pairs it reads.
+"""Writes of the last block's heads at a question, example by example: one sum over the pairs they read.
 
     w = Σ_s A[t, s] O V h_s    over positions s: a part for every pair, exactly, the rest of where no pair is
 
@@ -33,7 +33,7 @@ def evidence_reader(network: Network, pairs: Pairs) -> Linear:
 
 
 def written(network: Network, examples: Examples) -> Float[np.ndarray, "n d"]:
-    """What all heads of the last block write at the question."""
+    """Sum of what all heads of the last block write at the question."""
     made = heads(network, streams(network, examples.tokens))
     return np.asarray(made.writes[-1], float).sum(axis=0)[:, examples.position]
 
@@ -77,8 +77,8 @@ def left_correlation(numbers: Float[np.ndarray, "n i k"], evidence: Float[np.nda
     """That of parts as numbers, each less what is linear in its own evidence."""
     left = np.empty_like(numbers)
     for pair in range(numbers.shape[1]):
-        own = evidence[:, pair]
-        left[:, pair] = numbers[:, pair] - fit_linear(own, numbers[:, pair]).predict(own)
+        known = evidence[:, pair]
+        left[:, pair] = numbers[:, pair] - fit_linear(known, numbers[:, pair]).predict(known)
     last, earlier = left[:, -1], left[:, :-1].sum(axis=1)
     size = np.sqrt(np.sum(last**2) * np.sum(earlier**2))
     return float(np.sum(last * earlier) / size) if size > 0 else float("nan")

@@ -165,7 +165,7 @@ class MotorPrograms:
 
         most = {regime: len(labels[regime].rows) for regime in REGIMES}
         bounds = score_reading(exact, exact)
-        baselines, beyond, beside = self._outside(index, read, judged, seen, labels["soft"])
+        baselines, beyond, informed = self._outside(index, read, judged, seen, labels["soft"])
         return {
             "bounds": np.array([bounds.prior, bounds.floor, bounds.ceiling]),
             "ladder": np.array([[qualities(r, last, count) for count in plan.labels] for r in LABELLED]),
@@ -174,7 +174,7 @@ class MotorPrograms:
             ),
             "baselines": baselines,
             "beyond": beyond,
-            "information": beside,
+            "information": informed,
             **self._steering(index, read, judged, labels),
         }
 

@@ -1,4 +1,4 @@
-"""Do pairs add up, example by example, and does a later pair correct an earlier one? In AddK.
+"""Sums over examples in AddK: log-odds after each pair alone, and corrections of earlier pairs by later ones.
 
 Contexts are of pretraining: N pairs of a hidden k, some of them wrong, and a question. Every context is also
 asked with each of its pairs alone, with none, and without its first or its last. z are log-odds of k against
@@ -69,7 +69,7 @@ class Examples:
 
     @property
     def position(self) -> int:
-        """Where the answer to the question is predicted."""
+        """Position at which the answer to the question is predicted."""
         return 2 * self.pairs.shape[1] + 1
 
     @property
@@ -86,7 +86,7 @@ class Examples:
             return np.log(np.where(weights < LEAST, np.nan, weights))
 
 
-def asked(network: Network, examples: Examples) -> Float[np.ndarray, "n k"]:
+def answered_weights(network: Network, examples: Examples) -> Float[np.ndarray, "n k"]:
     """log w_k of a network's answers."""
     part = examples.process.answer_tokens
     answers = np.asarray(network.predict(examples.tokens), float)[:, examples.position, part]
@@ -105,8 +105,8 @@ class Sums:
     def of(cls, network: Network, examples: Examples) -> "Sums":
         """Of a network in contexts of one number of pairs; nan where too little is resolved."""
         shown = examples.pairs.shape[1]
-        whole, none = asked(network, examples), asked(network, examples.of(()))
-        alone = np.stack([asked(network, examples.of([i])) for i in range(shown)])  # (i, n, k)
+        whole, none = answered_weights(network, examples), answered_weights(network, examples.of(()))
+        alone = np.stack([answered_weights(network, examples.of([i])) for i in range(shown)])  # (i, n, k)
         evidence = examples.evidence
         odds = _against(whole - none)
         parts = _against((alone - none).sum(axis=0))
@@ -121,7 +121,7 @@ class Sums:
         for pair in (shown - 1, 0):
             others = [i for i in range(shown) if i != pair]
             without, exact_without = (
-                asked(network, examples.of(others)),
+                answered_weights(network, examples.of(others)),
                 prior + evidence[:, others].sum(axis=1),
             )
             gains = _against(whole - without), _against(evidence[:, pair])
@@ -153,7 +153,8 @@ def recency(network: Network, process: AddK, random: np.random.Generator, right:
     shown = np.concatenate([wrong[:, None], np.repeat(hidden[:, None], right, axis=1)], axis=1)
     examples = Examples(process, np.stack([x, (x + shown) % m], axis=-1), random.integers(0, m, count))
     first, last = (
-        asked(network, examples.of(order)) for order in (range(1 + right), [*range(1, 1 + right), 0])
+        answered_weights(network, examples.of(order))
+        for order in (range(1 + right), [*range(1, 1 + right), 0])
     )
     rows = np.arange(count)
     gains = (first - last)[rows, hidden] - (first - last)[rows, wrong]

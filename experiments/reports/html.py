@@ -21,6 +21,7 @@ from experiments.scoring import convex_hull, inference, learnt, residuals, rows,
 from experiments.scoring.convergence import COLUMNS as DIAGNOSTICS
 from experiments.scoring.convergence import ChainNote, ConvergenceReport, convergence_report
 from experiments.scoring.labels import panel_name
+from experiments.scoring.lacking import lacking
 from experiments.scoring.scorecard import scorecard
 from experiments.storage.files import write_text
 from experiments.storage.makers import unlike_makers
@@ -92,7 +93,7 @@ def _opening(run: RunFolder, lines: list[ScoreLine]) -> list[str]:
     """Answer, figure and small table: all that is seen without scrolling."""
     findings = Study.of(run).findings(run)
     if findings:
-        words_of = [*caveats(run), *findings.sentences]
+        words_of = [*caveats(run), *lacking(run), *findings.sentences]
         sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in words_of)
         parts = f"<div class=answer>{sentences}</div>{first(run, findings.caption)}"
         return [f'<div class="first wide">{parts}</div>', html_table(findings.table)]

@@ -2,7 +2,6 @@
 
 from collections import Counter
 
-from experiments.scoring.lacking import lacking
 from experiments.storage.run_folder import RunFolder
 
 SMOKE = "smoke"  # the preset of seconds
@@ -11,7 +10,7 @@ OF_SOME = {"posteriors", "retrained"}  # kinds of cells that only the first base
 
 def caveats(run: RunFolder) -> list[str]:
     """Sentences to be read before the numbers of a run; none of an ordinary one."""
-    return [*_smoke(run), *missing(run), *lacking(run)]
+    return [*_smoke(run), *missing(run)]
 
 
 def _smoke(run: RunFolder) -> list[str]:

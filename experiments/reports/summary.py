@@ -34,6 +34,7 @@ from experiments.scoring.labels import (
     panels,
     score,
 )
+from experiments.scoring.lacking import lacking
 from experiments.scoring.paired import leader, ranked, ties
 from experiments.scoring.target import approaches, sentence
 from experiments.storage.records import ScoreLine
@@ -124,7 +125,9 @@ def findings_text(run: RunFolder) -> str:
     findings = Study.of(run).findings(run)
     if findings is None:
         return ""
-    return "\n\n".join([*caveats(run), *findings.sentences, aligned([list(row) for row in findings.table])])
+    return "\n\n".join(
+        [*caveats(run), *lacking(run), *findings.sentences, aligned([list(row) for row in findings.table])]
+    )
 
 
 def answer(scored: Sequence[PanelScores], first: str = "") -> list[str]:

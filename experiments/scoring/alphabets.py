@@ -95,8 +95,8 @@ def _informed(tables: Sequence[tuple[np.ndarray, np.ndarray]]) -> Iterator[tuple
     """I of every network's tables (a, b), as it is and up to one constant, in the same and in others."""
     for of, words in enumerate(("", " up to a constant")):
         every = [pair[of] for pair in tables]
-        same = np.eye(len(every[0]), dtype=bool)
-        for where, mask in (("the same alphabet", same), ("another alphabet", ~same)):
+        diagonal = np.eye(len(every[0]), dtype=bool)
+        for where, mask in (("the same alphabet", diagonal), ("another alphabet", ~diagonal)):
             yield f"I in {where}{words}", [float(table[mask].mean()) for table in every]
 
 

@@ -199,7 +199,7 @@ def _bases(data: str, cells: Cells) -> Iterator[CurveLine]:
             if lost.shape[1] > 1:
                 yield from base.line("M7", f"other heads, {where}", depth - 1, lost[:, 1:].mean(axis=1))
     if all(cell.column_table is not None for _, cell in cells):
-        yield from _beside(base, exact, depths, values)
+        yield from _baselines(base, exact, depths, values)
     best = np.max(beyond, axis=0) - values("best_rotation")
     yield from base.line("M5", "beyond rotations, best block", 0, best)
     yield from exact.line("M1", "dimension", 0, values("exact_dimension"))
@@ -207,10 +207,10 @@ def _bases(data: str, cells: Cells) -> Iterator[CurveLine]:
         yield from exact.line("M4", name, 0, values("exact_used", part))
 
 
-def _beside(
+def _baselines(
     base: CurveNetworks, exact: CurveNetworks, depths: Sequence[int], values: Callable[..., np.ndarray]
 ) -> Iterator[CurveLine]:
-    """What stands beside probes of the column, and what an additive code lacks; of cells that have it."""
+    """Baselines of probes of the column, and what an additive code lacks; of cells that have it."""
     for (row, depth), (x, feature) in product(enumerate(depths), enumerate(FEATURES)):
         yield from base.line("M1", f"column by {feature}", depth, values("column_table", row, x, 0))
         for q, missed in enumerate(np.moveaxis(values("beyond_additive"), 1, 0)):

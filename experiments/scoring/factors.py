@@ -74,7 +74,7 @@ def _bases(world: str, cells: Cells) -> Iterator[MeasureLine]:
         if count:
             yield MeasureLine(test, measure, value, count, world, depth=depth)
 
-    same = np.eye(first.transfer.shape[-1], dtype=bool)
+    diagonal = np.eye(first.transfer.shape[-1], dtype=bool)
     for row, depth in enumerate(first.depths.tolist()):
         for (t, target), (f, feature) in product(enumerate(TARGETS), enumerate(FEATURES)):
             values = [float(cell.table[t, row, f, 0]) for _, cell in cells]
@@ -83,7 +83,7 @@ def _bases(world: str, cells: Cells) -> Iterator[MeasureLine]:
         yield from line(CODE, "angle", depth, [float(cell.angle[row]) for _, cell in cells])
         for f, feature in enumerate(FEATURES):
             for c, words in enumerate(("", " up to a constant")):
-                for where, mask in (("its own domain", same), ("another domain", ~same)):
+                for where, mask in (("its own domain", diagonal), ("another domain", ~diagonal)):
                     values = [float(cell.transfer[row, f, c][mask].mean()) for _, cell in cells]
                     yield from line(PERSONA, f"I in {where}{words}: {feature}", depth, values)
         yield from line(PERSONA, REACH, depth, [reach(cell, row) for _, cell in cells])
@@ -157,7 +157,7 @@ def slope(worlds: dict[str, Cells], m: int, measure: str, within: bool) -> tuple
 
 
 def statements(run: Run) -> list[Statement]:
-    """What was stated beforehand: over networks of all worlds, by way of finetuning."""
+    """Statements made beforehand: over networks of all worlds, by way of finetuning."""
     worlds = worlds_of(run)
     if not worlds:
         return []

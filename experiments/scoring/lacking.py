@@ -1,4 +1,4 @@
-"""What finished cells lack that is measured now, in a sentence. Numpy only."""
+"""Arrays that finished cells lack and new ones have, in a sentence. Numpy only."""
 
 from experiments.storage.measures import Measures
 from experiments.storage.run import Run

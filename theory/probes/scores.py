@@ -181,12 +181,12 @@ def compare_numbers(data: ProbeData, seed: int = 0, share: float = SHARE) -> Pro
 def _compare(
     data: ProbeData,
     score: Callable[..., ProbeScore],
-    own: Callable[[np.ndarray], np.ndarray],
+    known_of: Callable[[np.ndarray], np.ndarray],
     seed: int,
     share: float,
 ) -> ProbeTable:
-    """The table of a score; `own` makes the features of the network's own targets that are taken out of the
-    foreign ones."""
+    """The table of a score; `known_of` makes the features of the network's own targets that are taken out
+    of the foreign ones."""
     random = np.random.default_rng(seed)
     held = held_out(data.tokens, random, share)
     answers, streams = outputs(data.log_probs), normalise(data.streams)
@@ -197,7 +197,7 @@ def _compare(
         outputs_cubic=score(cubic(answers), data.beliefs, held),
         untrained=score(normalise(data.untrained), data.beliefs, held),
         tokens=score(seen, data.beliefs, held),
-        foreign=score(streams, data.foreign, held, own(data.beliefs)),
+        foreign=score(streams, data.foreign, held, known_of(data.beliefs)),
         shuffled=score(streams, shuffled(data.beliefs, random), held),
     )
 

@@ -73,7 +73,7 @@ def foreign_between(groups: Sequence[Group], features: Features) -> Float[np.nda
     """I of the foreign filter beyond what the own beliefs tell of it; up to a constant it is not measured,
     nan."""
     known = [filter_features(group.beliefs) for group in groups]
-    both = [np.concatenate([part, own], axis=-1) for part, own in zip(features, known, strict=True)]
+    both = [np.concatenate([part, more], axis=-1) for part, more in zip(features, known, strict=True)]
     foreign = [replace(group, beliefs=group.foreign) for group in groups]
     probes = zip(fit_groups(foreign, both), fit_groups(foreign, known), strict=True)
     result = np.full((2, len(groups), len(groups)), np.nan)

@@ -87,8 +87,8 @@ def factor_findings(run: RunFolder) -> Findings:
 
 def _sentence(stated: Sequence[Statement]) -> str:
     parts = [
-        f"{estimate_words(one.value)} for {one.name} ({METHODS.get(one.data, one.data)}, {one.verdict})"
-        for one in stated
+        f"{estimate_words(made.value)} for {made.name} ({METHODS.get(made.data, made.data)}, {made.verdict})"
+        for made in stated
     ]
     return (
         "Stated beforehand: over base networks of all worlds the broad rate rises with τ of the persona and "

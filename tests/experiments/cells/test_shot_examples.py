@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.cells.head_parts import by_position, left_correlation, vector_sum, written
-from experiments.cells.shot_examples import Examples, Sums, asked, correlation, recency
+from experiments.cells.shot_examples import Examples, Sums, answered_weights, correlation, recency
 from models.network import build, first
 from models.transformer import Architecture
 from theory.processes.add_k import AddK
@@ -45,7 +45,7 @@ def test_exact_bayes_adds_up_without_errors_and_whatever_the_order():
     np.testing.assert_allclose(sums.added[:3], 1, atol=1e-3)
     assert sums.added[3] > 0.3 and np.isnan(sums.corrected).all()
     assert recency(exact, PROCESS, np.random.default_rng(0), 2, 60) == pytest.approx(0, abs=1e-3)
-    odds = asked(exact, contexts(1)) - asked(exact, contexts(1).of(()))
+    odds = answered_weights(exact, contexts(1)) - answered_weights(exact, contexts(1).of(()))
     np.testing.assert_allclose(np.nanmax(odds, axis=1) - np.nanmin(odds, axis=1), PRICE, atol=1e-3)
 
 
