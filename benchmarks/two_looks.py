@@ -2,8 +2,8 @@
 
 Both of the same untrained network, D' and rule (Adam), by turns, in one compiled program each; at the first
 dose also the linear theory, which takes the network's derivatives at every step. The forecast has a cost that
-no step adds to (gradients and products) and one a step of its inner path, which evaluates no network; so the
-two doses give the steps from which it costs less than a tenth.
+no step adds to (gradients and Lanczos runs, of which one each is timed alone) and one a step of its inner
+path, which evaluates no network; so the two doses give the steps from which it costs less than a tenth.
 """
 
 from collections.abc import Callable
@@ -11,15 +11,16 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
 from benchmarks._posterior import posterior
 from benchmarks._timing import interleaved, row
 from models.finetuning.adam import Adam
 from models.finetuning.method import FinetuningRun
-from theory.base import Params
+from theory.base import Parametric, Params
 from theory.compute.descent import epochs
 from theory.theories.linearised import Linearised
-from theory.theories.two_looks import TwoLooks
+from theory.theories.two_looks import CURVED, STAGES, Survey, TwoLooks
 
 FINETUNING, LOOKS = "finetuning by Adam", "two-looks"
 THEORIES = {LOOKS: TwoLooks(), "linearised": Linearised()}
@@ -32,35 +33,56 @@ def measure(
     width: int = 32,
     layers: int = 2,
     documents: int = 32,
-    batch: int = 16,
+    batches: tuple[int, ...] = (16, 32),
     doses: tuple[int, int] = (128, 1024),
 ) -> list[dict[str, Any]]:
-    """Milliseconds to the weights at each dose, by steps and by forecasts."""
-    few, many = doses
+    """Milliseconds to the weights at each dose, by steps of each batch and by forecasts; the linear theory at
+    the first of both."""
     model = posterior(width, layers, documents, None)
     network, data = model.network, model.data
 
-    def program(name: str, dose: int) -> Callable[[], Params]:
-        recipe = FinetuningRun(data, epochs(jax.random.key(2), documents, batch, dose), Adam(), (dose,))
+    def recipe(batch: int, dose: int) -> FinetuningRun:
+        return FinetuningRun(data, epochs(jax.random.key(2), documents, batch, dose), Adam(), (dose,))
 
+    def program(name: str, batch: int, dose: int) -> Callable[[], Params]:
         def run(params: Params) -> Params:
-            start = network.with_params(params)
-            return THEORIES[name].follow(start, recipe)[1] if name in THEORIES else recipe.finetune(start)
+            start, steps = network.with_params(params), recipe(batch, dose)
+            return THEORIES[name].follow(start, steps)[1] if name in THEORIES else steps.finetune(start)
 
         compiled = jax.jit(run).lower(network.params).compile()
         return lambda: compiled(network.params)
 
-    rows, medians = [], {}
-    for dose, names in ((few, (FINETUNING, *THEORIES)), (many, (FINETUNING, LOOKS))):
-        timings = interleaved({name: program(name, dose) for name in names}, seconds / 2)
-        for name in names:
-            medians[name, dose] = np.median(timings[name])
-            against = (FINETUNING, timings[name] / timings[FINETUNING]) if name in THEORIES else (None, None)
-            goal = f"≤ {GOAL}" if name == LOOKS else None
-            rows.append(row(f"{name}, {dose} steps", 1e3 * timings[name], "ms", *against, goal))
-    steps = cheap_from(doses, *([medians[name, dose] for dose in doses] for name in (LOOKS, FINETUNING)))
-    rows.append(row(f"{LOOKS} costs less than {GOAL} of the finetuning from", steps, "steps"))
+    rows = []
+    for batch in batches:
+        times: dict[str, list[float]] = {FINETUNING: [], LOOKS: []}
+        for dose in doses:
+            also = ("linearised",) * ((batch, dose) == (batches[0], doses[0]))
+            runs = {name: program(name, batch, dose) for name in (*times, *also)}
+            timings = interleaved(runs, seconds / 4)
+            for name, values in timings.items():
+                ratio = values / timings[FINETUNING] if name in THEORIES else None
+                goal = f"≤ {GOAL}" if name == LOOKS else None
+                against = None if ratio is None else FINETUNING
+                rows.append(row(f"{name}, {dose} steps of {batch}", 1e3 * values, "ms", against, ratio, goal))
+            for name, known in times.items():
+                known.append(float(np.median(timings[name])))
+        steps = cheap_from(doses, times[LOOKS], times[FINETUNING])
+        rows.append(row(f"{LOOKS}, steps of {batch} from which it takes {GOAL}", steps, "steps"))
+    for name, values in interleaved(parts(network, recipe(batches[0], doses[0])), seconds / 4).items():
+        rows.append(row(f"{LOOKS}, {name}", 1e3 * values, "ms"))
     return rows
+
+
+def parts(network: Parametric, recipe: FinetuningRun) -> dict[str, Callable[[], Any]]:
+    """What a forecast looks at a network for, alone."""
+    survey = Survey(network, recipe.data, recipe.batches, recipe.optimizer(), recipe.loss)
+    weights, _ = ravel_pytree(network.params)
+    gradients, curvature = jax.jit(survey.gradients), jax.jit(survey.with_curvature)
+    given = gradients(weights)
+    return {
+        f"one of its {STAGES + 1} gradients": lambda: gradients(weights),
+        f"one of its {len(CURVED)} Lanczos runs": lambda: curvature(given, weights),
+    }
 
 
 def cheap_from(doses: tuple[int, int], forecast: list[float], finetuning: list[float]) -> float | None:

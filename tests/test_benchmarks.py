@@ -268,9 +268,11 @@ def test_a_folder_of_many_cells_is_scored_by_a_process_of_its_own(tmp_path, caps
 
 @pytest.mark.slow
 def test_two_looks():
-    rows = rows_of(two_looks, width=8, layers=1, documents=4, batch=2, doses=(3, 6))
-    assert goals(rows) == {"two-looks, 3 steps", "two-looks, 6 steps"}
-    assert rows["two-looks, 3 steps"]["ratio"] > 0 and "linearised, 6 steps" not in rows
+    rows = rows_of(two_looks, width=8, layers=1, documents=4, batches=(2,), doses=(3, 6))
+    assert goals(rows) == {"two-looks, 3 steps of 2", "two-looks, 6 steps of 2"}
+    assert rows["two-looks, 3 steps of 2"]["ratio"] > 0 and "linearised, 6 steps of 2" not in rows
+    assert rows["two-looks, one of its 8 gradients"]["value"] > 0
+    assert rows["two-looks, one of its 4 Lanczos runs"]["value"] > 0
 
 
 def test_a_forecast_is_cheap_from_where_a_tenth_of_the_finetuning_takes_as_long():

@@ -149,7 +149,7 @@ class Survey:
         def stage(carry: tuple[Position, Look], now: tuple[Array, Array, Array]) -> tuple[tuple, None]:
             (position, left), (first, length, curved) = carry, now
             walk = functools.partial(self.walk, slots, first, length, position, left)
-            there = walk(left).weights
+            there = walk(None).weights
             seen = replace(left, weights=there, gradients=self.gradients(there))
             right = jax.lax.cond(
                 curved,
@@ -173,20 +173,25 @@ class Survey:
         length: Array,
         position: Position,
         left: Look,
-        right: Look,
+        right: Look | None,
     ) -> Position:
-        """`length` steps from number `first`, between two looks; no network is evaluated."""
+        """`length` steps from number `first`, between two looks, or near the first; no network is
+        evaluated."""
         counts = jnp.sum(jnp.asarray(self.data.mask), axis=1)
         _, shaped = ravel_pytree(self.start.params)
-        across = right.weights - left.weights
+
+        def slope(share: Array, weights: Array, rows: Array) -> Array:
+            shares = counts[rows] / jnp.sum(counts[rows])
+            if right is None:
+                return left.of_batch(rows, shares) + left.curved(weights - left.weights)
+            across = right.weights - left.weights
+            away = weights - left.weights - share * across
+            early = left.of_batch(rows, shares) + left.curved(away + share / 2 * across)
+            late = right.of_batch(rows, shares) + right.curved(away - (1 - share) / 2 * across)
+            return (1 - share) * early + share * late
 
         def step(number: Array, now: Position) -> Position:
-            share, rows = number / length, self.batches[first + number]
-            shares = counts[rows] / jnp.sum(counts[rows])
-            away = now.weights - left.weights - share * across
-            gradient = (1 - share) * left.of_batch(rows, shares) + share * right.of_batch(rows, shares)
-            gradient = gradient + (1 - share) * left.curved(away + share / 2 * across)
-            gradient = gradient + share * right.curved(away - (1 - share) / 2 * across)
+            gradient = slope(number / length, now.weights, self.batches[first + number])
             change, state = self.rule.update(shaped(gradient), now.state, shaped(now.weights))
             weights = now.weights + ravel_pytree(change)[0]
             return Position(weights, state, now.kept.at[slots[first + number]].set(weights))
