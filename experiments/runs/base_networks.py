@@ -227,8 +227,8 @@ class BaseNetworks:
         if wanted is None or not path.exists():
             return None
         tensors, record = _load(path, EndRecord)
-        steps, same = experiment.pretraining.steps, _plain(_but_for_share(describe(experiment)))
-        if record.description != same or not 0 < record.step < min(STALLS, steps):
+        steps, described = experiment.pretraining.steps, _plain(_but_for_share(describe(experiment)))
+        if record.description != described or not 0 < record.step < min(STALLS, steps):
             raise Misuse(f"{path} is of another training; delete it and run again.")
         return (tensors, record) if record.until_learnt <= wanted else None
 
