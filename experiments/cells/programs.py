@@ -16,9 +16,9 @@ import numpy as np
 from experiments.cells.answers import AnswerPrograms
 from experiments.cells.axioms import AxiomPrograms, axiom_failure
 from experiments.cells.candidates import candidates
+from experiments.cells.closed_forms import compile_closed_forms
 from experiments.cells.data import FinetuningData
 from experiments.cells.finetuned import FinetunedPrograms, failure
-from experiments.cells.first_calls import call_once
 from experiments.cells.measures import MeasurePrograms
 from experiments.cells.method_checks import check_methods
 from experiments.cells.posteriors import PosteriorPrograms
@@ -185,7 +185,7 @@ class Executor:
         if experiment.observe is not None:
             self.answers.observe.compile(tokens, stacked(seeds, stacked(len(experiment.doses), params)))
         if not self._has_begun:
-            call_once(self.theories, self.data.questions(experiment.arms[0]))
+            compile_closed_forms(self.theories, self.data.questions(experiment.arms[0]))
 
     def _compile_others(self) -> None:
         """Start to compile what `compile` has left, once."""

@@ -29,7 +29,8 @@ from experiments.storage.contents import Contexts, TheoryCell
 from experiments.storage.records import Arrays, Ladder
 from models.inside import steerable
 from models.network import Network
-from theory.base import Dataset, Key, Model, Params, Steerable
+from theory.base import Dataset, Key, Model, Params, PyTree, Steerable
+from theory.compute.devices import Programs
 from theory.contracts import Scale, Theory, required_prior
 from theory.divergence.kl import answer_loss, answers_at, counted_answers, renormalised
 from theory.divergence.mixture_fit import fit_weights
@@ -78,8 +79,8 @@ class TheoryPrograms:
         ]
         self.hypotheses = [candidate for candidate in self.candidates if candidate.kind == "hypotheses"]
         self.store = store
-        self.exact = store.jitted("exact", self._exact)
-        self.known = store.jitted("known", self._known)
+        self.exact = store.single("exact", self._exact)
+        self.known = store.single("known", self._known)
         self.modes = store.sharded("modes", self._modes, shared=1)
         self.weights = {
             candidate: store.sharded(
@@ -194,43 +195,49 @@ class TheoryPrograms:
             params = self._repeated(priors["network"].params)
             log_probs = self.weights[candidate](self.numbers, betas, tokens, params, data, keys)
             times, metric = np.asarray(form.times(scale)), form.metric_name
-            return Ladder(
-                candidate.theory,
-                label,
-                betas,
-                questions.at(log_probs),
-                form.bound,
-                times=times,
-                metric=metric,
-            )
-        steered = required_prior(form) is Steerable
-        prior = steerable(priors[label]) if steered else priors[label]
-        program = self._program(candidate, type(prior))
-        inputs = prior, data, keys, jnp.asarray(betas), tokens
-        log_probs = program(self.process, priors["network"], *inputs)
+            answers = questions.at(log_probs)
+            return Ladder(candidate.theory, label, betas, answers, form.bound, times=times, metric=metric)
+        program, inputs = self.closed_form(candidate, label, priors, betas, data, keys, tokens)
+        log_probs = program(*inputs)
         note = form.note(jax.tree.map(lambda leaf: leaf[0], data), questions.positions)
         return Ladder(candidate.theory, label, betas, questions.at(log_probs), form.bound, note=note)
 
-    def _program(self, candidate: Candidate, prior: type) -> jax.stages.Wrapped:
-        """The ladder of a closed-form theory from one kind of prior, (s, b, n, t, a)."""
-        seed, part = self.experiment.seed, self.answers.part
+    def closed_form(
+        self,
+        candidate: Candidate,
+        label: str,
+        priors: dict[str, Model],
+        betas: np.ndarray,
+        data: Dataset,
+        keys: np.ndarray,
+        tokens: np.ndarray,
+    ) -> tuple[Programs, tuple[PyTree, ...]]:
+        """The program of the ladder of a theory in closed form, and its arguments."""
+        steered = required_prior(candidate.form) is Steerable
+        prior = steerable(priors[label]) if steered else priors[label]
+        inputs = prior, data, keys, betas.astype(np.float32), tokens
+        name = candidate.theory, candidate.priors, type(prior)
+        program = self.store.single(name, functools.partial(self._of_every_seed, candidate.form))
+        return program, (self.process, priors["network"], *inputs)
 
-        def all_seeds(
-            process: Mixture,
-            network: Network,
-            prior: Model,
-            data: Dataset,
-            keys: Array,
-            betas: Array,
-            tokens: Array,
-        ) -> Array:
-            def one_seed(row: tuple[Dataset, Array]) -> Array:
-                inputs = process, network, prior, *row, betas, tokens
-                return rungs(candidate.form, seed, part, *inputs, together=CLOSED_FORM)
+    def _of_every_seed(
+        self,
+        form: Theory,
+        process: Mixture,
+        network: Network,
+        prior: Model,
+        data: Dataset,
+        keys: Array,
+        betas: Array,
+        tokens: Array,
+    ) -> Array:
+        """The ladder of a theory in closed form for the D' of every seed, (s, b, n, t, a)."""
 
-            return jax.lax.map(one_seed, (data, keys))
+        def of_one(row: tuple[Dataset, Array]) -> Array:
+            inputs = process, network, prior, *row, betas, tokens
+            return rungs(form, self.experiment.seed, self.answers.part, *inputs, together=CLOSED_FORM)
 
-        return self.store.jitted((candidate.theory, candidate.priors, prior), all_seeds)
+        return jax.lax.map(of_one, (data, keys))
 
     def _over_weights(
         self,

@@ -58,7 +58,7 @@ def finetuned(executor):
 def test_other_ways_of_finetuning_are_compiled_when_the_first_is_done(executor, monkeypatch):
     compiled = []
     monkeypatch.setattr(ShardedMap, "compile", lambda program, *shapes: compiled.append(program))
-    monkeypatch.setattr(programs, "call_once", lambda *_: None)
+    monkeypatch.setattr(programs, "compile_closed_forms", lambda *_: None)
     later = [executor.finetuned.finetune["adam"], executor.replays.replay["adam"]]
     executor.compile()
     assert executor.finetuned.finetune["sgd"] in compiled and not set(later) & set(compiled)
