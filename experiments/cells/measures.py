@@ -41,10 +41,11 @@ class MeasurePrograms:
         self.experiment, self.template = experiment, template
         self.process: Mixture = experiment.process.distribution()
         self.part = experiment.process.answer_tokens
-        self.evidence = store.jitted("evidence", self._evidence)
-        self.read = store.jitted("effects", self._read, "position")
+        self.position = int(np.flatnonzero(experiment.process.answer_mask())[-1])
+        self.evidence = store.single("evidence", self._evidence)
+        self.read = store.single("effects", self._read)
         self.kernels = {
-            name: store.jitted(of_method("kernel", method, ()), functools.partial(self._kernel, method))
+            name: store.single(of_method("kernel", method, ()), functools.partial(self._kernel, method))
             for name, method in experiment.methods.items()
         }
 
@@ -89,20 +90,18 @@ class MeasurePrograms:
         """
         key = random_streams.stream(self.experiment.seed, random_streams.MEASURES)
         keys = jax.random.split(key, len(self.process.log_weights))
-        position = int(np.flatnonzero(self.experiment.process.answer_mask())[-1])
         used = distinct(questions)
         topics = np.unique(questions.tokens[questions.rows[used], questions.positions[used] - 1])
-        held, exact = self.read(self.process, network, keys, jnp.asarray(topics), position=position)
+        held, exact = self.read(self.process, network, keys, topics.astype(np.int32))
         ours, truth = effects(np.asarray(held)), effects(np.asarray(exact))
         return {
             "common_share_network": common_share(np.asarray(held)),
             "effect_network": float(np.sum(ours * truth) / np.sum(truth**2)),
         }
 
-    def _read(
-        self, process: Mixture, network: Network, keys: Array, topics: Array, position: int
-    ) -> tuple[Array, Array]:
-        """Mean log-probabilities (k, c, a) of the network and of the exact process at `position`."""
+    def _read(self, process: Mixture, network: Network, keys: Array, topics: Array) -> tuple[Array, Array]:
+        """Mean log-probabilities (k, c, a) of the network and of the exact process at the last answer."""
+        position = self.position
         documents = jax.vmap(lambda component, key: component.sample(key, TOLD))(process.components, keys)
         tokens = jnp.broadcast_to(documents[:, None], (len(keys), len(topics), *documents.shape[1:]))
         tokens = tokens.at[..., position - 1].set(topics[:, None])

@@ -15,7 +15,7 @@ from experiments.cells.candidates import candidates
 from experiments.design.experiment import Arm, Experiment
 from models.finetuning.method import Method
 from theory.base import PyTree
-from theory.compute.devices import ShardedMap, compiler_options
+from theory.compute.devices import Programs, ShardedMap
 from theory.contracts import Process
 
 NUMBERS = "pretraining", "first_base", "first_seed", "n", "batch"
@@ -42,13 +42,9 @@ class ProgramStore:
         """The program of this name that splits rows over the devices."""
         return self._made.setdefault(name, ShardedMap(function, shared))
 
-    def jitted(self, name: Hashable, function: Callable[..., PyTree], *static: str) -> jax.stages.Wrapped:
-        """The program of this name on one device, with static arguments."""
-        if name not in self._made:
-            self._made[name] = jax.jit(
-                function, compiler_options=compiler_options(), static_argnames=static or None
-            )
-        return self._made[name]
+    def single(self, name: Hashable, function: Callable[..., PyTree]) -> Programs:
+        """The program of this name on one device."""
+        return self._made.setdefault(name, Programs(function))
 
 
 def alike(ours: Experiment, theirs: Experiment) -> bool:

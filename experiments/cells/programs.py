@@ -16,9 +16,9 @@ import numpy as np
 from experiments.cells.answers import AnswerPrograms
 from experiments.cells.axioms import AxiomPrograms, axiom_failure
 from experiments.cells.candidates import candidates
+from experiments.cells.closed_forms import compile_closed_forms
 from experiments.cells.data import FinetuningData
 from experiments.cells.finetuned import FinetunedPrograms, failure
-from experiments.cells.first_calls import call_once
 from experiments.cells.measures import MeasurePrograms
 from experiments.cells.method_checks import check_methods
 from experiments.cells.posteriors import PosteriorPrograms
@@ -168,7 +168,7 @@ class Executor:
             self.theories.compile(tokens, stacked(seeds, params), data(seeds))
             self.theories.modes.compile(params, data(1))
             if self.finetuned.large is None and not self._are_called:
-                call_once(self.theories, self.data.questions(experiment.arms[0]))
+                compile_closed_forms(self.theories, self.data.questions(experiment.arms[0]))
 
         numbers = [shape((count,), np.int32) for count in (2 * seeds, seeds)]
 

@@ -16,6 +16,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
+from experiments.cells.anchor import anchor
 from experiments.cells.answers import AnswerPrograms, alone, first_seed
 from experiments.cells.candidates import Candidate
 from experiments.cells.data import Finetuning, FinetuningData, Questions
@@ -29,7 +30,8 @@ from experiments.storage.contents import Contexts, TheoryCell
 from experiments.storage.records import Arrays, Ladder
 from models.inside import steerable
 from models.network import Network
-from theory.base import Dataset, Key, Model, Params, Steerable
+from theory.base import Dataset, Key, Model, Params, PyTree, Steerable
+from theory.compute.devices import Programs
 from theory.contracts import Scale, Theory, required_prior
 from theory.divergence.kl import answer_loss, answers_at, counted_answers, renormalised
 from theory.divergence.mixture_fit import fit_weights
@@ -40,21 +42,6 @@ CLOSED_FORM = 20  # strengths of a theory of closed form that are computed in a 
 Rates: TypeAlias = dict[Candidate, dict[str, np.ndarray]]
 """β for a unit of learning-rate time (s,), by theory and prior."""
 MODES, ITERATIONS = 16, 32  # leading modes kept, and the steps of Lanczos that find them
-
-
-def anchor(log_probs: np.ndarray, base: np.ndarray) -> np.ndarray:
-    """The change that a theory predicts, from a base network's answers (c, a): base × p_β / p_0, normalised.
-
-    `log_probs` (s, b, c, a) are a theory's ladder, whose first rung is p_0; in its place is the base network.
-    An answer with p_0 = 0 has no ratio and keeps the base network's share; one with p_β = 0 is ruled out.
-    """
-    with np.errstate(invalid="ignore"):
-        change = np.where(np.isneginf(log_probs[:, :1]), 0.0, log_probs - log_probs[:, :1])
-    logits = base + np.where(np.isnan(log_probs), np.nan, change)
-    # not by the sum alone but by its ratio to that of the base network: no change is then none, to the bit
-    sums = np.log(np.sum(np.exp(logits), axis=-1, keepdims=True, dtype=np.float64))
-    whole = np.log(np.sum(np.exp(base), axis=-1, keepdims=True, dtype=np.float64))
-    return (logits - (sums - whole)).astype(np.float32)
 
 
 class TheoryPrograms:
@@ -78,8 +65,8 @@ class TheoryPrograms:
         ]
         self.hypotheses = [candidate for candidate in self.candidates if candidate.kind == "hypotheses"]
         self.store = store
-        self.exact = store.jitted("exact", self._exact)
-        self.known = store.jitted("known", self._known)
+        self.exact = store.single("exact", self._exact)
+        self.known = store.single("known", self._known)
         self.modes = store.sharded("modes", self._modes, shared=1)
         self.weights = {
             candidate: store.sharded(
@@ -205,35 +192,48 @@ class TheoryPrograms:
                 metric=metric,
                 hyperparameters=values,
             )
-        steered = required_prior(form) is Steerable
-        prior = steerable(priors[label]) if steered else priors[label]
-        program = self._program(candidate, type(prior))
-        inputs = prior, data, keys, jnp.asarray(betas), tokens
-        log_probs = program(self.process, priors["network"], *inputs)
+        program, inputs = self.closed_form(candidate, label, priors, betas, data, keys, tokens)
+        log_probs = program(*inputs)
         note = form.note(jax.tree.map(lambda leaf: leaf[0], data), questions.positions)
         parts = grid, questions.at(log_probs), form.bound
         return Ladder(candidate.theory, label, *parts, note=note, hyperparameters=values)
 
-    def _program(self, candidate: Candidate, prior: type) -> jax.stages.Wrapped:
-        """The ladder of a closed-form theory from one kind of prior, (s, b, n, t, a)."""
-        seed, part = self.experiment.seed, self.answers.part
+    def closed_form(
+        self,
+        candidate: Candidate,
+        label: str,
+        priors: dict[str, Model],
+        betas: np.ndarray,
+        data: Dataset,
+        keys: np.ndarray,
+        tokens: np.ndarray,
+    ) -> tuple[Programs, tuple[PyTree, ...]]:
+        """The program of the ladder of a theory in closed form, and its arguments."""
+        steered = required_prior(candidate.form) is Steerable
+        prior = steerable(priors[label]) if steered else priors[label]
+        inputs = prior, data, keys, betas.astype(np.float32), tokens
+        name = candidate.theory, candidate.priors, type(prior)
+        program = self.store.single(name, functools.partial(self._of_every_seed, candidate.form))
+        return program, (self.process, priors["network"], *inputs)
 
-        def all_seeds(
-            process: Mixture,
-            network: Network,
-            prior: Model,
-            data: Dataset,
-            keys: Array,
-            betas: Array,
-            tokens: Array,
-        ) -> Array:
-            def one_seed(row: tuple[Dataset, Array]) -> Array:
-                inputs = process, network, prior, *row, betas, tokens
-                return rungs(candidate.form, seed, part, *inputs, together=CLOSED_FORM)
+    def _of_every_seed(
+        self,
+        form: Theory,
+        process: Mixture,
+        network: Network,
+        prior: Model,
+        data: Dataset,
+        keys: Array,
+        betas: Array,
+        tokens: Array,
+    ) -> Array:
+        """The ladder of a theory in closed form for the D' of every seed, (s, b, n, t, a)."""
 
-            return jax.lax.map(one_seed, (data, keys))
+        def of_one(row: tuple[Dataset, Array]) -> Array:
+            inputs = process, network, prior, *row, betas, tokens
+            return rungs(form, self.experiment.seed, self.answers.part, *inputs, together=CLOSED_FORM)
 
-        return self.store.jitted((candidate.theory, candidate.priors, prior), all_seeds)
+        return jax.lax.map(of_one, (data, keys))
 
     def _over_weights(
         self,

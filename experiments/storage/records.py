@@ -173,18 +173,8 @@ class Ladder:
             theory, prior = name.split("/")
             betas, log_probs, bound = (parts.pop(key) for key in ("betas", "ladder", "bound"))
             optional = {key: parts.pop(key, None) for key in OPTIONAL}
-            metric, note = (str(parts.pop(key, "")) for key in ("metric", "note"))
-            yield cls(
-                theory,
-                prior,
-                betas,
-                log_probs,
-                str(bound),
-                **optional,
-                metric=metric,
-                note=note,
-                extra=parts or None,
-            )
+            words = {key: str(parts.pop(key, "")) for key in ("metric", "note")}
+            yield cls(theory, prior, betas, log_probs, str(bound), **optional, **words, extra=parts or None)
 
 
 @dataclass(frozen=True)

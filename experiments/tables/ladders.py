@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from experiments.cells.theories import anchor
+from experiments.cells.anchor import anchor
 from experiments.scoring.labels import FITTED_ON
 from experiments.storage.records import Ladder
 from experiments.tables.hypotheses import TableMixture, TableModel, first_document, numbered, scoped

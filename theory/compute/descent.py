@@ -44,7 +44,7 @@ def epochs(key: PRNGKeyArray, n: int, batch: int, steps: int) -> Int[Array, "ste
     random = host_stream(key)
     rounds = -(-steps * batch // n)
     order = random.permuted(np.tile(np.arange(n), (rounds, 1)), axis=1)
-    return jnp.asarray(order.reshape(-1)[: steps * batch].reshape(steps, batch))
+    return jax.device_put(order.reshape(-1)[: steps * batch].reshape(steps, batch))
 
 
 def descend(

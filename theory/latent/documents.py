@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -27,7 +26,8 @@ def geometric_prior(count: int, rarity: float) -> Float[np.ndarray, " k"]:
 
 def dataset(tokens: Tokens, mask: np.ndarray) -> Dataset:
     """Documents (n, t) with the positions that count, (n, t) or the same (t,) for all."""
-    return Dataset(jnp.asarray(tokens), jnp.asarray(np.broadcast_to(mask, tokens.shape)))
+    # jnp.asarray would compile a program for every shape
+    return Dataset(jax.device_put(tokens), jax.device_put(np.broadcast_to(mask, tokens.shape)))
 
 
 def prompts(length: int, *parts: np.ndarray) -> Dataset:

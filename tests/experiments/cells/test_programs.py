@@ -58,7 +58,7 @@ def finetuned(executor):
 def test_other_ways_of_finetuning_are_compiled_when_the_first_is_done(executor, monkeypatch):
     compiled = []
     monkeypatch.setattr(ShardedMap, "compile", lambda program, *shapes: compiled.append(program))
-    monkeypatch.setattr(programs, "call_once", lambda *_: compiled.append("calls"))
+    monkeypatch.setattr(programs, "compile_closed_forms", lambda *_: compiled.append("calls"))
     later = [executor.replays.replay["adam"], executor.finetuned.finetune["adam"]]
     executor.compile()
     assert not set(later) & set(compiled)

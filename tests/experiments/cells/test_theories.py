@@ -11,7 +11,8 @@ from scipy.optimize import minimize
 
 from experiments.cells.candidates import Candidate
 from experiments.cells.programs import Executor
-from experiments.cells.theories import TheoryPrograms, anchor
+from experiments.cells.anchor import anchor
+from experiments.cells.theories import TheoryPrograms
 from experiments.storage.records import Cell, Ladder
 from theory.divergence.kl import answers_at, kl
 from theory.errors import Misuse

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.compilations import compilations
 from theory.base import Misuse
 from theory.latent.documents import (
     check_at_least,
@@ -25,6 +26,12 @@ def test_a_mask_may_be_the_same_for_all_documents():
     data = dataset(np.zeros((3, 4), np.int32), np.arange(4) > 1)
     np.testing.assert_array_equal(data.mask, [[False, False, True, True]] * 3)
     assert isinstance(data.tokens, jnp.ndarray) and isinstance(data.mask, jnp.ndarray)
+
+
+def test_documents_of_any_shape_compile_nothing():
+    with compilations() as seen:
+        dataset(np.zeros((91, 13), np.int32), np.ones(13, bool))
+    assert not seen
 
 
 def test_prompts_are_padded_and_the_next_token_counts():
