@@ -5,8 +5,8 @@ over the same cells, which saves them, too: the difference is what claims, disco
 cost. All times are the process's own (in its code and in the system's calls), without those of the disk.
 Memory is that of a process of its own which scores the folder, over one that scores a part of it.
 
-`python -m benchmarks.many_cells --cells 100000 --bases 4 --preset smoke --out FOLDER` makes one folder of so
-many cells, with the doses of a preset, and scores it once. FOLDER/run stays, for other commands.
+`python -m benchmarks.many_cells --cells 100000 --bases 4 --doses 1 --out FOLDER` makes one folder of so many
+cells, and scores it once. FOLDER/run stays, for other commands.
 """
 
 import json
@@ -25,6 +25,7 @@ import numpy as np
 import tyro
 
 from benchmarks._timing import row
+from experiments.design.options import with_options
 from experiments.design.study import Study, StudyRun
 from experiments.runs import work as works
 from experiments.runs.cell_by_cell import Finished
@@ -129,9 +130,20 @@ def _alone(run: RunFolder, cells: int, takes: float, bases: int | None = None) -
         run.save(cell, _content(cell, len(run.doses)))
 
 
-def _folder(path: Path, preset: str = "small") -> RunFolder:
+def stand_in(path: Path, cells: int, bases: int | None = None, doses: tuple[int, ...] = ()) -> RunFolder:
+    """A run of so many stand-in cells, of one D' or of D' of `bases` base networks each, not scored."""
+    run = _folder(path, doses)
+    with mock.patch("os.fsync"):  # nobody waits for the disk
+        _alone(run, cells, 0.0, bases)
+    return run
+
+
+def _folder(path: Path, doses: tuple[int, ...] = ()) -> RunFolder:
+    """A run's folder, with the doses of `small` where none are given."""
     study = Study.find("weird-generalisation")
-    return create(path, StudyRun.make(study, preset, study.preset(preset)).record, {})
+    config = study.preset("small")
+    config = with_options(config, {"finetuning.doses": doses or config.finetuning.doses})
+    return create(path, StudyRun.make(study, "small", config).record, {})
 
 
 def _cells(count: int, bases: int | None = None) -> list[Cell]:
@@ -173,9 +185,7 @@ def _memory(count: int, bases: int | None) -> float:
     """Bytes at most of a process that scores a folder of so many cells."""
     scratch = Path(tempfile.mkdtemp())
     try:
-        with mock.patch("os.fsync"):  # a disk's time is none of memory's
-            _alone(_folder(scratch), count, 0.0, bases)
-        return _scored(scratch)["bytes"]
+        return _scored(stand_in(scratch, count, bases).folder)["bytes"]
     finally:
         shutil.rmtree(scratch)
 
@@ -187,12 +197,10 @@ def _scored(folder: Path) -> dict[str, float]:
     return json.loads(done.stdout)
 
 
-def one_folder(out: Path, cells: int = 10000, bases: int = FEW, preset: str = "smoke") -> None:
+def one_folder(out: Path, cells: int = 10000, bases: int = FEW, doses: tuple[int, ...] = ()) -> None:
     """Make a folder of so many stand-in cells, D' of `bases` base networks each, score it, and print time and
     memory."""
-    with mock.patch("os.fsync"):
-        run = _folder(out / "run", preset)
-        _alone(run, cells, 0.0, bases)
+    run = stand_in(out / "run", cells, bases, doses)
     made = {"cells": cells, "data": cells // 2 // bases, **_scored(run.folder)}
     print(json.dumps(made | {"rows_file_bytes": (run.folder / "rows.jsonl").stat().st_size}))
 

@@ -24,6 +24,7 @@ from benchmarks import (
     langevin_step,
     many_cells,
     pretraining_rates,
+    sweep_reading,
     time_to_inference,
     two_looks,
 )
@@ -260,10 +261,16 @@ def test_cells_of_many_cells_are_made_and_scored(monkeypatch):
 
 @pytest.mark.slow
 def test_a_folder_of_many_cells_is_scored_by_a_process_of_its_own(tmp_path, capsys):
-    many_cells.one_folder(tmp_path, cells=16, bases=2)
+    many_cells.one_folder(tmp_path, cells=16, bases=2, doses=(1, 8, 32))
     printed = json.loads(capsys.readouterr().out)
     assert (printed["cells"], printed["data"], printed["lines"]) == (16, 4, 4 * 36)
     assert printed["bytes"] >= printed["rows_bytes"] > 0 and (tmp_path / "run" / "rows.jsonl").exists()
+
+
+@pytest.mark.slow
+def test_sweep_reading():
+    alone, together = sweep_reading.measure(0.0, points=2, cells=2)
+    assert alone["value"] > 0 and together["against"] == "one process" and together["ratio"] > 0
 
 
 @pytest.mark.slow
