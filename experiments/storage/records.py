@@ -172,9 +172,10 @@ class Ladder:
                 raise Misuse(f"The ladder {name} needs a name THEORY/PRIOR, strengths and a bound.")
             theory, prior = name.split("/")
             betas, log_probs, bound = (parts.pop(key) for key in ("betas", "ladder", "bound"))
+            rungs = theory, prior, betas, log_probs, str(bound)
             optional = {key: parts.pop(key, None) for key in OPTIONAL}
-            words = {key: str(parts.pop(key, "")) for key in ("metric", "note")}
-            yield cls(theory, prior, betas, log_probs, str(bound), **optional, **words, extra=parts or None)
+            metric, note = (str(parts.pop(key, "")) for key in ("metric", "note"))
+            yield cls(*rungs, **optional, metric=metric, note=note, extra=parts or None)
 
 
 @dataclass(frozen=True)

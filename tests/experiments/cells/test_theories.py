@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from experiments.cells.anchor import anchor
 from experiments.cells.candidates import Candidate
 from experiments.cells.programs import Executor
-from experiments.cells.anchor import anchor
 from experiments.cells.theories import TheoryPrograms
 from experiments.storage.records import Cell, Ladder
 from theory.divergence.kl import answers_at, kl
@@ -170,7 +170,7 @@ def test_a_ladder_with_hyperparameters_starts_anew_at_each(executor, inputs):
     programs = SimpleNamespace(_program=lambda candidate, prior: lambda *inputs: answers, process=None)
     priors = {"process": executor.experiment.process.distribution(), "network": executor.template}
     more = "process", priors, executor.experiment.scale(1.0), data, None, tokens, questions
-    ladder = TheoryPrograms._ladder(programs, candidate, *more)
+    ladder = TheoryPrograms.ladder(programs, candidate, *more)
     np.testing.assert_array_equal(ladder.betas, [*grid, *grid])
     np.testing.assert_array_equal(ladder.hyperparameters, [2.0] * len(grid) + [30.0] * len(grid))
 
