@@ -45,8 +45,10 @@ def measure(
         return FinetuningRun(data, epochs(jax.random.key(2), documents, batch, dose), Adam(), (dose,))
 
     def program(name: str, batch: int, dose: int) -> Callable[[], Params]:
+        steps = recipe(batch, dose)  # its order is drawn on the host
+
         def run(params: Params) -> Params:
-            start, steps = network.with_params(params), recipe(batch, dose)
+            start = network.with_params(params)
             return THEORIES[name].follow(start, steps)[1] if name in THEORIES else steps.finetune(start)
 
         compiled = jax.jit(run).lower(network.params).compile()
