@@ -58,7 +58,7 @@ class Config(StudyConfig):
         super().__post_init__()
         if self.documents < 20:
             raise Misuse(f"documents must be at least 20, got {self.documents}.")
-        correlations = (self.process.build().correlation, *self.worlds)
+        correlations = (vars(self.process)["correlation"], *self.worlds)  # not built: that loads jax
         if len(set(correlations)) < len(correlations):
             words = ", ".join(map(str, correlations))
             raise Misuse(f"worlds must differ from the process's correlation and each other, got {words}.")

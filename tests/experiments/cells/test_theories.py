@@ -167,7 +167,7 @@ def test_a_ladder_with_hyperparameters_starts_anew_at_each(executor, inputs):
         executor.theories.answers.padded(questions.tokens),
     )
     answers = np.zeros((2, 2 * len(grid), *tokens.shape, 4))
-    programs = SimpleNamespace(_program=lambda candidate, prior: lambda *inputs: answers, process=None)
+    programs = SimpleNamespace(closed_form=lambda *_: (lambda: answers, ()))
     priors = {"process": executor.experiment.process.distribution(), "network": executor.template}
     more = "process", priors, executor.experiment.scale(1.0), data, None, tokens, questions
     ladder = TheoryPrograms.ladder(programs, candidate, *more)

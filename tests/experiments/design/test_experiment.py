@@ -101,7 +101,7 @@ def test_cells_come_in_the_order_they_are_run(experiment):
     assert names == [
         f"{kind}--topics0--{base}"
         for base in range(2)
-        for kind in ("theories", "replays--sgd", "finetuned--sgd", "replays--adam", "finetuned--adam")
+        for kind in ("theories", "finetuned--sgd", "replays--sgd", "finetuned--adam", "replays--adam")
     ]
 
 
