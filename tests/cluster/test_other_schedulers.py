@@ -52,9 +52,7 @@ def test_parallel(alone, tmp_path, options):
 
 @pytest.mark.skipif(not shutil.which("snakemake"), reason="no Snakemake here")
 def test_snakemake(alone, tmp_path):
-    rule = next(
-        text for text in re.findall(r"```\n(.*?)```", PAGE.read_text(), re.DOTALL) if "rule run" in text
-    )
+    (rule,) = re.findall("^rule run:.*?(?=^```)", PAGE.read_text(), re.DOTALL | re.MULTILINE)
     named, study = "finebayes run {wildcards.study}", TINY.partition(" ")[0]
     assert named in rule
     (tmp_path / "Snakefile").write_text(rule.replace(named, f"{FINEBAYES} run {TINY}"))
