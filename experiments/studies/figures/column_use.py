@@ -66,6 +66,8 @@ def figure(lines: Sequence[CurveLine]) -> Figure:
         ("all heads, newline, random", "base", ":", "newline, random"),
     ]
     draw_lines(axes[3], "slope after queries are moved", series("M10", moved), 1.0)
+    low, high = axes[3].get_ylim()
+    axes[3].set_ylim(low, high + 0.5 * (high - low))  # for the legend, as slopes reach 1
     tiles = [
         ("apart", "base", "-", "apart"),
         ("within", "base", ":", "within"),
