@@ -26,7 +26,15 @@ TINY = (
 def call(words, folder):
     """Run a command of a shell in a folder; fails with what it says."""
     variables = surroundings.variables(XDG_CACHE_HOME=str(folder.parent / "cache"))
-    done = subprocess.run(words, shell=True, cwd=folder, env=variables, capture_output=True, text=True)
+    done = subprocess.run(
+        words,
+        shell=True,
+        cwd=folder,
+        env=variables,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,  # which parallel hands on
+    )
     assert done.returncode == 0, done.stderr
     return done.stderr
 
