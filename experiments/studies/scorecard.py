@@ -88,6 +88,7 @@ PRESETS = {
         SMOKE
         | {
             "finetuned_topics": ((0,),),
+            "theories": (),  # some of the optional ones take minutes in programs that are not optimised
             "finetuning.methods": ("sgd", "lora", "head-only", "distillation", "self-distillation"),
         },
     ),

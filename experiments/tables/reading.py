@@ -162,7 +162,7 @@ def _refuse_twice(path: Path, header: Sequence[str]) -> None:
 
 def _jsonl_chunks(path: Path) -> Iterator[dict[str, list[str]]]:
     """Rows of JSON, one object a line; numbers and null are words, too."""
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file:
         lines = (line for line in file if line.strip())
         before = 0
         for chunk in _chunked(lines):

@@ -74,6 +74,8 @@ def figure(lines: Sequence[CurveLine]) -> Figure:
         ("apart", "untrained", "-", "untrained"),
     ]
     draw_lines(axes[4], "distance of peaks (characters)", series("M11", tiles))
+    for axis in axes[3:5]:
+        axis.set_xlabel("depth that the block reads", fontsize=6, labelpad=1)
     read = [(f"{name}, beyond others", "base", "-", name) for name in AT_NEWLINES]
     draw_lines(axes[5], "R² at newlines, beyond others", series("M12", read), 0.0)
     return drawn
