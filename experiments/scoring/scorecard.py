@@ -49,15 +49,15 @@ def score_lines(rows: Iterable[Row]) -> Iterator[ScoreLine]:
 
 def _score_lines(gathered: Mapping[RowKey, Networks]) -> Iterator[ScoreLine]:
     of_one = of_one_model(gathered)
-    lines = [_line(key, networks, of_one) for key, networks in gathered.items()]
+    lines = {key: _line(key, networks, of_one) for key, networks in gathered.items()}
     panels: dict[tuple[object, ...], Panel] = defaultdict(Panel)
-    for line, networks in zip(lines, gathered.values(), strict=True):
+    for key, line in lines.items():
         if line.theory == UNCHANGED:
-            panels[_panel(line)].known = _of_panel(line, networks)
+            panels[key.panel].known = _of_panel(line, gathered[key])
         if line.theory in NULLS and line.explained is not None:
-            panels[_panel(line)].nulls.append(line)
-    for line in lines:
-        panel = panels[_panel(line)]
+            panels[key.panel].nulls.append(line)
+    for key, line in lines.items():
+        panel = panels[key.panel]
         yield replace(line, **panel.known, **_over_null(line, panel.nulls))
 
 
@@ -154,7 +154,3 @@ def _over_null(line: ScoreLine, nulls: Sequence[ScoreLine]) -> Json:
     best = max(whole, key=lambda null: (on_networks_of(null, line)[0], null.theory == UNCHANGED))
     over = advantage(line, best)
     return {"best_null": best.theory, "over_null": over.value, "over_null_interval": over.interval}
-
-
-def _panel(line: ScoreLine) -> tuple[object, ...]:
-    return line.study, line.method, line.data, line.dose, line.group

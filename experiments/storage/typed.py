@@ -29,9 +29,8 @@ def typed(kind: type[RecordT], values: object) -> RecordT:
     readers, lists = _open(kind, tuple(made), tuple(map(type, made.values())))
     columns = [made[name] for name in lists]
     numbers = [*itertools.chain.from_iterable(columns)]
-    if {*map(type, numbers)} <= {float} and all(
-        map(math.isfinite, numbers)
-    ):  # in nearly every row of a table
+    usual = {*map(type, numbers)} <= {float} and all(map(math.isfinite, numbers))
+    if usual:  # in nearly every row of a table
         made.update(zip(lists, map(tuple, columns), strict=True))
     else:
         readers = [*readers, *zip(lists, itertools.repeat(_list_of_numbers))]
