@@ -27,7 +27,8 @@ HELP = f"""usage: finebayes sweep STUDY --over FIELD=VALUE,VALUE [--over ...] [-
 Every combination of values is an ordinary run, in a folder of its own inside the sweep's; runs that describe
 the same base networks share them. With --one-at-a-time each field alone leaves the values that the study and
 the options give, the centre. The same command goes on where it was stopped: what is finished is not run
-again, what failed is tried again.
+again, what failed is tried again. A run of a sweep has its cells, rows and scores, but no pictures:
+finebayes plot FOLDER/RUN and finebayes report FOLDER/RUN make those of one, and --figures those of all.
 
   finebayes sweep weird-generalisation --preset smoke --over style=0.5,1,2 --over width=24,48 --dry-run
   finebayes sweep weird-generalisation --over finetuning.n=16,32,64 --over rarity=0.3,0.5 --one-at-a-time
@@ -102,9 +103,9 @@ def _is_read(words: list[str]) -> bool:
 
 def _read(words: list[str]) -> None:
     options = parse(Drawn, "sweep FOLDER", words, lists=True)
-    from experiments.reports.sweep import summary
+    from experiments.reports.sweep import scores_with, summary
     from experiments.scoring.sweep_panels import Choice
-    from experiments.scoring.sweep_table import read_sweep, write_scores
+    from experiments.scoring.sweep_table import write_scores
 
     made = find_sweep(options.folder)
     if options.law:
@@ -126,7 +127,7 @@ def _read(words: list[str]) -> None:
         options.group.replace("-", "_"),
         options.dose,
     )
-    scores = read_sweep(made)
+    scores = scores_with(made, options.plot)
     paths = [*draw_sweep(made, scores, choice, options.by), write_scores(made, scores)]
     for note in scores.notes():
         say(note)
@@ -158,14 +159,14 @@ def _run(study: Study, preset: str, config: StudyConfig, words: list[str]) -> No
     if options.dry_run:
         print(sweeps.dry_run(made, folder, networks))
         return
-    settings = sweeps.Settings(networks, options.again, options.strict)
+    settings = sweeps.Settings(networks, options.again, options.strict, options.figures)
     if workers is None:
         finished = sweeps.run_sweep(made, folder, settings)
     else:
         from experiments.runs.with_workers import sweep_with_workers
 
         finished = sweep_with_workers(made, crew_of(workers, options.slurm), folder, settings)
-    print(summary(finished) if workers != 0 else waiting(folder))
+    print(summary(finished) if workers != 0 else waiting(folder, options.figures))
     sweeps.refuse_failed(finished)
 
 
@@ -185,6 +186,9 @@ def _parser(study: Study, preset: str, config: StudyConfig) -> Any:
         """The sweep's folder (default: results/sweeps/STUDY/HASH, one for each sweep)."""
         yes: bool = False
         """Run more than a thousand runs without being asked."""
+        figures: bool = False
+        """Draw the figures of every run, and write its report (default: finebayes plot and finebayes report
+        make those of a run when they are wanted)."""
 
     Options.__doc__ = COMMANDS["sweep"]
     return Options

@@ -28,6 +28,8 @@ class _Work:
     """Where their base networks are kept (default: where they were begun with)."""
     share: str = ""
     """This worker's share of the machine's cores, like 1/4: bytes are those of all cores (default: all)."""
+    figures: bool = False
+    """Draw the figures of every run of a sweep, and write its report; other runs always have both."""
     parent: int = 0
     """End when the process of this number, which started this one, has ended."""
 
@@ -45,7 +47,7 @@ def work(arguments: list[str]) -> None:
     prepare_devices()
     from experiments.runs import work as works
 
-    works.work(options.folders, options.networks, (part, of))
+    works.work(options.folders, options.networks, (part, of), options.figures)
     print(*options.folders, sep="\n")
 
 
@@ -74,9 +76,9 @@ def crew_of(count: int, slurm: str) -> "Crew":
     return Crew(count, variables=tuple(divided(devices(), count)) if count else ())
 
 
-def waiting(folder: Path) -> str:
+def waiting(folder: Path, figures: bool = False) -> str:
     """The folder, and the command with which others start workers at it."""
-    return f"folder  {folder}\nworkers  finebayes work {folder}"
+    return f"folder  {folder}\nworkers  finebayes work {folder}{' --figures' * figures}"
 
 
 def _share(text: str) -> tuple[int, int]:

@@ -26,7 +26,7 @@ from experiments.scoring.scorecard import scorecard
 from experiments.storage.files import write_text
 from experiments.storage.makers import unlike_makers
 from experiments.storage.records import IMPORTED, UNSCORED, Json, ScoreLine
-from experiments.storage.run_folder import RunFolder
+from experiments.storage.run_folder import REPORT, RunFolder
 from experiments.storage.seal import check
 
 WARNED = (
@@ -37,7 +37,7 @@ WARNED = (
 
 def write_report(run: RunFolder) -> Path:
     """Write report.html from what is on disk, also of an unfinished run; returns its path."""
-    path = run.folder / "report.html"
+    path = run.folder / REPORT
     write_text(path, _page(run, scorecard(rows.table(run))))
     return path
 

@@ -3,8 +3,11 @@
 import shlex
 
 from experiments.design.axes import short_names
+from experiments.design.study import Study
 from experiments.reports.sentences import aligned
-from experiments.scoring.sweep_panels import label
+from experiments.scoring.sweep_curves import curve_names, read_curves
+from experiments.scoring.sweep_panels import COLUMNS, label
+from experiments.scoring.sweep_table import SweepTable, read_sweep
 from experiments.storage.sweep_folder import SCORES, SweepFolder, SweepPoint
 from theory.errors import Misuse
 
@@ -27,6 +30,21 @@ def summary(sweep: SweepFolder) -> str:
             f"draw    finebayes sweep {folder} --plot explained --by {record.axes[0].field}",
         ]
     )
+
+
+def scores_with(sweep: SweepFolder, column: str) -> SweepTable:
+    """The scores of a sweep with a column that is to be plotted. One that no scorecard has may be a curve of
+    the study's own figures, which are then drawn of the finished runs that have none."""
+    if column not in COLUMNS:
+        for point in sweep.record.points:
+            run = sweep.run(point)
+            if sweep.status(point) != "finished":
+                continue
+            if not (run.folder / "figures").is_dir():
+                Study.of(run).draw(run)
+            if column not in curve_names(read_curves(run.folder)):  # refused with the nearest name
+                break
+    return read_sweep(sweep)
 
 
 def _state(sweep: SweepFolder, point: SweepPoint) -> tuple[str, str]:

@@ -124,7 +124,11 @@ class BaseNetworks:
 
     def is_free(self, experiment: Experiment) -> bool:
         """Whether nobody seems to train the base networks of an experiment now."""
-        return self.path(experiment).stem not in self._claims.names()
+        return self.path(experiment).stem not in self.names()
+
+    def names(self) -> set[str]:
+        """The names of the networks that somebody seems to train now."""
+        return self._claims.names()
 
     def load(self, experiment: Experiment) -> Network:
         """The base networks on disk, as they were trained."""

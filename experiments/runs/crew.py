@@ -16,7 +16,8 @@ from experiments.system import surroundings
 from theory.errors import Misuse
 
 LOGS = "logs"
-GLANCE = 0.3  # seconds between two looks at the folders
+GLANCE = 0.3  # seconds between two looks at the folders, at least
+SELDOM = 200  # times what a look takes: many folders are not to cost the workers a core
 PATIENCE = 20.0  # seconds in which workers end, and in which a network file system shows what others wrote
 GOES_ON = "what was finished is kept, the same command goes on from there"
 
@@ -50,11 +51,12 @@ class Watch:
         with self.progress.cells(self.count, len(seen)) as advance:
             alive = True
             while alive:
+                began = time.process_time()
                 alive = lives()  # before the look, which is the last one if they do not
                 for folder, name in sorted(self.results() - seen):
                     seen.add((folder, name))
                     advance(name, "")
-                time.sleep(GLANCE * alive)
+                time.sleep(alive * max(GLANCE, SELDOM * (time.process_time() - began)))
 
     def settles(self) -> bool:
         """Whether all runs are over, or soon look so."""
@@ -72,11 +74,12 @@ class Crew:
     slurm: Slurm | None = None
     variables: Sequence[Mapping[str, str]] = ()
 
-    def work(self, folder: Path, networks: Path, watch: Watch) -> None:
-        """Let workers finish the run or the sweep in a folder; raises `Misuse` where they cannot."""
+    def work(self, folder: Path, networks: Path, watch: Watch, options: Sequence[str] = ()) -> None:
+        """Let workers, with these options, finish the run or the sweep in a folder; raises `Misuse` where
+        they cannot."""
         if watch.is_over:
             return
-        words = surroundings.command_line("work", str(folder), "--networks", str(networks))
+        words = surroundings.command_line("work", str(folder), "--networks", str(networks), *options)
         logs = folder / LOGS
         logs.mkdir(exist_ok=True)
         at = "jobs of SLURM" if self.slurm else "processes"

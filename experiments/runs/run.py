@@ -38,7 +38,7 @@ from experiments.storage.files import as_csv, digest, locked, write_json, write_
 from experiments.storage.makers import unlike_makers
 from experiments.storage.manifests import Quality
 from experiments.storage.records import UNSCORED, Cell
-from experiments.storage.run_folder import DONE, MEASURES, NETWORKS, RunFolder, create
+from experiments.storage.run_folder import DONE, MEASURES, NETWORKS, REPORT, RunFolder, create
 from experiments.storage.workplace import refuse_workers
 from theory.errors import Misuse
 
@@ -56,14 +56,15 @@ def run(
     show: bool = False,
     early: DrawEarly | None = None,
     executors: Executors | None = None,
+    figures: bool = True,
 ) -> RunFolder:
     """Everything `finebayes run` does after its options are parsed; finished parts are not redone.
 
     `out` is the run's folder (default: results/STUDY/HASH), `networks` that of base networks. `draw` stands
-    for the study's own, and `early` draws a first figure while the run goes on. `executors` hold what runs
-    before have compiled. With `again` the folder's
-    results are deleted first. With `show` the summary is printed when the report is written, also where
-    drawing fails.
+    for the study's own, and `early` draws a first figure while the run goes on; without `figures` none is
+    drawn, and no report is written. `executors` hold what runs before have compiled. With `again` the
+    folder's results are deleted first. With `show` the summary is printed when the report is written, also
+    where drawing fails.
     """
     progress = progress or Progress()
     experiments = prepare(study_run, progress)
@@ -76,7 +77,8 @@ def run(
         run_cells(experiments, made, BaseNetworks(kept), progress, early=early, executors=executors)
         if sealed:
             progress.say(f"the forecasts are those sealed on {sealed.made} ({sealed.hash})")
-        finish(made, experiments, BaseNetworks(kept), draw or study_run.study.draw, progress, show)
+        drawing = (draw or study_run.study.draw) if figures else None
+        finish(made, experiments, BaseNetworks(kept), drawing, progress, show)
     return made
 
 
@@ -84,11 +86,11 @@ def finish(
     made: RunFolder,
     experiments: list[Experiment],
     bases: BaseNetworks,
-    draw: Callable[[RunFolder], list[Path]],
+    draw: Callable[[RunFolder], list[Path]] | None,
     progress: Progress,
     show: bool = False,
 ) -> None:
-    """Score a run of which no cell is missing, draw it and write its report."""
+    """Score a run of which no cell is missing, and where it is to be drawn write its report, too."""
     progress.say("scoring")
     save(made)
     if made.quality() is None:
@@ -100,6 +102,8 @@ def finish(
     _write_measures(made)
     # every cell is finished and scored; pictures can be redrawn
     write_done(made.folder)
+    if draw is None:
+        return
     progress.say("drawing")
     try:
         if table(made) or any(map(made.cells, UNSCORED)):
@@ -135,7 +139,7 @@ def summary(made: RunFolder) -> str:
             *(f"failed: {cell.name}: {reason}" for cell, reason in made.failures().items()),
             *([f"\nCONVERGENCE: {report.sentence}"] if report.sentence else []),
             *(f"\n{sentence}" for sentence in unlike_makers(made.folder)),
-            f"\nfigure  {first}\nreport  {made.folder / 'report.html'}\nfolder  {made.folder}",
+            f"\nfigure  {first}\nreport  {made.folder / REPORT}\nfolder  {made.folder}",
         ]
     )
 

@@ -23,7 +23,7 @@ from experiments.reports.scores import Scores
 from experiments.runs.progress import relay
 from experiments.runs.run import places
 from experiments.storage.records import Json, ScoreLine
-from experiments.storage.run_folder import DONE, RunFolder, find
+from experiments.storage.run_folder import DONE, REPORT, RunFolder, find
 from experiments.system import surroundings
 from theory.errors import Misuse
 
@@ -50,7 +50,7 @@ class StudyResult(Scores):
     @property
     def report(self) -> Path:
         """The report on disk."""
-        return self.folder / "report.html"
+        return self.folder / REPORT
 
     @property
     def failures(self) -> dict[str, str]:

@@ -24,13 +24,13 @@ from experiments.runs.environment import fix_settings
 from experiments.runs.plan import Estimate, estimate
 from experiments.runs.progress import Progress
 from experiments.runs.run import RESULTS
-from experiments.runs.sweep_executor import Executor, InThisProcess, Settings, shapes_of
+from experiments.runs.sweep_executor import Executor, InThisProcess, Settings, by_shape, shapes_of
 from experiments.runs.sweep_progress import SweepProgress
 from experiments.scoring.sweep_panels import label
 from experiments.scoring.sweep_table import read_sweep, write_scores
 from experiments.storage.files import locked
 from experiments.storage.manifests import RunConfig
-from experiments.storage.run_folder import RunFolder
+from experiments.storage.run_folder import REPORT, RunFolder
 from experiments.storage.sweep_folder import SweepFolder, SweepPoint, create_sweep
 from theory.errors import Misuse
 
@@ -51,8 +51,8 @@ class CheckedPoint:
 
 
 def check_points(sweep: Sweep) -> list[CheckedPoint]:
-    """Every point with what it needs, in the order in which they are run; whatever is wrong with one of them
-    is refused, before any is run."""
+    """Every point with what it needs, in the order in which they are run, those that share programs after
+    each other; whatever is wrong with one of them is refused, before any is run."""
     checked, kept = [], BaseNetworks(Path())
     for point in sweep.record.in_order:
         study_run = sweep.points[point.folder][1]
@@ -72,7 +72,7 @@ def check_points(sweep: Sweep) -> list[CheckedPoint]:
                 estimate(experiments[0], len(experiments)),
             )
         )
-    return checked
+    return [*itertools.chain(*by_shape(checked, lambda part: shapes_of(part.run)))]
 
 
 def sweep_places(sweep: Sweep, out: str, networks: str) -> tuple[Path, Path]:
@@ -97,7 +97,7 @@ def run_sweep(
         made = create_sweep(folder, sweep.record)
         shown.say(f"{sweep.size} runs of {sweep.centre.study.name} ({sweep.centre.preset}) in {folder}")
         for part in checked:
-            if is_finished(made, part) and not settings.again:
+            if is_finished(made, part, settings.figures) and not settings.again:
                 shown.ended(part.point.folder, "was finished before")
             else:
                 _run_point(made, part, settings, executor, shown)
@@ -125,11 +125,13 @@ def _run_point(
         shown.ended(point.folder, f"{time.monotonic() - began:.0f} s{_outcome(made)}")
 
 
-def is_finished(sweep: SweepFolder, checked: CheckedPoint) -> bool:
-    """Whether a point's run is finished, by the code that there is now."""
+def is_finished(sweep: SweepFolder, checked: CheckedPoint, figures: bool = False) -> bool:
+    """Whether a point's run is finished, by the code that there is now; with its `figures`, if they are
+    wanted."""
     run = sweep.run(checked.point)
     with contextlib.suppress(Misuse):  # of a damaged config, which running it again says
-        return sweep.status(checked.point) == "finished" and run.config.hash == checked.hash
+        finished = sweep.status(checked.point) == "finished" and run.config.hash == checked.hash
+        return finished and (not figures or (run.folder / REPORT).exists())
     return False
 
 

@@ -6,10 +6,10 @@ dropped, so that memory does not grow with the number of points.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import jax
 
@@ -22,16 +22,19 @@ from experiments.storage.run_folder import RunFolder
 from theory.compute.background import settle
 
 OPTIMISATIONS = "jax_disable_most_optimizations"
+ThingT = TypeVar("ThingT")
 MOST = 2**30  # bytes by which memory may grow before programs are dropped
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of all runs of a sweep: the folder of base networks, and options of `finebayes run`."""
+    """Settings of all runs of a sweep: the folder of base networks, options of `finebayes run`, and whether
+    every run is drawn and reported, which takes longer than its scores."""
 
     networks: Path
     again: bool = False
     strict: bool = False
+    figures: bool = False
 
 
 Executor: TypeAlias = Callable[[StudyRun, Path, Settings, Progress], object]
@@ -58,6 +61,7 @@ class InThisProcess:
                 progress=progress,
                 again=settings.again,
                 executors=self.executors,
+                figures=settings.figures,
             )
         if settings.strict:
             refuse_unconverged(made)
@@ -81,6 +85,18 @@ def shapes_of(study_run: StudyRun) -> tuple[object, ...]:
         name: value for name, value in fields.items() if name != "seed" and not isinstance(value, float)
     }
     return config.network, config.optimise, type(config.process), counts
+
+
+def by_shape(things: Iterable[ThingT], shapes: Callable[[ThingT], object]) -> list[list[ThingT]]:
+    """Things in groups that share their programs, in the order of the first of each."""
+    groups: list[tuple[object, list[ThingT]]] = []  # a shape holds a dict, which is no key
+    for thing in things:
+        shape = shapes(thing)
+        group = next((group for known, group in groups if known == shape), None)
+        if group is None:
+            groups.append((shape, group := []))
+        group.append(thing)
+    return [group for _, group in groups]
 
 
 @contextlib.contextmanager

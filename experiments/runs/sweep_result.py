@@ -13,10 +13,10 @@ from experiments.design.study import DEFAULT_PRESET
 from experiments.reports.command import command_words
 from experiments.reports.laws import SweepLaws, sweep_laws
 from experiments.reports.scores import as_frame
-from experiments.reports.sweep import summary
+from experiments.reports.sweep import scores_with, summary
 from experiments.runs.study_result import StudyResult, relay_command, resolve, worker_words
 from experiments.runs.sweep import sweep_places
-from experiments.scoring.sweep_panels import LAST, Choice, plotted_axes
+from experiments.scoring.sweep_panels import COLUMNS, LAST, Choice, plotted_axes
 from experiments.scoring.sweep_table import SweepTable, read_sweep
 from experiments.storage.records import Json
 from experiments.storage.sweep_folder import SweepFolder, find_sweep
@@ -88,9 +88,10 @@ class SweepResult:
         from experiments.figures.sweep import sweep_figure
 
         axes = plotted_axes(self.source.record, (by,) if isinstance(by, str) and by else tuple(by))
+        scores = self.scores if column in COLUMNS else scores_with(self.source, column)
         choice = Choice(column, tuple(theories), tuple(methods), tuple(data), group, str(dose))
         with style():
-            return sweep_figure(self.scores, choice, axes[0])
+            return sweep_figure(scores, choice, axes[0])
 
     def laws(self) -> SweepLaws:
         """Laws of the scores in measures known before finetuning: proposed and sealed on half of the points,
@@ -113,6 +114,7 @@ def sweep(
     workers: int | None = None,
     again: bool = False,
     yes: bool = False,
+    figures: bool = False,
     progress: bool = True,
     **options: Any,
 ) -> SweepResult:
@@ -120,7 +122,8 @@ def sweep(
 
     `over` has the values by field, {"process.style": [0.5, 1, 2]}; without it they are those that the study
     declares, one at a time. All combinations are run, or, with `one_at_a_time`, each field alone leaves the
-    centre that `options` give. More than a thousand runs need `yes`. Other arguments are those of `fb.run`.
+    centre that `options` give. More than a thousand runs need `yes`. With `figures` every run is drawn and
+    reported, as those of `fb.run` are. Other arguments are those of `fb.run`.
     Runs that fail are warned of and are in `failures`; a mistake raises `Misuse`, before anything is run.
     """
     given = worker_words(workers)
@@ -135,7 +138,8 @@ def sweep(
     folder, kept = sweep_places(plan, str(out), str(networks))
     words = ["sweep", *command_words(centre)[1:], *over_words(axes)]
     words += ["--out", str(folder), "--networks", str(kept), *given]
-    words += ["--again"] * again + ["--yes"] * yes + ["--one-at-a-time"] * plan.one_at_a_time
+    words += ["--again"] * again + ["--yes"] * yes + ["--figures"] * figures
+    words += ["--one-at-a-time"] * plan.one_at_a_time
     try:
         relay_command(words, progress)
     except Misuse as error:

@@ -53,11 +53,11 @@ def sweep_with_workers(sweep: Sweep, crew: Crew, folder: Path, settings: Setting
         except Misuse as error:
             made.fail(part.point, str(error))
             continue
-        jobs.append(Job(run, kept, progress, made, part.point))
+        jobs.append(Job(run, kept, progress, made, part.point, figures=settings.figures))
         count += _count(experiments)
     if not crew.count:
         return made
-    crew.work(made.folder, kept, Watch(jobs, count, progress))
+    crew.work(made.folder, kept, Watch(jobs, count, progress), ["--figures"] * settings.figures)
     for job in jobs if settings.strict else ():
         try:
             refuse_unconverged(job.made)

@@ -3,8 +3,8 @@
 Any number of them may be at the same folders, on any machine that sees these. What they agree by are claims
 (experiments.storage.claims): of a cell, of base networks (by their hash, in the folder of networks), and of
 `finish`, the scoring and drawing of a run. A worker goes on with programs that it has compiled, then takes
-programs that nobody is at; it begins with runs at which nobody is. Whatever it is killed at, it costs the
-cell, or the chunk of pretraining, that it was at.
+programs that nobody is at; it begins with runs at which nobody is, of a shape that no other begins with.
+Whatever it is killed at, it costs the cell, or the chunk of pretraining, that it was at.
 """
 
 import contextlib
@@ -30,14 +30,14 @@ from experiments.runs.pretraining import template
 from experiments.runs.progress import Progress
 from experiments.runs.retraining import retrained_experiments
 from experiments.runs.run import all_code, finish, prepare
-from experiments.runs.sweep_executor import InThisProcess, own_optimisations
+from experiments.runs.sweep_executor import InThisProcess, by_shape, own_optimisations, shapes_of
 from experiments.scoring.sweep_table import read_sweep, write_scores
 from experiments.storage import seal
 from experiments.storage.archive import DamagedCell
 from experiments.storage.claims import Claims
 from experiments.storage.files import locked
 from experiments.storage.records import Cell
-from experiments.storage.run_folder import DONE, RunFolder, find
+from experiments.storage.run_folder import DONE, REPORT, RunFolder, find
 from experiments.storage.sweep_folder import SweepFolder, SweepPoint
 from experiments.storage.workplace import CLAIMS, join, networks_of
 from experiments.system.cores import cores, divided, keep_to
@@ -52,13 +52,15 @@ FINISH, SCORES = "finish", "scores"
 
 @dataclass
 class Job:
-    """A run at which workers are; `point` is its point where it is one of a sweep."""
+    """A run at which workers are; `point` is its point where it is one of a sweep, and is drawn where
+    `figures` are wanted of it."""
 
     made: RunFolder
     networks: Path
     progress: Progress
     sweep: SweepFolder | None = None
     point: SweepPoint | None = None
+    figures: bool = True
     checked: bool = field(default=False, init=False)
     mended: bool = field(default=False, init=False)
 
@@ -85,6 +87,25 @@ class Job:
         seal.check(self.made)
         return experiments
 
+    @functools.cached_property
+    def shapes(self) -> object:
+        """What it shares programs by with other runs; None where its config cannot be read."""
+        with contextlib.suppress(Misuse):  # which working at it says
+            return shapes_of(self.study_run)
+        return None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether somebody is at one of its cells, or trains its base networks."""
+        return bool(self.claims.names() or self._trained & self.kept.names())
+
+    @functools.cached_property
+    def _trained(self) -> set[str]:
+        """The names of its base networks; none where it cannot be run, which working at it says."""
+        with contextlib.suppress(Exception):
+            return {self.kept.path(experiment).stem for experiment in self.experiments}
+        return set()
+
     def missing(self, experiment: Experiment) -> list[Cell]:
         """The cells that are neither finished nor failed."""
         results = self.made.results()
@@ -92,8 +113,9 @@ class Job:
 
     @property
     def is_finished(self) -> bool:
-        """Whether it is scored, drawn and reported."""
-        return all((self.made.folder / name).exists() for name in (DONE, "report.html"))
+        """Whether it is scored, and drawn and reported where that is wanted."""
+        names = (DONE, REPORT) if self.figures else (DONE,)
+        return all((self.made.folder / name).exists() for name in names)
 
     @property
     def is_over(self) -> bool:
@@ -109,14 +131,17 @@ class Job:
         return self.is_finished
 
 
-def work(folders: Sequence[str], networks: str = "", share: tuple[int, int] = (1, 1)) -> None:
+def work(
+    folders: Sequence[str], networks: str = "", share: tuple[int, int] = (1, 1), figures: bool = False
+) -> None:
     """Everything `finebayes work` does: returns when no cell of these runs and sweeps is missing.
 
-    `share` (k, n) is the k-th of n shares of the cores.
+    `share` (k, n) is the k-th of n shares of the cores. The runs of a sweep are drawn where `figures` are
+    wanted; other runs always are.
     """
     progress = Progress()
     sweeps = [SweepFolder(Path(folder)) for folder in folders if SweepFolder(Path(folder)).exists]
-    Worker(jobs_of(folders, networks, progress), progress, share).work()
+    Worker(jobs_of(folders, networks, progress, figures), progress, share).work()
     for sweep in sweeps:
         claim = Claims(sweep.folder / CLAIMS).take(SCORES)
         if claim is not None:
@@ -124,7 +149,7 @@ def work(folders: Sequence[str], networks: str = "", share: tuple[int, int] = (1
                 write_scores(sweep, read_sweep(sweep))
 
 
-def jobs_of(folders: Sequence[str], networks: str, progress: Progress) -> list[Job]:
+def jobs_of(folders: Sequence[str], networks: str, progress: Progress, figures: bool = False) -> list[Job]:
     """The runs in folders, those of sweeps included; refused where base networks are not to be seen."""
     jobs = []
     for folder in folders:
@@ -144,7 +169,7 @@ def jobs_of(folders: Sequence[str], networks: str, progress: Progress) -> list[J
                     f"{kept}, where the base networks of {made.folder} are kept, is not there on this "
                     "machine; mount it where the others see it, or give --networks."
                 )
-            jobs.append(Job(made, kept, progress, of, point))
+            jobs.append(Job(made, kept, progress, of, point, figures=figures or of is None))
     return jobs
 
 
@@ -161,8 +186,8 @@ class Worker:
     def work(self) -> None:
         """Take what nobody holds; wait for what others hold, and take over what they leave."""
         pause = FIRST
-        while jobs := [job for job in self._turned(self.jobs) if not job.is_over]:
-            if any(map(self._advance, sorted(jobs, key=lambda job: bool(job.claims.names())))):
+        while jobs := [job for job in self._parted() if not job.is_over]:
+            if any(map(self._advance, self._in_order(jobs))):
                 pause = FIRST
                 continue
             if pause == FIRST:
@@ -170,9 +195,28 @@ class Worker:
             time.sleep(pause)
             pause = min(2 * pause, LONGEST)
 
-    def _turned(self, things: Sequence[ThingT]) -> list[ThingT]:
+    def _parted(self) -> list[Job]:
+        """All jobs in an order that begins elsewhere for every worker, with other programs if there are."""
+        groups = by_shape(self.jobs, lambda job: job.shapes) if len(self.jobs) > 1 else [[*self.jobs]]
+        later = self.rank // max(1, len(groups))  # of those that begin with the same programs
+        return [job for group in self._turned(groups) for job in self._turned(group, later)]
+
+    def _in_order(self, jobs: Sequence[Job]) -> list[Job]:
+        """Those at which nobody is come first: with the programs of this worker, then with those of no other
+        worker, which would compile them at the same time."""
+        if len(jobs) < 2:
+            return [*jobs]
+        held = {job.made.folder: job.is_held for job in jobs}
+        elsewhere = [job.shapes for job in jobs if held[job.made.folder]]
+
+        def order(job: Job) -> tuple[bool, bool, bool]:
+            return held[job.made.folder], job.shapes != self._programs.shapes, job.shapes in elsewhere
+
+        return sorted(jobs, key=order)
+
+    def _turned(self, things: Sequence[ThingT], rank: int | None = None) -> list[ThingT]:
         """Things in an order that begins elsewhere for every worker: those that start at once part."""
-        first = self.rank % len(things) if things else 0
+        first = (self.rank if rank is None else rank) % len(things) if things else 0
         return [*things[first:], *things[:first]]
 
     def _advance(self, job: Job) -> bool:
@@ -219,7 +263,7 @@ class Worker:
         with claim:
             try:
                 if not job.is_finished:
-                    draw = job.study_run.study.draw
+                    draw = job.study_run.study.draw if job.figures else None
                     finish(job.made, job.experiments, job.kept, draw, self.progress)
             except DamagedCell as damaged:
                 return self._mend(job, [damaged.cell])

@@ -51,6 +51,7 @@ FAILED, ASIDE = ".failed.json", ".damaged"
 SUFFIXES = re.compile(r"(\.npz(\.damaged)?|\.failed\.json)$")  # of cells
 EARLY = ("lock", "networks", ENVIRONMENT, CONFIG)  # what a run that was killed at once leaves
 FORECAST, FINETUNING = "forecast.json", "finetuning.json"  # experiments.storage.seal
+REPORT = "report.html"
 ELSEWHERE = "run again in another folder"
 Record = TypeVar("Record")
 
@@ -324,7 +325,7 @@ def refuse_another(run: RunFolder, ours: RunConfig, again: bool = False) -> None
 
 def _delete_results(run: RunFolder) -> None:
     """Delete what was computed: scores and seals first, so that none outlives its cells; never networks."""
-    for name in (DONE, ROWS, NETWORKS, MEASURES, FORECAST, FINETUNING, "report.html"):
+    for name in (DONE, ROWS, NETWORKS, MEASURES, FORECAST, FINETUNING, REPORT):
         (run.folder / name).unlink(missing_ok=True)
     for path in {*(run.folder / "cells").glob("*"), *(run.folder / MAKERS).glob("*.jsonl")} - {*run.strays()}:
         path.unlink()

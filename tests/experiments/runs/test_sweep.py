@@ -17,7 +17,7 @@ from experiments.runs.sweep import check_points, dry_run, estimated_seconds, ref
 from experiments.runs.sweep_executor import Settings
 from experiments.storage.files import locked, write, write_json
 from experiments.storage.manifests import NetworkQuality, Quality
-from experiments.storage.run_folder import DONE, NETWORKS, RunFolder, create
+from experiments.storage.run_folder import DONE, NETWORKS, REPORT, RunFolder, create
 from experiments.storage.sweep_folder import SweepFolder
 from theory.errors import Misuse
 
@@ -68,6 +68,13 @@ def test_every_point_is_run_once(call):
     again, calls = call()
     assert calls == [] and again.record == made.record
     assert call(again=True)[1] == POINTS
+
+
+def test_a_finished_run_is_made_again_for_its_figures_alone(call):
+    sweep, _ = call()
+    assert call()[1] == []
+    (sweep.folder / "style=1" / REPORT).touch()
+    assert call(figures=True)[1] == ["style=0.5", "style=3"]
 
 
 def test_a_failure_is_noted_and_the_others_go_on(call):
@@ -147,7 +154,7 @@ def test_points_share_base_networks_that_are_described_alike(sweeps, tmp_path):
     ("words", "compiling", "training"),
     [
         (["process.style=1,2,3"], 1, 3),
-        (["finetuning.n=8,16", "network.heads=1,2"], 4, 2),  # programs of another shape are dropped
+        (["finetuning.n=8,16", "network.heads=1,2"], 2, 2),  # those of one shape follow each other
         (["network.heads=1,2", "finetuning.n=8,16"], 2, 2),
         (["until_learnt=0.3,0.5,0.7"], 1, 1),  # a training to a larger share goes on from a smaller one
     ],
@@ -168,6 +175,10 @@ def test_one_at_a_time_the_smallest_share_of_inference_is_run_first(sweeps):
         *("until_learnt=0.3", "until_learnt=0.5", "centre", "style=1", "style=2"),
     ]
     assert len({part.trainings for part in checked}) == len({part.networks for part in checked}) - 2 == 3
+    heads = check_points(sweeps.plan("heads=1,2", shares, style, one_at_a_time=True))
+    assert [part.point.folder for part in heads] == [  # one shape after the other, the centre's first
+        *("until_learnt=0.3", "until_learnt=0.5", "centre", "style=1", "style=2", "heads=1", "heads=2"),
+    ]
     whole = check_points(sweeps.plan(style, shares))
     assert [part.point.values["pretraining.until_learnt"] for part in whole] == [0.5, 0.3, None] * 2
 
@@ -234,6 +245,14 @@ def test_killed_and_interrupted_it_ends_with_the_same_bytes(heeding, tmp_path):
     for cell in RunFolder(tmp_path / "alone").cells():  # each is an ordinary run, to the byte
         path = f"cells/{cell.name}.npz"
         assert (tmp_path / "alone" / path).read_bytes() == (whole / "style=1" / path).read_bytes(), path
+    assert not list(whole.glob("*/figures")) and not list(whole.glob(f"*/{REPORT}"))
+    drawn = [*command(broken), "--figures"]
+    done = subprocess.run(drawn, env=environment, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0 and len(list(broken.glob(f"*/{REPORT}"))) == len(names)
+    for path in sorted((tmp_path / "alone").glob("figures/*.svg")):
+        assert (broken / "style=1" / "figures" / path.name).read_bytes() == path.read_bytes(), path.name
+    for path in (*whole.glob("*/rows.jsonl"), whole / "scores.csv"):
+        assert (broken / path.relative_to(whole)).read_bytes() == path.read_bytes()
     cli.main(["score", str(broken / "centre")])
     cli.main(["sweep", str(broken), "--plot", "explained"])
     assert {path.name for path in (broken / "figures").glob("*.png")} == {

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from experiments.design.options import with_options
 from experiments.design.study import Study, StudyRun
 from experiments.runs import work
 from experiments.runs.cell_by_cell import Finished
@@ -74,11 +75,11 @@ def stand_ins(monkeypatch):
     monkeypatch.setattr(work, "FIRST", 0.01)
 
 
-def job(folder, sweep=None, point=None):
+def job(folder, sweep=None, point=None, heads=4, **more):
     """A job whose experiment has the cells above."""
-    made = Job(RunFolder(folder), folder / "networks", PROGRESS, sweep, point)
+    made = Job(RunFolder(folder), folder / "networks", PROGRESS, sweep, point, **more)
     study = Study.find("weird-generalisation")
-    run = StudyRun.make(study, "smoke", study.preset("smoke"))
+    run = StudyRun.make(study, "smoke", with_options(study.preset("smoke"), {"network.heads": heads}))
     if not (folder / "config.json").exists():
         create(folder, run.record, {})
     made.__dict__["study_run"] = run
@@ -108,6 +109,42 @@ def test_a_worker_goes_on_with_what_it_has_compiled(tmp_path):
     worker.work()
     kinds = [name.partition("--")[0] for name in worker.made]
     assert sum(kind != before for kind, before in zip(kinds[1:], kinds, strict=False)) == 2
+
+
+def test_workers_part_by_the_programs_that_they_compile(tmp_path):
+    heads = [1, 1, 1, 2, 2, 4]
+    jobs = [job(tmp_path / str(number), heads=count) for number, count in enumerate(heads)]
+
+    def order(rank, shapes=(), held=()):
+        worker = StandIn(jobs, [])
+        worker.rank, worker._programs.shapes = rank, shapes
+        claims = [jobs[number].claims.take("finish") for number in held]
+        made = [int(made.made.folder.name) for made in worker._in_order(worker._parted())]
+        for claim in claims:
+            claim.__exit__(None, None, None)
+        return made
+
+    assert [order(rank)[0] for rank in range(5)] == [0, 3, 5, 1, 4]
+    assert order(0, held=[0]) == [3, 4, 5, 1, 2, 0]  # others compile what the second run needs
+    assert order(1, jobs[0].shapes, held=[0, 3]) == [1, 2, 5, 4, 0, 3]  # what it has compiled comes first
+    jobs[5].__dict__["_trained"] = {"networks"}
+    with jobs[5].kept._claims.take("networks"):
+        assert order(2) == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(("figures", "drawn"), [(True, 1), (False, 0)])
+def test_runs_of_a_sweep_are_drawn_where_that_is_wanted(tmp_path, sweeps, monkeypatch, figures, drawn):
+    sweep, seen = create_sweep(tmp_path / "sweep", sweeps.plan("process.style=1").record), []
+
+    def finish(made, experiments, kept, draw, progress):
+        seen.append(draw is not None)
+        for name in (DONE, *["report.html"] * seen[-1]):
+            (made.folder / name).touch()
+
+    monkeypatch.setattr(work, "finish", finish)
+    (point,) = sweep.record.points
+    StandIn([job(sweep.run(point).folder, sweep, point, figures=figures)], []).work()
+    assert seen == [figures] and len(list(tmp_path.glob("**/report.html"))) == drawn
 
 
 def test_a_deleted_cell_is_made_again_and_a_failed_one_is_not(tmp_path):
