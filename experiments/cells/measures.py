@@ -6,6 +6,7 @@ stand in theory.latent.evidence, theory.latent.effects and theory.weights.tangen
 """
 
 import functools
+from collections.abc import Hashable
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ from experiments.design import random_streams
 from experiments.design.experiment import Experiment
 from experiments.scoring.measures import judged
 from experiments.storage.records import Arrays
-from models.finetuning.method import Method
+from models.finetuning.method import ExtraData, Method
 from models.network import Network
 from models.step_sizes import follows_size
 from theory.base import Dataset
@@ -28,7 +29,7 @@ from theory.latent.effects import common_share, effects
 from theory.latent.evidence import evidence, inference
 from theory.latent.mixture import Mixture
 from theory.weights.diagonal_metrics import adam
-from theory.weights.tangent_kernel import alignment, tangent_kernel, transfer
+from theory.weights.tangent_kernel import alignment, kernel_of, tangent_features, tangent_kernel, transfer
 
 TOLD = 32  # documents of every hypothesis that tell networks of it
 MOMENTS = 16  # steps whose gradients make Adam's metric
@@ -44,10 +45,19 @@ class MeasurePrograms:
         self.position = int(np.flatnonzero(experiment.process.answer_mask())[-1])
         self.evidence = store.single("evidence", self._evidence)
         self.read = store.single("effects", self._read)
-        self.kernels = {
-            name: store.single(of_method("kernel", method, ()), functools.partial(self._kernel, method))
+        self.features = store.single("features", self._features)
+        self.moves_all = {
+            name: method.coordinates(template, ExtraData()) is template
             for name, method in experiment.methods.items()
         }
+        self.kernels = {
+            name: store.single(self._name(name, method), functools.partial(self._kernel, method))
+            for name, method in experiment.methods.items()
+        }
+
+    def _name(self, name: str, method: Method) -> Hashable:
+        """The name of a method's kernel: that of all which move all weights depends on their metric alone."""
+        return ("kernel", follows_size(method)) if self.moves_all[name] else of_method("kernel", method, ())
 
     def of_data(self, network: Network, data: Dataset, questions: Questions) -> Arrays:
         """Those of one network and the D' of every seed: see `experiments.storage.contents.MEASURES`."""
@@ -69,8 +79,9 @@ class MeasurePrograms:
         chosen = distinct(questions)
         tokens, positions = questions.tokens[questions.rows[chosen]], questions.positions[chosen]
         right = _held_out(questions)[chosen]
+        features = self.features(network, tokens, positions) if self.moves_all[name] else None
         kernels, residuals = self.kernels[name](
-            self.process, network, finetuning.data, finetuning.order, tokens, positions
+            self.process, network, finetuning.data, finetuning.order, tokens, positions, features
         )
         pairs = list(zip(np.asarray(kernels), np.asarray(residuals), strict=True))
         return {
@@ -123,6 +134,10 @@ class MeasurePrograms:
 
         return jax.lax.map(single, data)
 
+    def _features(self, network: Network, tokens: Array, positions: Array) -> Array:
+        """The gradients (c, a, p) of all methods that move all weights."""
+        return tangent_features(network, tokens, positions, self.part)
+
     def _kernel(
         self,
         method: Method,
@@ -132,6 +147,7 @@ class MeasurePrograms:
         order: Array,
         tokens: Array,
         positions: Array,
+        features: Array | None,
     ) -> tuple[Array, Array]:
         """The kernel (s, c, a, c, a) of every D', and the residuals (s, c, a) of the base network from the
         answers of the hypothesis under which it is most likely."""
@@ -145,7 +161,10 @@ class MeasurePrograms:
             start = method.coordinates(network, extra)
             metric = None if follows_size(method) else adam(start, data, order[:MOMENTS])
             best = jnp.argmax(process.log_likelihoods(data).sum(axis=-1))
-            kernel = tangent_kernel(start, tokens, positions, self.part, metric)
+            if features is None:
+                kernel = tangent_kernel(start, tokens, positions, self.part, metric)
+            else:
+                kernel = kernel_of(features, metric)
             return kernel, answers - jnp.exp(components[best])
 
         return jax.lax.map(single, (data, order, jnp.arange(len(order))))

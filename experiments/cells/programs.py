@@ -179,6 +179,9 @@ class Executor:
         def replayed(name: str) -> None:
             if name in self.replays.replay and self.inside is None:
                 self.replays.replay[name].compile(params, tokens, data(seeds), order(seeds), numbers[1])
+                if experiment.measures:
+                    linear = stacked(seeds, stacked(len(experiment.doses), params))
+                    self.replays.orders.compile(params, tokens, linear)
 
         first, *others = experiment.methods
         # from the end: a cell that is run meanwhile compiles its own program beside these

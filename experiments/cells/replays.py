@@ -34,7 +34,8 @@ LINEAR = name_of(Linearised)
 
 
 class ReplayPrograms:
-    """One compiled program for each way of finetuning, of all theories that replay it."""
+    """One compiled program for each way of finetuning, of all theories that replay it; one for all reads the
+    orders of the displacements, where measures are wanted."""
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class ReplayPrograms:
             for name, method in experiment.methods.items()
             if self._followers(method) or self.noise
         }
+        self.orders = store.sharded("orders", self._orders, shared=2)
 
     def run(
         self, method: str, arm: Arm, network: Network, finetuning: Finetuning, questions: Questions
@@ -64,7 +66,11 @@ class ReplayPrograms:
         seeds = np.arange(self.experiment.seeds, dtype=np.int32)
         tokens = self.answers.padded(questions.tokens)
         inputs = network.params, tokens, finetuning.padded(self.experiment.n), finetuning.order, seeds
-        answers, updates, terms = self.replay[method](*inputs) if method in self.replay else ({}, {}, {})
+        answers, updates, terms, linear = (
+            self.replay[method](*inputs) if method in self.replay else ({}, {}, {}, None)
+        )
+        if linear is not None:
+            terms |= self.orders(network.params, tokens, linear)
         training = self.experiment.training(method, arm)
         scale = self.experiment.scale(answers_per_document_set(finetuning.data))
         strengths = {
@@ -93,22 +99,28 @@ class ReplayPrograms:
 
     def _replay(
         self, method: Method, params: Params, tokens: Array, data: Dataset, order: Array, seed: Array
-    ) -> tuple[dict[str, Array], Params, dict[str, Array]]:
-        """Answers of the theories that replay the method, the update of the first of them, and measures of
-        the displacement of the linearised network and the noise of orders, where they are wanted."""
+    ) -> tuple[dict[str, Array], Params, dict[str, Array], Params]:
+        """Answers of the theories that replay the method, the update of the first of them, the noise of
+        orders, and the weights of the linearised network, where these are wanted."""
         network, extra = self.template.with_params(params), extra_data(self.experiment, method, data, seed)
         run = FinetuningRun(data, order, method, self.experiment.doses, extra)
         ends = {theory: form.follow(network, run) for theory, form in self._followers(method).items()}
         answers = {theory: self.answers.stacked(stacked, tokens) for theory, (stacked, _) in ends.items()}
         _, weights = next(iter(ends.values()), (None, None))
         terms = self._noise(method, network, data, tokens, order.shape[-1], seed)
-        if self.experiment.measures and LINEAR in ends:
-            linear = ends[LINEAR][1]
-            first, second = orders(network, linear, tokens, self.answers.part)
-            terms |= {"first_order": first, "second_order": second}
-            terms["relative_step"] = relative_size(network, linear)
         updates = {} if weights is None else jax.tree.map(lambda after, leaf: after - leaf, weights, params)
-        return answers, updates, terms
+        linear = ends[LINEAR][1] if self.experiment.measures and LINEAR in ends else None
+        return answers, updates, terms, linear
+
+    def _orders(self, params: Params, tokens: Array, linear: Params) -> dict[str, Array]:
+        """Measures of the displacements to the weights of a linearised network after every dose."""
+        network = self.template.with_params(params)
+        first, second = orders(network, linear, tokens, self.answers.part)
+        return {
+            "first_order": first,
+            "second_order": second,
+            "relative_step": relative_size(network, linear),
+        }
 
     def _noise(
         self, method: Method, network: Network, data: Dataset, tokens: Array, batch: int, seed: Array

@@ -37,6 +37,17 @@ def tangent_kernel(
 
     The gradients of all of them are held at once: c × a × the number of weights.
     """
+    return kernel_of(tangent_features(network, tokens, positions, answers, metric))
+
+
+def tangent_features(
+    network: Parametric,
+    tokens: Int[Array, "c t"],
+    positions: Int[Array, " c"],
+    answers: slice,
+    metric: Metric = None,
+) -> Float[Array, "c a p"]:
+    """The gradients J_ca of the answers at one position of every document, times Λ^-½."""
     scale = inverse_root(metric)
 
     def read(params: Params, row: Array, position: Array) -> Float[Array, " a"]:
@@ -47,7 +58,14 @@ def tangent_kernel(
         jacobian = jax.jacrev(read)(network.params, *context)
         return jax.vmap(lambda row: ravel_pytree(scale(row))[0])(jacobian)
 
-    features = jax.lax.map(rows, (jnp.asarray(tokens), jnp.asarray(positions)))
+    return jax.lax.map(rows, (jnp.asarray(tokens), jnp.asarray(positions)))
+
+
+def kernel_of(features: Float[Array, "c a p"], metric: Params = None) -> Float[Array, "c a c a"]:
+    """The kernel of gradients, in a diagonal metric (None: the identity)."""
+    if metric is not None:
+        ones = jax.tree.map(jnp.ones_like, metric)
+        features = features * ravel_pytree(inverse_root(metric)(ones))[0]
     return jnp.einsum("cap,dbp->cadb", features, features, precision="highest")
 
 

@@ -72,6 +72,13 @@ def test_kernels_are_of_distinct_contexts_and_depend_on_the_metric(made):
     assert set(questions.group[chosen]) == {"in_domain", "held_out"}
 
 
+def test_what_methods_have_in_common_is_compiled_once(made):
+    """Features of those that move all weights, the orders of all of their displacements."""
+    _, executor, _ = made
+    assert executor.measures.moves_all == {"sgd": True, "head-only": False, "adam": True}
+    assert len(executor.measures.features.programs) == len(executor.replays.orders.programs) == 1
+
+
 def test_the_noise_of_an_order_is_predicted_where_steps_move_all_weights(made):
     cells = {cell.method: content for cell, content in made[2].contents.items() if cell.kind == "replays"}
     assert "order_noise" not in cells["head-only"].measures

@@ -10,7 +10,7 @@ import pytest
 
 from models.network import build, first
 from models.transformer import Architecture
-from theory.weights.tangent_kernel import alignment, tangent_kernel, transfer
+from theory.weights.tangent_kernel import alignment, kernel_of, tangent_features, tangent_kernel, transfer
 
 TOKENS = jnp.array([[0, 3, 0, 0], [1, 4, 0, 0], [2, 3, 1, 0]])
 POSITIONS = jnp.array([1, 1, 3])
@@ -73,6 +73,8 @@ def test_a_metric_divides_the_kernel():
     centring = np.eye(3) - 1 / 3
     assert kernel[0, :, 0] == pytest.approx((1 / 4 + 1 / 2) * centring)
     assert kernel[0, :, 2] == pytest.approx(1 / 2 * centring)
+    plain = tangent_features(table(), apart, POSITIONS, ANSWERS)
+    assert np.array_equal(kernel_of(plain, metric), kernel)  # to the bit: powers of two
 
 
 @pytest.mark.slow
