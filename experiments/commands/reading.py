@@ -1,5 +1,6 @@
 """The commands that read finished and unfinished runs: plot, report, score, compare. No jax."""
 
+import contextlib
 import dataclasses
 import json
 import textwrap
@@ -15,6 +16,7 @@ from experiments.figures import drawing_process
 from experiments.storage.records import Json
 from experiments.storage.run_folder import find
 from experiments.storage.sweep_folder import runs_in
+from theory.errors import Misuse
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +36,29 @@ class _Scored(_Folder):
 
 
 def plot(arguments: list[str]) -> None:
-    folder = parse(_Folder, "plot", arguments).folder
-    # -: a run, which names its folder when it is done
-    run = find(drawing_process.awaited_folder(_draw_early) if folder == "-" else folder, say)
-    for path in Study.of(run).draw(run):
+    for path in _draw(parse(_Folder, "plot", arguments).folder):
         print(path)
+
+
+def _draw(folder: str) -> list[Path]:
+    run = find(folder, say)
+    return Study.of(run).draw(run)
+
+
+def drawing_apart() -> contextlib.AbstractContextManager[drawing_process.Drawer]:
+    """A process that draws a run when it is finished, and early figures of it."""
+    return drawing_process.apart(_draw_or_say, _draw_early)
+
+
+def _draw_or_say(folder: str) -> list[Path]:
+    """The same in a process of its own, where a mistake is a sentence as everywhere."""
+    try:
+        return _draw(folder)
+    except Misuse as error:
+        say(str(error))
+    except OSError as error:
+        say(f"The system refused: {error.strerror or error}")
+    raise SystemExit(1)
 
 
 def _draw_early(folder: str, note: str) -> None:

@@ -9,13 +9,13 @@ from typing import Annotated, Any
 import tyro
 
 from experiments.commands.parsing import COMMANDS, parse, say
+from experiments.commands.reading import drawing_apart
 from experiments.commands.work import crew_of, waiting, workers_of
 from experiments.design.config import StudyConfig
 from experiments.design.old_names import refuse_old_names
 from experiments.design.study import DEFAULT_PRESET, Study, StudyRun
 from experiments.design.words import take
 from experiments.discovery import Catalogue
-from experiments.figures import drawing_process
 from experiments.storage.run_folder import find
 from experiments.system import surroundings
 from theory.errors import Misuse
@@ -49,7 +49,7 @@ def run(arguments: list[str], command: str = "run") -> None:
     workers = workers_of(parsed) if is_run else None
     study_run = StudyRun.make(study, parsed.preset, parsed.config)
     draws = is_run and workers is None and not parsed.dry_run and "jax" not in sys.modules
-    with drawing_process.apart() if draws else contextlib.nullcontext(None) as draw:
+    with drawing_apart() if draws else contextlib.nullcontext(None) as draw:
         from experiments.runs.environment import prepare_devices
 
         prepare_devices(only_cpu=workers is not None)

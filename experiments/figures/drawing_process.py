@@ -4,53 +4,53 @@ matplotlib draws on one core, and loads as slowly as jax; neither has to wait fo
 """
 
 import contextlib
-import json
 import multiprocessing
 import os
 import shlex
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from experiments.storage.run_folder import RunFolder
-from experiments.system import children, surroundings
+from experiments.system import children
 from theory.errors import Misuse
 
 
 @dataclass(frozen=True)
 class Drawer:
-    """A process that draws the figures of a run."""
+    """A process that draws the figures of a run, and the connection by which it is given folders."""
 
-    process: subprocess.Popen[str]
+    process: BaseProcess
+    orders: Connection
 
     def early(self, run: RunFolder, note: str) -> Path:
         """Have the early figure of a run drawn while it goes on; the path that it will have. Nothing is
         waited for, and nothing fails where the process does."""
-        assert self.process.stdin is not None
-        line = json.dumps([str(run.folder), note]) + "\n"
         with contextlib.suppress(OSError):  # it has died, which is said when all is to be drawn
-            os.write(self.process.stdin.fileno(), line.encode())
+            self.orders.send((str(run.folder), note))
         return early_path(run)
 
     def __call__(self, run: RunFolder) -> list[Path]:
         """Draw all figures; the process ends with that. Raises `Misuse` if it fails, dies or does not end."""
-        process, late, words = self.process, False, json.dumps([str(run.folder), ""])
-        try:
-            paths, _ = process.communicate(words, children.PATIENCE)
-        except subprocess.TimeoutExpired:  # also where it is stopped
-            late = True
-            os.killpg(process.pid, signal.SIGKILL)
-            paths, _ = process.communicate()
-        if process.returncode:
-            ended = f"was killed by signal {-process.returncode}" if process.returncode < 0 else "failed"
+        drawn, late = None, False
+        with contextlib.suppress(OSError, EOFError):  # it has died
+            self.orders.send((str(run.folder), ""))
+            late = not self.orders.poll(children.PATIENCE)  # also where it is stopped
+            drawn = None if late else self.orders.recv()
+        if not late:
+            self.process.join(children.PATIENCE)
+        _end(self.process)
+        if drawn is None:
+            status = self.process.exitcode or 0
+            ended = f"was killed by signal {-status}" if status < 0 else "failed"
             raise Misuse(
                 f"The process that draws {f'did not end within {children.PATIENCE:g} s' if late else ended}; "
                 f"all else is finished. Draw with: finebayes plot {shlex.quote(str(run.folder))}"
             )
-        drawn = [Path(line) for line in paths.splitlines()]
         if early_path(run) not in drawn:
             early_path(run).unlink(missing_ok=True)
         return drawn
@@ -62,45 +62,56 @@ def early_path(run: RunFolder) -> Path:
 
 
 @contextlib.contextmanager
-def apart() -> Iterator[Drawer]:
-    """Start a process that loads matplotlib now, and draws the figures of a run when it is given one.
+def apart(draw: Callable[[str], list[Path]], early: Callable[[str, str], None]) -> Iterator[Drawer]:
+    """Start a process that loads matplotlib now, and draws the figures of a run when it is given a folder.
 
-    It ends with this one, however that ends, and writes its own complaints.
+    It is forked where that is safe, before jax has threads: what is imported by then is not imported twice.
+    It ends with this one, however that ends, and writes its own complaints. `draw` writes the figures of a
+    folder, `early` a first one with a note; both are functions of a module.
     """
-    process = subprocess.Popen(
-        surroundings.command_line("plot", "-"),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
-        env=surroundings.variables(PYTHONIOENCODING="utf-8"),
-        start_new_session=True,
-    )
-    with process:
-        try:
-            yield Drawer(process)
-        finally:
-            if process.poll() is None:  # it may be stopped, and not see that its input ends
-                os.killpg(process.pid, signal.SIGKILL)
+    is_safe = sys.platform == "linux" and "jax" not in sys.modules
+    context = multiprocessing.get_context("fork" if is_safe else "spawn")
+    orders, awaited = context.Pipe()
+    process = context.Process(target=_wait, args=(awaited, os.getpid(), draw, early))
+    process.start()
+    awaited.close()  # the process's own: when it dies, nobody else holds it
+    try:
+        yield Drawer(process, orders)
+    finally:
+        _end(process)
+        orders.close()
 
 
-def awaited_folder(early: Callable[[str, str], None]) -> str:
-    """The folder that such a process is given, once matplotlib is loaded; exits if the run was stopped.
-
-    Before it, `early` is called with every folder that comes with a note; what it raises is a line.
-    """
-    children.end_with(os.getppid())
+def _wait(
+    orders: Connection,
+    parent: int,
+    draw: Callable[[str], list[Path]],
+    early: Callable[[str, str], None],
+) -> None:
+    """Load matplotlib, draw early figures of folders that come with a note, and all of the one without."""
+    os.setsid()  # Ctrl-C is the run's
+    children.end_with(parent)
     import matplotlib.backends.backend_pdf
     import matplotlib.backends.backend_svg  # noqa: F401
 
-    for line in sys.stdin:
-        folder, note = json.loads(line)
+    while True:
+        folder, note = orders.recv()
         if not note:
-            return folder
+            break
         try:
             early(folder, note)
         except Exception as error:
             print(f"finebayes: no early figure was drawn ({error})", file=sys.stderr)
-    raise SystemExit
+    orders.send(draw(folder))
+
+
+def _end(process: BaseProcess) -> None:
+    """Kill a process with what it has forked, if it has not ended."""
+    if process.is_alive():  # it may be stopped, and not see that nothing comes any more
+        with contextlib.suppress(ProcessLookupError):  # it has just begun, and no group of its own
+            os.killpg(process.pid or 0, signal.SIGKILL)
+        process.kill()
+    process.join()
 
 
 def side_by_side(tasks: Sequence[Callable[[], None]]) -> None:

@@ -221,12 +221,6 @@ def test_dry_run_plans_and_writes_nothing(capsys, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_plot_of_a_run_that_never_came_ends_quietly():
-    """`plot -` waits for a folder; it is given none where the run was stopped."""
-    done = finebayes("plot", "-", input="")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
 def test_all_runs_every_study_and_names_those_that_fail(capsys, monkeypatch):
     called = []
 

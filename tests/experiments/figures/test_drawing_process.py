@@ -1,5 +1,6 @@
 """Drawing beside a run: tasks in processes of their own, and the process that waits for a folder."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -9,11 +10,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from experiments.commands.reading import drawing_apart
 from experiments.figures import drawing_process as drawing
 from experiments.system import children
 from theory.errors import Misuse
 
-WAITING = [sys.executable, "-P", "-m", "experiments.cli", "plot", "-"]
 FORKED = """
 import os, pathlib, sys
 from experiments.figures.drawing_process import side_by_side
@@ -55,10 +56,26 @@ def test_where_jax_is_loaded_tasks_are_done_here_in_their_order():
 
 
 def test_a_run_that_ends_early_leaves_no_process_that_waits():
-    with pytest.raises(ValueError, match="early"), drawing.apart():
+    with pytest.raises(ValueError, match="early"), drawing_apart() as draw:
         raise ValueError("early")
-    told = subprocess.run(WAITING, input="", capture_output=True, text=True)
-    assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
+    assert draw.process.exitcode == -signal.SIGKILL and draw.process not in multiprocessing.active_children()
+
+
+ORPHANED = """
+import os, sys
+from experiments.commands.reading import drawing_apart
+with drawing_apart() as draw:
+    print(type(draw.process).__name__, flush=True)
+    os._exit(0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the process is forked on Linux alone")
+def test_a_run_that_is_killed_leaves_no_process_that_waits():
+    """Without jax the process is forked; it notices that its parent has gone, and writes nothing."""
+    words = [sys.executable, "-c", ORPHANED]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)  # until nobody holds its output
+    assert (done.stdout, done.stderr) == ("ForkProcess\n", "")
 
 
 @pytest.mark.parametrize(
@@ -68,28 +85,28 @@ def test_a_run_that_ends_early_leaves_no_process_that_waits():
         (signal.SIGSTOP, r"did not end within 0\.1 s; all else is finished"),
     ],
 )
-def test_a_process_that_dies_or_is_stopped_is_not_waited_for(monkeypatch, started, sent, sentence):
+def test_a_process_that_dies_or_is_stopped_is_not_waited_for(monkeypatch, sent, sentence):
     monkeypatch.setattr(children, "PATIENCE", 0.1)
     run = SimpleNamespace(folder=Path("a run"), study="study")
-    with drawing.apart() as draw:
-        started[0].send_signal(sent)
+    with drawing_apart() as draw:
+        os.kill(draw.process.pid, sent)
         with pytest.raises(Misuse, match=sentence):
             draw(run)
-    assert started[0].returncode == -signal.SIGKILL
+    assert draw.process.exitcode == -signal.SIGKILL
 
 
-def test_a_stopped_process_is_not_waited_for_where_the_run_fails(started):
-    with pytest.raises(ValueError, match="early"), drawing.apart():
-        started[0].send_signal(signal.SIGSTOP)
+def test_a_stopped_process_is_not_waited_for_where_the_run_fails():
+    with pytest.raises(ValueError, match="early"), drawing_apart() as draw:
+        os.kill(draw.process.pid, signal.SIGSTOP)
         raise ValueError("early")
-    assert started[0].returncode == -signal.SIGKILL
+    assert draw.process.exitcode == -signal.SIGKILL
 
 
 def test_what_cannot_be_drawn_is_said_and_nothing_here_is_imported(tmp_path, capfd, monkeypatch):
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments" / "__init__.py").write_text("raise RuntimeError('foreign')")
     monkeypatch.chdir(tmp_path)
-    with drawing.apart() as draw, pytest.raises(Misuse, match="The process that draws failed;"):
+    with drawing_apart() as draw, pytest.raises(Misuse, match="The process that draws failed;"):
         run = SimpleNamespace(folder=tmp_path / "none", study="study")
         assert draw.early(run, "partial") == run.folder / "figures" / "study-summary.png"
         draw(run)
@@ -102,29 +119,17 @@ def test_an_early_figure_of_which_there_is_no_whole_one_is_deleted(tmp_path):
     run = SimpleNamespace(folder=tmp_path, study="study")
     early = drawing.early_path(run)
     early.parent.mkdir()
-    for paths, stays in ((f"{early}\n", True), ("study.png\n", False)):
+    for path, stays in ((early, True), (Path("study.png"), False)):
         early.touch()
-        process = SimpleNamespace(communicate=lambda *_, paths=paths: (paths, None), returncode=0)
-        assert drawing.Drawer(process)(run) == [Path(paths.strip())]
+        orders, drawn = multiprocessing.Pipe()
+        drawn.send([path])
+        process = SimpleNamespace(join=lambda *_: None, is_alive=lambda: False, exitcode=0)
+        assert drawing.Drawer(process, orders)(run) == [path]
         assert early.exists() == stays
 
 
-def test_a_process_that_has_died_costs_an_early_figure_and_nothing_else(started):
-    with drawing.apart() as draw:
-        started[0].kill()
-        started[0].wait()
+def test_a_process_that_has_died_costs_an_early_figure_and_nothing_else():
+    with drawing_apart() as draw:
+        draw.process.kill()
+        draw.process.join()
         assert draw.early(SimpleNamespace(folder=Path("a run"), study="study"), "partial").name
-
-
-@pytest.fixture
-def started(monkeypatch):
-    """The processes that are started."""
-    processes, Popen = [], subprocess.Popen
-
-    class Noted(Popen):
-        def __init__(self, *words, **options):
-            super().__init__(*words, **options)
-            processes.append(self)
-
-    monkeypatch.setattr(subprocess, "Popen", Noted)
-    return processes
