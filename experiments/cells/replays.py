@@ -63,7 +63,9 @@ class ReplayPrograms:
         """Predictions and forecasts of strengths for a method, from one base network."""
         seeds = np.arange(self.experiment.seeds, dtype=np.int32)
         tokens = self.answers.padded(questions.tokens)
-        inputs = network.params, tokens, finetuning.padded(self.experiment.n), finetuning.order, seeds
+        # the noise of an order counts every document, so what pads a smaller D' would be noise
+        data = finetuning.data if self.noise else finetuning.padded(self.experiment.n)
+        inputs = network.params, tokens, data, finetuning.order, seeds
         answers, updates, terms = self.replay[method](*inputs) if method in self.replay else ({}, {}, {})
         training = self.experiment.training(method, arm)
         scale = self.experiment.scale(answers_per_document_set(finetuning.data))
