@@ -14,7 +14,7 @@ from typing import Any
 from experiments.commands import probe, reading, run, sweep, tables, work
 from experiments.commands.parsing import COMMANDS, OwnFiles, parse, say
 from experiments.design.words import Unknown
-from experiments.discovery import FOLDERS, Catalogue
+from experiments.discovery import FOLDERS, Catalogue, Entry
 from experiments.system import interrupts, surroundings
 from theory.errors import Misuse
 
@@ -93,18 +93,23 @@ def _list(arguments: list[str]) -> None:
     catalogue = Catalogue(options.files)
     listed = {kind: catalogue.entries(kind) for kind in FOLDERS}
     if options.json:
-        names = {
-            kind: [{"name": entry.name, "summary": entry.summary} for entry in entries]
-            for kind, entries in listed.items()
-        }
+        names = {kind: [_as_json(entry) for entry in entries] for kind, entries in listed.items()}
         print(json.dumps(names, indent=1, ensure_ascii=False))
         return
-    width = 2 + max(len(entry.name) for entries in listed.values() for entry in entries)
-    parts = [
-        "\n".join([kind, *(f"  {entry.name:{width}s}{entry.summary}" for entry in entries)])
-        for kind, entries in listed.items()
-    ]
-    print("\n\n".join(parts))
+    lines = {kind: [line for entry in entries for line in _lines(entry)] for kind, entries in listed.items()}
+    width = 2 + max(len(name) for group in lines.values() for name, _ in group)
+    parts = [[kind, *(f"  {name:{width}s}{text}" for name, text in group)] for kind, group in lines.items()]
+    print("\n\n".join("\n".join(part) for part in parts))
+
+
+def _lines(entry: Entry) -> list[tuple[str, str]]:
+    """Its name and summary, and below it, moved in, its forms."""
+    return [(entry.name, entry.summary), *((f"  {name}", line) for name, line in entry.forms)]
+
+
+def _as_json(entry: Entry) -> dict[str, Any]:
+    forms = [{"name": name, "summary": line} for name, line in entry.forms]
+    return {"name": entry.name, "summary": entry.summary, **({"forms": forms} if forms else {})}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -44,7 +44,8 @@ SINGULAR: dict[Kind, str] = {
 class Entry:
     """Something that can be named: its `name` in kebab-case, the first line of its docstring, and its file.
 
-    `content` is that of a user's own file, b"" for ours.
+    `content` is that of a user's own file, b"" for ours. `forms` are more names that a theory is scored
+    under, each with a line on what it is.
     """
 
     kind: Kind
@@ -52,6 +53,12 @@ class Entry:
     summary: str
     path: Path
     content: bytes = field(default=b"", repr=False)
+    forms: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def all_names(self) -> tuple[str, ...]:
+        """Its name and those of its forms."""
+        return self.name, *(name for name, _ in self.forms)
 
     @property
     def is_own(self) -> bool:
@@ -197,7 +204,7 @@ def read_file(file: str) -> Entry:
             "method from models.finetuning.method.Method, a sampler from theory.mcmc.langevin.Langevin; a "
             "process has distribution() and answer_tokens, a study experiment(config); see docs/extending."
         )
-    return Entry(kind, path.stem.replace("_", "-"), _summary(tree), path, content)
+    return _entry(kind, path, tree, content)
 
 
 @functools.cache
@@ -206,11 +213,23 @@ def _shipped(kind: Kind) -> tuple[Entry, ...]:
     defines = f"\ndef {'experiment' if kind == 'studies' else 'example'}("
     paths = sorted((ROOT / FOLDERS[kind]).glob("[!_]*.py"))
     return tuple(
-        Entry(kind, path.stem.replace("_", "-"), _summary(ast.parse(text)), path)
+        _entry(kind, path, ast.parse(text))
         for path in paths
         if defines in (text := path.read_text(encoding="utf-8"))
     )
 
 
-def _summary(tree: ast.Module) -> str:
-    return (ast.get_docstring(tree) or "").strip().split("\n")[0]
+def _entry(kind: Kind, path: Path, tree: ast.Module, content: bytes = b"") -> Entry:
+    """By the source alone: the first line of its docstring, and the dict of names in `FORMS`, if any."""
+    summary = (ast.get_docstring(tree) or "").strip().split("\n")[0]
+    return Entry(kind, path.stem.replace("_", "-"), summary, path, content, tuple(_forms(tree).items()))
+
+
+def _forms(tree: ast.Module) -> dict[str, str]:
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FORMS":
+            with contextlib.suppress(ValueError):  # no literal: a name of the user's own
+                forms = ast.literal_eval(node.value)
+                if isinstance(forms, dict):
+                    return {str(name): str(line) for name, line in forms.items()}
+    return {}

@@ -45,7 +45,7 @@ def candidates(experiment: Experiment) -> list[Candidate]:
     known = [as_candidate(name, form) for name, form in _forms(experiment).items()]
     for name in (*names, *extra):
         if name != EVERY:
-            _choose(name, known)
+            _choose(name, known, experiment)
     sampled = {form.theory for form in known if form.kind == "sampled"}
     for name in () if experiment.sampling else sorted(sampled.intersection((*names, *extra))):
         raise Misuse(
@@ -69,9 +69,15 @@ def candidates(experiment: Experiment) -> list[Candidate]:
     return [form for form in scored if form.kind != "noise"]
 
 
-def _choose(name: str, known: list[Candidate]) -> None:
-    """Refuse a name that no theory has."""
+def _choose(name: str, known: list[Candidate], experiment: Experiment) -> None:
+    """Refuse a name that no theory has, or none for this process."""
     names = [*dict.fromkeys(form.theory for form in known), EVERY]
+    listed = {name for entry in experiment.catalogue.entries("theories") for name in entry.all_names}
+    if name in listed.difference(names):
+        raise Misuse(
+            f"{name} does not take this study's process, {type(experiment.process).__name__}, for it needs "
+            "another kind of hidden variable (its file says which); omit it."
+        )
     theory = name.removesuffix(BY_RATE)
     if theory != name and theory in names:
         raise Misuse(f"{name} is a forecast of {theory}, where that has a rate; write {theory}.")

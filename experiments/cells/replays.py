@@ -65,7 +65,9 @@ class ReplayPrograms:
         """Predictions and forecasts of strengths for a method, from one base network."""
         seeds = np.arange(self.experiment.seeds, dtype=np.int32)
         tokens = self.answers.padded(questions.tokens)
-        inputs = network.params, tokens, finetuning.padded(self.experiment.n), finetuning.order, seeds
+        # the noise of an order counts every document, so what pads a smaller D' would be noise
+        data = finetuning.data if self.noise else finetuning.padded(self.experiment.n)
+        inputs = network.params, tokens, data, finetuning.order, seeds
         answers, updates, terms, linear = (
             self.replay[method](*inputs) if method in self.replay else ({}, {}, {}, None)
         )

@@ -69,8 +69,11 @@ def test_list_names_what_there_is(capsys):
     assert names["methods"] >= {"sgd", "adam"}
     assert "weird-generalisation" in names["studies"]
     assert "persona-topics" in names["processes"]
-    assert all(set(entry) == {"name", "summary"} for entries in listed.values() for entry in entries)
-    assert all(len(entry["summary"]) > 20 for entries in listed.values() for entry in entries)
+    forms = [form for entry in listed["theories"] for form in entry.pop("forms", ())]
+    assert {form["name"] for form in forms} >= {"hierarchical-fitted", "exchangeable-product"}
+    every = [*forms, *(entry for entries in listed.values() for entry in entries)]
+    assert all(set(entry) == {"name", "summary"} for entry in every)
+    assert all(len(entry["summary"]) > 20 for entry in every)
 
 
 @pytest.mark.parametrize(
@@ -247,13 +250,19 @@ def test_the_list_reads_like_a_table_of_contents(capsys):
     parts = capsys.readouterr().out.removesuffix("\n").split("\n\n")
     headings, lines = zip(*((part.split("\n")[0], part.split("\n")[1:]) for part in parts), strict=True)
     assert headings == ("studies", "processes", "theories", "methods", "samplers")
-    columns = {re.match(r"  \S+ +", line).end() for part in lines for line in part}
+    columns = {re.match(r" {2,4}\S+ +", line).end() for part in lines for line in part}
     assert len(columns) == 1
     for part in lines[1:]:
         for line in part:
             assert (
                 line.endswith(".") and "?" not in line and not line[columns.copy().pop() :].startswith("What")
             )
+    theories = [line.split("  The same")[0] for line in lines[2]]
+    first = [line.startswith("  hierarchical-personas ") for line in theories].index(True)
+    assert [line.rstrip() for line in theories[first + 1 : first + 3]] == [
+        "    hierarchical-first-steps",
+        "    hierarchical-fitted",
+    ]
 
 
 def test_an_unwritable_place_is_one_sentence(capsys, tmp_path):

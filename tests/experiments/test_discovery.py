@@ -195,6 +195,21 @@ def test_the_kind_of_a_file_is_read_from_its_source(tmp_path, source, kind):
     assert read_file(str(path)).kind == kind
 
 
+@pytest.mark.parametrize(
+    ("forms", "names"),
+    [('{"my-form": "The same."}', ["file", "my-form"]), ("dict(a=1)", ["file"]), ("3", ["file"])],
+)
+def test_the_forms_of_a_theory_are_read_from_its_source(tmp_path, capsys, forms, names):
+    """A dict of names, if it is a literal."""
+    path = tmp_path / "file.py"
+    path.write_text(
+        f'"""What it is."""\nfrom theory.contracts import Theory\nFORMS = {forms}\nclass A(Theory): ...'
+    )
+    assert list(read_file(str(path)).all_names) == names
+    cli.main(["list", "--with", str(path)])
+    assert ("    my-form " in capsys.readouterr().out) == ("my-form" in names)
+
+
 def test_a_run_is_named_by_the_content_of_its_files_and_not_by_their_place(own, tmp_path):
     def record(*files):
         study = Study.find("mixtures")

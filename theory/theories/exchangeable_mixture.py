@@ -36,6 +36,10 @@ from theory.contracts import Bound, Process, Scale, Theory
 from theory.latent.mixture import Mixture
 
 FAMILIES = ("saturated", "product", "tilted")
+FORMS = {
+    "exchangeable-product": "The same where z is a product: its marginals alone move.",
+    "exchangeable-tilted": "The same where z is a product: its marginals move, its odds ratios stay.",
+}
 SWEEPS = 200
 TOLERANCE, STEPS = 1e-7, 2000  # of expectation-maximisation
 
@@ -146,7 +150,7 @@ def variants(process: Process) -> dict[str, ExchangeableMixture]:
     """The free joint; the other families too where the hidden variable of a process is a product."""
     theories = {"exchangeable-mixture": ExchangeableMixture()}
     if len(process.distribution().factors) > 1:
-        theories |= {f"exchangeable-{family}": ExchangeableMixture(family) for family in FAMILIES[1:]}
+        theories |= {name: ExchangeableMixture(name.removeprefix("exchangeable-")) for name in FORMS}
     return theories
 
 

@@ -54,6 +54,10 @@ from theory.processes.persona_topics import Persona
 TOLERANCE, STEPS = 1e-7, 2000  # of the fixed point
 LEAST, MOST = 1e-3, 1e6  # of c, where the first step moves tables alone, or weights alone
 FITTED = (*np.logspace(-1, 3, 9).tolist(), MOST)  # values of c among which one is fitted
+FORMS = {
+    "hierarchical-first-steps": "The same, c by the network's first step of gradient descent.",
+    "hierarchical-fitted": "The same, c fitted with β to the network's in-domain answers.",
+}
 
 
 @dataclass(frozen=True)

@@ -223,7 +223,8 @@ def test_an_instance_of_a_class_of_one_s_own():
     ("name", "sentence"),
     [
         ("tempered-posterio", "no theory called 'tempered-posterio'; did you mean tempered-posterior"),
-        ("exchangeable-product", "no theory called 'exchangeable-product'"),  # no product here
+        ("exchangeable-product", "^exchangeable-product does not take this study's process, PersonaTopics, "),
+        ("structure-posterior", "^structure-posterior does not take .* another kind of hidden variable"),
         (
             "hierarchical-first-steps-by-rate",
             "^hierarchical-first-steps-by-rate is a forecast of hierarchical-first-steps, where that has a "
@@ -235,6 +236,13 @@ def test_an_instance_of_a_class_of_one_s_own():
 def test_a_name_that_no_theory_has_is_refused(name, sentence):
     with pytest.raises(Misuse, match=sentence):
         candidates(experiment(example(), name))
+
+
+def test_every_name_that_a_study_can_score_is_listed():
+    """Names are read from the source, before any process is known."""
+    every = [*EVERY, *candidates(experiment(product(), "all"))]
+    listed = [name for entry in Catalogue().entries("theories") for name in entry.all_names]
+    assert sorted(listed) == sorted({"unchanged", *(each.theory for each in every)})
 
 
 @pytest.mark.parametrize(

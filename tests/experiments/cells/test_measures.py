@@ -87,6 +87,22 @@ def test_the_noise_of_an_order_is_predicted_where_steps_move_all_weights(made):
         assert np.isfinite(noise).all() and (noise > 0).any()
 
 
+@pytest.mark.parametrize("method", ["sgd", "adam"])
+def test_what_pads_a_smaller_set_makes_no_noise(tiny, untrained, method):
+    """No order meets it: an arm of fewer documents has the noise of an experiment of as many."""
+    whole = tiny({"theories": ("noise",), "finetuning.methods": (method,)})
+    small = replace(whole, n=whole.batch + 1)
+    own = replace(whole, arms=tuple(replace(arm, n=small.n) for arm in whole.arms))
+    assert small.n < own.n
+    noise = []
+    for experiment in (small, own):
+        executor = Executor(experiment, untrained(experiment))
+        cell = next(cell for cell in experiment.cells() if cell.kind == "replays")
+        noise.append(executor.run(cell, executor.template)[0].measures["order_noise"])
+    assert (noise[0] > 0).any()
+    np.testing.assert_array_equal(*noise)
+
+
 def test_a_network_that_knows_nothing_infers_nothing_and_exact_inference_gains(made):
     first = measures(made[2])[0]
     assert first.inference_exact > 0 > first.inference_network
