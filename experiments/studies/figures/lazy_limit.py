@@ -15,7 +15,7 @@ from experiments.scoring.labels import METHODS
 from experiments.storage.run_folder import RunFolder
 
 ORDERS = {"linearised": 1, "quadratic": 2}  # of the expansion, by theory
-SHOWN = 2.0  # of the shift: the upper edge, where expected slopes end
+SHOWN = 10.0  # of the shift: the upper edge, where expected slopes end
 ROUNDING = 1e-10  # nats: below it KL is that of float32's rounding, in training too
 StepSizes = Mapping[str, tuple[str, float]]
 Points = dict[tuple[str, str], np.ndarray]
@@ -73,7 +73,7 @@ def draw_unexplained(run: RunFolder, step_sizes: StepSizes) -> list[Path]:
                 smooth = shares[0] * (sizes / sizes[0]) ** (2 * order)
                 label = f"if all were smooth: η{'²⁴'[order - 1]}"
                 axes.plot(sizes, smooth, "--", color=colour, lw=0.8, label=label)
-            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.1), ncols=2, fontsize=6)
+            axes.legend(loc="upper left", fontsize=6)
         known = [shares.min() for _, shares in points.values()]
         panels[0].set_ylim(min(known, default=SHOWN / 10) / 3, SHOWN)
         panels[0].set_ylabel("unexplained share of the shift")
