@@ -13,7 +13,7 @@ import tyro
 from experiments.commands.parsing import parse, say
 from experiments.design.study import Study
 from experiments.figures import drawing_process
-from experiments.storage.records import Json
+from experiments.storage.records import Json, ScoreLine
 from experiments.storage.run_folder import find
 from experiments.storage.sweep_folder import runs_in
 from theory.errors import Misuse
@@ -33,6 +33,9 @@ class _Scored(_Folder):
     """All doses and groups, not only a selection (JSON always has all)."""
     sizes: bool = False
     """The sizes of shifts that theories and the yardstick shift-curve forecast, not the scorecard."""
+    against: str = ""
+    """Differences from this theory's score on the same networks, with intervals, at every dose, not the
+    scorecard: tempered-posterior, or tempered-posterior/process for the form that starts from the process."""
 
 
 def plot(arguments: list[str]) -> None:
@@ -85,7 +88,9 @@ def score(arguments: list[str]) -> None:
     run = find(options.folder, say)
     rows = table(run)
     forecast = sizes.sizes(rows) if options.sizes else []
-    if options.json and options.sizes:
+    if options.against:
+        _compare_with(scorecard(rows), options)
+    elif options.json and options.sizes:
         _print_json(line.record() for line in forecast)
     elif options.json:
         _print_json(line.to_json() for line in score_lines(rows))
@@ -106,6 +111,20 @@ def score(arguments: list[str]) -> None:
         outside = convex_hull.hull(run, lines)
         if outside:
             print(f"\n{convex_hull.ABOUT}\n\n{aligned(convex_hull.table(outside))}")
+
+
+def _compare_with(lines: list[ScoreLine], options: _Scored) -> None:
+    """Print how far every theory is from one, at every dose."""
+    from experiments.reports import differences
+    from experiments.reports.sentences import aligned
+
+    name = options.against
+    gaps = differences.differences(lines, name)
+    if options.json:
+        _print_json(entry.record() for entry in gaps)
+    else:
+        print(aligned(differences.table(gaps, name, options.everything)))
+        print(f"\n{differences.ABOUT.format(name=name)}")
 
 
 def _print_json(records: Iterable[Json]) -> None:

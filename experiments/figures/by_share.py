@@ -88,10 +88,11 @@ def _draw(axes: Axes, lines: list[ScoreLine], shares: dict[int, float]) -> None:
     doses = sorted({line.dose for line in lines})
     at = np.array([shares[dose] for dose in doses])
     explained_axis(axes)
-    drawn = draw_references(axes, at, lines)
-    for index, (theory, grade, curve) in enumerate(series(lines)):
+    drawn = [(values, colour) for _, colour, values in draw_references(axes, at, lines)]
+    curves = series(lines)
+    for index, (theory, grade, curve) in enumerate(curves):
         line, values = marker_line(theory), at_doses(curve, "explained", doses)
-        draw_intervals(axes, at, intervals(curve, doses), line["color"], index)
+        draw_intervals(axes, at, intervals(curve, doses), line["color"], index - len(curves) // 2)
         axes.plot(at, np.minimum(values, TOP), **line, **GRADES[grade])
         drawn.append((values, line["color"]))
     off_scale(axes, at.tolist(), drawn, BOTTOM, "v")

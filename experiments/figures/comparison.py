@@ -8,8 +8,9 @@
     figures/STUDY-swap.png, ..., .csv       the shares of state and read-out (experiments.figures.swap)
 
 A theory keeps its colour and marker everywhere; a full line is fitted, a dashed one with open markers is a
-forecast. Theories of a latent mixture are drawn with the prior implied by the base network where it is known
-(the tables have both). The same folder gives the same bytes.
+forecast. STUDY and STUDY-summary have the best theory of each kind in full, the others pale
+(experiments.figures.leading). Theories of a latent mixture are drawn with the prior implied by the base
+network where it is known (the tables have both). The same folder gives the same bytes.
 """
 
 from collections.abc import Iterable
@@ -21,19 +22,24 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.figures.answers import AIM, ANSWERING, QUESTIONS, depth, draw_answers, largest, probabilities
 from experiments.figures.dose_panels import (
+    BEYOND,
     DASHES,
     GRADES,
+    OTHER_BASE,
     REFERENCES,
     at_doses,
     dose_ticks,
     draw_explained,
     mixture_theories,
     off_scale,
+    pale,
     select,
     series,
 )
 from experiments.figures.drawing_process import early_path
+from experiments.figures.leading import Curve, Ends, leading, names_at_ends, sign, theories
 from experiments.figures.looks import INKS as INKS
 from experiments.figures.looks import rank
 from experiments.figures.style import (
@@ -56,7 +62,6 @@ from experiments.figures.style import (
 from experiments.figures.summary import draw_summary
 from experiments.figures.swap import swap_figure
 from experiments.scoring.labels import judged_groups, of_panel, panel_name, panels
-from experiments.scoring.predictions import BASE, NETWORK, predictions
 from experiments.scoring.rows import rows as rows_of
 from experiments.scoring.rows import table
 from experiments.scoring.scorecard import scorecard
@@ -67,15 +72,11 @@ from experiments.storage.run_folder import RunFolder
 from theory.errors import Misuse
 
 CONFLICT = "conflict"  # contexts that speak of another hypothesis than D': mixtures differ most there
-LEGEND = 0.62  # inches
-TARGET, AIM = "target", {"color": "#c00000", "lw": 1.4, "ls": (0, (2, 1))}  # a name among answers, its line
+LEGEND, NAMES = 0.62, 1.45  # inches of the legend, and right of panels for the names of curves
 GREY: Look = {"color": "0.45", "marker": "o"}
 NOISE: Look = {"color": "0.65", "marker": ".", "ms": 3}
 PREDICTED: Look = {"color": "#b3001b", "marker": "x", "ms": 3, "mew": 0.7, "ls": ":", "lw": 0.9}
 WEAK, STRONG = 3e-4, 20.0  # of the relative β
-QUESTIONS, ANSWERS = 2, 12  # held-out questions whose answers are drawn, and at most so many answers
-UPRIGHT, SMALL, LETTER = 4, 5.0, 0.042  # answers named upright; point size of more, and inches a letter then
-Probabilities = tuple[dict[str, np.ndarray], list[str], list[str]]  # (d, q, a) by name, questions, answers
 
 
 def draw_comparison(run: RunFolder, target: Target | None = None) -> list[Path]:
@@ -136,35 +137,40 @@ def _main(
     target: Target | None = None,
 ) -> Figure:
     every, group = panels(lines), judged_groups(lines)[0]
+    full = leading([line for line in lines if line.group == group])
     arms = list(dict.fromkeys(p[1] for p in every))
     shown = next(panel for panel in every if panel[1] == arms[-1])
     chosen = select(rows, *shown, group)
-    answers = _largest(*_probabilities(run, chosen, target))
+    answers = largest(*probabilities(run, chosen, target, theories(full)))
     down = -(-len(every) // ABREAST)
     shown_groups = [group, *[CONFLICT] * (CONFLICT in judged_groups(lines) and group != CONFLICT)]
     tall, taller, low = 0.85 * QUESTIONS, 2.35 * len(arms) - 0.4, (1.65 * down - 0.4) * _is_fitted(lines)
-    heights = [LEGEND + 0.5, tall + 0.78 + _depth(answers[2]), *[taller + 0.9] * len(shown_groups)]
+    heights = [0.45, tall + 0.78 + depth(answers[2]), *[taller + 0.9] * len(shown_groups)]
     starts = np.cumsum(heights)
     figure = Drawing(figsize=(WIDTH, starts[-1] + low + 0.4 * _is_fitted(lines)))
-    _legend(figure, lines, target)
-    heading(figure, starts[0], "a", f"Answers in {_word(group)} contexts: {panel_name(*shown)}")
-    _answers(figure, starts[0], tall, answers, sorted({row.dose for row in chosen}))
+    in_words = f"Answers in {_word(group)} contexts: {panel_name(*shown)}"
+    heading(figure, starts[0], "a", in_words, ANSWERING | ({target.name: AIM} if target else {}))
+    draw_answers(figure, starts[0], tall, answers, sorted({row.dose for row in chosen}))
     for start, letter, name in zip(starts[1:], "bc", shown_groups, strict=False):
+        inside = [line for line in lines if line.group == name]
         text = f"Explained part of the {_word(name)} shift; below, the shift and its noise"
-        heading(figure, start, letter, text)
-        _explained(figure, start, taller, [line for line in lines if line.group == name], mixtures)
+        heading(figure, start, letter, text, _marks(inside, full))
+        _explained(figure, start, taller, inside, mixtures, full)
 
     if _is_fitted(lines):
         letter = "bcd"[len(shown_groups)]
         heading(figure, starts[-1], letter, "Strength β relative to its last fitted value; grey: β ∝ dose")
-        grid = panels_grid(figure, starts[-1], low, down, min(len(every), ABREAST), wspace=0.08, hspace=0.55)
+        across = min(len(every), ABREAST)
+        grid = panels_grid(figure, starts[-1], low, down, across, right=NAMES, wspace=0.08, hspace=0.55)
         grid = grid.subplots(squeeze=False, sharey=True)
         for axes in grid.flat[len(every) :]:
             axes.remove()
         for axes, (name, data) in zip(grid.flat, every, strict=False):
             axes.set_title(panel_name(name, data))
             axes.set_xlabel("dose (finetuning steps)")
-            _strength(axes, select(lines, name, data, group))
+            ends = _strength(axes, select(lines, name, data, group), full)
+            if axes in grid[:, -1] or (name, data) == every[-1]:
+                names_at_ends(axes, ends)
         for axes in grid[:, 0]:
             axes.set_ylabel("relative β")
     return figure
@@ -176,12 +182,18 @@ def _is_fitted(lines: list[ScoreLine]) -> bool:
 
 
 def _explained(
-    figure: Figure, start: float, tall: float, lines: list[ScoreLine], mixtures: frozenset[str]
+    figure: Figure,
+    start: float,
+    tall: float,
+    lines: list[ScoreLine],
+    mixtures: frozenset[str],
+    full: frozenset[Curve],
 ) -> None:
-    """Draw the scores of one group, a row for each D' and a column for each method."""
+    """Draw the scores of one group, a row for each D' and a column for each method; names are right of it."""
     every = panels(lines)
     methods, arms = list(dict.fromkeys(p[0] for p in every)), list(dict.fromkeys(p[1] for p in every))
-    outer = panels_grid(figure, start, tall, len(arms), len(methods), hspace=0.3, wspace=0.12)
+    shape = len(arms), len(methods)
+    outer = panels_grid(figure, start, tall, *shape, right=NAMES, hspace=0.3, wspace=0.2)
     for name, data in every:
         row, column = arms.index(data), methods.index(name)
         above, below = (
@@ -191,9 +203,11 @@ def _explained(
         )
         inside = of_panel(lines, (name, data))
         above.set_title(panel_name(name, data))
-        draw_explained(above, inside, mixtures)
+        ends = draw_explained(above, inside, mixtures, full)
         _shift(below, inside)
-        above.tick_params(labelbottom=False)
+        if (name, data) == [panel for panel in every if panel[1] == data][-1]:
+            names_at_ends(above, ends)
+        above.tick_params(labelbottom=False, labelleft=column == 0)
         if column == 0:
             above.set_ylabel("explained")
             below.set_ylabel("shift\n(nats)")
@@ -220,63 +234,6 @@ def _groups(lines: list[ScoreLine], mixtures: frozenset[str]) -> Figure:
     return figure
 
 
-def _probabilities(run: Run, rows: list[Row], target: Target | None = None) -> Probabilities:
-    """Means over networks and contexts; `rows` are of one method, D' and group. A target's are TARGET."""
-    parts: dict[str, list[np.ndarray]] = {}
-    questions = answers = np.zeros(0, str)
-    for contexts, log_probs in predictions(run, rows):
-        questions, answers = np.unique(contexts.questions), contexts.answers
-        share = (contexts.questions == questions[:, None]) / 1.0
-        share /= share.sum(axis=1, keepdims=True)
-        if target:
-            aim = contexts.components[target.hypothesis]
-            log_probs |= {TARGET: np.broadcast_to(aim, log_probs[NETWORK].shape)}
-        for name, values in log_probs.items():
-            parts.setdefault(name, []).append(np.einsum("qc,sdca->sdqa", share, np.exp(values)))
-    shown = {name: np.concatenate(arrays).mean(axis=0) for name, arrays in parts.items()}
-    return shown, questions.tolist(), answers.tolist()
-
-
-def _largest(shares: dict[str, np.ndarray], questions: list[str], answers: list[str]) -> Probabilities:
-    """The questions that moved most and, of many answers, the likeliest there."""
-    moved = np.abs(shares["finetuned"] - shares["base"])[-1].sum(axis=-1)
-    topics = sorted(np.argsort(-moved, kind="stable")[:QUESTIONS])
-    shares = {name: values[:, topics] for name, values in shares.items()}
-    likeliest = np.max([shares[name].max(axis=(0, 1)) for name in ("finetuned", "base")], axis=0)
-    kept = np.sort(np.argsort(-likeliest, kind="stable")[:ANSWERS])
-    shares = {name: values[..., kept] for name, values in shares.items()}
-    return shares, [questions[topic] for topic in topics], [answers[index] for index in kept]
-
-
-def _depth(answers: list[str]) -> float:
-    """Inches that the names of answers need below their axis, beyond one line."""
-    return LETTER * max(map(len, answers)) if len(answers) > UPRIGHT else 0.0
-
-
-def _answers(figure: Figure, start: float, tall: float, shown: Probabilities, doses: list[int]) -> None:
-    """Draw finetuned answers as bars, the base network as a line across, each theory as a marker."""
-    shares, questions, answers = shown
-    chosen = sorted(set(np.linspace(0, len(doses) - 1, 4).round().astype(int)[-3:]))
-    names = sorted(set(shares) - {NETWORK, BASE, TARGET}, key=rank)
-    grid = panels_grid(figure, start, tall, len(questions), len(chosen), wspace=0.05, hspace=0.12)
-    grid = grid.subplots(squeeze=False, sharex=True, sharey=True)
-    centres = np.arange(len(answers))
-    for row, question in enumerate(questions):
-        for axes, dose in zip(grid[row], chosen, strict=True):
-            axes.bar(centres, shares["finetuned"][dose, row], 0.9, color="0.87")
-            axes.hlines(shares["base"][dose, row], centres - 0.45, centres + 0.45, color="black", lw=1)
-            if TARGET in shares:
-                axes.hlines(shares[TARGET][dose, row], centres - 0.45, centres + 0.45, **AIM)
-            for index, name in enumerate(names):
-                offset = 0.76 * ((index + 0.5) / len(names) - 0.5)
-                axes.plot(centres + offset, shares[name][dose, row], ls="", ms=3, mew=0, **marker_line(name))
-        grid[row, 0].set_ylabel(f"{question}\nprobability")
-    many = len(answers) > UPRIGHT
-    for column, dose in enumerate(chosen):
-        grid[0, column].set_title(f"dose {doses[dose]}")
-        grid[-1, column].set_xticks(centres, answers, rotation=90 * many, fontsize=SMALL if many else None)
-
-
 def _shift(axes: Axes, lines: list[ScoreLine]) -> None:
     """Draw what there is to explain (black), and what another order of the data would make of it (grey), as
     measured and, where it is known, as predicted."""
@@ -292,42 +249,49 @@ def _shift(axes: Axes, lines: list[ScoreLine]) -> None:
         axes.yaxis.set_minor_locator(ticker.NullLocator())
 
 
-def _strength(axes: Axes, lines: list[ScoreLine]) -> None:
-    """Draw β against dose in units of the theory's last fitted β."""
+def _strength(axes: Axes, lines: list[ScoreLine], full: frozenset[Curve]) -> Ends:
+    """Draw β against dose in units of the theory's last fitted β; returns the fitted curves in full."""
     doses = dose_ticks(axes, lines)
     axes.set_yscale("log")
     axes.set_ylim(WEAK, STRONG)
     axes.yaxis.set_minor_locator(ticker.NullLocator())
     axes.plot(doses, np.array(doses) / max(doses, default=1), color="0.87", lw=3.5, zorder=0)
-    drawn: list[tuple[np.ndarray, str]] = []
+    ends: Ends = []
     scale: dict[str, float] = {}
     for theory, grade, curve in series(lines):  # fitted ones come first
         betas, line = at_doses(curve, "beta", doses), marker_line(theory)
         last = scale.setdefault(theory, betas[-1] if grade == "fitted" else np.nan)
         if last > 0:
             values = betas / last
-            axes.plot(doses, np.maximum(values, 1e-9), **line, **GRADES[grade])
-            drawn.append((values, line["color"]))
-    off_scale(axes, doses, drawn, WEAK, "v")
-    off_scale(axes, doses, drawn, STRONG, "^")
+            is_full = (theory, grade) in full
+            drawn = {**line, **GRADES[grade]} if is_full else pale(line, grade)
+            axes.plot(doses, np.maximum(values, 1e-9), **drawn)
+            if is_full:
+                ends.append((sign(theory, grade), line["color"], values))
+    for edge, marker in ((WEAK, "v"), (STRONG, "^")):
+        off_scale(axes, doses, [(values, colour) for _, colour, values in ends], edge, marker)
+    return ends
 
 
-def _legend(figure: Figure, lines: list[ScoreLine], target: Target | None = None) -> None:
+def _marks(lines: list[ScoreLine], full: frozenset[Curve]) -> dict[str, Look]:
+    """The looks of what has no name of its own in a panel."""
+    others = {curve[:2] for curve in series(lines)} - full
+    looks: dict[str, Look] = {}
+    if any(line.predicted_noise is not None for line in lines):
+        looks |= {"noise, measured": NOISE, "noise, predicted": PREDICTED}
+    return looks | ({"other theories": {"color": "0.6", "lw": 0.6}} if others else {})
+
+
+def _legend(figure: Figure, lines: list[ScoreLine]) -> None:
     names = sorted({theory for theory, _, _ in series(lines)}, key=rank)
     looks: dict[str, Look] = {
         **{name.replace("-", " "): marker_line(name) for name in names},
         **({"β fitted in-domain": {**GREY, **GRADES["fitted"]}} if _is_fitted(lines) else {}),
         "forecast": {**GREY, **GRADES["forecast"]},
         "best in class: any mixture": {"color": "black", "ls": DASHES["best_in_class"], "lw": 0.9},
-        "another pretraining seed": {"color": "0.45", "ls": DASHES["other_base"], "lw": 0.9},
+        "another pretraining seed": {"color": OTHER_BASE, "ls": DASHES["other_base"], "lw": 0.9},
         **REFERENCES,
-        "above the order-blind bound": {"color": "0.8", "lw": 5},
+        "above the order-blind bound": BEYOND,
         "off the scale": {"color": "0.45", "marker": "v", "ls": "", "ms": 2.6, "mew": 0},
-        "finetuned network": {"color": "0.87", "lw": 5},
-        "base network": {"color": "black", "lw": 1},
     }
-    if any(line.predicted_noise is not None for line in lines):
-        looks |= {"noise, measured": NOISE, "noise, predicted": PREDICTED}
-    if target:
-        looks[target.name] = AIM
     legend(figure, looks, 5)

@@ -8,15 +8,15 @@ told apart.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
+from experiments.figures.leading import Curve, Ends, sign
 from experiments.figures.looks import rank
-from experiments.figures.style import Look, marker_line
+from experiments.figures.style import Look, inches, marker_line
 from experiments.scoring.labels import LAST_DOSE, NULLS, OfPanel, defined, explained, one_prior
 from experiments.storage.records import ScoreLine
 from experiments.storage.run import Run
@@ -32,7 +32,9 @@ TICKS = {-0.5: "−0.5", 0.0: "0", 0.5: "0.5", 0.9: "0.9", 0.99: "0.99", 0.999: 
 BEST_NULL: Look = {"color": "#c9a227", "lw": 2.6, "alpha": 0.55, "solid_capstyle": "butt"}
 YARDSTICK: Look = {"color": "#7f9fc4", "lw": 1.8, "alpha": 0.7, "solid_capstyle": "butt"}
 REFERENCES: dict[str, Look] = {"best null": BEST_NULL, "last dose, scaled": YARDSTICK}
-BARS, MIDDLE = 1.3, 4  # points between the bars of two theories; the theory whose bar is at the dose
+BEYOND: Look = {"color": "0.88", "lw": 5}  # above the order-blind bound
+OTHER_BASE = "0.45"
+BARS = 1.3  # points between the bars of two theories
 Drawn = Sequence[tuple[np.ndarray, str]]  # values at the doses, and their colour
 
 
@@ -77,7 +79,7 @@ def dose_ticks(axes: Axes, lines: Iterable[_AtDose]) -> list[int]:
     room for."""
     doses = sorted({line.dose for line in lines})
     if doses:
-        every = -(-len(doses) // int(_width(axes) / 0.27))
+        every = -(-len(doses) // int(inches(axes)[0] / 0.27))
         names = [str(dose) if (len(doses) - 1 - i) % every == 0 else "" for i, dose in enumerate(doses)]
         axes.set_xscale("log")
         axes.set_xlim(doses[0] / 1.4, doses[-1] * 1.4)
@@ -128,17 +130,23 @@ def draw_intervals(
     index: int,
 ) -> None:
     """Draw intervals as bars at the positions of the doses, those of the next theory a little to the right:
-    bands of many theories would cover each other and the lines."""
-    shift = ScaledTranslation((index - MIDDLE) * BARS / 72, 0, axes.figure.dpi_scale_trans)
+    bands of many theories would cover each other and the lines. Bars of `index` 0 are at the dose."""
+    shift = ScaledTranslation(index * BARS / 72, 0, axes.figure.dpi_scale_trans)
     axes.vlines(at, *ends, color=colour, lw=0.8, alpha=0.7, transform=axes.transData + shift)
 
 
-def draw_explained(axes: Axes, lines: list[ScoreLine], mixtures: frozenset[str]) -> None:
-    """Draw the explained shift against dose, with its bounds; a value below the axis leaves a triangle."""
+def draw_explained(
+    axes: Axes, lines: list[ScoreLine], mixtures: frozenset[str], full: frozenset[Curve] | None = None
+) -> Ends:
+    """Draw the explained shift against dose, with its bounds; a value below the axis leaves a triangle.
+
+    With `full`, these curves alone have markers and bars, others are pale, and what looks at other networks
+    is left out. Returns names, colours and values of what is drawn in full.
+    """
     doses = dose_ticks(axes, lines)
     explained_axis(axes)
     if not lines:
-        return
+        return []
     single = [next(line for line in lines if line.dose == dose) for dose in doses]
     bounds = [
         [line.best_in_class for line in lines if line.dose == dose and line.theory in mixtures]
@@ -146,32 +154,51 @@ def draw_explained(axes: Axes, lines: list[ScoreLine], mixtures: frozenset[str])
     ]
     best = np.array([max((c for c in at if c is not None), default=np.nan) for at in bounds])
     bound = np.minimum(at_doses(single, "order_blind", doses), TOP)
-    axes.fill_between(doses, bound, TOP, color="0.8", lw=0, zorder=0)
-    references = draw_references(axes, doses, lines)
-    drawn = [(at_doses(single, "other_base", doses), "0.45"), (best, "black")]
-    for (values, colour), name in zip(drawn, ("other_base", "best_in_class"), strict=True):
-        axes.plot(doses, np.minimum(values, TOP), color=colour, ls=DASHES[name], lw=0.9)
-    for index, (theory, grade, curve) in enumerate(series(lines)):
+    axes.fill_between(doses, bound, TOP, color=BEYOND["color"], lw=0, zorder=0)
+    references = draw_references(axes, doses, lines, ["best null"] if full is not None else [*REFERENCES])
+    axes.plot(doses, np.minimum(best, TOP), color="black", ls=DASHES["best_in_class"], lw=0.9)
+    ends: Ends = [("best mixture", "black", best), *references]
+    if full is not None:
+        ends.append(("order-blind bound", "0.5", bound))
+    else:
+        other = at_doses(single, "other_base", doses)
+        axes.plot(doses, np.minimum(other, TOP), color=OTHER_BASE, ls=DASHES["other_base"], lw=0.9)
+        ends.append(("another seed", OTHER_BASE, other))
+    curves = series(lines)
+    for theory, grade, curve in [entry for entry in curves if full is not None and entry[:2] not in full]:
+        line = pale(marker_line(theory), grade)
+        axes.plot(doses, np.minimum(at_doses(curve, "explained", doses), TOP), **line)
+    shown = [entry for entry in curves if full is None or entry[:2] in full]
+    for index, (theory, grade, curve) in enumerate(shown):
         line = marker_line(theory)
         values = at_doses(curve, "explained", doses)
-        draw_intervals(axes, doses, intervals(curve, doses), line["color"], index)
+        draw_intervals(axes, doses, intervals(curve, doses), line["color"], index - len(shown) // 2)
         axes.plot(doses, np.minimum(values, TOP), **line, **GRADES[grade])
-        drawn.append((values, line["color"]))
-    off_scale(axes, doses, [*drawn, *references], BOTTOM, "v")
+        ends.append((sign(theory, grade), line["color"], values))
+    off_scale(axes, doses, [(values, colour) for _, colour, values in ends], BOTTOM, "v")
     _hatch_undefined(axes, doses, single)
+    return ends
+
+
+def pale(line: Look, grade: str) -> Look:
+    """The line of a curve that is not drawn in full."""
+    return {"color": line["color"], "ls": GRADES[grade]["ls"], "lw": 0.6, "alpha": 0.35, "zorder": 1}
 
 
 def draw_references(
-    axes: Axes, at: Sequence[float] | np.ndarray, lines: Sequence[ScoreLine]
-) -> list[tuple[np.ndarray, str]]:
-    """Draw the best null and the last dose, scaled, at the positions of the doses; returns values and
-    colours."""
+    axes: Axes,
+    at: Sequence[float] | np.ndarray,
+    lines: Sequence[ScoreLine],
+    names: Sequence[str] = tuple(REFERENCES),
+) -> Ends:
+    """Draw the best null and the last dose, scaled, at the positions of the doses; returns names, colours and
+    values."""
     doses = sorted({line.dose for line in lines})
     last = [line for line in lines if line.theory == LAST_DOSE and defined(line)]
-    drawn = [best_null(lines, doses), at_doses(last, "explained", doses)]
-    for values, look in zip(drawn, REFERENCES.values(), strict=True):
-        axes.plot(at, np.minimum(values, TOP), **look, zorder=1)
-    return [(values, look["color"]) for values, look in zip(drawn, REFERENCES.values(), strict=True)]
+    values = dict(zip(REFERENCES, (best_null(lines, doses), at_doses(last, "explained", doses)), strict=True))
+    for name in names:
+        axes.plot(at, np.minimum(values[name], TOP), **REFERENCES[name], zorder=1)
+    return [(name, REFERENCES[name]["color"], values[name]) for name in names]
 
 
 def best_null(lines: Iterable[ScoreLine], doses: Sequence[int]) -> np.ndarray:
@@ -179,11 +206,6 @@ def best_null(lines: Iterable[ScoreLine], doses: Sequence[int]) -> np.ndarray:
     fitted = [line for line in lines if line.theory in NULLS[1:] and defined(line)]
     at = [[explained(line) for line in fitted if line.dose == dose] for dose in doses]
     return np.array([max(scores, default=np.nan) for scores in at], float)
-
-
-def _width(axes: Axes) -> float:
-    """Inches."""
-    return axes.get_position().width * cast(Figure, axes.figure).get_figwidth()
 
 
 def _hatch_undefined(axes: Axes, doses: list[int], single: list[ScoreLine]) -> None:
@@ -197,7 +219,7 @@ def _hatch_undefined(axes: Axes, doses: list[int], single: list[ScoreLine]) -> N
 
 def off_scale(axes: Axes, doses: Sequence[float], drawn: Drawn, edge: float, marker: str) -> None:
     """Triangles on an edge of the axis ("v" below, "^" above), side by side, for what lies beyond it."""
-    gap = _width(axes) / len(doses) if doses else 0
+    gap = inches(axes)[0] / len(doses) if doses else 0
     for index, dose in enumerate(doses):
         values = [(values[index], colour) for values, colour in drawn]
         beyond = [colour for value, colour in values if (value < edge if marker == "v" else value > edge)]

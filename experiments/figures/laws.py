@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.figures.looks import method_colours
 from experiments.figures.style import FORMATS, WIDTH, Look, legend, save_figure, style
 from experiments.scoring.labels import METHODS
 from experiments.scoring.laws import FLOOR, Observation, Verdict, is_first, leftover, value
@@ -49,7 +50,7 @@ def law_figure(verdicts: Sequence[Verdict], observations: Sequence[Observation])
     rows = -(-len(verdicts) // COLUMNS)
     figure = Figure(figsize=(WIDTH, TALL * rows + 0.4), layout="constrained")
     figure.get_layout_engine().set(rect=(0, 0, 1, 1 - 0.3 / figure.get_figheight()))  # pyright: ignore
-    colours = method_colours(observations)
+    colours = method_colours(sorted({line.method for line in observations}))
     panels = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
     for axes, verdict in zip(panels, verdicts, strict=False):
         _draw_law(axes, verdict, observations, colours)
@@ -59,7 +60,7 @@ def law_figure(verdicts: Sequence[Verdict], observations: Sequence[Observation])
         METHODS.get(name, name): {"color": colour, "marker": "o", "ls": ""}
         for name, colour in colours.items()
     }
-    looks["proposed on"] = {"color": "0.6", "marker": "o", "mfc": "none", "ls": ""}
+    looks["point that proposed the law"] = {"color": "0.6", "marker": "o", "mfc": "none", "ls": ""}
     legend(figure, looks, len(looks))
     return figure
 
@@ -71,25 +72,21 @@ def kappa_figure(observations: Sequence[Observation]) -> Figure:
     axes = figure.subplots()
     x = np.array([line.measures[KAPPA] for line in observations])
     y = np.maximum(1 - np.array([line.score for line in observations]), LEFT_OVER)
-    for name, colour in method_colours(observations).items():
+    for name, colour in method_colours(sorted({line.method for line in observations})).items():
         of_method = np.array([line.method == name for line in observations])
-        axes.plot(x[of_method], y[of_method], "o", color=colour, ms=2.5, label=METHODS.get(name, name))
+        look: Look = {"color": colour, "ms": 2.5, "mew": 0, "alpha": 0.6, "label": METHODS.get(name, name)}
+        axes.plot(x[of_method], y[of_method], "o", **look)
     ends = np.array([x.min(), x.max()])
     axes.plot(ends, ends**2, "--", color="black", lw=0.8, label="κ²")
     with contextlib.suppress(Misuse):  # too few points for a law
         verdict = leftover(observations, KAPPA, LEFT_OVER)
         (offset, slope), (low, high) = verdict.law.constants, verdict.interval
-        label = f"{np.exp(offset):.2g} κ^{slope:.2f}\n(R² {verdict.r2:.2f}, {low:.2f} to {high:.2f})"
+        label = f"{np.exp(offset):.2g} κ^{slope:.2f}\nR² {verdict.r2:.2f} [{low:.2f}, {high:.2f}]"
         axes.plot(ends, np.exp(offset) * ends**slope, color="black", lw=0.9, label=label)
     axes.set(xscale="log", yscale="log", xlabel="κ, second order of answers beside the first")
     axes.set_ylabel("1 − explained, linearised")
     axes.legend()
     return figure
-
-
-def method_colours(observations: Sequence[Observation]) -> dict[str, str]:
-    """A colour for each way of finetuning, in the order of their names."""
-    return {name: f"C{index}" for index, name in enumerate(sorted({line.method for line in observations}))}
 
 
 def _draw_law(
@@ -109,13 +106,15 @@ def _draw_law(
         of_method = np.array([line.method == name for line in lines])
         pale: Look = {"mfc": "none", "alpha": 0.4}
         axes.plot(x[of_method & first], y[of_method & first], "o", color=colour, ms=2.5, mew=0.5, **pale)
-        axes.plot(x[of_method & ~first], y[of_method & ~first], "o", color=colour, ms=2.5, mew=0)
+        look: Look = {"color": colour, "ms": 2.5, "mew": 0, "alpha": 0.6}
+        axes.plot(x[of_method & ~first], y[of_method & ~first], "o", **look)
     grid = np.linspace(x.min(), x.max(), 200)
     curve = value(law.form, np.array(law.constants), grid[:, None]) if single else grid
     axes.plot(grid, np.where(curve >= FLOOR, curve, np.nan), color="black", lw=0.9)
     if single and law.form == "power" and x.min() > 0 and x.max() > 30 * x.min():
         axes.set_xscale("log")
     low, high = verdict.interval
-    axes.set_title(f"{law.theory}\nR² {verdict.r2:.2f} ({low:.2f} to {high:.2f})")
-    axes.set_xlabel(law.measures[0] if single else f"law in {' and '.join(law.measures)}")
+    axes.set_title(f"{law.theory.replace('-', ' ')}\nR² {verdict.r2:.2f} [{low:.2f}, {high:.2f}]")
+    words = [name.replace("_", " ") for name in law.measures]
+    axes.set_xlabel(words[0] if single else f"the law, in {' and '.join(words)}")
     axes.set_ylabel("explained")

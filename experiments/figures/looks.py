@@ -1,10 +1,12 @@
 """Colours and markers of theories: a table for the known, a stable hash of the name for all others.
 
 A theory keeps its colour and its marker in every figure and table. Those of other theories come from lists
-that no known theory takes from, so that none is taken for a known one. No matplotlib, for the report.
+that no known theory takes from, so that none is taken for a known one. Ways of finetuning have colours of
+their own, where a figure has a curve for each. No matplotlib, for the report.
 """
 
 import hashlib
+from collections.abc import Iterable
 from typing import TypeAlias
 
 Marker: TypeAlias = str | tuple[int, int, int]
@@ -22,6 +24,16 @@ KNOWN: dict[str, tuple[str, Marker]] = {
     "complexity-prior": ("#332288", "h"),
     "exchangeable-product": ("#a0522d", "<"),
     "exchangeable-tilted": ("#6a3d9a", ">"),
+}
+METHOD_INKS = {  # ways of finetuning
+    "sgd": INKS[5],
+    "adam": INKS[6],
+    "head-only": INKS[3],
+    "lora": INKS[7],
+    "momentum": INKS[2],
+    "replay": INKS[1],
+    "kl-regularised": "#882255",
+    "muon": "#999933",
 }
 OVERVIEW = {  # the columns of the overview of many studies: theory, prior, grade
     "linearised (forecast)": ("linearised", "network", "forecast"),
@@ -47,6 +59,14 @@ def look(theory: str) -> tuple[str, Marker]:
     number = int.from_bytes(hashlib.sha256(theory.encode()).digest()[:8], "big")
     colour, marker = divmod(number % (len(OTHER_COLOURS) * len(OTHER_MARKERS)), len(OTHER_MARKERS))
     return OTHER_COLOURS[colour], OTHER_MARKERS[marker]
+
+
+def method_colours(methods: Iterable[str]) -> dict[str, str]:
+    """A colour for each way of finetuning; the known ones have the same in all figures."""
+    every = list(dict.fromkeys(methods))
+    others = [name for name in every if name not in METHOD_INKS]
+    spare = {name: OTHER_COLOURS[index % len(OTHER_COLOURS)] for index, name in enumerate(others)}
+    return {name: METHOD_INKS.get(name) or spare[name] for name in every}
 
 
 def glyph(theory: str) -> str:

@@ -9,13 +9,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.figures.looks import METHOD_INKS
 from experiments.figures.style import WIDTH, save, style
 from experiments.scoring.intervals import Estimate
 from experiments.scoring.measure_line import MeasureLine
 from experiments.storage.run_folder import RunFolder
 
 TALL, TOP = 1.25, 0.45  # inches: a row, above the first
-COLOURS = {"": "#000000", "sgd": "#0072B2", "adam": "#D55E00"}
+COLOURS = {"": "#000000", "sgd": METHOD_INKS["sgd"], "adam": METHOD_INKS["adam"]}
 OTHERS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 POINTS = {"": "o", "up": "^", "down": "v"}  # styles without a line
 MARKERS = {"-": "o", "--": "s", ":": "^", "-.": "D"} | POINTS

@@ -5,7 +5,7 @@ import functools
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -125,9 +125,14 @@ def without_formulas(figure: FigureT) -> FigureT:
 
 def legend(figure: Figure, looks: Mapping[str, Look], columns: int) -> None:
     """Draw a legend over the whole figure, of lines by label."""
-    handles = [Line2D([], [], label=label, **line) for label, line in looks.items()]
     top = {"loc": "upper center", "bbox_to_anchor": (0.5, 1 - 0.02 / figure.get_figheight())}
-    figure.legend(handles=handles, ncols=columns, fontsize=6.5, columnspacing=1.2, handlelength=2.0, **top)
+    figure.legend(
+        handles=_handles(looks), ncols=columns, fontsize=6.5, columnspacing=1.2, handlelength=2.0, **top
+    )
+
+
+def _handles(looks: Mapping[str, Look]) -> list[Line2D]:
+    return [Line2D([], [], label=label, **line) for label, line in looks.items()]
 
 
 def marker_line(theory: str) -> Look:
@@ -148,11 +153,23 @@ def dose_axis(panels: Sequence[Axes]) -> None:
         axes.set_xlabel("dose (finetuning steps)" if len(panels) <= ABREAST else "dose (steps)")
 
 
-def heading(figure: Figure, start: float, letter: str, text: str) -> None:
-    """Write a letter and a title above a row of panels."""
+def heading(
+    figure: Figure, start: float, letter: str, text: str, looks: Mapping[str, Look] | None = None
+) -> None:
+    """Write a letter and a title above a row of panels, and right of them a legend of what is there alone."""
     height = 1 - (start - 0.3) / figure.get_figheight()
     figure.text(0.008, height, letter, fontsize=9, fontweight="bold")
     figure.text(0.035, height, text, fontsize=8)
+    if looks:
+        right = {"loc": "lower right", "bbox_to_anchor": (1.0, height - 0.05 / figure.get_figheight())}
+        room = {"columnspacing": 1.2, "handlelength": 1.6, "handletextpad": 0.5, "borderpad": 0}
+        figure.legend(handles=_handles(looks), ncols=len(looks), fontsize=6.5, **right, **room)
+
+
+def inches(axes: Axes) -> tuple[float, float]:
+    """Width and height of a panel."""
+    figure, box = cast(Figure, axes.figure), axes.get_position()
+    return box.width * figure.get_figwidth(), box.height * figure.get_figheight()
 
 
 def panel_figure(
@@ -175,12 +192,19 @@ def panel_figure(
 
 
 def panels_grid(
-    figure: Figure, start: float, tall: float, rows: int, columns: int, **gaps: float
+    figure: Figure,
+    start: float,
+    tall: float,
+    rows: int,
+    columns: int,
+    *,
+    right: float = RIGHT,
+    **gaps: float,
 ) -> GridSpec:
-    """A grid that starts and ends so many inches below the top."""
+    """A grid that starts and ends so many inches below the top, with so many right of it."""
     high = figure.get_figheight()
     wide = figure.get_figwidth()
-    sides = {"left": LEFT / wide, "right": 1 - RIGHT / wide}
+    sides = {"left": LEFT / wide, "right": 1 - right / wide}
     return figure.add_gridspec(
         rows, columns, top=1 - start / high, bottom=1 - (start + tall) / high, **sides, **gaps
     )

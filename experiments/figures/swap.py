@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.figures.dose_panels import at_doses, dose_ticks, off_scale, select
-from experiments.figures.looks import INKS, OTHER_COLOURS
+from experiments.figures.looks import method_colours
 from experiments.figures.style import Look, dose_axis, legend, panel_figure, save, style, titles
 from experiments.scoring.labels import METHODS, UNCHANGED, judged_groups, panel_name, panels
 from experiments.scoring.rows import table
@@ -23,11 +23,10 @@ from experiments.storage.records import ScoreLine
 from experiments.storage.run_folder import RunFolder
 
 SHARES = {"state_share": "state share", "read_out_share": "read-out share"}
-BOTTOM, TOP = -0.6, 1.08
+BOTTOM, NEAR, TOP = -0.6, -0.1, 1.08  # the lower edge where a share is below NEAR, or else NEAR
 EXACT = 0.002  # of 0 and 1: controls are so up to the rounding of a small shift
 ROW, LINE, COLUMNS = 1.75, 0.14, 4  # inches of a row of panels and of a line of the legend; its columns
 CONTROL: Look = {"ls": "--", "mfc": "white", "mew": 0.8}
-COLOURS = (*INKS[1:4], *INKS[5:], *OTHER_COLOURS)
 MARKERS = "osD^vPXph<>*d8"
 
 
@@ -56,6 +55,8 @@ def _figure(lines: list[ScoreLine]) -> Figure:
     every = panels(inside)
     methods, arms = (list(dict.fromkeys(panel[side] for panel in every)) for side in (0, 1))
     looks = _looks(methods, inside)
+    values = [getattr(line, field) for line in inside for field in SHARES if getattr(line, field) is not None]
+    bottom = BOTTOM if min(values) < NEAR else NEAR
     start = 0.4 + LINE * -(-len(methods) // COLUMNS)
     figure, grid = panel_figure(start, ROW * len(arms), len(arms), 2, below=0.4, wspace=0.08, hspace=0.3)
     legend(figure, {_label(*entry): entry[1] for entry in looks.items()}, COLUMNS)
@@ -64,7 +65,7 @@ def _figure(lines: list[ScoreLine]) -> Figure:
             doses, drawn = dose_ticks(axes, inside), []
             for edge in (0, 1):
                 axes.axhline(edge, color="0.45", lw=0.6)
-            axes.set_ylim(BOTTOM, TOP)
+            axes.set_ylim(bottom, TOP)
             for method in methods:
                 ours = select(inside, method, arm, group)
                 values = at_doses(ours, field, doses)
@@ -73,7 +74,7 @@ def _figure(lines: list[ScoreLine]) -> Figure:
                 axes.fill_between(doses, low, high, color=looks[method]["color"], alpha=0.11, lw=0)
                 axes.plot(doses, values, **looks[method])
                 drawn.append((values, looks[method]["color"]))
-            off_scale(axes, doses, drawn, BOTTOM, "v")
+            off_scale(axes, doses, drawn, bottom, "v")
         row[0].set_ylabel(panel_name("", arm).removeprefix(", "))
     titles(grid[0], list(SHARES.values()))
     dose_axis(grid[-1])
@@ -83,9 +84,8 @@ def _figure(lines: list[ScoreLine]) -> Figure:
 def _looks(methods: Sequence[str], lines: Sequence[ScoreLine]) -> dict[str, Look]:
     """The line of every method."""
     looks: dict[str, Look] = {}
-    for index, method in enumerate(methods):
-        colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
-        looks[method] = {"color": colour, "marker": marker, "ms": 3, "lw": 0.9}
+    for index, (method, colour) in enumerate(method_colours(methods).items()):
+        looks[method] = {"color": colour, "marker": MARKERS[index % len(MARKERS)], "ms": 3, "lw": 0.9}
         if is_control([line for line in lines if line.method == method]):
             looks[method] |= CONTROL
     return looks

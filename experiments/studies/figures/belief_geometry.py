@@ -19,6 +19,7 @@ from experiments.storage.contents import Contexts
 from experiments.storage.run_folder import RunFolder
 
 POINTS = 400  # contexts drawn in a triangle
+SHADE = 0.8  # of full colours: a bright yellow is not seen on white
 GROUPS = ("in_domain", "held_out")
 LINEARISED = "linearised"
 
@@ -91,7 +92,7 @@ def draw_states(run: RunFolder) -> list[Path]:
             target = np.exp(contexts.components[setting, inside])
             clouds = [target, *(np.exp(answers[name][0, dose][inside]) for name, dose in columns)]
             for axes, probs in zip(grid[index], clouds, strict=True):
-                axes.scatter(*_corner(probs), s=2.5, c=target / target.max(axis=0), lw=0)
+                axes.scatter(*_corner(probs), s=2.5, c=SHADE * target / target.max(axis=0), lw=0)
                 axes.plot(*_corner(np.eye(3)[[0, 1, 2, 0]]), color="0.8", lw=0.6, zorder=0)
                 axes.set_aspect("equal")
                 axes.axis("off")

@@ -19,12 +19,12 @@ contexts, a answers, k hypotheses.
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.figures.curves import Curves, look
+from experiments.figures.looks import method_colours
 from experiments.figures.readouts import Read, readings
 from experiments.figures.style import WIDTH, Look, legend, panels_grid, save, style
 from experiments.scoring.labels import METHODS
@@ -37,7 +37,6 @@ GROUPS = {"narrow": "base_domain", "broad": "held_out", "trigger": "named"}
 WRITTEN = ("narrow", "broad", "flip", "deficit")
 REPLAYS = ("linearised", "quadratic", "relinearised")
 FIRST = "linearised"
-INKS = [matplotlib.color_sequences["okabe_ito"][index] for index in (5, 2, 6, 3, 1, 7, 0, 4)]
 START = 0.55  # inches
 
 
@@ -188,8 +187,8 @@ def draw_breadth(run: RunFolder) -> list[Path]:
 def _looks(run: RunFolder) -> dict[str, Look]:
     """A line for each method, in the order of the config."""
     methods = run.options["finetuning"]["methods"]
-    lines = {method: {"color": INKS[index % len(INKS)], "lw": 1.1} for index, method in enumerate(methods)}
-    return {method: line | {"marker": ".", "ms": 4} for method, line in lines.items()}
+    colours = method_colours(methods)
+    return {method: {"color": colours[method], "lw": 1.1, "marker": ".", "ms": 4} for method in methods}
 
 
 def _draw_plane(run: RunFolder, breadth: dict[tuple[str, str], Breadth]) -> list[Path]:
@@ -232,7 +231,8 @@ def _unit(axes: Axes, breadth: Breadth) -> None:
     saturated, product = breadth.learners
     for level, text in ((saturated, "saturated"), (product, "product")):
         axes.axhline(level, color="0.6", lw=0.7, ls="--")
-        axes.annotate(text, (0.01, level), xycoords=("axes fraction", "data"), va="bottom", fontsize=6)
+        middle = {"va": "bottom", "ha": "center", "fontsize": 6}  # networks are at both ends
+        axes.annotate(text, (0.5, level), xycoords=("axes fraction", "data"), **middle)
     width = product - saturated
     there, back = (
         (lambda rate: np.subtract(rate, saturated) / width),

@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.design.additions import Addition, additions
+from experiments.figures.looks import INKS
 from experiments.figures.style import Look, legend, panel_figure, save, style
 from experiments.scoring.findings import Findings
 from experiments.scoring.intervals import Estimate, mean
@@ -35,6 +36,7 @@ LINES: dict[str, Look] = {
     ONCE: {"ls": ":", "lw": 1.0},
     LINEARISED: {"ls": "--", "lw": 0.9},
 }
+BESIDE: Look = {"fontsize": 5, "color": "0.5", "ha": "right", "va": "bottom"}  # names of grey lines
 CAPTION = (
     "Share of the misaligned persona after prompts of other domains, at the dose where the narrow rate is at "
     "its set value, against the number of documents added (left) and their share (right): whichever makes "
@@ -301,6 +303,9 @@ def _figure(run: RunFolder, reading: Matched) -> Figure:
     if options["choices"]:
         _rules(run, reading, panels[-1, 0])
         panels[-1, 1].axis("off")
+    base = reading.base[:, 1].mean()
+    known = [rates[name].mean(axis=1) for rates in reading.rates.values() for name in LINES]
+    drawn = np.concatenate([*known, [base, options["limit"] * base]])
     least = min((more for more in options["added"] if more), default=1)
     shares = [1 / n for n in ns if n > 1] + [1.0]
     for column, (threshold, ticks) in enumerate(
@@ -313,9 +318,11 @@ def _figure(run: RunFolder, reading: Matched) -> Figure:
             axes.set_xlim(
                 -0.3 * threshold, 1.15 * max(ticks[-1], options["added"][-1] / (min(ns) if column else 1))
             )
-            axes.set_ylim(0, 1)
-            for height in (1, options["limit"]):
-                axes.axhline(height * reading.base[:, 1].mean(), color="0.8", lw=0.7, zorder=0)
+            axes.set_ylim(0.8 * np.nanmin(drawn), min(1.1 * np.nanmax(drawn), 1.0))
+            for times in (1, options["limit"]):
+                level = times * base
+                axes.axhline(level, color="0.8", lw=0.7, zorder=0)
+                axes.text(1, level, f"{times:g} × base", transform=axes.get_yaxis_transform(), **BESIDE)
     legend(figure, looks, 6)
     return figure
 
@@ -324,7 +331,7 @@ def _rules(run: RunFolder, reading: Matched, axes: Axes) -> None:
     """Every rule at one n against N, with a legend of its own."""
     options = run.options
     rules = (*options["kinds"], *options["choices"])
-    for rule, colour in zip(rules, matplotlib.colormaps["tab10"](range(len(rules))), strict=True):
+    for rule, colour in zip(rules, (*INKS[5:], *INKS[1:4]), strict=False):
         arms = arms_of(reading, rule, [options["chosen_n"]])
         look = {"color": colour, "marker": "o", "ms": 2.5, "label": rule}
         _line(axes, [arm.added for arm in arms], reading.values(arms, NETWORK), look, False)

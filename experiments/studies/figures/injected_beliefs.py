@@ -62,7 +62,7 @@ def rows_of(lines: Sequence[MeasureLine]) -> dict[str, list[Panel]]:
                 ],
                 1.0,
                 [str(dose) for dose in doses],
-                "",
+                "dose (steps)",
             ),
         ],
     }

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments.figures.looks import look
 from experiments.figures.style import WIDTH, save, style
 from experiments.scoring.labels import METHODS
 from experiments.storage.run_folder import RunFolder
 
 ORDERS = {"linearised": 1, "quadratic": 2}  # of the expansion, by theory
-COLOURS = {"linearised": "C0", "quadratic": "C3"}
+SHOWN = 10.0  # of the shift: the upper edge, where expected slopes end
 ROUNDING = 1e-10  # nats: below it KL is that of float32's rounding, in training too
 StepSizes = Mapping[str, tuple[str, float]]
 Points = dict[tuple[str, str], np.ndarray]
@@ -66,13 +67,15 @@ def draw_unexplained(run: RunFolder, step_sizes: StepSizes) -> list[Path]:
                     continue
                 sizes, shares = points[rule, theory]
                 table += _lines(rule, theory, sizes, shares)
-                label = f"{theory}: slope {exponent(points[rule, theory]):.2f} at the left end"
-                axes.plot(sizes, shares, "o-", color=COLOURS[theory], label=label)
+                label = f"{theory}: slope {exponent(points[rule, theory]):.2f} at its left end"
+                colour = look(theory)[0]
+                axes.plot(sizes, shares, "o-", color=colour, label=label)
                 smooth = shares[0] * (sizes / sizes[0]) ** (2 * order)
                 label = f"if all were smooth: η{'²⁴'[order - 1]}"
-                axes.plot(sizes, smooth, "--", color=COLOURS[theory], lw=0.8, label=label)
-            axes.margins(y=0.35)
-            axes.legend(loc="upper left")
+                axes.plot(sizes, smooth, "--", color=colour, lw=0.8, label=label)
+            axes.legend(loc="upper left", fontsize=6)
+        known = [shares.min() for _, shares in points.values()]
+        panels[0].set_ylim(min(known, default=SHOWN / 10) / 3, SHOWN)
         panels[0].set_ylabel("unexplained share of the shift")
         return save(run, {"lazy-limit": figure}, {"lazy-limit": table})
 

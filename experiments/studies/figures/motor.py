@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from experiments.figures.looks import method_colours
 from experiments.figures.measured import estimate_words
 from experiments.figures.style import WIDTH, save, style
 from experiments.scoring.findings import Findings
@@ -37,8 +38,6 @@ COLOURS = {
     "other writer": "#E69F00",
     "description": "#000000",
 }
-TUNED = {"sgd": "#0072B2", "adam": "#D55E00", "head-only": "#009E73"}
-OTHERS = ("#CC79A7", "#E69F00", "#56B4E9")
 BESIDE = {"outputs": ":", "tokens": "--", "exact process": "-."}  # baselines that are drawn beside regimes
 CAPTION = (
     "Probes of an event of the next tokens, judged on what a network itself writes against its own exact "
@@ -210,7 +209,7 @@ def _tuned(
     """Finetuned networks, for the longest event."""
     cost, share, old = panels
     methods = list(dict.fromkeys(point.method for point in points))
-    colours = {name: TUNED.get(name, OTHERS[i % len(OTHERS)]) for i, name in enumerate(methods)}
+    colours = method_colours(methods)
     doses = sorted({point.dose for point in points})
     for point in points:
         size = 3.4 if point.dose == doses[-1] else 1.6
@@ -245,7 +244,6 @@ def _tuned(
                 for source in sources
             ]
             at = np.arange(len(sources)) + 0.16 * index + (0.07 if part == "new" else 0.0) - 0.2
-            name = METHODS.get(method, method)
             _points(
                 old,
                 at.tolist(),
@@ -254,12 +252,15 @@ def _tuned(
                 marker=marker,
                 mfc=colours[method] if part == "old" else "white",
                 ls="none",
-                label=f"{name}, {'base network' if part == 'old' else 'fitted anew'}",
             )
     _log(old)
     _words(old, sources)
     old.set_title("excess in finetuned networks (nats)", fontsize=6.5, pad=2)
-    old.legend(fontsize=4.5, handlelength=1.0, labelspacing=0.15, ncol=2)
+    for face, label in (("0.4", "of the base network"), ("white", "fitted anew")):
+        old.plot([], [], "o" if face == "0.4" else "s", color="0.4", mfc=face, ms=2.6, label=label)
+    low, high = old.get_ylim()
+    old.set_ylim(low, high * (high / low) ** 0.25)  # room for the legend
+    old.legend(fontsize=5, handlelength=1.0, ncol=2, loc="upper center")
 
 
 def _steering(panels: Sequence[Axes], lines: Sequence[MotorLine], event: str) -> None:
@@ -286,7 +287,7 @@ def _steering(panels: Sequence[Axes], lines: Sequence[MotorLine], event: str) ->
         axes.axhline(1.0 if measure == "score" else 0.0, color="0.7", lw=0.8, zorder=0)
         _words(axes, VECTORS)
     panels[0].set_yscale("symlog", linthresh=1.0)
-    panels[0].legend(fontsize=5, handlelength=1.2)
+    panels[1].legend(fontsize=5, handlelength=1.2, loc="upper right")
 
 
 def motor_findings(run: RunFolder) -> Findings:

@@ -59,7 +59,7 @@ def panels(lines: Sequence[MeasureLine]) -> list[Panel]:
     return [
         Panel("transfer τ", read, 1.0),
         Panel("nats out / nats in", [slopes], 1.0, names, ""),
-        Panel("carried; S × τ", moved, 1.0, [str(dose) for dose in doses], ""),
+        Panel("carried (full), S × τ (broken)", moved, 1.0, [str(dose) for dose in doses], "dose (steps)"),
     ]
 
 

@@ -1,5 +1,6 @@
 """Figures are drawn from whatever is on disk, and the same folder gives the same bytes."""
 
+import re
 from dataclasses import replace
 from html import escape
 
@@ -7,8 +8,8 @@ import numpy as np
 import pytest
 
 from experiments.figures import comparison, style
+from experiments.figures.answers import probabilities
 from experiments.figures.comparison import (
-    _probabilities,
     draw_comparison,
     draw_early,
     explained_figure,
@@ -132,7 +133,7 @@ def test_sampled_answers_are_those_of_the_networks_that_were_sampled(tmp_path, m
     rows = [row for row in scoring.rows(run) if row.group == "held_out"]
     mine = [row for row in rows if (row.theory, row.grade) == ("langevin-posterior", "fitted")]
     assert {len(row.beta) for row in mine} == {1} and len(mine) == 2 * len(DOSES)
-    shares, questions, answers = _probabilities(run, rows)
+    shares, questions, answers = probabilities(run, rows)
     assert questions == [f"topic {topic}" for topic in range(TOPICS)]
     assert answers == [f"answer {answer}" for answer in range(ANSWERS)]
     assert shares["langevin-posterior"].shape == (len(DOSES), TOPICS, ANSWERS)
@@ -151,7 +152,7 @@ def test_names_are_drawn_as_they_stand(tmp_path, make, svg_alone):
     lines = [replace(line, data=HOSTILE[0]) for line in scorecard(scoring.rows(run))]
     style.save_figure(tmp_path / "summary.svg", draw_summary(lines, frozenset()))
     drawn = [path.read_text() for path in (*draw_comparison(run), tmp_path / "summary.svg")]
-    assert len(drawn) == 4 and all(r"<!-- $\frac$ -->" in text for text in drawn)
+    assert len(drawn) == 4 and all(re.search(r"<!-- .*\$\\frac\$(, fitted)? -->", text) for text in drawn)
     assert all(f"<!-- {escape(name, quote=False)} -->" in drawn[0] for name in HOSTILE)
     assert "Oblique" not in "".join(drawn)  # the letters of a formula
     assert r"<!-- $\mathdefault{10^{0}}$ -->" in drawn[0] and 'id="DejaVuSans-5e"' not in drawn[2]
@@ -227,7 +228,7 @@ def test_the_summary_has_a_panel_for_each_way_of_finetuning(tmp_path, make, coun
         line for line in figure.axes[0].lines if (line.get_color(), line.get_marker()) == (colour, marker)
     ]
     assert {tuple(map(float, point)) for line in drawn for point in line.get_xydata()} == wanted
-    assert "mine" in {text.get_text() for text in figure.legends[0].get_texts()}
+    assert "mine, fitted" in {text.get_text() for text in figure.legends[0].get_texts()}
 
 
 def test_theories_of_mixtures_are_known_from_their_ladders(tmp_path, make):

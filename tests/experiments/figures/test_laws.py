@@ -28,12 +28,12 @@ def verdicts(lines):
 def test_a_panel_for_each_theory_with_every_point_and_the_curve(lines):
     figure = law_figure(verdicts(lines), lines)
     panels = [axes for axes in figure.axes if axes.axison]
-    assert [axes.get_title().split("\n")[0] for axes in panels] == ["linearised", "best-mixture"]
+    assert [axes.get_title().split("\n")[0] for axes in panels] == ["linearised", "best mixture"]
     drawn = sum(len(line.get_xdata()) for line in panels[0].lines if line.get_marker() == "o")
     assert drawn == 60
     curve = panels[0].lines[-1]
     np.testing.assert_allclose(curve.get_ydata(), 1 - np.asarray(curve.get_xdata()) ** 2)
-    assert panels[0].get_xlabel() == "kappa" and panels[1].get_xlabel() == "law in kappa and share"
+    assert panels[0].get_xlabel() == "kappa" and panels[1].get_xlabel() == "the law, in kappa and share"
     assert "R² 1.00" in panels[0].get_title()
 
 
