@@ -12,13 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cells.answers import AnswerPrograms
-from experiments.cells.data import FinetuningData, Questions
-from experiments.cells.finetuned import FinetunedPrograms
-from experiments.cells.inside_parts import untrained_network
+from experiments.cells.data import Questions
+from experiments.cells.inside_parts import PlanPrograms, untrained_network
 from experiments.cells.reading import NetworkReading
 from experiments.design import random_streams
-from experiments.design.experiment import Arm, Experiment
+from experiments.design.experiment import Arm
 from experiments.design.factors_plan import FactorsPlan
 from experiments.storage.factors_cell import GROUPS, FactorsCell
 from experiments.storage.inside_cell import FEATURES
@@ -86,31 +84,23 @@ def states(process: Mixture, tokens: np.ndarray) -> np.ndarray:
     return np.where(total > 0.5, known / np.maximum(total, 0.5), 1 / known.shape[-1])
 
 
-class FactorPrograms:
+class FactorPrograms(PlanPrograms[FactorsPlan, PersonaDomain]):
     """Networks are finetuned and read by the programs of other cells."""
 
-    def __init__(
-        self,
-        experiment: Experiment,
-        template: Network,
-        answers: AnswerPrograms,
-        finetuned: FinetunedPrograms,
-        data: FinetuningData,
-    ):
-        assert isinstance(experiment.inside, FactorsPlan) and isinstance(experiment.process, PersonaDomain)
-        self.experiment, self.plan, self.process = experiment, experiment.inside, experiment.process
-        self.answers, self.finetuned, self.data = answers, finetuned, data
-        self.factors = STATES * len(self.process.enter[0]), STATES * len(self.process.enter[1])
+    @property
+    def factors(self) -> tuple[int, int]:
+        """States of either factor."""
+        return STATES * len(self.process.enter[0]), STATES * len(self.process.enter[1])
 
     @functools.cached_property
     def documents(self) -> States:
         """Documents of pretraining, drawn when the first cell is run."""
-        return self._drawn(self.process.distribution(), 0)
+        return self._drawn(self.mixture, 0)
 
     @functools.cached_property
     def domains(self) -> list[States]:
         """Documents of pretraining of every domain."""
-        mixture: Mixture = self.process.distribution()
+        mixture = self.mixture
         of = np.arange(len(mixture.log_weights)) % len(self.process.enter[1])
         parts = []
         for domain in range(len(self.process.enter[1])):
@@ -122,7 +112,7 @@ class FactorPrograms:
         seed = self.experiment.seed
         key = random_streams.stream(seed, random_streams.FACTOR_DOCUMENTS, index)
         tokens = np.asarray(source.sample(key, self.plan.documents))
-        return States.of(self.process.distribution(), self.plan.foreign, tokens, seed)
+        return States.of(self.mixture, self.plan.foreign, tokens, seed)
 
     @functools.cached_property
     def untrained(self) -> list[NetworkReading]:
@@ -141,7 +131,7 @@ class FactorPrograms:
         cell = FactorsCell(
             methods=np.array([*experiment.methods]),
             doses=np.array(experiment.doses),
-            depths=np.arange(1, 1 + experiment.shape.layers),
+            depths=self.depths,
             correlation=np.array(self.process.correlation),
             home=np.array(self.plan.domain),
             table=self._table(read[0]),
@@ -187,7 +177,7 @@ class FactorPrograms:
         tokens = [seen_tokens(part.tokens, self.process.vocabulary) for part in self.domains]
         outside = [between(groups, part) for part in (answers, [cubic(part) for part in answers], tokens)]
         tables = []
-        for depth in range(self.experiment.shape.layers):
+        for depth in range(self.layers):
             inside, never = (
                 [part.normalised[depth] for part in parts] for parts in (read, self.untrained[1:])
             )

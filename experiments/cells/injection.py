@@ -11,13 +11,10 @@ import functools
 import numpy as np
 from scipy.linalg import orth
 
-from experiments.cells.answers import AnswerPrograms
-from experiments.cells.data import FinetuningData
-from experiments.cells.finetuned import FinetunedPrograms
-from experiments.cells.inside_parts import untrained_network
+from experiments.cells.inside_parts import PlanPrograms, untrained_network
 from experiments.cells.steering import along, steered
 from experiments.design import random_streams
-from experiments.design.experiment import Arm, Experiment
+from experiments.design.experiment import Arm
 from experiments.design.shared_plans import InjectionPlan
 from experiments.storage.injection_cell import DIRECTIONS, WHERE, InjectionCell
 from models.inside import streams
@@ -34,27 +31,24 @@ DEPTH = 1
 SEEN = 0.01  # least change of an exact expected bias whose sign counts
 
 
-class InjectionPrograms:
+class InjectionPrograms(PlanPrograms[InjectionPlan, OutOfContext]):
     """Networks are finetuned by the programs of other cells."""
 
-    def __init__(
-        self,
-        experiment: Experiment,
-        template: Network,
-        answers: AnswerPrograms,
-        finetuned: FinetunedPrograms,
-        data: FinetuningData,
-    ):
-        assert isinstance(experiment.inside, InjectionPlan) and isinstance(experiment.process, OutOfContext)
-        self.experiment, self.plan, self.process = experiment, experiment.inside, experiment.process
-        self.answers, self.finetuned, self.data = answers, finetuned, data
-        self.cues, self.shown = range(self.process.report + 1), self.process.pairs // 2
+    @property
+    def cues(self) -> range:
+        """The cues that are asked, the name last."""
+        return range(self.process.report + 1)
+
+    @property
+    def shown(self) -> int:
+        """Pairs that a document shows before the cue."""
+        return self.process.pairs // 2
 
     @functools.cached_property
     def tokens(self) -> np.ndarray:
         """Documents of pretraining, drawn when the first cell is run."""
         key = random_streams.stream(self.experiment.seed, random_streams.INJECTED)
-        return np.asarray(self.process.distribution().sample(key, self.plan.documents))
+        return np.asarray(self.mixture.sample(key, self.plan.documents))
 
     @functools.cached_property
     def held(self) -> np.ndarray:
@@ -64,7 +58,7 @@ class InjectionPrograms:
     @functools.cached_property
     def known(self) -> np.ndarray:
         """Exact beliefs (n, t, k)."""
-        return np.asarray(beliefs(self.process.distribution(), self.tokens), float)
+        return np.asarray(beliefs(self.mixture, self.tokens), float)
 
     def run(self, arm: Arm, network: Network, number: int) -> tuple[InjectionCell, str]:
         """The cell of a base network, and why it failed ("" if it did not); of all numbers alike."""
