@@ -14,6 +14,7 @@ import numpy as np
 
 from experiments.cells.data import Questions
 from experiments.cells.inside_parts import PlanPrograms, untrained_network
+from experiments.cells.probe_tables import Probed, in_order
 from experiments.cells.reading import NetworkReading
 from experiments.design import random_streams
 from experiments.design.experiment import Arm
@@ -33,7 +34,7 @@ from theory.probes.factors import (
     interaction,
     varies,
 )
-from theory.probes.scores import ProbeData, compare_numbers, held_out
+from theory.probes.scores import compare_numbers, held_out
 from theory.probes.transfer import Group, between, foreign_between, shuffled_between
 from theory.processes.persona_domain import PersonaDomain
 
@@ -152,22 +153,16 @@ class FactorPrograms(PlanPrograms[FactorsPlan, PersonaDomain]):
             [interaction(part, factors), beyond_factors(part, factors, documents.fitted)]
             for part in (documents.beliefs, documents.foreign)
         ]
-        depths = range(1, read.streams.shape[1])
-        result = np.full((len(targets[0]), len(depths), len(FEATURES), 2), np.nan, np.float32)
+        probed = Probed(documents.tokens, read.streams, read.answers, self.untrained[0].streams)
+        result = np.full((len(targets[0]), self.layers, len(FEATURES), 2), np.nan, np.float32)
         for row, (native, foreign) in enumerate(zip(*targets, strict=True)):
-            for column, depth in enumerate(depths):
-                if varies(native):
-                    data = ProbeData(
-                        read.streams[:, depth],
-                        native,
-                        read.answers,
-                        self.untrained[0].streams[:, depth],
-                        documents.tokens,
-                        foreign,
-                        documents.positions,
-                    )
-                    table = compare_numbers(data, self.experiment.seed)
-                    result[row, column] = [(score.held_out, score.in_sample) for _, score in table.rows()]
+            if varies(native):
+                result[row] = probed.table(
+                    native,
+                    foreign,
+                    documents.positions,
+                    lambda data: compare_numbers(data, self.experiment.seed),
+                )
         return result
 
     def _transfer(self, read: list[NetworkReading]) -> np.ndarray:
@@ -182,16 +177,17 @@ class FactorPrograms(PlanPrograms[FactorsPlan, PersonaDomain]):
                 [part.normalised[depth] for part in parts] for parts in (read, self.untrained[1:])
             )
             random = np.random.default_rng(self.experiment.seed)
-            named = {
-                "streams": between(groups, inside),
-                "outputs": outside[0],
-                "outputs cubic": outside[1],
-                "untrained": between(groups, never),
-                "tokens": outside[2],
-                "foreign": foreign_between(groups, inside),
-                "shuffled": shuffled_between(groups, inside, random),
-            }
-            tables.append([named[feature] for feature in FEATURES])
+            tables.append(
+                in_order(
+                    streams=between(groups, inside),
+                    outputs=outside[0],
+                    outputs_cubic=outside[1],
+                    untrained=between(groups, never),
+                    tokens=outside[2],
+                    foreign=foreign_between(groups, inside),
+                    shuffled=shuffled_between(groups, inside, random),
+                )
+            )
         return np.array(tables, np.float32)
 
     def _rates(self, arm: Arm, network: Network) -> dict[str, np.ndarray]:

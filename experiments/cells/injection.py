@@ -12,6 +12,7 @@ import numpy as np
 from scipy.linalg import orth
 
 from experiments.cells.inside_parts import PlanPrograms, untrained_network
+from experiments.cells.probe_tables import Probed
 from experiments.cells.steering import along, steered
 from experiments.design import random_streams
 from experiments.design.experiment import Arm
@@ -22,7 +23,7 @@ from models.network import Network
 from theory.probes.beliefs import beliefs
 from theory.probes.calibration import against_others
 from theory.probes.codes import fit_log_odds
-from theory.probes.scores import ProbeData, compare, held_out
+from theory.probes.scores import compare, held_out
 from theory.probes.steering import beyond_fitted
 from theory.probes.subspaces import covariance, normalise, pattern
 from theory.processes.out_of_context import OutOfContext
@@ -95,20 +96,14 @@ class InjectionPrograms(PlanPrograms[InjectionPlan, OutOfContext]):
 
     def _information(self, network: Network, read: np.ndarray, answered: np.ndarray) -> np.ndarray:
         """I of the stream and all baselines (f, h)."""
-        process, seed = self.process, self.experiment.seed
-        empty = untrained_network(self.experiment)
-        data = ProbeData(
-            read[:, DEPTH],
-            self.known,
-            np.asarray(network.predict(self.tokens), float),
-            np.asarray(streams(empty, self.tokens))[:, DEPTH],
-            self.tokens,
-            np.asarray(beliefs(process.distribution(), self.turned()), float),
-            answered,
+        seed, never = self.experiment.seed, streams(untrained_network(self.experiment), self.tokens)
+        answers = np.asarray(network.predict(self.tokens), float)
+        foreign = np.asarray(beliefs(self.mixture, self.turned()), float)
+        until = slice(1 + DEPTH)
+        table = Probed(self.tokens, read[:, until], answers, np.asarray(never)[:, until]).table(
+            self.known, foreign, answered, lambda data: compare(data, fit_log_odds, seed)
         )
-        return np.array(
-            [(s.held_out, s.in_sample) for _, s in compare(data, fit_log_odds, seed).rows()], np.float32
-        )
+        return table[DEPTH - 1].astype(np.float32)
 
     def turned(self) -> np.ndarray:
         """The documents with heads for tails in the first format: to the exact filter, evidence that is of no
