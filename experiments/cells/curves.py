@@ -13,6 +13,7 @@ from experiments.cells.column_use import ablated, errors, lines_read
 from experiments.cells.curve_reading import CurveReading, moved, turned
 from experiments.cells.head_losses import head_losses
 from experiments.cells.inside_parts import PlanPrograms, stacked, untrained_network
+from experiments.cells.newline_code import newline_parts, ranks
 from experiments.cells.page_losses import exact_cost
 from experiments.cells.pages import Pages, needed
 from experiments.cells.query_steps import QuerySteps
@@ -79,6 +80,7 @@ class CurvePrograms(PlanPrograms[CurvePlan, LineBreak]):
             **self._baselines(base),
             **self._profiles(base),
             **self._used(base),
+            **self._written(base),
             **stacked(experiment, measured),
         )
         finite = np.isfinite(cell.code).all() and np.isfinite(cell.used).all()
@@ -138,6 +140,21 @@ class CurvePrograms(PlanPrograms[CurvePlan, LineBreak]):
             "untrained_tiled": self._untrained_use[1],
             "lines_read": _array(whole),
             "lines_beyond": _array(beyond),
+        }
+
+    @functools.cached_property
+    def _untrained_writers(self) -> np.ndarray:
+        """Measures of heads and perceptrons of the untrained network, which write a newline."""
+        return _array(newline_parts(self.untrained)[1])
+
+    def _written(self, base: CurveReading) -> dict[str, np.ndarray]:
+        """Writers of the newline, and rankings of contexts by it (experiments.storage.newline_code)."""
+        sums, writers = newline_parts(base)
+        return {
+            "newline_sums": _array(sums),
+            "newline_writers": _array(writers),
+            "untrained_writers": self._untrained_writers,
+            "newline_auc": _array(ranks(base, self.untrained)),
         }
 
     def _measured(self, base: CurveReading, weights: Network, twin: Network) -> Measured:
