@@ -17,13 +17,14 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
+from experiments.cells.probe_tables import Probed
 from experiments.storage.currencies_cell import READ, SUMS
 from models.inside import heads, streams
 from models.network import Network
 from theory.probes.beliefs import beliefs
 from theory.probes.calibration import against_others
 from theory.probes.codes import LogOdds, fit_linear, fit_log_odds
-from theory.probes.scores import ProbeData, compare, held_out, score_numbers
+from theory.probes.scores import compare, held_out, score_numbers
 from theory.probes.subspaces import covariance, normalise, pattern
 from theory.processes.add_k import AddK
 
@@ -113,19 +114,9 @@ def information(
         (pairs.posterior, total, pairs.answers),
     )
     assert len(cases) == len(READ)
-    tables = [
-        [
-            compare(
-                ProbeData(read[:, depth], known, answers, untrained[:, depth], pairs.tokens, other, where),
-                fit_log_odds,
-                seed,
-            )
-            for depth in range(1, read.shape[1])
-        ]
-        for known, other, where in cases
-    ]
-    rows = [[[(s.held_out, s.in_sample) for _, s in table.rows()] for table in row] for row in tables]
-    return np.array(rows, np.float32)
+    probed = Probed(pairs.tokens, read, answers, untrained)
+    tables = [probed.table(*case, lambda data: compare(data, fit_log_odds, seed)) for case in cases]
+    return np.array(tables, np.float32)
 
 
 @dataclass(frozen=True)

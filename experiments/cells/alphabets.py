@@ -11,14 +11,13 @@ import jax
 import numpy as np
 from scipy.linalg import orth
 
-from experiments.cells.answers import AnswerPrograms
-from experiments.cells.data import FinetuningData, Questions
-from experiments.cells.finetuned import FinetunedPrograms, swap
-from experiments.cells.inside_parts import untrained_network
+from experiments.cells.data import Questions
+from experiments.cells.finetuned import swap
+from experiments.cells.inside_parts import PlanPrograms, untrained_network
 from experiments.cells.reading import CLEAR
 from experiments.cells.steering import along, steered
 from experiments.design import random_streams
-from experiments.design.experiment import Arm, Experiment
+from experiments.design.experiment import Arm
 from experiments.design.shared_plans import AlphabetsPlan
 from experiments.scoring.fits import divergence
 from experiments.storage.alphabets_cell import BASELINES, GROUPS, SOURCES, AlphabetsCell
@@ -91,20 +90,8 @@ class Alphabet:
         return (self.held == held)[:, None] & self.ends
 
 
-class AlphabetPrograms:
+class AlphabetPrograms(PlanPrograms[AlphabetsPlan, Modalities]):
     """Networks are finetuned and swapped by the programs of other cells."""
-
-    def __init__(
-        self,
-        experiment: Experiment,
-        template: Network,
-        answers: AnswerPrograms,
-        finetuned: FinetunedPrograms,
-        data: FinetuningData,
-    ):
-        assert isinstance(experiment.inside, AlphabetsPlan) and isinstance(experiment.process, Modalities)
-        self.experiment, self.plan, self.process = experiment, experiment.inside, experiment.process
-        self.answers, self.finetuned, self.data = answers, finetuned, data
 
     @functools.cached_property
     def alphabets(self) -> list[Alphabet]:
@@ -139,18 +126,18 @@ class AlphabetPrograms:
             [seen_tokens(part.tokens, self.process.vocabulary)[None] for part in self.alphabets],
         ]
         assert len(features) == len(SOURCES)
-        depths = np.arange(1, 1 + self.experiment.shape.layers)
+        layers = range(self.layers)
         table = np.array(
             [
                 [
                     between(self.groups, [part[min(row, len(part) - 1)] for part in source])
                     for source in features
                 ]
-                for row in range(len(depths))
+                for row in layers
             ],
             np.float32,
         )  # (l, u, 2, a, b)
-        by_depth = [[part[row] for part in features[0]] for row in range(len(depths))]
+        by_depth = [[part[row] for part in features[0]] for row in layers]
         probes = [fit_groups(self.groups, parts) for parts in by_depth]
         patterns = [self._patterns(*pair) for pair in zip(by_depth, probes, strict=True)]
         overlaps = [self._overlaps(*pair) for pair in zip(by_depth, patterns, strict=True)]
@@ -159,7 +146,7 @@ class AlphabetPrograms:
         cell = AlphabetsCell(
             methods=np.array([*self.experiment.methods]),
             doses=np.array(self.experiment.doses),
-            depths=depths,
+            depths=self.depths,
             home=np.array(MODALITIES.index(self.plan.modality)),
             information=table[:, :, 0],
             shifted=table[:, :, 1],
@@ -267,11 +254,10 @@ class AlphabetPrograms:
 
     def _target(self, questions: Questions) -> np.ndarray:
         """The concept's own answers (c, a), of the home that the context allows."""
-        mixture: Mixture = self.process.distribution()
         at = questions.rows, questions.positions
         cells = self.plan.concept * self.process.homes + np.arange(self.process.homes)
-        evidence = np.asarray(mixture.evidence(questions.tokens), float)[:, at[0], at[1]][cells]
-        answers = np.asarray(mixture.component_log_probs(questions.tokens), float)[:, at[0], at[1]]
+        evidence = np.asarray(self.mixture.evidence(questions.tokens), float)[:, at[0], at[1]][cells]
+        answers = np.asarray(self.mixture.component_log_probs(questions.tokens), float)[:, at[0], at[1]]
         allowed = cells[evidence.argmax(axis=0)]
         return np.exp(answers[allowed, np.arange(len(allowed)), self.process.answer_tokens])
 

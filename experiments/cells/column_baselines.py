@@ -17,9 +17,10 @@ import numpy as np
 
 from experiments.cells.curve_reading import CurveReading
 from experiments.cells.pages import HORIZON, Pages, columns, newline_within
+from experiments.cells.probe_tables import Probed
 from theory.probes.beliefs import beliefs
 from theory.probes.codes import fit_linear, r_squared
-from theory.probes.scores import ProbeData, compare_numbers
+from theory.probes.scores import compare_numbers
 from theory.processes.linebreak import LineBreak
 
 
@@ -67,31 +68,17 @@ class ColumnBaselines:
         """Of a network that was read."""
         pages, process = reading.pages, reading.pages.process
         answers = np.asarray(reading.network.predict(pages.tokens), float)
+        probed = Probed(pages.tokens, reading.streams, answers, untrained.streams)
         foreign = foreign_process(process)
 
-        def table(targets: np.ndarray, others: np.ndarray) -> list[list[tuple[float, float]]]:
-            every = [
-                compare_numbers(
-                    ProbeData(
-                        reading.streams[:, depth],
-                        targets,
-                        answers,
-                        untrained.streams[:, depth],
-                        pages.tokens,
-                        others,
-                        pages.word,
-                    ),
-                    pages.seed,
-                )
-                for depth in range(1, reading.streams.shape[1])
-            ]
-            return [[(score.held_out, score.in_sample) for _, score in part.rows()] for part in every]
+        def table(targets: np.ndarray, others: np.ndarray) -> np.ndarray:
+            return probed.table(targets, others, pages.word, lambda data: compare_numbers(data, pages.seed))
 
         counts = [columns(pages.tokens, part)[0][..., None].astype(float) for part in (process, foreign)]
         native, other = Additive.of(pages, process), Additive.of(pages, foreign)
         horizons = range(HORIZON)
         return cls(
-            np.array(table(*counts), np.float32),
+            table(*counts).astype(np.float32),
             native.explained.astype(np.float32),
             np.array([table(native.beyond[..., [m]], other.beyond[..., [m]]) for m in horizons], np.float32),
         )

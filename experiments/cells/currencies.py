@@ -20,20 +20,18 @@ from experiments.cells.addition import (
     information,
     read_streams,
 )
-from experiments.cells.answers import AnswerPrograms
 from experiments.cells.currency_edits import Edit, Readers, by_token, edits
-from experiments.cells.data import Finetuning, FinetuningData
-from experiments.cells.finetuned import FinetunedPrograms
+from experiments.cells.data import Finetuning
 from experiments.cells.head_ladders import head_ladder
 from experiments.cells.head_parts import evidence_reader, parts_correction, vector_sum
-from experiments.cells.inside_parts import untrained_network
+from experiments.cells.inside_parts import PlanPrograms, untrained_network
 from experiments.cells.prevention import PreventionPrograms
 from experiments.cells.shot_examples import CONTEXTS, EXAMPLES, RIGHT, Examples, Sums, recency
 from experiments.cells.shots import Counts, Shots
 from experiments.cells.steering import steered
 from experiments.design import random_streams
 from experiments.design.currencies_plan import CurrenciesPlan
-from experiments.design.experiment import Arm, Experiment
+from experiments.design.experiment import Arm
 from experiments.scoring.context_filter import efficiency
 from experiments.storage.currencies_cell import QUESTIONS, WHERE, CurrenciesCell
 from models.network import Network
@@ -41,21 +39,13 @@ from theory.base import Params, host_stream
 from theory.processes.add_k import AddK
 
 
-class CurrencyPrograms:
+class CurrencyPrograms(PlanPrograms[CurrenciesPlan, AddK]):
     """Networks are finetuned by the programs of other cells; reading and steering compile twice."""
 
-    def __init__(
-        self,
-        experiment: Experiment,
-        template: Network,
-        answers: AnswerPrograms,
-        finetuned: FinetunedPrograms,
-        data: FinetuningData,
-    ):
-        assert isinstance(experiment.inside, CurrenciesPlan) and isinstance(experiment.process, AddK)
-        self.experiment, self.plan, self.process = experiment, experiment.inside, experiment.process
-        self.finetuned, self.data = finetuned, data
-        self.prevention = PreventionPrograms(experiment, template)
+    @functools.cached_property
+    def prevention(self) -> PreventionPrograms:
+        """Programs that finetune networks under steering."""
+        return PreventionPrograms(self.experiment, self.template)
 
     @functools.cached_property
     def pairs(self) -> Pairs:
@@ -117,7 +107,7 @@ class CurrencyPrograms:
             shots=np.array(self.plan.shots),
             nats=np.array(self.plan.nats),
             totals=np.array(list(dict.fromkeys(self.ahead.counts.sum(axis=1).tolist()))),
-            depths=np.arange(1, 1 + experiment.shape.layers),
+            depths=self.depths,
             price=np.array(self.process.evidence_of_a_pair),
             beliefs=grids[0],
             wrong=grids[1],

@@ -6,12 +6,12 @@ from functools import cached_property
 import numpy as np
 
 from experiments.cells.pages import Pages, newline_log_odds
-from experiments.cells.steering import SMALL, steered
+from experiments.cells.steering import steered
 from models.inside import query_keys, streams
 from models.network import Network
 from theory.probes.codes import Linear, fit_linear, r_squared
 from theory.probes.curves import Curve, fit_helix
-from theory.probes.subspaces import covariance, normalise
+from theory.probes.subspaces import covariance, normalise, sizes
 from theory.probes.twist import Difference, cosines
 
 
@@ -161,10 +161,8 @@ class CurveReading:
         documents = np.arange(rows.shape[1])
         read = []
         for row, position, direction in zip(rows, positions, directions, strict=True):
-            raw = self.streams[row, depth, position]
-            length = np.sqrt(np.mean(np.square(raw, dtype=float), axis=-1, keepdims=True) + SMALL)
             shifts = np.zeros((self.streams.shape[1], len(row), *self.streams.shape[2:]), np.float32)
-            shifts[depth, documents, position] = length * direction
+            shifts[depth, documents, position] = sizes(self.streams[row, depth, position]) * direction
             answers = np.asarray(steered(self.network, self.pages.tokens[row], shifts), float)
             read.append(newline_log_odds(answers[documents, position]) - self.log_odds[row, position])
         return np.array(read)

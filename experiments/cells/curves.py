@@ -8,24 +8,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.cells.answers import AnswerPrograms
 from experiments.cells.column_baselines import ColumnBaselines
 from experiments.cells.column_use import ablated, errors, lines_read
 from experiments.cells.curve_reading import CurveReading, moved, turned
-from experiments.cells.data import FinetuningData
-from experiments.cells.finetuned import FinetunedPrograms
 from experiments.cells.head_losses import head_losses
-from experiments.cells.inside_parts import stacked, untrained_network
+from experiments.cells.inside_parts import PlanPrograms, stacked, untrained_network
+from experiments.cells.newline_code import newline_parts, ranks
 from experiments.cells.page_losses import exact_cost
 from experiments.cells.pages import Pages, needed
 from experiments.cells.query_steps import QuerySteps
 from experiments.cells.tiled import tiled
 from experiments.design.curve_plan import CurvePlan
-from experiments.design.experiment import Arm, Experiment
+from experiments.design.experiment import Arm
 from experiments.storage.curve_cell import CODE, FOLLOWED, MOVED, TWIST, USED, CurveCell
 from models.network import Network
 from theory.probes.curves import fit_helix, surrogate_helices
 from theory.probes.twist import rotated, rotations
+from theory.processes.linebreak import LineBreak
 
 COMPONENTS = 8  # of the spectrum that is kept
 
@@ -42,26 +41,16 @@ class Measured:
     turned: np.ndarray
 
 
-class CurvePrograms:
+class CurvePrograms(PlanPrograms[CurvePlan, LineBreak]):
     """Programs that finetune are those of other cells; a reading and a substitution are compiled once."""
 
-    def __init__(
-        self,
-        experiment: Experiment,
-        template: Network,
-        answers: AnswerPrograms,
-        finetuned: FinetunedPrograms,
-        data: FinetuningData,
-    ):
-        assert isinstance(experiment.inside, CurvePlan)
-        self.experiment, self.plan = experiment, experiment.inside
-        self.finetuned, self.data = finetuned, data
-        self.layers = experiment.shape.layers
-        self.depths = np.arange(1, 1 + self.layers)
-        self.pages = Pages.drawn(
-            experiment, self.plan.documents
-        )  # now: what is refused is so before training
-        self.pages.check(self.plan.least)
+    def __post_init__(self) -> None:
+        self.pages.check(self.plan.least)  # now: what is refused is so before training
+
+    @functools.cached_property
+    def pages(self) -> Pages:
+        """Pages of pretraining."""
+        return Pages.drawn(self.experiment, self.plan.documents)
 
     @functools.cached_property
     def untrained(self) -> CurveReading:
@@ -91,6 +80,7 @@ class CurvePrograms:
             **self._baselines(base),
             **self._profiles(base),
             **self._used(base),
+            **self._written(base),
             **stacked(experiment, measured),
         )
         finite = np.isfinite(cell.code).all() and np.isfinite(cell.used).all()
@@ -150,6 +140,21 @@ class CurvePrograms:
             "untrained_tiled": self._untrained_use[1],
             "lines_read": _array(whole),
             "lines_beyond": _array(beyond),
+        }
+
+    @functools.cached_property
+    def _untrained_writers(self) -> np.ndarray:
+        """Measures of heads and perceptrons of the untrained network, which write a newline."""
+        return _array(newline_parts(self.untrained)[1])
+
+    def _written(self, base: CurveReading) -> dict[str, np.ndarray]:
+        """Writers of the newline, and rankings of contexts by it (experiments.storage.newline_code)."""
+        sums, writers = newline_parts(base)
+        return {
+            "newline_sums": _array(sums),
+            "newline_writers": _array(writers),
+            "untrained_writers": self._untrained_writers,
+            "newline_auc": _array(ranks(base, self.untrained)),
         }
 
     def _measured(self, base: CurveReading, weights: Network, twin: Network) -> Measured:

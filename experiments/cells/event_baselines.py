@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments.cells.motor_reading import Judged
+from experiments.cells.probe_tables import in_order
 from models.probing.labels import Labels, fit_labels
 from theory.probes.baselines import filter_features
 from theory.probes.codes import information
@@ -77,10 +78,17 @@ class EventTable:
         answers, cubes, tokens = (self.score(part) for part in outside)
         table = []
         for part, other in zip(streams, untrained, strict=True):
-            selective = np.nan if foreign is None else self.foreign(part, foreign)
-            random = np.random.default_rng(seed)
-            inside = self.score(part), self.score(other), self.shuffled(part, random)
-            table.append([inside[0], answers, cubes, inside[1], tokens, selective, inside[2]])
+            table.append(
+                in_order(
+                    streams=self.score(part),
+                    outputs=answers,
+                    outputs_cubic=cubes,
+                    untrained=self.score(other),
+                    tokens=tokens,
+                    foreign=np.nan if foreign is None else self.foreign(part, foreign),
+                    shuffled=self.shuffled(part, np.random.default_rng(seed)),
+                )
+            )
         return np.array(table, np.float32)
 
 

@@ -12,13 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cells.answers import AnswerPrograms
-from experiments.cells.data import FinetuningData, Questions
-from experiments.cells.finetuned import FinetunedPrograms
-from experiments.cells.inside_parts import untrained_network
+from experiments.cells.data import Questions
+from experiments.cells.inside_parts import PlanPrograms, untrained_network
+from experiments.cells.probe_tables import Probed, in_order
 from experiments.cells.reading import NetworkReading
 from experiments.design import random_streams
-from experiments.design.experiment import Arm, Experiment
+from experiments.design.experiment import Arm
 from experiments.design.factors_plan import FactorsPlan
 from experiments.storage.factors_cell import GROUPS, FactorsCell
 from experiments.storage.inside_cell import FEATURES
@@ -35,7 +34,7 @@ from theory.probes.factors import (
     interaction,
     varies,
 )
-from theory.probes.scores import ProbeData, compare_numbers, held_out
+from theory.probes.scores import compare_numbers, held_out
 from theory.probes.transfer import Group, between, foreign_between, shuffled_between
 from theory.processes.persona_domain import PersonaDomain
 
@@ -86,31 +85,23 @@ def states(process: Mixture, tokens: np.ndarray) -> np.ndarray:
     return np.where(total > 0.5, known / np.maximum(total, 0.5), 1 / known.shape[-1])
 
 
-class FactorPrograms:
+class FactorPrograms(PlanPrograms[FactorsPlan, PersonaDomain]):
     """Networks are finetuned and read by the programs of other cells."""
 
-    def __init__(
-        self,
-        experiment: Experiment,
-        template: Network,
-        answers: AnswerPrograms,
-        finetuned: FinetunedPrograms,
-        data: FinetuningData,
-    ):
-        assert isinstance(experiment.inside, FactorsPlan) and isinstance(experiment.process, PersonaDomain)
-        self.experiment, self.plan, self.process = experiment, experiment.inside, experiment.process
-        self.answers, self.finetuned, self.data = answers, finetuned, data
-        self.factors = STATES * len(self.process.enter[0]), STATES * len(self.process.enter[1])
+    @property
+    def factors(self) -> tuple[int, int]:
+        """States of either factor."""
+        return STATES * len(self.process.enter[0]), STATES * len(self.process.enter[1])
 
     @functools.cached_property
     def documents(self) -> States:
         """Documents of pretraining, drawn when the first cell is run."""
-        return self._drawn(self.process.distribution(), 0)
+        return self._drawn(self.mixture, 0)
 
     @functools.cached_property
     def domains(self) -> list[States]:
         """Documents of pretraining of every domain."""
-        mixture: Mixture = self.process.distribution()
+        mixture = self.mixture
         of = np.arange(len(mixture.log_weights)) % len(self.process.enter[1])
         parts = []
         for domain in range(len(self.process.enter[1])):
@@ -122,7 +113,7 @@ class FactorPrograms:
         seed = self.experiment.seed
         key = random_streams.stream(seed, random_streams.FACTOR_DOCUMENTS, index)
         tokens = np.asarray(source.sample(key, self.plan.documents))
-        return States.of(self.process.distribution(), self.plan.foreign, tokens, seed)
+        return States.of(self.mixture, self.plan.foreign, tokens, seed)
 
     @functools.cached_property
     def untrained(self) -> list[NetworkReading]:
@@ -141,7 +132,7 @@ class FactorPrograms:
         cell = FactorsCell(
             methods=np.array([*experiment.methods]),
             doses=np.array(experiment.doses),
-            depths=np.arange(1, 1 + experiment.shape.layers),
+            depths=self.depths,
             correlation=np.array(self.process.correlation),
             home=np.array(self.plan.domain),
             table=self._table(read[0]),
@@ -162,22 +153,16 @@ class FactorPrograms:
             [interaction(part, factors), beyond_factors(part, factors, documents.fitted)]
             for part in (documents.beliefs, documents.foreign)
         ]
-        depths = range(1, read.streams.shape[1])
-        result = np.full((len(targets[0]), len(depths), len(FEATURES), 2), np.nan, np.float32)
+        probed = Probed(documents.tokens, read.streams, read.answers, self.untrained[0].streams)
+        result = np.full((len(targets[0]), self.layers, len(FEATURES), 2), np.nan, np.float32)
         for row, (native, foreign) in enumerate(zip(*targets, strict=True)):
-            for column, depth in enumerate(depths):
-                if varies(native):
-                    data = ProbeData(
-                        read.streams[:, depth],
-                        native,
-                        read.answers,
-                        self.untrained[0].streams[:, depth],
-                        documents.tokens,
-                        foreign,
-                        documents.positions,
-                    )
-                    table = compare_numbers(data, self.experiment.seed)
-                    result[row, column] = [(score.held_out, score.in_sample) for _, score in table.rows()]
+            if varies(native):
+                result[row] = probed.table(
+                    native,
+                    foreign,
+                    documents.positions,
+                    lambda data: compare_numbers(data, self.experiment.seed),
+                )
         return result
 
     def _transfer(self, read: list[NetworkReading]) -> np.ndarray:
@@ -187,21 +172,22 @@ class FactorPrograms:
         tokens = [seen_tokens(part.tokens, self.process.vocabulary) for part in self.domains]
         outside = [between(groups, part) for part in (answers, [cubic(part) for part in answers], tokens)]
         tables = []
-        for depth in range(self.experiment.shape.layers):
+        for depth in range(self.layers):
             inside, never = (
                 [part.normalised[depth] for part in parts] for parts in (read, self.untrained[1:])
             )
             random = np.random.default_rng(self.experiment.seed)
-            named = {
-                "streams": between(groups, inside),
-                "outputs": outside[0],
-                "outputs cubic": outside[1],
-                "untrained": between(groups, never),
-                "tokens": outside[2],
-                "foreign": foreign_between(groups, inside),
-                "shuffled": shuffled_between(groups, inside, random),
-            }
-            tables.append([named[feature] for feature in FEATURES])
+            tables.append(
+                in_order(
+                    streams=between(groups, inside),
+                    outputs=outside[0],
+                    outputs_cubic=outside[1],
+                    untrained=between(groups, never),
+                    tokens=outside[2],
+                    foreign=foreign_between(groups, inside),
+                    shuffled=shuffled_between(groups, inside, random),
+                )
+            )
         return np.array(tables, np.float32)
 
     def _rates(self, arm: Arm, network: Network) -> dict[str, np.ndarray]:

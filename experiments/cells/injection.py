@@ -11,13 +11,11 @@ import functools
 import numpy as np
 from scipy.linalg import orth
 
-from experiments.cells.answers import AnswerPrograms
-from experiments.cells.data import FinetuningData
-from experiments.cells.finetuned import FinetunedPrograms
-from experiments.cells.inside_parts import untrained_network
+from experiments.cells.inside_parts import PlanPrograms, untrained_network
+from experiments.cells.probe_tables import Probed
 from experiments.cells.steering import along, steered
 from experiments.design import random_streams
-from experiments.design.experiment import Arm, Experiment
+from experiments.design.experiment import Arm
 from experiments.design.shared_plans import InjectionPlan
 from experiments.storage.injection_cell import DIRECTIONS, WHERE, InjectionCell
 from models.inside import streams
@@ -25,7 +23,7 @@ from models.network import Network
 from theory.probes.beliefs import beliefs
 from theory.probes.calibration import against_others
 from theory.probes.codes import fit_log_odds
-from theory.probes.scores import ProbeData, compare, held_out
+from theory.probes.scores import compare, held_out
 from theory.probes.steering import beyond_fitted
 from theory.probes.subspaces import covariance, normalise, pattern
 from theory.processes.out_of_context import OutOfContext
@@ -34,27 +32,24 @@ DEPTH = 1
 SEEN = 0.01  # least change of an exact expected bias whose sign counts
 
 
-class InjectionPrograms:
+class InjectionPrograms(PlanPrograms[InjectionPlan, OutOfContext]):
     """Networks are finetuned by the programs of other cells."""
 
-    def __init__(
-        self,
-        experiment: Experiment,
-        template: Network,
-        answers: AnswerPrograms,
-        finetuned: FinetunedPrograms,
-        data: FinetuningData,
-    ):
-        assert isinstance(experiment.inside, InjectionPlan) and isinstance(experiment.process, OutOfContext)
-        self.experiment, self.plan, self.process = experiment, experiment.inside, experiment.process
-        self.answers, self.finetuned, self.data = answers, finetuned, data
-        self.cues, self.shown = range(self.process.report + 1), self.process.pairs // 2
+    @property
+    def cues(self) -> range:
+        """The cues that are asked, the name last."""
+        return range(self.process.report + 1)
+
+    @property
+    def shown(self) -> int:
+        """Pairs that a document shows before the cue."""
+        return self.process.pairs // 2
 
     @functools.cached_property
     def tokens(self) -> np.ndarray:
         """Documents of pretraining, drawn when the first cell is run."""
         key = random_streams.stream(self.experiment.seed, random_streams.INJECTED)
-        return np.asarray(self.process.distribution().sample(key, self.plan.documents))
+        return np.asarray(self.mixture.sample(key, self.plan.documents))
 
     @functools.cached_property
     def held(self) -> np.ndarray:
@@ -64,7 +59,7 @@ class InjectionPrograms:
     @functools.cached_property
     def known(self) -> np.ndarray:
         """Exact beliefs (n, t, k)."""
-        return np.asarray(beliefs(self.process.distribution(), self.tokens), float)
+        return np.asarray(beliefs(self.mixture, self.tokens), float)
 
     def run(self, arm: Arm, network: Network, number: int) -> tuple[InjectionCell, str]:
         """The cell of a base network, and why it failed ("" if it did not); of all numbers alike."""
@@ -101,20 +96,14 @@ class InjectionPrograms:
 
     def _information(self, network: Network, read: np.ndarray, answered: np.ndarray) -> np.ndarray:
         """I of the stream and all baselines (f, h)."""
-        process, seed = self.process, self.experiment.seed
-        empty = untrained_network(self.experiment)
-        data = ProbeData(
-            read[:, DEPTH],
-            self.known,
-            np.asarray(network.predict(self.tokens), float),
-            np.asarray(streams(empty, self.tokens))[:, DEPTH],
-            self.tokens,
-            np.asarray(beliefs(process.distribution(), self.turned()), float),
-            answered,
+        seed, never = self.experiment.seed, streams(untrained_network(self.experiment), self.tokens)
+        answers = np.asarray(network.predict(self.tokens), float)
+        foreign = np.asarray(beliefs(self.mixture, self.turned()), float)
+        until = slice(1 + DEPTH)
+        table = Probed(self.tokens, read[:, until], answers, np.asarray(never)[:, until]).table(
+            self.known, foreign, answered, lambda data: compare(data, fit_log_odds, seed)
         )
-        return np.array(
-            [(s.held_out, s.in_sample) for _, s in compare(data, fit_log_odds, seed).rows()], np.float32
-        )
+        return table[DEPTH - 1].astype(np.float32)
 
     def turned(self) -> np.ndarray:
         """The documents with heads for tails in the first format: to the exact filter, evidence that is of no

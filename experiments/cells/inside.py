@@ -16,15 +16,13 @@ import numpy as np
 from jaxtyping import Array
 
 from experiments.cells import probing
-from experiments.cells.answers import AnswerPrograms
-from experiments.cells.data import Finetuning, FinetuningData
-from experiments.cells.finetuned import FinetunedPrograms
-from experiments.cells.inside_parts import stacked, untrained_network
+from experiments.cells.data import Finetuning
+from experiments.cells.inside_parts import PlanPrograms, stacked, untrained_network
 from experiments.cells.linear_streams import LinearStreams, linear_streams
 from experiments.cells.reading import Base, Documents, NetworkReading
 from experiments.cells.steering import ConstantVectors, Weighed, along, steered, steered_alone
 from experiments.design import random_streams
-from experiments.design.experiment import Arm, Experiment
+from experiments.design.experiment import Arm
 from experiments.design.inside_plan import InsidePlan
 from experiments.storage.inside_cell import (
     CODES,
@@ -40,7 +38,7 @@ from experiments.storage.inside_cell import (
 from models.inside import steerable, streams
 from models.network import Network
 from theory.base import Dataset, Params, ladder
-from theory.contracts import Theory
+from theory.contracts import Process, Theory
 from theory.latent.mixture import Mixture
 from theory.probes.calibration import Response
 from theory.probes.codes import fit_log_odds, fit_probability
@@ -66,31 +64,28 @@ class Measured:
     slopes: np.ndarray
 
 
-class InsidePrograms:
+class InsidePrograms(PlanPrograms[InsidePlan, Process]):
     """Programs that finetune are those of other cells; what reads and steers is compiled once for all."""
 
-    def __init__(
-        self,
-        experiment: Experiment,
-        template: Network,
-        answers: AnswerPrograms,
-        finetuned: FinetunedPrograms,
-        data: FinetuningData,
-    ):
-        assert isinstance(experiment.inside, InsidePlan)
-        self.experiment, self.plan = experiment, experiment.inside
-        self.finetuned, self.data = finetuned, data
-        self.process: Mixture = experiment.process.distribution()
-        self.depths = np.arange(1, 1 + experiment.shape.layers)
-        self.edited = np.unique([1, self.depths[-1]])
-        self.vectors = ConstantVectors(template, answers.part)
-        self.linear = LinearStreams(experiment, template)
-        self.posteriors = [self._posterior(TemperedPosterior()), self._posterior(ExchangeableMixture())]
+    @functools.cached_property
+    def vectors(self) -> ConstantVectors:
+        """The program that adds a constant vector."""
+        return ConstantVectors(self.template, self.answers.part)
+
+    @functools.cached_property
+    def linear(self) -> LinearStreams:
+        """The linearised network."""
+        return LinearStreams(self.experiment, self.template)
+
+    @functools.cached_property
+    def posteriors(self) -> list[Callable[[Dataset], Array]]:
+        """Programs of theories that know hypotheses alone."""
+        return [self._posterior(TemperedPosterior()), self._posterior(ExchangeableMixture())]
 
     @functools.cached_property
     def documents(self) -> Documents:
         """Drawn when the first cell is run."""
-        return Documents.drawn(self.experiment, self.process)
+        return Documents.drawn(self.experiment, self.mixture)
 
     @functools.cached_property
     def untrained(self) -> np.ndarray:
@@ -128,23 +123,23 @@ class InsidePrograms:
             beyond=np.array([base.beyond(depth, max(self.plan.nats)) for depth in self.edited.tolist()]),
             **stacked(experiment, measured),
             base_slopes=np.array(probing.slopes(base, base.reading), np.float32),
-            factors=probing.factor_codes(documents, base.reading, self.process.factors),
+            factors=probing.factor_codes(documents, base.reading, self.mixture.factors),
         )
         return cell, inside_failure(cell)
 
     def _posterior(self, theory: Theory) -> Callable[[Dataset], Array]:
         """Log-weights of the hypotheses (b, k) after a D', over a theory's strengths."""
-        betas = theory.grid(self.experiment.scale(1.0))
+        betas, mixture = theory.grid(self.experiment.scale(1.0)), self.mixture  # made outside of a trace
 
         def logs(model: Mixture) -> Array:
             return jax.nn.log_softmax(model.log_weights)
 
-        return jax.jit(lambda data: ladder(theory, self.process, data, betas, logs))
+        return jax.jit(lambda data: ladder(theory, mixture, data, betas, logs))
 
     def _target(self, finetuning: Finetuning) -> int:
         """The hypothesis under which D' is most likely."""
         data = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), finetuning.data)
-        return int(np.argmax(np.asarray(self.process.log_likelihoods(data)).sum(axis=-1)))
+        return int(np.argmax(np.asarray(self.mixture.log_likelihoods(data)).sum(axis=-1)))
 
     def _ladders(self, network: Network, finetuning: Finetuning, seed: int) -> probing.Ladders:
         """Shifts of log-odds that theories make of one D', over their strengths: those of hypotheses, and
@@ -158,7 +153,7 @@ class InsidePrograms:
         """Shifts (b, k) of the steering posterior over its strengths."""
         tokens = jnp.asarray(self.documents.tokens)
         documents = Dataset(tokens, jnp.ones(tokens.shape, bool))
-        theory = SteeringPosterior(self.process, documents)
+        theory = SteeringPosterior(self.mixture, documents)
         betas = theory.grid(self.experiment.scale(1.0))
         return jax.jit(lambda network, data: theory.shifts(steerable(network), data, betas))
 

@@ -5,17 +5,14 @@ Streams are read, measured and forgotten: a cell keeps numbers alone (docs/insid
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
 from jaxtyping import Float
 
-from experiments.cells.answers import AnswerPrograms
-from experiments.cells.data import FinetuningData
 from experiments.cells.event_baselines import EventTable, Pair
-from experiments.cells.finetuned import FinetunedPrograms
-from experiments.cells.inside_parts import untrained_network
+from experiments.cells.inside_parts import PlanPrograms, untrained_network
 from experiments.cells.motor_reading import (
     Judged,
     Read,
@@ -28,7 +25,7 @@ from experiments.cells.motor_reading import (
 )
 from experiments.cells.motor_steering import directions, effects, gradient
 from experiments.design import random_streams
-from experiments.design.experiment import Arm, Experiment
+from experiments.design.experiment import Arm
 from experiments.design.motor_plan import MotorPlan
 from experiments.storage.motor_cell import (
     BASELINES,
@@ -42,10 +39,12 @@ from experiments.storage.motor_cell import (
 from models.inside import Edited, exchanged, streams
 from models.network import Network
 from models.probing.labels import Labels, Texts, fit_labels, soft_labels
-from theory.base import Params, host_stream
+from theory.base import LogProbs, Params, Tokens, host_stream
+from theory.contracts import Process
 from theory.divergence.kl import answers_at
 from theory.latent.mixture import Mixture
 from theory.probes import futures
+from theory.probes.automata import Automaton
 from theory.probes.baselines import outputs
 from theory.probes.codes import Linear
 from theory.probes.descriptions import event
@@ -59,26 +58,32 @@ CONTEXTS, OF_TUNED, STEERED = 8, 4, 4  # of a document: a base network judged, a
 Probes = dict[str, Linear]
 
 
-class MotorPrograms:
+class MotorPrograms(PlanPrograms[MotorPlan, Process]):
     """Programs that finetune are those of other cells; networks are read and summed over by small ones."""
 
-    def __init__(
-        self,
-        experiment: Experiment,
-        template: Network,
-        answers: AnswerPrograms,
-        finetuned: FinetunedPrograms,
-        data: FinetuningData,
-    ):
-        assert isinstance(experiment.inside, MotorPlan)
-        self.experiment, self.plan = experiment, experiment.inside
-        self.finetuned, self.data = finetuned, data
-        self.process: Mixture = experiment.process.distribution()
-        self.events = [event(words, experiment.process) for words in self.plan.events]
-        self.horizon = max(event.horizon for event in self.events)
-        self.length = experiment.process.length
-        self.last = experiment.shape.layers
-        self.answers = jax.jit(lambda network, tokens: answers_at(network, tokens, answers.part))
+    def __post_init__(self) -> None:
+        assert self.events  # made now: what is refused is so before training
+
+    @functools.cached_property
+    def events(self) -> list[Automaton]:
+        """The events that are probed."""
+        return [event(words, self.process) for words in self.plan.events]
+
+    @property
+    def horizon(self) -> int:
+        """The longest of these."""
+        return max(event.horizon for event in self.events)
+
+    @property
+    def length(self) -> int:
+        """Tokens of a document."""
+        return self.process.length
+
+    @functools.cached_property
+    def answered(self) -> Callable[[Network, Tokens], LogProbs]:
+        """Answers of networks."""
+        part = self.answers.part
+        return jax.jit(lambda network, tokens: answers_at(network, tokens, part))
 
     @functools.cached_property
     def untrained(self) -> Network:
@@ -108,8 +113,8 @@ class MotorPrograms:
         cell = MotorCell(
             events=np.array([*plan.events]),
             labels=np.array(plan.labels),
-            depths=np.arange(1 + self.last),
-            edited=self._edited,
+            depths=np.arange(1 + self.layers),
+            edited=self.edited,
             methods=np.array([*experiment.methods]),
             doses=np.array(experiment.doses),
             **of_base,
@@ -118,16 +123,11 @@ class MotorPrograms:
         finite = np.isfinite(cell.shift).all()
         return cell, "" if finite else "Non-finite answers of a finetuned network."
 
-    @property
-    def _edited(self) -> np.ndarray:
-        """The depths that are steered at: after the first block, and after the last."""
-        return np.unique([1, self.last])
-
     def _texts(self, network: Edited, number: int, count: int, random: np.random.Generator) -> Texts:
         """So many labelled contexts of every text."""
         key = random_streams.stream(self.experiment.seed, random_streams.MOTOR_TEXTS, number)
         return Texts.of(
-            network, self.process, self.plan.writer, count, self.horizon, self.length, key, random
+            network, self.mixture, self.plan.writer, count, self.horizon, self.length, key, random
         )
 
     def _positions(self, count: int) -> np.ndarray:
@@ -142,13 +142,13 @@ class MotorPrograms:
             return soft_labels(read.network, texts.written, event, self.plan.soft)
         if regime == "description":
             text = texts.process
-            known = futures.of_process(self.process, event, text.tokens).clip(0, 1)
+            known = futures.of_process(self.mixture, event, text.tokens).clip(0, 1)
             return Labels(text.rows, text.positions, known[text.rows, text.positions])
         return texts.labels(regime, event)
 
     def _event(self, index: int, read: Read, judged: Judged, seen: np.ndarray) -> dict[str, np.ndarray]:
         """Everything that is measured of an event in a base network."""
-        plan, exact, last = self.plan, judged.exact[index], self.last
+        plan, exact, last = self.plan, judged.exact[index], self.layers
         labels = {regime: self._labels(read, regime, index) for regime in REGIMES}
         where = {regime: read.texts.text(regime) for regime in REGIMES}
 
@@ -190,7 +190,7 @@ class MotorPrograms:
         )
         every, left = [], []
         seen = normalise(np.asarray(streams(read.network, contexts[0])))[:, :, columns]
-        for depth in self._edited.tolist():
+        for depth in self.edited.tolist():
             size = float(read.sizes[depth])
             known = read.features("process", labels["description"], depth)
             probe = fit_labels("log-odds", known, labels["description"].targets)
@@ -219,7 +219,7 @@ class MotorPrograms:
         (l, f)."""
         event, exact, written = self.events[index], judged.exact[index], read.texts.written
         sources = written.tokens, judged.tokens
-        situations = [Situation.of(self.process, self.events, tokens) for tokens in sources]
+        situations = [Situation.of(self.mixture, self.events, tokens) for tokens in sources]
         answers = [np.asarray(read.network.predict(tokens), float) for tokens in sources]
         never = [normalise(np.asarray(streams(self.untrained, tokens))) for tokens in sources]
         features = [
@@ -234,7 +234,7 @@ class MotorPrograms:
         known = [situation.all(index) for situation in situations]
         alone = reading_of(known[0], judged.at(known[1]), written, soft, exact).excess
         added = []
-        for depth in range(1 + self.last):
+        for depth in range(1 + self.layers):
             both = [
                 np.concatenate([part, stream[:, depth]], axis=-1)
                 for part, stream in zip(known, (read.streams["written"], seen), strict=True)
@@ -250,9 +250,9 @@ class MotorPrograms:
         table = EventTable(soft, judged, exact).rows(
             [
                 pair([part[:, depth] for part in (read.streams["written"], seen)])
-                for depth in range(1 + self.last)
+                for depth in range(1 + self.layers)
             ],
-            [pair([part[:, depth] for part in never]) for depth in range(1 + self.last)],
+            [pair([part[:, depth] for part in never]) for depth in range(1 + self.layers)],
             [plain, *others],
             None if self.plan.foreign is None else pair(self._foreign(self.plan.foreign, index, sources)),
             self.experiment.seed,
@@ -269,7 +269,7 @@ class MotorPrograms:
         for regime in REGIMES:
             if regime != "soft":
                 labels = self._labels(read, regime, index)
-                features = read.features(read.texts.text(regime), labels, self.last)
+                features = read.features(read.texts.text(regime), labels, self.layers)
                 made[regime] = fit_labels("log-odds", features, labels.targets)
         return made
 
@@ -283,7 +283,7 @@ class MotorPrograms:
         earlier = chances(few.network, self.events, judged.tokens, judged.positions)
         read = Read.of(after, texts)
         seen, before = (
-            judged.at(normalise(np.asarray(streams(part, judged.tokens)))[:, self.last])
+            judged.at(normalise(np.asarray(streams(part, judged.tokens)))[:, self.layers])
             for part in (after, few.network)
         )
         bounds, moves, old, new = [], [], [], []
@@ -306,7 +306,7 @@ class MotorPrograms:
         """Mean KL (nats) from the finetuned network to the base network, and to the two halves of both."""
         halves = exchanged(weights, network.params), exchanged(network.params, weights)
         finetuned, *others = (
-            np.asarray(self.answers(network.with_params(part), tokens), float)[:, 1:]
+            np.asarray(self.answered(network.with_params(part), tokens), float)[:, 1:]
             for part in (weights, network.params, *halves)
         )
         chance = np.exp(finetuned)

@@ -7,6 +7,7 @@ from typing import TypeAlias
 import numpy as np
 from scipy.special import softmax
 
+from experiments.cells.probe_tables import Probed
 from experiments.cells.reading import Base, Documents, NetworkReading
 from experiments.cells.steering import Weighed
 from experiments.storage.inside_cell import FACTORS
@@ -19,7 +20,7 @@ from theory.probes.factors import (
     interaction,
     varies,
 )
-from theory.probes.scores import ProbeData, compare, score_numbers
+from theory.probes.scores import compare, score_numbers
 from theory.probes.subspaces import normalise
 from theory.probes.translation import Translation, centred, moved_divergences
 
@@ -29,26 +30,12 @@ Ladders: TypeAlias = Sequence[np.ndarray]
 
 def information(
     documents: Documents, reading: NetworkReading, untrained: np.ndarray, fit: Fit, seed: int
-) -> list[list[tuple[float, float]]]:
+) -> np.ndarray:
     """I of a code's probe and of all its baselines, held out and in sample, (l, f, h); `untrained` are
     streams (n, l, t, d) of another network."""
-    tables = [
-        compare(
-            ProbeData(
-                reading.streams[:, depth],
-                documents.beliefs,
-                reading.answers,
-                untrained[:, depth],
-                documents.tokens,
-                documents.foreign,
-                documents.positions,
-            ),
-            fit,
-            seed,
-        )
-        for depth in range(1, reading.streams.shape[1])
-    ]
-    return [[(score.held_out, score.in_sample) for _, score in table.rows()] for table in tables]
+    return Probed(documents.tokens, reading.streams, reading.answers, untrained).table(
+        documents.beliefs, documents.foreign, documents.positions, lambda data: compare(data, fit, seed)
+    )
 
 
 def translation(base: Base, after: NetworkReading, twin: NetworkReading) -> list[list[float]]:

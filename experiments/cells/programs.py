@@ -8,7 +8,6 @@ contexts, a answers). What is made of them (fits, noise ceilings, scores) is ari
 import functools
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol, TypeAlias
 
 import jax
 import numpy as np
@@ -19,6 +18,7 @@ from experiments.cells.candidates import candidates
 from experiments.cells.closed_forms import compile_closed_forms
 from experiments.cells.data import FinetuningData
 from experiments.cells.finetuned import FinetunedPrograms, failure
+from experiments.cells.inside_parts import PlanPrograms
 from experiments.cells.measures import MeasurePrograms
 from experiments.cells.method_checks import check_methods
 from experiments.cells.posteriors import PosteriorPrograms
@@ -41,20 +41,7 @@ from theory.base import Dataset, Params
 from theory.compute.background import background
 
 
-class InsideOf(Protocol):
-    """Programs of a plan of the inside."""
-
-    def run(self, arm: Arm, network: Network, number: int) -> tuple[CellContent, str]:
-        """The content of the cell of a base network, and why it failed ("" if it did not)."""
-        ...
-
-
-MakeInside: TypeAlias = Callable[
-    [Experiment, Network, AnswerPrograms, FinetunedPrograms, FinetuningData], InsideOf
-]
-
-
-def inside_programs(plan: Plan) -> MakeInside:
+def inside_programs(plan: Plan) -> type[PlanPrograms]:
     """Programs of a plan of the inside, imported when they are wanted: other runs need no optimizers of
     scipy, which take a while to load."""
     match plan:

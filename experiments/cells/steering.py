@@ -15,9 +15,9 @@ from models.inside import Edited, edited
 from models.network import Network
 from theory.base import Dataset, LogProbs, Params
 from theory.divergence.kl import answers_at
+from theory.probes.subspaces import sizes
 
 ROUNDS = 60  # steps of L-BFGS
-SMALL = 1e-6  # of root-mean-square normalisation
 
 
 class Weighed(NamedTuple):
@@ -121,7 +121,5 @@ def along(
     """Shifts by so many nats along a direction of normalised streams, at one depth: raw streams are longer
     by their root mean square."""
     shifts = np.zeros((streams.shape[1], streams.shape[0], *streams.shape[2:]), np.float32)
-    raw = streams[:, depth]
-    length = np.sqrt(np.mean(np.square(raw, dtype=float), axis=-1, keepdims=True) + SMALL)
-    shifts[depth] = nats * length * direction
+    shifts[depth] = nats * sizes(streams[:, depth]) * direction
     return shifts

@@ -16,7 +16,7 @@
 
 Networks are "base", "untrained", or finetuned by a method; "exact" is the process. What has no depth has
 depth 0, what has no dose dose 0; the depth of a twist is that of the stream which the block reads. M8 to M12
-are in experiments.scoring.column_use. Numpy only.
+are in experiments.scoring.column_use, M13 and M14 in experiments.scoring.newline_code. Numpy only.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -44,6 +44,8 @@ TESTS = {
     "M10": "query steps",
     "M11": "tiles",
     "M12": "newlines",
+    "M13": "newline code",
+    "M14": "ranking",
     "T6": "additive or joint",
 }
 SLOPES = {"exact": "slope: exact", "explained": "explained", "own": "slope: own", "random": "slope: random"}
@@ -64,6 +66,10 @@ BAYES: dict[tuple[str, str], Interval] = {  # what Bayes says, from and to
     ("M11", "apart beyond within"): (np.finfo(float).tiny, np.inf),
     ("M11", "line, head less sum"): (np.finfo(float).tiny, np.inf),
     ("M12", "advantage"): (0.0, np.inf),
+    ("M13", "heads: better code"): (0.9, np.inf),
+    ("M13", "comparison, heads less perceptrons"): (np.finfo(float).tiny, np.inf),
+    ("M14", "within 3, early: share of ceiling"): (0.9, np.inf),
+    ("M14", "within 3, early: streams less outputs"): (np.finfo(float).tiny, np.inf),
 }
 Cells = Sequence[tuple[Cell, CurveCell]]
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from experiments.storage.column_use import USE_AXES
 from experiments.storage.measures import Measures
+from experiments.storage.newline_code import NEWLINE_AXES
 
 CODE = ("dimension", "ringing", "helix", "line", "period", "column")
 TWIST = ("share", "raw", "offset", "peak")
@@ -49,11 +50,13 @@ class CurveCell(Measures):
     `head_losses` nats that a head is worth, the first of a block being the one of `cosines`.
     `column_table` is R² of the column by every feature, `additive` that of chances of a newline by an exact
     code of column and width side by side, `beyond_additive` that of what this lacks
-    (experiments.cells.column_baselines). Others that may be None are in experiments.storage.column_use."""
+    (experiments.cells.column_baselines). Others that may be None are in experiments.storage.column_use
+    and experiments.storage.newline_code."""
 
     axes: ClassVar[dict[str, str]] = AXES
     optional: ClassVar[dict[str, str]] = {
         **USE_AXES,
+        **NEWLINE_AXES,
         **{"column_table": "lxy", "additive": "q", "beyond_additive": "qlxy"},
     }
     methods: np.ndarray
@@ -95,3 +98,7 @@ class CurveCell(Measures):
     column_table: np.ndarray | None = None
     additive: np.ndarray | None = None
     beyond_additive: np.ndarray | None = None
+    newline_sums: np.ndarray | None = None
+    newline_writers: np.ndarray | None = None
+    untrained_writers: np.ndarray | None = None
+    newline_auc: np.ndarray | None = None

@@ -40,6 +40,15 @@ Manipulate Manifolds, 2025). Here the exact answers are known. Stated beforehand
     M12 newlines     after a newline the stream has more of the posterior mean of the width, beyond other
                      statistics of past lines, than of the longest line or the moving average. Refuted where
                      one of these has more
+    M13 newline code heads that compare have p(newline | column, belief over widths): what those of a block
+                     write, projected on the newline, is linear in its exact log-odds or probability, R² 0.9
+                     or more. Refuted below. And heads make more than perceptrons of what no sum of column
+                     and width has; refuted where they make less. The code is log-odds or probability by the
+                     sign of the difference of both R²
+    M14 ranking      among contexts of one column, in the first third of the columns, where the next token
+                     is silent, the stream ranks a newline within 3 tokens by 0.9 or more of what can be known
+                     of it (AUC beyond 1/2), and above the network's outputs. Refuted below. A network that
+                     looks no further than its next token has 1/2
     T6 one code      chances of a newline are a table of column and belief over widths. A code that holds the
                      two side by side lacks what is no sum of both (it has 0.63, 0.84 and 0.93 of the chances
                      within 1, 2 and 3 tokens), a joint one has it. No prediction: prediction needs it, and
@@ -121,8 +130,10 @@ def findings(run: RunFolder) -> Findings:
 
 
 def draw(run: RunFolder) -> list[Path]:
-    """Curves, heads, substitutions and what finetuning does to them; the column's use in a second figure."""
+    """Curves, heads, substitutions and what finetuning does to them; in other figures the column's use, and
+    what writes the newline."""
     from experiments.studies.figures.column_use import draw_use
     from experiments.studies.figures.linebreak_manifold import draw_manifold
+    from experiments.studies.figures.newline_code import draw_newline
 
-    return [*draw_manifold(run), *draw_use(run)]
+    return [*draw_manifold(run), *draw_use(run), *draw_newline(run)]

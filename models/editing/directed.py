@@ -19,8 +19,7 @@ from jaxtyping import Array
 from models.inside import Numbers, shape
 from models.network import Network
 from theory.base import LogProbs, Misuse, Params, Tokens, compiled
-
-SMALL = 1e-6  # of root-mean-square normalisation
+from theory.probes.subspaces import EPSILON
 
 
 @jax.tree_util.register_dataclass
@@ -61,7 +60,7 @@ class Directed:
         read = jnp.pad(read, ((0, 0), (tokens.shape[0], 0)))  # columns are positions, sequences innermost
 
         def at(depth: int, stream: Array) -> Array:
-            size = jnp.sqrt(jnp.mean(jnp.square(stream), axis=0, keepdims=True) + SMALL)
+            size = jnp.sqrt(jnp.mean(jnp.square(stream), axis=0, keepdims=True) + EPSILON)
             return stream + size * (directions[depth].T @ read)
 
         return nnx.merge(self.network.definition, self.network.params)(tokens, at)

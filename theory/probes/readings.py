@@ -14,7 +14,7 @@ Arrays are numpy's; no jax.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.special import entr, logit
 
 from theory.errors import Misuse
@@ -62,16 +62,24 @@ def score_reading(read: Float[np.ndarray, "..."], exact: Float[np.ndarray, "..."
     )
 
 
-def ranking(scores: Float[np.ndarray, " n"], exact: Float[np.ndarray, " n"]) -> float:
+def ranking(
+    scores: Float[np.ndarray, " n"],
+    exact: Float[np.ndarray, " n"],
+    groups: Int[np.ndarray, " n"] | None = None,
+) -> float:
     """AUC of scores for an event that comes with the exact probabilities; a tie counts as half.
 
+    With `groups` two positions are compared that are of one group; what all of a group share then has 1/2.
     nan where the event is certain, or impossible, at all positions.
     """
-    _, rank = np.unique(scores, return_inverse=True)
-    comes, stays = (np.bincount(rank, weights=weights) for weights in (exact, 1 - exact))
-    below = np.cumsum(stays) - stays / 2
-    pairs = comes.sum() * stays.sum()
-    return float(comes @ below / pairs) if pairs else np.nan
+    chosen = [slice(None)] if groups is None else [groups == group for group in np.unique(groups)]
+    ranked, pairs = 0.0, 0.0
+    for part in chosen:
+        _, rank = np.unique(scores[part], return_inverse=True)
+        comes, stays = (np.bincount(rank, weights=weights[part]) for weights in (exact, 1 - exact))
+        ranked += comes @ (np.cumsum(stays) - stays / 2)
+        pairs += comes.sum() * stays.sum()
+    return float(ranked / pairs) if pairs else np.nan
 
 
 def _both(chances: np.ndarray) -> np.ndarray:

@@ -36,8 +36,12 @@ FLAT = 1e-10  # share of the largest variance below which streams do not vary
 
 def normalise(streams: Streams) -> Streams:
     """Streams as the blocks and the read-out see them: each of root mean square 1."""
-    streams = np.asarray(streams, float)
-    return streams / np.sqrt(np.mean(streams**2, axis=-1, keepdims=True) + EPSILON)
+    return np.asarray(streams, float) / sizes(streams)
+
+
+def sizes(streams: Streams) -> Float[np.ndarray, "*streams 1"]:
+    """Root mean square of raw streams: what a direction of normalised ones is as long as in them."""
+    return np.sqrt(np.mean(np.square(streams, dtype=float), axis=-1, keepdims=True) + EPSILON)
 
 
 def covariance(streams: Streams) -> Covariance:

@@ -14,6 +14,7 @@ from experiments.scoring.curves import TESTS, CurveLine, curve_lines
 from experiments.scoring.findings import Findings
 from experiments.scoring.intervals import Estimate
 from experiments.scoring.labels import METHODS, number
+from experiments.scoring.newline_code import newline_lines
 from experiments.storage.contents import CurveCell
 from experiments.storage.curve_cell import USED
 from experiments.storage.run_folder import RunFolder
@@ -46,7 +47,7 @@ class Series:
 
 def draw_manifold(run: RunFolder) -> list[Path]:
     """The figure, and every line as a table."""
-    lines = [*curve_lines(run), *use_lines(run)]
+    lines = [*curve_lines(run), *use_lines(run), *newline_lines(run)]
     if not lines:
         return []
     cells = [run.read(cell) for cell in sorted(run.cells("inside"), key=lambda cell: cell.base)]
@@ -200,14 +201,16 @@ def _only(lines: Sequence[CurveLine], measure: str, networks: str, last: int) ->
 
 def manifold_findings(run: RunFolder) -> Findings:
     """Counts of what is refuted, and a table of the base networks and of what finetuning moves."""
-    lines = [*curve_lines(run), *use_lines(run)]
+    lines = [*curve_lines(run), *use_lines(run), *newline_lines(run)]
     if not lines:
         return Findings(("Nothing is measured yet.",), (("test",),), CAPTION)
     last = max(line.dose for line in lines)
     shown = [
         line
         for line in sorted(lines, key=lambda line: [*TESTS].index(line.test))
-        if line.dose in (0, last) and (line.networks == "base" or line.test in OTHERS_SHOWN)
+        if line.dose in (0, last)
+        and (line.networks == "base" or line.test in OTHERS_SHOWN)
+        and (line.test != "M14" or line.bayes or line.measure.endswith("share of ceiling"))
     ]
     body = [
         (
@@ -222,8 +225,11 @@ def manifold_findings(run: RunFolder) -> Findings:
     ]
     header = ("test", "networks", "depth", "measure", "value", "Bayes")
     sentences = [_sentence([line for line in shown if line.bayes])]
-    if not any(line.test == "M8" for line in lines):
-        sentences.append("Cells lack M8 to M12, of which they were made before; --again measures them.")
+    for part in (("M8", "M12"), ("M13", "M14")):
+        if not any(line.test == part[0] for line in lines):
+            sentences.append(
+                f"Cells lack {part[0]} to {part[1]}, of which they were made before; --again measures them."
+            )
     return Findings(tuple(sentences), (header, *body), CAPTION)
 
 

@@ -5,10 +5,12 @@ import pytest
 
 from experiments.scoring.column_use import use_lines
 from experiments.scoring.curves import BAYES, TESTS, curve_lines
+from experiments.scoring.newline_code import newline_lines
 from experiments.storage.column_use import TILES
 from experiments.storage.curve_cell import AXES, CODE, FOLLOWED, MOVED, TWIST, USED, CurveCell
 from experiments.storage.inside_cell import FEATURES
 from experiments.storage.memory import MemoryRun
+from experiments.storage.newline_code import BANDS, CODE_OF, RANKED_BY, SUMS, WRITERS
 from experiments.storage.records import Cell
 
 PARTS = {"c": CODE, "t": TWIST, "u": USED, "f": FOLLOWED, "n": MOVED}
@@ -17,6 +19,7 @@ SIZES = {axis: len(names) for axis, names in PARTS.items()} | dict(
 )
 OPTIONAL = CurveCell.optional
 SIZES |= {"x": len(FEATURES), "y": 2, "q": 3}
+SIZES |= {"S": len(SUMS), "W": len(WRITERS), "C": len(CODE_OF), "F": len(RANKED_BY), "B": len(BANDS)}
 NAMES = {
     "methods": ["sgd", "adam"],
     "doses": [1, 8],
@@ -53,6 +56,9 @@ def cell_of(random, **changes):
     for name, part in (("tiled", "within"), ("tiled", "line_sum"), ("untrained_tiled", "within")):
         values[name][:, TILES.index(part)] -= 0.5
     values["lines_beyond"][:, 1:] -= 0.4
+    values["newline_sums"][SUMS.index("perceptrons"), CODE_OF.index("comparison")] = 0.25
+    values["newline_auc"] -= 0.1 * (np.arange(len(RANKED_BY)) < len(RANKED_BY) - 1)[:, None]
+    values["newline_auc"][:, :, 0] = 0.98
     return CurveCell(**(values | changes))
 
 
@@ -73,7 +79,7 @@ def test_old_cells_have_no_lines_of_what_was_measured_later():
 
 
 def test_networks_near_what_bayes_says_are_not_refuted():
-    lines = [*curve_lines(run_of()), *use_lines(run_of())]
+    lines = [line for lines_of in (curve_lines, use_lines, newline_lines) for line in lines_of(run_of())]
     assert {line.test for line in lines} == {*TESTS}
     assert {(line.test, line.measure) for line in lines} >= {*BAYES}
     assert not [line for line in lines if line.refuted]
@@ -87,6 +93,9 @@ def test_networks_near_what_bayes_says_are_not_refuted():
     assert values["M10", "all heads, newline beyond random", "base"] == pytest.approx(0, abs=0.02)
     assert values["M11", "apart beyond within", "untrained"] == pytest.approx(0.5, abs=0.02)
     assert values["M12", "advantage", "base"] == pytest.approx(0.4, abs=0.03)
+    assert values["M13", "comparison, heads less perceptrons", "base"] == pytest.approx(0.75)
+    assert values["M14", "within 3, early: share of ceiling", "base"] == pytest.approx(0.96)
+    assert values["M14", "within 1, late: streams less outputs", "base"] == pytest.approx(0.08)
     assert values["M6", "loss", "adam"] == pytest.approx(0, abs=1e-9)
     assert {line.count for line in lines if line.networks == "base"} == {6}
     assert {line.count for line in lines if line.networks == "sgd"} == {18}
@@ -119,6 +128,36 @@ def test_a_column_with_another_path_heads_alike_and_the_longest_line_are_refuted
         ("M11", "apart beyond within"),
         ("M12", "advantage"),
     }
+
+
+def test_perceptrons_that_compare_and_a_stream_that_looks_no_further_are_refuted():
+    def change(random):
+        sums = 0.5 + 0.01 * random.normal(size=(len(SUMS), len(CODE_OF)))
+        sums[SUMS.index("perceptrons")] += 0.3
+        writers = 0.5 + 0.01 * random.normal(size=(2, len(WRITERS), len(CODE_OF)))
+        area = np.full((3, 2, len(RANKED_BY), len(BANDS)), 0.5) + 0.001 * random.normal(size=(len(BANDS),))
+        area[:, :, RANKED_BY.index("exact")] = 0.8
+        area[:, :, RANKED_BY.index("outputs cubic")] += 0.01
+        return {"newline_sums": sums, "newline_writers": writers, "newline_auc": area}
+
+    lines = newline_lines(run_of(change))
+    assert {(line.test, line.measure) for line in lines if line.refuted} == {
+        ("M13", "heads: better code"),
+        ("M13", "comparison, heads less perceptrons"),
+        ("M14", "within 3, early: share of ceiling"),
+        ("M14", "within 3, early: streams less outputs"),
+    }
+    values = {(line.measure, line.depth): line.value.value for line in lines if line.networks == "base"}
+    assert values["heads: comparison", 0] == pytest.approx(0.5, abs=0.02)
+    assert values["within 2, middle: share of ceiling", 2] == pytest.approx(0, abs=0.01)
+    level = {"newline_auc": np.full((3, 2, len(RANKED_BY), len(BANDS)), 0.5)}
+    none = newline_lines(run_of(lambda random: level))
+    assert not [line for line in none if "share of ceiling" in line.measure]  # nothing can be known
+
+
+def test_cells_made_before_the_newline_was_measured_are_read_without():
+    run = run_of(lambda random: {"newline_auc": None})
+    assert newline_lines(run) == [] and len(use_lines(run)) > 100
 
 
 def test_cells_made_before_the_use_of_columns_was_measured_are_read_without():

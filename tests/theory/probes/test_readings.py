@@ -37,6 +37,16 @@ def test_a_ranking_is_a_chance_over_pairs():
     assert np.isnan(ranking(np.arange(3.0), np.ones(3)))
 
 
+def test_a_ranking_in_groups_compares_pairs_of_one_group():
+    random = np.random.default_rng(1)
+    scores, exact, groups = random.normal(size=30), random.uniform(size=30), np.repeat([4, 2, 7], 10)
+    pairs = (groups[:, None] == groups) * exact[:, None] * (1 - exact)
+    wanted = np.sum((scores[:, None] > scores) * pairs) + np.sum(np.eye(30) * pairs) / 2
+    np.testing.assert_allclose(ranking(scores, exact, groups), wanted / pairs.sum())
+    np.testing.assert_allclose(ranking(groups.astype(float), exact, groups), 0.5)  # a group's own number
+    np.testing.assert_allclose(ranking(scores, exact, np.zeros(30, int)), ranking(scores, exact))
+
+
 def test_readings_of_another_shape_and_no_probabilities_are_refused():
     with pytest.raises(Misuse, match="must have one shape, got 3 and 2 of them"):
         score_reading(np.full(3, 0.5), np.full(2, 0.5))

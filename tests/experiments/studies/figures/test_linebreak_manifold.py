@@ -21,9 +21,11 @@ LINES = [
 
 def test_findings_count_what_is_refuted(monkeypatch):
     monkeypatch.setattr(drawing, "curve_lines", lambda run: LINES)
-    monkeypatch.setattr(drawing, "use_lines", lambda run: [])
+    for later in ("use_lines", "newline_lines"):
+        monkeypatch.setattr(drawing, later, lambda run: [])
     findings = drawing.manifold_findings(None)
     assert "Cells lack M8 to M12" in findings.sentences[1]
+    assert "Cells lack M13 to M14" in findings.sentences[2]
     assert "M1 dimension 1 of 1; M3 substitution 0 of 1; M6 finetuning 0 of 1" in findings.sentences[0]
     assert [row[-1] for row in findings.table] == ["Bayes", "2.000 to 3.000", "1.000", "≤ 0.000"]
     monkeypatch.setattr(drawing, "curve_lines", lambda run: [])
