@@ -70,7 +70,7 @@ def apart(draw: Callable[[str], list[Path]], early: Callable[[str, str], None]) 
     folder, `early` a first one with a note; both are functions of a module.
     """
     is_safe = sys.platform == "linux" and "jax" not in sys.modules
-    context = multiprocessing.get_context("fork" if is_safe else "spawn")
+    context = multiprocessing.get_context("fork") if is_safe else multiprocessing.get_context("spawn")
     orders, awaited = context.Pipe()
     process = context.Process(target=_wait, args=(awaited, os.getpid(), draw, early))
     process.start()
@@ -93,6 +93,8 @@ def _wait(
     children.end_with(parent)
     import matplotlib.backends.backend_pdf
     import matplotlib.backends.backend_svg  # noqa: F401
+
+    import experiments.figures.comparison  # noqa: F401  (of most studies)
 
     while True:
         folder, note = orders.recv()

@@ -1,14 +1,14 @@
 """Fonts of PDF files without their tables of layout (ligatures, kerning, classes of glyphs).
 
 matplotlib places every glyph itself, so no reader of a PDF needs these tables; to parse them takes more time
-than all else of a font.
+than all else of a font. They are removed as a font is loaded: fontTools parses those that it will drop, too.
 """
 
 import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-LAYOUT = ["GDEF", "GPOS", "GSUB"]
+LAYOUT = ["GDEF", "GPOS", "GSUB", "kern"]
 
 
 @contextlib.contextmanager
@@ -16,13 +16,17 @@ def plain_fonts() -> Iterator[None]:
     """Let matplotlib embed fonts without tables of layout."""
     from fontTools import subset  # loaded with the backend of PDF files, which a PNG does without
 
-    class Plain(subset.Options):
-        def __init__(self, **options: Any):
-            super().__init__(**options)
-            self.drop_tables += LAYOUT
+    whole = subset.load_font
 
-    whole, subset.Options = subset.Options, Plain
+    def plain(*words: Any, **options: Any) -> Any:
+        font = whole(*words, **options)
+        for table in LAYOUT:
+            if table in font:
+                del font[table]
+        return font
+
+    subset.load_font = plain
     try:
         yield
     finally:
-        subset.Options = whole
+        subset.load_font = whole

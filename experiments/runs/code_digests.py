@@ -12,7 +12,7 @@ import hashlib
 import inspect
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from experiments import own_files
 from experiments.cells.candidates import candidates
@@ -54,15 +54,20 @@ def module_code(modules: Iterable[str]) -> dict[str, str]:
 
 def digest_source(source: str | bytes, ignored: Sequence[str] = ()) -> str:
     """Twelve hexadecimal digits of a source's syntax; functions `ignored` at its top do not count."""
-    tree = ast.parse(source)
+    return _digest(ast.parse(source), ignored)
+
+
+def _digest(tree: ast.Module, ignored: Sequence[str]) -> str:
     tree.body = [node for node in tree.body if getattr(node, "name", None) not in ignored]
-    return hashlib.sha256("\n".join(_words(tree)).encode()).hexdigest()[:12]
+    words: list[str] = []
+    _add_words(tree, words)
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:12]
 
 
-def _words(node: object) -> Iterator[str]:
-    """A syntax tree as words: the same in every version of Python, unlike `ast.dump`."""
+def _add_words(node: object, words: list[str]) -> None:
+    """Add a syntax tree as words: the same in every version of Python, unlike `ast.dump`."""
     if not isinstance(node, ast.AST):
-        yield repr(node)
+        words.append(repr(node))
         return
     if (
         isinstance(node, ast.Expr)
@@ -70,14 +75,15 @@ def _words(node: object) -> Iterator[str]:
         and isinstance(node.value.value, str)
     ):
         return
-    yield type(node).__name__
-    for name, value in ast.iter_fields(node):
+    words.append(type(node).__name__)
+    for name in node._fields:
+        value = getattr(node, name, None)
         if name in IGNORED or value is None:
             continue
-        yield name
-        for part in value if isinstance(value, list) else [value]:
-            yield from _words(part)
-    yield "."
+        words.append(name)
+        for part in value if isinstance(value, list) else (value,):
+            _add_words(part, words)
+    words.append(".")
 
 
 def _digests(kinds: Iterable[type], modules: Iterable[str]) -> dict[str, str]:
@@ -108,13 +114,13 @@ def _source(module: str) -> bytes | None:
 @functools.lru_cache(maxsize=512)
 def _read(source: bytes, draws: bool) -> tuple[str, tuple[str, ...]]:
     """The digest of a module, and all that it might import."""
-    imported = []
-    for node in ast.walk(ast.parse(source)):
+    imported, tree = [], ast.parse(source)
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             imported += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             imported += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return digest_source(source, READING if draws else ()), tuple(imported)
+    return _digest(tree, READING if draws else ()), tuple(imported)
 
 
 def _is_foreign(module: str) -> bool:
