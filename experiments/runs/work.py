@@ -132,17 +132,21 @@ class Job:
 
 
 def work(
-    folders: Sequence[str], networks: str = "", share: tuple[int, int] = (1, 1), figures: bool = False
+    folders: Sequence[str],
+    networks: str = "",
+    share: tuple[int, int] = (1, 1),
+    figures: bool = False,
+    scores: bool = True,
 ) -> None:
     """Everything `finebayes work` does: returns when no cell of these runs and sweeps is missing.
 
     `share` (k, n) is the k-th of n shares of the cores. The runs of a sweep are drawn where `figures` are
-    wanted; other runs always are.
+    wanted; other runs always are. `scores` says whether to write the scores of sweeps in the end.
     """
     progress = Progress()
     sweeps = [SweepFolder(Path(folder)) for folder in folders if SweepFolder(Path(folder)).exists]
     Worker(jobs_of(folders, networks, progress, figures), progress, share).work()
-    for sweep in sweeps:
+    for sweep in sweeps if scores else ():
         claim = Claims(sweep.folder / CLAIMS).take(SCORES)
         if claim is not None:
             with claim:

@@ -233,6 +233,16 @@ def test_points_of_a_sweep_fail_alone(tmp_path, sweeps, monkeypatch):
     assert sweep.reason(points[1]) == "Pretraining diverged."
 
 
+@pytest.mark.parametrize("scores", [True, False])
+def test_scores_of_a_sweep_are_left_to_a_command_that_follows_its_workers(
+    tmp_path, sweeps, monkeypatch, scores
+):
+    made = sweeps.make(tmp_path / "s", sweeps.plan("style=0.5,1"), lambda values: {"linearised": 0.9})
+    monkeypatch.setattr(Worker, "work", lambda worker: None)
+    work.work([str(made.folder)], str(tmp_path), scores=scores)
+    assert (made.folder / "scores.csv").exists() == scores
+
+
 def test_folders_that_no_worker_can_use_are_refused(tmp_path, sweeps):
     with pytest.raises(Misuse, match="There is no folder"):
         jobs_of([str(tmp_path / "none")], "", PROGRESS)
