@@ -89,7 +89,7 @@ class Job:
 
     @functools.cached_property
     def shapes(self) -> object:
-        """What it shares programs by with other runs; None where its config cannot be read."""
+        """The shapes by which it shares programs with other runs; None where its config cannot be read."""
         with contextlib.suppress(Misuse):  # which working at it says
             return shapes_of(self.study_run)
         return None
@@ -206,8 +206,8 @@ class Worker:
         return [job for group in self._turned(groups) for job in self._turned(group, later)]
 
     def _in_order(self, jobs: Sequence[Job]) -> list[Job]:
-        """Those at which nobody is come first: with the programs of this worker, then with those of no other
-        worker, which would compile them at the same time."""
+        """Order jobs: those at which nobody is come first, with the programs of this worker, then with those
+        of no other worker, which would compile them at the same time."""
         if len(jobs) < 2:
             return [*jobs]
         held = {job.made.folder: job.is_held for job in jobs}
