@@ -11,8 +11,9 @@ from experiments.design.options import with_options
 from experiments.design.study import Study, StudyRun
 from experiments.runs import work
 from experiments.runs.cell_by_cell import Finished
+from experiments.runs.job import Job
 from experiments.runs.progress import Silent
-from experiments.runs.work import Job, Worker, jobs_of
+from experiments.runs.work import Worker, jobs_of
 from experiments.storage.archive import DamagedCell
 from experiments.storage.records import Cell
 from experiments.storage.run_folder import DONE, RunFolder, create
