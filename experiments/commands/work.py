@@ -47,7 +47,8 @@ def work(arguments: list[str]) -> None:
     prepare_devices()
     from experiments.runs import work as works
 
-    works.work(options.folders, options.networks, (part, of), options.figures)
+    alone = not options.parent  # which writes the scores of a sweep itself, when all workers have ended
+    works.work(options.folders, options.networks, (part, of), options.figures, scores=alone)
     print(*options.folders, sep="\n")
 
 

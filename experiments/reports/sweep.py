@@ -1,5 +1,6 @@
 """A sweep as text: every run with the values of its axes, how far it is, and what to call next. No jax."""
 
+import contextlib
 import shlex
 
 from experiments.design.axes import short_names
@@ -41,7 +42,8 @@ def scores_with(sweep: SweepFolder, column: str) -> SweepTable:
             if sweep.status(point) != "finished":
                 continue
             if not (run.folder / "figures").is_dir():
-                Study.of(run).draw(run)
+                with contextlib.suppress(Misuse):  # what cannot be drawn has no curve
+                    Study.of(run).draw(run)
             if column not in curve_names(read_curves(run.folder)):  # refused with the nearest name
                 break
     return read_sweep(sweep)

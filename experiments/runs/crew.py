@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from experiments.runs.job import Job
 from experiments.runs.progress import Progress
 from experiments.runs.slurm import Slurm
-from experiments.runs.work import Job
 from experiments.system import surroundings
 from theory.errors import Misuse
 

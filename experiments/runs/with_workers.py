@@ -7,11 +7,11 @@ from experiments.design.experiment import Experiment
 from experiments.design.study import StudyRun
 from experiments.runs.crew import Crew, Watch
 from experiments.runs.environment import fix_settings
+from experiments.runs.job import Job
 from experiments.runs.progress import Progress
 from experiments.runs.run import all_code, create_run, places, prepare, refuse_unconverged
 from experiments.runs.sweep import check_points
 from experiments.runs.sweep_executor import Settings
-from experiments.runs.work import Job
 from experiments.scoring.sweep_table import read_sweep, write_scores
 from experiments.storage.files import locked
 from experiments.storage.manifests import RunConfig

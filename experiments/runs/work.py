@@ -8,11 +8,9 @@ Whatever it is killed at, it costs the cell, or the chunk of pretraining, that i
 """
 
 import contextlib
-import functools
 import os
 import time
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,26 +18,25 @@ from rich.markup import escape
 
 from experiments.cells.programs import Executor
 from experiments.design.experiment import Experiment
-from experiments.design.study import StudyRun
 from experiments.own_files import blaming
 from experiments.runs import environment
-from experiments.runs.base_networks import BaseNetworks
 from experiments.runs.cell_by_cell import one_by_one
 from experiments.runs.environment import compile_fast
+from experiments.runs.job import Job
 from experiments.runs.pretraining import template
 from experiments.runs.progress import Progress
 from experiments.runs.retraining import retrained_experiments
-from experiments.runs.run import all_code, finish, prepare
-from experiments.runs.sweep_executor import InThisProcess, by_shape, own_optimisations, shapes_of
+from experiments.runs.run import finish
+from experiments.runs.sweep_executor import InThisProcess, by_shape, own_optimisations
 from experiments.scoring.sweep_table import read_sweep, write_scores
 from experiments.storage import seal
 from experiments.storage.archive import DamagedCell
 from experiments.storage.claims import Claims
 from experiments.storage.files import locked
 from experiments.storage.records import Cell
-from experiments.storage.run_folder import DONE, REPORT, RunFolder, find
-from experiments.storage.sweep_folder import SweepFolder, SweepPoint
-from experiments.storage.workplace import CLAIMS, join, networks_of
+from experiments.storage.run_folder import DONE, find
+from experiments.storage.sweep_folder import SweepFolder
+from experiments.storage.workplace import CLAIMS, networks_of
 from experiments.system.cores import cores, divided, keep_to
 from models.network import Network
 from theory.errors import Misuse
@@ -50,99 +47,22 @@ FIRST, LONGEST = 0.5, 5.0  # seconds between two looks at what others hold
 FINISH, SCORES = "finish", "scores"
 
 
-@dataclass
-class Job:
-    """A run at which workers are; `point` is its point where it is one of a sweep, and is drawn where
-    `figures` are wanted of it."""
-
-    made: RunFolder
-    networks: Path
-    progress: Progress
-    sweep: SweepFolder | None = None
-    point: SweepPoint | None = None
-    figures: bool = True
-    checked: bool = field(default=False, init=False)
-    mended: bool = field(default=False, init=False)
-
-    @functools.cached_property
-    def claims(self) -> Claims:
-        """Those of the run."""
-        return Claims(self.made.folder / CLAIMS)
-
-    @functools.cached_property
-    def kept(self) -> BaseNetworks:
-        """The base networks."""
-        return BaseNetworks(self.networks)
-
-    @functools.cached_property
-    def study_run(self) -> StudyRun:
-        """The run for which the folder was made."""
-        return StudyRun.of(self.made)
-
-    @functools.cached_property
-    def experiments(self) -> list[Experiment]:
-        """One for each draw of the process; refused where other code has begun the run."""
-        experiments = prepare(self.study_run, self.progress)
-        join(self.made, self.study_run.record, all_code(self.study_run, experiments))
-        seal.check(self.made)
-        return experiments
-
-    @functools.cached_property
-    def shapes(self) -> object:
-        """What it shares programs by with other runs; None where its config cannot be read."""
-        with contextlib.suppress(Misuse):  # which working at it says
-            return shapes_of(self.study_run)
-        return None
-
-    @property
-    def is_held(self) -> bool:
-        """Whether somebody is at one of its cells, or trains its base networks."""
-        return bool(self.claims.names() or self._trained & self.kept.names())
-
-    @functools.cached_property
-    def _trained(self) -> set[str]:
-        """The names of its base networks; none where it cannot be run, which working at it says."""
-        with contextlib.suppress(Exception):
-            return {self.kept.path(experiment).stem for experiment in self.experiments}
-        return set()
-
-    def missing(self, experiment: Experiment) -> list[Cell]:
-        """The cells that are neither finished nor failed."""
-        results = self.made.results()
-        return [cell for cell in experiment.cells() if cell.name not in results]
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether it is scored, and drawn and reported where that is wanted."""
-        names = (DONE, REPORT) if self.figures else (DONE,)
-        return all((self.made.folder / name).exists() for name in names)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing is to be done for it: it is finished, or failed as a point of a sweep."""
-        if self.sweep is not None and self.point is not None and self.sweep.status(self.point) == "failed":
-            return True
-        if not self.is_finished:
-            return False
-        if not self.checked:  # somebody may have deleted a cell, or cut it short
-            self.checked = True
-            if self.made.cut_short() or any(self.missing(experiment) for experiment in self.experiments):
-                (self.made.folder / DONE).unlink(missing_ok=True)
-        return self.is_finished
-
-
 def work(
-    folders: Sequence[str], networks: str = "", share: tuple[int, int] = (1, 1), figures: bool = False
+    folders: Sequence[str],
+    networks: str = "",
+    share: tuple[int, int] = (1, 1),
+    figures: bool = False,
+    scores: bool = True,
 ) -> None:
     """Everything `finebayes work` does: returns when no cell of these runs and sweeps is missing.
 
     `share` (k, n) is the k-th of n shares of the cores. The runs of a sweep are drawn where `figures` are
-    wanted; other runs always are.
+    wanted; other runs always are. `scores` says whether to write the scores of sweeps in the end.
     """
     progress = Progress()
     sweeps = [SweepFolder(Path(folder)) for folder in folders if SweepFolder(Path(folder)).exists]
     Worker(jobs_of(folders, networks, progress, figures), progress, share).work()
-    for sweep in sweeps:
+    for sweep in sweeps if scores else ():
         claim = Claims(sweep.folder / CLAIMS).take(SCORES)
         if claim is not None:
             with claim:
@@ -202,8 +122,8 @@ class Worker:
         return [job for group in self._turned(groups) for job in self._turned(group, later)]
 
     def _in_order(self, jobs: Sequence[Job]) -> list[Job]:
-        """Those at which nobody is come first: with the programs of this worker, then with those of no other
-        worker, which would compile them at the same time."""
+        """Order jobs: those at which nobody is come first, with the programs of this worker, then with those
+        of no other worker, which would compile them at the same time."""
         if len(jobs) < 2:
             return [*jobs]
         held = {job.made.folder: job.is_held for job in jobs}

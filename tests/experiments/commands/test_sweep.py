@@ -1,9 +1,13 @@
 """What a user types at `finebayes sweep`, and what a mistake is answered with: before anything runs."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from experiments import cli
 from experiments.design.study import Study
+from experiments.reports.sweep import scores_with
+from experiments.scoring.sweep_curves import HEADER
 
 RUN = ["sweep", "weird-generalisation", "--preset", "smoke"]
 
@@ -75,6 +79,7 @@ def test_help_teaches(capsys):
         "--one-at-a-time",
         "--plot explained --by process.style",
         "scores.csv",
+        "--figures",
     ):
         assert words in printed
 
@@ -100,6 +105,28 @@ def test_a_sweep_on_disk_is_told_and_drawn(capsys, sweeps, tmp_path):
     assert "did you mean process.style?" in refused(
         capsys, "sweep", made.folder, "--plot", "shift", "--by", "process.stile"
     )
+
+
+def test_a_curve_is_drawn_of_the_runs_that_have_none(sweeps, tmp_path, monkeypatch):
+    plan, drawn = sweeps.plan("style=0.5,1,2"), []
+    shares = {0.5: {"linearised": 0.9}, 1.0: {"linearised": 0.9}, 2.0: None}
+    made = sweeps.make(tmp_path / "s", plan, lambda values: shares[values["process.style"]])
+
+    def draw(run):
+        drawn.append(run.folder.name)
+        (run.folder / "figures").mkdir()
+        lines = [",".join(HEADER), "broad,sgd,written,1,0.4,0.3,0.5,2"]
+        (run.folder / "figures" / "curves.csv").write_text("\n".join(lines))
+        return []
+
+    study = SimpleNamespace(of=lambda _: SimpleNamespace(draw=draw))
+    monkeypatch.setattr("experiments.reports.sweep.Study", study)
+    assert len(scores_with(made, "explained").points) == 3 and drawn == []
+    scores_with(made, "narrow")
+    assert drawn == ["style=0.5"]  # it has no curve of this name, and so have no others
+    scores = scores_with(made, "broad")
+    assert drawn == ["style=0.5", "style=1"]
+    assert [[point.mean for point in scored.curves] for scored in scores.points] == [[0.4], [0.4], []]
 
 
 def test_a_study_may_declare_its_axes(capsys, tmp_path, monkeypatch):

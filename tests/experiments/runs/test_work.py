@@ -11,8 +11,9 @@ from experiments.design.options import with_options
 from experiments.design.study import Study, StudyRun
 from experiments.runs import work
 from experiments.runs.cell_by_cell import Finished
+from experiments.runs.job import Job
 from experiments.runs.progress import Silent
-from experiments.runs.work import Job, Worker, jobs_of
+from experiments.runs.work import Worker, jobs_of
 from experiments.storage.archive import DamagedCell
 from experiments.storage.records import Cell
 from experiments.storage.run_folder import DONE, RunFolder, create
@@ -231,6 +232,16 @@ def test_points_of_a_sweep_fail_alone(tmp_path, sweeps, monkeypatch):
     points = sweep.record.points
     assert [sweep.status(point) for point in points] == ["finished", "failed", "finished"]
     assert sweep.reason(points[1]) == "Pretraining diverged."
+
+
+@pytest.mark.parametrize("scores", [True, False])
+def test_scores_of_a_sweep_are_left_to_a_command_that_follows_its_workers(
+    tmp_path, sweeps, monkeypatch, scores
+):
+    made = sweeps.make(tmp_path / "s", sweeps.plan("style=0.5,1"), lambda values: {"linearised": 0.9})
+    monkeypatch.setattr(Worker, "work", lambda worker: None)
+    work.work([str(made.folder)], str(tmp_path), scores=scores)
+    assert (made.folder / "scores.csv").exists() == scores
 
 
 def test_folders_that_no_worker_can_use_are_refused(tmp_path, sweeps):
