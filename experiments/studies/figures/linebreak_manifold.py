@@ -256,7 +256,7 @@ def _says(line: CurveLine) -> str:
     if low == high:
         return number(low)
     if np.isinf(high):
-        return f"≥ {number(low)}" if low == 0 else "> 0"
+        return "> 0" if low == np.finfo(float).tiny else f"≥ {number(low)}"
     return f"≤ {number(high)}" if np.isinf(low) else f"{number(low)} to {number(high)}"
 
 
