@@ -1,8 +1,8 @@
 """Plans of experiments that measure the inside of networks: the base class, and that of beliefs. No jax.
 
 A study with measures of its own has a plan of its own. Its cells are of the kind `inside`: one for each arm
-and base network, all methods in it. `experiments.cells.programs.INSIDE` has what measures by the plan, and
-`experiments.storage.contents.CONTENTS` what such a cell can hold.
+and base network, all methods in it. `experiments.cells.programs.inside_programs` has what measures by the
+plan, and `experiments.storage.contents.CONTENTS` what such a cell can hold.
 """
 
 from collections.abc import Sequence

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from experiments.scoring.inside_cells import cells_by_arm
 from experiments.scoring.intervals import clusters, mean, ratio
 from experiments.scoring.measure_line import MeasureLine, mean_of_known
 from experiments.storage.alphabets_cell import BASELINES, GROUPS, PARTS, SOURCES, AlphabetsCell
@@ -30,11 +31,7 @@ Cells = Sequence[tuple[Cell, AlphabetsCell]]
 
 def alphabet_lines(run: Run) -> list[MeasureLine]:
     """Every measure, from the finished cells, by world."""
-    worlds: dict[str, list[tuple[Cell, AlphabetsCell]]] = {}
-    for cell in sorted(run.cells("inside"), key=lambda cell: cell.base):
-        content = run.read(cell)
-        assert isinstance(content, AlphabetsCell)
-        worlds.setdefault(cell.arm, []).append((cell, content))
+    worlds = cells_by_arm(run, AlphabetsCell)
     return [
         line for world, cells in worlds.items() for line in (*_bases(world, cells), *_networks(world, cells))
     ]

@@ -21,7 +21,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from experiments.scoring.curves import CurveLine, CurveNetworks, cells_by_arm
+from experiments.scoring.curves import CurveLine, CurveNetworks
+from experiments.scoring.inside_cells import cells_by_arm
 from experiments.storage.column_use import (
     ABLATED,
     AT_NEWLINES,
@@ -44,7 +45,7 @@ def use_lines(run: Run) -> list[CurveLine]:
     """Every measure, from the finished cells that have them."""
     return [
         line
-        for data, cells in cells_by_arm(run).items()
+        for data, cells in cells_by_arm(run, CurveCell).items()
         if (known := [pair for pair in cells if has_use(pair[1])])
         for line in _lines(data, known)
     ]

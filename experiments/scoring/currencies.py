@@ -25,6 +25,7 @@ from itertools import product
 import numpy as np
 
 from experiments.scoring.additivity import closure, interactions, log_odds, mean_change
+from experiments.scoring.inside_cells import inside_cells
 from experiments.scoring.measure_line import MeasureLine, mean_of_known
 from experiments.scoring.shot_laws import ShotLaws
 from experiments.storage.currencies_cell import (
@@ -50,11 +51,7 @@ Cells = Sequence[tuple[Cell, CurrenciesCell]]
 
 def currency_lines(run: Run) -> list[MeasureLine]:
     """Every measure, from the finished cells; without those that were measured of no network."""
-    cells = []
-    for cell in sorted(run.cells("inside"), key=lambda cell: cell.base):
-        content = run.read(cell)
-        assert isinstance(content, CurrenciesCell)
-        cells.append((cell, content))
+    cells = inside_cells(run, CurrenciesCell)
     parts = _rates, _of_pairs, _layers, _heads, _examples
     return [line for part in parts for line in part(cells)] if cells else []
 

@@ -25,6 +25,7 @@ from itertools import product
 
 import numpy as np
 
+from experiments.scoring.inside_cells import cells_by_arm
 from experiments.scoring.intervals import Estimate, clusters, mean
 from experiments.storage.curve_cell import CODE, FOLLOWED, LOST, MOVED, TWIST, USED, CurveCell
 from experiments.storage.inside_cell import FEATURES
@@ -112,19 +113,9 @@ def curve_lines(run: Run) -> list[CurveLine]:
     """Every measure, from the finished cells; without those that no network has."""
     return [
         line
-        for data, cells in cells_by_arm(run).items()
+        for data, cells in cells_by_arm(run, CurveCell).items()
         for line in (*_bases(data, cells), *_finetuned(data, cells))
     ]
-
-
-def cells_by_arm(run: Run) -> dict[str, list[tuple[Cell, CurveCell]]]:
-    """Finished cells of every arm, by base network."""
-    arms: dict[str, list[tuple[Cell, CurveCell]]] = {}
-    for cell in sorted(run.cells("inside"), key=lambda cell: cell.base):
-        content = run.read(cell)
-        assert isinstance(content, CurveCell)
-        arms.setdefault(cell.arm, []).append((cell, content))
-    return arms
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from itertools import product
 
 import numpy as np
 
+from experiments.scoring.inside_cells import cells_by_arm
 from experiments.scoring.intervals import Estimate, clusters, mean, ratio
 from experiments.scoring.measure_line import MeasureLine, mean_of_known
 from experiments.scoring.motor import Statement
@@ -36,12 +37,7 @@ Cells = Sequence[tuple[Cell, FactorsCell]]
 
 def worlds_of(run: Run) -> dict[str, Cells]:
     """The finished cells, by world."""
-    worlds: dict[str, list[tuple[Cell, FactorsCell]]] = {}
-    for cell in sorted(run.cells("inside"), key=lambda cell: cell.base):
-        content = run.read(cell)
-        assert isinstance(content, FactorsCell)
-        worlds.setdefault(cell.arm, []).append((cell, content))
-    return {**worlds}
+    return cells_by_arm(run, FactorsCell)
 
 
 def factor_lines(run: Run) -> list[MeasureLine]:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from experiments.scoring.inside_cells import inside_cells
 from experiments.scoring.intervals import clusters, ratio
 from experiments.scoring.measure_line import MeasureLine, mean_of_known
 from experiments.storage.injection_cell import WHERE, InjectionCell
@@ -28,11 +29,7 @@ Cells = Sequence[tuple[Cell, InjectionCell]]
 
 def injection_lines(run: Run) -> list[MeasureLine]:
     """Every measure, from the finished cells."""
-    cells = []
-    for cell in sorted(run.cells("inside"), key=lambda cell: cell.base):
-        content = run.read(cell)
-        assert isinstance(content, InjectionCell)
-        cells.append((cell, content))
+    cells = inside_cells(run, InjectionCell)
     return [*_bases(cells), *_networks(cells)] if cells else []
 
 

@@ -25,6 +25,7 @@ from itertools import product
 
 import numpy as np
 
+from experiments.scoring.inside_cells import cells_by_arm
 from experiments.scoring.intervals import Estimate, clusters, mean, ratio
 from experiments.storage.inside_cell import (
     CODES,
@@ -115,11 +116,7 @@ class InsideLine:
 
 def inside_lines(run: Run) -> list[InsideLine]:
     """Every measure, from the finished cells; without those that were measured of no network."""
-    worlds: dict[str, list[tuple[Cell, InsideCell]]] = {}
-    for cell in sorted(run.cells("inside"), key=lambda cell: cell.base):
-        content = run.read(cell)
-        assert isinstance(content, InsideCell)
-        worlds.setdefault(cell.arm, []).append((cell, content))
+    worlds = cells_by_arm(run, InsideCell)
     return [
         line for data, cells in worlds.items() for line in (*_bases(data, cells), *_networks(data, cells))
     ]

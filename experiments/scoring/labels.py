@@ -231,6 +231,11 @@ def number(value: float | None) -> str:
     return text.removeprefix("-") if float(text) == 0 else text
 
 
+def number_with_interval(value: float, ends: Interval | None) -> str:
+    """A share and its interval, as numbers."""
+    return number(value) if ends is None else f"{number(value)} [{number(ends[0])}, {number(ends[1])}]"
+
+
 def nats(value: float | None) -> str:
     """A number of nats."""
     return "-" if value is None else f"{value:.2e}" if 0 < abs(value) < 1e-4 else f"{value:.5f}"

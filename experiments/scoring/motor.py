@@ -27,6 +27,7 @@ from functools import partial
 
 import numpy as np
 
+from experiments.scoring.inside_cells import cells_by_arm
 from experiments.scoring.intervals import Estimate, clusters, mean, ratio
 from experiments.storage.inside_cell import FEATURES
 from experiments.storage.motor_cell import (
@@ -129,12 +130,7 @@ class Followed:
 
 def worlds(run: Run) -> dict[str, Cells]:
     """The finished cells, by the name of D'."""
-    by_data: dict[str, list[tuple[Cell, MotorCell]]] = {}
-    for cell in sorted(run.cells("inside"), key=lambda cell: cell.base):
-        content = run.read(cell)
-        assert isinstance(content, MotorCell)
-        by_data.setdefault(cell.arm, []).append((cell, content))
-    return {**by_data}
+    return cells_by_arm(run, MotorCell)
 
 
 def motor_lines(run: Run) -> list[MotorLine]:

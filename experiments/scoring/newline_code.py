@@ -14,7 +14,8 @@ from itertools import product
 
 import numpy as np
 
-from experiments.scoring.curves import CurveLine, CurveNetworks, cells_by_arm
+from experiments.scoring.curves import CurveLine, CurveNetworks
+from experiments.scoring.inside_cells import cells_by_arm
 from experiments.storage.curve_cell import CurveCell
 from experiments.storage.newline_code import BANDS, CODE_OF, NEWLINE_AXES, RANKED_BY, SUMS, WRITERS
 from experiments.storage.records import Cell
@@ -28,7 +29,7 @@ def newline_lines(run: Run) -> list[CurveLine]:
     """Every measure, from the finished cells that have them."""
     return [
         line
-        for data, cells in cells_by_arm(run).items()
+        for data, cells in cells_by_arm(run, CurveCell).items()
         if (known := [pair for pair in cells if not NEWLINE_AXES.keys() & {*pair[1].missing}])
         for line in (*_codes(data, known), *_ranks(data, known))
     ]

@@ -40,11 +40,10 @@ from experiments.design.config import FinetuningConfig, PretrainingConfig, Study
 from experiments.design.motor_plan import check_labels
 from experiments.design.options import ProcessOptions, process_options, with_options
 from experiments.design.presets import BRIEF, FULL
-from experiments.discovery import choose
+from experiments.design.worlds import world_processes
 from experiments.scoring.findings import Findings
 from experiments.storage.run_folder import RunFolder
 from experiments.studies.inside_beliefs import WORLDS as BELIEFS
-from theory.errors import Misuse
 
 if TYPE_CHECKING:
     from experiments.design.experiment import Experiment
@@ -132,16 +131,12 @@ class Config(StudyConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_labels(self.labels, self.soft, self.refitted, self.judged, self.steered)
-        worlds = (self.process.entry.name, *self.worlds)
-        for name in worlds:
-            choose("world", name, WORLDS)
-        if len(set(worlds)) < len(worlds):
-            raise Misuse(f"worlds must differ from the process and each other, got {', '.join(worlds)}.")
+        world_processes(self.process, self.worlds, WORLDS)
 
     def draws(self) -> list[Self]:
         """The config of every world, and in each of every draw of its process."""
-        worlds = [self.process, *(WORLDS[name].process for name in self.worlds)]
-        alone = [replace(self, process=process, worlds=()) for process in worlds]
+        processes = world_processes(self.process, self.worlds, WORLDS)
+        alone = [replace(self, process=process, worlds=()) for process in processes]
         return [draw for config in alone for draw in super(Config, config).draws()]
 
 

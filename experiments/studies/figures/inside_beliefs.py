@@ -9,8 +9,7 @@ from experiments.figures.panel_rows import COLOURS, OTHERS, Panel, Series, panel
 from experiments.figures.style import save, style
 from experiments.scoring.findings import Findings
 from experiments.scoring.inside import TESTS, InsideLine, inside_lines
-from experiments.scoring.intervals import Estimate
-from experiments.scoring.labels import METHODS, number
+from experiments.scoring.labels import METHODS, number, number_with_interval
 from experiments.storage.inside_cell import CODES, FACTORS, FEATURES, FORETOLD, READ, VECTORS
 from experiments.storage.run_folder import RunFolder
 
@@ -168,7 +167,7 @@ def inside_findings(run: RunFolder) -> Findings:
             METHODS.get(line.method, line.method) or "base",
             str(line.depth) if line.depth else "",
             line.measure.replace("_", " "),
-            _words(line.value),
+            number_with_interval(line.value.value, line.value.interval),
             number(line.bayes) if line.bayes is not None else "",
         )
         for line in shown
@@ -195,9 +194,3 @@ def _sentence(judged: Sequence[InsideLine], refuted: Sequence[InsideLine]) -> st
         "By its whole interval, so many measures are off what a moved belief, and nothing else, would give "
         f"(over methods and depths): {'; '.join(counts)}."
     )
-
-
-def _words(value: Estimate) -> str:
-    if value.interval is None:
-        return number(value.value)
-    return f"{number(value.value)} [{number(value.interval[0])}, {number(value.interval[1])}]"

@@ -13,7 +13,7 @@ from experiments.scoring.column_use import use_lines
 from experiments.scoring.curves import TESTS, CurveLine, curve_lines
 from experiments.scoring.findings import Findings
 from experiments.scoring.intervals import Estimate
-from experiments.scoring.labels import METHODS, number
+from experiments.scoring.labels import METHODS, number, number_with_interval
 from experiments.scoring.newline_code import newline_lines
 from experiments.storage.contents import CurveCell
 from experiments.storage.curve_cell import USED
@@ -218,7 +218,7 @@ def manifold_findings(run: RunFolder) -> Findings:
             METHODS.get(line.networks, line.networks),
             str(line.depth) if line.depth else "",
             line.measure,
-            _words(line.value),
+            number_with_interval(line.value.value, line.value.interval),
             _says(line),
         )
         for line in shown
@@ -256,11 +256,5 @@ def _says(line: CurveLine) -> str:
     if low == high:
         return number(low)
     if np.isinf(high):
-        return f"≥ {number(low)}" if low == 0 else "> 0"
+        return "> 0" if low == np.finfo(float).tiny else f"≥ {number(low)}"
     return f"≤ {number(high)}" if np.isinf(low) else f"{number(low)} to {number(high)}"
-
-
-def _words(value: Estimate) -> str:
-    if value.interval is None:
-        return number(value.value)
-    return f"{number(value.value)} [{number(value.interval[0])}, {number(value.interval[1])}]"
