@@ -172,7 +172,8 @@ def draw_explained(
     for index, (theory, grade, curve) in enumerate(shown):
         line = marker_line(theory)
         values = at_doses(curve, "explained", doses)
-        draw_intervals(axes, doses, intervals(curve, doses), line["color"], index - len(shown) // 2)
+        low, high = np.where(values < BOTTOM, np.nan, intervals(curve, doses))  # bars of what is off the
+        draw_intervals(axes, doses, (low, high), line["color"], index - len(shown) // 2)  # axis cover it
         axes.plot(doses, np.minimum(values, TOP), **line, **GRADES[grade])
         ends.append((sign(theory, grade), line["color"], values))
     off_scale(axes, doses, [(values, colour) for _, colour, values in ends], BOTTOM, "v")

@@ -1,9 +1,9 @@
 """Curves that a figure of scores draws in full, and their names at its right edge.
 
-A figure with more than MANY curves draws in full the best theory of each kind alone (from the network or over
-hypotheses, fitted or forecast), all others pale: full lines, bars and markers of ten theories cover each
-other. The best has the highest median score, over ways of finetuning, D' and doses, of those that say most of
-them. STUDY-groups and the tables have every theory.
+A figure with more than MANY curves draws in full the first theory of each kind (from the network or over
+hypotheses, fitted or forecast) in the order of legends, and the best of all; all others are pale: full lines,
+bars and markers of ten theories cover each other. The best has the highest median score, over ways of
+finetuning, D' and doses, of those that say most of them. STUDY-groups and the tables have every theory.
 """
 
 from collections import defaultdict
@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from matplotlib.axes import Axes
 
-from experiments.figures.looks import glyph
+from experiments.figures.looks import glyph, rank
 from experiments.figures.style import inches
 from experiments.scoring.heat_rows import HYPOTHESES
 from experiments.scoring.labels import defined, explained, one_prior
@@ -29,14 +29,16 @@ Ends: TypeAlias = list[tuple[str, str, np.ndarray]]  # names, colours and values
 
 def leading(lines: Sequence[ScoreLine]) -> frozenset[Curve]:
     """The curves to draw in full, of lines of the judged group."""
-    scores: dict[tuple[bool, str], dict[Curve, list[float]]] = defaultdict(lambda: defaultdict(list))
+    scores: dict[Curve, list[float]] = defaultdict(list)
+    kinds: dict[tuple[bool, str], set[Curve]] = defaultdict(set)
     for line in filter(defined, one_prior(lines)):
-        scores[line.prior in HYPOTHESES, line.grade][line.theory, line.grade].append(explained(line))
-    every = frozenset(curve for kind in scores.values() for curve in kind)
-    if len(every) <= MANY:
-        return every
-    best = (max(kind, key=lambda curve: (len(kind[curve]), median(kind[curve]))) for kind in scores.values())
-    return frozenset(best)
+        curve = line.theory, line.grade
+        scores[curve].append(explained(line))
+        kinds[line.prior in HYPOTHESES, line.grade].add(curve)
+    if len(scores) <= MANY:
+        return frozenset(scores)
+    best = max(sorted(scores), key=lambda curve: (len(scores[curve]), median(scores[curve])))
+    return frozenset([best, *(min(kind, key=lambda curve: rank(curve[0])) for kind in kinds.values())])
 
 
 def theories(curves: frozenset[Curve]) -> frozenset[str]:

@@ -5,6 +5,7 @@ name, like tempered-posterior/process, or else the one that figures show.
 """
 
 import difflib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from experiments.scoring.labels import (
 )
 from experiments.scoring.paired import advantage
 from experiments.storage.records import Json, ScoreLine
+from experiments.storage.typed import INFINITE
 from theory.errors import Misuse
 
 KEY = ("method", "data", "dose", "group")
@@ -41,8 +43,9 @@ class Difference:
     def record(self) -> Json:
         """Plain values by column."""
         low, high = self.gap.interval or (None, None)
-        names = {name: getattr(self.line, name) for name in (*COLUMNS, "explained")}
-        return names | {"less": self.gap.value, "less_low": low, "less_high": high}
+        values = {name: getattr(self.line, name) for name in (*COLUMNS, "explained")}
+        values |= {"less": self.gap.value, "less_low": low, "less_high": high}
+        return {name: f"-{INFINITE}" if value == -math.inf else value for name, value in values.items()}
 
     def words(self) -> list[str]:
         """The cells of a table of text."""

@@ -23,15 +23,18 @@ CAPTIONS = {
     "axis that is logarithmic in 1 − explained above 0.9; below it the shift in nats, and its noise. Then "
     "the same in contexts that speak of another hypothesis, where a study has them. Last, where it was "
     "fitted: β against dose, in units of each theory's last fitted β. Triangles stand for values off the "
-    "scale.",
+    "scale. Of more than five curves the first of each kind of theory and the best are drawn in full, the "
+    "others thin; the figure of all groups has all.",
     SUMMARY: "Explained part of the shift against dose; bars: intervals of 95 % over base networks and D′. "
     "0: no better than “nothing changed”; above 0.9 the axis is logarithmic in 1 − explained; triangles: "
-    "below the axis. Grey: above what a theory blind to the order of D′ can explain.",
+    "below the axis. Grey: above what a theory blind to the order of D′ can explain. Thin: theories that "
+    "neither come first of their kind nor explain most.",
     "-posteriors": "Sampled posteriors. Above: explained part of the shift on held-out contexts, for each "
     "temperature T (mean KL of the localised prior from the base, nats), next to its zero-temperature "
     "limit; a red ring marks scores whose chains have not all converged. Below: diagnostics of the chains "
     "against the strength τ = βN/γ, median (line) and worst (edge of the band) over networks, and limits.",
-    "-groups": "The explained part of the shift in each group of contexts, drawn as in (b).",
+    "-groups": "The explained part of the shift in each group of contexts, with every theory, a network of "
+    "another pretraining seed, and the answers at the dose before, scaled.",
     "-swap": "State share: how much of the shift on held-out contexts is left when the finetuned blocks get "
     "the base network's read-out; read-out share: when the base network's blocks get the finetuned read-out; "
     "with intervals of 95 % over base networks and D′. A belief that moves under a fixed p(answer | belief) "

@@ -1,5 +1,7 @@
 """Differences are paired, over the networks that both have, and a theory that is not there is refused."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,14 @@ def test_a_difference_is_of_the_same_networks_and_has_the_narrow_interval(lines)
     assert gaps[0].above and gaps[2].below
     record = found[0].record()
     assert (record["less"], record["less_low"], record["dose"]) == (gaps[0].value, low, 4)
+
+
+def test_a_theory_that_fails_is_infinitely_far_and_is_printed(make_line):
+    fails = make_line("proximal", -np.inf, half=None)
+    known = make_line("linearised", 0.5, half=None)
+    (entry,) = differences([fails, known], "linearised")
+    assert entry.gap.value == -np.inf and entry.words()[-2:] == ["-∞", ""]
+    assert json.loads(json.dumps(entry.record(), allow_nan=False))["less"] == "-inf"
 
 
 def test_a_prior_behind_the_name_chooses_the_form(lines):
