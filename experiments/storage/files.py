@@ -25,7 +25,7 @@ try:
 except ImportError:
     fcntl = None
 
-GENERATION = 8  # raised when the same config gives other numbers, so that no run or network is made of both
+GENERATION = 9  # raised when the same config gives other numbers, so that no run or network is made of both
 TEMPORARY = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}\.part")
 DEEPEST, LONGEST_INTEGER = 20, 19  # of JSON that is read: levels, and digits (of 64 bits)
 

@@ -46,9 +46,9 @@ Manipulate Manifolds, 2025). Here the exact answers are known. Stated beforehand
                      and width has; refuted where they make less. The code is log-odds or probability by the
                      sign of the difference of both R²
     M14 ranking      among contexts of one column, in the first third of the columns, where the next token
-                     is silent, the stream ranks a newline within 3 tokens by 0.9 or more of what can be known
-                     of it (AUC beyond 1/2), and above the network's outputs. Refuted below. A network that
-                     looks no further than its next token has 1/2
+                     tells least, the stream ranks a newline within 3 tokens by 0.9 or more of what can be
+                     known of it (AUC beyond 1/2), and above the network's outputs. Refuted below. A network
+                     that looks no further than its next token has 1/2
     T6 one code      chances of a newline are a table of column and belief over widths. A code that holds the
                      two side by side lacks what is no sum of both (it has 0.63, 0.84 and 0.93 of the chances
                      within 1, 2 and 3 tokens), a joint one has it. No prediction: prediction needs it, and

@@ -54,4 +54,7 @@ def figure(lines: Sequence[CurveLine]) -> Figure:
     ceiling = next(line.value.value for line in lines if line.measure == f"{SHOWN}: exact")
     ranked = [series(name, f"{SHOWN}: {name}") for name in RANKED_BY if name != "exact"]
     draw_lines(axes[2], f"AUC, newline {SHOWN} columns", ranked, ceiling)
+    for axis in axes[1:]:
+        low, high = axis.get_ylim()
+        axis.set_ylim(low, high + 0.5 * (high - low))  # for the legend
     return drawn
