@@ -17,7 +17,6 @@ from experiments.storage.row_file import RowFile
 from theory.errors import Misuse
 
 RESOLUTION = 1e-6  # nats: a shift below it is rounding of float32
-NUMBERS = ("nats", "shift", "best_in_class")
 OPTIONAL = ("replica", "other_base", "predicted_shift", "base_read_out", "base_blocks", "predicted_noise")
 SHARED = ("draws", "bases", "seeds", "shift", "replica", "other_base")  # by theories of one dose and group
 Whole: TypeAlias = "array[int]"
@@ -86,13 +85,14 @@ class Networks:
         self.draws.extend(itertools.repeat(row.draw, count))
         self.bases.extend(itertools.repeat(row.base, count))
         self.seeds.extend(range(count))
-        for name in NUMBERS:
-            getattr(self, name).extend(getattr(row, name))
+        self.nats.extend(row.nats)
+        self.shift.extend(row.shift)
+        self.best_in_class.extend(row.best_in_class)
         for name in OPTIONAL:
-            column, values = getattr(self, name), getattr(row, name)
+            values = getattr(row, name)
             if values is None:
                 setattr(self, name, None)
-            elif column is not None:
+            elif (column := getattr(self, name)) is not None:
                 column.extend(values)
         self.betas.extend(row.beta or ())
         self.hyperparameters.extend(row.hyperparameters or ())

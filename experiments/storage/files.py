@@ -115,7 +115,7 @@ def parse_json(text: str) -> Json:
         raise Misuse("it is nested too deep") from None
     if not isinstance(values, dict):
         raise Misuse(f"it holds {values!r:.40}, not fields by name")
-    if "\\u" in text and not is_text(json.dumps(values, ensure_ascii=False)):
+    if "\\" in text and not is_text(json.dumps(values, ensure_ascii=False)):
         raise Misuse("it holds half a character (a lone surrogate), which no file can hold")
     level: list[object] = [values] if text.count("[") + text.count("{") > DEEPEST else []
     depth = 0

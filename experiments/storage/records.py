@@ -233,7 +233,11 @@ class Row:
 
     def measured(self) -> Json:
         """The fields in a fixed order, without what was not measured."""
-        return {key: value for key, value in vars(self).items() if value is not None or key not in MEASURED}
+        values = dict(vars(self))
+        for key in MEASURED:
+            if values[key] is None:
+                del values[key]
+        return values
 
     @classmethod
     def from_json(cls, values: Json) -> Self:

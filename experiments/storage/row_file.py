@@ -19,7 +19,7 @@ from theory.errors import Misuse
 
 HELD = 2**24  # bytes of text of a table that is held, some 30 000 rows
 BUFFER = 2**20  # bytes that are written at a time
-ENCODE = json.JSONEncoder(allow_nan=False).encode
+ENCODE = json.JSONEncoder(allow_nan=False, check_circular=False).encode  # no row holds itself
 
 
 @dataclass(frozen=True)

@@ -19,19 +19,21 @@ INFINITE = "inf"  # ∞ in JSON, which has no number for it
 EXACT = (int, bool, str, NoneType)
 RecordT = TypeVar("RecordT")
 Readers: TypeAlias = list[tuple[str, Callable[[Any], Any]]]
+Opened: TypeAlias = tuple[tuple[str, ...], Readers, list[str]]
 
 
 def typed(kind: type[RecordT], values: object) -> RecordT:
     """An instance of the dataclass `kind`; raises `Misuse` for missing or unknown fields and other types."""
     if not isinstance(values, Mapping):
         raise Misuse(f"{name_of(kind)} is {_words(kind)}, got {values!r:.40}")
-    made = dict(values)
-    readers, lists = _open(kind, tuple(made), tuple(map(type, made.values())))
-    columns = [made[name] for name in lists]
-    numbers = [*itertools.chain.from_iterable(columns)]
+    names, readers, lists = _open(kind, tuple(values), tuple(map(type, values.values())))
+    made = dict(zip(names, values.values(), strict=True))
+    numbers: list[Any] = []
+    for name in lists:
+        numbers += made[name]
     usual = {*map(type, numbers)} <= {float} and all(map(math.isfinite, numbers))
     if usual:  # in nearly every row of a table
-        made.update(zip(lists, map(tuple, columns), strict=True))
+        made |= [(name, tuple(made[name])) for name in lists]
     else:
         readers = [*readers, *zip(lists, itertools.repeat(_list_of_numbers))]
     for name, read in readers:
@@ -49,16 +51,18 @@ def name_of(kind: type) -> str:
 
 
 @functools.lru_cache(maxsize=1024)  # the rows of a table have fields of the same types, but for a few
-def _open(kind: type, names: tuple[str, ...], types: tuple[type, ...]) -> tuple[Readers, list[str]]:
-    """The makers of those fields whose values are not settled by their types alone, but for lists of numbers,
-    whose names follow; raises `Misuse` for missing or unknown fields."""
+def _open(kind: type, given: tuple[str, ...], types: tuple[type, ...]) -> Opened:
+    """The names of the given fields, as the record has them; the makers of those whose values are not settled
+    by their types alone, but for lists of numbers, whose names follow; raises `Misuse` for missing or unknown
+    fields."""
     readers, required = _readers(kind)
-    given = {*names}
-    if missing := sorted(required - given):
+    if missing := sorted(required - {*given}):
         raise Misuse(f"{name_of(kind)} has no {', '.join(missing)}")
-    if unknown := sorted(map(str, given - readers.keys())):
-        known = ", ".join(readers)
-        raise Misuse(f"{name_of(kind)} has the unknown field {unknown[0]!r:.40}; its fields are {known}")
+    if unknown := sorted(map(str, {*given} - readers.keys())):
+        names = ", ".join(readers)
+        raise Misuse(f"{name_of(kind)} has the unknown field {unknown[0]!r:.40}; its fields are {names}")
+    known = {name: name for name in readers}  # by the very same strings a call finds its keywords faster
+    names = tuple(known[name] for name in given)
     hints = get_type_hints(kind)
     parts = {name: _parts(hints[name]) for name in names}
     lists = [
@@ -71,7 +75,7 @@ def _open(kind: type, names: tuple[str, ...], types: tuple[type, ...]) -> tuple[
         for name, part in zip(names, types, strict=True)
         if name not in lists and part not in {*EXACT} & parts[name]
     ]
-    return others, lists
+    return names, others, lists
 
 
 def _parts(kind: Any) -> set[Any]:
