@@ -201,7 +201,7 @@ def divergence(target: np.ndarray, log_probs: np.ndarray) -> np.ndarray:
     """KL(target ‖ log_probs) at every context, (..., c); 0 log 0 counts as 0."""
     with np.errstate(invalid="ignore"):
         terms = np.exp(target) * (target - log_probs)
-    return np.sum(np.where(np.isneginf(target), 0.0, terms), axis=-1)
+    return np.where(np.isneginf(target), 0.0, terms).sum(axis=-1)
 
 
 def _cross_entropy(target: np.ndarray, rungs: np.ndarray) -> np.ndarray:

@@ -75,20 +75,22 @@ def nulls(target: np.ndarray, contexts: Contexts) -> Iterator[Null]:
 
 
 def fit_biases(target: np.ndarray, base: np.ndarray, parts: Iterable[np.ndarray]) -> dict[bytes, np.ndarray]:
-    """The bias (s, d, 1, a) fitted to each of some parts of the contexts, by the bytes of its mask (c,).
-
-    Parts of as many contexts are fitted together, which changes no bit.
-    """
-    alike: dict[int, dict[bytes, np.ndarray]] = defaultdict(dict)
-    for inside in parts:
-        alike[int(inside.sum())][inside.tobytes()] = np.flatnonzero(inside)
+    """The bias (s, d, 1, a) fitted to each of some parts of the contexts, by the bytes of its mask (c,)."""
     fitted: dict[bytes, np.ndarray] = {}
-    for masks in alike.values():
-        chosen = np.stack([*masks.values()])
+    for masks, chosen in alike(parts):
         answers = np.moveaxis(target[..., chosen, :], -3, 0)
         bias = fit_bias(answers, base[chosen][:, None, None])
         fitted |= zip(masks, bias[..., None, :], strict=True)
     return fitted
+
+
+def alike(parts: Iterable[np.ndarray]) -> Iterator[tuple[Iterable[bytes], np.ndarray]]:
+    """Parts of as many contexts (p, n), which are fitted together, with the bytes of their masks (c,)."""
+    by_size: dict[int, dict[bytes, np.ndarray]] = defaultdict(dict)
+    for inside in parts:
+        by_size[int(inside.sum())][inside.tobytes()] = np.flatnonzero(inside)
+    for masks in by_size.values():
+        yield masks, np.stack([*masks.values()])
 
 
 def fit_bias(target: np.ndarray, base: np.ndarray) -> np.ndarray:
@@ -100,17 +102,19 @@ def fit_bias(target: np.ndarray, base: np.ndarray) -> np.ndarray:
     bias = np.zeros_like(wanted)
     base = np.broadcast_to(base, target.shape).reshape(-1, count, answers)
     wanted /= wanted.sum(axis=-1, keepdims=True)
+    diagonal = np.eye(answers)
     left = np.arange(len(bias))  # the targets whose mean probabilities are not exact yet
     for _ in range(STEPS):
         q = np.exp(biased(base[left], bias[left, None, :]))
         mean = q.mean(axis=1)
         missing = wanted[left] - mean
         going = np.abs(missing).max(axis=-1) >= EXACT
-        left, q, mean, missing = left[going], q[going], mean[going], missing[going]
+        if not going.all():
+            left, q, mean, missing = left[going], q[going], mean[going], missing[going]
         if not len(left):
             break
         curvature = -(q.swapaxes(1, 2) @ q) / count
-        curvature += np.eye(answers) * (mean[:, None, :] + RIDGE) + 1  # a constant changes nothing: 1 pins it
+        curvature += diagonal * (mean[:, None, :] + RIDGE) + 1  # a constant changes nothing: 1 pins it
         step = np.linalg.solve(curvature, missing[..., None])[..., 0]
         length = np.maximum(np.ptp(step, axis=-1, keepdims=True), 1e-30)
         bias[left] += step * np.log1p(length) / length
@@ -120,5 +124,6 @@ def fit_bias(target: np.ndarray, base: np.ndarray) -> np.ndarray:
 def biased(base: np.ndarray, bias: np.ndarray) -> np.ndarray:
     """base × exp(bias), normalised, as log-probabilities; an answer that is ruled out stays so."""
     logits = base + bias
-    logits = logits - logits.max(axis=-1, keepdims=True)
-    return logits - np.log(np.sum(np.exp(logits), axis=-1, keepdims=True))
+    logits -= logits.max(axis=-1, keepdims=True)
+    logits -= np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    return logits

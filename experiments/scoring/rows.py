@@ -60,6 +60,7 @@ from experiments.storage.run_folder import ROWS, RunFolder
 from experiments.storage.seal import check
 
 FAILED = "its answers are not numbers"
+DIGITS = "{:.7g}".format  # of a number in a row: the precision of float32
 
 
 def table(run: Run) -> list[Row] | RowFile:
@@ -238,7 +239,9 @@ def _rows(
 
     def means(gap: np.ndarray) -> dict[str, list[Numbers]]:
         """By group and dose, a value for each seed."""
-        return {group: _numbers(gap[..., inside].mean(axis=-1)) for group, inside in groups.items()}
+        return {
+            group: _numbers(gap[..., inside].sum(axis=-1) / len(inside)) for group, inside in groups.items()
+        }
 
     shift, noise = means(nats(contexts.base)), outcome.finetuned.replica
     replica = None if np.isnan(noise).any() else means(nats(noise))
@@ -324,9 +327,8 @@ def _finite(nats: np.ndarray) -> np.ndarray:
 
 def _numbers(values: np.ndarray) -> list[Numbers]:
     """Of (s, d) numbers those of every dose."""
-    return [tuple(map(_number, dose)) for dose in values.T.tolist()]
+    return [tuple(map(float, map(DIGITS, dose))) for dose in values.T.tolist()]
 
 
 def _number(value: float) -> float:
-    """Seven significant digits: the precision of float32."""
-    return float(f"{value:.7g}")
+    return float(DIGITS(value))

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.scoring.fits import mean_kl
-from experiments.scoring.nulls import biased
+from experiments.scoring.nulls import alike, biased
 from experiments.storage.contents import Contexts
 
 STEPS, EXACT = 60, 1e-10  # of Newton; of a step
@@ -41,41 +41,41 @@ def last_dose(target: np.ndarray, contexts: Contexts) -> LastDose:
         moved = np.nan_to_num(np.roll(target, 1, axis=1) - base, nan=0.0, neginf=0.0)
     undefined = np.broadcast_to(np.arange(target.shape[1]) == 0, target.shape[:2])
 
-    known: dict[bytes, np.ndarray] = {}
+    groups = {group: contexts.inside(group) for group in contexts.groups}
+    best: dict[bytes, np.ndarray] = {}
+    for masks, chosen in alike([contexts.calibration, *groups.values()]):
+        answers, steps = (np.moveaxis(values[..., chosen, :], -3, 0) for values in (target, moved))
+        scales = fit_scale(answers, base[chosen][:, None, None], steps)
+        best |= zip(masks, np.where(undefined, np.nan, scales), strict=True)
 
-    def scaled(inside: np.ndarray) -> np.ndarray:
-        """The best scales (s, d) in the contexts `inside`, nan where there is no dose before."""
-        name = inside.tobytes()
-        if name not in known:
-            best = fit_scale(target[..., inside, :], base[inside], moved[..., inside, :])
-            known[name] = np.where(undefined, np.nan, best)
-        return known[name]
+    def scaled(inside: np.ndarray, within: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """The answers by the scales that were fitted inside some contexts, within others."""
+        return biased(base[within], best[inside.tobytes()][..., None, None] * moved[..., within, :])
 
-    def answers(scales: np.ndarray) -> np.ndarray:
-        return biased(base, scales[..., None, None] * moved)
-
-    scales = scaled(contexts.calibration)
     least = {
-        group: mean_kl(target[..., inside, :], answers(scaled(inside))[..., inside, :])
-        for group in contexts.groups
-        if (inside := contexts.inside(group)).any()
+        group: mean_kl(target[..., inside, :], scaled(inside, inside)) for group, inside in groups.items()
     }
-    return LastDose(answers(scales), scales, least, undefined)
+    inside = contexts.calibration
+    return LastDose(scaled(inside), best[inside.tobytes()], least, undefined)
 
 
 def fit_scale(target: np.ndarray, base: np.ndarray, moved: np.ndarray) -> np.ndarray:
-    """The s (...) by which base × exp(s d) is nearest answers (..., c, a); d (..., c, a), base (c, a)."""
+    """The s (p, ...) by which base × exp(s d) is nearest answers (p, ..., c, a); d (p, ..., c, a), base (...,
+    c, a). Steps end in each of the p parts of contexts once all in it are exact."""
     scale = np.ones(target.shape[:-2])
-    wanted = np.sum(np.exp(target) * moved, axis=(-1, -2))
+    others = tuple(range(1, scale.ndim))
+    going = np.ones_like(scale, bool)
+    wanted = (np.exp(target) * moved).sum(axis=(-1, -2))
     spread = np.ptp(moved, axis=-1).max(axis=-1, initial=0.0)
     for _ in range(STEPS):
         q = np.exp(biased(base, scale[..., None, None] * moved))
-        mean = np.sum(q * moved, axis=-1)
-        variance = np.sum(q * (moved - mean[..., None]) ** 2, axis=(-1, -2))
+        mean = (q * moved).sum(axis=-1)
+        variance = (q * (moved - mean[..., None]) ** 2).sum(axis=(-1, -2))
         step = (wanted - mean.sum(axis=-1)) / np.maximum(variance, LEAST)
         length = np.maximum(np.abs(step) * spread, LEAST)
         step *= np.log1p(length) / length
-        scale = scale + step
-        if np.abs(step).max(initial=0.0) < EXACT:
+        scale = np.where(going, scale + step, scale)
+        going = going & ~(np.abs(step).max(axis=others, initial=0.0, keepdims=True) < EXACT)
+        if not going.any():
             break
     return scale
