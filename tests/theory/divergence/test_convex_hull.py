@@ -111,11 +111,17 @@ def test_the_gap_is_the_logarithm_of_the_greatest_slope():
 
 
 def test_free_weights_are_those_of_each_context_alone():
-    free = nearest(np.log(TARGETS), np.log(MEMBERS), shared=False)
+    free, early = (
+        nearest(np.log(TARGETS), np.log(MEMBERS), shared=False, iterations=count) for count in (30, 3)
+    )
     assert free.weights.shape == (6, 3, 5) and free.nats.shape == free.gap.shape == (6, 3)
     for context in range(3):
-        alone = nearest(np.log(TARGETS[:, [context]]), np.log(MEMBERS[:, [context]]))
-        np.testing.assert_allclose(free.nats[:, context], alone.nats, atol=1e-9)
+        only = np.log(TARGETS[:, [context]]), np.log(MEMBERS[:, [context]])
+        np.testing.assert_allclose(free.nats[:, context], nearest(*only).nats, atol=1e-9)
+        # on the way there, too
+        np.testing.assert_allclose(
+            early.weights[:, context], nearest(*only, iterations=3).weights, rtol=1e-10
+        )
     shared = nearest(np.log(TARGETS), np.log(MEMBERS))
     assert (free.nats.mean(axis=-1) < shared.nats).all()
 
