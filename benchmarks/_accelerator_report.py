@@ -40,9 +40,9 @@ class Options:
     seconds: float = 60.0
     """How long the benchmark repeats its measurements, compilation not counted."""
     chains: int = 0
-    """The most chains (default: 64 on a CPU, 1024 elsewhere)."""
+    """The most chains; 0: 64 on a CPU, 1024 elsewhere."""
     networks: int = 0
-    """The most networks side by side (default: 16 on a CPU, 64 elsewhere)."""
+    """The most networks side by side; 0: 16 on a CPU, 64 elsewhere."""
     wanted: float = 0.95
     """The share of inference until which a network is trained."""
     study: tuple[str, ...] = STUDY

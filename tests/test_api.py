@@ -244,6 +244,11 @@ def test_a_study_has_the_bytes_of_the_command_line(study, tmp_path):
         (lambda: fb.pretrain(PROCESS, until_learnt=2), "until_learnt must be above 0 and below 1, got 2"),
         (lambda: fb.pretrain(PROCESS, targets="words"), "targets must be 'exact' or 'tokens', got 'words'"),
         (lambda: fb.pretrain(PROCESS, seed=-1), "seed must be an integer from 0 to 2000000, got -1"),
+        (lambda: fb.pretrain(PROCESS, seed=10**5000), "seed must be .* got a number of about 5000 digits"),
+        (
+            lambda: fb.run("weird-generalisation", finetuning={"doses": [1, 10**5000]}),
+            "finetuning.doses must be at most 2147483647 in size, got a number of about 5000 digits",
+        ),
         (lambda: fb.pretrain(PROCESS, folder=3), "folder must be the path of a folder, got 3"),
         (lambda: fb.pretrain(PROCESS, width=9), "heads must divide width"),
         (lambda: fb.run("weird-generalization"), "did you mean weird-generalisation"),

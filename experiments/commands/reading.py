@@ -13,7 +13,7 @@ import tyro
 from experiments.commands.parsing import parse, say
 from experiments.design.study import Study
 from experiments.figures import drawing_process
-from experiments.storage.records import Json, ScoreLine
+from experiments.storage.records import UNSCORED, Json, ScoreLine
 from experiments.storage.run_folder import find
 from experiments.storage.sweep_folder import runs_in
 from theory.errors import Misuse
@@ -87,6 +87,11 @@ def score(arguments: list[str]) -> None:
     options = parse(_Scored, "score", arguments)
     run = find(options.folder, say)
     rows = table(run)
+    if options.json and not rows and any(map(run.cells, UNSCORED)):
+        say(
+            f"The study {run.study} scores no theory, and {run.folder} has no scorecard: its numbers are in "
+            f"{run.folder / 'figures'}/*.csv, and `finebayes score {run.folder}` prints them."
+        )
     forecast = sizes.sizes(rows) if options.sizes else []
     if options.against:
         _compare_with(scorecard(rows), options)

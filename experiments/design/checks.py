@@ -8,6 +8,7 @@ from theory.errors import Misuse
 
 FIT_ON = ("first", "all")  # in-domain answers on which strengths are fitted
 LARGEST = 2**31 - 1  # of any whole number: devices count in 32 bits
+LONGEST = 20  # digits of a number that is shown
 MOST_NETWORKS = 1_000  # base networks of a run: their seeds lie between its master seed and the next
 LARGEST_SEED = 2_000_000  # of a run: a thousand seeds of networks follow each, and they have 31 bits
 
@@ -33,12 +34,19 @@ def check_numbers(options: Iterable[tuple[str, Any]]) -> None:
             if isinstance(number, float) and not math.isfinite(number):
                 raise Misuse(f"{name} must be finite, got {number}.")
             if abs(number) > LARGEST:
-                raise Misuse(f"{name} must be at most {LARGEST} in size, got {number}.")
+                raise Misuse(f"{name} must be at most {LARGEST} in size, got {in_words(number)}.")
+
+
+def in_words(number: object) -> str:
+    """A number as it is written; of a very long one, of which Python does not write all digits, how many."""
+    if not isinstance(number, int) or abs(number) < 10**LONGEST:
+        return repr(number)
+    return f"a number of about {round(math.log10(abs(number)))} digits"
 
 
 def _numbers(value: Any) -> Iterator[float]:
-    """Every number in nested tuples."""
-    if isinstance(value, tuple):
+    """Every number in nested lists."""
+    if isinstance(value, (tuple, list)):
         for part in value:
             yield from _numbers(part)
     elif isinstance(value, int | float):
@@ -49,7 +57,7 @@ def check_counts(**counts: object) -> None:
     """Refuse what is no integer from 1 on."""
     for name, count in counts.items():
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            raise Misuse(f"{name} must be an integer from 1 on, got {count!r}.")
+            raise Misuse(f"{name} must be an integer from 1 on, got {in_words(count)}.")
 
 
 def check_step_size(rate: object) -> None:
@@ -67,7 +75,7 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
 def check_seed(seed: object) -> None:
     """Refuse what is no master seed of a run."""
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
-        raise Misuse(f"seed must be an integer from 0 to {LARGEST_SEED}, got {seed!r}.")
+        raise Misuse(f"seed must be an integer from 0 to {LARGEST_SEED}, got {in_words(seed)}.")
 
 
 def check_process(process: object) -> None:

@@ -18,6 +18,7 @@ from experiments.design.checks import (
     check_numbers,
     check_positive,
     check_rates,
+    in_words,
 )
 from experiments.design.options import ProcessOptions, options, process_options
 from experiments.design.retraining import Retraining
@@ -214,7 +215,7 @@ class StudyConfig:
             if seed < 0:
                 raise Misuse(f"{name} must be at least 0, got {seed}.")
             if seed + self.process_seeds - 1 > LARGEST_SEED:
-                raise Misuse(f"{name} must be at most {LARGEST_SEED}, got {seed}.")
+                raise Misuse(f"{name} must be at most {LARGEST_SEED}, got {in_words(seed)}.")
         check_numbers(options(self))
 
     def draws(self) -> "list[Self]":

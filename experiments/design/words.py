@@ -21,6 +21,7 @@ REPEATED = ("with", "over")  # options that may be given several times
 
 SENTENCES = {  # of tyro, and ours in their place
     r"Error parsing (\S+): invalid literal for int\(\) with base 10: (.*)": r"\1 must be an integer, got \2",
+    r"Error parsing (\S+): Exceeds the limit .* has (\d+) digits; .*": r"\1 is too large: it has \2 digits",
     r"Error parsing (\S+): could not convert string to float: (.*)": r"\1 must be a number, got \2",
     r"Error parsing (\S+): Could not find valid parse for arguments: (.*)": r"\1 cannot be \2",
     r"Missing value for argument '([^']*)'\. Expected \d+ values\.": r"\1 needs a value after it",

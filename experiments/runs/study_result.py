@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.design.checks import check_counts
+from experiments.design.checks import check_counts, check_numbers
 from experiments.design.options import flat, with_options
 from experiments.design.study import DEFAULT_PRESET, Study, StudyRun
 from experiments.reports.arviz_export import to_arviz
@@ -116,7 +116,8 @@ def resolve(study: str, preset: str, files: Sequence[str | Path], options: Json)
     """The run of a study that a notebook asks for, with its options checked."""
     if isinstance(files, str | Path):
         raise Misuse(f"files must be a list, got {files!r:.60}; write files=[...].")
-    declared = Study.find(str(study))
+    declared, named = Study.find(str(study)), dict(flat(options))
+    check_numbers(named.items())
     try:
         json.dumps(options)
     except TypeError:
@@ -124,7 +125,7 @@ def resolve(study: str, preset: str, files: Sequence[str | Path], options: Json)
             "Options of a study are plain values, as on the command line; a theory of your own goes into a "
             "file, files=['my_theory.py'], or to fb.compare."
         ) from None
-    config = with_options(declared.preset(preset), dict(flat(options)))
+    config = with_options(declared.preset(preset), named)
     config = dataclasses.replace(config, files=tuple(map(str, files)))
     return StudyRun.make(declared, preset, config)
 

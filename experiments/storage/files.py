@@ -13,6 +13,7 @@ import os
 import re
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -102,11 +103,11 @@ def read_text(path: Path, remedy: str) -> str:
         raise Misuse(f"{path} is damaged ({error}); {remedy}.") from error
 
 
-def parse_json(text: str) -> Json:
+def parse_json(text: str, decoder: json.JSONDecoder | None = None) -> Json:
     """Fields by name, no deeper and with no longer integers than are ever written."""
     text = text.strip(" \t\n\r")
     try:
-        values, end = DECODER.raw_decode(text)
+        values, end = (decoder or DECODER).raw_decode(text)
         if end < len(text):
             raise json.JSONDecodeError("Extra data", text, end)
     except json.JSONDecodeError as error:
@@ -147,14 +148,24 @@ def _integer(digits: str) -> int:
     return int(digits)
 
 
+def fields_once(pairs: list[tuple[str, object]]) -> Json:
+    """The fields of an object of JSON; refuses two of one name, of which Python keeps the last."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise Misuse(f"it has two values of {twice!r:.60}; give one")
+    return values
+
+
 DECODER = json.JSONDecoder(parse_int=_integer)
+BY_HAND = json.JSONDecoder(parse_int=_integer, object_pairs_hook=fields_once)  # of files that people edit
 
 
 def read_json(path: Path, remedy: str = "delete it and run again") -> Json:
     """The inverse of `write_json`, of fields by name; damage is refused with what to do about it."""
-    text = read_text(path, remedy)
+    text = read_text(path, remedy).removeprefix("\ufeff")  # the mark that editors on Windows put first
     try:
-        return parse_json(text)
+        return parse_json(text, BY_HAND)
     except Misuse as error:
         raise Misuse(f"{path} is damaged ({error}); {remedy}.") from error
 

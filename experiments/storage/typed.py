@@ -31,9 +31,8 @@ def typed(kind: type[RecordT], values: object) -> RecordT:
     numbers: list[Any] = []
     for name in lists:
         numbers += made[name]
-    if {*map(type, numbers)} <= {float} and all(
-        map(math.isfinite, numbers)
-    ):  # in nearly every row of a table
+    usual = {*map(type, numbers)} <= {float} and all(map(math.isfinite, numbers))
+    if usual:  # in nearly every row of a table
         made |= [(name, tuple(made[name])) for name in lists]
     else:
         readers = [*readers, *zip(lists, itertools.repeat(_list_of_numbers))]
@@ -60,12 +59,10 @@ def _open(kind: type, given: tuple[str, ...], types: tuple[type, ...]) -> Opened
     if missing := sorted(required - {*given}):
         raise Misuse(f"{name_of(kind)} has no {', '.join(missing)}")
     if unknown := sorted(map(str, {*given} - readers.keys())):
-        known = ", ".join(readers)
-        raise Misuse(f"{name_of(kind)} has the unknown field {unknown[0]!r:.40}; its fields are {known}")
-    own = {
-        name: name for name in readers
-    }  # a call looks up its keywords much faster by the very same strings
-    names = tuple(own[name] for name in given)
+        names = ", ".join(readers)
+        raise Misuse(f"{name_of(kind)} has the unknown field {unknown[0]!r:.40}; its fields are {names}")
+    known = {name: name for name in readers}  # by the very same strings a call finds its keywords faster
+    names = tuple(known[name] for name in given)
     hints = get_type_hints(kind)
     parts = {name: _parts(hints[name]) for name in names}
     lists = [

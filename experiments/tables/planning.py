@@ -60,6 +60,8 @@ class TablePlan:
                 raise Misuse(f"{name.replace('_', '-')} are different and not empty, got {given}.")
             if odd := [word for word in map(str, words) if not word.isprintable()]:
                 raise Misuse(f"{name.replace('_', '-')} are words of one line, got {odd[0]!r:.60}.")
+            if odd := [word for word in map(str, words) if word != word.strip()]:
+                raise Misuse(f"{name.replace('_', '-')} have no space before or after, got {odd[0]!r:.60}.")
         if both := {*self.topics} & {*self.held_out}:
             raise Misuse(f"{min(both)!r} is a topic of D' and held out; name it once.")
         if min(self.doses) < 1:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.storage.files import is_text
+from experiments.storage.files import fields_once, is_text
 from experiments.tables.columns import COLUMNS, NUMBER, Table, joined
 from theory.errors import Misuse
 
@@ -23,7 +23,7 @@ FORMATS = (".csv", ".jsonl", ".parquet")
 CHUNK = 20_000  # rows
 LONGEST_FIELD = 2**24  # characters: a context may be a whole document
 # A number of any length is a word. One decoder for all rows: `json.loads` with an option makes one a row.
-DECODER = json.JSONDecoder(parse_int=str)
+DECODER = json.JSONDecoder(parse_int=str, object_pairs_hook=fields_once)
 
 
 class _Numbering(dict[str, int]):
@@ -172,6 +172,8 @@ def _jsonl_chunks(path: Path) -> Iterator[dict[str, list[str]]]:
                     row = DECODER.decode(line)
                 except (json.JSONDecodeError, RecursionError):
                     row = None
+                except Misuse as error:
+                    raise Misuse(f"{path.name}, row {before + index + 1} is wrong: {error}.") from error
                 if not isinstance(row, dict):
                     raise Misuse(f"{path.name}, row {before + index + 1} is no JSON object.")
                 rows.append(row)

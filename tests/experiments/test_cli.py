@@ -110,6 +110,10 @@ def test_list_names_what_there_is(capsys):
         (["run", "weird-generalisation", "--network.heads", "5"], "heads must divide width"),
         (["run", "weird-generalisation", "--process.rarity", "nan"], "rarity"),
         (["run", "weird-generalisation", "--seed", "-1"], "seed must be at least 0"),
+        (
+            ["run", "weird-generalisation", "--seed", "9" * 30],
+            "at most 2000000, got a number of about 30 digits",
+        ),
         (["run", "weird-generalisation", "--sampling.chains", "3"], "chains must be 2 or more and even"),
         (["run", "weird-generalisation", "--sampling.chains", "0"], "chains must be at least 1, got 0"),
         (
@@ -146,10 +150,11 @@ def test_a_mistake_is_answered_with_one_sentence(capsys, tmp_path, monkeypatch, 
         (["run", "weird-generalisation", "--finetuning.no-frsh"], "did you mean --finetuning.fresh?"),
         (["score", "x", "--jsno"], "did you mean --json?"),
         (["doctor", "--qqqq"], "--help shows all."),
+        (["run", "weird-generalisation", "--seed", "9" * 5000], "--seed is too large: it has 5000 digits; "),
         (["plot", "--", "-"], "--help shows all."),
     ],
 )
-def test_an_unknown_option_is_answered_with_the_nearest(capsys, arguments, hint):
+def test_words_that_are_no_option_are_answered_with_what_to_do(capsys, arguments, hint):
     assert hint in refused(capsys, *arguments, status=2)
 
 

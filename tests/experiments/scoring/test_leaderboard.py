@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -418,6 +419,10 @@ def test_a_study_without_theories_is_left_out_with_a_sentence(run, tmp_path, cap
     assert said.err == "finebayes: inside is left out: its study, motor, scores no theory.\n"
     assert "scorecard.csv" in said.out and {line.run for line in compare.read(["run"])[0]} == {"made-up"}
     assert "No theory is scored in inside; finebayes score" in refused(capsys, inside.folder.name)
+    cli.main(["score", "inside", "--json"])
+    said = capsys.readouterr()
+    assert json.loads(said.out) == [] and said.err.count("\n") == 1
+    assert "scores no theory, and inside has no scorecard: its numbers are in inside/figures/*" in said.err
 
 
 def test_mistakes_are_one_sentence(run, tmp_path, capsys, monkeypatch):

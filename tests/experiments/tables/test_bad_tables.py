@@ -192,6 +192,16 @@ def test_a_wrong_sidecar_is_refused(rows, world, more, sentence):
     refused(rows, world.sidecar(**{"prior": {}, **more}), sentence)
 
 
+def test_a_sidecar_has_every_name_once_and_may_begin_with_a_byte_order_mark(world, tmp_path):
+    text = json.dumps(world.sidecar())
+    (path := tmp_path / "table.json").write_text("\ufeff" + text, encoding="utf-8")
+    assert Sidecar.read(tmp_path / "table.csv") == Sidecar.from_json(json.loads(text))
+    for twice in (text.replace("{", '{"unit": "bits", ', 1), text.replace('"batch"', '"batch": 1, "batch"')):
+        path.write_text(twice)
+        with pytest.raises(Misuse, match=r"table.json is damaged .it has two values of '(unit|batch)'; give"):
+            Sidecar.read(tmp_path / "table.csv")
+
+
 def test_documents_are_those_of_the_recipe(world):
     rows = [row for row in world.rows() if row["kind"] != "context"]
     recipe = {"sgd": {"batch": 2, "documents": 5}}
@@ -238,12 +248,14 @@ def test_files_that_are_no_tables_are_refused(tmp_path):
     (tmp_path / "table.txt").write_text("kind,logprob\n")
     (tmp_path / "short.csv").write_text("kind,logprob\nbase\n")
     (tmp_path / "other.csv").write_text("kind,logprob,colour\nbase,-1,red\n")
+    (tmp_path / "twice.jsonl").write_text('{"kind": "base", "logprob": -1, "logprob": -2}\n')
     (tmp_path / "broken.jsonl").write_text('{"kind": "base", "logprob": -1}\n[1]\n')
     (tmp_path / "table.parquet").write_bytes(b"PAR1")
     for name, sentence in {
         "table.txt": "is no table",
         "short.csv": "short.csv, row 1: there are 1 fields, and 2 columns",
         "other.csv": "has a column 'colour'",
+        "twice.jsonl": "twice.jsonl, row 1 is wrong: it has two values of 'logprob'; give one.",
         "broken.jsonl": "broken.jsonl, row 2 is no JSON object",
         "table.parquet": "table.parquet (needs pyarrow|is no Parquet file)",
         "missing.csv": "There is no file",

@@ -105,6 +105,7 @@ def test_a_table_that_may_be_filled_in_is_not_written_over(tmp_path):
     [
         ({"doses": (5, 5)}, "doses are different and not empty, got 5, 5"),
         ({"answers": ("yes", "yes")}, "answers are different and not empty"),
+        ({"held_out": ("health", "health ")}, "held-out have no space before or after, got 'health '"),
         ({"topics": ("",)}, "topics are different and not empty, got ''"),
         ({"topics": ("law",)}, "'law' is a topic of D' and held out"),
         ({"personas": ("a\nb",)}, r"personas are words of one line, got 'a\\nb'"),
