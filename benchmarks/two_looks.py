@@ -1,11 +1,13 @@
 """Cost of the forecast of two-looks over that of the finetuning it predicts, at two doses.
 
-Both of the same untrained network, D' and rule (Adam), by turns, in one compiled program each; at the first
-dose also the linear theory, which takes the network's derivatives at every step. The forecast has a cost that
-no step adds to (gradients and Lanczos runs, of which one each is timed alone) and one a step of its inner
-path, which evaluates no network; so the two doses give the steps from which it costs less than a tenth.
+Both of the same untrained network, D' and rule (Adam), by turns, in one program each, compiled as those of
+cells are, in seconds of the process's own; at the first dose also the linear theory, which takes the
+network's derivatives at every step. The forecast has a cost that no step adds to (gradients and Lanczos runs,
+of which one each is timed alone) and one a step of its inner path, which evaluates no network; so the two
+doses give the steps from which it costs less than a tenth.
 """
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +21,7 @@ from models.finetuning.adam import Adam
 from models.finetuning.method import FinetuningRun
 from theory.base import Parametric, Params
 from theory.compute.descent import epochs
+from theory.compute.devices import compiler_options
 from theory.theories.linearised import Linearised
 from theory.theories.two_looks import CURVED, STAGES, Survey, TwoLooks
 
@@ -51,7 +54,7 @@ def measure(
             start = network.with_params(params)
             return THEORIES[name].follow(start, steps)[1] if name in THEORIES else steps.finetune(start)
 
-        compiled = jax.jit(run).lower(network.params).compile()
+        compiled = jax.jit(run, compiler_options=compiler_options()).lower(network.params).compile()
         return lambda: compiled(network.params)
 
     rows = []
@@ -60,7 +63,7 @@ def measure(
         for dose in doses:
             also = ("linearised",) * ((batch, dose) == (batches[0], doses[0]))
             runs = {name: program(name, batch, dose) for name in (*times, *also)}
-            timings = interleaved(runs, seconds / 4)
+            timings = interleaved(runs, seconds / 4, time.process_time)
             for name, values in timings.items():
                 ratio = values / timings[FINETUNING] if name in THEORIES else None
                 goal = f"≤ {GOAL}" if name == LOOKS else None
@@ -70,7 +73,8 @@ def measure(
                 known.append(float(np.median(timings[name])))
         steps = cheap_from(doses, times[LOOKS], times[FINETUNING])
         rows.append(row(f"{LOOKS}, steps of {batch} from which it takes {GOAL}", steps, "steps"))
-    for name, values in interleaved(parts(network, recipe(batches[0], doses[0])), seconds / 4).items():
+    alone = parts(network, recipe(batches[0], doses[0]))
+    for name, values in interleaved(alone, seconds / 4, time.process_time).items():
         rows.append(row(f"{LOOKS}, {name}", 1e3 * values, "ms"))
     return rows
 
@@ -79,7 +83,10 @@ def parts(network: Parametric, recipe: FinetuningRun) -> dict[str, Callable[[], 
     """What a forecast looks at a network for, alone."""
     survey = Survey(network, recipe.data, recipe.batches, recipe.optimizer(), recipe.loss)
     weights, _ = ravel_pytree(network.params)
-    gradients, curvature = jax.jit(survey.gradients), jax.jit(survey.with_curvature)
+    options = compiler_options()
+    gradients, curvature = (
+        jax.jit(look, compiler_options=options) for look in (survey.gradients, survey.with_curvature)
+    )
     given = gradients(weights)
     return {
         f"one of its {STAGES + 1} gradients": lambda: gradients(weights),
