@@ -58,7 +58,7 @@ def _measured(
     timings: dict[str, list[float]] = defaultdict(list)
     finetune, theories, replays = executor.finetuned.finetune, executor.theories, executor.replays
     finetune[METHOD] = _timed(finetune[METHOD], lambda *_: "finetuning", timings)
-    theories._ladder = _timed(theories._ladder, lambda candidate, label, *_: _name(candidate, label), timings)
+    theories.ladder = _timed(theories.ladder, lambda candidate, label, *_: _name(candidate, label), timings)
     followers = []
     for candidate in replays.candidates:
         if candidate.kind == "replay":

@@ -115,6 +115,6 @@ def _draw_law(
         axes.set_xscale("log")
     low, high = verdict.interval
     axes.set_title(f"{law.theory.replace('-', ' ')}\nR² {verdict.r2:.2f} [{low:.2f}, {high:.2f}]")
-    words = [name.replace("_", " ") for name in law.measures]
-    axes.set_xlabel(words[0] if single else f"the law, in {' and '.join(words)}")
+    words = " and\n".join(name.replace("_", " ") for name in law.measures)
+    axes.set_xlabel(words if single else f"the law, in {words}")
     axes.set_ylabel("explained")
