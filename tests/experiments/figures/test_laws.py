@@ -33,7 +33,7 @@ def test_a_panel_for_each_theory_with_every_point_and_the_curve(lines):
     assert drawn == 60
     curve = panels[0].lines[-1]
     np.testing.assert_allclose(curve.get_ydata(), 1 - np.asarray(curve.get_xdata()) ** 2)
-    assert panels[0].get_xlabel() == "kappa" and panels[1].get_xlabel() == "the law, in kappa and share"
+    assert panels[0].get_xlabel() == "kappa" and panels[1].get_xlabel() == "the law, in kappa and\nshare"
     assert "R² 1.00" in panels[0].get_title()
 
 
