@@ -14,6 +14,7 @@ Positions are those after a word. Axes: n documents, t positions, l depths after
 from dataclasses import dataclass, replace
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from experiments.cells.curve_reading import CurveReading
 from experiments.cells.pages import HORIZON, Pages, columns, newline_within
@@ -26,9 +27,11 @@ from theory.processes.linebreak import LineBreak
 
 @dataclass(frozen=True, eq=False)
 class Additive:
-    """Exact chances (n, t, q) of a newline within 1, 2, ... tokens, the R² (q,) that an additive code of
-    column and width has of each in the documents that are held out, and what it lacks of each (n, t, q)."""
+    """The column (n, t), exact chances (n, t, q) of a newline within 1, 2, ... tokens, the R² (q,) that an
+    additive code of column and width has of each in the documents that are held out, and what it lacks of
+    each (n, t, q)."""
 
+    column: np.ndarray
     chances: np.ndarray
     explained: np.ndarray
     beyond: np.ndarray
@@ -40,13 +43,18 @@ class Additive:
         known = np.asarray(beliefs(process.distribution(), pages.tokens), float)
         tables = newline_within(process, int(column.max()))
         chances = np.stack([np.sum(known * table[column], axis=-1) for table in tables], axis=-1)
-        apart = np.concatenate([np.eye(1 + int(column.max()))[column], known], axis=-1)
+        apart = side_by_side(column, known)
         read = fit_linear(apart[pages.fitted], chances[pages.fitted]).predict(apart)
         scored = pages.scored
         explained = [
             r_squared(chances[scored][:, [m]], read[scored][:, [m]]) for m in range(chances.shape[-1])
         ]
-        return cls(chances, np.array(explained), chances - read)
+        return cls(column, chances, np.array(explained), chances - read)
+
+
+def side_by_side(column: Int[np.ndarray, "n t"], known: Float[np.ndarray, "n t k"]) -> np.ndarray:
+    """A code (n, t, d) of the column and of a belief over widths, one beside the other: nothing of both."""
+    return np.concatenate([np.eye(1 + int(column.max()))[column], known], axis=-1)
 
 
 def foreign_process(process: LineBreak) -> LineBreak:
@@ -64,21 +72,21 @@ class ColumnBaselines:
     beyond: np.ndarray
 
     @classmethod
-    def of(cls, reading: CurveReading, untrained: CurveReading) -> "ColumnBaselines":
-        """Of a network that was read."""
-        pages, process = reading.pages, reading.pages.process
+    def of(
+        cls, reading: CurveReading, untrained: CurveReading, native: Additive, foreign: Additive
+    ) -> "ColumnBaselines":
+        """Of a network that was read; the codes are of the filter of its process, and of another's."""
+        pages = reading.pages
         answers = np.asarray(reading.network.predict(pages.tokens), float)
         probed = Probed(pages.tokens, reading.streams, answers, untrained.streams)
-        foreign = foreign_process(process)
 
         def table(targets: np.ndarray, others: np.ndarray) -> np.ndarray:
             return probed.table(targets, others, pages.word, lambda data: compare_numbers(data, pages.seed))
 
-        counts = [columns(pages.tokens, part)[0][..., None].astype(float) for part in (process, foreign)]
-        native, other = Additive.of(pages, process), Additive.of(pages, foreign)
-        horizons = range(HORIZON)
+        counts = [part.column[..., None].astype(float) for part in (native, foreign)]
+        lacking = np.stack([native.beyond, foreign.beyond])
         return cls(
             table(*counts).astype(np.float32),
             native.explained.astype(np.float32),
-            np.array([table(native.beyond[..., [m]], other.beyond[..., [m]]) for m in horizons], np.float32),
+            np.array([table(*lacking[..., [m]]) for m in range(HORIZON)], np.float32),
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.cells.column_baselines import ColumnBaselines
+from experiments.cells.column_baselines import Additive, ColumnBaselines, foreign_process
 from experiments.cells.column_use import ablated, errors, lines_read
 from experiments.cells.curve_reading import CurveReading, moved, turned
 from experiments.cells.head_losses import head_losses
@@ -57,6 +57,11 @@ class CurvePrograms(PlanPrograms[CurvePlan, LineBreak]):
         """A network that was never trained, read."""
         return self._read(untrained_network(self.experiment))
 
+    @functools.cached_property
+    def additive(self) -> tuple[Additive, Additive]:
+        """Additive codes by the filter of the process, and by that of the same words at other lengths."""
+        return Additive.of(self.pages, self.process), Additive.of(self.pages, foreign_process(self.process))
+
     def run(self, arm: Arm, network: Network, number: int) -> tuple[CurveCell, str]:
         """The cell of a base network, and why it failed ("" if it did not); of all numbers alike."""
         experiment, base = self.experiment, self._read(network)
@@ -91,7 +96,7 @@ class CurvePrograms(PlanPrograms[CurvePlan, LineBreak]):
 
     def _baselines(self, base: CurveReading) -> dict[str, np.ndarray]:
         """Baselines of probes of the column, and what an additive code lacks."""
-        made = ColumnBaselines.of(base, self.untrained)
+        made = ColumnBaselines.of(base, self.untrained, *self.additive)
         return {
             "column_table": made.column,
             "additive": made.explained,
@@ -154,7 +159,7 @@ class CurvePrograms(PlanPrograms[CurvePlan, LineBreak]):
             "newline_sums": _array(sums),
             "newline_writers": _array(writers),
             "untrained_writers": self._untrained_writers,
-            "newline_auc": _array(ranks(base, self.untrained)),
+            "newline_auc": _array(ranks(base, self.untrained, self.additive[0].chances)),
         }
 
     def _measured(self, base: CurveReading, weights: Network, twin: Network) -> Measured:

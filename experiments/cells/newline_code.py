@@ -17,7 +17,7 @@ out. In a band of columns two contexts are compared that have the same column, s
 import numpy as np
 from jaxtyping import Float
 
-from experiments.cells.column_baselines import Additive
+from experiments.cells.column_baselines import side_by_side
 from experiments.cells.curve_reading import CurveReading
 from experiments.cells.pages import Pages
 from experiments.storage.newline_code import RANKED_BY
@@ -34,7 +34,7 @@ def codes(
     """The measures of parts of a logit, each a share of the whole."""
     exact, fitted, scored = pages.statistics[0], pages.fitted, pages.scored
     chance = 1 / (1 + np.exp(-exact))
-    both = np.concatenate([np.eye(1 + pages.column.max())[pages.column], pages.beliefs], axis=-1)
+    both = side_by_side(pages.column, pages.beliefs)
     features = exact[..., None], chance[..., None], both
     total, sums = whole[scored] - whole[scored].mean(), both[scored]
     beyond = exact[scored] - sums @ np.linalg.lstsq(sums, exact[scored], rcond=None)[0]
@@ -61,10 +61,9 @@ def newline_parts(reading: CurveReading) -> tuple[np.ndarray, np.ndarray]:
     return sums, writers.reshape(*blocks.shape[:2], -1)
 
 
-def ranks(reading: CurveReading, untrained: CurveReading) -> np.ndarray:
+def ranks(reading: CurveReading, untrained: CurveReading, chances: Float[np.ndarray, "n t q"]) -> np.ndarray:
     """AUC (q, l, F, B) by horizon after every block, of what ranks contexts in every band of columns."""
     pages = reading.pages
-    chances = Additive.of(pages, pages.process).chances
     fitted, scored = pages.fitted, pages.scored
     answers = outputs(np.asarray(reading.network.predict(pages.tokens), float))
     outside = [cubic(answers), seen_tokens(pages.tokens, pages.process.vocabulary)]

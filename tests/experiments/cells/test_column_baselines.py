@@ -47,9 +47,16 @@ def reading(pages, *parts):
     return SimpleNamespace(pages=pages, streams=np.stack([stream, stream], axis=1), network=network)
 
 
+def baselines(pages, *parts):
+    """The tables of such a network."""
+    processes = pages.process, foreign_process(pages.process)
+    codes = [Additive.of(pages, process) for process in processes]
+    return ColumnBaselines.of(reading(pages, *parts), reading(pages), *codes)
+
+
 def test_a_stream_that_holds_the_column_alone_has_nothing_of_what_an_additive_code_lacks(pages):
     column = columns(pages.tokens, pages.process)[0]
-    made = ColumnBaselines.of(reading(pages, column), reading(pages))
+    made = baselines(pages, column)
     (row,) = made.column[..., 0]
     assert row[STREAMS] > 0.95 and row[FEATURES.index("outputs")] < 0.01
     assert row[SHUFFLED] < 0.7  # what the position tells
@@ -61,7 +68,7 @@ def test_a_stream_that_holds_other_lengths_is_not_selective_and_a_joint_code_is_
     process = pages.process
     column, other = (columns(pages.tokens, part)[0] for part in (process, foreign_process(process)))
     lacking = Additive.of(pages, process).beyond
-    made = ColumnBaselines.of(reading(pages, column, other, 20 * lacking[..., 1]), reading(pages))
+    made = baselines(pages, column, other, 20 * lacking[..., 1])
     assert made.column[0, FOREIGN, 0] > 0.9 and made.beyond[1, 0, STREAMS, 0] > 0.8
 
 

@@ -97,15 +97,16 @@ def test_a_column_ranks_all_contexts_and_none_of_one_column(pages):
 
 
 def test_a_stream_that_has_the_chances_is_at_the_ceiling(reading, pages):
-    read = ranks(reading, reading)
+    chances = Additive.of(pages, pages.process).chances
+    read = ranks(reading, reading, chances)
     by = {name: read[:, :, index] for index, name in enumerate(RANKED_BY)}
     assert read.shape == (3, 2, len(RANKED_BY), len(BANDS))
     np.testing.assert_array_equal(by["streams"], by["untrained"])
     assert (by["streams"] <= by["exact"] + 1e-6).all()
     copied = replace(reading, streams=reading.streams.copy())
-    copied.streams[:, 1, :, :3] = Additive.of(pages, pages.process).chances
+    copied.streams[:, 1, :, :3] = chances
     copied.streams[:, 1, :, 3:] = 1  # so that the norm hardly varies
-    lifted = ranks(copied, reading)[:, 0]
+    lifted = ranks(copied, reading, chances)[:, 0]
     np.testing.assert_allclose(lifted[:, 0], lifted[:, -1], atol=0.01)
 
 
