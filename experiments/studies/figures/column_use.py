@@ -5,13 +5,13 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from experiments.figures.style import WIDTH, save, style
+from experiments.figures.style import save, style
 from experiments.scoring.column_use import use_lines
 from experiments.scoring.curves import CurveLine
 from experiments.storage.column_use import AT_NEWLINES
 from experiments.storage.curve_cell import LOST
 from experiments.storage.run_folder import RunFolder
-from experiments.studies.figures.linebreak_manifold import HIGH, Series, draw_lines, panel
+from experiments.studies.figures.linebreak_manifold import Series, draw_lines, make_room, panels_of
 
 Names = Sequence[tuple[str, str, str, str]]  # measure, networks, line style, name
 
@@ -28,10 +28,7 @@ def draw_use(run: RunFolder) -> list[Path]:
 
 def figure(lines: Sequence[CurveLine]) -> Figure:
     """Two rows: what is read and what it costs to lose; what heads do with it."""
-    drawn = Figure(figsize=(WIDTH, 0.3 + 2 * HIGH))
-    count = max(line.count for line in lines)
-    drawn.text(0.01, 1 - 0.16 / drawn.get_figheight(), f"{lines[0].data}, base networks: {count}", fontsize=8)
-    axes = [panel(drawn, index) for index in range(6)]
+    drawn, axes = panels_of(lines, 2)
 
     def series(test: str, names: Names) -> list[Series]:
         every = []
@@ -66,8 +63,7 @@ def figure(lines: Sequence[CurveLine]) -> Figure:
         ("all heads, newline, random", "base", ":", "newline, random"),
     ]
     draw_lines(axes[3], "slope after queries are moved", series("M10", moved), 1.0)
-    low, high = axes[3].get_ylim()
-    axes[3].set_ylim(low, high + 0.5 * (high - low))  # for the legend, as slopes reach 1
+    make_room(axes[3])  # slopes reach 1
     tiles = [
         ("apart", "base", "-", "apart"),
         ("within", "base", ":", "within"),

@@ -58,10 +58,7 @@ def draw_manifold(run: RunFolder) -> list[Path]:
 
 def figure(lines: Sequence[CurveLine], cells: Sequence[CurveCell]) -> Figure:
     """Three rows: the curve; what uses it; heads and finetuning."""
-    drawn = Figure(figsize=(WIDTH, 0.3 + HIGH * ROWS))
-    count = max(line.count for line in lines if line.networks == "base")
-    drawn.text(0.01, 1 - 0.16 / drawn.get_figheight(), f"{lines[0].data}, base networks: {count}", fontsize=8)
-    axes = [panel(drawn, index) for index in range(ROWS * COLUMNS)]
+    drawn, axes = panels_of([line for line in lines if line.networks == "base"], ROWS)
     last = max(line.dose for line in lines)
     methods = list(dict.fromkeys(line.networks for line in lines if line.dose))
 
@@ -114,7 +111,21 @@ def figure(lines: Sequence[CurveLine], cells: Sequence[CurveCell]) -> Figure:
     return drawn
 
 
-def panel(drawn: Figure, index: int) -> Axes:
+def panels_of(lines: Sequence[CurveLine], rows: int) -> tuple[Figure, list[Axes]]:
+    """A figure with so many rows of panels, under D' and the number of networks that lines are of."""
+    drawn = Figure(figsize=(WIDTH, 0.3 + HIGH * rows))
+    count = max(line.count for line in lines)
+    drawn.text(0.01, 1 - 0.16 / drawn.get_figheight(), f"{lines[0].data}, base networks: {count}", fontsize=8)
+    return drawn, [_panel(drawn, index) for index in range(rows * COLUMNS)]
+
+
+def make_room(axes: Axes) -> None:
+    """Leave a third of a panel's height to its legend."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.5 * (high - low))
+
+
+def _panel(drawn: Figure, index: int) -> Axes:
     """An axes of the grid, row by row from above."""
     row, column = divmod(index, COLUMNS)
     high = drawn.get_figheight()

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from experiments.figures.style import WIDTH, save, style
+from experiments.figures.style import save, style
 from experiments.scoring.curves import CurveLine
 from experiments.scoring.newline_code import newline_lines
 from experiments.storage.newline_code import RANKED_BY
 from experiments.storage.run_folder import RunFolder
-from experiments.studies.figures.linebreak_manifold import HIGH, Series, draw_lines, panel
+from experiments.studies.figures.linebreak_manifold import Series, draw_lines, make_room, panels_of
 
 SHOWN = "within 3, early"  # of the ranking
 
@@ -27,10 +27,7 @@ def draw_newline(run: RunFolder) -> list[Path]:
 
 def figure(lines: Sequence[CurveLine]) -> Figure:
     """A row: comparison; codes of what heads write; ranking of contexts of one column."""
-    drawn = Figure(figsize=(WIDTH, 0.3 + HIGH))
-    count = max(line.count for line in lines)
-    drawn.text(0.01, 1 - 0.16 / drawn.get_figheight(), f"{lines[0].data}, base networks: {count}", fontsize=8)
-    axes = [panel(drawn, index) for index in range(3)]
+    drawn, axes = panels_of(lines, 1)
 
     def series(name: str, measure: str, look: str = "-", networks: str = "base") -> Series:
         chosen = [
@@ -55,6 +52,5 @@ def figure(lines: Sequence[CurveLine]) -> Figure:
     ranked = [series(name, f"{SHOWN}: {name}") for name in RANKED_BY if name != "exact"]
     draw_lines(axes[2], f"AUC, newline {SHOWN} columns", ranked, ceiling)
     for axis in axes[1:]:
-        low, high = axis.get_ylim()
-        axis.set_ylim(low, high + 0.5 * (high - low))  # for the legend
+        make_room(axis)
     return drawn
