@@ -12,8 +12,7 @@ from importlib.metadata import version
 from typing import Any
 
 from experiments.commands import probe, reading, run, sweep, tables, work
-from experiments.commands.parsing import COMMANDS, OwnFiles, parse, say
-from experiments.design.words import Unknown
+from experiments.commands.parsing import COMMANDS, OwnFiles, one_line_errors, parse, say, stop
 from experiments.discovery import FOLDERS, Catalogue, Entry
 from experiments.system import interrupts, surroundings
 from theory.errors import Misuse
@@ -50,16 +49,8 @@ def main(arguments: list[str] | None = None) -> None:
     gc.set_threshold(100_000, 20, 100)  # tracing and drawing make many objects, which stay
     surroundings.settle()
     try:
-        _dispatch(list(sys.argv[1:] if arguments is None else arguments))
-    except Misuse as error:
-        _stop(str(error), 2 if isinstance(error, Unknown) else 1)
-    except BrokenPipeError:  # the reader, like `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        _stop(f"The system refused: {error.strerror or error}{where}; what was finished is kept.")
-    except MemoryError:
-        _stop("The machine has not enough memory for this; make it smaller. What was finished is kept.")
+        with one_line_errors():
+            _dispatch(list(sys.argv[1:] if arguments is None else arguments))
     except KeyboardInterrupt:
         say("Interrupted; what was finished is kept, the same command goes on from there.")
         raise SystemExit(130) from None
@@ -126,12 +117,7 @@ def _doctor(arguments: list[str]) -> None:
     from experiments.runs.doctor import examine
 
     if not examine(options.json):
-        _stop("The self-test failed: results of this installation cannot be trusted.")
-
-
-def _stop(sentence: str, status: int = 1) -> None:
-    say(sentence)
-    raise SystemExit(status)
+        stop("The self-test failed: results of this installation cannot be trusted.")
 
 
 HANDLERS: dict[str, Callable[[list[str]], None]] = {

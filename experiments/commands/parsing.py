@@ -1,11 +1,15 @@
 """The common part of all commands: their names, how options become a dataclass, a sentence on stderr."""
 
+import contextlib
+import os
 import sys
-from typing import Annotated, Any, TypeAlias, TypeVar
+from collections.abc import Iterator
+from typing import Annotated, Any, NoReturn, TypeAlias, TypeVar
 
 import tyro
 
-from experiments.design.words import LISTS, names_of, one_sentence, refuse_unknown
+from experiments.design.words import LISTS, Unknown, names_of, one_sentence, refuse_unknown
+from theory.errors import Misuse
 
 OptionsT = TypeVar("OptionsT")
 
@@ -59,3 +63,26 @@ OwnFiles: TypeAlias = Annotated[
 def say(sentence: str) -> None:
     """Print a sentence on standard error."""
     print(f"finebayes: {sentence}", file=sys.stderr, flush=True)
+
+
+def stop(sentence: str, status: int = 1) -> NoReturn:
+    """End the process with a sentence on standard error."""
+    say(sentence)
+    raise SystemExit(status)
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """End with one sentence and exit status 1 for a mistake, or what the machine refuses; 2 for an unknown
+    option."""
+    try:
+        yield
+    except Misuse as error:
+        stop(str(error), 2 if isinstance(error, Unknown) else 1)
+    except BrokenPipeError:  # the reader, like `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        stop(f"The system refused: {error.strerror or error}{where}; what was finished is kept.")
+    except MemoryError:
+        stop("The machine has not enough memory for this; make it smaller. What was finished is kept.")

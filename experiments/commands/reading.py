@@ -10,13 +10,12 @@ from typing import Annotated
 
 import tyro
 
-from experiments.commands.parsing import parse, say
+from experiments.commands.parsing import one_line_errors, parse, say
 from experiments.design.study import Study
 from experiments.figures import drawing_process
 from experiments.storage.records import UNSCORED, Json, ScoreLine
 from experiments.storage.run_folder import find
 from experiments.storage.sweep_folder import runs_in
-from theory.errors import Misuse
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,18 +49,12 @@ def _draw(folder: str) -> list[Path]:
 
 def drawing_apart() -> contextlib.AbstractContextManager[drawing_process.Drawer]:
     """A process that draws a run when it is finished, and early figures of it."""
-    return drawing_process.apart(_draw_or_say, _draw_early)
+    return drawing_process.apart(_draw_apart, _draw_early)
 
 
-def _draw_or_say(folder: str) -> list[Path]:
-    """The same in a process of its own, where a mistake is a sentence as everywhere."""
-    try:
-        return _draw(folder)
-    except Misuse as error:
-        say(str(error))
-    except OSError as error:
-        say(f"The system refused: {error.strerror or error}")
-    raise SystemExit(1)
+@one_line_errors()  # in a process of its own, which no command line is above
+def _draw_apart(folder: str) -> list[Path]:
+    return _draw(folder)
 
 
 def _draw_early(folder: str, note: str) -> None:
