@@ -8,7 +8,7 @@
     figures/STUDY-swap.png, ..., .csv       the shares of state and read-out (experiments.figures.swap)
 
 A theory keeps its colour and marker everywhere; a full line is fitted, a dashed one with open markers is a
-forecast. STUDY and STUDY-summary have the best theory of each kind in full, the others pale
+forecast. STUDY and STUDY-summary have the first theory of each kind, and the best, in full, the others pale
 (experiments.figures.leading). Theories of a latent mixture are drawn with the prior implied by the base
 network where it is known (the tables have both). The same folder gives the same bytes.
 """

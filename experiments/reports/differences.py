@@ -6,6 +6,7 @@ name, like tempered-posterior/process, or else the one that figures show.
 
 import difflib
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ from theory.errors import Misuse
 
 KEY = ("method", "data", "dose", "group")
 COLUMNS = (*KEY, "theory", "prior", "grade")
+_key = operator.attrgetter(*KEY)
 ABOUT = (
     "The last column but one: the score less that of {name}, on the networks that both have, with its "
     "interval of 95 % (experiments.scoring.paired); “above” and “below” where the whole interval is."
@@ -91,7 +93,3 @@ def _reference(lines: Sequence[ScoreLine], name: str) -> list[ScoreLine]:
         )
     fitted = [line for line in chosen if line.grade == "fitted"]
     return fitted or chosen
-
-
-def _key(line: ScoreLine) -> tuple[str, str, int, str]:
-    return line.method, line.data, line.dose, line.group

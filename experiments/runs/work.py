@@ -105,8 +105,8 @@ class Worker:
 
     def work(self) -> None:
         """Take what nobody holds; wait for what others hold, and take over what they leave."""
-        pause = FIRST
-        while jobs := [job for job in self._parted() if not job.is_over]:
+        pause, every = FIRST, self._parted()
+        while jobs := [job for job in every if not job.is_over]:
             if any(map(self._advance, self._in_order(jobs))):
                 pause = FIRST
                 continue

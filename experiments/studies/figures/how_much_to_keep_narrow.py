@@ -9,6 +9,7 @@ Means over finetuning seeds, with intervals over base networks: D' are the same 
 say nothing of other D'. Axes: b base networks, s finetuning seeds, d doses, c contexts, a answers, m arms.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -331,7 +332,8 @@ def _rules(run: RunFolder, reading: Matched, axes: Axes) -> None:
     """Every rule at one n against N, with a legend of its own."""
     options = run.options
     rules = (*options["kinds"], *options["choices"])
-    for rule, colour in zip(rules, (*INKS[5:], *INKS[1:4]), strict=False):
+    inks = itertools.cycle((*INKS[5:], *INKS[1:4]))
+    for rule, colour in zip(rules, inks, strict=False):  # all rules, however many
         arms = arms_of(reading, rule, [options["chosen_n"]])
         look = {"color": colour, "marker": "o", "ms": 2.5, "label": rule}
         _line(axes, [arm.added for arm in arms], reading.values(arms, NETWORK), look, False)
