@@ -1,10 +1,13 @@
-"""A tiny process with an untrained network and D' of it, and tiny experiments."""
+"""A tiny process with an untrained network and D' of it, tiny experiments, and pages that a network read."""
 
 import jax
 import jax.numpy as jnp
 import pytest
 
+from experiments.cells.curve_reading import CurveReading
+from experiments.cells.pages import Pages
 from experiments.design.options import with_options
+from experiments.studies import linebreak_manifold
 from experiments.studies import weird_generalisation as study
 from models.network import build, first
 from models.transformer import Architecture
@@ -52,3 +55,16 @@ def untrained():
         return first(build(experiment.shape, process.vocabulary, process.length, [seed]))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def reading(untrained):
+    """Pages of line breaks, and an untrained network of two blocks that reads them."""
+    small = {"network.layers": 2, "documents": 200}
+    made = linebreak_manifold.experiment(with_options(linebreak_manifold.PRESETS["smoke"], small))
+    return CurveReading.of(untrained(made), Pages.drawn(made, 200), 4)
+
+
+@pytest.fixture(scope="session")
+def pages(reading):
+    return reading.pages

@@ -9,35 +9,12 @@ import pytest
 from experiments.cells.column_use import ablated, errors, lines_read
 from experiments.cells.curve_reading import CurveReading
 from experiments.cells.page_losses import exact_cost, losses, without_column
-from experiments.cells.pages import Pages, newline_log_odds
+from experiments.cells.pages import newline_log_odds
 from experiments.cells.query_steps import QuerySteps, instrumented, looks_at_newlines
 from experiments.cells.tiled import remaining, tiled
-from experiments.design.options import with_options
-from experiments.studies import linebreak_manifold as study
 from models.inside import heads, query_keys
-from models.network import build, first
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def made():
-    return study.experiment(with_options(study.PRESETS["smoke"], {"network.layers": 2, "documents": 200}))
-
-
-@pytest.fixture(scope="module")
-def pages(made):
-    return Pages.drawn(made, 200)
-
-
-@pytest.fixture(scope="module")
-def network(made):
-    return first(build(made.shape, made.process.vocabulary, made.process.length, [0]))
-
-
-@pytest.fixture(scope="module")
-def reading(network, pages):
-    return CurveReading.of(network, pages, 4)
 
 
 def muted(network, part, change):
@@ -86,7 +63,7 @@ def test_errors_begin_with_the_embedding_and_are_none_where_the_column_is_writte
     assert errors(written)[1, 1] == 0
 
 
-def test_an_ablation_after_the_last_block_is_what_the_read_out_makes_of_it(reading, network, pages):
+def test_an_ablation_after_the_last_block_is_what_the_read_out_makes_of_it(reading, pages):
     """By hand: normalise, replace, read out."""
     lost = ablated(reading, 10)
     assert lost.shape == (2, 3, 2)
@@ -99,19 +76,19 @@ def test_an_ablation_after_the_last_block_is_what_the_read_out_makes_of_it(readi
     mean = normal(reading.streams[:, 2][pages.fitted]).mean(axis=0)
     word = pages.word[pages.held][..., None]
     left = np.where(word, normal(read) + (mean - normal(read)) @ basis.T @ basis, normal(read))
-    unembed = np.asarray(network.params["unembed"]["kernel"][...])
+    unembed = np.asarray(reading.network.params["unembed"]["kernel"][...])
     logits = normal(left) @ (unembed.T if unembed.shape[1] == read.shape[-1] else unembed)
     answers = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
-    whole = losses(pages, np.asarray(network.predict(pages.tokens[pages.held])))
+    whole = losses(pages, np.asarray(reading.network.predict(pages.tokens[pages.held])))
     np.testing.assert_allclose(lost[1, 0], losses(pages, answers) - whole, atol=1e-4)
     assert np.abs(lost[:, 0]).max() > 1e-3
 
 
-def test_queries_that_are_nothing_move_nothing(network, pages):
+def test_queries_that_are_nothing_move_nothing(reading, pages):
     """A network without queries looks everywhere alike; steps of its queries are none."""
-    half = network.params["blocks"][0]["attn_qkv"]["kernel"][...].shape
+    half = reading.network.params["blocks"][0]["attn_qkv"]["kernel"][...].shape
     queries = (np.arange(max(half)) >= max(half) // 3)[:, None]  # the first third of the rows
-    silent = muted(network, "attn_qkv", lambda kernel: kernel * queries)
+    silent = muted(reading.network, "attn_qkv", lambda kernel: kernel * queries)
     steps = QuerySteps.of(CurveReading.of(silent, pages, 4), 1)
     np.testing.assert_allclose(steps.unturned(), 0, atol=1e-6)
     np.testing.assert_allclose(np.nan_to_num(steps.slopes()), 0, atol=1e-5)

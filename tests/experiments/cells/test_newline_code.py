@@ -7,50 +7,27 @@ import numpy as np
 import pytest
 
 from experiments.cells.column_baselines import Additive
-from experiments.cells.curve_reading import CurveReading
 from experiments.cells.newline_code import banded, codes, newline_parts, ranks
 from experiments.cells.pages import Pages
-from experiments.design.options import with_options
 from experiments.storage.newline_code import BANDS, CODE_OF, RANKED_BY, SUMS
 from experiments.studies import linebreak_manifold as study
 from models.editing.logit_parts import logit_parts
 from models.inside import heads
-from models.network import build, first
 
 SHARE, LOG_ODDS, CHANCE, APART, COMPARISON = range(len(CODE_OF))
 
 
-@pytest.fixture(scope="module")
-def made():
-    return study.experiment(with_options(study.PRESETS["smoke"], {"network.layers": 2, "documents": 200}))
-
-
-@pytest.fixture(scope="module")
-def pages(made):
-    return Pages.drawn(made, 200)
-
-
-@pytest.fixture(scope="module")
-def network(made):
-    return first(build(made.shape, made.process.vocabulary, made.process.length, [0]))
-
-
-@pytest.fixture(scope="module")
-def reading(network, pages):
-    return CurveReading.of(network, pages, 4)
-
-
-def test_parts_add_up_to_the_logit_of_the_network(network, reading, pages):
+def test_parts_add_up_to_the_logit_of_the_network(reading, pages):
     direction = np.append(np.full(pages.process.vocabulary - 1, -0.25), 1.0)
-    start, blocks = (np.asarray(part) for part in logit_parts(network, reading.streams, direction))
-    log_probs = np.asarray(network.predict(pages.tokens), float)
+    start, blocks = (np.asarray(part) for part in logit_parts(reading.network, reading.streams, direction))
+    log_probs = np.asarray(reading.network.predict(pages.tokens), float)
     wanted = log_probs @ direction  # what softmax subtracts cancels in a difference
     np.testing.assert_allclose(start + blocks.sum(axis=(0, 1)), wanted, atol=1e-4)
     last = reading.streams[:, -1]
     size = np.sqrt(np.mean(last**2, axis=-1) + 1e-6)
-    unembed = np.asarray(network.params["unembed"]["kernel"][...])
+    unembed = np.asarray(reading.network.params["unembed"]["kernel"][...])
     reads = direction @ (unembed if unembed.shape[1] == last.shape[-1] else unembed.T)
-    written = np.asarray(heads(network, reading.streams).writes).sum(axis=1) @ reads / size
+    written = np.asarray(heads(reading.network, reading.streams).writes).sum(axis=1) @ reads / size
     np.testing.assert_allclose(blocks[:, 0], written, atol=1e-4)
     assert np.abs(blocks).reshape(4, -1).max(axis=1).min() > 1e-3
 
@@ -119,6 +96,6 @@ def test_ceilings_of_wide_pages_are_what_was_computed_beforehand():
     np.testing.assert_allclose(ceiling[:, 0], (0.924, 0.921, 0.920), atol=0.01)
 
 
-def test_logit_parts_take_any_direction(network, reading, pages):
-    zero, blocks = logit_parts(network, reading.streams, jnp.zeros(pages.process.vocabulary))
+def test_logit_parts_take_any_direction(reading, pages):
+    zero, blocks = logit_parts(reading.network, reading.streams, jnp.zeros(pages.process.vocabulary))
     assert not np.abs(np.asarray(zero)).max() and not np.abs(np.asarray(blocks)).max()
