@@ -21,6 +21,7 @@ from theory.errors import Misuse
 HELP = f"""usage: finebayes sweep STUDY --over FIELD=VALUE,VALUE [--over ...] [--one-at-a-time] [options]
        finebayes sweep FOLDER [--plot COLUMN] [--by FIELD [FIELD]] [--theory ...] [--dose ...]
        finebayes sweep FOLDER --law
+       finebayes sweep FOLDER --laws-of OTHER
 
 {COMMANDS["sweep"]}
 
@@ -45,7 +46,8 @@ with the values of the fields as columns. Runs that failed or are missing are ga
 
 --law asks which one or two of the measures known before finetuning order the scores of each theory, over the
 points of a finished sweep whose study has them (when-bayesian). On half of the points a law is proposed and
-sealed in laws.json, on the other half it is scored, beside its rivals.
+sealed in laws.json, on the other half it is scored, beside its rivals. --laws-of OTHER scores the laws that
+are sealed in the folder of another sweep, on the points here that it does not have.
 
 finebayes sweep STUDY --help shows every option of a study, finebayes sweep FOLDER --help those of drawing."""
 
@@ -59,6 +61,8 @@ class Drawn:
     figures (none: say how far runs are)."""
     law: bool = False
     """Propose, seal and score laws of the scores in measures known before finetuning."""
+    laws_of: str = ""
+    """The folder of another sweep, whose sealed laws are scored on the points that it does not have."""
     by: tuple[str, ...] = ()
     """One axis, for lines, or two, for a heat map (default: all where there are two at most; of a sweep of
     one axis at a time, each in a figure of its own)."""
@@ -97,7 +101,7 @@ def _is_read(words: list[str]) -> bool:
     named = not words[0].startswith("-")
     is_study = words[0].endswith(".py") or words[0] in Catalogue().names("studies")
     return (named and not is_study and Path(words[0]).is_dir()) or any(
-        word.partition("=")[0] in ("--plot", "--law") for word in words
+        word.partition("=")[0] in ("--plot", "--law", "--laws-of") for word in words
     )
 
 
@@ -108,10 +112,12 @@ def _read(words: list[str]) -> None:
     from experiments.scoring.sweep_table import write_scores
 
     made = find_sweep(options.folder)
-    if options.law:
+    if options.law and options.laws_of:
+        raise Misuse("--law proposes laws here, --laws-of takes those of another sweep; give one of them.")
+    if options.law or options.laws_of:
         from experiments.reports.laws import sweep_laws, write_laws
 
-        laws = sweep_laws(made)
+        laws = sweep_laws(made, find_sweep(options.laws_of) if options.laws_of else None)
         print(laws, *write_laws(made, laws), sep="\n")
         return
     if not options.plot:

@@ -4,11 +4,12 @@
     FOLDER/figures/kappa.png, ...          what the linear theory leaves unexplained against κ, with κ²
 
 A panel has the scores against the law's measure or, where it has two, against what the law says. Filled
-points score the law, pale ones proposed it; colours are ways of finetuning. Numpy and matplotlib only.
+points score the law, pale ones proposed it; colours are ways of finetuning. The power of κ is fitted to half
+of the points: its figure belongs to the sweep that sealed the laws. Numpy and matplotlib only.
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from matplotlib.figure import Figure
 from experiments.figures.looks import method_colours
 from experiments.figures.style import FORMATS, WIDTH, Look, legend, save_figure, style
 from experiments.scoring.labels import METHODS
-from experiments.scoring.laws import FLOOR, Observation, Verdict, is_first, leftover, value
+from experiments.scoring.laws import FLOOR, Observation, Verdict, leftover, value
 from theory.errors import Misuse
 
 COLUMNS = 3
@@ -28,14 +29,17 @@ LEFT_OVER = 1e-5  # of 1 - explained: what is below is drawn there
 ROUNDING = 1e-6  # of κ: 0 for a read-out that moves alone, but for float32; no logarithm of it says anything
 
 
-def draw_laws(folder: Path, verdicts: Sequence[Verdict], observations: Sequence[Observation]) -> list[Path]:
-    """Write both figures; that of κ where scores of the linear theory have it."""
+def draw_laws(
+    folder: Path, verdicts: Sequence[Verdict], observations: Sequence[Observation], proposing: Collection[str]
+) -> list[Path]:
+    """Write both figures; that of κ where scores of the linear theory have it, and `proposing`, the points
+    that laws were proposed on, are among these."""
     with style():
-        figures = {"laws": law_figure(verdicts, observations)}
+        figures = {"laws": law_figure(verdicts, observations, proposing)}
         linear = [
             line for line in observations if line.theory == LINEAR and line.measures.get(KAPPA, 0) > ROUNDING
         ]
-        if linear:
+        if linear and proposing:
             figures["kappa"] = kappa_figure(linear)
         paths = []
         for name, figure in figures.items():
@@ -45,22 +49,25 @@ def draw_laws(folder: Path, verdicts: Sequence[Verdict], observations: Sequence[
     return paths
 
 
-def law_figure(verdicts: Sequence[Verdict], observations: Sequence[Observation]) -> Figure:
-    """Scores of every theory against its law."""
+def law_figure(
+    verdicts: Sequence[Verdict], observations: Sequence[Observation], proposing: Collection[str]
+) -> Figure:
+    """Scores of every theory against its law, pale where their points proposed it."""
     rows = -(-len(verdicts) // COLUMNS)
     figure = Figure(figsize=(WIDTH, TALL * rows + 0.4), layout="constrained")
     figure.get_layout_engine().set(rect=(0, 0, 1, 1 - 0.3 / figure.get_figheight()))  # pyright: ignore
     colours = method_colours(sorted({line.method for line in observations}))
     panels = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
     for axes, verdict in zip(panels, verdicts, strict=False):
-        _draw_law(axes, verdict, observations, colours)
+        _draw_law(axes, verdict, observations, colours, proposing)
     for axes in panels[len(verdicts) :]:
         axes.set_axis_off()
     looks: dict[str, Look] = {
         METHODS.get(name, name): {"color": colour, "marker": "o", "ls": ""}
         for name, colour in colours.items()
     }
-    looks["point that proposed the law"] = {"color": "0.6", "marker": "o", "mfc": "none", "ls": ""}
+    if proposing:
+        looks["point that proposed the law"] = {"color": "0.6", "marker": "o", "mfc": "none", "ls": ""}
     legend(figure, looks, len(looks))
     return figure
 
@@ -90,7 +97,11 @@ def kappa_figure(observations: Sequence[Observation]) -> Figure:
 
 
 def _draw_law(
-    axes: Axes, verdict: Verdict, observations: Sequence[Observation], colours: dict[str, str]
+    axes: Axes,
+    verdict: Verdict,
+    observations: Sequence[Observation],
+    colours: dict[str, str],
+    proposing: Collection[str],
 ) -> None:
     law = verdict.law
     lines = [
@@ -101,7 +112,7 @@ def _draw_law(
     single = len(law.measures) == 1
     x = np.array([line.measures[law.measures[0]] for line in lines]) if single else law.predict(lines)
     y = np.array([max(line.score, FLOOR) for line in lines])
-    first = np.array([is_first(line.point) for line in lines])
+    first = np.array([line.point in proposing for line in lines])
     for name, colour in colours.items():
         of_method = np.array([line.method == name for line in lines])
         pale: Look = {"mfc": "none", "alpha": 0.4}

@@ -93,10 +93,11 @@ class SweepResult:
         with style():
             return sweep_figure(scores, choice, axes[0])
 
-    def laws(self) -> SweepLaws:
+    def laws(self, of: str | Path = "") -> SweepLaws:
         """Laws of the scores in measures known before finetuning: proposed and sealed on half of the points,
-        scored on the other, as `finebayes sweep FOLDER --law` writes them; of a study with measures."""
-        return sweep_laws(self.source)
+        scored on the other, as `finebayes sweep FOLDER --law` writes them; of a study with measures. With the
+        folder of another sweep: the laws that are sealed there, scored on the points here that it has not."""
+        return sweep_laws(self.source, find_sweep(of) if of else None)
 
     def __repr__(self) -> str:
         return summary(self.source)

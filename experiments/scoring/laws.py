@@ -39,7 +39,8 @@ STEEPEST = 30.0  # of an exponent
 
 @dataclass(frozen=True)
 class Observation:
-    """A theory's `score` (explained), by one method at one dose of one point, with measures known there."""
+    """A theory's `score` (explained, or another share), by one method at one dose of one point, with measures
+    known there."""
 
     point: str
     method: str

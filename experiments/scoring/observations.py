@@ -2,7 +2,8 @@
 
 Scores are those of the group that is judged first, over all networks of one draw of the process; measures are
 means over its base networks. Besides theories there are `best-mixture`, the best that any weights of the
-hypotheses reach, and `best-null`, the best theory that knows nothing of hypotheses or weights.
+hypotheses reach, `best-null`, the best theory that knows nothing of hypotheses or weights, and
+`read-out-share`, the share of the shift that the read-out makes alone (experiments.scoring.swap).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from experiments.storage.records import ScoreLine
 from experiments.storage.run import Run
 from theory.errors import Misuse
 
-BEST_MIXTURE, BEST_NULL = "best-mixture", "best-null"
+BEST_MIXTURE, BEST_NULL, READ_OUT = "best-mixture", "best-null", "read-out-share"
 MIXTURE = "tempered-posterior"  # whose best in class is that of any weights
 THEORIES = {
     "linearised": "forecast",
@@ -70,10 +71,12 @@ def _known(every: Sequence[Measures]) -> dict[Panel, Mapping[str, float]]:
 
 
 def _scores(lines: Sequence[ScoreLine]) -> Iterator[tuple[str, float]]:
-    """Theories of laws that have a score at one method, D' and dose."""
+    """Theories of laws that have a score at one method, D' and dose, and the share of the read-out."""
     nulls = [line.explained for line in lines if line.theory in NULLS and line.explained is not None]
     if len(nulls) > 1:  # without `unchanged` alone
         yield BEST_NULL, max(nulls)
+    if lines[0].read_out_share is not None:
+        yield READ_OUT, lines[0].read_out_share
     for line in one_prior(lines):
         if line.grade == THEORIES.get(line.theory) and line.explained is not None:
             yield line.theory, line.explained

@@ -2,7 +2,8 @@
 
 `laws.json` is written once, before the second half is looked at. It names the points of the first half with a
 digest of their observations, so that laws of other scores are refused. Points that finish later have not been
-seen by the laws, and are of the second half, whatever their names. No jax.
+seen by the laws, and are of the second half, whatever their names; so are those of another sweep
+(`read_laws`, `judge_all`). No jax.
 """
 
 import json
@@ -39,7 +40,7 @@ def seal_laws(folder: Path, observations: Sequence[Observation]) -> SealedLaws:
     """The sealed laws of a sweep's folder: those that are there, or new ones from the first half."""
     path = folder / LAWS
     if path.exists():
-        sealed = _read(path)
+        sealed = read_laws(folder)
         first = [line for line in observations if line.point in sealed.points]
         if sealed.scores != _digest(first):
             raise Misuse(
@@ -62,14 +63,18 @@ def seal_laws(folder: Path, observations: Sequence[Observation]) -> SealedLaws:
         },
     }
     write_json(path, record | {"hash": digest(record, 0)})
-    return _read(path)
+    return read_laws(folder)
 
 
 def verdicts(sealed: SealedLaws, observations: Sequence[Observation]) -> list[Verdict]:
     """The R² of every sealed law and of its rivals on the points that it was not proposed on."""
-    second = [line for line in observations if line.point not in sealed.points]
-    seen = {line.theory for line in second}
-    return [judge(laws, second) for theory, laws in sealed.laws.items() if theory in seen]
+    return judge_all(sealed, [line for line in observations if line.point not in sealed.points])
+
+
+def judge_all(sealed: SealedLaws, observations: Sequence[Observation]) -> list[Verdict]:
+    """The R² of every sealed law and of its rivals on observations that none of them has seen."""
+    scored = {line.theory for line in observations}
+    return [judge(laws, observations) for theory, laws in sealed.laws.items() if theory in scored]
 
 
 def verdict_table(every: Sequence[Verdict]) -> list[dict[str, object]]:
@@ -93,7 +98,14 @@ def verdict_table(every: Sequence[Verdict]) -> list[dict[str, object]]:
     ]
 
 
-def _read(path: Path) -> SealedLaws:
+def read_laws(folder: Path) -> SealedLaws:
+    """The sealed laws in a sweep's folder; none, or changed ones, are refused."""
+    path = folder / LAWS
+    if not path.exists():
+        raise Misuse(
+            f"{folder} has no sealed laws (no {LAWS}); finebayes sweep {folder} --law proposes and seals "
+            "them."
+        )
     values = read_json(path, "delete it to propose anew")
     try:
         sealed = typed(SealedLaws, values)

@@ -19,6 +19,10 @@ def lines():
     return every
 
 
+def proposing(lines):
+    return {line.point for line in halves(lines)[0]}
+
+
 def verdicts(lines):
     laws = [Law("linearised", "square", ("kappa",), (1.0,), 0.9)]
     laws += [Law("best-mixture", "line", ("kappa", "share"), (1.0, -1.0, 0.1), 0.5)]
@@ -26,7 +30,7 @@ def verdicts(lines):
 
 
 def test_a_panel_for_each_theory_with_every_point_and_the_curve(lines):
-    figure = law_figure(verdicts(lines), lines)
+    figure = law_figure(verdicts(lines), lines, proposing(lines))
     panels = [axes for axes in figure.axes if axes.axison]
     assert [axes.get_title().split("\n")[0] for axes in panels] == ["linearised", "best mixture"]
     drawn = sum(len(line.get_xdata()) for line in panels[0].lines if line.get_marker() == "o")
@@ -48,9 +52,19 @@ def test_what_is_left_lies_on_kappa_squared(lines):
 def test_files_are_written(lines, tmp_path, monkeypatch):
     monkeypatch.setattr(style, "FORMATS", {"svg": {"Date": None}})
     monkeypatch.setattr("experiments.figures.laws.FORMATS", {"svg": {"Date": None}})
-    paths = draw_laws(tmp_path, verdicts(lines), lines)
+    paths = draw_laws(tmp_path, verdicts(lines), lines, proposing(lines))
     assert [path.name for path in paths] == ["laws.svg", "kappa.svg"]
     assert all(path.stat().st_size > 1000 for path in paths)
     bare = [Observation(x.point, x.method, x.dose, x.theory, x.score, {"share": 0.5}) for x in lines]
     flat = Verdict(Law("linearised", "line", ("share",), (0.5, 0.0), 0.0), 0.0, (-0.1, 0.1), 3, 3)
-    assert [path.name for path in draw_laws(tmp_path, [flat], bare)] == ["laws.svg"]
+    assert [path.name for path in draw_laws(tmp_path, [flat], bare, proposing(bare))] == ["laws.svg"]
+    assert [path.name for path in draw_laws(tmp_path, verdicts(lines), lines, ())] == ["laws.svg"]
+
+
+def test_points_are_pale_where_they_proposed_the_law(lines):
+    def pale(points):
+        panel = law_figure(verdicts(lines), lines, points).axes[0]
+        marked = [line for line in panel.lines if line.get_marker() == "o"]
+        return sum(len(line.get_xdata()) for line in marked if line.get_markerfacecolor() == "none")
+
+    assert pale(("p0", "p1", "p2")) == 6 and pale(()) == 0

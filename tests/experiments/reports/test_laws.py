@@ -67,3 +67,33 @@ def test_laws_wait_for_the_sweep(sweep):
     with pytest.raises(Misuse, match=r"1 of 30 runs are not finished \(first style=0.2\)"):
         sweep_laws(made)
     assert not (made.folder / LAWS).exists()
+
+
+def test_laws_of_another_sweep_are_scored_on_the_points_that_it_has_not(
+    sweeps, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(module, "observations", planted)
+    monkeypatch.setattr("experiments.figures.laws.FORMATS", {"svg": {"Date": None}})
+
+    def made(name, values):
+        words = ",".join(f"{value:.2f}" for value in values)
+        return sweeps.make(tmp_path / name, sweeps.plan(f"style={words}"), lambda values: {"linearised": 1.0})
+
+    old, new = made("old", STYLES[::2]), made("new", [0.1, 0.25, 0.55, 2.95])
+    with pytest.raises(SystemExit):
+        cli.main(["sweep", str(new.folder), "--laws-of", str(old.folder)])
+    assert "has no sealed laws" in capsys.readouterr().err
+    sealed = sweep_laws(old).sealed
+    cli.main(["sweep", str(new.folder), "--laws-of", str(old.folder)])
+    printed = capsys.readouterr().out
+    assert sealed.hash in printed and f"none of which is in {old.folder}" in printed
+    assert not (new.folder / LAWS).exists() and not list((new.folder / "figures").glob("kappa*"))
+    found = sweep_laws(new, old)
+    assert {line.point for line in found.observations} == {"style=0.25", "style=0.55", "style=2.95"}
+    assert found.verdicts[0].points == 3 and found.verdicts[0].r2 > 0.99
+    assert str(load_sweep(new.folder).laws(of=old.folder)) in printed
+    with pytest.raises(Misuse, match="has no point that is not in"):
+        sweep_laws(old, old)
+    with pytest.raises(SystemExit):
+        cli.main(["sweep", str(new.folder), "--law", "--laws-of", str(old.folder)])
+    assert "give one of them" in capsys.readouterr().err

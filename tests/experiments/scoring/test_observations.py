@@ -53,6 +53,20 @@ def test_every_draw_of_the_process_is_an_observation(run, monkeypatch):
     assert [line.measures["evidence"] for line in linear] == [1, 2]
 
 
+def test_the_share_of_the_read_out_stands_once_beside_the_scores_of_theories(run):
+    swapped = {
+        cell: replace(content, base_read_out=np.full((2, 1, 3), 0.001), base_blocks=np.zeros((2, 1, 3)))
+        if cell.kind == "finetuned"
+        else content
+        for cell, content in run.contents.items()
+    }
+    shares = [
+        line for line in observations(replace(run, contents=swapped), "p") if line.theory == "read-out-share"
+    ]
+    assert [(line.method, line.score) for line in shares] == [("sgd", 1.0)]
+    assert shares[0].measures["evidence"] == pytest.approx(1.5)
+
+
 def test_several_data_sets_are_told_apart_by_their_names(run):
     other = {replace(cell, arm="wide"): content for cell, content in run.contents.items()}
     found = observations(replace(run, contents=run.contents | other), "centre")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.scoring.laws import Observation, halves
-from experiments.scoring.sealed_laws import LAWS, seal_laws, verdict_table, verdicts
+from experiments.scoring.sealed_laws import LAWS, judge_all, read_laws, seal_laws, verdict_table, verdicts
 from theory.errors import Misuse
 
 
@@ -56,6 +56,20 @@ def test_a_point_that_finishes_later_is_scored_whatever_its_name(lines, tmp_path
     assert seal_laws(tmp_path, lines) == sealed and late not in sealed.points
     found = {verdict.law.theory: verdict for verdict in verdicts(sealed, lines)}
     assert found["linearised"].points == 1 + len({line.point for line in second})
+
+
+def test_laws_are_judged_on_points_of_another_sweep_whatever_their_names(lines, tmp_path):
+    with pytest.raises(
+        Misuse, match=r"has no sealed laws \(no laws.json\); finebayes sweep .* --law proposes"
+    ):
+        read_laws(tmp_path)
+    sealed = seal_laws(tmp_path, lines)
+    assert read_laws(tmp_path) == sealed
+    strangers = halves(lines)[0]  # the names of points that proposed
+    found = {verdict.law.theory: verdict for verdict in judge_all(sealed, strangers)}
+    assert found["linearised"].points == len(sealed.points)
+    changed = [replace(line, score=1 - line.measures["kappa"]) for line in strangers]
+    assert judge_all(sealed, changed)[0].r2 < found["linearised"].r2 - 0.2
 
 
 @pytest.mark.parametrize(
