@@ -42,7 +42,17 @@ class SweepLaws:
     sealed_in: Path | None = None
 
     def __str__(self) -> str:
-        header = ["theory", "", "law", "R² left out", "R²", "95 %", "points"]
+        header = [
+            "theory",
+            "",
+            "law",
+            "R² left out",
+            "R²",
+            "95 %",
+            "within methods",
+            "rival behind by",
+            "points",
+        ]
         lines = [
             [
                 str(line["theory"]) if line["role"] == "law" else "",
@@ -51,6 +61,10 @@ class SweepLaws:
                 f"{line['r2_left_out']:.2f}",
                 f"{line['r2']:.2f}",
                 f"{line['r2_low']:.2f} to {line['r2_high']:.2f}",
+                f"{line['r2_within']:.2f}",
+                f"{line['behind']:.2f} [{line['behind_low']:.2f}, {line['behind_high']:.2f}]"
+                if line["role"] == "rival"
+                else "",
                 str(line["points"]),
             ]
             for line in verdict_table(self.verdicts)

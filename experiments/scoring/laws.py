@@ -15,8 +15,8 @@ alone. Constants are those of least squares. Forms and measures are chosen by th
 
 import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import least_squares
@@ -73,13 +73,17 @@ class Law:
 @dataclass(frozen=True)
 class Verdict:
     """A law's R² on the half that it has not seen, with an interval of 95 % over points, and the same of its
-    rivals in the order in which they were proposed; `points` and `observations` are those of that half."""
+    rivals in the order in which they were proposed; `points` and `observations` are those of that half.
+    `within` is R² about the mean of each way of finetuning: what differs between these alone does not count.
+    `behind`, of a rival, is the law's R² less its own, paired over points, with its interval."""
 
     law: Law
     r2: float
     interval: Interval
     points: int
     observations: int
+    within: float = float("nan")
+    behind: tuple[float, Interval] | None = None
     rivals: tuple["Verdict", ...] = ()
 
 
@@ -118,18 +122,9 @@ def propose(observations: Sequence[Observation], theory: str) -> tuple[Law, ...]
 
 def judge(laws: Sequence[Law], observations: Sequence[Observation]) -> Verdict:
     """The R² of the first of `laws`, and of the others as its rivals, on observations they have not seen."""
-    verdicts = []
-    for law in laws:
-        lines = _known([line for line in observations if line.theory == law.theory], law.measures)
-        if not lines:
-            raise Misuse(f"There is no score of {law.theory} with {' and '.join(law.measures)} to judge by.")
-        points = np.unique([line.point for line in lines], return_inverse=True)[1]
-        y, predicted = _scores(lines), law.predict(lines)
-        count = int(points.max()) + 1
-        interval = _bootstrap(y, predicted, points, count)
-        verdicts.append(Verdict(law, r_squared(y, predicted), interval, count, len(lines)))
-    first, *rivals = verdicts
-    return Verdict(first.law, first.r2, first.interval, first.points, first.observations, tuple(rivals))
+    best, *others = laws
+    rivals = [replace(_judge(law, observations), behind=_ahead(best, law, observations)) for law in others]
+    return replace(_judge(best, observations), rivals=tuple(rivals))
 
 
 def leftover(observations: Sequence[Observation], measure: str, least: float) -> Verdict:
@@ -147,10 +142,10 @@ def leftover(observations: Sequence[Observation], measure: str, least: float) ->
 
     (x, y), (seen, wanted) = columns(first), columns(second)
     slope, offset = np.polyfit(x, y, 1).tolist()
-    points = np.unique([line.point for line in second], return_inverse=True)[1]
+    points = _points(second)
     count, predicted = int(points.max()) + 1, offset + slope * seen
     law = Law(first[0].theory, "power", (measure,), (offset, slope), float("nan"))
-    interval = _bootstrap(wanted, predicted, points, count)
+    interval = _bootstrap(lambda rows: r_squared(wanted[rows], predicted[rows]), points)
     return Verdict(law, r_squared(wanted, predicted), interval, count, len(second))
 
 
@@ -240,16 +235,55 @@ def _fold(point: str) -> int:
     return int(hashlib.sha256(point.encode()).hexdigest()[1:5], 16) % FOLDS
 
 
-def _bootstrap(y: np.ndarray, predicted: np.ndarray, points: np.ndarray, count: int) -> Interval:
-    """2.5 and 97.5 % of R² over points drawn with replacement: observations of one point stay together."""
+def _judge(law: Law, observations: Sequence[Observation]) -> Verdict:
+    """The R² of one law."""
+    lines = _judged(observations, law)
+    points, y, predicted = _points(lines), _scores(lines), law.predict(lines)
+    interval = _bootstrap(lambda rows: r_squared(y[rows], predicted[rows]), points)
+    ways = np.unique([line.method for line in lines], return_inverse=True)[1]
+    means = (np.bincount(ways, y) / np.bincount(ways))[ways]
+    spread = np.sum((y - means) ** 2)
+    within = float(1 - np.sum((y - predicted) ** 2) / spread) if spread > 0 else float("nan")
+    return Verdict(law, r_squared(y, predicted), interval, int(points.max()) + 1, len(lines), within)
+
+
+def _ahead(law: Law, rival: Law, observations: Sequence[Observation]) -> tuple[float, Interval]:
+    """The R² of a law less that of a rival, on observations that know the measures of both."""
+    lines = _judged(observations, law, rival)
+    y, ours, theirs = _scores(lines), law.predict(lines), rival.predict(lines)
+
+    def difference(rows: np.ndarray) -> float:
+        return r_squared(y[rows], ours[rows]) - r_squared(y[rows], theirs[rows])
+
+    return difference(np.arange(len(y))), _bootstrap(difference, _points(lines))
+
+
+def _judged(observations: Sequence[Observation], *laws: Law) -> list[Observation]:
+    """The scores of the laws' theory that know all of their measures; none are refused."""
+    measures = [name for law in laws for name in law.measures]
+    lines = _known([line for line in observations if line.theory == laws[0].theory], measures)
+    if not lines:
+        raise Misuse(f"There is no score of {laws[0].theory} with {' and '.join(measures)} to judge by.")
+    return lines
+
+
+def _bootstrap(statistic: Callable[[np.ndarray], float], points: np.ndarray) -> Interval:
+    """2.5 and 97.5 % of a statistic of rows, over points drawn with replacement: the rows of a point stay
+    together."""
     random = np.random.default_rng(0)
+    count = int(points.max()) + 1
     members = [np.flatnonzero(points == point) for point in range(count)]
-    drawn = []
-    for _ in range(RESAMPLES):
-        rows = np.concatenate([members[point] for point in random.integers(count, size=count)])
-        drawn.append(r_squared(y[rows], predicted[rows]))
+    drawn = [
+        statistic(np.concatenate([members[point] for point in random.integers(count, size=count)]))
+        for _ in range(RESAMPLES)
+    ]
     low, high = np.nanquantile(drawn, [0.025, 0.975])
     return float(low), float(high)
+
+
+def _points(lines: Sequence[Observation]) -> np.ndarray:
+    """The point of every line, by numbers from 0."""
+    return np.unique([line.point for line in lines], return_inverse=True)[1]
 
 
 def _names(lines: Sequence[Observation]) -> list[str]:

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+
 from experiments.scoring.laws import LEAST, Law, Observation, Verdict, halves, judge, propose
 from experiments.storage.files import digest, read_json, write_json
 from experiments.storage.records import Json
@@ -78,7 +80,8 @@ def judge_all(sealed: SealedLaws, observations: Sequence[Observation]) -> list[V
 
 
 def verdict_table(every: Sequence[Verdict]) -> list[dict[str, object]]:
-    """A line for each law and rival: measures, constants, R² within the first half and on the second."""
+    """A line for each law and rival: measures, constants, R² within the first half and on the second, and by
+    how much of R² a rival is behind its law."""
     return [
         {
             "theory": verdict.law.theory,
@@ -90,12 +93,21 @@ def verdict_table(every: Sequence[Verdict]) -> list[dict[str, object]]:
             "r2": round(verdict.r2, 4),
             "r2_low": round(verdict.interval[0], 4),
             "r2_high": round(verdict.interval[1], 4),
+            "r2_within": round(verdict.within, 4),
+            **_behind(verdict),
             "points": verdict.points,
             "observations": verdict.observations,
         }
         for best in every
         for role, verdict in (("law", best), *(("rival", rival) for rival in best.rivals))
     ]
+
+
+def _behind(verdict: Verdict) -> dict[str, object]:
+    """The distance of a rival from its law, with its interval; empty of a law."""
+    difference, (low, high) = verdict.behind or (np.nan, (np.nan, np.nan))
+    values = {"behind": difference, "behind_low": low, "behind_high": high}
+    return {name: round(value, 4) if verdict.behind else "" for name, value in values.items()}
 
 
 def read_laws(folder: Path) -> SealedLaws:

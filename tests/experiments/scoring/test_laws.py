@@ -7,6 +7,7 @@ import pytest
 
 from experiments.scoring.laws import (
     FLOOR,
+    Law,
     Observation,
     fit,
     halves,
@@ -90,6 +91,33 @@ def test_observations_of_one_point_stay_together_in_the_interval():
     single, copied = judge(laws, lines), judge(laws, lines * 4)
     assert copied.r2 == pytest.approx(single.r2)
     assert copied.interval == pytest.approx(single.interval, abs=1e-9)
+
+
+def test_a_rival_is_behind_by_the_difference_of_r2_over_points():
+    lines = planted(LAWS["square"][0], noise=0.2)  # of which both laws suffer alike
+    law = Law("linearised", "square", ("kappa",), (0.8,), 0.9)
+    worse = replace(law, constants=(0.6,))
+    verdict = judge((law, worse, law), lines)
+    behind, (low, high) = verdict.rivals[0].behind
+    assert behind == pytest.approx(verdict.r2 - verdict.rivals[0].r2) and low < behind < high
+    width = verdict.rivals[0].interval[1] - verdict.rivals[0].interval[0]
+    assert high - low < 0.7 * width  # paired: the same points stand in both
+    assert verdict.rivals[1].behind == (0, (0, 0)) and verdict.behind is None
+
+
+def test_what_differs_between_ways_of_finetuning_alone_is_no_law_within_them():
+    lines = [
+        replace(line, score=float(line.method == "adam") + 0.1 * line.measures["norm"] / 60)
+        for line in planted(lambda _: 0.5)
+    ]
+    known = [
+        replace(x, measures={"adam": float(x.method == "adam"), "norm": x.measures["norm"]}) for x in lines
+    ]
+    mean = float(np.mean([line.score - line.measures["adam"] for line in known]))
+    verdict = judge((Law("linearised", "line", ("adam",), (mean, 1.0), 0.9),), known)
+    assert verdict.r2 > 0.99 and verdict.within == pytest.approx(0, abs=0.02)
+    within = judge((Law("linearised", "line", ("adam", "norm"), (0.0, 1.0, 0.1 / 60), 0.9),), known)
+    assert within.within == pytest.approx(1)
 
 
 def test_a_score_below_the_floor_counts_as_the_floor():
