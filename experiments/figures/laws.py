@@ -20,9 +20,10 @@ from experiments.figures.looks import method_colours
 from experiments.figures.style import FORMATS, WIDTH, Look, legend, save_figure, style
 from experiments.scoring.labels import METHODS
 from experiments.scoring.laws import FLOOR, Observation, Verdict, leftover, value
+from experiments.scoring.observations import READ_OUT
 from theory.errors import Misuse
 
-COLUMNS = 3
+COLUMNS, MORE = 3, 4  # of panels; more where three columns would take three rows
 TALL = 2.1  # inches of a row of panels
 LINEAR, KAPPA = "linearised", "kappa"
 LEFT_OVER = 1e-5  # of 1 - explained: what is below is drawn there
@@ -53,11 +54,12 @@ def law_figure(
     verdicts: Sequence[Verdict], observations: Sequence[Observation], proposing: Collection[str]
 ) -> Figure:
     """Scores of every theory against its law, pale where their points proposed it."""
-    rows = -(-len(verdicts) // COLUMNS)
+    columns = COLUMNS if len(verdicts) <= 2 * COLUMNS else MORE
+    rows = -(-len(verdicts) // columns)
     figure = Figure(figsize=(WIDTH, TALL * rows + 0.4), layout="constrained")
     figure.get_layout_engine().set(rect=(0, 0, 1, 1 - 0.3 / figure.get_figheight()))  # pyright: ignore
     colours = method_colours(sorted({line.method for line in observations}))
-    panels = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, verdict in zip(panels, verdicts, strict=False):
         _draw_law(axes, verdict, observations, colours, proposing)
     for axes in panels[len(verdicts) :]:
@@ -125,7 +127,8 @@ def _draw_law(
     if single and law.form == "power" and x.min() > 0 and x.max() > 30 * x.min():
         axes.set_xscale("log")
     low, high = verdict.interval
-    axes.set_title(f"{law.theory.replace('-', ' ')}\nR² {verdict.r2:.2f} [{low:.2f}, {high:.2f}]")
+    title = "share of the read-out" if law.theory == READ_OUT else law.theory.replace("-", " ")
+    axes.set_title(f"{title}\nR² {verdict.r2:.2f} [{low:.2f}, {high:.2f}]")
     words = " and\n".join(name.replace("_", " ") for name in law.measures)
     axes.set_xlabel(words if single else f"the law, in {words}")
-    axes.set_ylabel("explained")
+    axes.set_ylabel("share" if law.theory == READ_OUT else "explained")
