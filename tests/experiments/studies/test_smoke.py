@@ -9,8 +9,14 @@ from experiments.discovery import Catalogue
 from experiments.figures import style
 from experiments.runs import environment
 
-pytestmark = pytest.mark.slow  # make test runs weird-generalisation, smaller (test_run.py)
-NAMES = Catalogue().names("studies")
+QUICK = (
+    "axioms",
+    "when-bayesian",
+)  # of make test, which runs weird-generalisation, too, smaller (test_run.py)
+NAMES = [
+    pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK))
+    for name in Catalogue().names("studies")
+]
 
 
 @pytest.fixture
