@@ -30,7 +30,7 @@ from theory.compute.descent import Descent, Judge, Loss, advance, begin
 from theory.compute.devices import ShardedMap
 from theory.divergence.kl import answer_loss, answers_at
 
-HELD = 2**30  # bytes of the weights of all networks at all doses
+HELD = 2**29  # bytes of the weights of all networks at all doses
 
 
 def is_large(experiment: Experiment, template: Network) -> bool:

@@ -29,15 +29,19 @@ def plugins() -> list[str]:
 
 
 def devices() -> list[str]:
-    """The names by which the accelerators that this process may use are chosen; none on a CPU."""
+    """The names by which the accelerators that this process may use are chosen; none on a CPU. Drivers that
+    do not answer are refused: processes would share what they cannot count."""
     if os.environ.get("JAX_PLATFORMS") == "cpu" or not plugins():
         return []
     variables = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_CPP_MIN_LOG_LEVEL": "3"}
     words = [sys.executable, "-c", COUNT]
     try:
         done = subprocess.run(words, env=variables, capture_output=True, text=True, timeout=PATIENCE)
-    except subprocess.TimeoutExpired:
-        return []
+    except subprocess.TimeoutExpired as error:
+        raise Misuse(
+            f"The accelerators of this machine could not be counted in {PATIENCE:.0f} s; call again, or set "
+            "JAX_PLATFORMS=cpu for workers on its cores."
+        ) from error
     backend, count = ([*done.stdout.split(), "", ""])[:2]
     if done.returncode or backend == "cpu" or not count.isdecimal():
         return []

@@ -22,6 +22,9 @@ from theory.base import PyTree
 
 FASTER: dict[str, bool | int | str] = {"xla_cpu_use_fusion_emitters": False}  # to compile, by jax 0.10
 CACHED = 100_000  # weights of the rows that a core takes at once: with more they leave its cache
+COPIES = (
+    16  # of a row's weights, for which an accelerator's memory must have room: gradient, noise, activations
+)
 
 
 class Programs:
@@ -130,8 +133,11 @@ def compiler_options() -> dict[str, bool | int | str] | None:
 
 def batch_per_device(size: int) -> int | None:
     """Number of rows of `size` weights each that a device should take at once: on a CPU as many as its cache
-    holds, but two at least; elsewhere all of them (None)."""
-    return max(2, CACHED // size) if jax.default_backend() == "cpu" else None
+    holds, but two at least; on an accelerator as many as its memory, and all (None) where it names none."""
+    if jax.default_backend() == "cpu":
+        return max(2, CACHED // size)
+    memory = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+    return max(1, memory // (4 * COPIES * size)) if memory else None
 
 
 def padded(rows: int) -> list[int]:

@@ -40,10 +40,16 @@ def test_devices_are_counted_in_a_process_that_takes_no_memory(answer, monkeypat
     assert devices() == ["3", "GPU-5f"]
 
 
-@pytest.mark.parametrize(("text", "status"), [("cpu 2\n", 0), ("", 1), ("gpu 2\n", 1), (None, 0)])
+@pytest.mark.parametrize(("text", "status"), [("cpu 2\n", 0), ("", 1), ("gpu 2\n", 1)])
 def test_without_a_device_that_starts_there_is_none(answer, text, status):
     answer(text, status)
     assert devices() == []
+
+
+def test_devices_that_cannot_be_counted_are_refused(answer):
+    answer(None)
+    with pytest.raises(Misuse, match=r"could not be counted in 120 s; call again, or set JAX_PLATFORMS=cpu"):
+        devices()
 
 
 def test_a_cpu_is_not_asked(answer, monkeypatch):

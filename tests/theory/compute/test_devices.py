@@ -45,8 +45,19 @@ def test_groups_of_rows_come_back_whole_and_in_order(rows, most):
 def test_a_core_takes_as_many_rows_as_its_cache_holds(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     assert [batch_per_device(size) for size in (1_000, 25_632, 101_312, 10**7)] == [100, 3, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("stats", "rows"), [({"bytes_limit": 64 * 10**9}, [10**6, 100, 1]), ({}, [None] * 3), (None, [None] * 3)]
+)
+def test_an_accelerator_takes_as_many_rows_as_its_memory_holds(monkeypatch, stats, rows):
+    class Device:
+        def memory_stats(self):
+            return stats
+
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert batch_per_device(1_000) is None
+    monkeypatch.setattr(jax, "local_devices", lambda: [Device()])
+    assert [batch_per_device(size) for size in (1_000, 10**7, 10**10)] == rows
 
 
 def test_each_shape_is_compiled_once():
