@@ -113,7 +113,7 @@ def _runs(sweep: SweepFolder) -> dict[str, RunFolder]:
 
 
 def _purpose(run: RunFolder) -> str:
-    """What a run is of, whatever code has made it: a digest of its study and options."""
+    """The digest of a run's study and options, whatever code has made it."""
     return digest({"study": run.config.study, "config": run.config.config}, 0)
 
 

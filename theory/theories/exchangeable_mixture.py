@@ -32,7 +32,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from theory.base import Beta, Dataset, Misuse, check_beta, check_number
-from theory.contracts import Bound, Process, Scale, Theory
+from theory.contracts import Bound, Process, Scale, Theory, Training
 from theory.latent.mixture import Mixture
 
 FAMILIES = ("saturated", "product", "tilted")
@@ -109,6 +109,11 @@ class ExchangeableMixture(Theory[Mixture]):
     def optional(self) -> bool:
         """All but the free joint."""
         return self.family != "saturated"
+
+    def strength(self, training: Training, scale: Scale) -> np.ndarray | None:
+        """Passes over D', each of which counts every document once; None of a method with a teacher, whose β
+        is that of another theory."""
+        return training.passes if training.teacher is None else None
 
     def grid(self, scale: Scale) -> np.ndarray:
         """β multiplies counts of documents, not likelihoods."""
