@@ -1,4 +1,4 @@
-"""Notebooks and the page of the API run from top to bottom, at smaller sizes."""
+"""Notebooks, the page of the API and the script of the results run from top to bottom, at smaller sizes."""
 
 import io
 import re
@@ -7,6 +7,7 @@ import types
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pytest
 
 import finebayes as fb
@@ -82,3 +83,18 @@ def test_every_block_of_the_page_runs(smaller, monkeypatch, capsys):
     assert module.again.rows == module.run.rows
     assert len(module.sweep.runs) == 2 and module.same.records() == module.sweep.records()
     assert {line.theory for line in module.named.lines} == {*NULLS, LAST_DOSE, "mine"}
+
+
+@pytest.mark.slow
+def test_the_script_of_the_results_runs(smaller, monkeypatch, capsys):
+    """When the path would be the posterior: the larger the pull, the sooner."""
+    (code,) = re.findall(
+        r"^```python\n(.*?)^```$", (DOCS / "results.md").read_text("utf-8"), flags=re.M | re.S
+    )
+    execute(code, "results.md", monkeypatch)
+    printed = capsys.readouterr().out.splitlines()
+    values = np.array([re.findall(r"[\d.e+-]+", line) for line in printed], float)
+    steps, drops, *noise = values.reshape(3, 4, 4).transpose(1, 0, 2)  # pull; mean, least and most
+    assert (np.diff(steps[:, 1]) < 0).all() and (np.diff(drops[:, 1]) > 0).all()
+    np.testing.assert_array_equal(noise[0][:, 1:], noise[0][:1, 1:].repeat(3, axis=0))
+    assert (noise[0] < noise[1])[:, 1:].all()

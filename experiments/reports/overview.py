@@ -13,7 +13,7 @@ from pathlib import Path
 from experiments.figures.looks import OVERVIEW
 from experiments.scoring.inference import words
 from experiments.scoring.labels import beats_nulls, with_interval
-from experiments.scoring.leaderboard import UNCHANGED, Column, TheoryKey, markdown_table
+from experiments.scoring.leaderboard import UNCHANGED, YARDSTICK, Column, TheoryKey, markdown_table
 from experiments.scoring.learnt import percent
 from experiments.storage.files import write_text
 from experiments.storage.records import Interval, ScoreLine
@@ -26,10 +26,12 @@ ABOUT = (
     "the networks learnt, and that one bias for each answer could learn, by the loss on D′ itself (0 %: the "
     "base network; 100 %: the best hypothesis of the process). *Shift* is what there is to explain; *best "
     "null* the best score of a theory that knows of no hypothesis and no weights, which any other must beat "
-    "(in bold those that do, by the whole interval of the difference on the same networks); "
-    "*another seed* the score of a network from another pretraining seed, finetuned alike; *best mixture* "
-    "that of the weights over hypotheses that are fitted to these answers. β of the posteriors is fitted in "
-    "the domain of D′ and nowhere else, from the prior implied by the base network. *Learnt* is the share of "
+    "(in bold those that do, by the whole interval of the difference on the same networks); *last dose, "
+    "scaled* that of a yardstick, the shift of the same networks at the dose before times one number that is "
+    "fitted in-domain (–: undefined at a first dose, or rows that are older than it); *another seed* the "
+    "score of a network from another pretraining seed, finetuned alike; *best mixture* that of the weights "
+    "over hypotheses that are fitted to these answers. β of the posteriors is fitted in the domain of D′ and "
+    "nowhere else, from the prior implied by the base network. *Learnt* is the share of "
     "inference that the base networks have learnt, 1 − excess / uninformed: *excess* is theirs over the "
     "exact predictor, mean over positions, *uninformed* that of a predictor which never infers the "
     "hypothesis of a document."
@@ -49,13 +51,14 @@ def table(columns: Sequence[Column], runs: Sequence[RunFolder]) -> list[list[str
     quality = dict(zip(names, map(_quality, runs), strict=True))
     linearised, *posteriors = OVERVIEW
     head = ["study", "learnt", "excess; uninformed (nats)", "method, D′", "D′ learnt; by best null"]
-    head += ["shift (nats)"]
-    rows = [[*head, "best null", linearised, "another seed", *posteriors, "best mixture"]]
+    head += ["shift (nats)", "best null", "last dose, scaled"]
+    rows = [[*head, linearised, "another seed", *posteriors, "best mixture"]]
     for index, column in enumerate(columns):
         first = not index or columns[index - 1].run != column.run
         rows.append([column.run, *quality[column.run]] if first else [""] * 3)
         dose = max(line.dose for line in column.lines)
         base, null = column.at(UNCHANGED, dose), column.best_null(dose)
+        last = column.at(YARDSTICK, dose)
         lines = {title: column.at(TheoryKey(*theory), dose) for title, theory in OVERVIEW.items()}
         bounds = [line.best_in_class for title in posteriors if (line := lines[title]) is not None]
         rows[-1] += [
@@ -63,6 +66,7 @@ def table(columns: Sequence[Column], runs: Sequence[RunFolder]) -> list[list[str
             f"{percent(column.learnt.at(dose))}; {percent(column.learnt.null)}" if column.learnt else "–",
             f"{base.shift:.4f}" if base else "–",
             _null(null),
+            _score(last.explained if last else None),
             _line(lines[linearised]),
             _score(base.other_base if base else None),
             *(_line(lines[title]) for title in posteriors),

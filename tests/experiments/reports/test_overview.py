@@ -12,6 +12,10 @@ from experiments.storage.manifests import NetworkQuality, Quality
 from experiments.storage.records import Row
 from experiments.storage.run_folder import create
 
+NEWER = {
+    ("exchangeable-mixture", "implied", "fitted"): 0.25,
+    ("last-dose", "network", "fitted"): 0.95,
+}
 SCORES = {  # (theory, prior, grade): explained on held-out contexts, without and with another base network
     ("unchanged", "network", "forecast"): 0.0,
     ("linearised", "network", "forecast"): 0.9,
@@ -22,12 +26,13 @@ SCORES = {  # (theory, prior, grade): explained on held-out contexts, without an
 
 @pytest.fixture
 def runs(tmp_path):
-    """Two runs of one study at doses 1 and 4; the second has no exchangeable mixture and no quality yet."""
+    """Two runs of one study at doses 1 and 4; the second has no exchangeable mixture, no quality yet and rows
+    that are older than the yardstick."""
     made = []
     for name in ("one", "two"):
         config = {"study": "made-up", "preset": "tiny", "config": {"name": name}}
         made.append(create(tmp_path / name, config, {}))
-        scores = SCORES | ({("exchangeable-mixture", "implied", "fitted"): 0.25} if name == "one" else {})
+        scores = SCORES | (NEWER if name == "one" else {})
         rows = []
         for method in ("sgd", "adam"):
             for dose, shift in ((1, 0.1), (4, 0.2)):
@@ -50,7 +55,7 @@ def test_a_row_says_what_the_scorecard_says_at_the_last_dose(runs, tmp_path):
     columns = [replace(column, learnt=shares) if column == columns[0] else column for column in columns]
     head, first, second, third, last = overview.table(columns, read)
     wanted = ["study", "learnt", "excess; uninformed (nats)", "method, D′", "D′ learnt; by best null"]
-    assert head[:6] == [*wanted, "shift (nats)"]
+    assert head[:8] == [*wanted, "shift (nats)", "best null", "last dose, scaled"]
     assert first == [
         *(
             "made-up (one)",
@@ -60,6 +65,7 @@ def test_a_row_says_what_the_scorecard_says_at_the_last_dose(runs, tmp_path):
             "81 %; 62 %",
             "0.2000",
             "0.000 (unchanged)",
+            "0.950",
             "0.900",
             "0.700",
         ),
@@ -67,6 +73,7 @@ def test_a_row_says_what_the_scorecard_says_at_the_last_dose(runs, tmp_path):
     ]
     assert second[:5] == ["", "", "", "Adam, D′ on all", "–"] and second[5:] == first[5:]
     assert third[:4] == ["made-up (two)", "–", "–; –", "SGD, D′ on all"] and third[-2:] == ["–", "0.600"]
+    assert third[6:9] == ["0.000 (unchanged)", "–", "0.900"]
     assert last[:3] == ["", "", ""]
     path = overview.write(columns, read, tmp_path)
     text = path.read_text(encoding="utf-8")
@@ -82,4 +89,4 @@ def test_what_beats_the_best_null_is_bold(runs):
     ends = {"linearised": (0.1, 0.3), "tempered-posterior": (-0.1, 0.3)}
     lines = tuple(replace(line, over_null_interval=ends.get(line.theory)) for line in column.lines)
     row = overview.table([replace(column, lines=lines)], read)[1]
-    assert row[7] == "**0.900**" and not any("*" in cell for cell in row[8:])
+    assert row[8] == "**0.900**" and not any("*" in cell for cell in [*row[:8], *row[9:]])
