@@ -13,7 +13,7 @@ from scipy.special import softmax
 from theory.latent.documents import predict
 from theory.latent.hidden_markov import mixed_states, stationary
 from theory.probes.automata import within
-from theory.probes.beliefs import state_beliefs
+from theory.probes.beliefs import beliefs, state_beliefs
 from theory.probes.descriptions import event
 from theory.probes.futures import values
 from theory.probes.readings import score_reading
@@ -130,3 +130,14 @@ def test_line_breaks_do_not(process, documents, anchors, off):
         got = reading.prior, reading.floor, reading.ceiling, reading.auc
         np.testing.assert_allclose(got, anchor[:2] + anchor[3:], atol=off)
         np.testing.assert_allclose(r_squared, anchor[2], atol=0.012)
+
+
+def test_a_newline_within_three_on_wide_pages():
+    """A quick sample of the same: of one width the state is the column, so beliefs over widths are enough."""
+    mixture, tokens, following, positions = pages(LARGE, 400)
+    known = np.asarray(beliefs(mixture, tokens), float)[positions]
+    value = values(mixture, event("newline within 3", LARGE))
+    column = np.minimum(LARGE._columns(tokens)[positions], max(LARGE.widths))
+    reading = score_reading(following[:, LARGE.newline], np.einsum("rk,kr->r", known, value[:, column]))
+    got = reading.prior, reading.floor, reading.ceiling
+    np.testing.assert_allclose(got, (0.669, 0.348, 0.920), atol=0.006)

@@ -11,6 +11,7 @@ from models.transformer import Architecture
 from theory.errors import Misuse
 from theory.latent.documents import predict
 from theory.probes import futures
+from theory.probes.automata import within
 from theory.probes.beliefs import state_beliefs
 from theory.probes.codes import fit_linear
 from theory.probes.descriptions import event
@@ -156,3 +157,24 @@ def test_a_predictor_writes_documents_of_its_own():
     assert np.isfinite(np.asarray(process.log_prob(tokens))).all()
     first = np.bincount(tokens[:, 0], minlength=3) / 400
     np.testing.assert_allclose(first, [0.5, 0.5, 0], atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("horizon", "positions", "sentence"),
+    [
+        (3, [3], r"from 0 to 2, got \[3\]"),
+        (3, [-1, 0, 2], r"from 0 to 2, got \[-1\]"),
+        (1, [4, 5, 9], r"from 0 to 4, got \[5, 9\]"),
+        (6, None, "got none that fits"),
+        (6, [], "got none that fits"),
+    ],
+)
+def test_a_position_from_which_the_event_does_not_fit_is_refused(horizon, positions, sentence):
+    """Documents have five tokens; the last position that fits is answered."""
+    process, tokens = PAGES.distribution(), documents(PAGES, 2)
+    automaton = within([PAGES.newline], PAGES.vocabulary, horizon)
+    for ask in (futures.of_predictor, futures.decided):
+        with pytest.raises(Misuse, match=sentence):
+            ask(process, automaton, tokens, positions)
+    if horizon < 6:
+        assert futures.of_predictor(process, automaton, tokens, [5 - horizon]).shape == (2, 1)

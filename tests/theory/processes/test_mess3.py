@@ -227,6 +227,35 @@ def test_rrxor_at_its_published_parameters_has_36_mixed_states_and_the_published
     np.testing.assert_allclose([low, high], 2 / 3 * np.log(2), atol=2e-6)
 
 
+def chance_and_belief(family, setting, shown):
+    """p(shown), and the belief over states after it, by the library."""
+    geometry = BeliefGeometry(family, (setting, tuple(number / 2 for number in setting)), length=6)
+    alone = geometry.distribution().with_log_weights(jnp.asarray([0.0, -jnp.inf]))
+    tokens = np.zeros((1, 6), np.int32)
+    tokens[0, : len(shown)] = shown
+    following = np.exp(np.asarray(alone.predict(jnp.asarray(tokens)), float))[0]
+    chance = np.prod([following[position, token] for position, token in enumerate(shown)])
+    return chance, np.asarray(state_beliefs(alone, tokens))[0, len(shown), 0]
+
+
+@pytest.mark.parametrize(
+    ("family", "setting", "shown", "chance", "belief"),
+    [
+        # the golden tree of simplexity (Astera-org), as the specification quotes it
+        ("mess3", (0.15, 0.6), (0,), 1 / 3, (0.6, 0.2, 0.2)),
+        ("mess3", (0.15, 0.6), (0, 0), 0.1306667, (0.7346939, 0.1326531, 0.1326531)),
+        # by hand: stationary (2, 1, 1, 1, 1) / 6; after 0 the next is the xor, which tells bit or phase
+        ("rrxor", (0.5, 0.5), (0,), 1 / 2, (1 / 3, 1 / 3, 0, 1 / 6, 1 / 6)),
+        ("rrxor", (0.5, 0.5), (0, 0), 1 / 4, (1 / 3, 1 / 3, 0, 1 / 3, 0)),
+        ("rrxor", (0.5, 0.5), (0, 1), 1 / 4, (1 / 3, 0, 1 / 3, 0, 1 / 3)),
+    ],
+)
+def test_beliefs_after_one_and_two_tokens_are_the_golden_ones(family, setting, shown, chance, belief):
+    got = chance_and_belief(family, setting, shown)
+    np.testing.assert_allclose(got[0], chance, atol=1e-7)
+    np.testing.assert_allclose(got[1], belief, atol=1e-7)
+
+
 @pytest.mark.parametrize(
     ("family", "bits"), [("zero_one_random", 1 / 3), ("golden_mean", 2 / 3), ("even", 2 / 3)]
 )
