@@ -383,7 +383,7 @@ def prices(config, shots):
     [
         (AddK(), 1, "* 0.0016 * 0.0000 0.0000 0.0000 *"),
         (AddK(), 2, "0.063 0.0115 0.0013 0.020 0.011 0.005 0.43"),
-        # the specification has 0.068 and 0.041 here: its average is cut off, not rounded
+        # the specification prints 0.068 and 0.041 here, a digit less than the exact sums
         (AddK(), 5, "0.094 0.021 0.0036 0.0688 0.0415 0.019 0.56"),
         # and 0.0049 and 0.0006 here; ours are exact sums, 0.00484 and 0.00055
         (SEVEN, 4, "0.029 0.0048 0.0005 0.064 0.046 0.027 0.20"),
