@@ -15,6 +15,7 @@ from experiments.storage.alphabets_cell import SOURCES
 from experiments.storage.run_folder import RunFolder
 
 STYLES = ("-", "--")
+SLOPE = "nats for a nat of "  # how measures of steering begin that are slopes
 CAPTION = (
     "A row a world, with intervals of 95 % over base networks and D′. Grey line: one belief for all "
     "alphabets. Transfer: information that a probe fitted in one alphabet has in another, up to one "
@@ -43,8 +44,8 @@ def panels(lines: Sequence[MeasureLine]) -> list[Panel]:
     for source, colour in zip(SOURCES, (COLOURS[""], *OTHERS), strict=False):
         chosen = [line for line in lines if line.measure == f"τ up to a constant: {source}"]
         read.append(Series(source, [line.depth for line in chosen], [line.value for line in chosen], colour))
-    steered = [line for line in lines if line.test == STEERING]
-    names = [line.measure.removeprefix("nats for a nat of ") for line in steered]
+    steered = [line for line in lines if line.test == STEERING and line.measure.startswith(SLOPE)]
+    names = [line.measure.removeprefix(SLOPE) for line in steered]
     slopes = Series("base", range(len(steered)), [line.value for line in steered], COLOURS[""], "")
     carried = [line for line in lines if line.test == CARRIED]
     doses = sorted({line.dose for line in carried})
