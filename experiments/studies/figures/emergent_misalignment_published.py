@@ -11,7 +11,7 @@
     carried    λ against the product learner that believes as much narrowly as the network: 1 is as broad as
                narrow, at any dose
     matched    at the dose, between two measured ones, where the believed narrow rate is `matched`, and where
-               it is `LOWER`, which more ways of finetuning reach; nan where it never is
+               it is `LOWER`, which more ways of finetuning reach; nan where it never is, or at once
     λ0         first-order transfer: change of the broad log-odds of belief over that of the narrow ones, of
                the linearised theory at the first dose
 
@@ -74,10 +74,9 @@ class Breadth:
             [np.take_along_axis(values, after - step, axis=-1)[..., 0] for step in (1, 0)]
             for values in (narrow, path)
         )
-        with np.errstate(divide="ignore", invalid="ignore"):
-            share = np.where(index > 0, (target - x0) / (x1 - x0), 0.0)
-        reached = (narrow >= target).any(axis=-1)
-        return np.where(reached, y0 + share * (y1 - y0), np.nan)
+        crosses = (x0 < target) & (x1 >= target)
+        share = (target - x0) / np.where(crosses, x1 - x0, 1.0)
+        return np.where(crosses, y0 + share * (y1 - y0), np.nan)
 
     def unit(self, broad: np.ndarray) -> np.ndarray:
         """λ of broad rates."""

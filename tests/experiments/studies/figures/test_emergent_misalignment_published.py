@@ -96,8 +96,8 @@ def test_values_are_read_where_the_narrow_rate_is_matched():
     narrow = np.array([[[0.0, 0.2, 0.6, 0.5], [0.0, 0.1, 0.2, 0.3], [0.5, 0.6, 0.7, 0.8]]])
     panel = Breadth({("narrow", "finetuned"): narrow}, {}, (0.0, 1.0, 1.0))
     path = np.array([[[0.0, 1.0, 2.0, 3.0]] * 3])
-    np.testing.assert_allclose(panel.at(0.4, path), [[1.5, np.nan, 0.0]])
-    np.testing.assert_allclose(panel.at(0.3, path), [[1.25, 3.0, 0.0]])
+    np.testing.assert_allclose(panel.at(0.4, path), [[1.5, np.nan, np.nan]])
+    np.testing.assert_allclose(panel.at(0.3, path), [[1.25, 3.0, np.nan]])
 
 
 def test_the_tables_have_rates_and_matched_numbers(run):
