@@ -3,14 +3,14 @@
 All are of the first D', at one narrow belief: `matched`, or `LOWER` where a network never comes to that. The
 carried share is λ there, against the product learner of that narrow belief; believed ones have no sampling
 error. A statement allows an interval of values: it holds where the interval over base networks lies inside,
-is refuted where that lies outside, and is open otherwise, and where a network never reaches `LOWER`.
+is refuted where that lies outside, and is open otherwise, and where a network never comes to `LOWER`.
 
     it is the read-out       carried share of `head-only` less that of `adam`, at `LOWER`: 0 ± TOLERANCE
     it is first order        the linearised theory's broad belief above the exact base's, over the network's,
                              at the dose of the network: 1 ± TOLERANCE
     it is second order       the quadratic theory's, alike; so for every theory of REPLAYS
     λ0 orders                share of pairs of ways of finetuning that λ0 and the carried share order alike,
-                             at `LOWER`: at least 1 - TOLERANCE
+                             at `LOWER`, of those that all networks bring there: at least 1 - TOLERANCE
     the step size sets λ     carried share of `adam-slow` less that of `adam`; and, at one length of the path,
                              λ of what is written: at least TOLERANCE
     inference                carried share: 0 ± TOLERANCE (saturated) or 1 ± TOLERANCE (product)
@@ -76,9 +76,13 @@ def _statements(run: RunFolder, panels: Panels) -> Iterator[Statement]:
             text, level = f"{theory}, share of the broad belief at {levels[method]:g}", levels[method]
             part = _share(panel, theory, level)
             yield Statement(method, ORDERS.get(theory, f"it is {theory}"), text, near(1.0), part)
-    known = {method: panel for method, panel in panels.items() if ("broad", FIRST) in panel.believed}
+    known = {
+        method: panel
+        for method, panel in panels.items()
+        if ("broad", FIRST) in panel.believed and np.isfinite(panel.carried_belief(LOWER)).all()
+    }
     if len(known) > 1:
-        text, allows = f"pairs in the order of λ0 at {LOWER:g}", (1 - TOLERANCE, np.inf)
+        text, allows = f"pairs of {len(known)} in the order of λ0 at {LOWER:g}", (1 - TOLERANCE, np.inf)
         yield Statement("all", ORDERED, text, allows, _ordered(known))
     if {FAST, SLOW} <= {*panels}:
         level, allows = min(levels[FAST], levels[SLOW]), (TOLERANCE, np.inf)
@@ -136,8 +140,7 @@ def _ordered(panels: Panels) -> Estimate:
     """The share of pairs of ways of finetuning that λ0 and the carried share order alike."""
     both = [(panel.transfer(), panel.carried_belief(LOWER)) for panel in panels.values()]
     pairs = [
-        np.where(np.isfinite(c1 + c2), (first - second) * (c1 - c2) > 0, np.nan)
-        for (first, c1), (second, c2) in itertools.combinations(both, 2)
+        (first - second) * (c1 - c2) > 0 for (first, c1), (second, c2) in itertools.combinations(both, 2)
     ]
     return _mean(np.mean(pairs, axis=0))
 
