@@ -34,15 +34,16 @@ NAMES = {NETWORK: "finetuned network", BASE: "base network"}
 Grid = Mapping[tuple[str, str], Mapping[str, np.ndarray]]
 
 
-def spread(values: np.ndarray, draws: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+def spread(values: np.ndarray, draws: Sequence[int], of_these: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Mean of values (b, s, ...) over networks, and half of its interval, nan without one; `draws` (b,) are
-    the draws of the process that base networks are of, none if they are not known."""
+    the draws of the process that base networks are of, none if they are not known. `of_these`: by base
+    networks alone, so that the interval says nothing of other D'."""
     (bases, seeds), shape = values.shape[:2], values.shape[2:]
     mean, half = np.mean(values, axis=(0, 1)), None
     if len(draws):
         numbers = np.moveaxis(values.reshape(bases * seeds, *shape), 0, -1)
         indices = np.repeat(draws, seeds), np.repeat(range(bases), seeds), np.tile(range(seeds), bases)
-        ways = clusters(*(index.tolist() for index in indices))
+        ways = [indices[1].tolist()] if of_these else clusters(*(index.tolist() for index in indices))
         half = half_width([(numbers, np.ones_like(numbers))], ways)
     return mean, np.full(shape, np.nan) if half is None else half[1]
 
@@ -90,11 +91,16 @@ class Curves:
             axes.fill_between(across, mean - wide, mean + wide, **band)
 
     def note(
-        self, panel: tuple[str, str], name: str, across: Sequence[float], values: np.ndarray
+        self,
+        panel: tuple[str, str],
+        name: str,
+        across: Sequence[float],
+        values: np.ndarray,
+        of_these: bool = False,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Put values (b, s, x) into the table alone; returns their mean and half of its interval (x,)."""
         values = np.asarray(values, float)
-        mean, half = spread(values, self.draws(len(values)))
+        mean, half = spread(values, self.draws(len(values)), of_these)
         row, column = (re.sub(r"\s+", " ", title) for title in panel)
         for position, *numbers in zip(across, mean, mean - half, mean + half, strict=True):
             cells = [f"{value:.6g}" if np.isfinite(value) else "" for value in numbers]

@@ -24,6 +24,7 @@ KNOWN: dict[str, tuple[str, Marker]] = {
     "complexity-prior": ("#332288", "h"),
     "exchangeable-product": ("#a0522d", "<"),
     "exchangeable-tilted": ("#6a3d9a", ">"),
+    "two-looks": ("#117733", "H"),
 }
 METHOD_INKS = {  # ways of finetuning
     "sgd": INKS[5],
@@ -47,7 +48,7 @@ SIGNS: dict[Marker, str] = {  # of mathtext; one star among them all, and no bla
 }
 OTHER_MARKERS: tuple[Marker, ...] = ("*", "d", "8", *SIGNS)
 GLYPHS: dict[Marker, str] = {
-    **dict(zip("osD^vPXph<>*d8", "●■◆▲▼✚✖⬟⬢◀▶★♦⬣", strict=True)),
+    **dict(zip("osD^vPXph<>H*d8", "●■◆▲▼✚✖⬟⬢◀▶⬡★♦⬣", strict=True)),
     **SIGNS,
 }
 

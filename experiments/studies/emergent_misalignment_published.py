@@ -11,18 +11,20 @@ all have the same exact p(M). Networks then write on, and what shows M counts by
 λ = (broad - saturated) / (product - saturated) is 0 for the exact learner to which D' says nothing of O, and
 1 for the one that learns of M in all domains. Ways of finetuning: Adam at the published step size; in steps
 of a tenth, ten times as many; SGD; the read-out alone; LoRA of rank 1 and 8; replay. A second D' begins with
-the trigger that announces M (inoculation). What would refute whom, compared at one narrow rate:
+the trigger that announces M (inoculation). What would refute whom, compared at one narrow belief, where the
+carried share is λ against the product learner of that belief:
 
-    it is the read-out         λ of `head-only` is that of `adam`
+    it is the read-out         the carried share of `head-only` is that of `adam`
     it is first order          the linearised theory's broad belief is the network's, however it is finetuned
     it is second order         the quadratic theory's is, and the linearised one's is not
-    first-order transfer λ0    orders ways of finetuning as λ does: the change of the broad log-odds of M over
-                               that of the narrow ones, of the linearised theory's first step
-    the step size sets λ       λ of `adam` and `adam-slow` differ by more than their intervals
-    inference                  λ is 0 (saturated) or 1 (product) however networks are finetuned
+    first-order transfer λ0    orders ways of finetuning as shares do: the change of the broad log-odds of M
+                               over that of the narrow ones, of the linearised theory's first step
+    the step size sets λ       the share of `adam-slow` is above that of `adam`; after one length, λ is
+    inference                  the share is 0 (saturated) or 1 (product) however networks are finetuned
 
 Theories predict the next token, so their rates are beliefs: p(M marks next) over what it is given M. The
-tempered posterior has none here: D' rules out all but M in D, and a prompt of O rules out that.
+tempered posterior has none here: D' rules out all but M in D, and a prompt of O rules out that. What counts
+as equal, and where, is in experiments.studies.figures.breadth_statements.
 """
 
 from collections.abc import Callable
@@ -35,6 +37,7 @@ from experiments.design.config import FinetuningConfig, NetworkConfig, Pretraini
 from experiments.design.options import ProcessOptions, process_options, with_options
 from experiments.design.presets import BRIEF
 from experiments.discovery import choose
+from experiments.scoring.findings import Findings
 from experiments.storage.run_folder import RunFolder
 from theory.compute.memory import check_fits
 from theory.errors import Misuse
@@ -276,6 +279,13 @@ def observation(config: Config, process: "PersonaDomain") -> "Callable[[Network,
         }
 
     return observe
+
+
+def findings(run: RunFolder) -> Findings:
+    """The statements above with their verdicts, and λ by how what is written is counted."""
+    from experiments.studies.figures.breadth_statements import breadth_findings
+
+    return breadth_findings(run)
 
 
 def draw(run: RunFolder) -> list[Path]:

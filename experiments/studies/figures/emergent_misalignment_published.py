@@ -2,20 +2,25 @@
 
     believed   p(the persona of D' marks next) / what it is given that persona: narrow after prompts of the
                domain of D', broad after those of the others, trigger behind the header; exact
-    written    shares of what networks write (observed `shown`): narrow, broad and flip; and the deficit
+    written    shares of what networks write (observed `shown`): narrow, broad and flip; anywhere, M after a
+               prompt of O with whatever domain, broad + flip; and the deficit
     learner    the written rates of an exact learner with other weights of personas × domains. Given z a mark
                comes within T tokens with probability 1 - (1 - p) (1 - enter)^(T - 1), p that of the next
-    λ          (broad - saturated) / (product - saturated), the learners after all documents of D', κ = 1
-    matched    at the dose, between two measured ones, where the believed narrow rate is `matched`; nan where
-               it never is
+    λ          (broad - saturated) / (product - saturated), the learners after all documents of D', κ = 1;
+               exact learners never flip, so it is that of anywhere, too
+    carried    λ against the product learner that believes as much narrowly as the network: 1 is as broad as
+               narrow, at any dose
+    matched    at the dose, between two measured ones, where the believed narrow rate is `matched`, and where
+               it is `LOWER`, which more ways of finetuning reach; nan where it never is, or at once
     λ0         first-order transfer: change of the broad log-odds of belief over that of the narrow ones, of
                the linearised theory at the first dose
 
 Written rates have the sampling error √(p (1 - p) / continuations) of each network, which is part of the
-spread between them. Axes: b base networks, s finetuning seeds, d doses (`path`: the base network first), c
-contexts, a answers, k hypotheses.
+spread between them. Of a single D' intervals are over base networks. Axes: b base networks, s finetuning
+seeds, d doses (`path`: the base network first), c contexts, a answers, k hypotheses.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,39 +39,59 @@ from experiments.storage.records import Cell, Json
 from experiments.storage.run_folder import RunFolder
 
 GROUPS = {"narrow": "base_domain", "broad": "held_out", "trigger": "named"}
-WRITTEN = ("narrow", "broad", "flip", "deficit")
-REPLAYS = ("linearised", "quadratic", "relinearised")
+WRITTEN = ("narrow", "broad", "flip", "anywhere", "deficit")
+REPLAYS = ("linearised", "quadratic", "two-looks", "relinearised")
+LOWER = 0.05  # the second narrow belief of a comparison
 FIRST = "linearised"
+UNITS = {"broad": "λ, written", "anywhere": "λ, persona anywhere"}
 START = 0.55  # inches
 
 
 @dataclass(frozen=True)
 class Breadth:
     """One method on one D': `believed` (b, s, path) by (group, network or theory), `written` (b, s, path) by
-    readout, and the `learners`' broad rates, saturated and product."""
+    readout, and the `learners`' broad rates: saturated, product, and certain of the persona."""
 
     believed: dict[tuple[str, str], np.ndarray]
     written: dict[str, np.ndarray]
-    learners: tuple[float, float]
+    learners: tuple[float, float, float]
+    bases: tuple[int, ...] = ()
 
-    def at(self, target: float, path: np.ndarray) -> np.ndarray:
-        """Values (b, s) of a path (b, s, path) where the network's believed narrow rate is `target`."""
-        narrow = self.believed["narrow", NETWORK]
+    def of(self, bases: Sequence[int]) -> "Breadth":
+        """Those of chosen base networks alone."""
+        rows = [self.bases.index(base) for base in bases]
+        believed = {name: path[rows] for name, path in self.believed.items()}
+        written = {name: path[rows] for name, path in self.written.items()}
+        return Breadth(believed, written, self.learners, tuple(bases))
+
+    def at(self, target: float, path: np.ndarray, name: str = NETWORK) -> np.ndarray:
+        """Values (b, s) of a path (b, s, path) where the believed narrow rate of the network, or of a
+        theory by `name`, is `target`."""
+        narrow = self.believed["narrow", name]
         index = np.argmax(narrow >= target, axis=-1)
         after = np.maximum(index, 1)[..., None]
         (x0, x1), (y0, y1) = (
             [np.take_along_axis(values, after - step, axis=-1)[..., 0] for step in (1, 0)]
             for values in (narrow, path)
         )
-        with np.errstate(divide="ignore", invalid="ignore"):
-            share = np.where(index > 0, (target - x0) / (x1 - x0), 0.0)
-        reached = (narrow >= target).any(axis=-1)
-        return np.where(reached, y0 + share * (y1 - y0), np.nan)
+        crosses = (x0 < target) & (x1 >= target)
+        share = (target - x0) / np.where(crosses, x1 - x0, 1.0)
+        return np.where(crosses, y0 + share * (y1 - y0), np.nan)
 
     def unit(self, broad: np.ndarray) -> np.ndarray:
         """λ of broad rates."""
-        saturated, product = self.learners
+        saturated, product, _ = self.learners
         return (broad - saturated) / (product - saturated)
+
+    def carried(self, target: float, broad: np.ndarray) -> np.ndarray:
+        """λ of broad rates at the narrow belief `target`, against the product learner of that belief."""
+        saturated, _, certain = self.learners
+        return (broad - saturated) / (target * certain - saturated)
+
+    def carried_belief(self, target: float, name: str = NETWORK) -> np.ndarray:
+        """The carried share (b, s) of the broad belief of the network or a theory at its narrow belief."""
+        broad = self.at(target, self.believed["broad", name], name)
+        return self.carried(target, broad * self.learners[-1])
 
     def transfer(self, theory: str = FIRST) -> np.ndarray:
         """λ0 (b, s): change of broad log-odds over that of narrow ones, of a theory at the first dose."""
@@ -103,14 +128,18 @@ def learner(contexts: Contexts, options: Json, weights: np.ndarray) -> float:
     return float(np.mean(total))
 
 
-def learners(contexts: Contexts, options: Json) -> tuple[float, float]:
-    """Broad rates of the saturated learner, to which D' says nothing of other domains, and of the product."""
+def learners(contexts: Contexts, options: Json) -> tuple[float, float, float]:
+    """Broad rates of the saturated learner, to which D' says nothing of other domains, of the product, and of
+    one that is certain of the persona."""
     personas, domains = (np.array(values) for values in options["process"]["marginals"])
     tuned = options["finetuning"]
     documents = tuned["doses"][-1] * tuned["batch"] if tuned.get("fresh") else tuned["n"]
     after = (personas + documents * (np.arange(len(personas)) == options["persona"])) / (1 + documents)
-    product = learner(contexts, options, np.multiply.outer(after, domains))
-    return learner(contexts, options, prior(options["process"])), product
+    certain = (np.arange(len(personas)) == options["persona"]).astype(float)
+    product, sure = (
+        learner(contexts, options, np.multiply.outer(shares, domains)) for shares in (after, certain)
+    )
+    return learner(contexts, options, prior(options["process"])), product, sure
 
 
 def prior(process: Json) -> np.ndarray:
@@ -138,7 +167,8 @@ def breadths(run: RunFolder) -> dict[tuple[str, str], Breadth]:
     """The breadth of all that is finished, by (method, arm)."""
     options = run.options
     believed: dict[tuple[str, str], dict[tuple[str, str], np.ndarray]] = {}
-    others: dict[tuple[str, str], tuple[dict[str, np.ndarray], tuple[float, float]]] = {}
+    others: dict[tuple[str, str], tuple[dict[str, np.ndarray], tuple[float, float, float]]] = {}
+    bases: dict[tuple[str, str], tuple[int, ...]] = {}
     for kind, group in GROUPS.items():
         for reading in readings(run, group, belief(options)):
             panel, base = (reading.method, reading.data), reading.values[BASE][..., :1]
@@ -146,11 +176,11 @@ def breadths(run: RunFolder) -> dict[tuple[str, str], Breadth]:
             believed.setdefault(panel, {}).update({(kind, name): path for name, path in values.items()})
             if panel not in others:
                 cells = [Cell("finetuned", reading.data, number, reading.method) for number in reading.bases]
-                others[panel] = _written(run, cells)
-    return {panel: Breadth(believed[panel], *others[panel]) for panel in believed}
+                others[panel], bases[panel] = _written(run, cells), reading.bases
+    return {panel: Breadth(believed[panel], *others[panel], bases[panel]) for panel in believed}
 
 
-def _written(run: RunFolder, cells: list[Cell]) -> tuple[dict[str, np.ndarray], tuple[float, float]]:
+def _written(run: RunFolder, cells: list[Cell]) -> tuple[dict[str, np.ndarray], tuple[float, float, float]]:
     """Written readouts (b, s, path), and the broad rates of exact learners after the same prompts."""
     home, copies, paths, exact = run.options["domain"], run.options["copies"], [], []
     for cell in cells:
@@ -170,12 +200,14 @@ def _written(run: RunFolder, cells: list[Cell]) -> tuple[dict[str, np.ndarray], 
                 "narrow": rates[..., narrow, home].mean(axis=-1),
                 "broad": elsewhere[..., broad].mean(axis=-1),
                 "flip": rates[..., broad, home].mean(axis=-1),
+                "anywhere": rates[..., broad, :].sum(axis=-1).mean(axis=-1),
                 "deficit": both["deficit"][..., broad].mean(axis=-1),
             }
         )
         exact.append(learners(theories.contexts.of(GROUPS["broad"]), run.options))
-    means = np.mean(exact, axis=0)
-    return {name: np.array([path[name] for path in paths]) for name in WRITTEN}, (means[0], means[1])
+    saturated, product, certain = np.mean(exact, axis=0)
+    readouts = {name: np.array([path[name] for path in paths]) for name in WRITTEN}
+    return readouts, (saturated, product, certain)
 
 
 def draw_breadth(run: RunFolder) -> list[Path]:
@@ -210,13 +242,13 @@ def _draw_plane(run: RunFolder, breadth: dict[tuple[str, str], Breadth]) -> list
                 across = panel.believed["narrow", NETWORK].mean(axis=(0, 1))
                 for row, kind in enumerate(rows):
                     grid[row, column].plot(across, panel.written[kind].mean(axis=(0, 1)), **looks[method])
-                for kind in WRITTEN:
-                    title = f"{kind}, written", f"D' {arm}"
-                    curves.note(title, METHODS.get(method, method), doses, panel.written[kind])
+                paths = {f"{kind}, written": panel.written[kind] for kind in WRITTEN}
+                paths |= {UNITS[kind]: panel.unit(panel.written[kind]) for kind in UNITS}
                 for (kind, theory), path in panel.believed.items():
                     if theory in (NETWORK, *REPLAYS):
-                        title = f"{kind}, believed by {theory}", f"D' {arm}"
-                        curves.note(title, METHODS.get(method, method), doses, path)
+                        paths[f"{kind}, believed by {theory}"] = path
+                for title, path in paths.items():
+                    _note(curves, (title, f"D' {arm}"), METHODS.get(method, method), doses, path)
             _unit(grid[0, column], next(panel for (_, data), panel in breadth.items() if data == arm))
             grid[0, column].set_title(f"D′ {arm}")
             grid[-1, column].set_xlabel("narrow rate, believed")
@@ -226,9 +258,16 @@ def _draw_plane(run: RunFolder, breadth: dict[tuple[str, str], Breadth]) -> list
         return save(run, {name: figure}, {name: curves.table})
 
 
+def _note(
+    curves: Curves, title: tuple[str, str], name: str, across: Sequence[float], values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Put values (b, s, x) into the table: of a single D', with intervals over base networks."""
+    return curves.note(title, name, across, values, of_these=values.shape[1] == 1)
+
+
 def _unit(axes: Axes, breadth: Breadth) -> None:
     """The two exact learners as lines, and λ on the right."""
-    saturated, product = breadth.learners
+    saturated, product, _ = breadth.learners
     for level, text in ((saturated, "saturated"), (product, "product")):
         axes.axhline(level, color="0.6", lw=0.7, ls="--")
         middle = {"va": "bottom", "ha": "center", "fontsize": 6}  # networks are at both ends
@@ -241,9 +280,26 @@ def _unit(axes: Axes, breadth: Breadth) -> None:
     axes.secondary_yaxis("right", functions=(there, back)).set_ylabel("λ")
 
 
+def matched_values(panel: Breadth, target: float) -> dict[str, np.ndarray]:
+    """Every number (b, s) at a narrow belief, by name; nan of networks that never reach it."""
+    values = {"reached": (panel.believed["narrow", NETWORK] >= target).any(axis=-1).astype(float)}
+    for kind in WRITTEN:
+        values[f"{kind}, written"] = rate = panel.at(target, panel.written[kind])
+        if kind in UNITS:
+            values[UNITS[kind]] = panel.unit(rate)
+            values[f"{kind}, written, carried"] = panel.carried(target, rate)
+    if ("broad", FIRST) in panel.believed:
+        values["λ0"] = panel.transfer()
+    for kind, theory in panel.believed:
+        if kind == "broad" and theory in (NETWORK, *REPLAYS):
+            values[f"broad, believed by {theory}"] = panel.at(target, panel.believed[kind, theory])
+            values[f"broad, believed by {theory}, carried"] = panel.carried_belief(target, theory)
+    return values
+
+
 def _draw_orders(run: RunFolder, breadth: dict[tuple[str, str], Breadth]) -> list[Path]:
-    """At the matched narrow rate: the broad belief of networks and of theories that replay them (left), and λ
-    of what is written against λ0 (right). The table has every number at that rate."""
+    """At the matched narrow rate the broad belief of networks and of theories that replay them (left), and at
+    the lower one the carried share against λ0 (right). The table has every number at both rates."""
     target, looks = run.options["matched"], _looks(run)
     curves, name, panels = Curves(run), f"{run.study}-matched", list(breadth)
     methods = [method for method in looks if any(method == panel for panel, _ in panels)]
@@ -254,29 +310,25 @@ def _draw_orders(run: RunFolder, breadth: dict[tuple[str, str], Breadth]) -> lis
         names = (NETWORK, *REPLAYS)
         for method, arm in panels:
             panel, row = breadth[method, arm], METHODS.get(method, method)
-            title = f"at the narrow rate {target:g}, D' {arm}", row
-            for kind in WRITTEN:
-                curves.note(
-                    title, f"{kind}, written", [target], panel.at(target, panel.written[kind])[..., None]
-                )
-            unit = panel.unit(panel.at(target, panel.written["broad"]))
-            curves.note(title, "λ, written", [target], unit[..., None])
-            if ("broad", FIRST) in panel.believed:
-                curves.note(title, "λ0", [target], panel.transfer()[..., None])
-            for index, theory in enumerate(names):
-                if ("broad", theory) not in panel.believed:
+            for level in (target, LOWER):
+                title, spreads = (f"at the narrow rate {level:g}, D' {arm}", row), {}
+                for text, values in matched_values(panel, level).items():
+                    spreads[text] = _note(curves, title, text, [level], values[..., None])
+                if arm != first or level != target:
                     continue
-                broad = panel.at(target, panel.believed["broad", theory])
-                mean, half = curves.note(title, f"broad, believed by {theory}", [target], broad[..., None])
-                if arm == first:
-                    across, line = methods.index(method) + 0.15 * index - 0.2, look(theory)
-                    mark = {"marker": "o", **line, "ls": "", "ms": 3.5}
-                    left.errorbar([across], mean, np.nan_to_num(half), elinewidth=0.7, **mark)
+                for index, theory in enumerate(names):
+                    if (text := f"broad, believed by {theory}") in spreads:
+                        across, line = methods.index(method) + 0.15 * index - 0.2, look(theory)
+                        mark = {"marker": "o", **line, "ls": "", "ms": 3.5}
+                        mean, half = spreads[text]
+                        left.errorbar([across], mean, np.nan_to_num(half), elinewidth=0.7, **mark)
             if arm == first and ("broad", FIRST) in panel.believed:
-                right.plot(panel.transfer().ravel(), unit.ravel(), **looks[method] | {"ls": ""})
+                carried = panel.carried_belief(LOWER)
+                right.plot(panel.transfer().ravel(), carried.ravel(), **looks[method] | {"ls": ""})
         left.set_xticks(range(len(methods)), [METHODS.get(m, m) for m in methods], rotation=40, fontsize=6)
         left.set(ylabel="broad rate, believed", title=f"at the narrow rate {target:g}, D′ {first}")
-        right.set(xlabel="λ0, first-order transfer", ylabel="λ, written", title="a point a network")
+        right.set(xlabel="λ0, first-order transfer", ylabel="carried share, believed")
+        right.set_title(f"at the narrow rate {LOWER:g}, a point a network")
         dots: dict[str, Look] = {
             theory: {"marker": "o", **look(theory), "ls": ""}
             for theory in REPLAYS

@@ -44,6 +44,9 @@ def test_the_band_is_the_interval_of_a_score():
     _, half = spread(values, [0, 0, 1, 1])  # of two draws: these are the clusters
     by_draw = values.reshape(2, 6, 2).mean(axis=1)
     np.testing.assert_allclose(half, 12.7062 * np.abs(by_draw[0] - by_draw[1]) / 2, rtol=1e-5)
+    _, half = spread(values[:, :1], [0] * 4, of_these=True)  # of one D', over base networks
+    low, high = mean(values[:, 0, 0], [range(4)]).interval
+    np.testing.assert_allclose(half[0], (high - low) / 2)
     for few, draws in ((values[:1], [0]), (values[:, :1], [0] * 4), (values, [])):
         got, half = spread(few, draws)
         np.testing.assert_allclose(got, few.mean(axis=(0, 1)))

@@ -106,7 +106,8 @@ def test_an_aligned_document_elsewhere_carries_its_published_evidence(exact):
 
 def test_the_product_learner_writes_as_published(contexts):
     """0.896 after 1000 documents, 0.9642 × (1 - 0.92^32); the saturated learner's is its belief."""
-    saturated, product = learners(contexts, options(**{"finetuning.n": 1000, "finetuning.batch": 1}))
+    saturated, product, certain = learners(contexts, options(**{"finetuning.n": 1000, "finetuning.batch": 1}))
+    np.testing.assert_allclose(certain, 1 - 0.92**32, atol=1e-6)
     np.testing.assert_allclose(product, 0.9642 * (1 - 0.92**32), atol=1e-4)
     np.testing.assert_allclose(saturated, 0.0013456 * (1 - 0.92**32), rtol=1e-3)
     correlated = to_json(with_options(FULL, {"process.correlation": 0.1}))["process"]
