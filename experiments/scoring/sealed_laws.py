@@ -13,8 +13,6 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-
 from experiments.scoring.laws import LEAST, Law, Observation, Verdict, halves, judge, propose
 from experiments.storage.files import digest, read_json, write_json
 from experiments.storage.records import Json
@@ -105,9 +103,12 @@ def verdict_table(every: Sequence[Verdict]) -> list[dict[str, object]]:
 
 def _behind(verdict: Verdict) -> dict[str, object]:
     """The distance of a rival from its law, with its interval; empty of a law."""
-    difference, (low, high) = verdict.behind or (np.nan, (np.nan, np.nan))
-    values = {"behind": difference, "behind_low": low, "behind_high": high}
-    return {name: round(value, 4) if verdict.behind else "" for name, value in values.items()}
+    names = "behind", "behind_low", "behind_high"
+    if verdict.behind is None:
+        return dict.fromkeys(names, "")
+    difference, interval = verdict.behind
+    numbers = zip(names, (difference, *interval), strict=True)
+    return {name: round(number, 4) for name, number in numbers}
 
 
 def read_laws(folder: Path) -> SealedLaws:
